@@ -1,0 +1,237 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""FLEET.yaml: the devices, their links, the source and the sink, with the schema checked."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import PlanError, UserError
+from ..units import parse
+
+NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
+Objective = Literal['latency', 'energy', 'throughput', 'balanced']
+
+
+def _quantity(kind: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return parse(kind, value)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+Rate = Annotated[float, _quantity('rate'), Field(gt=0)]
+Seconds = Annotated[float, _quantity('time')]
+Bytes = Annotated[float, _quantity('size')]
+Watts = Annotated[float, _quantity('power')]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
+
+
+class Power(_Strict):
+    """Modelled power of a device. ``weight`` is what a joule of it counts in the objective energy."""
+
+    idle: Watts = 0.0
+    active: Watts = 0.0
+    radio: Watts = 0.0
+    weight: float = Field(default=1.0, ge=0)
+
+
+class Emulate(_Strict):
+    """How a device is played on one machine: each run takes ``slowdown`` times its CPU time."""
+
+    slowdown: float = Field(default=1.0, ge=1.0, le=1000.0)
+
+
+class Device(_Strict):
+    """One computer of the fleet."""
+
+    threads: int = Field(default=1, ge=1, le=1024)
+    memory: Bytes | None = None
+    power: Power = Power()
+    providers: tuple[str, ...] = ('CPUExecutionProvider',)
+    emulate: Emulate | None = None
+
+
+class Link(_Strict):
+    """A connection of two devices, alike in both directions; rate and delay are first guesses
+    unless ``emulate`` is set. Links with the same ``channel`` share their rate."""
+
+    between: tuple[str, str]
+    rate: Rate
+    delay: Seconds = 0.0
+    channel: str | None = None
+    emulate: bool = False
+
+
+class ModelFile(_Strict):
+    """The ONNX file and the preprocessing file; relative paths start at the fleet file."""
+
+    path: Path
+    preprocessing: Path | None = None
+
+
+class Constraints(_Strict):
+    """What a plan must keep to."""
+
+    private_until: str | None = None
+    pin: dict[str, str] = {}
+    exclude: tuple[str, ...] = ()
+
+
+class Camera(_Strict):
+    """Where pictures come from: a topic, a folder of images, a video file or a camera's number."""
+
+    topic: str | None = None
+    images: Path | None = None
+    video: Path | None = None
+    camera: int | None = None
+    rate: float = Field(default=10.0, gt=0, le=1000)
+    compressed: bool = True
+
+    @model_validator(mode='after')
+    def _one(self) -> Camera:
+        given = [name for name in ('topic', 'images', 'video', 'camera') if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f'camera: give one of topic, images, video, camera; not {" and ".join(given)}')
+        return self
+
+
+class Fleet(_Strict):
+    """A whole fleet file."""
+
+    fleet: str = 'fleet'
+    model: ModelFile | None = None
+    source: str
+    sink: str | None = None
+    objective: Objective = 'latency'
+    devices: dict[str, Device] = Field(min_length=1)
+    links: tuple[Link, ...] = ()
+    constraints: Constraints = Constraints()
+    camera: Camera = Camera()
+    parameters: dict[str, dict[str, Any]] = {}
+
+    @property
+    def sink_device(self) -> str:
+        """The device that needs the result; the source unless the file says otherwise."""
+        return self.sink or self.source
+
+    @property
+    def emulated(self) -> bool:
+        """True if any device or link of this fleet is played on one machine."""
+        return any(d.emulate for d in self.devices.values()) or any(link.emulate for link in self.links)
+
+    @model_validator(mode='after')
+    def _check(self) -> Fleet:
+        for name in (self.fleet, *self.devices):
+            if not NAME_PATTERN.match(name):
+                raise ValueError(
+                    f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter'
+                )
+        known = list(self.devices)
+        for what, device in (
+            ('source', self.source),
+            ('sink', self.sink_device),
+            *((f'links[{i}].between', d) for i, link in enumerate(self.links) for d in link.between),
+            *((f'constraints.pin.{layer}', d) for layer, d in self.constraints.pin.items()),
+            *(('constraints.exclude', d) for d in self.constraints.exclude),
+        ):
+            if device not in self.devices:
+                raise ValueError(f'{what}: no device is called {device!r}{_nearest(device, known)}')
+        seen: set[frozenset[str]] = set()
+        for link in self.links:
+            pair = frozenset(link.between)
+            if len(pair) == 1:
+                raise ValueError(f'links: a link goes between two devices, not from {link.between[0]} to itself')
+            if pair in seen:
+                raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; keep one')
+            seen.add(pair)
+        return self
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'; did you mean {close[0]!r}?' if close else f'; known are {", ".join(known)}'
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    """The keys that the schema knows where an unknown one was found."""
+    tables: dict[str, type[BaseModel]] = {
+        'model': ModelFile, 'devices': Device, 'power': Power, 'emulate': Emulate, 'links': Link,
+        'constraints': Constraints, 'camera': Camera,
+    }  # fmt: skip
+    for part in reversed(path):
+        if part in tables:
+            return list(tables[part].model_fields)
+    return list(Fleet.model_fields)
+
+
+def _describe(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = '.'.join(str(part) for part in first['loc'])
+    if first['type'] == 'extra_forbidden':
+        key = str(first['loc'][-1])
+        return f'unknown key {where!r}{_nearest(key, _known_keys(first["loc"][:-1]))}'
+    if first['type'] == 'missing':
+        return f'{where} is missing'
+    text = first['msg'].removeprefix('Value error, ')
+    return f'{where}: {text}' if where else text
+
+
+def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file') -> Fleet:
+    """Check a fleet that was read from YAML already.
+
+    :param document: what the YAML loader returned.
+    :param base: the folder that relative paths start from.
+    :raises PlanError: if a key is unknown or missing, or a value does not fit.
+    """
+    if not isinstance(document, Mapping):
+        raise PlanError(f'{what}: expected a table with fleet, model, source, devices, links; see config/')
+    try:
+        fleet = Fleet.model_validate(dict(document))
+    except ValidationError as error:
+        raise PlanError(f'{what}: {_describe(error)}') from error
+    if base is None:
+        return fleet
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    model = fleet.model
+    if model is not None:
+        path = base / model.path
+        model = ModelFile(path=path, preprocessing=absolute(model.preprocessing))
+    camera = fleet.camera.model_copy(
+        update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
+    )
+    return fleet.model_copy(update={'model': model, 'camera': camera})
+
+
+def load_fleet(path: str | Path) -> Fleet:
+    """Read and check a fleet file; relative paths in it start at its folder.
+
+    :raises PlanError: if it cannot be read, is no YAML, or does not fit the schema.
+    """
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise PlanError(f'{path}: cannot be read ({error.strerror}); give the path of a fleet file') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = ' '.join(str(error).split())
+        raise PlanError(f'{path}: is no valid YAML: {line}') from error
+    return parse_fleet(document, base=path.resolve().parent, what=str(path))

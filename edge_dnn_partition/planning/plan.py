@@ -1,0 +1,165 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A plan: which device runs which layers, and which tensors travel where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import PlanError
+
+PICTURE = '@picture'
+"""The name of the camera's own bytes, the input of the preprocessing."""
+
+SOURCE_STAGE = -1
+"""Stands for the frame source where a stage's index is asked for."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The layers between two cuts, run on one device.
+
+    ``layers`` holds ``(start, stop)`` ranges of layer indices, ascending; no range
+    means preprocessing alone. ``inputs`` and ``outputs`` are tensors by name.
+    """
+
+    device: str
+    preprocess: bool
+    layers: tuple[tuple[int, int], ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def layer_indices(self) -> tuple[int, ...]:
+        """Every layer of the stage, ascending."""
+        return tuple(i for start, stop in self.layers for i in range(start, stop))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A tensor sent from the stage that makes it (``SOURCE_STAGE``: the source) to one other device."""
+
+    tensor: str
+    from_stage: int
+    from_device: str
+    to_device: str
+    to_sink: bool = False
+    encoding: str = 'raw'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ordered list of stages with all that workers need to know; times in seconds."""
+
+    version: int
+    model_sha256: str
+    source: str
+    sink: str
+    stages: tuple[StagePlan, ...]
+    transfers: tuple[Transfer, ...]
+    objective: str = 'latency'
+    max_in_flight: int = 1
+    latency_seconds: float = float('nan')
+    latency_deviation: float = float('nan')
+    energy_joules: float = float('nan')
+    bottleneck_seconds: float = float('nan')
+    reason: str = field(default='', compare=False)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that run a stage, in the order of their first one."""
+        return tuple(dict.fromkeys(stage.device for stage in self.stages))
+
+    @property
+    def placement(self) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+        """What makes two plans the same for those who run them: devices, layers, nothing else."""
+        return tuple((stage.device, stage.preprocess, stage.layers) for stage in self.stages)
+
+    def label(self) -> str:
+        """Return the placement in a form for people that :func:`parse_label` reads: ``pi:pre-12 cloud:12-31``."""
+        parts = []
+        for stage in self.stages:
+            ranges = [f'{start}-{stop}' for start, stop in stage.layers]
+            if stage.preprocess:
+                ranges = ['pre', *ranges]
+                if stage.layers and stage.layers[0][0] == 0:
+                    ranges = [f'pre-{stage.layers[0][1]}', *ranges[2:]]
+            parts.append(f'{stage.device}:{",".join(ranges)}')
+        return ' '.join(parts)
+
+
+def parse_label(text: str, layers: int) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+    """Read a placement as :meth:`Plan.label` writes it.
+
+    :param layers: the number of the model's layers; ``end`` stands for it.
+    :raises PlanError: if it is malformed, leaves a layer out or names one twice.
+    """
+    example = f"write for example 'pi:pre-3 cloud:3-{layers}'"
+    placement = []
+    seen: list[int] = []
+    for number, part in enumerate(text.split()):
+        device, colon, ranges = part.partition(':')
+        if not colon or not device or not ranges:
+            raise PlanError(f'plan {text!r}: {part!r} is not DEVICE:RANGES; {example}')
+        preprocess = False
+        pairs: list[tuple[int, int]] = []
+        for item in ranges.split(','):
+            start, _, stop = item.partition('-')
+            if start == 'pre':
+                if number != 0 or pairs or preprocess:
+                    raise PlanError(f'plan {text!r}: pre comes first, once; {example}')
+                preprocess = True
+                if not stop:
+                    continue
+                start = '0'
+            try:
+                pair = (int(start), layers if stop == 'end' else int(stop))
+            except ValueError:
+                raise PlanError(f'plan {text!r}: {item!r} is not START-STOP; {example}') from None
+            if not 0 <= pair[0] < pair[1] <= layers:
+                raise PlanError(f'plan {text!r}: {item!r} is not within 0-{layers}; {example}')
+            pairs.append(pair)
+            seen.extend(range(*pair))
+        placement.append((device, preprocess, tuple(pairs)))
+    if not placement or not placement[0][1]:
+        raise PlanError(f'plan {text!r}: the first stage begins with pre; {example}')
+    if sorted(seen) != list(range(layers)):
+        raise PlanError(f'plan {text!r}: each of the {layers} layers must stand in it once; {example}')
+    return tuple(placement)
+
+
+def ranges_of(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return ascending ``(start, stop)`` ranges that hold the given indices."""
+    ranges: list[tuple[int, int]] = []
+    for index in sorted(set(indices)):
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
+        else:
+            ranges.append((index, index + 1))
+    return tuple(ranges)
+
+
+def check_plan(plan: Plan, devices: Sequence[str]) -> None:
+    """Raise if a plan contradicts itself or names an unknown device.
+
+    :raises PlanError: with the first contradiction found.
+    """
+    if not plan.stages:
+        raise PlanError(f'plan {plan.version} has no stage')
+    for stage in plan.stages:
+        if stage.device not in devices:
+            raise PlanError(f'plan {plan.version}: no device is called {stage.device!r}')
+    producers = {(t, i) for i, stage in enumerate(plan.stages) for t in stage.outputs}
+    seen: set[tuple[str, str]] = set()
+    for transfer in plan.transfers:
+        if transfer.from_device == transfer.to_device and not transfer.to_sink:
+            raise PlanError(f'plan {plan.version}: {transfer.tensor!r} is sent from a device to itself')
+        if (transfer.tensor, transfer.to_device) in seen and not transfer.to_sink:
+            raise PlanError(f'plan {plan.version}: {transfer.tensor!r} is sent twice to {transfer.to_device}')
+        if not transfer.to_sink:
+            seen.add((transfer.tensor, transfer.to_device))
+        if transfer.from_stage != SOURCE_STAGE and (transfer.tensor, transfer.from_stage) not in producers:
+            raise PlanError(
+                f'plan {plan.version}: stage {transfer.from_stage} does not make {transfer.tensor!r}'
+            )
