@@ -1,0 +1,243 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the layers of a model take on a device, and what a stage of them will take.
+
+A stage's seconds are not the sum of its layers' (that missed by up to 49 %): the runtime fuses
+and lays out memory across them. Timed are segments between at most about 20 candidate
+boundaries, and pairs of neighbours; the *seam* at a boundary is what two neighbours take apart
+more than together. A stage takes its segments less the seams inside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import PlanError
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """A stage that was timed only to test the prediction.
+
+    :param start: cut index where it begins.
+    :param stop: cut index where it ends.
+    :param measured_seconds: what it took.
+    :param predicted_seconds: what segments and seams say.
+    """
+
+    start: int
+    stop: int
+    measured_seconds: float
+    predicted_seconds: float
+
+    @property
+    def relative_error(self) -> float:
+        """(predicted - measured) / measured."""
+        return (self.predicted_seconds - self.measured_seconds) / self.measured_seconds
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The seconds of a model's segments on one device.
+
+    :param model_sha256: of the user's model file.
+    :param model: its name.
+    :param device: the device's name.
+    :param provider: the execution provider.
+    :param threads: of one operator.
+    :param onnxruntime_version: of the runtime that was timed.
+    :param boundaries: cut indices, rising, from 0 to the number of layers.
+    :param segment_seconds: of the layers between one boundary and the next.
+    :param seam_seconds: for each inner boundary what a cut there adds; it may be negative, and
+        does not exceed either segment beside it.
+    :param preprocess_seconds: to decode, resize and normalise one picture; None if not timed.
+    :param relative_error: the largest among the held-back stages, as a fraction.
+    :param throttled: whether the device ran slower than it can, or not evenly, meanwhile.
+    :param probe_seconds: what the speed probe took while profiling.
+    :param interval_seconds: of idleness before each timed run.
+    :param held_back: the stages that tested the prediction.
+    :raises PlanError: if the parts contradict each other.
+    """
+
+    model_sha256: str
+    device: str
+    provider: str
+    threads: int
+    boundaries: tuple[int, ...]
+    segment_seconds: tuple[float, ...]
+    seam_seconds: tuple[float, ...]
+    preprocess_seconds: float | None = None
+    relative_error: float = 0.0
+    throttled: bool = False
+    probe_seconds: float = 0.0
+    model: str = ''
+    onnxruntime_version: str = ''
+    interval_seconds: float = 0.0
+    held_back: tuple[HeldBack, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other."""
+        count = len(self.boundaries)
+        if count < 2 or self.boundaries[0] != 0 or any(
+                b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
+            raise PlanError(f'profile of {self.device!r}: boundaries must rise from 0')
+        if len(self.segment_seconds) != count - 1 or len(self.seam_seconds) != count - 2:
+            raise PlanError(f'profile of {self.device!r}: {count} boundaries need {count - 1} segments and '
+                            f'{count - 2} seams, not {len(self.segment_seconds)} and '
+                            f'{len(self.seam_seconds)}')
+        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error]
+        if self.preprocess_seconds is not None:
+            durations.append(self.preprocess_seconds)
+        if not all(math.isfinite(value) and value >= 0 for value in durations):
+            raise PlanError(f'profile of {self.device!r}: seconds must be finite and not negative')
+        # So two neighbours take together no less than the longer one, and no stage too little.
+        limits = map(min, self.segment_seconds, self.segment_seconds[1:])
+        if not all(math.isfinite(seam) and seam <= limit * (1 + 1e-9)
+                   for seam, limit in zip(self.seam_seconds, limits, strict=True)):
+            raise PlanError(f'profile of {self.device!r}: a seam must be finite and not exceed the '
+                            'segments beside it')
+        if self.threads < 1:
+            raise PlanError(f'profile of {self.device!r}: threads must be at least 1')
+
+    @property
+    def total_seconds(self) -> float:
+        """What the whole model takes as one stage, without the preprocessing."""
+        return self.stage_seconds(0, self.boundaries[-1])
+
+    def stage_seconds(self, start: int, stop: int) -> float:
+        """Predict a stage of the layers between two boundaries.
+
+        :param start: cut index, one of ``boundaries``.
+        :param stop: cut index, one of ``boundaries``; equal to ``start`` for no layers.
+        :returns: seconds; at least those of each of its segments.
+        :raises PlanError: if one is no boundary, or they are in the wrong order.
+        """
+        first, last = self._position(start), self._position(stop)
+        if first > last:
+            raise PlanError(f'stage from cut {start} to {stop}: the end comes before the start')
+        if first == last:
+            return 0.0
+        segments = self.segment_seconds[first:last]
+        return math.fsum(segments) - math.fsum(self.seam_seconds[first:last - 1])
+
+    def scaled(self, factor: float) -> Profile:
+        """Return the profile of a device that is ``factor`` times slower.
+
+        :raises PlanError: if the factor is not finite and above 0.
+        """
+        if not (math.isfinite(factor) and factor > 0):
+            raise PlanError(f'slowdown: {factor} must be finite and above 0')
+        return dataclasses.replace(
+            self,
+            segment_seconds=tuple(value * factor for value in self.segment_seconds),
+            seam_seconds=tuple(value * factor for value in self.seam_seconds),
+            preprocess_seconds=None if self.preprocess_seconds is None else self.preprocess_seconds * factor,
+            probe_seconds=self.probe_seconds * factor,
+            held_back=tuple(dataclasses.replace(stage, measured_seconds=stage.measured_seconds * factor,
+                                                predicted_seconds=stage.predicted_seconds * factor)
+                            for stage in self.held_back))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON knows them."""
+        return {'version': _VERSION} | dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return JSON text that ``from_json`` reads."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Profile:
+        """Build from plain values; keys that are not known are left aside.
+
+        :raises PlanError: if a value is missing, of the wrong kind, or contradicts another.
+        """
+        if not isinstance(values, Mapping):
+            raise PlanError('profile: must be a mapping')
+        if values.get('version', _VERSION) != _VERSION:
+            raise PlanError(f'profile: version {values["version"]!r} is not {_VERSION}; profile again')
+        arguments: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                try:
+                    arguments[field.name] = _READERS[field.name](values[field.name])
+                except (TypeError, ValueError, KeyError) as error:
+                    raise PlanError(f'profile: {field.name}: {values[field.name]!r} is not what it should '
+                                    'be') from error
+            elif field.default is dataclasses.MISSING:
+                raise PlanError(f'profile: {field.name} is missing')
+        return cls(**arguments)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Profile:
+        """Read what ``to_json`` wrote.
+
+        :raises PlanError: if it is no JSON or no profile.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise PlanError(f'profile: no JSON: {error}') from error
+        return cls.from_dict(values)
+
+    def _position(self, cut: int) -> int:
+        position = bisect_left(self.boundaries, cut)
+        if position == len(self.boundaries) or self.boundaries[position] != cut:
+            raise PlanError(f'cut {cut} is no boundary of the profile; they are '
+                            f'{", ".join(map(str, self.boundaries))}')
+        return position
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(value)
+    return value
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(value)
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _held_back(value: Any) -> HeldBack:
+    return HeldBack(_whole(value['start']), _whole(value['stop']), _real(value['measured_seconds']),
+                    _real(value['predicted_seconds']))
+
+
+_READERS: Final[dict[str, Any]] = {
+    'model_sha256': _text,
+    'model': _text,
+    'device': _text,
+    'provider': _text,
+    'onnxruntime_version': _text,
+    'threads': _whole,
+    'boundaries': lambda values: tuple(map(_whole, values)),
+    'segment_seconds': lambda values: tuple(map(_real, values)),
+    'seam_seconds': lambda values: tuple(map(_real, values)),
+    'preprocess_seconds': lambda value: None if value is None else _real(value),
+    'relative_error': _real,
+    'throttled': _flag,
+    'probe_seconds': _real,
+    'interval_seconds': _real,
+    'held_back': lambda values: tuple(map(_held_back, values)),
+}

@@ -1,0 +1,224 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""One stage of a model, loaded and ready to run: an onnxruntime session with its books."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+
+from ..errors import ModelError, UserError, WireError
+from ..graph.model import TensorInfo
+from .optimised import forget_optimised, optimised_file
+
+CPU_PROVIDER: Final = 'CPUExecutionProvider'
+
+#: onnxruntime's names of element types -> (TensorProto.DataType, numpy dtype)
+_TYPES: Final[dict[str, tuple[int, np.dtype[Any]]]] = {
+    'tensor(float)': (1, np.dtype(np.float32)),
+    'tensor(uint8)': (2, np.dtype(np.uint8)),
+    'tensor(int8)': (3, np.dtype(np.int8)),
+    'tensor(uint16)': (4, np.dtype(np.uint16)),
+    'tensor(int16)': (5, np.dtype(np.int16)),
+    'tensor(int32)': (6, np.dtype(np.int32)),
+    'tensor(int64)': (7, np.dtype(np.int64)),
+    'tensor(bool)': (9, np.dtype(np.bool_)),
+    'tensor(float16)': (10, np.dtype(np.float16)),
+    'tensor(double)': (11, np.dtype(np.float64)),
+    'tensor(uint32)': (12, np.dtype(np.uint32)),
+    'tensor(uint64)': (13, np.dtype(np.uint64)),
+}
+
+
+class RunTerminatedError(Exception):
+    """A run that ``Engine.terminate`` ended before it was finished; it has no result."""
+
+
+def check_providers(providers: Sequence[str]) -> None:
+    """Refuse execution providers that this installation of onnxruntime lacks.
+
+    :raises UserError: that names those which are there.
+    """
+    available = onnxruntime.get_available_providers()
+    if not providers:
+        raise UserError(f'no execution provider given; available here: {", ".join(available)}')
+    for provider in providers:
+        if provider not in available:
+            raise UserError(f'execution provider {provider!r} is not in this onnxruntime; '
+                            f'available here: {", ".join(available)}')
+
+
+class Engine:
+    """One onnxruntime session of one stage file.
+
+    ``run`` may be called from one thread at a time, ``terminate`` from any.
+
+    :param path: the stage's ONNX file. It is opened by its path, never from bytes: that
+        stalls the process's other Python threads for 5 ms instead of 69-82.
+    :param providers: execution providers, the preferred one first.
+    :param threads: threads of one operator; 1 runs everything on the calling thread.
+    :param optimised_cache: keep a copy that was optimised on this machine and load it the
+        next time, which takes about half as long or less; whatever fails there, the
+        original file is loaded.
+    :param log_severity: onnxruntime's level, 0 (verbose) to 4 (fatal).
+    :raises UserError: if a provider is not available or ``threads`` is below 1.
+    :raises ModelError: if the file cannot be read or run.
+    """
+
+    def __init__(self, path: str | Path, *, providers: Sequence[str] = (CPU_PROVIDER,), threads: int = 1,
+                 optimised_cache: bool = False, log_severity: int = 3) -> None:
+        if threads < 1:
+            raise UserError(f'threads: {threads} must be at least 1')
+        check_providers(providers)
+        self.path = Path(path)
+        self.providers = tuple(providers)
+        self.threads = threads
+        self.last_seconds = 0.0
+        self.last_cpu_seconds = 0.0
+        self._log_severity = log_severity
+        self._lock = threading.Lock()
+        self._options: onnxruntime.RunOptions | None = None
+        if not self.path.is_file():
+            raise ModelError(f'{self.path}: no such model file')
+        session = self._open_optimised() if optimised_cache else None
+        self.from_optimised = session is not None
+        self._session = self._open(self.path) if session is None else session
+        try:
+            self.inputs = tuple(_tensor_info(value, self.path) for value in self._session.get_inputs())
+            self.outputs = tuple(_tensor_info(value, self.path) for value in self._session.get_outputs())
+        except KeyError as error:
+            raise ModelError(f'{self.path}: values of type {error} cannot cross a stage boundary') from error
+        self._dtypes = {value.name: _TYPES[value.type][1] for value in self._session.get_inputs()}
+        self._output_names = [tensor.name for tensor in self.outputs]
+
+    @property
+    def last_busy_seconds(self) -> float:
+        """What the last run cost the device, free of what other processes took from it.
+
+        With one thread on the CPU that is the thread's CPU time. With more threads, or with
+        another provider, the calling thread's CPU time is only a part: then it is wall time.
+        """
+        return self.last_cpu_seconds if self.measures_cpu_time else self.last_seconds
+
+    @property
+    def measures_cpu_time(self) -> bool:
+        """Tell whether a run happens on the calling thread alone."""
+        return self.threads == 1 and self.providers[0] == CPU_PROVIDER
+
+    def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        """Run the stage once, and note its wall time and its CPU time in seconds.
+
+        :param feeds: an array for each input, of its dtype and shape.
+        :returns: an array for each output.
+        :raises WireError: if an input is missing, unknown, or of another dtype or shape.
+        :raises RunTerminatedError: if ``terminate`` was called meanwhile.
+        :raises ModelError: if the runtime fails.
+        """
+        self._check(feeds)
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = max(self._log_severity, 3)
+        with self._lock:
+            self._options = options
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            values = self._session.run(self._output_names, dict(feeds), options)
+        except Exception as error:  # onnxruntime's exceptions share no other base
+            if options.terminate:
+                raise RunTerminatedError(f'{self.path.name}: the run was ended') from error
+            raise ModelError(f'{self.path.name}: {_one_line(error)}') from error
+        finally:
+            self.last_cpu_seconds = time.thread_time() - cpu
+            self.last_seconds = time.perf_counter() - wall
+            with self._lock:
+                self._options = None
+        return dict(zip(self._output_names, values, strict=True))
+
+    def terminate(self) -> None:
+        """End the run under way, if there is one, at its next operator; a later run is free."""
+        with self._lock:
+            if self._options is not None:
+                self._options.terminate = True
+
+    def warm_up(self, runs: int = 1) -> None:
+        """Run on made-up input so that the first frame does not pay for first touches.
+
+        Inputs are ones, which are valid indices too; a dimension that is not fixed counts 1.
+        """
+        feeds = self.made_up_feeds()
+        for _ in range(runs):
+            self.run(feeds)
+
+    def made_up_feeds(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return ones in the shape of each input."""
+        return {tensor.name: np.ones([abs(size) for size in tensor.shape], self._dtypes[tensor.name])
+                for tensor in self.inputs}
+
+    def _check(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        for tensor in self.inputs:
+            value = feeds.get(tensor.name)
+            if value is None:
+                raise WireError(f'{self.path.name}: input {tensor.name!r} is missing')
+            expected = self._dtypes[tensor.name]
+            if value.dtype != expected:
+                raise WireError(f'{self.path.name}: input {tensor.name!r} is {value.dtype}, not {expected}')
+            if len(value.shape) != len(tensor.shape) or any(
+                    size not in (-1, given) for size, given in zip(tensor.shape, value.shape, strict=True)):
+                raise WireError(f'{self.path.name}: input {tensor.name!r} has shape {list(value.shape)}, '
+                                f'not {list(tensor.shape)}')
+        if len(feeds) != len(self.inputs):
+            unknown = sorted(set(feeds) - {tensor.name for tensor in self.inputs})
+            raise WireError(f'{self.path.name}: input {unknown[0]!r} is not one of this stage')
+
+    def _session_options(self) -> onnxruntime.SessionOptions:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = self._log_severity
+        # Spinning threads burn a CPU quota that the stages need.
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        options.add_session_config_entry('session.inter_op.allow_spinning', '0')
+        return options
+
+    def _open(self, path: Path, options: onnxruntime.SessionOptions | None = None
+              ) -> onnxruntime.InferenceSession:
+        try:
+            return onnxruntime.InferenceSession(
+                str(path), sess_options=options or self._session_options(), providers=list(self.providers))
+        except Exception as error:  # onnxruntime's exceptions share no other base
+            raise ModelError(f'{path}: {_one_line(error)}') from error
+
+    def _open_optimised(self) -> onnxruntime.InferenceSession | None:
+        def optimise(target: Path) -> None:
+            options = self._session_options()
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+            options.optimized_model_filepath = str(target)
+            self._open(self.path, options)
+
+        path = optimised_file(self.path, self.providers, optimise)
+        if path is None:
+            return None
+        options = self._session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            return self._open(path, options)
+        except ModelError:
+            forget_optimised(path)
+            return None
+
+
+def _tensor_info(value: Any, path: Path) -> TensorInfo:
+    shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
+    if value.type not in _TYPES:
+        raise KeyError(value.type)
+    return TensorInfo(value.name, _TYPES[value.type][0], shape)
+
+
+def _one_line(error: Exception) -> str:
+    text = ' '.join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + '…'

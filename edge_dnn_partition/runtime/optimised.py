@@ -1,0 +1,122 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of stage files that were optimised for the very machine that runs them.
+
+onnxruntime's full optimisation rewrites a graph for one instruction set, so its result must
+not travel; kept on its own device it saves the optimisation at each load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import platform
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import onnxruntime
+
+from ..cache import cache_dir
+
+#: Protocol buffers stop at 2 GiB, and the copy holds every weight.
+_LARGEST_BYTES: Final = 1 << 30
+#: How a TensorProto whose values lie in another file begins to say so.
+_EXTERNAL: Final = b'\x0a\x08location'
+_LIMIT_BYTES: Final = 4 << 30
+
+
+def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Path], None]) -> Path | None:
+    """Return the optimised copy of a model file, which is made if it is missing.
+
+    :param path: the model file.
+    :param providers: the execution providers that it is to run on.
+    :param optimise: writes the optimised model to the path that it is given, or raises.
+    :returns: the copy's path; None where there can be none: weights in other files, more
+        than 1 GiB, a provider whose compiled nodes cannot be written, a cache that is full
+        or may not be written.
+    """
+    try:
+        key = _key(path, providers)
+        if key is None:
+            return None
+        folder = cache_dir('optimised')
+        target, failed = folder / f'{key}.onnx', folder / f'{key}.failed'
+        if target.exists():
+            os.utime(target)
+            return target
+        if failed.exists():
+            return None
+        temporary = folder / f'.{key}.{os.getpid()}.onnx'
+        try:
+            optimise(temporary)
+            os.replace(temporary, target)
+        except Exception:  # noqa: BLE001 (a copy is a convenience: the original is loaded instead)
+            failed.touch()
+            return None
+        finally:
+            temporary.unlink(missing_ok=True)
+        prune(folder, _LIMIT_BYTES)
+    except OSError:
+        return None
+    return target
+
+
+def forget_optimised(path: Path) -> None:
+    """Delete a copy that does not load, so that it is made again."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def prune(folder: Path, limit_bytes: int) -> None:
+    """Delete the files that were used longest ago until a folder is within its limit.
+
+    A file that someone has opened stays readable to him; the newest file always stays.
+    """
+    entries: list[tuple[float, int, Path]] = []
+    for path in folder.rglob('*'):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if path.is_file():
+            entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries)[:-1]:
+        if total <= limit_bytes:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+@lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """Return the processor's model and instruction set extensions, as one line of text."""
+    lines: dict[str, str] = {}
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as stream:
+            for line in stream:
+                name, _, value = line.partition(':')
+                lines.setdefault(name.strip(), value.strip())
+    except OSError:
+        return f'{platform.machine()} {platform.processor()}'
+    names = ('model name', 'CPU implementer', 'CPU part', 'flags', 'Features')
+    return ' '.join([platform.machine(), *(lines[name] for name in names if name in lines)])
+
+
+def _key(path: Path, providers: Sequence[str]) -> str | None:
+    size = path.stat().st_size
+    if not 0 < size <= _LARGEST_BYTES:
+        return None
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(_EXTERNAL) >= 0:
+            return None
+        digest.update(content)
+    for text in (onnxruntime.__version__, ','.join(providers), cpu_model()):
+        digest.update(text.encode() + b'\0')
+    return digest.hexdigest()[:32]

@@ -1,0 +1,89 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A slower device, played by this machine: each run is followed by a sleep in proportion.
+
+Sleeping ``(f - 1)`` times the CPU time that a run took makes it take ``f`` times as long, run
+by run, however short it is. A CPU quota does so only on average: its throttling falls outside
+a run of a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import UserError
+
+#: What one sleep may owe to the next; a longer delay came from elsewhere.
+_LARGEST_DEBT_SECONDS: Final = 0.005
+
+
+class Dilation:
+    """Sleeps after each run so that it takes ``factor`` times as long.
+
+    The time to pass in is the run's *busy* time (``Engine.last_busy_seconds``): the CPU time
+    of the thread where it ran on one thread, so that what other processes took from the
+    machine is not multiplied; its wall time where it ran on several, which multiplies the
+    disturbance too. Emulated devices should therefore run with one thread.
+
+    ``pause`` is called by the thread that runs; ``factor`` may be set, and ``interrupt``
+    called, from any other: both reach a pause under way.
+
+    :param factor: how many times slower the device is; 1 is this machine itself.
+    :param clock: returns seconds, and never goes back.
+    :raises UserError: if the factor is below 1 or not finite.
+    """
+
+    def __init__(self, factor: float = 1.0, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._factor = _checked(factor)
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._interrupted = False
+        self._debt_seconds = 0.0
+
+    @property
+    def factor(self) -> float:
+        """How many times slower than this machine the device is now."""
+        return self._factor
+
+    @factor.setter
+    def factor(self, value: float) -> None:
+        with self._condition:
+            self._factor = _checked(value)
+            self._condition.notify_all()
+
+    def pause(self, busy_seconds: float) -> float:
+        """Sleep for what the slower device would still be computing.
+
+        A sleep that lasted too long shortens the next one, by 5 ms at most.
+
+        :param busy_seconds: the time that the run took of the machine.
+        :returns: the seconds slept.
+        """
+        start = self._clock()
+        with self._condition:
+            while not self._interrupted:
+                owed = (self._factor - 1) * busy_seconds - self._debt_seconds
+                left = owed - (self._clock() - start)
+                if left <= 0:
+                    break
+                self._condition.wait(left)
+            slept = self._clock() - start
+            late = slept - ((self._factor - 1) * busy_seconds - self._debt_seconds)
+            self._debt_seconds = min(max(late, 0.0), _LARGEST_DEBT_SECONDS) if self._factor > 1 else 0.0
+        return slept
+
+    def interrupt(self) -> None:
+        """End a pause under way and make every later one empty: the process is to end."""
+        with self._condition:
+            self._interrupted = True
+            self._condition.notify_all()
+
+
+def _checked(factor: float) -> float:
+    if not (math.isfinite(factor) and factor >= 1):
+        raise UserError(f'slowdown: {factor} must be a finite number of at least 1')
+    return float(factor)
