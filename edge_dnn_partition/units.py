@@ -23,7 +23,7 @@ _UNITS: Final[dict[str, dict[str, float]]] = {
 _NUMBER: Final = re.compile(r'^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*$')
 
 
-def parse(kind: str, value: str | float | int, *, what: str = 'value') -> float:
+def parse(kind: str, value: str | float, *, what: str = 'value') -> float:
     """Return ``value`` in the base unit of ``kind``.
 
     :param kind: ``rate`` (bytes per second), ``time`` (seconds), ``size`` (bytes)

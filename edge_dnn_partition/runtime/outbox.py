@@ -1,0 +1,175 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sending end of a hop: bundles become pieces, paced to the link, kept until they are acknowledged."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from .pieces import PROBE, Bundle, Piece
+
+GAINS: Final = (1.2, 0.95, 1.0, 1.0)
+"""Pace over estimated rate, bundle by bundle: now and then faster, to see whether there is room, then a
+little slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM Queue 14(5), 2016)."""
+
+BURST_BYTES: Final = 8_000_000
+"""What may be on its way to a device without a receipt where no rate holds it back."""
+
+
+class Shaper(Protocol):
+    """What holds pieces back besides the pace: an emulated link."""
+
+    def free_at(self, now: float) -> float:
+        """When the next piece may leave."""
+
+    def send(self, now: float, size: int) -> float:
+        """Take a piece; return when it is to be handed over."""
+
+
+@dataclass
+class _Outgoing:
+    bundle: Bundle
+    todo: deque[int]
+    paced: bool
+    gain: float
+    since: float
+    sent_at: float = 0.0
+    rounds: int = 0
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A piece and when it is to be published (seconds)."""
+
+    at: float
+    piece: Piece
+
+
+@dataclass
+class Outbox:
+    """What is on its way to one device. Time is passed in; not thread safe.
+
+    :param shaper: the emulated link, if there is one.
+    :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
+    :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one.
+    """
+
+    shaper: Shaper | None = None
+    rate: float | None = None
+    retry_seconds: float = 1.0
+    keep_bytes: int = 1 << 30
+    _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
+    _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
+    _next_at: float = 0.0
+    _cycle: int = 0
+    bytes_unacknowledged: int = 0
+    pieces_repeated: int = 0
+    given_up: int = 0
+
+    def put(self, bundle: Bundle, now: float) -> None:
+        """Queue a bundle. A probe goes only while nothing else does."""
+        if bundle.kind == PROBE and (self._queue or self._waiting):
+            return
+        gain = GAINS[self._cycle % len(GAINS)]
+        self._cycle += 1
+        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain <= 1.0, gain, now)
+        self.bytes_unacknowledged += len(bundle.buffer)
+        while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
+            self._forget(next(iter(self._waiting)))
+            self.given_up += 1
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is queued or unacknowledged."""
+        return not self._queue and not self._waiting
+
+    def next_at(self, now: float) -> float:
+        """When :meth:`take` has something to do; infinite if it has not."""
+        retry = min(
+            (o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf')
+        )
+        if not self._queue or (self.shaper is None and self.rate is None and self._in_flight() > BURST_BYTES):
+            return retry
+        at = max(now, self._next_at)
+        if self.shaper is not None:
+            at = max(at, self.shaper.free_at(now))
+        return min(at, retry)
+
+    def take(self, now: float) -> Ready | None:
+        """Return the next piece if one may leave now."""
+        for number, outgoing in list(self._waiting.items()):
+            if now - outgoing.sent_at >= self._patience(outgoing):
+                self._waiting.pop(number)
+                outgoing.rounds += 1
+                outgoing.todo.append(outgoing.bundle.count - 1)
+                self.pieces_repeated += 1
+                self._queue[number] = outgoing
+        if not self._queue:
+            return None
+        if now < self._next_at or (self.shaper is not None and self.shaper.free_at(now) > now):
+            return None
+        if self.shaper is None and self.rate is None and self._in_flight() > BURST_BYTES:
+            return None
+        number, outgoing = next(iter(self._queue.items()))
+        index = outgoing.todo.popleft()
+        at = now
+        size = outgoing.bundle.piece_length(index)
+        paced = False
+        if self.shaper is not None:
+            at = self.shaper.send(now, size)
+        elif self.rate is not None:
+            self._next_at = max(now, self._next_at) + size / (self.rate * outgoing.gain)
+            paced = outgoing.paced
+        outgoing.sent_at = at
+        if not outgoing.todo:
+            self._queue.pop(number)
+            if outgoing.bundle.kind == PROBE:
+                self.bytes_unacknowledged -= len(outgoing.bundle.buffer)
+            else:
+                self._waiting[number] = outgoing
+        return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=int(now * 1e9)))
+
+    def acknowledge(self, number: int) -> bool:
+        """Forget a bundle that has arrived; return whether it was waited for."""
+        return self._forget(number)
+
+    def resend(self, number: int, missing: Sequence[int], now: float) -> None:
+        """Queue the missing pieces of a bundle again, before those that are new."""
+        outgoing = self._waiting.pop(number, None)
+        if outgoing is None:
+            return  # it is still being sent, or nobody knows it
+        valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count]
+        if not valid:
+            self._waiting[number] = outgoing
+            return
+        outgoing.todo.extend(valid)
+        self.pieces_repeated += len(valid)
+        self._queue[number] = outgoing
+        self._queue.move_to_end(number, last=False)
+
+    def drop_frame(self, frame_id: int) -> None:
+        """Forget the bundles of a frame that is finished or sent anew."""
+        for table in (self._queue, self._waiting):
+            for number in [n for n, o in table.items() if o.bundle.address.frame_id == frame_id and o.bundle.kind != PROBE]:
+                self._forget(number)
+
+    def clear(self) -> None:
+        """Forget everything: the receiver has died or started anew."""
+        self._queue.clear()
+        self._waiting.clear()
+        self.bytes_unacknowledged = 0
+
+    def _patience(self, outgoing: _Outgoing) -> float:
+        return float(self.retry_seconds * 2 ** min(outgoing.rounds, 4))
+
+    def _in_flight(self) -> int:
+        return sum(len(o.bundle.buffer) for o in self._waiting.values())
+
+    def _forget(self, number: int) -> bool:
+        found = self._queue.pop(number, None) or self._waiting.pop(number, None)
+        if found is not None:
+            self.bytes_unacknowledged -= len(found.bundle.buffer)
+        return found is not None

@@ -1,0 +1,117 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How tensors lie in one contiguous buffer, and how they are read from it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import WireError
+
+Array = NDArray[Any]
+
+DTYPES: Final[dict[int, np.dtype[Any]]] = {
+    1: np.dtype('<f4'), 2: np.dtype('u1'), 3: np.dtype('i1'), 4: np.dtype('<u2'), 5: np.dtype('<i2'),
+    6: np.dtype('<i4'), 7: np.dtype('<i8'), 9: np.dtype('?'), 10: np.dtype('<f2'), 11: np.dtype('<f8'),
+    12: np.dtype('<u4'), 13: np.dtype('<u8'),
+}  # fmt: skip
+"""ONNX's TensorProto.DataType numbers that travel, with their layout."""
+
+_NUMBERS: Final = {dtype: number for number, dtype in DTYPES.items()}
+ALIGNMENT: Final = 64
+MAX_AXES: Final = 16
+
+
+@dataclass(frozen=True)
+class WireTensor:
+    """What one tensor of a bundle is and where it lies in the buffer (``offset``, ``size`` in bytes)."""
+
+    name: str
+    dtype: int
+    shape: tuple[int, ...]
+    encoding: str
+    offset: int
+    size: int
+
+
+def dtype_number(dtype: np.dtype[Any]) -> int:
+    """Return ONNX's number for a numpy dtype.
+
+    :raises WireError: if tensors of that dtype cannot travel.
+    """
+    try:
+        return _NUMBERS[np.dtype(dtype).newbyteorder('<')]
+    except KeyError:
+        raise WireError(f'tensors of dtype {dtype} cannot be sent; cut where the tensor is numeric') from None
+
+
+def pack(
+    arrays: Mapping[str, Array], encodings: Mapping[str, str] | None = None
+) -> tuple[tuple[WireTensor, ...], memoryview]:
+    """Lay tensors out in one buffer, each at a multiple of 64 bytes.
+
+    :param arrays: tensors by name; a single contiguous one is not copied.
+    :param encodings: the encoding by name where it is not ``raw``.
+    :return: the layout, and the buffer as a flat memoryview of bytes.
+    """
+    layout = []
+    offset = 0
+    contiguous = []
+    for name, value in arrays.items():
+        array = np.asarray(value, order='C')
+        number = dtype_number(array.dtype)
+        array = np.ascontiguousarray(array, dtype=DTYPES[number]).reshape(array.shape)
+        contiguous.append(array)
+        encoding = (encodings or {}).get(name, 'raw')
+        layout.append(WireTensor(name, number, tuple(array.shape), encoding, offset, array.nbytes))
+        offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    if len(contiguous) == 1:
+        return tuple(layout), contiguous[0].reshape(-1).view(np.uint8).data
+    buffer = np.zeros(layout[-1].offset + layout[-1].size if layout else 0, np.uint8)
+    for tensor, array in zip(layout, contiguous, strict=True):
+        buffer[tensor.offset : tensor.offset + tensor.size] = array.reshape(-1).view(np.uint8)
+    return tuple(layout), buffer.data
+
+
+def check_layout(layout: Sequence[WireTensor], total: int) -> None:
+    """Raise if a layout contradicts itself or the buffer's size.
+
+    :raises WireError: naming the tensor and the contradiction.
+    """
+    names = set()
+    for tensor in layout:
+        if tensor.name in names:
+            raise WireError(f'tensor {tensor.name!r} stands twice in one bundle')
+        names.add(tensor.name)
+        if tensor.dtype not in DTYPES:
+            raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')
+        if len(tensor.shape) > MAX_AXES or any(axis < 0 for axis in tensor.shape):
+            raise WireError(f'tensor {tensor.name!r} has the impossible shape {list(tensor.shape)}')
+        if tensor.encoding == 'raw':
+            asked = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
+            if asked != tensor.size:
+                raise WireError(
+                    f'tensor {tensor.name!r}: shape {list(tensor.shape)} needs {asked} bytes, not {tensor.size}'
+                )
+        if tensor.offset < 0 or tensor.size < 0 or tensor.offset + tensor.size > total:
+            raise WireError(f'tensor {tensor.name!r} lies outside of its buffer of {total} bytes')
+
+
+def unpack(layout: Sequence[WireTensor], buffer: bytearray | memoryview) -> dict[str, Array]:
+    """Return the tensors of a buffer as views of it, by name.
+
+    :raises WireError: if layout and buffer contradict each other.
+    """
+    check_layout(layout, len(buffer))
+    arrays: dict[str, Array] = {}
+    for tensor in layout:
+        flat = np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)
+        array = flat.view(DTYPES[tensor.dtype]) if tensor.encoding == 'raw' else flat
+        arrays[tensor.name] = array.reshape(tensor.shape) if tensor.encoding == 'raw' else array
+    return arrays

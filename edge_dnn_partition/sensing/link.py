@@ -1,0 +1,76 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A link's rate and latency, from what its receiver saw of the tensors that crossed it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LinkEstimate:
+    """One direction of a link; ``measured`` is False while it is a first guess."""
+
+    bytes_per_second: float
+    latency_seconds: float
+    measured: bool
+
+
+@dataclass
+class LinkEstimator:
+    """Follows one direction of a link; time is passed in, seconds.
+
+    The rate of a transfer is its dispersion: the bytes that came after the first piece
+    over the time between the first and the last piece, on the receiver's own clock. The
+    estimate is the largest rate of the last few transfers, since cross traffic and a busy
+    receiver only ever make a transfer slower; a transfer whose sender held pieces back
+    counts only where it shows more than the estimate (application-limited samples of BBR,
+    Cardwell et al., ACM Queue 14(5), 2016). The latency is half the least round trip of
+    the last few seconds, so it is split evenly between the directions.
+
+    :param guess: rate (bytes per second) and latency (seconds) until something was measured.
+    :param window: how many transfers the maximum looks back.
+    :param round_trip_seconds: how long a round trip counts.
+    """
+
+    guess: tuple[float, float]
+    window: int = 3
+    round_trip_seconds: float = 20.0
+    least_bytes: int = 4096
+    _rates: deque[float] = field(default_factory=deque)
+    _trips: deque[tuple[float, float]] = field(default_factory=deque)
+    last_at: float = float('-inf')
+
+    def transfer(self, now: float, size: float, seconds: float, *, sender_limited: bool) -> None:
+        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first piece."""
+        if size < self.least_bytes or seconds <= 0:
+            return
+        rate = size / seconds
+        if sender_limited and self._rates and rate <= max(self._rates):
+            return
+        self.last_at = now
+        self._rates.append(rate)
+        while len(self._rates) > self.window:
+            self._rates.popleft()
+
+    def round_trip(self, now: float, seconds: float) -> None:
+        """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
+        if not seconds >= 0:
+            return
+        while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):
+            if self._trips[-1][1] >= seconds:
+                self._trips.pop()
+            else:
+                self._trips.popleft()
+        self._trips.append((now, seconds))
+
+    @property
+    def estimate(self) -> LinkEstimate:
+        """What is believed now."""
+        rate, latency = self.guess
+        if self._rates:
+            rate = max(self._rates)
+        if self._trips:
+            latency = self._trips[0][1] / 2
+        return LinkEstimate(rate, latency, bool(self._rates))
