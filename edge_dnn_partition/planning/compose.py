@@ -1,0 +1,84 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a placement of layers to a plan that workers can follow: who needs which tensor, and who sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import PlanError
+from ..graph.model import Model
+from .plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
+
+Placement = Sequence[tuple[str, bool, tuple[tuple[int, int], ...]]]
+"""Stages in order: device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
+
+
+def compose(model: Model, placement: Placement, *, version: int, source: str, sink: str) -> Plan:
+    """Return the plan of a placement, without predictions.
+
+    A tensor goes from its producer straight to each other device that reads it, once.
+
+    :param model: the prepared model; it has one input, which the preprocessing writes.
+    :raises PlanError: if a layer is missing or stands twice, a stage needs a tensor that a later
+        stage makes, or the model has more than one input.
+    """
+    if len(model.inputs) != 1:
+        raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a camera feeds models with one')
+    layers = [i for _, _, ranges in placement for start, stop in ranges for i in range(start, stop)]
+    if sorted(layers) != list(range(len(model.layers))):
+        raise PlanError(f'a placement of {model.name} must hold each of its {len(model.layers)} layers once')
+    if not placement or [pre for _, pre, _ in placement] != [i == 0 for i in range(len(placement))]:
+        raise PlanError('the first stage of a placement, and no other, begins with the preprocessing')
+
+    entry = model.inputs[0]
+    made = []
+    read = []
+    for _, preprocess, ranges in placement:
+        members = [i for start, stop in ranges for i in range(start, stop)]
+        outputs = [name for i in members for name in model.layers[i].outputs]
+        if preprocess:
+            outputs.insert(0, entry)
+        own = set(outputs)
+        needs = dict.fromkeys(name for i in members for name in model.layers[i].inputs if name not in own)
+        made.append(outputs)
+        read.append([PICTURE, *needs] if preprocess else list(needs))
+
+    at = {name: i for i, names in enumerate(made) for name in names}
+    for i, names in enumerate(read):
+        for name in names:
+            if name != PICTURE and at.get(name, len(placement)) >= i:
+                raise PlanError(f'stage {i} needs {name!r} before it is made; order the stages by their layers')
+
+    stages = []
+    transfers = []
+    first = placement[0][0]
+    if first != source:
+        transfers.append(Transfer(PICTURE, SOURCE_STAGE, source, first))
+    results = set(model.outputs)
+    for i, (device, preprocess, ranges) in enumerate(placement):
+        readers = {name: [placement[j][0] for j in range(len(placement)) if j != i and name in read[j]] for name in made[i]}
+        outputs = tuple(name for name in made[i] if readers[name] or name in results)
+        for name in outputs:
+            for target in dict.fromkeys(readers[name]):
+                if target != device:
+                    transfers.append(Transfer(name, i, device, target))
+            if name in results:
+                transfers.append(Transfer(name, i, device, sink, to_sink=True))
+        stages.append(StagePlan(device, preprocess, tuple(ranges), tuple(read[i]), outputs))
+    return Plan(version, model.sha256, source, sink, tuple(stages), tuple(transfers))
+
+
+def merge_stages(placement: Placement) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+    """Join neighbouring stages of one device, and the ranges within each."""
+    merged: list[tuple[str, bool, list[tuple[int, int]]]] = []
+    for device, preprocess, ranges in placement:
+        if not merged or merged[-1][0] != device:
+            merged.append((device, preprocess, []))
+        for start, stop in ranges:
+            own = merged[-1][2]
+            if own and own[-1][1] == start:
+                own[-1] = (own[-1][0], stop)
+            else:
+                own.append((start, stop))
+    return tuple((device, preprocess, tuple(ranges)) for device, preprocess, ranges in merged)

@@ -1,0 +1,179 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's books: each accepted frame ends in exactly one result, in order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from .timing import HopTime, StageTime
+
+DELIVERED: Final = 'delivered'
+LOST: Final = 'lost'
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One camera picture: its bytes, their encoding, and what its header said."""
+
+    data: bytes | bytearray | memoryview
+    encoding: str
+    header: Any = None
+
+
+@dataclass
+class Frame:
+    """An accepted picture on its way; times in seconds of the source's steady clock."""
+
+    frame_id: int
+    picture: Picture
+    accepted_at: float
+    plan_version: int
+    attempt: int = 0
+    sent_at: float = 0.0
+    outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
+    stages: tuple[StageTime, ...] = ()
+    hops: tuple[HopTime, ...] = ()
+    finished_at: float = float('nan')
+    status: str = ''
+
+    @property
+    def latency_seconds(self) -> float:
+        """From acceptance to the whole result."""
+        return self.finished_at - self.accepted_at
+
+
+@dataclass
+class Counts:
+    """What happened to the pictures; accepted = delivered + expired + lost + in flight."""
+
+    offered: int = 0
+    dropped: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    expired: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    repeated: int = 0
+
+
+@dataclass
+class FrameLedger:
+    """Numbers frames, bounds how many are under way, drops the oldest picture that waits, orders results.
+
+    Time is passed in; not thread safe.
+
+    :param waiting: how many pictures may wait to be accepted; a newer one pushes the oldest out.
+    :param attempts: after so many sendings a frame is given up and counted as lost.
+    """
+
+    waiting: int = 1
+    attempts: int = 20
+    first_id: int = 1
+    counts: Counts = field(default_factory=Counts)
+    _offered: deque[Picture] = field(default_factory=deque)
+    _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
+    _next_id: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._next_id = self.first_id
+
+    def offer(self, picture: Picture) -> None:
+        """Take a picture from the camera; the oldest that waits makes room and is counted as dropped."""
+        self.counts.offered += 1
+        self._offered.append(picture)
+        while len(self._offered) > self.waiting:
+            self._offered.popleft()
+            self.counts.dropped += 1
+
+    @property
+    def in_flight(self) -> int:
+        """Frames accepted and not finished."""
+        return sum(1 for frame in self._frames.values() if not frame.status)
+
+    @property
+    def unfinished(self) -> tuple[Frame, ...]:
+        """The frames that have no result yet, oldest first."""
+        return tuple(frame for frame in self._frames.values() if not frame.status)
+
+    def accept(self, now: float, plan_version: int, max_in_flight: int) -> Frame | None:
+        """Accept the oldest waiting picture under a plan, if one waits and there is room."""
+        if not self._offered or self.in_flight >= max_in_flight:
+            return None
+        frame = Frame(self._next_id, self._offered.popleft(), now, plan_version, sent_at=now)
+        self._next_id += 1
+        self._frames[frame.frame_id] = frame
+        self.counts.accepted += 1
+        return frame
+
+    def repeat(self, frame_id: int, now: float, plan_version: int) -> Frame | None:
+        """Prepare a frame to be sent again under a plan; None if it is finished, or given up now."""
+        frame = self._frames.get(frame_id)
+        if frame is None or frame.status:
+            return None
+        if frame.attempt + 1 >= self.attempts:
+            frame.status = LOST
+            frame.finished_at = now
+            self.counts.lost += 1
+            return None
+        frame.attempt += 1
+        frame.plan_version = plan_version
+        frame.sent_at = now
+        frame.outputs.clear()
+        frame.stages = frame.hops = ()
+        self.counts.repeated += 1
+        return frame
+
+    def result(
+        self,
+        frame_id: int,
+        attempt: int,
+        outputs: Mapping[str, NDArray[Any]],
+        stages: tuple[StageTime, ...],
+        hops: tuple[HopTime, ...],
+        wanted: int,
+        now: float,
+    ) -> bool:
+        """Take outputs in (all of them or some); return whether the frame is whole now.
+
+        :param wanted: how many outputs the model has.
+        """
+        frame = self._frames.get(frame_id)
+        if frame is None or frame.status:
+            self.counts.duplicated += 1
+            return False
+        if attempt != frame.attempt and len(outputs) < wanted:
+            return False  # a part of an older sending; parts of two sendings are not mixed
+        for name, array in outputs.items():
+            frame.outputs.setdefault(name, array)
+        frame.stages += tuple(s for s in stages if s not in frame.stages)
+        frame.hops += tuple(h for h in hops if h not in frame.hops)
+        if len(frame.outputs) < wanted:
+            return False
+        frame.status = DELIVERED
+        frame.finished_at = now
+        self.counts.delivered += 1
+        return True
+
+    def release(self) -> list[Frame]:
+        """Return the finished frames that are next in order, and forget them."""
+        frames = []
+        while self._frames:
+            frame = next(iter(self._frames.values()))
+            if not frame.status:
+                break
+            frames.append(self._frames.pop(frame.frame_id))
+        return frames
+
+    def give_up(self, now: float) -> None:
+        """Count every frame that is under way as lost."""
+        for frame in self.unfinished:
+            frame.status = LOST
+            frame.finished_at = now
+            self.counts.lost += 1

@@ -1,0 +1,92 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the fleet moves from one plan to the next: propose, wait until all are ready, activate (make before break)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Every device of the proposal is ready: new frames use it from now on."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The proposal is given up; the old plan goes on."""
+
+    plan: Plan
+    reason: str
+
+
+@dataclass
+class PlanSwitch:
+    """The scheduler's side of a switch: at most one proposal at a time, versions only rise. Time is passed in.
+
+    :param last_version: the largest version ever given out (kept on disk by the scheduler).
+    :param prepare_seconds: after so long without all answers a proposal is given up.
+    """
+
+    last_version: int = 0
+    prepare_seconds: float = 20.0
+    active: Plan | None = None
+    proposal: Plan | None = None
+    _proposed_at: float = 0.0
+    _ready: set[str] = field(default_factory=set)
+
+    def next_version(self) -> int:
+        """Return the version that the next proposal must carry."""
+        return self.last_version + 1
+
+    def propose(self, plan: Plan, now: float) -> None:
+        """Begin with a proposal; one that is under way is replaced.
+
+        :raises ValueError: if the version has been given out before.
+        """
+        if plan.version <= self.last_version:
+            raise ValueError(f'version {plan.version} has been given out')
+        self.last_version = plan.version
+        self.proposal = plan
+        self._proposed_at = now
+        self._ready = set()
+
+    def ready(self, device: str, version: int) -> Activate | None:
+        """Take a worker's READY in; return Activate if it was the last one."""
+        plan = self.proposal
+        if plan is None or plan.version != version or device not in plan.devices:
+            return None
+        self._ready.add(device)
+        if not set(plan.devices) <= self._ready:
+            return None
+        self.active, self.proposal = plan, None
+        return Activate(plan)
+
+    def failed(self, device: str, version: int, reason: str) -> Drop | None:
+        """Take a worker's FAILED in; return Drop if it concerns the proposal."""
+        plan = self.proposal
+        if plan is None or plan.version != version or device not in plan.devices:
+            return None
+        self.proposal = None
+        return Drop(plan, f'{device}: {reason}')
+
+    def lost(self, device: str) -> Drop | None:
+        """Take the loss of a device in; a proposal that needs it is given up."""
+        plan = self.proposal
+        if plan is None or device not in plan.devices:
+            return None
+        self.proposal = None
+        return Drop(plan, f'{device} is gone')
+
+    def tick(self, now: float) -> Drop | None:
+        """Give a proposal up that nobody answers."""
+        plan = self.proposal
+        if plan is None or now - self._proposed_at < self.prepare_seconds:
+            return None
+        missing = [d for d in plan.devices if d not in self._ready]
+        self.proposal = None
+        return Drop(plan, f'{", ".join(missing)} did not get ready within {self.prepare_seconds:g} s')
