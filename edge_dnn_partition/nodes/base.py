@@ -1,0 +1,389 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every node shares: a lifecycle, gated and guarded callbacks, parameters, names, a clean end."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.srv import ChangeState
+from rclpy.exceptions import NameValidationException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+
+from ..errors import UserError
+from . import signals
+from .executor import Spinner
+from .parameters import Parameter, ParameterTable, Value
+from .topics import Topics
+
+_WARN_SECONDS = 5.0
+"""A refusal of one kind is logged at once, and then at most this often with the count."""
+
+_AUTOSTART = Parameter(
+    'autostart',
+    True,
+    'configure and activate at the start; false: wait for an external lifecycle manager',
+    read_only=True,
+)
+
+
+class FleetNode(LifecycleNode):
+    """A lifecycle node of a fleet.
+
+    A node overrides the hooks `setup`, `start`, `stop`, `teardown` and `stop_work`, and makes its entities in
+    `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the node is not active
+    (unless ``always``), survive what a callback raises, and go at clean-up.
+
+    :param name: the node's name.
+    :param parameters: its parameters; ``autostart`` is added.
+    :param check: see `ParameterTable`.
+    :param per_device: whether its namespace is ``/<fleet>/<device>``; else it is ``/<fleet>``.
+    :param kwargs: for `rclpy.node.Node`.
+    :raises UserError: if the namespace or a parameter is no good.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Sequence[Parameter] = (),
+        *,
+        check: Callable[[Mapping[str, Value]], None] | None = None,
+        per_device: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self.active = False
+        """Whether the lifecycle state is active."""
+        self.ending = threading.Event()
+        """Set when the process is about to end, for threads of the node's own to look at."""
+        self.incarnation = secrets.randbits(63)
+        """Random, new at each start."""
+        self.refused: Counter[str] = Counter()
+        """How often messages were refused, by kind of reason."""
+        self.last_refusal = ''
+        """Why, the last time."""
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self._timers_gated: list[Any] = []
+        self._failure: Exception | None = None
+        self._warned: dict[str, float] = {}
+        namespace = self.get_namespace()
+        self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
+        self.params = ParameterTable(self, [_AUTOSTART, *parameters], check=check)
+        self._guard_transitions()
+
+    # Hooks --------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Configure: make publishers, subscriptions and timers, load what is needed. May raise `UserError`."""
+
+    def start(self) -> None:
+        """Activate. Publishers work already; callbacks come after it."""
+
+    def stop(self) -> None:
+        """Deactivate. Publishers still work; no callback comes after it."""
+
+    def teardown(self) -> None:
+        """Let go of what `setup` made, other than the entities; called after a failed `setup` as well."""
+
+    def stop_work(self) -> None:
+        """Make long work (an inference, a thread) end soon. Called once, from the main thread, at the end."""
+
+    # Entities -----------------------------------------------------------------------------------------------
+
+    def advertise(self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False) -> Any:
+        """Return a publisher; what is published while the node is not active is dropped, unless ``always``."""
+        if always:
+            publisher = self.create_publisher(message_type, topic, qos)
+            self._entities.append((self.destroy_publisher, publisher))
+        else:
+            publisher = self.create_lifecycle_publisher(message_type, topic, qos)
+            self._entities.append((self.destroy_lifecycle_publisher, publisher))
+        return publisher
+
+    def subscribe(
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        *,
+        always: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return a subscription whose callback is `guarded`."""
+        entity = self.create_subscription(
+            message_type, topic, self.guarded(callback, always=always), qos, **kwargs
+        )
+        self._entities.append((self.destroy_subscription, entity))
+        return entity
+
+    def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Any:
+        """Return a timer whose callback is `guarded`; it runs while the node is active, or ``always``."""
+        timer = self.create_timer(
+            seconds, self.guarded(callback, always=always), autostart=always or self.active
+        )
+        self._entities.append((self.destroy_timer, timer))
+        if not always:
+            self._timers_gated.append(timer)
+        return timer
+
+    def set_period(self, timer: Any, seconds: float) -> None:
+        """Change how often a timer of `every` fires, from now on."""
+        running = not timer.is_canceled()
+        timer.cancel()
+        timer.timer_period_ns = round(seconds * 1e9)
+        if running:
+            timer.reset()
+
+    def serve(self, service_type: type, name: str, callback: Callable[[Any, Any], Any]) -> Any:
+        """Return a service that always answers: if the callback fails, with success false and the reason."""
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                if isinstance(error, UserError):
+                    self.refuse(type(error).__name__, str(error))
+                else:
+                    self.get_logger().error(f'service {name} failed:\n{traceback.format_exc()}')
+                if hasattr(response, 'success'):
+                    response.success = False
+                if hasattr(response, 'message'):
+                    response.message = str(error)
+                return response
+
+        entity = self.create_service(service_type, name, answer)
+        self._entities.append((self.destroy_service, entity))
+        return entity
+
+    def guarded(self, callback: Callable[..., None], *, always: bool = False) -> Callable[..., None]:
+        """Return ``callback`` so that it never raises.
+
+        It does nothing while the node is not active (unless ``always``) or is ending. A `UserError` is
+        counted and logged in one line, anything else is logged with its traceback.
+        """
+
+        def call(*args: Any) -> None:
+            if self.ending.is_set() or not (always or self.active):
+                return
+            try:
+                callback(*args)
+            except UserError as error:
+                self.refuse(type(error).__name__, str(error))
+            except Exception:
+                if not self.ending.is_set():
+                    self.get_logger().error(f'a callback failed, going on:\n{traceback.format_exc()}')
+
+        return call
+
+    def refuse(self, kind: str, reason: str) -> None:
+        """Count something refused, and say so in one line (rarely, if it comes often).
+
+        :param kind: what it is counted under; one of a few fixed words.
+        :param reason: in words.
+        """
+        self.refused[kind] += 1
+        self.last_refusal = reason
+        now = time.monotonic()
+        if now - self._warned.get(kind, -_WARN_SECONDS) >= _WARN_SECONDS:
+            self._warned[kind] = now
+            self.get_logger().warning(f'refused ({kind}, {self.refused[kind]} so far): {reason}')
+
+    # Lifecycle ----------------------------------------------------------------------------------------------
+
+    def autostart(self) -> None:
+        """Configure and activate, as a lifecycle manager would.
+
+        :raises Exception: what `setup` or `start` raised.
+        """
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if self.ending.is_set():
+                return
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure or RuntimeError(f'{self.get_name()} could not be started')
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Set up; a failure leaves the node unconfigured."""
+        result = super().on_configure(state)
+        if result == TransitionCallbackReturn.SUCCESS and not self._hook('setup', self.setup):
+            self._clean()
+            result = TransitionCallbackReturn.FAILURE
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the publishers, start, let callbacks through; a failure leaves the node inactive."""
+        result = super().on_activate(state)
+        if result != TransitionCallbackReturn.SUCCESS:
+            return result
+        if not self._hook('start', self.start):
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
+        self.active = True
+        for timer in self._timers_gated:
+            timer.reset()
+        self.get_logger().info('active')
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold callbacks back, stop, close the publishers."""
+        self._deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let everything go."""
+        result = super().on_cleanup(state)
+        self._clean()
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop if active, let everything go."""
+        if self.active:
+            self._deactivate()
+        result = super().on_shutdown(state)
+        self._clean()
+        return result
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured."""
+        if self.active:
+            self._deactivate()
+        super().on_error(state)
+        self._clean()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _deactivate(self) -> None:
+        self.active = False
+        for timer in self._timers_gated:
+            timer.cancel()
+        self._hook('stop', self.stop)
+
+    def _clean(self) -> None:
+        self._hook('teardown', self.teardown)
+        entities, self._entities, self._timers_gated = self._entities, [], []
+        for destroy, entity in reversed(entities):
+            destroy(entity)
+
+    def _hook(self, name: str, hook: Callable[[], None]) -> bool:
+        """Call a hook, which rclpy would let fail in silence; return whether it went well."""
+        try:
+            hook()
+        except Exception as error:
+            self._failure = error
+            text = str(error) if isinstance(error, UserError) else f'\n{traceback.format_exc()}'
+            self.get_logger().error(f'{name} failed: {text}')
+            return False
+        return True
+
+    def _guard_transitions(self) -> None:
+        """Answer a transition that is not possible now with success false; rclpy gives no answer and raises."""
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                change = service.callback
+
+                def answer(request: Any, response: Any, change: Callable[..., Any] = change) -> Any:
+                    try:
+                        return change(request, response)
+                    except Exception as error:
+                        reason = str(error).partition(', at ')[0]
+                        self.get_logger().warning(f'transition {request.transition.id} refused: {reason}')
+                        response.success = False
+                        return response
+
+                service.callback = answer
+
+
+def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
+    """Run one node until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+    An orderly end takes a fraction of a second; after `signals.LIMIT_SECONDS` the process ends by force, with
+    the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
+    `signals.install` first), so that signals are kept while rclpy is being imported.
+
+    :param factory: makes the node; called after ``rclpy.init``.
+    :param args: the command line without the program's name; None: the process's own.
+    :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
+    """
+    stop = signals.install()
+    node: FleetNode | None = None
+    spinner: Spinner | None = None
+
+    def failed(error: BaseException | None) -> None:
+        if not stop.is_set():
+            stop.code = _report(error)
+        stop.ask()
+
+    try:
+        if not stop.is_set():
+            _initialise(args)
+        if not stop.is_set():
+            node = factory()
+        if node is not None and not stop.is_set():
+            first = node.autostart if node.params.flag('autostart') else lambda: None
+            spinner = Spinner(node, first=first, failed=failed)
+            spinner.start()
+            stop.wait()
+    except Exception as error:
+        failed(error)
+        stop.wait()
+    _end(node, spinner, stop)
+    return stop.code
+
+
+def _initialise(args: Sequence[str] | None) -> None:
+    """Initialise rclpy without its signal handlers.
+
+    :raises UserError: if the ROS arguments are no good; rclpy has several errors for that.
+    """
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except (RuntimeError, ValueError) as error:
+        raise UserError('--ros-args: ' + str(error).removeprefix('failed to initialize rcl: ')) from error
+
+
+def _report(error: BaseException | None) -> int:
+    """Say on stderr why a node cannot go on; return the exit code."""
+    if error is None:
+        print('error: the ROS context was shut down', file=sys.stderr)
+        return 1
+    if isinstance(error, (UserError, NameValidationException)):
+        print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+        return 2
+    traceback.print_exception(error)
+    return 1
+
+
+def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSignals) -> None:
+    """Take a node down step by step; a step that fails does not keep the next one from being taken."""
+
+    def step(action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception:
+            traceback.print_exc()
+
+    if node is not None:
+        node.ending.set()
+    if spinner is not None:
+        spinner.ask_to_end()
+        ended = spinner.join(0.1)
+        step(node.stop_work)
+        if not ended and not spinner.join(1.2):
+            signals.end_by_force(stop.code)
+        if node._state_machine.current_state[1] in ('unconfigured', 'inactive', 'active'):
+            step(node.trigger_shutdown)
+        step(lambda: spinner.executor.shutdown(timeout_sec=0.2))
+    if node is not None:
+        step(node.destroy_node)
+    step(rclpy.try_shutdown)
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,69 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The quality of service of both ends of every topic, with the reason for each.
+
+A publisher and its subscriptions take the same profile from here, so that they
+always match (a reliable reader hears nothing of a best-effort writer).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+BURST_PIECES: Final = 400
+"""How many pieces of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
+a 3.2 MB tensor, seven times over, while the reader is held up."""
+
+
+def _profile(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
+    )
+
+
+TELEMETRY: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""A newer sample replaces a lost one within half a second: repeating old ones would load a link that is
+poor already. The depth is for one reader of many devices."""
+
+HEARTBEAT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""One lost packet must not look like a dead device; of a device's signs only the last one counts. Readers of
+many devices use `heartbeat_reader`, since the depth of a subscription is over all its writers."""
+
+PLAN: Final = _profile(8, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""A device that comes late still learns the plan in force: of a switch it needs the proposal as well as the
+activation, so more than the last one is kept."""
+
+PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""A scheduler that starts anew still learns who is ready; one reader hears all workers."""
+
+STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""A picture for people and tools (fleet state, the source's books): whoever looks sees the last one at once."""
+
+PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Measured once in many minutes and needed by every scheduler that comes; one reader hears all devices."""
+
+EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""A worker that is started anew must be as slow as the others from its first frame on."""
+
+TENSORS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""DDS repeats a lost packet sooner than the frame layer could; what it gives up on, the frame layer sends
+again. Volatile: a late reader has no use for half a bundle."""
+
+RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""A lost receipt would cost a repeated bundle. Small, and as many as there are bundles."""
+
+HOPS: Final = _profile(64, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""Samples for an estimate: the next frame brings the next one."""
+
+RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
+
+
+def heartbeat_reader(devices: int = 64) -> QoSProfile:
+    """Return HEARTBEAT for a node that listens to all of a fleet's nodes at once.
+
+    :param devices: how many nodes may send within the time that the reader is held up.
+    """
+    return _profile(devices, HEARTBEAT.reliability, HEARTBEAT.durability)

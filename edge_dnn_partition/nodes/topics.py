@@ -1,0 +1,144 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The names of all topics, built from a node's namespace ``/<fleet>/<device>``.
+
+ROS has no name that is relative to the parent of a namespace, so the parts are
+taken apart here, once, and every topic is named absolutely: two fleets share a
+network without hearing each other. This module does not import rclpy.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import UserError
+
+_PART: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+
+
+def check_name(name: str, *, what: str = 'name') -> str:
+    """Return ``name`` if it can be a part of a ROS name in a fleet.
+
+    :param what: what the name is of, for the error.
+    :raises UserError: if it does not match ``[A-Za-z][A-Za-z0-9_]*``.
+    """
+    if not _PART.fullmatch(name):
+        raise UserError(
+            f'{what} {name!r} is no ROS name: write letters, digits and _ only, a letter first (such as jetson_1)'
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The names of one fleet's topics, as one of its devices sees them.
+
+    :param fleet: the fleet's namespace without slashes at its ends; may have several parts (``lab/demo``).
+    :param device: this node's own device, or empty for a node of the fleet as a whole (the scheduler).
+    :raises UserError: if a part is no ROS name.
+    """
+
+    fleet: str
+    device: str = ''
+
+    def __post_init__(self) -> None:
+        for part in self.fleet.split('/'):
+            check_name(part, what='fleet')
+        if self.device:
+            check_name(self.device, what='device')
+
+    @classmethod
+    def of_device(cls, namespace: str) -> Topics:
+        """Return the names for a node of a device, whose namespace is ``/<fleet>/<device>``.
+
+        :raises UserError: if the namespace has fewer than two parts.
+        """
+        fleet, _, device = namespace.strip('/').rpartition('/')
+        if not fleet:
+            raise UserError(
+                f'the namespace {namespace!r} names no fleet and device: start the node with '
+                '--ros-args -r __ns:=/<fleet>/<device>'
+            )
+        return cls(fleet, device)
+
+    @classmethod
+    def of_fleet(cls, namespace: str) -> Topics:
+        """Return the names for a node of the fleet as a whole, whose namespace is ``/<fleet>``.
+
+        :raises UserError: if the namespace is the root.
+        """
+        fleet = namespace.strip('/')
+        if not fleet:
+            raise UserError('the namespace names no fleet: start the node with --ros-args -r __ns:=/<fleet>')
+        return cls(fleet)
+
+    def _of_fleet(self, leaf: str) -> str:
+        return f'/{self.fleet}/{leaf}'
+
+    def _of_device(self, device: str | None, leaf: str) -> str:
+        name = self.device if device is None else device
+        return f'/{self.fleet}/{check_name(name, what="device")}/{leaf}'
+
+    @property
+    def plan(self) -> str:
+        """The scheduler's plans (Plan)."""
+        return self._of_fleet('plan')
+
+    @property
+    def plan_state(self) -> str:
+        """What workers have made of their part of a plan (StageState)."""
+        return self._of_fleet('plan_state')
+
+    @property
+    def state(self) -> str:
+        """The scheduler's picture of the fleet (FleetState)."""
+        return self._of_fleet('state')
+
+    @property
+    def heartbeat(self) -> str:
+        """The signs of life of all nodes (Heartbeat)."""
+        return self._of_fleet('heartbeat')
+
+    @property
+    def telemetry(self) -> str:
+        """The state of all hosts (Telemetry)."""
+        return self._of_fleet('telemetry')
+
+    @property
+    def profile(self) -> str:
+        """How fast each device runs the model (Profile)."""
+        return self._of_fleet('profile')
+
+    @property
+    def hops(self) -> str:
+        """How bundles travelled, for the scheduler's link estimates (HopReceipt)."""
+        return self._of_fleet('hops')
+
+    @property
+    def source_status(self) -> str:
+        """The frame source's books (SourceStatus)."""
+        return self._of_fleet('source_status')
+
+    @property
+    def emulation(self) -> str:
+        """How slow devices and links are to be; in the testbed only (Emulation)."""
+        return self._of_fleet('emulation')
+
+    @property
+    def result(self) -> str:
+        """The results, for everyone (Result)."""
+        return self._of_fleet('result')
+
+    def tensors(self, device: str | None = None) -> str:
+        """Return a worker's inbox (TensorPiece); this device's own if none is named."""
+        return self._of_device(device, 'tensors')
+
+    def results(self, device: str | None = None) -> str:
+        """Return a frame source's inbox (TensorPiece); this device's own if none is named."""
+        return self._of_device(device, 'results')
+
+    def receipts(self, device: str | None = None) -> str:
+        """Return where receipts for a sender go (HopReceipt); to this device if none is named."""
+        return self._of_device(device, 'receipts')
