@@ -1,0 +1,78 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model is: layers between tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from edge_dnn_partition.graph.tensors import TensorInfo, read_tensors
+
+__all__ = ['Layer', 'Model', 'TensorInfo', 'load_model']
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node of the prepared graph with the activations that follow it.
+
+    ``inputs`` and ``outputs`` name the tensors that come from and go to other
+    layers (or the model's ends), not weights. ``output_bytes`` is the size of all
+    outputs, ``weight_bytes`` that of all weights read; a weight that two layers
+    share is counted in both, since each stage needs it.
+    """
+
+    index: int
+    name: str
+    operators: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_bytes: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A prepared model.
+
+    ``sha256`` identifies the user's file (with its external weights), ``key`` also
+    the shapes and the version of the preparation. ``path`` is the prepared file in
+    the cache. ``layers`` stand in a topological order that keeps frontiers small.
+    """
+
+    name: str
+    sha256: str
+    key: str
+    path: Path
+    source_path: Path
+    layers: tuple[Layer, ...]
+    tensors: Mapping[str, TensorInfo]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    proto: onnx.ModelProto = field(repr=False)
+    #: For each layer, the positions of its nodes in ``proto.graph.node``, in that order.
+    layer_nodes: tuple[tuple[int, ...], ...] = field(repr=False)
+
+
+def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+    """Prepare a model (or take it from the cache) and find its layers.
+
+    :param shapes: for models with open dimensions, the shape of each open input.
+    :raises ModelError: the file cannot be used; the message says what to do.
+    """
+    from edge_dnn_partition.graph.layers import build_layers
+    from edge_dnn_partition.graph.prepare import prepare
+    from edge_dnn_partition.graph.source import read_source
+
+    source = read_source(path)
+    prepared = prepare(source, shapes)
+    tensors = read_tensors(prepared.proto)
+    layering = build_layers(prepared.proto, tensors)
+    return Model(
+        name=source.path.stem, sha256=source.sha256, key=prepared.key, path=prepared.path,
+        source_path=source.path, layers=layering.layers, tensors=tensors, inputs=layering.inputs,
+        outputs=layering.outputs, proto=prepared.proto, layer_nodes=layering.layer_nodes)

@@ -1,0 +1,151 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Undoing what an optimiser leaves behind, and putting a graph into canonical form."""
+
+from __future__ import annotations
+
+import heapq
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, helper
+
+from edge_dnn_partition.errors import ModelError
+from edge_dnn_partition.graph import protos
+
+_INSERTED_CAST = 'InsertedPrecisionFreeCast_'
+
+
+def repair(proto: ModelProto, *, original: ModelProto) -> None:
+    """Make an optimised model fit for splitting, in place.
+
+    The original's IR version comes back, operator sets that no node needs go,
+    casts that onnxruntime adds for its own CPU kernels go, every node has a
+    name of its own, no output is a constant, and nodes are sorted.
+    """
+    graph = proto.graph
+    _drop_inserted_casts(graph)
+    _name_nodes(graph)
+    _make_outputs_computed(graph)
+    proto.ir_version = original.ir_version
+    proto.producer_name, proto.producer_version = original.producer_name, original.producer_version
+    set_opsets(proto, original)
+    sort_nodes(graph, 'the prepared model')
+    if proto.ir_version < 4:
+        present = {value.name for value in graph.input}
+        graph.input.extend(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+                           for tensor in graph.initializer if tensor.name not in present)
+
+
+def set_opsets(proto: ModelProto, original: ModelProto) -> None:
+    """Import the operator sets that the nodes need, with the original's versions where it has them."""
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    versions.update((entry.domain, entry.version) for entry in original.opset_import)
+    if 'ai.onnx' in versions:
+        versions.setdefault('', versions['ai.onnx'])
+    nodes = list(protos.all_nodes(proto.graph))
+    for function in proto.functions:
+        nodes.extend(function.node)
+    needed = protos.domains(iter(nodes)) | {''}
+    del proto.opset_import[:]
+    proto.opset_import.extend(helper.make_opsetid(domain, versions[domain])
+                              for domain in sorted(needed) if domain in versions)
+
+
+def sort_nodes(graph: GraphProto, where: str) -> None:
+    """Sort a graph's nodes topologically, keeping the given order where it is one.
+
+    :raises ModelError: a cycle, a tensor with two producers, or one with none.
+    """
+    producer: dict[str, int] = {}
+    known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    known.update(tensor.values.name for tensor in graph.sparse_initializer)
+    for index, node in enumerate(graph.node):
+        for name in protos.node_writes(node):
+            if name in producer or name in known:
+                raise ModelError(f'{where} computes {name} twice: export the model again')
+            producer[name] = index
+    readers: list[list[int]] = [[] for _ in graph.node]
+    waiting = [0] * len(graph.node)
+    for index, node in enumerate(graph.node):
+        for name in protos.node_reads(node):
+            if name in producer:
+                readers[producer[name]].append(index)
+                waiting[index] += 1
+            elif name not in known:
+                raise ModelError(f'{where}: {label(node)} reads {name}, which nothing computes: export the model again')
+    for value in graph.output:
+        if value.name not in producer and value.name not in known:
+            raise ModelError(f'{where}: nothing computes the output {value.name}: export the model again')
+    ready = [index for index, count in enumerate(waiting) if not count]
+    order: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) < len(graph.node):
+        stuck = next(node for node, count in zip(graph.node, waiting, strict=True) if count)
+        raise ModelError(f'{where} has a cycle through {label(stuck)}: a model must be free of them; export it again')
+    if order != sorted(order):
+        nodes = [NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def label(node: NodeProto) -> str:
+    """Return how to call a node in a message."""
+    return f'{node.op_type} {node.name}' if node.name else f'{node.op_type} making {", ".join(node.output)}'
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    taken: set[str] = set()
+    for node in graph.node:
+        base = node.name or f'{node.op_type}_{next(iter(protos.node_writes(node)), "")}'
+        name, count = base, 1
+        while name in taken:
+            count += 1
+            name = f'{base}_{count}'
+        node.name = name
+        taken.add(name)
+
+
+def _make_outputs_computed(graph: GraphProto) -> None:
+    """Let an Identity make each output that is a constant, so that some layer computes it."""
+    constant = {tensor.name: tensor for tensor in graph.initializer}
+    for value in graph.output:
+        if value.name not in constant:
+            continue
+        inner = f'{value.name}__constant'
+        for node in protos.all_nodes(graph):
+            for position, read in enumerate(node.input):
+                if read == value.name:
+                    node.input[position] = inner
+        constant[value.name].name = inner
+        for entry in graph.input:
+            if entry.name == value.name:
+                entry.name = inner
+        graph.node.append(helper.make_node('Identity', [inner], [value.name], name=f'Identity_{value.name}'))
+
+
+def _drop_inserted_casts(graph: GraphProto) -> None:
+    """Take out the casts between float16 and float32 that onnxruntime puts around nodes without a kernel."""
+    outputs = {value.name for value in graph.output}
+    source: dict[str, str] = {}
+    kept: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type == 'Cast' and node.name.startswith(_INSERTED_CAST) and node.output[0] not in outputs:
+            source[node.output[0]] = source.get(node.input[0], node.input[0])
+        else:
+            kept.append(node)
+    if not source:
+        return
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(copies)
+    for node in protos.all_nodes(graph):
+        for position, name in enumerate(node.input):
+            if name in source:
+                node.input[position] = source[name]
+    del graph.value_info[:]

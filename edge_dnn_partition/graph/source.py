@@ -1,0 +1,142 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The user's ONNX file: reading it without its external weights, and knowing it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.errors import ModelError
+from edge_dnn_partition.graph import protos
+
+_CHUNK_BYTES = 1 << 22
+_REMEMBER_ABOVE_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model as its user gave it; external weights are named in it, not loaded."""
+
+    path: Path
+    proto: onnx.ModelProto
+    sha256: str
+    external_bytes: int
+
+
+def read_source(path: str | os.PathLike[str]) -> Source:
+    """Read an ONNX file and check that everything it refers to is there.
+
+    ``sha256`` is the file's own where it holds its weights itself. With external
+    weights it is the hash of the file's hash and, for each external file in the
+    order of their names, the name, the size and the hash of the content.
+
+    :raises ModelError: the file is missing, is no ONNX file, or refers to files
+        that are missing, too short, or outside the model's folder.
+    """
+    path = Path(path)
+    content = _read(path)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except DecodeError:
+        raise ModelError(f'{path} is not an ONNX file, or is cut off: export or copy it again') from None
+    if not proto.ir_version or not proto.HasField('graph'):
+        raise ModelError(f'{path} holds no ONNX graph: export or copy it again')
+    if not proto.graph.node:
+        raise ModelError(f'{path} has no operators, so there is nothing to split')
+    digest = hashlib.sha256(content)
+    del content
+    files, external_bytes = _external_files(path, proto)
+    if files:
+        digest = hashlib.sha256(digest.digest())
+        for location in sorted(files):
+            file = files[location]
+            digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
+    return Source(path=path, proto=proto, sha256=digest.hexdigest(), external_bytes=external_bytes)
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise ModelError(f'{path} does not exist: give the path of an ONNX file')
+    if path.is_dir():
+        raise ModelError(f'{path} is a folder: give the path of the ONNX file in it')
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror}') from None
+    if not content:
+        raise ModelError(f'{path} is empty: export or copy it again')
+    if content.startswith(b'version https://git-lfs'):
+        raise ModelError(f"{path} is a Git LFS pointer and not the model: run 'git lfs pull' where it came from")
+    return content
+
+
+def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Path], int]:
+    """Return the external files by location and the bytes of all values in them."""
+    files: dict[str, Path] = {}
+    total = 0
+    for tensor in protos.all_tensors(proto.graph):
+        if not protos.is_external(tensor):
+            continue
+        location, offset, length = protos.external_entry(tensor)
+        if location not in files:
+            files[location] = _external_file(path, location)
+        if offset < 0 or length < 0 or offset + length > files[location].stat().st_size:
+            raise ModelError(
+                f'{files[location]} is too short: {tensor.name} of {path.name} should lie at bytes '
+                f'{offset} to {offset + length}; copy the file again')
+        if length != protos.initializer_bytes(tensor):
+            raise ModelError(f'{path}: the external data of {tensor.name} has {length} bytes where its shape '
+                             f'needs {protos.initializer_bytes(tensor)}; export the model again')
+        total += length
+    return files, total
+
+
+def _external_file(path: Path, location: str) -> Path:
+    relative = Path(location)
+    if not location or relative.is_absolute() or '..' in relative.parts:
+        raise ModelError(f'{path} keeps weights at {location!r}, outside its own folder: '
+                         'save it with its external data beside it')
+    file = path.parent / relative
+    if not file.is_file():
+        raise ModelError(f'{path} keeps weights in {location!r}, which is missing: '
+                         f'put that file into {path.parent}')
+    return file
+
+
+def _file_sha256(path: Path) -> str:
+    """Hash a file by chunks; that of a large file is remembered while it does not change."""
+    status = path.stat()
+    if status.st_size < _REMEMBER_ABOVE_BYTES:
+        return _hash(_chunks(path))
+    identity = f'{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}'
+    note = cache_dir('hashes') / hashlib.sha256(identity.encode()).hexdigest()
+    try:
+        known = note.read_text()
+    except OSError:
+        known = ''
+    if len(known) != 64:
+        known = _hash(_chunks(path))
+        write_atomic(note, known.encode())
+    return known
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open('rb') as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _hash(chunks: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
