@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts a node: ``python -m edge_dnn_partition.nodes worker --ros-args -r __ns:=/demo/pi``.
 
-The signal handlers come before the imports, which take most of a start: a signal
-that comes meanwhile is kept, and the process ends with code 0.
+Signals are held back from the first line on, through the replacement of the process by
+itself that the linker's variables may need (a signal mask survives it) and the imports
+that take most of a start: a signal that comes meanwhile ends the process with code 0.
 """
 
 from __future__ import annotations
 
 import sys
 
-from . import signals
+from edge_dnn_partition.nodes import signals
 
 NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source')
 
@@ -20,20 +21,25 @@ def main(name: str | None = None) -> int:
 
     Each node is a module of this package with ``main(args)``.
     """
+    signals.hold()
+    from edge_dnn_partition import ros_env
+
+    ros_env.prepare()
     signals.install()
     arguments = sys.argv[1:]
     if name is None:
         if not arguments or arguments[0] not in NAMES:
-            print(f'error: name a node first: one of {", ".join(NAMES)}', file=sys.stderr)
+            sys.stderr.write(f'error: name a node first: one of {", ".join(NAMES)}\n')
             return 2
         name = arguments.pop(0)
     from importlib import import_module
 
     try:
-        module = import_module(f'{__package__}.{name}')
+        module = import_module(f'edge_dnn_partition.nodes.{name}')
     except ModuleNotFoundError as error:
-        print(
-            f'error: {name} needs {error.name}; source ROS 2, or run make setup', file=sys.stderr
+        sys.stderr.write(
+            f'error: {name} needs the Python module {error.name}: run make setup, or source ROS 2 and the '
+            'workspace that this package was built in\n'
         )
         return 2
     return int(module.main(arguments))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 import time
 import traceback
@@ -13,18 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import rclpy
 from lifecycle_msgs.srv import ChangeState
-from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 
-from ..errors import UserError
-from . import signals
-from .executor import Spinner
+from edge_dnn_partition.errors import UserError
+
 from .parameters import Parameter, ParameterTable, Value
+from .process import run_node
 from .topics import Topics
+
+__all__ = ['FleetNode', 'Parameter', 'run_node']
 
 _WARN_SECONDS = 5.0
 """A refusal of one kind is logged at once, and then at most this often with the count."""
@@ -84,7 +82,7 @@ class FleetNode(LifecycleNode):
     # Hooks --------------------------------------------------------------------------------------------------
 
     def setup(self) -> None:
-        """Configure: make publishers, subscriptions and timers, load what is needed. May raise `UserError`."""
+        """Configure: make the entities, load what is needed; may raise `UserError`."""
 
     def start(self) -> None:
         """Activate. Publishers work already; callbacks come after it."""
@@ -101,7 +99,7 @@ class FleetNode(LifecycleNode):
     # Entities -----------------------------------------------------------------------------------------------
 
     def advertise(self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False) -> Any:
-        """Return a publisher; what is published while the node is not active is dropped, unless ``always``."""
+        """Return a publisher; while the node is not active it drops what is published, unless ``always``."""
         if always:
             publisher = self.create_publisher(message_type, topic, qos)
             self._entities.append((self.destroy_publisher, publisher))
@@ -151,7 +149,7 @@ class FleetNode(LifecycleNode):
         def answer(request: Any, response: Any) -> Any:
             try:
                 return callback(request, response)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 if isinstance(error, UserError):
                     self.refuse(type(error).__name__, str(error))
                 else:
@@ -180,7 +178,7 @@ class FleetNode(LifecycleNode):
                 callback(*args)
             except UserError as error:
                 self.refuse(type(error).__name__, str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001
                 if not self.ending.is_set():
                     self.get_logger().error(f'a callback failed, going on:\n{traceback.format_exc()}')
 
@@ -261,6 +259,15 @@ class FleetNode(LifecycleNode):
         self._clean()
         return TransitionCallbackReturn.SUCCESS
 
+    def shut_down(self) -> None:
+        """Make the lifecycle's last transition, from whatever state the node is in."""
+        if self._state_machine.current_state[1] in ('unconfigured', 'inactive', 'active'):
+            self.trigger_shutdown()
+
+    def has_logged(self, error: BaseException | None) -> bool:
+        """Return whether an exception is one that a hook raised, which is in the log already."""
+        return error is not None and error is self._failure
+
     def _deactivate(self) -> None:
         self.active = False
         for timer in self._timers_gated:
@@ -277,7 +284,7 @@ class FleetNode(LifecycleNode):
         """Call a hook, which rclpy would let fail in silence; return whether it went well."""
         try:
             hook()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._failure = error
             text = str(error) if isinstance(error, UserError) else f'\n{traceback.format_exc()}'
             self.get_logger().error(f'{name} failed: {text}')
@@ -285,7 +292,7 @@ class FleetNode(LifecycleNode):
         return True
 
     def _guard_transitions(self) -> None:
-        """Answer a transition that is not possible now with success false; rclpy gives no answer and raises."""
+        """Answer an impossible transition with success false, where rclpy raises and gives no answer."""
         for service in self.services:
             if service.srv_type is ChangeState:
                 change = service.callback
@@ -293,97 +300,10 @@ class FleetNode(LifecycleNode):
                 def answer(request: Any, response: Any, change: Callable[..., Any] = change) -> Any:
                     try:
                         return change(request, response)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001
                         reason = str(error).partition(', at ')[0]
                         self.get_logger().warning(f'transition {request.transition.id} refused: {reason}')
                         response.success = False
                         return response
 
                 service.callback = answer
-
-
-def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
-    """Run one node until SIGINT, SIGTERM or SIGHUP; return the exit code.
-
-    An orderly end takes a fraction of a second; after `signals.LIMIT_SECONDS` the process ends by force, with
-    the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
-    `signals.install` first), so that signals are kept while rclpy is being imported.
-
-    :param factory: makes the node; called after ``rclpy.init``.
-    :param args: the command line without the program's name; None: the process's own.
-    :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
-    """
-    stop = signals.install()
-    node: FleetNode | None = None
-    spinner: Spinner | None = None
-
-    def failed(error: BaseException | None) -> None:
-        if not stop.is_set():
-            stop.code = _report(error)
-        stop.ask()
-
-    try:
-        if not stop.is_set():
-            _initialise(args)
-        if not stop.is_set():
-            node = factory()
-        if node is not None and not stop.is_set():
-            first = node.autostart if node.params.flag('autostart') else lambda: None
-            spinner = Spinner(node, first=first, failed=failed)
-            spinner.start()
-            stop.wait()
-    except Exception as error:
-        failed(error)
-        stop.wait()
-    _end(node, spinner, stop)
-    return stop.code
-
-
-def _initialise(args: Sequence[str] | None) -> None:
-    """Initialise rclpy without its signal handlers.
-
-    :raises UserError: if the ROS arguments are no good; rclpy has several errors for that.
-    """
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except (RuntimeError, ValueError) as error:
-        raise UserError('--ros-args: ' + str(error).removeprefix('failed to initialize rcl: ')) from error
-
-
-def _report(error: BaseException | None) -> int:
-    """Say on stderr why a node cannot go on; return the exit code."""
-    if error is None:
-        print('error: the ROS context was shut down', file=sys.stderr)
-        return 1
-    if isinstance(error, (UserError, NameValidationException)):
-        print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
-        return 2
-    traceback.print_exception(error)
-    return 1
-
-
-def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSignals) -> None:
-    """Take a node down step by step; a step that fails does not keep the next one from being taken."""
-
-    def step(action: Callable[[], Any]) -> None:
-        try:
-            action()
-        except Exception:
-            traceback.print_exc()
-
-    if node is not None:
-        node.ending.set()
-    if spinner is not None:
-        spinner.ask_to_end()
-        ended = spinner.join(0.1)
-        step(node.stop_work)
-        if not ended and not spinner.join(1.2):
-            signals.end_by_force(stop.code)
-        if node._state_machine.current_state[1] in ('unconfigured', 'inactive', 'active'):
-            step(node.trigger_shutdown)
-        step(lambda: spinner.executor.shutdown(timeout_sec=0.2))
-    if node is not None:
-        step(node.destroy_node)
-    step(rclpy.try_shutdown)
-    sys.stdout.flush()
-    sys.stderr.flush()

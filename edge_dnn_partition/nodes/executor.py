@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.task import Future
 
 try:
@@ -58,7 +57,7 @@ class Spinner:
         failed: Callable[[BaseException | None], None] = lambda _: None,
         kind: str | None = None,
     ) -> None:
-        self._logger: RcutilsLogger = node.get_logger()
+        self._log_error = node.get_logger().error
         self._context = node.context
         self._first = first
         self._failed = failed
@@ -84,18 +83,18 @@ class Spinner:
     def _run(self) -> None:
         try:
             self._first()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._failed(error)
             return
         while not self._ending.is_set():
             try:
                 self._spin_briefly()
-            except ExternalShutdownException:
+            except ExternalShutdownException:  # noqa: PERF203  the spin outlives what a callback raises
                 break
-            except Exception:
+            except Exception:  # noqa: BLE001
                 if not self._context.ok():
                     break
-                self._logger.error(f'a callback failed, going on:\n{traceback.format_exc()}')
+                self._log_error(f'a callback failed, going on:\n{traceback.format_exc()}')
                 time.sleep(0.001)  # a callback that always fails must not starve the others
         if not self._ending.is_set():
             self._failed(None)

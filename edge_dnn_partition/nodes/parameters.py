@@ -16,7 +16,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from ..errors import UserError
+from edge_dnn_partition.errors import UserError
 
 Value = Any
 """bool, int, float, str, or a list of one of them."""
@@ -194,7 +194,8 @@ class ParameterTable(Mapping[str, Value]):
                 except UserError:
                     value = given.value  # refused, with the reason, by _during
                 if value != [] and type(value) is not type(given.value):
-                    given = RosParameter(given.name, value=value)
+                    result.append(RosParameter(given.name, value=value))
+                    continue
             result.append(given)
         return result
 
@@ -224,7 +225,7 @@ class ParameterTable(Mapping[str, Value]):
                 if wanted in (None, name):
                     try:
                         callback(name, value)
-                    except Exception:
+                    except Exception:  # noqa: BLE001
                         self._node.get_logger().error(
                             f'following the new {name} failed:\n{traceback.format_exc()}'
                         )

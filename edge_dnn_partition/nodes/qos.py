@@ -39,7 +39,7 @@ PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TR
 """A scheduler that starts anew still learns who is ready; one reader hears all workers."""
 
 STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""A picture for people and tools (fleet state, the source's books): whoever looks sees the last one at once."""
+"""A picture for people and tools (fleet state, the source's books): whoever looks sees the last one."""
 
 PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Measured once in many minutes and needed by every scheduler that comes; one reader hears all devices."""

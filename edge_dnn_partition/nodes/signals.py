@@ -12,6 +12,7 @@ own lock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from typing import Final
 LIMIT_SECONDS: Final = 1.8
 """How long an orderly end may take before the process is ended by force; 2 s are promised."""
 
+_SHARED_MEMORY: Final = Path('/dev/shm')  # noqa: S108  where Fast DDS puts its files
+_LOCKS: Final = Path('/proc/locks')
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,22 +59,20 @@ class StopSignals:
 
     def ask(self) -> None:
         """Ask the process to end, as a signal would. May be called from any thread."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of requests already
             os.write(self._writer, b'\0')
-        except BlockingIOError:
-            pass  # the pipe is full of requests already
 
     def finished(self) -> None:
         """Call off the watchdog: the end was orderly."""
         self._finished.set()
 
-    def _install(self) -> None:
+    def install(self) -> None:
+        """Catch the signals, in the main thread; see the module's `install`."""
         self._thread.start()
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in _SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 signal.signal(number, _ignore)
-        # A parent may start this process with the signals blocked, so that none is lost before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _watch(self) -> None:
@@ -96,7 +97,7 @@ def end_by_force(code: int = 0) -> None:
         os._exit(code)
 
 
-def own_shared_memory(folder: Path = Path('/dev/shm'), locks: Path = Path('/proc/locks')) -> list[Path]:
+def own_shared_memory(folder: Path = _SHARED_MEMORY, locks: Path = _LOCKS) -> list[Path]:
     """Return the Fast DDS files in shared memory that belong to this process.
 
     A process keeps an exclusive flock on ``<file>_el`` as long as it lives (Fast DDS,
@@ -130,20 +131,21 @@ def own_shared_memory(folder: Path = Path('/dev/shm'), locks: Path = Path('/proc
 def remove_shared_memory() -> None:
     """Remove what `own_shared_memory` finds; what cannot be removed stays for Fast DDS to clean up."""
     for path in own_shared_memory():
-        try:
+        with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-        except OSError:
-            continue
 
 
-_installed: StopSignals | None = None
+_installed: list[StopSignals] = []
+
+
+def hold() -> None:
+    """Hold signals back until `install`: they are kept by the kernel, and through exec, too."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def install() -> StopSignals:
     """Install the handlers, once per process; call it in the main thread, before importing rclpy."""
-    global _installed
-    if _installed is None:
-        stop = StopSignals()
-        stop._install()
-        _installed = stop
-    return _installed
+    if not _installed:
+        _installed.append(StopSignals())
+        _installed[0].install()
+    return _installed[0]

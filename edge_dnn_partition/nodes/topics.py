@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import UserError
+from edge_dnn_partition.errors import UserError
 
 _PART: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
@@ -26,7 +26,8 @@ def check_name(name: str, *, what: str = 'name') -> str:
     """
     if not _PART.fullmatch(name):
         raise UserError(
-            f'{what} {name!r} is no ROS name: write letters, digits and _ only, a letter first (such as jetson_1)'
+            f'{what} {name!r} is no ROS name: write letters, digits and _ only, '
+            'a letter first (such as jetson_1)'
         )
     return name
 
