@@ -1,0 +1,238 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Times a model's segments on this device and keeps the result: a ``Profile``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+import psutil
+
+from ..cache import cache_dir, write_atomic
+from ..errors import PlanError, UserError
+from ..graph.cuts import candidate_boundaries
+from ..graph.model import Model
+from ..planning.profile import HeldBack, Profile
+from .engine import CPU_PROVIDER, Engine
+from .span_timing import (Bench, ProfilingCancelledError, Span, in_groups, seams, spans_to_fit,
+                          spans_to_hold_back, time_spans)
+from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
+from .stage_cache import limit_stage_cache, stage_file
+
+__all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'profile_model']
+
+#: A loaded stage holds its weights twice: as they were in the file, and packed for the processor.
+_WEIGHT_COPIES: Final = 2
+_SHARE_OF_FREE_MEMORY: Final = 0.4
+#: Raised when the method changes, so that profiles of the old one are not taken for new ones.
+_METHOD_VERSION: Final = 1
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """How a device is profiled.
+
+    :param device: the device's name, for the profile and its place in the cache.
+    :param providers: execution providers, the preferred one first.
+    :param threads: of one operator.
+    :param runs: rounds; each times every segment and pair once.
+    :param interval_seconds: idleness before each timed run; that of the stream's frames.
+    :param boundaries: at most so many boundaries.
+    :param held_back: stages that are timed only to test the prediction.
+    :param limit_seconds: no further round begins after that.
+    :raises UserError: if a number is out of its range.
+    """
+
+    device: str = 'local'
+    providers: tuple[str, ...] = (CPU_PROVIDER,)
+    threads: int = 1
+    runs: int = 5
+    interval_seconds: float = 0.05
+    boundaries: int = 20
+    held_back: int = 6
+    limit_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, least in (('threads', 1), ('runs', 1), ('boundaries', 2), ('held_back', 0)):
+            if getattr(self, name) < least:
+                raise UserError(f'{name}: {getattr(self, name)} must be at least {least}')
+        if not (0 <= self.interval_seconds <= 10 and self.limit_seconds > 0):
+            raise UserError('interval must be from 0 to 10 s, and the time limit above 0')
+
+
+def profile_model(model: Model, options: ProfileOptions, *,
+                  preprocess: Callable[[], object] | None = None,
+                  progress: Callable[[float], None] = lambda share: None,
+                  cancel: threading.Event | None = None) -> Profile:
+    """Time a model's segments, their seams and some held-back stages on this device.
+
+    With one thread on the CPU a run's seconds are its thread's CPU time, so that other
+    processes do not count; else wall time. The calling thread does the work.
+
+    :param preprocess: prepares one picture; it is timed with the rest.
+    :param progress: is given the share that is done, 0 to 1.
+    :param cancel: gives up when it is set.
+    :raises ProfilingCancelledError: if it was.
+    :raises ModelError: if a stage cannot be extracted or run.
+    """
+    cancelled = cancel or threading.Event()
+    boundaries = tuple(candidate_boundaries(model, limit=options.boundaries))
+    segments = len(boundaries) - 1
+    probe = SpeedProbe()
+    readings: list[Reading] = []
+    shares: list[float] = []
+    stages = _Stages(model, boundaries, options, shares)
+    preparing: list[float] = []
+
+    def between_rounds() -> None:
+        readings.append(probe.read())
+        if preprocess is not None:
+            preprocess()
+            cancelled.wait(options.interval_seconds)
+            begin = time.thread_time()
+            preprocess()
+            preparing.append(time.thread_time() - begin)
+
+    free = int(psutil.virtual_memory().available * _SHARE_OF_FREE_MEMORY)
+    held_back = spans_to_hold_back(segments, options.held_back, model.sha256)
+    groups = [group for spans in (spans_to_fit(segments), held_back)
+              for group in in_groups(spans, stages.memory_bytes, free)]
+    bench = Bench(open_spans=stages.open, idle=lambda seconds: _wait(cancelled, seconds),
+                  between_rounds=between_rounds, clock=time.monotonic, cancelled=cancelled.is_set,
+                  progress=progress)
+    times = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
+                       limit_seconds=options.limit_seconds, seed=model.sha256)
+    limit_stage_cache()
+    probe_seconds = median(reading.busy_seconds for reading in readings)
+    best = remember_best(probe_seconds)
+    robbed = median(shares) > 1.25 if shares else False
+    profile = Profile(
+        model_sha256=model.sha256, model=model.name, device=options.device, provider=options.providers[0],
+        threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
+        segment_seconds=tuple(times[index, index + 1] for index in range(segments)),
+        seam_seconds=seams(times, segments), preprocess_seconds=median(preparing) if preparing else None,
+        throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
+        interval_seconds=options.interval_seconds)
+    return with_held_back(profile, {span: times[span] for span in held_back})
+
+
+def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
+    """Return the profile with its prediction tested on stages that it does not rest on.
+
+    :param times: seconds of stages, as positions in the profile's boundaries.
+    """
+    tested = tuple(
+        HeldBack(start, stop, seconds, profile.stage_seconds(start, stop))
+        for start, stop, seconds in ((profile.boundaries[first], profile.boundaries[last], seconds)
+                                     for (first, last), seconds in times.items()))
+    error = max((abs(stage.relative_error) for stage in tested), default=0.0)
+    return dataclasses.replace(profile, held_back=tested, relative_error=error)
+
+
+def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: bool = False,
+                    refresh: bool = False, preprocess: Callable[[], object] | None = None,
+                    progress: Callable[[float], None] = lambda share: None,
+                    cancel: threading.Event | None = None) -> Profile:
+    """Return the profile from the cache, or make it and put it there.
+
+    It belongs to the model as it was prepared (its hash and shapes), the device's name, the
+    provider, the threads, onnxruntime's version, and the boundaries and interval asked for.
+
+    :param accept_throttled: take a profile from the cache too that was made while the device
+        was throttled; otherwise it is made again.
+    :param refresh: make it again in any case.
+    :raises ProfilingCancelledError: if ``cancel`` was set.
+    :raises ModelError: if a stage cannot be extracted or run.
+    """
+    key = (model.key, options.device, options.providers, options.threads, onnxruntime.__version__,
+           options.boundaries, options.interval_seconds, options.runs, options.held_back, _METHOD_VERSION)
+    path = cache_dir('profiles') / f'{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.json'
+    if not refresh:
+        try:
+            profile = Profile.from_json(path.read_bytes())
+        except (OSError, PlanError):
+            pass  # not there, or of an older version: it is made again
+        else:
+            complete = preprocess is None or profile.preprocess_seconds is not None
+            if complete and (accept_throttled or not profile.throttled):
+                return profile
+    profile = profile_model(model, options, preprocess=preprocess, progress=progress, cancel=cancel)
+    write_atomic(path, profile.to_json().encode())
+    return profile
+
+
+class _Stages:
+    """Opens spans as engines, with inputs that were computed by the segments before them."""
+
+    def __init__(self, model: Model, boundaries: Sequence[int], options: ProfileOptions,
+                 shares: list[float]) -> None:
+        self._model = model
+        self._boundaries = boundaries
+        self._options = options
+        self._shares = shares  # of each run, wall time over busy time
+        self._values: Arrays = {}
+        self._computed = 0  # segments whose outputs are among the values
+        self._random = np.random.default_rng(0)
+
+    def memory_bytes(self, span: Span) -> int:
+        layers = self._model.layers[self._boundaries[span[0]]:self._boundaries[span[1]]]
+        return sum(layer.weight_bytes * _WEIGHT_COPIES + layer.output_bytes for layer in layers)
+
+    def open(self, spans: Sequence[Span]) -> dict[Span, Callable[[], float]]:
+        engines = {span: self._engine(span) for span in spans}
+        for span, engine in engines.items():
+            self._compute_until(span[0], engines)
+            self._add_missing(engine)
+        return {span: self._runner(engine) for span, engine in engines.items()}
+
+    def _engine(self, span: Span) -> Engine:
+        layers = range(self._boundaries[span[0]], self._boundaries[span[1]])
+        return Engine(stage_file(self._model, layers).path, providers=self._options.providers,
+                      threads=self._options.threads)
+
+    def _compute_until(self, position: int, engines: Mapping[Span, Engine]) -> None:
+        while self._computed < position:
+            span = (self._computed, self._computed + 1)
+            engine = engines.get(span) or self._engine(span)
+            self._add_missing(engine)
+            self._values |= engine.run(self._feeds(engine))
+            self._computed += 1
+
+    def _add_missing(self, engine: Engine) -> None:
+        """Make up the model's inputs: normal values, or ones where a value may be an index."""
+        for name, ones in engine.made_up_feeds().items():
+            if name not in self._values:
+                floats = np.issubdtype(ones.dtype, np.floating)
+                self._values[name] = (self._random.standard_normal(ones.shape).astype(ones.dtype) if floats
+                                      else ones)
+
+    def _feeds(self, engine: Engine) -> Arrays:
+        return {tensor.name: self._values[tensor.name] for tensor in engine.inputs}
+
+    def _runner(self, engine: Engine) -> Callable[[], float]:
+        feeds = self._feeds(engine)
+
+        def run() -> float:
+            engine.run(feeds)
+            if engine.last_busy_seconds > 0:
+                self._shares.append(engine.last_seconds / engine.last_busy_seconds)
+            return engine.last_busy_seconds
+
+        return run
+
+
+def _wait(cancelled: threading.Event, seconds: float) -> None:
+    if seconds > 0:
+        cancelled.wait(seconds)

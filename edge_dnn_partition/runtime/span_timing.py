@@ -1,0 +1,151 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How segments, pairs of them and held-back stages are timed, whatever runs them.
+
+A *span* is a stage between two of the boundaries, as a pair of positions in their list.
+Device drift and a neighbour's bursts must not fall on one span alone: every round times each
+span once, in an order of its own, and a span's time is the median over the rounds. Before each
+timed run the device is idle, as in a stream (a small stage takes 25-35 % longer then); and
+before that the span runs once untimed, since in a stream its own weights were used last.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+Span = tuple[int, int]
+
+#: A span's median that is less certain than this (relative) gets more rounds.
+_WANTED_ERROR: Final = 0.015
+_LEAST_ROUNDS: Final = 2
+
+
+class ProfilingCancelledError(Exception):
+    """The profile was given up by whoever asked for it."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What timing needs of the world.
+
+    :param open_spans: makes spans ready; returns for each a function that runs it once and
+        returns its seconds. What an earlier call made ready may be let go.
+    :param idle: waits so many seconds, as the device does between two frames.
+    :param between_rounds: called before each round and at the end, to read the speed probe.
+    :param clock: seconds, for the limit.
+    :param cancelled: tells whether to give up.
+    :param progress: is given the share that is done, 0 to 1.
+    """
+
+    open_spans: Callable[[Sequence[Span]], Mapping[Span, Callable[[], float]]]
+    idle: Callable[[float], None]
+    between_rounds: Callable[[], None]
+    clock: Callable[[], float]
+    cancelled: Callable[[], bool]
+    progress: Callable[[float], None]
+
+
+def spans_to_fit(segments: int) -> list[Span]:
+    """Return the segments and the pairs of neighbours, in the order of their starts."""
+    return [(start, start + length) for start in range(segments) for length in (1, 2)
+            if start + length <= segments]
+
+
+def spans_to_hold_back(segments: int, count: int, seed: str) -> list[Span]:
+    """Return the whole model and random stages of three segments or more, none of them a pair.
+
+    :param count: of all; fewer where there are not so many.
+    :param seed: the same one gives the same stages.
+    """
+    rest = [(start, stop) for start in range(segments) for stop in range(start + 3, segments + 1)
+            if stop - start < segments]
+    whole = [(0, segments)] if segments >= 3 and count > 0 else []
+    chosen = random.Random(seed).sample(rest, min(max(count - 1, 0), len(rest)))
+    return whole + sorted(chosen)
+
+
+def in_groups(spans: Sequence[Span], size: Callable[[Span], int], limit: int) -> list[list[Span]]:
+    """Divide spans into runs of neighbours of which each fits into memory at once.
+
+    :param size: a span's bytes.
+    :param limit: bytes of a group; a span larger than that is a group of its own.
+    """
+    groups: list[list[Span]] = []
+    filled = 0
+    for span in spans:
+        if not groups or filled + size(span) > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(span)
+        filled += size(span)
+    return groups
+
+
+def time_spans(groups: Sequence[Sequence[Span]], bench: Bench, *, rounds: int, interval_seconds: float,
+               limit_seconds: float, seed: str) -> dict[Span, float]:
+    """Time every span, and return the median of its runs in seconds.
+
+    Each span is run in ``rounds`` rounds; those whose median is still uncertain by more than
+    1.5 % get up to as many again. When the time is up no further round begins, except for the
+    first two of a group.
+
+    :param groups: spans that are timed together.
+    :param rounds: at least 1.
+    :param interval_seconds: idleness before each timed run.
+    :param limit_seconds: for all groups.
+    :param seed: of the order of the runs.
+    :raises ProfilingCancelledError: if the bench was told to give up.
+    """
+    order = random.Random(seed)
+    begin = bench.clock()
+    result: dict[Span, float] = {}
+    total = sum(map(len, groups))
+    for index, group in enumerate(groups):
+        done = sum(map(len, groups[:index]))
+        deadline = begin + limit_seconds * (done + len(group)) / total
+        runners = bench.open_spans(group)
+        samples: dict[Span, list[float]] = {span: [] for span in group}
+        for number in range(2 * rounds):
+            due = [span for span in group if number < rounds or _relative_error(samples[span]) > _WANTED_ERROR]
+            late = number >= min(_LEAST_ROUNDS, rounds) and bench.clock() > deadline
+            if not due or late:
+                break
+            bench.between_rounds()
+            for span in order.sample(due, len(due)):
+                if bench.cancelled():
+                    raise ProfilingCancelledError
+                samples[span].append(_timed_run(runners[span], bench.idle, interval_seconds))
+            bench.progress((done + len(group) * min(1.0, (number + 1) / rounds)) / total)
+        result |= {span: median(values) for span, values in samples.items()}
+    bench.between_rounds()
+    bench.progress(1.0)
+    return result
+
+
+def _timed_run(runner: Callable[[], float], idle: Callable[[float], None], interval_seconds: float) -> float:
+    runner()
+    idle(interval_seconds)
+    return runner()
+
+
+def _relative_error(samples: Sequence[float]) -> float:
+    """Estimate the standard error of a median from the median absolute deviation."""
+    middle = median(samples)
+    deviation = median(abs(value - middle) for value in samples)
+    return float(1.2533 * 1.4826 * deviation / (len(samples) ** 0.5 * middle)) if middle > 0 else 0.0
+
+
+def seams(times: Mapping[Span, float], segments: int) -> tuple[float, ...]:
+    """Return what a cut at each inner boundary adds, in seconds.
+
+    That is t(i) + t(i+1) - t(i and i+1 together), which together take no less than the longer.
+    """
+    result = []
+    for inner in range(1, segments):
+        left, right = times[inner - 1, inner], times[inner, inner + 1]
+        result.append(min(left + right - times[inner - 1, inner + 1], left, right))
+    return tuple(result)

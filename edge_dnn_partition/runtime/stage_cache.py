@@ -1,0 +1,45 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stages of a model as files that are cut out once and used again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from typing import Final
+
+from .. import __version__
+from ..cache import cache_dir
+from ..graph.model import Model
+from ..graph.stages import StageFile, extract_stage, stage_boundary
+from .optimised import prune
+
+_LIMIT_BYTES: Final = 4 << 30
+
+
+def stage_file(model: Model, layers: Collection[int]) -> StageFile:
+    """Return the file of a stage, which is extracted if it is missing.
+
+    :param model: the prepared model.
+    :param layers: the stage's layers, a convex set.
+    :raises ModelError: if they are no stage of the model.
+    """
+    inputs, outputs = stage_boundary(model, layers)
+    path = cache_dir('stages', f'{model.key[:16]}-{__version__}') / f'{_name(layers)}.onnx'
+    if path.exists():
+        os.utime(path)
+        return StageFile(path, tuple(inputs), tuple(outputs))
+    return extract_stage(model, layers, path)
+
+
+def limit_stage_cache() -> None:
+    """Delete the stages used longest ago from all models once they take more than 4 GiB."""
+    prune(cache_dir('stages'), _LIMIT_BYTES)
+
+
+def _name(layers: Collection[int]) -> str:
+    ordered = sorted(layers)
+    if ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f'{ordered[0]}-{ordered[-1] + 1}'
+    return hashlib.sha256(','.join(map(str, ordered)).encode()).hexdigest()[:16]
