@@ -1,0 +1,136 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latency, energy and their mixtures: costs that add up over nodes and transfers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .problem import Floats, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCost:
+    """A cost that is a sum over nodes and transfers.
+
+    :param node: ``(nodes, devices)``; infinite where a node cannot run.
+    :param hop: ``(devices, devices)``: each transfer; infinite without a link, 0 on the diagonal.
+    :param hop_per_byte: ``(devices, devices)``: each byte of a transfer; 0 without a link.
+    :param seam: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
+    """
+
+    node: Floats
+    hop: Floats
+    hop_per_byte: Floats
+    seam: Floats | None
+
+    def transfer(self, size_bytes: float) -> Floats:
+        """Return the cost of sending so many bytes, ``(devices, devices)``."""
+        return self.hop + size_bytes * self.hop_per_byte
+
+    def plus(self, other: LinearCost, weight: float, own_weight: float = 1.0) -> LinearCost:
+        """Return ``own_weight`` times this plus ``weight`` times the other."""
+
+        def mix(a: Floats, b: Floats) -> Floats:
+            infinite = np.isinf(a) | np.isinf(b)
+            mixed = own_weight * np.where(infinite, 0.0, a) + weight * np.where(infinite, 0.0, b)
+            return np.where(infinite, np.inf, mixed)
+
+        seam = None
+        if self.seam is not None and other.seam is not None:
+            seam = own_weight * self.seam + weight * other.seam
+        return LinearCost(
+            mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam
+        )
+
+    def value(self, problem: Problem, assignment: np.ndarray) -> float:
+        """Return the cost of an assignment (device indices); infinite where it cannot run."""
+        total = float(self.node[np.arange(problem.nodes), assignment].sum())
+        tensor, sender, reader = transfers(problem, assignment)
+        total += float(self.hop[sender, reader].sum())
+        if not np.isfinite(total):
+            return float('inf')
+        total += float((problem.tensor_bytes[tensor] * self.hop_per_byte[sender, reader]).sum())
+        if self.seam is not None:
+            stays = np.flatnonzero(assignment[1:] == assignment[:-1])
+            total -= float(self.seam[stays, assignment[stays]].sum())
+        return total
+
+
+def transfers(problem: Problem, assignment: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the transfers of an assignment: tensors, senders and readers, three arrays of one length."""
+    count = len(problem.tensors)
+    producers = problem.producers
+    homes = np.where(producers < 0, problem.source_index, assignment[producers])
+    needed = np.zeros((count, len(problem.devices)), dtype=np.bool_)
+    tensor, reader = problem.readings
+    needed[tensor, assignment[reader]] = True
+    needed[problem.at_sink, problem.sink_index] = True
+    needed[np.arange(count), homes] = False
+    sent, target = np.nonzero(needed)
+    return sent, homes[sent], target
+
+
+def _hops(problem: Problem) -> tuple[Floats, Floats]:
+    """Return where a link is, and seconds per byte on it (0 without one)."""
+    linked = problem.rate > 0
+    per_byte = np.divide(1.0, problem.rate, out=np.zeros_like(problem.rate), where=linked)
+    return linked, per_byte
+
+
+def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, Floats]:
+    hop = np.where(linked, hop, np.inf)
+    per_byte = np.where(linked, per_byte, 0.0)
+    np.fill_diagonal(hop, 0.0)
+    np.fill_diagonal(per_byte, 0.0)
+    return hop, per_byte
+
+
+def latency_cost(problem: Problem) -> LinearCost:
+    """Return the latency in seconds as a linear cost."""
+    linked, per_byte = _hops(problem)
+    column = problem.column
+    hop = problem.latency + column('encode_seconds')[:, None] + column('decode_seconds')[None, :]
+    per_byte = per_byte + column('encode_seconds_per_byte')[:, None] + column('decode_seconds_per_byte')[None, :]
+    return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds)
+
+
+def energy_cost(problem: Problem) -> LinearCost:
+    """Return the weighted energy in joules as a linear cost.
+
+    Idle power runs for the whole latency on every device of the fleet, so that it
+    is so many watts times the latency, which is linear itself.
+    """
+    linked, per_byte = _hops(problem)
+    column = problem.column
+    weight = column('energy_weight')
+    active, radio = weight * column('active_watts'), weight * column('radio_watts')
+    idle = float((weight * column('idle_watts')).sum())
+    node = np.where(np.isinf(problem.seconds), np.inf, _times(problem.seconds, active + idle))
+    hop = active[:, None] * column('encode_seconds')[:, None] + active[None, :] * column('decode_seconds')[None, :]
+    byte = (radio[:, None] + radio[None, :]) * per_byte
+    byte = byte + active[:, None] * column('encode_seconds_per_byte')[:, None]
+    byte = byte + active[None, :] * column('decode_seconds_per_byte')[None, :]
+    latency = latency_cost(problem)
+    hop = hop + idle * np.where(linked, latency.hop, 0.0)
+    byte = byte + idle * latency.hop_per_byte
+    seam = None if problem.seam_seconds is None else problem.seam_seconds * (active + idle)[None, :]
+    return LinearCost(node, *_finish(hop, byte, linked), seam)
+
+
+def _times(seconds: Floats, watts: Floats) -> Floats:
+    return np.where(np.isinf(seconds), 0.0, seconds) * watts[None, :]
+
+
+def stage_count(assignment: np.ndarray) -> int:
+    """Return the number of stages: maximal runs of consecutive nodes on one device."""
+    return 1 + int((assignment[1:] != assignment[:-1]).sum())
+
+
+def device_once(assignment: np.ndarray) -> bool:
+    """Return whether no device has two stages."""
+    changes = np.flatnonzero(np.diff(assignment)) + 1
+    heads = assignment[np.concatenate(([0], changes))]
+    return len(np.unique(heads)) == len(heads)

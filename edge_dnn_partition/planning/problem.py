@@ -1,0 +1,285 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem: nodes, tensors, devices and links, as plain arrays.
+
+A *node* is what a device runs as one piece: a layer of a cost file, or a segment
+of a real model. Nodes stand in topological order. A node may write several
+tensors and read several; a tensor is sent at most once to each other device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PlanError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+INPUT: Final = -1
+"""The producer of a model's inputs: they lie on the source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a device costs, apart from the seconds of each node.
+
+    ``encode_*`` and ``decode_*`` are spent on the sender and on the reader of a
+    transfer: they add to the latency and to the device's compute seconds.
+    """
+
+    name: str
+    active_watts: float = 0.0
+    idle_watts: float = 0.0
+    radio_watts: float = 0.0
+    energy_weight: float = 1.0
+    memory_bytes: float = float('inf')
+    encode_seconds: float = 0.0
+    encode_seconds_per_byte: float = 0.0
+    decode_seconds: float = 0.0
+    decode_seconds_per_byte: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A one-way link; links with the same ``channel`` share the air."""
+
+    sender: str
+    reader: str
+    bytes_per_second: float
+    latency_seconds: float = 0.0
+    channel: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """A tensor: who writes it (``INPUT``: it lies on the source) and who reads it.
+
+    ``readers`` are distinct node indices above ``producer``, in rising order.
+    """
+
+    name: str
+    producer: int
+    readers: tuple[int, ...]
+    bytes: float
+    at_sink: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """Everything that the cost model needs (see ``docs/planning.md``).
+
+    :param seconds: ``(nodes, devices)``; infinite where a node cannot run.
+    :param weight_bytes: ``(nodes,)``.
+    :param seam_seconds: ``(nodes - 1, devices)``: what is saved where node ``i`` and
+        node ``i + 1`` both run on the device; ``None`` for nothing.
+    """
+
+    source: str
+    sink: str
+    devices: tuple[Device, ...]
+    links: tuple[Link, ...]
+    node_names: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    seconds: Floats
+    weight_bytes: Floats
+    seam_seconds: Floats | None = None
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.node_names)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The devices' names, in their order."""
+        return tuple(device.name for device in self.devices)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The index of each device by name."""
+        return {name: index for index, name in enumerate(self.names)}
+
+    @property
+    def source_index(self) -> int:
+        """The index of the source."""
+        return self.position[self.source]
+
+    @property
+    def sink_index(self) -> int:
+        """The index of the sink."""
+        return self.position[self.sink]
+
+    def column(self, field: str) -> Floats:
+        """Return one field of every device, shape ``(devices,)``."""
+        return np.array([getattr(device, field) for device in self.devices], dtype=np.float64)
+
+    @cached_property
+    def rate(self) -> Floats:
+        """Bytes per second from a row's device to a column's; 0 without a link."""
+        rate = np.zeros((len(self.devices),) * 2)
+        for link in self.links:
+            rate[self.position[link.sender], self.position[link.reader]] = link.bytes_per_second
+        return rate
+
+    @cached_property
+    def latency(self) -> Floats:
+        """Seconds that a transfer takes beside its bytes; 0 without a link."""
+        latency = np.zeros((len(self.devices),) * 2)
+        for link in self.links:
+            latency[self.position[link.sender], self.position[link.reader]] = link.latency_seconds
+        return latency
+
+    @cached_property
+    def channel(self) -> Ints:
+        """The index of the channel of each link, counted from 0; -1 without a link."""
+        known: dict[object, int] = {}
+        channel = np.full((len(self.devices),) * 2, -1, dtype=np.int64)
+        for link in self.links:
+            key: object = (link.sender, link.reader) if link.channel is None else link.channel
+            place = self.position[link.sender], self.position[link.reader]
+            channel[place] = known.setdefault(key, len(known))
+        return channel
+
+    @cached_property
+    def shares_channels(self) -> bool:
+        """Whether two links share a channel."""
+        used = self.channel[self.channel >= 0]
+        return len(np.unique(used)) < len(used)
+
+    @cached_property
+    def readings(self) -> tuple[Ints, Ints]:
+        """Pairs (tensor, reading node) as two arrays."""
+        tensors = [t for t, tensor in enumerate(self.tensors) for _ in tensor.readers]
+        readers = [reader for tensor in self.tensors for reader in tensor.readers]
+        return np.array(tensors, dtype=np.int64), np.array(readers, dtype=np.int64)
+
+    @cached_property
+    def producers(self) -> Ints:
+        """The producer of each tensor."""
+        return np.array([tensor.producer for tensor in self.tensors], dtype=np.int64)
+
+    @cached_property
+    def tensor_bytes(self) -> Floats:
+        """The bytes of each tensor."""
+        return np.array([tensor.bytes for tensor in self.tensors], dtype=np.float64)
+
+    @cached_property
+    def at_sink(self) -> Bools:
+        """Whether the sink needs each tensor."""
+        return np.array([tensor.at_sink for tensor in self.tensors], dtype=np.bool_)
+
+    @cached_property
+    def node_inputs(self) -> tuple[tuple[int, ...], ...]:
+        """The tensors that each node reads."""
+        inputs: list[list[int]] = [[] for _ in self.node_names]
+        for t, tensor in enumerate(self.tensors):
+            for reader in tensor.readers:
+                inputs[reader].append(t)
+        return tuple(map(tuple, inputs))
+
+    @cached_property
+    def node_outputs(self) -> tuple[tuple[int, ...], ...]:
+        """The tensors that each node writes."""
+        outputs: list[list[int]] = [[] for _ in self.node_names]
+        for t, tensor in enumerate(self.tensors):
+            if tensor.producer != INPUT:
+                outputs[tensor.producer].append(t)
+        return tuple(map(tuple, outputs))
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether every tensor goes from the source to one node, or to the next node and the sink only."""
+        return all(
+            (len(t.readers) <= 1 and not (t.readers and t.at_sink))
+            if t.producer == INPUT
+            else (not t.readers or t.readers == (t.producer + 1,))
+            for t in self.tensors
+        )
+
+    def indices(self, assignment: Sequence[str] | Sequence[int] | Ints) -> Ints:
+        """Return an assignment as device indices, shape ``(nodes,)``.
+
+        :raises PlanError: if its length is not the number of nodes, or a device is unknown.
+        """
+        if len(assignment) != self.nodes:
+            raise PlanError(f'an assignment names one device for each of the {self.nodes} layers, not {len(assignment)}')
+        try:
+            return np.array([self.position[d] if isinstance(d, str) else d for d in assignment], dtype=np.int64)
+        except KeyError as error:
+            raise PlanError(f'unknown device {error}; the devices are {", ".join(self.names)}') from None
+
+    def constrained(
+        self, *, pin: Mapping[str, str] | None = None, exclude: Collection[str] = (), private_until: str | None = None
+    ) -> Self:
+        """Return the problem with constraints folded into ``seconds``.
+
+        :param pin: the device of a node, by the node's name.
+        :param exclude: devices that run nothing.
+        :param private_until: a node's name. Nodes up to and including it run on the source, and the
+            input and the tensors of the nodes before it do not leave the source: whoever reads one
+            of them runs there too. The named node's own tensors may leave.
+        :raises PlanError: for unknown names, or if the sink needs a private tensor.
+        """
+        seconds = self.seconds.copy()
+        order = {name: index for index, name in reversed(list(enumerate(self.node_names)))}
+
+        def node(name: str, what: str) -> int:
+            if name not in order:
+                raise PlanError(f'{what}: unknown layer {name!r}{nearest(name, order)}')
+            return order[name]
+
+        def device(name: str, what: str) -> int:
+            if name not in self.position:
+                raise PlanError(f'{what}: unknown device {name!r}{nearest(name, self.position)}')
+            return self.position[name]
+
+        for name in exclude:
+            seconds[:, device(name, 'exclude')] = np.inf
+        for layer, name in (pin or {}).items():
+            others = np.arange(len(self.devices)) != device(name, 'pin')
+            seconds[node(layer, 'pin'), others] = np.inf
+        if private_until is not None:
+            last = node(private_until, 'private_until')
+            others = np.arange(len(self.devices)) != self.source_index
+            private = set(range(last + 1))
+            for tensor in self.tensors:
+                if tensor.producer < last:
+                    private.update(tensor.readers)
+                    if tensor.at_sink and self.sink != self.source:
+                        raise PlanError(
+                            f'private_until: {tensor.name!r} may not leave the source, yet the sink {self.sink!r} needs it; '
+                            'name an earlier layer or make the source the sink'
+                        )
+            seconds[np.ix_(sorted(private), np.flatnonzero(others))] = np.inf
+        return replace(self, seconds=seconds)
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return a hint at the nearest known word, or at all of a few, to end an error with."""
+    import difflib
+
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    if close:
+        return f'; did you mean {close[0]!r}?'
+    return f'; known are {", ".join(map(str, list(known)[:8]))}' if known else ''
+
+
+def from_costs_json(document: Mapping[str, Any]) -> Problem:
+    """Return the problem of a COSTS.json document; see :mod:`.costs_json`.
+
+    :raises PlanError: one line that says what is wrong and what to do.
+    """
+    from .costs_json import read
+
+    return read(document)

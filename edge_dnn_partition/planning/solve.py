@@ -1,0 +1,181 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Finding the best plan: which method answers which problem.
+
+=====================  =========================  =====================================================
+objective              problem                    method
+=====================  =========================  =====================================================
+latency, energy,       chain                      Viterbi (exact)
+balanced               two devices, any graph     minimum cut (exact)
+..                     any graph                  expansion and swap moves, each a minimum cut; exact
+                                                  search over the frontier; HiGHS where small
+..                     each device once           search over (position, device, devices used)
+throughput             each device once, chain    exact search over sets of devices
+..                     else                       Lagrangian bound, local search, HiGHS where small
+memory that binds                                 the same with a price on memory, and HiGHS where small
+=====================  =========================  =====================================================
+
+All of them are deterministic: no randomness without a fixed seed, limits by work and not by time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import chain, twodevices
+from .evaluate import evaluate
+from .linear import LinearCost
+from .objective import Answer, Judge, check, levels, reference, value
+from .problem import Problem
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A plan and its costs; ``None`` in place of each where no plan can run.
+
+    :param assignment: the device of each node.
+    :param optimal: proven best of its space, to 1e-9 relative (with ``feasible`` false: proven
+        that nothing can run).
+    :param reason: why there is no plan.
+    """
+
+    objective: str
+    feasible: bool
+    optimal: bool
+    assignment: tuple[str, ...] | None
+    objective_value: float | None
+    latency_seconds: float | None
+    energy_joules: float | None
+    bottleneck_seconds: float | None
+    planning_seconds: float
+    reason: str = ''
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as ``plan --costs --json`` prints it."""
+        answer: dict[str, Any] = {
+            'feasible': self.feasible,
+            'optimal': self.optimal,
+            'objective': self.objective,
+            'objective_value': self.objective_value,
+            'latency_seconds': self.latency_seconds,
+            'energy_joules': self.energy_joules,
+            'bottleneck_seconds': self.bottleneck_seconds,
+            'assignment': None if self.assignment is None else list(self.assignment),
+            'planning_seconds': self.planning_seconds,
+        }
+        if not self.feasible:
+            answer['reason'] = self.reason
+        return answer
+
+
+def solve(problem: Problem, objective: str = 'latency', space: str = 'any') -> Solution:
+    """Return the best plan that is found for a problem.
+
+    Equal values are decided by less latency, then less energy, then fewer stages (maximal runs of
+    consecutive nodes on one device), then the order of the devices, from the first node on.
+
+    :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``.
+    :param space: ``any``, or ``each_device_once``: no device has two stages.
+    :raises PlanError: for an unknown objective or space.
+    """
+    check(objective, space)
+    start = time.perf_counter()
+    ref = None
+    if objective == 'balanced':
+        ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)))
+        if ref is None:
+            return _nothing(problem, objective, start, proven=True)
+    judge = Judge(problem, objective, space, ref)
+    found = answer(problem, judge)
+    if found.assignment is None:
+        return _nothing(problem, objective, start, proven=found.optimal)
+    costs = evaluate(problem, found.assignment)
+    return Solution(
+        objective=objective,
+        feasible=True,
+        optimal=found.optimal and (ref is None or ref.proven),
+        assignment=tuple(problem.names[d] for d in found.assignment),
+        objective_value=value(costs, objective, ref),
+        latency_seconds=costs.latency_seconds,
+        energy_joules=costs.energy_joules,
+        bottleneck_seconds=costs.bottleneck_seconds,
+        planning_seconds=time.perf_counter() - start,
+    )
+
+
+def _nothing(problem: Problem, objective: str, start: float, *, proven: bool) -> Solution:
+    return Solution(
+        objective, False, proven, None, None, None, None, None, time.perf_counter() - start, why_not(problem, proven)
+    )
+
+
+def why_not(problem: Problem, proven: bool = True) -> str:
+    """Return why no plan can run, as far as it is plain to see."""
+    stuck = np.flatnonzero(~np.isfinite(problem.seconds).any(axis=1))
+    if len(stuck):
+        return f'layer {problem.node_names[stuck[0]]!r} cannot run on any device'
+    memory = problem.column('memory_bytes')
+    able = np.where(np.isfinite(problem.seconds), memory[None, :], -1).max(axis=1)
+    heavy = np.flatnonzero(problem.weight_bytes > able)
+    if len(heavy):
+        return f'the weights of layer {problem.node_names[heavy[0]]!r} fit into no device that can run it'
+    if problem.weight_bytes.sum() > memory.sum():
+        return 'the weights do not fit into the memory of all devices together'
+    if not proven:
+        return 'no plan was found that keeps to links and memory; one may exist'
+    return 'no assignment keeps to the links, the memory and the devices that each layer can run on'
+
+
+def answer(problem: Problem, judge: Judge) -> Answer:
+    """Return the best assignment for a judge's objective and space."""
+    if not np.isfinite(problem.seconds).any(axis=1).all():
+        return Answer(None, True)
+    costs = levels(problem, judge.objective, judge.ref)
+    if judge.objective == 'throughput':
+        from .throughput import answer_throughput
+
+        return answer_throughput(problem, judge, costs)
+    return answer_linear(problem, judge, costs)
+
+
+def answer_linear(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+    """Return the best assignment under a cost that adds up."""
+    free = unlimited(problem, costs)
+    if free is not None:
+        if free.assignment is None:
+            return free
+        fits = np.isfinite(judge.offer(free.assignment))
+        if fits and free.optimal:
+            return free
+    if judge.space == 'each_device_once':
+        from .once import answer_once
+
+        return answer_once(problem, judge, costs)
+    from .general import answer_general
+
+    return answer_general(problem, judge, costs)
+
+
+def unlimited(problem: Problem, costs: list[LinearCost]) -> Answer | None:
+    """Return the exact optimum without regard to memory and space, where a fast method knows it."""
+    if problem.is_chain:
+        found = chain.shortest(_trellises(problem, costs))
+        return Answer(None, True) if found is None else Answer(found[0], True)
+    if twodevices.applies(problem, costs[0]):
+        cut = twodevices.solve(problem, costs)
+        if cut is None:
+            return Answer(None, True)
+        return Answer(cut[0], cut[1] <= 1e-10 * max(costs[0].value(problem, cut[0]), 0.0))
+    return None
+
+
+def _trellises(problem: Problem, costs: list[LinearCost]) -> Iterator[chain.Trellis]:
+    """Yield the trellis of each level, built when a tie asks for it; the last counts stages."""
+    for cost in costs:
+        yield chain.trellis(problem, cost)
+    yield chain.stage_trellis(problem.nodes, len(problem.devices))
