@@ -259,5 +259,10 @@ class Preprocessing:
         return result
 
 
+def limit_threads(threads: int) -> None:
+    """Let OpenCV use so many threads in this process; 1 keeps its work on the calling thread."""
+    cv2.setNumThreads(threads)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,179 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``profile``: what the layers of a model take on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..graph.model import Model
+    from ..planning.profile import Profile
+
+_EPILOG: Final = """\
+The segments lie between at most 20 cuts worth cutting at. A stage takes its segments' seconds
+less the seams inside it; some stages that this does not rest on are timed too, and the largest
+error of their prediction is said. With one thread on the CPU, seconds are CPU time.
+
+--json prints
+  {"model", "model_sha256", "device", "provider", "threads", "onnxruntime_version",
+   "boundaries": [cut, …],             cut indices, as in `inspect`
+   "segment_seconds": [s, …],          between one boundary and the next
+   "seam_seconds": [s, …],             what a cut at each inner boundary adds
+   "preprocess_seconds": s or null,    with --preprocessing and --picture
+   "total_seconds": s,                 the whole model as one stage
+   "relative_error": e,                the largest of the held-back stages, 0.1 for 10 %
+   "held_back": [{"start", "stop", "measured_seconds", "predicted_seconds"}, …],
+   "throttled": true or false,         slower than this machine can be, or disturbed
+   "probe_seconds": s,                 the speed probe's median meanwhile
+   "interval_seconds": s,              idleness before each timed run
+   "version": 1}
+
+example:
+  edge-dnn-partition profile model.onnx --runs 7 --out pi.json
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser('profile', help='time a model\'s segments and seams on this machine',
+                                   description='Time a model\'s segments and seams on this machine.',
+                                   epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', metavar='MODEL.onnx')
+    parser.add_argument('--runs', type=_whole(1, 1000), default=5, metavar='N',
+                        help='rounds; each times every segment and pair once (default 5)')
+    parser.add_argument('--threads', type=_whole(1, 1024), default=1, metavar='N',
+                        help='threads of one operator (default 1)')
+    parser.add_argument('--provider', action='append', metavar='NAME',
+                        help='execution provider; repeat for fallbacks (default CPUExecutionProvider)')
+    parser.add_argument('--shape', action='append', default=[], metavar='INPUT=1,3,224,224',
+                        help='the shape of an input that leaves it open; repeat for more')
+    parser.add_argument('--interval', default='50 ms', metavar='TIME',
+                        help='idleness before each timed run, as between two frames (default 50 ms)')
+    parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
+    parser.add_argument('--preprocessing', metavar='FILE.yaml', help='time this preprocessing too …')
+    parser.add_argument('--picture', metavar='FILE.jpg', help='… of this JPEG or PNG')
+    parser.add_argument('--out', metavar='FILE', help='write the JSON to a file')
+    parser.add_argument('--json', action='store_true', help='print one JSON document')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Profile the model, and print or write the result."""
+    from ..graph.model import load_model
+    from ..runtime.engine import CPU_PROVIDER, check_providers
+    from ..runtime.profiler import ProfileOptions, profile_model
+    from ..units import parse
+
+    providers = tuple(args.provider or (CPU_PROVIDER,))
+    check_providers(providers)
+    options = ProfileOptions(device=args.device, providers=providers, threads=args.threads, runs=args.runs,
+                             interval_seconds=parse('time', args.interval, what='--interval'),
+                             limit_seconds=max(30.0, 6.0 * args.runs))
+    preprocess = _preprocess(args.preprocessing, args.picture, args.threads)
+    model = load_model(args.model, shapes=dict(map(_shape, args.shape)) or None)
+    with _progress() as progress:
+        profile = profile_model(model, options, preprocess=preprocess, progress=progress)
+    text = json.dumps(profile.to_dict() | {'total_seconds': profile.total_seconds}, indent=1)
+    if args.out:
+        _write(args.out, text)
+    if args.json:
+        print(text)
+    else:
+        _print_tables(model, profile)
+    return 0
+
+
+def _preprocess(settings: str | None, picture: str | None, threads: int) -> Callable[[], object] | None:
+    if settings is None and picture is None:
+        return None
+    if settings is None or picture is None:
+        raise UserError('--preprocessing and --picture belong together; give both or neither')
+    from ..runtime.preprocess import Preprocessing, limit_threads
+
+    limit_threads(threads)
+    preprocessing = Preprocessing.from_yaml(settings)
+    try:
+        data = Path(picture).read_bytes()
+    except OSError as error:
+        raise UserError(f'{picture}: {error.strerror}') from error
+    encoding = 'png' if data.startswith(b'\x89PNG') else 'jpeg'
+    preprocessing.apply(data, encoding)
+    return lambda: preprocessing.apply(data, encoding)
+
+
+def _print_tables(model: Model, profile: Profile) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f'{model.name}: {profile.total_seconds * 1e3:.2f} ms as one stage '
+                        f'({profile.provider}, {profile.threads} thread{"s" * (profile.threads > 1)})',
+                  title_justify='left')
+    for name in ('cuts', 'layers', 'ms', 'seam at the end, ms'):
+        table.add_column(name, justify='left' if name == 'layers' else 'right')
+    for index, seconds in enumerate(profile.segment_seconds):
+        start, stop = profile.boundaries[index:index + 2]
+        first, last = model.layers[start].name, model.layers[stop - 1].name
+        seam = f'{profile.seam_seconds[index] * 1e3:.3f}' if index < len(profile.seam_seconds) else ''
+        table.add_row(f'{start}–{stop}', first if first == last else f'{first} … {last}',
+                      f'{seconds * 1e3:.3f}', seam)
+    console.print(table)
+    if profile.preprocess_seconds is not None:
+        console.print(f'preprocessing: {profile.preprocess_seconds * 1e3:.2f} ms')
+    if profile.held_back:
+        stages = ', '.join(f'{stage.start}–{stage.stop} {stage.relative_error:+.1%}'
+                           for stage in profile.held_back)
+        console.print(f'held-back stages predicted within {profile.relative_error:.1%}: {stages}')
+    else:
+        console.print('too few segments for a held-back stage: the prediction is not tested')
+    if profile.throttled:
+        console.print('throttled or disturbed: this machine was slower than it can be, or uneven; '
+                      'profile again when it is cool and quiet', style='bold yellow')
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """Show a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task('profiling', total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text + '\n', encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'--out {path}: {error.strerror}') from error
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition('=')
+    try:
+        shape = tuple(int(size) for size in sizes.split(','))
+    except ValueError:
+        shape = ()
+    if not name or not shape or min(shape) < 0:
+        raise UserError(f'--shape {text!r}: write INPUT=1,3,224,224')
+    return name, shape
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f'{text!r} must be a whole number from {low} to {high}')
+        return int(text)
+
+    return read
