@@ -1,0 +1,33 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# make setup   .venv/ with the package, its messages built (all in this folder)
+# make demo    the main job: a camera stream over three emulated devices (DEMO_ARGS="--seconds 20")
+# make test    linters, type check, import rules and all tests (TEST_ARGS="-k name")
+# PYTHON=/path/to/python3.12 names the Python to use.
+
+.PHONY: setup demo test lint clean
+.NOTPARALLEL:
+
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@.venv/bin/edge-dnn-partition demo $(DEMO_ARGS)
+
+lint:
+	@scripts/setup.sh --with lint
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+test:
+	@scripts/setup.sh --with lint test export
+	@$(MAKE) --no-print-directory lint
+	@.venv/bin/pytest $(TEST_ARGS)
+
+clean:
+	rm -rf .venv build install log *.egg-info

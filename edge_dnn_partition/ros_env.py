@@ -1,0 +1,77 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes ROS 2 work in a process that was started without a setup file sourced first."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from .errors import UserError
+
+_GUARD = '_EDGE_DNN_PARTITION_ENVIRONMENT'
+
+
+def install_prefix() -> Path | None:
+    """Return the prefix that this package was installed to with its messages, or None."""
+    candidates = [*Path(__file__).resolve().parents, Path(sys.prefix)]
+    for folder in candidates:
+        if (folder / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'edge_dnn_partition').is_file():
+            return folder
+    return None
+
+
+def prepare() -> None:
+    """Set AMENT_PREFIX_PATH and LD_LIBRARY_PATH so that this package's messages are found.
+
+    A sourced workspace stays first in both. The dynamic linker reads its variable when a process starts,
+    so this replaces the process by itself where it had to change it: call it first, from an executable only.
+    """
+    os.environ.setdefault('HOME', str(Path.home()))  # rcl's log folder
+    prefix = install_prefix()
+    if prefix is None:
+        return
+    index = _split('AMENT_PREFIX_PATH')
+    if str(prefix) not in index:
+        os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join([*index, str(prefix)])
+    libraries = _split('LD_LIBRARY_PATH')
+    folder = str(prefix / 'lib')
+    if folder in libraries or os.environ.get(_GUARD) == folder:
+        return
+    os.environ['LD_LIBRARY_PATH'] = os.pathsep.join([*libraries, folder])
+    os.environ[_GUARD] = folder
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def ros_prefixes() -> tuple[Path, ...]:
+    """Return the prefixes of the ROS 2 installations that this process would take rclpy from."""
+    found = []
+    for entry in sys.path:
+        folder = Path(entry or '.')
+        if (folder / 'rclpy' / '__init__.py').is_file() and folder.resolve() not in found:
+            found.append(folder.resolve())
+    return tuple(found)
+
+
+def require_ros(verb: str) -> None:
+    """Check that ROS 2 and this package's messages can be imported.
+
+    :raises UserError: one line that says how to get them.
+    """
+    how = 'run `make setup` in a checkout, or build the package with colcon under a sourced ROS 2 (see README.md)'
+    if importlib.util.find_spec('rclpy') is None:
+        raise UserError(f'`{verb}` needs ROS 2, which this Python does not have: {how}')
+    places = ros_prefixes()
+    if len(places) > 1:
+        raise UserError(
+            f'`{verb}` found two ROS 2 installations, {places[0]} and {places[1]}, which do not mix: use a shell in '
+            'which no ROS 2 is sourced, or run `make clean setup` in this one'
+        )
+    if importlib.util.find_spec('edge_dnn_partition.msg') is None:
+        raise UserError(f"`{verb}` needs this package's messages, which are not built: {how}")
+
+
+def _split(variable: str) -> list[str]:
+    return [part for part in os.environ.get(variable, '').split(os.pathsep) if part]

@@ -1,0 +1,277 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes .venv/ with the package in it, messages built; a second run does only what changed.
+
+Run by setup.sh with the Python that the environment is to have; needs only the standard library.
+Nothing is written outside of the checkout. Usage: ``setup_venv.py [--with GROUP …]``, where a group
+is an extra of setup.cfg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from machine import SetupError, check_machine, clean_environment, ros_is_sourced
+from requirements import ROOT, constraint_lines, names_of, pinned
+
+VENV = ROOT / '.venv'
+BUILD = ROOT / 'build'
+NATIVE_BUILD = BUILD / 'edge_dnn_partition'
+LOG = BUILD / 'setup.log'
+STAMP = VENV / 'edge_dnn_partition-setup.json'
+PYTHON = VENV / 'bin' / 'python'
+RUN_GROUPS = ('demo', 'bench')
+METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
+NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'msg')
+PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    print(f'setup: {text}', flush=True)
+
+
+def digest(paths: Iterable[str]) -> str:
+    """Return a hash over names and contents of files, and of all files in folders."""
+    total = hashlib.sha256()
+    for name in paths:
+        path = ROOT / name
+        files = sorted(path.rglob('*')) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and '__pycache__' not in file.parts:
+                total.update(f'{file.relative_to(ROOT)}\0{os.access(file, os.X_OK)}\0'.encode())
+                total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def run(command: list[str | Path], what: str, *, environment: dict[str, str], folder: Path = ROOT) -> None:
+    """Run a command with its output in the log.
+
+    :raises SetupError: if it fails, after the end of its output was printed.
+    """
+    with LOG.open('ab') as log:
+        log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
+        log.flush()
+        start = log.tell()
+        code = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                              stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
+    if code != 0:
+        tail = LOG.read_bytes()[start:].decode(errors='replace').splitlines()[-25:]
+        print('\n'.join(tail), file=sys.stderr)
+        raise SetupError(f'{what} failed (the end of its output is above, all of it in {LOG.relative_to(ROOT)})')
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Let one setup at a time work on this checkout; the others wait for it."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / 'setup.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say('waits for another setup of this checkout')
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class Stamp:
+    """What the environment holds: a hash of each step's inputs, written when the step has ended."""
+
+    def __init__(self) -> None:
+        try:
+            self._done: dict[str, str] = json.loads(STAMP.read_text())
+        except (OSError, ValueError):
+            self._done = {}
+
+    def get(self, step: str) -> str | None:
+        """Return the hash with which a step was last done."""
+        return self._done.get(step)
+
+    def set(self, **steps: str | None) -> None:
+        """Record steps as done with a hash, or as to be done again (None)."""
+        for step, value in steps.items():
+            if value is None:
+                self._done.pop(step, None)
+            else:
+                self._done[step] = value
+        temporary = STAMP.with_suffix('.new')
+        temporary.write_text(json.dumps(self._done, indent=1))
+        temporary.replace(STAMP)
+
+    def step(self, name: str, wanted: str, work: Callable[[], None]) -> bool:
+        """Do ``work`` unless it was done with the hash ``wanted``; return whether it was done now."""
+        if self.get(name) == wanted:
+            return False
+        self.set(**{name: None})
+        work()
+        self.set(**{name: wanted})
+        return True
+
+
+def make_venv(stamp: Stamp, *, sourced: bool) -> None:
+    """Create .venv/, or check that the one there fits this shell."""
+    mode = 'sourced' if sourced else 'wheels'
+    if PYTHON.exists() and subprocess.run([PYTHON, '-c', ''], env=clean_environment(), check=False).returncode == 0:
+        before = stamp.get('mode') or mode
+        if before != mode:
+            now = 'a ROS 2 workspace is sourced now' if sourced else 'no ROS 2 workspace is sourced now'
+            was = 'with the ROS wheels' if before == 'wheels' else 'for a sourced ROS 2'
+            raise SetupError(f'.venv was made {was}, but {now}: run `make clean` to make it anew, or use the other shell')
+    else:
+        say(f'makes .venv with Python {sys.version.split()[0]}')
+        options = ['--system-site-packages'] if sourced else []
+        run([sys.executable, '-m', 'venv', '--clear', *options, VENV], 'python -m venv', environment=clean_environment())
+    if stamp.get('mode') != mode:
+        stamp.set(mode=mode)
+
+
+def pip_install(arguments: list[str | Path], what: str) -> None:
+    """Run pip in the environment, without a cache outside of the checkout."""
+    environment = clean_environment()
+    if 'PIP_CACHE_DIR' not in environment:
+        environment['PIP_NO_CACHE_DIR'] = '1'
+    run([PYTHON, '-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', *arguments], what,
+        environment=environment)  # fmt: skip
+
+
+def install_requirements(names: list[str], *, sourced: bool) -> None:
+    """Install packages at their pinned versions; under a sourced ROS what its system has stays."""
+    constraints = BUILD / 'constraints.txt'
+    constraints.write_text('\n'.join(constraint_lines(PYTHON if sourced else None)) + '\n')
+    pip_install(['-c', constraints, *names], 'pip install')
+
+
+def install_torch() -> str:
+    """Install the pinned CPU build of torch where it can be had; return what came of it.
+
+    A build with CUDA (several GB) is never taken: without the CPU build, what needs torch is skipped.
+    """
+    names = names_of('export')
+    try:
+        pip_install(['--only-binary', ':all:', '-c', ROOT / 'constraints.txt', pinned('torch'), *names], 'torch')
+    except SetupError:
+        if 'No matching distribution' not in LOG.read_text(errors='replace')[-4000:]:
+            raise
+        return 'unavailable'
+    return 'installed'
+
+
+def build_native(*, sourced: bool) -> None:
+    """Run colcon build into the environment."""
+    environment = clean_environment()
+    environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{environment["PATH"]}'
+    environment['VIRTUAL_ENV'] = str(VENV)
+    environment['COLCON_HOME'] = str(BUILD / 'colcon')
+    for variable in ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH'):
+        before = environment.get(variable) if sourced else None
+        environment[variable] = os.pathsep.join(filter(None, [str(VENV), before]))
+    run([PYTHON, '-m', 'colcon', '--log-base', BUILD / 'log', 'build', '--merge-install', '--install-base', VENV,
+         '--build-base', BUILD, '--paths', ROOT, '--event-handlers', 'desktop_notification-', 'terminal_title-',
+         'status-', 'console_direct+', '--cmake-args', '-GNinja', f'-DPython3_EXECUTABLE={PYTHON}',
+         '-DBUILD_TESTING=OFF'], 'colcon build', environment=environment)  # fmt: skip
+    run([PYTHON, '-c', 'import edge_dnn_partition.msg'], 'importing the messages', environment=clean_environment(),
+        folder=BUILD)  # fmt: skip
+
+
+def reinstall_python() -> None:
+    """Copy changed Python, launch and configuration files to where colcon build puts them."""
+    environment = clean_environment()
+    environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{environment["PATH"]}'
+    run(['cmake', '--install', NATIVE_BUILD], 'cmake --install', environment=environment)
+
+
+def remove_stale_modules() -> None:
+    """Delete installed modules whose source file is gone."""
+    site = next(VENV.glob('lib/python3*/site-packages/edge_dnn_partition'), None)
+    if site is None:
+        return
+    for file in site.rglob('*.py'):
+        inside = file.relative_to(site)
+        in_benchmarks = inside.parts[0] == 'benchmarks'
+        source = ROOT / inside if in_benchmarks else ROOT / 'edge_dnn_partition' / inside
+        if inside.parts[0] != 'msg' and not source.exists():
+            file.unlink()
+
+
+def main() -> int:
+    """Bring .venv/ up to date with the checkout."""
+    parser = argparse.ArgumentParser(prog='setup.sh', description=__doc__)
+    parser.add_argument('--with', dest='groups', nargs='+', default=[], help='extras of setup.cfg to install as well')
+    groups = parser.parse_args().groups
+    started = time.monotonic()
+    sourced = ros_is_sourced(VENV)
+    try:
+        check_machine(sourced=sourced)
+        with only_one():
+            changed = bring_up_to_date(groups, sourced=sourced)
+    except SetupError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if changed:
+        say(f'done in {time.monotonic() - started:.0f} s')
+    return 0
+
+
+def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
+    """Do the steps whose inputs changed, in their order; return whether there were any."""
+    stamp = Stamp()
+    LOG.unlink(missing_ok=True)
+    make_venv(stamp, sourced=sourced)
+    mode = f'{sys.version_info[:2]}{sourced}'
+    pins = hashlib.sha256((ROOT / 'constraints.txt').read_bytes()).hexdigest() + mode
+    changed = False
+
+    plain = [group for group in groups if group != 'export']
+    for label, names in (
+        ('run', names_of(None, *RUN_GROUPS) + names_of('build-tools') + ([] if sourced else names_of('ros-wheels'))),
+        *((group, names_of(group)) for group in plain),
+    ):
+        wanted = hashlib.sha256(f'{pins}{names}'.encode()).hexdigest()
+        if stamp.get(f'packages {label}') != wanted:
+            say(f'installs the packages for: {label}')
+        changed |= stamp.step(f'packages {label}', wanted, lambda names=names: install_requirements(names, sourced=sourced))
+    if 'export' in groups and stamp.get('torch') not in (f'installed {pins}', f'unavailable {pins}'):
+        say('installs a CPU build of torch for the export tests, where there is one')
+        stamp.set(torch=f'{install_torch()} {pins}')
+        changed = True
+    if 'export' in groups and (stamp.get('torch') or '').startswith('unavailable'):
+        say(f'{pinned("torch")} is in none of the package indexes of this machine, so the export tests will be skipped')
+
+    metadata = digest(METADATA_INPUTS)
+    nodes = sorted(path.name for path in (ROOT / 'edge_dnn_partition' / 'nodes').glob('*.py'))
+    native = digest(NATIVE_INPUTS) + mode + hashlib.sha256(repr((nodes, str(ROOT))).encode()).hexdigest()
+    python = digest(PYTHON_INPUTS)
+    if stamp.get('metadata') != metadata:
+        say('installs the Python package')
+        # pip takes ament's egg-info for an older install and removes it, msg/ included: colcon comes after it.
+        stamp.set(native=None)
+        for leftover in BUILD.glob('lib*'):
+            run(['rm', '-rf', leftover], 'rm', environment=clean_environment())
+        changed |= stamp.step('metadata', metadata, lambda: pip_install(
+            ['--no-deps', '--no-build-isolation', '--force-reinstall', ROOT], 'pip install .'))  # fmt: skip
+    if stamp.get('native') != native:
+        say('builds the messages and installs nodes and launch files (colcon build)')
+        stamp.step('native', native, lambda: build_native(sourced=sourced))
+    elif stamp.get('python') != python:
+        reinstall_python()
+    else:
+        return changed
+    remove_stale_modules()
+    stamp.set(python=python)
+    return True
+
+
+if __name__ == '__main__':
+    sys.exit(main())
