@@ -26,7 +26,7 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
 
     An orderly end takes a fraction of a second; after `signals.LIMIT_SECONDS` the process ends by force, with
     the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
-    `signals.install` first), so that signals are kept while rclpy is being imported.
+    `signals.install` first), so that a signal is heeded while rclpy is being imported.
 
     :param factory: makes the node; called after ``rclpy.init``.
     :param args: the command line without the program's name; None: the process's own.
@@ -42,7 +42,7 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
         stop.ask()
 
     try:
-        if not stop.is_set():
+        if stop.begin():
             _initialise(args)
         if not stop.is_set():
             node = factory()

@@ -43,6 +43,8 @@ class StopSignals:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._finished = threading.Event()
+        self._lock = threading.Lock()
+        self._begun = False
         self.code = 0
         """The exit code, also of an end by force: 0 unless the node failed before it was asked to end."""
         self._reader, self._writer = os.pipe()
@@ -61,6 +63,15 @@ class StopSignals:
         """Ask the process to end, as a signal would. May be called from any thread."""
         with contextlib.suppress(BlockingIOError):  # the pipe is full of requests already
             os.write(self._writer, b'\0')
+
+    def begin(self) -> bool:
+        """Say that there is something to take down from now on; return false if the process is to end.
+
+        Until then (while modules are being imported) a signal ends the process at once.
+        """
+        with self._lock:
+            self._begun = not self.is_set()
+            return self._begun
 
     def finished(self) -> None:
         """Call off the watchdog: the end was orderly."""
@@ -81,7 +92,10 @@ class StopSignals:
             if any(number == 0 or number in _SIGNALS for number in received):
                 break
         deadline = time.monotonic() + LIMIT_SECONDS
-        self._asked.set()
+        with self._lock:
+            self._asked.set()
+            if not self._begun:
+                os._exit(self.code)
         if self._finished.wait(max(0.0, deadline - time.monotonic())):
             return
         end_by_force(self.code)

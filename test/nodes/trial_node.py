@@ -1,0 +1,147 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that the tests of base.py start as processes: ``python trial_node.py KIND --ros-args …``."""
+
+import sys
+
+from edge_dnn_partition.nodes import signals
+
+signals.install()  # as edge_dnn_partition.nodes.__main__ does, before the long imports
+
+import array
+import threading
+import time
+
+from std_msgs.msg import UInt8MultiArray
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.nodes import qos
+from edge_dnn_partition.nodes.base import FleetNode, Parameter, run_node
+
+TENSOR_BYTES = 3_211_264
+PIECE_BYTES = 60_000
+PIECES = -(-TENSOR_BYTES // PIECE_BYTES)
+
+
+def say(text):
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
+
+
+class Sender(FleetNode):
+    """Sends 3.2 MB tensors without end, as pieces with 3 ms between them, from a thread of its own."""
+
+    def __init__(self):
+        super().__init__('sender', [Parameter('to', 'receiver', 'device that receives')])
+
+    def setup(self):
+        self._halt = threading.Event()
+        self._publisher = self.advertise(UInt8MultiArray, self.topics.tensors(self.params['to']), qos.TENSORS)
+
+    def start(self):
+        self._thread = threading.Thread(target=self._send)
+        self._thread.start()
+
+    def _send(self):
+        message = UInt8MultiArray(data=array.array('B', bytes(PIECE_BYTES)))
+        while not self._halt.wait(0.003):
+            if self._publisher.get_subscription_count():
+                self._publisher.publish(message)
+
+    def stop_work(self):
+        self._halt.set()
+
+    def stop(self):
+        self._halt.set()
+        self._thread.join()
+
+
+class Receiver(FleetNode):
+    """Says how many whole tensors came."""
+
+    def __init__(self):
+        super().__init__('receiver')
+
+    def setup(self):
+        self._pieces = 0
+        self.subscribe(UInt8MultiArray, self.topics.tensors(), self._take, qos.TENSORS)
+
+    def _take(self, message):
+        assert len(message.data) == PIECE_BYTES
+        self._pieces += 1
+        if self._pieces % PIECES == 0:
+            say(f'tensor {self._pieces // PIECES}')
+
+
+class Ticker(FleetNode):
+    """Counts aloud at 20 Hz, and fails in its callback as its parameters say."""
+
+    def __init__(self):
+        super().__init__(
+            'ticker',
+            [
+                Parameter('fail_at', 0, 'tick that raises ValueError'),
+                Parameter('refuse_at', 0, 'tick that raises UserError'),
+                Parameter('block_at', 0, 'tick that never returns'),
+                Parameter('setup_fails', 'no', 'with what', choices=('no', 'user', 'bug')),
+                Parameter('raw', False, 'whether the failing callback goes without the guard'),
+            ],
+        )
+
+    def setup(self):
+        if self.params['setup_fails'] == 'user':
+            raise UserError('the model is missing: give one')
+        if self.params['setup_fails'] == 'bug':
+            raise ZeroDivisionError('a bug in setup')
+        self._ticks = 0
+        self.every(0.05, self._tick)
+        if self.params['raw']:
+            self.create_timer(0.1, self._fail)
+
+    def start(self):
+        say('start')
+
+    def stop(self):
+        say('stop')
+
+    def teardown(self):
+        say('teardown')
+
+    def _tick(self):
+        self._ticks += 1
+        say(f'tick {self._ticks}')
+        if self._ticks == self.params['block_at']:
+            threading.Event().wait()
+        if self._ticks == self.params['refuse_at']:
+            raise UserError('this input is no good')
+        if self._ticks == self.params['fail_at']:
+            self._fail()
+
+    def _fail(self):
+        raise ValueError('a bug in a callback')
+
+
+class Busy(FleetNode):
+    """Works in a callback until it is told to end, as a worker in an inference."""
+
+    def __init__(self):
+        super().__init__('busy')
+
+    def setup(self):
+        self._halt = threading.Event()
+        self.every(0.05, self._work)
+
+    def _work(self):
+        say('working')
+        while not self._halt.is_set():
+            time.sleep(0.01)
+        say('work stopped')
+
+    def stop_work(self):
+        self._halt.set()
+
+
+KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'busy': Busy}
+
+if __name__ == '__main__':
+    sys.exit(run_node(KINDS[sys.argv[1]], sys.argv[2:]))
