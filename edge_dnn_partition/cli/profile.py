@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     check_providers(providers)
     options = ProfileOptions(device=args.device, providers=providers, threads=args.threads, runs=args.runs,
                              interval_seconds=parse('time', args.interval, what='--interval'),
-                             limit_seconds=max(30.0, 6.0 * args.runs))
+                             limit_seconds=max(20.0, 4.0 * args.runs))
     preprocess = _preprocess(args.preprocessing, args.picture, args.threads)
     model = load_model(args.model, shapes=dict(map(_shape, args.shape)) or None)
     with _progress() as progress:

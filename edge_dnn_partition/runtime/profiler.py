@@ -61,7 +61,7 @@ class ProfileOptions:
     interval_seconds: float = 0.05
     boundaries: int = 20
     held_back: int = 6
-    limit_seconds: float = 30.0
+    limit_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -107,8 +107,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
 
     free = int(psutil.virtual_memory().available * _SHARE_OF_FREE_MEMORY)
     held_back = spans_to_hold_back(segments, options.held_back, model.sha256)
-    groups = [group for spans in (spans_to_fit(segments), held_back)
-              for group in in_groups(spans, stages.memory_bytes, free)]
+    groups = in_groups([*spans_to_fit(segments), *held_back], stages.memory_bytes, free)
     bench = Bench(open_spans=stages.open, idle=lambda seconds: _wait(cancelled, seconds),
                   between_rounds=between_rounds, clock=time.monotonic, cancelled=cancelled.is_set,
                   progress=progress)

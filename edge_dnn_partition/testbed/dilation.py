@@ -17,6 +17,8 @@ from typing import Final
 
 from ..errors import UserError
 
+#: Less than this no system can sleep.
+_LEAST_SLEEP_SECONDS: Final = 1e-6
 #: What one sleep may owe to the next; a longer delay came from elsewhere.
 _LARGEST_DEBT_SECONDS: Final = 0.005
 
@@ -68,7 +70,7 @@ class Dilation:
             while not self._interrupted:
                 owed = (self._factor - 1) * busy_seconds - self._debt_seconds
                 left = owed - (self._clock() - start)
-                if left <= 0:
+                if left <= _LEAST_SLEEP_SECONDS:
                     break
                 self._condition.wait(left)
             slept = self._clock() - start
