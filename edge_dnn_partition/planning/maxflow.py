@@ -65,7 +65,7 @@ def _graph(vertices: int, tails: Ints, heads: Ints) -> csr_matrix:
     return csr_matrix((np.ones(len(tails), dtype=np.int8), (tails, heads)), shape=(vertices, vertices))
 
 
-def minimum_cut(edges: Edges, source: int, sink: int) -> MinimumCut | None:
+def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) -> MinimumCut | None:
     """Return a minimum cut between two vertices; ``None`` if every cut is infinite.
 
     :raises ValueError: if a capacity is negative or no number.
@@ -89,7 +89,7 @@ def minimum_cut(edges: Edges, source: int, sink: int) -> MinimumCut | None:
     flow = 0.0
     gap = 0.0
     columns = v.astype(np.int32)
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         if bound <= 0:
             break
         scale = _LARGEST / bound

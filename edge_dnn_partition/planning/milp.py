@@ -1,0 +1,266 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem as a mixed-integer program for HiGHS (``scipy.optimize.milp``).
+
+``x[i, d]`` places node ``i`` on device ``d``. For a tensor from ``a`` and each reader, ``z[a, b]`` is a
+transport from the producer's ``x`` to the reader's (the local polytope, whose relaxation is exact
+on trees); ``y[a, b]``, the transfer, is at least each reader's ``z``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_matrix
+
+from .linear import LinearCost, latency_cost
+from .problem import INPUT, Floats, Ints, Problem
+
+VARIABLES: Final = 9_000
+"""Programs with more variables are not tried within a plan."""
+NODES: Final = 200
+_SCALE: Final = 1e4
+_PROOF: Final = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What HiGHS found: a plan or ``None``, and a lower bound of every plan's value."""
+
+    assignment: Ints | None
+    lower_bound: float
+    infeasible: bool = False
+
+    def proves(self, problem: Problem, cost: LinearCost, plan: Ints | None) -> bool:
+        """Return whether the bound proves a plan optimal, or that there is none."""
+        if plan is None:
+            return self.infeasible
+        value = cost.value(problem, plan)
+        return value - self.lower_bound <= _PROOF * abs(value)
+
+
+class Program:
+    """A program under construction."""
+
+    def __init__(self, problem: Problem, *, able: np.ndarray | None = None) -> None:
+        self.problem = problem
+        self.cost: list[float] = []
+        self.upper: list[float] = []
+        self.integral: list[int] = []
+        self._rows: list[int] = []
+        self._columns: list[int] = []
+        self._entries: list[float] = []
+        self.low: list[float] = []
+        self.high: list[float] = []
+        self.able = np.isfinite(problem.seconds) if able is None else able
+        self.x: dict[tuple[int, int], int] = {}
+        for i in range(problem.nodes):
+            for d in np.flatnonzero(self.able[i]).tolist():
+                self.x[i, d] = self.variable(upper=1.0, integral=True)
+            self.row([(self.x[i, d], 1.0) for d in np.flatnonzero(self.able[i]).tolist()], 1.0, 1.0)
+        self.y: dict[tuple[int, int, int], int] = {}
+
+    def variable(self, *, upper: float = np.inf, integral: bool = False) -> int:
+        """Add a variable at or above 0."""
+        self.cost.append(0.0)
+        self.upper.append(upper)
+        self.integral.append(int(integral))
+        return len(self.cost) - 1
+
+    def row(self, terms: list[tuple[int, float]], low: float, high: float) -> None:
+        """Add a constraint."""
+        for column, entry in terms:
+            self._rows.append(len(self.low))
+            self._columns.append(column)
+            self._entries.append(entry)
+        self.low.append(low)
+        self.high.append(high)
+
+    def places(self, node: int) -> list[int]:
+        """Return the devices that a node can run on."""
+        return np.flatnonzero(self.able[node]).tolist()
+
+    def transfers(self) -> None:
+        """Add the transfers of every tensor."""
+        problem, linked = self.problem, self.problem.rate > 0
+        for t, tensor in enumerate(problem.tensors):
+            if tensor.producer == INPUT:
+                self._fixed_producer(t, problem.source_index)
+                continue
+            homes = self.places(tensor.producer)
+            for reader in tensor.readers:
+                self._transport(t, tensor.producer, reader, homes)
+            if tensor.at_sink:
+                for a in homes:
+                    if a == problem.sink_index:
+                        continue
+                    if not linked[a, problem.sink_index]:
+                        self.upper[self.x[tensor.producer, a]] = 0.0
+                    else:
+                        self.row([(self._y(t, a, problem.sink_index), 1.0), (self.x[tensor.producer, a], -1.0)], 0.0, np.inf)
+
+    def _y(self, t: int, a: int, b: int) -> int:
+        if (t, a, b) not in self.y:
+            self.y[t, a, b] = self.variable()
+        return self.y[t, a, b]
+
+    def _fixed_producer(self, t: int, source: int) -> None:
+        problem, tensor = self.problem, self.problem.tensors[t]
+        for reader in tensor.readers:
+            for b in self.places(reader):
+                if b == source:
+                    continue
+                if problem.rate[source, b] <= 0:
+                    self.upper[self.x[reader, b]] = 0.0
+                else:
+                    self.row([(self._y(t, source, b), 1.0), (self.x[reader, b], -1.0)], 0.0, np.inf)
+        if tensor.at_sink and source != problem.sink_index:
+            if problem.rate[source, problem.sink_index] <= 0:
+                self.row([], 1.0, 1.0)
+            else:
+                self.row([(self._y(t, source, problem.sink_index), 1.0)], 1.0, np.inf)
+
+    def _transport(self, t: int, producer: int, reader: int, homes: list[int]) -> None:
+        outgoing: dict[int, list[tuple[int, float]]] = {a: [(self.x[producer, a], -1.0)] for a in homes}
+        incoming: dict[int, list[tuple[int, float]]] = {b: [(self.x[reader, b], -1.0)] for b in self.places(reader)}
+        for a in homes:
+            for b in incoming:
+                if a != b and self.problem.rate[a, b] <= 0:
+                    continue
+                z = self.variable()
+                outgoing[a].append((z, 1.0))
+                incoming[b].append((z, 1.0))
+                if a != b:
+                    self.row([(self._y(t, a, b), 1.0), (z, -1.0)], 0.0, np.inf)
+        for terms in (*outgoing.values(), *incoming.values()):
+            self.row(terms, 0.0, 0.0)
+
+    def memory(self) -> None:
+        """Add the devices' memory limits."""
+        for d, limit in enumerate(self.problem.column('memory_bytes')):
+            if np.isfinite(limit):
+                scale = max(limit, 1.0)
+                terms = [(x, self.problem.weight_bytes[i] / scale) for (i, e), x in self.x.items() if e == d]
+                self.row(terms, -np.inf, limit / scale)
+
+    def linear(self, cost: LinearCost, weight: float) -> None:
+        """Set the objective to a linear cost."""
+        for (i, d), x in self.x.items():
+            self.cost[x] = float(cost.node[i, d]) * weight
+        for (t, a, b), y in self.y.items():
+            self.cost[y] = float(cost.transfer(self.problem.tensors[t].bytes)[a, b]) * weight
+        if cost.seam is None:
+            return
+        for i in range(self.problem.nodes - 1):
+            for d in self.places(i):
+                saved = float(cost.seam[i, d]) * weight
+                if saved == 0 or (i + 1, d) not in self.x:
+                    continue
+                both = self.variable(upper=1.0)
+                self.cost[both] = -saved
+                ends = [self.x[i, d], self.x[i + 1, d]]
+                for x in ends:
+                    self.row([(both, 1.0), (x, -1.0)], -np.inf, 0.0)
+                if saved < 0:
+                    self.row([(both, 1.0), (ends[0], -1.0), (ends[1], -1.0)], -1.0, np.inf)
+
+    def solve(self, *, nodes: int = NODES, time_limit: float | None = None) -> Any:
+        """Run HiGHS; limits are by branch-and-bound nodes, so that equal programs have equal answers."""
+        shape = (len(self.low), len(self.cost))
+        matrix = csr_matrix((self._entries, (self._rows, self._columns)), shape=shape)
+        options: dict[str, Any] = {'node_limit': nodes, 'mip_rel_gap': 0.0}
+        if time_limit is not None:
+            options['time_limit'] = time_limit
+        return milp(
+            np.array(self.cost),
+            integrality=np.array(self.integral),
+            bounds=Bounds(np.zeros(len(self.cost)), np.array(self.upper)),
+            constraints=LinearConstraint(matrix, np.array(self.low), np.array(self.high)),
+            options=options,
+        )
+
+    def plan(self, solution: Floats | None) -> Ints | None:
+        """Return the plan in a solution."""
+        if solution is None:
+            return None
+        placed = np.zeros(self.able.shape)
+        for (i, d), x in self.x.items():
+            placed[i, d] = solution[x]
+        return placed.argmax(axis=1).astype(np.int64)
+
+
+def estimate_variables(problem: Problem) -> int:
+    """Return about how many variables the program has."""
+    able = np.isfinite(problem.seconds).sum(axis=1)
+    total = int(able.sum())
+    for tensor in problem.tensors:
+        out = 1 if tensor.producer == INPUT else int(able[tensor.producer])
+        for reader in tensor.readers:
+            total += 2 * out * int(able[reader])
+    return total
+
+
+def linear(
+    problem: Problem, cost: LinearCost, known: Ints | None, *, limit: int = VARIABLES, nodes: int = NODES,
+    time_limit: float | None = None,
+) -> Result | None:
+    """Solve for a linear cost and memory limits; ``None`` if the program is too large."""
+    if estimate_variables(problem) > limit:
+        return None
+    program = Program(problem)
+    program.transfers()
+    program.memory()
+    size = cost.value(problem, known) if known is not None else 0.0
+    if not np.isfinite(size) or size <= 0:
+        size = max(float(np.where(np.isfinite(cost.node), cost.node, 0.0).max(axis=1).sum()), 1e-30)
+    weight = _SCALE / size
+    program.linear(cost, weight)
+    return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)
+
+
+def _read(program: Program, result: Any, weight: float) -> Result:
+    bound = getattr(result, 'mip_dual_bound', None)
+    return Result(
+        program.plan(result.x), -np.inf if bound is None else float(bound) / weight, infeasible=result.status == 2
+    )
+
+
+def throughput(
+    problem: Problem, known: float, *, limit: int = VARIABLES, nodes: int = NODES, time_limit: float | None = None,
+    tie: float = 0.0,
+) -> Result | None:
+    """Solve for the least bottleneck; ``None`` if the program is too large.
+
+    :param known: a bottleneck that is known, or infinite.
+    :param tie: weight of the latency among equals, per second of it.
+    """
+    if estimate_variables(problem) > limit or problem.seam_seconds is not None:
+        return None
+    program = Program(problem)
+    program.transfers()
+    program.memory()
+    weight = _SCALE / known if np.isfinite(known) and known > 0 else 1.0
+    if tie:
+        program.linear(latency_cost(problem), tie * weight)
+    largest = program.variable()
+    program.cost[largest] = weight
+    column = problem.column
+    devices: dict[int, list[tuple[int, float]]] = {}
+    channels: dict[int, list[tuple[int, float]]] = {}
+    for (i, d), x in program.x.items():
+        devices.setdefault(d, []).append((x, float(problem.seconds[i, d])))
+    for (t, a, b), y in program.y.items():
+        size = problem.tensors[t].bytes
+        channels.setdefault(int(problem.channel[a, b]), []).append((y, size / float(problem.rate[a, b])))
+        encode = column('encode_seconds')[a] + size * column('encode_seconds_per_byte')[a]
+        decode = column('decode_seconds')[b] + size * column('decode_seconds_per_byte')[b]
+        if encode:
+            devices.setdefault(a, []).append((y, float(encode)))
+        if decode:
+            devices.setdefault(b, []).append((y, float(decode)))
+    for terms in (*devices.values(), *channels.values()):
+        program.row([(v, c * weight) for v, c in terms] + [(largest, -weight)], -np.inf, 0.0)
+    return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)
