@@ -39,7 +39,7 @@ def main(name: str | None = None) -> int:
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f'error: {name} needs the Python module {error.name}: run make setup, or source ROS 2 and the '
-            'workspace that this package was built in\n'
+            'workspace that this package was built in, and start it from another folder than a checkout\n'
         )
         return 2
     return int(module.main(arguments))

@@ -42,7 +42,6 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        self._finished = threading.Event()
         self._lock = threading.Lock()
         self._begun = False
         self.code = 0
@@ -73,10 +72,6 @@ class StopSignals:
             self._begun = not self.is_set()
             return self._begun
 
-    def finished(self) -> None:
-        """Call off the watchdog: the end was orderly."""
-        self._finished.set()
-
     def install(self) -> None:
         """Catch the signals, in the main thread; see the module's `install`."""
         self._thread.start()
@@ -96,8 +91,8 @@ class StopSignals:
             self._asked.set()
             if not self._begun:
                 os._exit(self.code)
-        if self._finished.wait(max(0.0, deadline - time.monotonic())):
-            return
+        # An orderly end takes this thread with it, at the latest when the interpreter is finalised.
+        time.sleep(max(0.0, deadline - time.monotonic()))
         end_by_force(self.code)
 
 

@@ -25,11 +25,13 @@ def wait_until(condition, what, timeout_seconds=PATIENCE_SECONDS):
     return result
 
 
-def spin_until(executor, condition, what, timeout_seconds=PATIENCE_SECONDS):
-    """Spin an executor of this process until ``condition()`` is true."""
+def spin_until(executor, condition, what, timeout_seconds=PATIENCE_SECONDS, alive=()):
+    """Spin an executor of this process until ``condition()`` is true, or one of ``alive`` ended."""
     deadline = time.monotonic() + timeout_seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f'waited {timeout_seconds} s in vain: {what}'
+        for process in alive:
+            assert process.running, f'ended early:\n{process.output}'
         executor.spin_once(timeout_sec=0.05)
     return result
 
@@ -52,6 +54,7 @@ class NodeProcess:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                cwd=output.parent,  # a checkout in front of the installed package would hide its messages
                 env=os.environ | {'PYTHONUNBUFFERED': '1'} | (environment or {}),
             )
         self.pid = self._process.pid
@@ -209,7 +212,7 @@ class SharedMemoryWatch(threading.Thread):
                     self._seen.setdefault(pid, set()).add(lock.name.removesuffix('_el'))
 
     def segments(self, pid):
-        """Return the names of a process's own segments that were seen (not the ports, which may be shared)."""
+        """Return the own segments that a process was seen with (not its ports, which may be shared)."""
         return {name for name in self._seen.get(pid, ()) if not name.startswith('fastrtps_port')}
 
     def left_over(self):

@@ -73,6 +73,16 @@ def test_twenty_signals_during_start(nodes, number):
     assert watch.left_over() == []
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_first_line(nodes, number):
+    """As users start a node: the signal is kept while the process replaces itself and imports."""
+    started = [nodes.start_node('device_monitor', f'/trial/device_{i}') for i in range(2)]
+    for process in started:
+        process.wait_for_handlers()
+        process.assert_clean_end(number)
+        assert process.output == ''
+
+
 class Manager:
     """A lifecycle manager in this process."""
 
@@ -180,9 +190,11 @@ def test_long_work_is_told_to_end(nodes):
     assert 'by force' not in busy.output
 
 
-def test_a_callback_that_never_returns_ends_by_force(nodes):
+@pytest.mark.parametrize('trouble', [{'block_at': 2}, {'linger': True}])
+def test_what_never_returns_ends_by_force(nodes, trouble):
+    """A callback, or a thread that a node left behind."""
     with SharedMemoryWatch(nodes) as watch:
-        stuck = start_trial(nodes, 'ticker', block_at=2)
+        stuck = start_trial(nodes, 'ticker', **trouble)
         stuck.wait_for('tick 2\n')
         stuck.assert_clean_end()
         assert 'ending by force' in stuck.output

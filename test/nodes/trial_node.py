@@ -8,15 +8,15 @@ from edge_dnn_partition.nodes import signals
 
 signals.install()  # as edge_dnn_partition.nodes.__main__ does, before the long imports
 
-import array
-import threading
-import time
+import array  # noqa: E402
+import threading  # noqa: E402
+import time  # noqa: E402
 
-from std_msgs.msg import UInt8MultiArray
+from std_msgs.msg import UInt8MultiArray  # noqa: E402
 
-from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.nodes import qos
-from edge_dnn_partition.nodes.base import FleetNode, Parameter, run_node
+from edge_dnn_partition.errors import UserError  # noqa: E402
+from edge_dnn_partition.nodes import qos  # noqa: E402
+from edge_dnn_partition.nodes.base import FleetNode, Parameter, run_node  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
 PIECE_BYTES = 60_000
@@ -83,6 +83,7 @@ class Ticker(FleetNode):
                 Parameter('fail_at', 0, 'tick that raises ValueError'),
                 Parameter('refuse_at', 0, 'tick that raises UserError'),
                 Parameter('block_at', 0, 'tick that never returns'),
+                Parameter('linger', False, 'leave a thread behind that never ends'),
                 Parameter('setup_fails', 'no', 'with what', choices=('no', 'user', 'bug')),
                 Parameter('raw', False, 'whether the failing callback goes without the guard'),
             ],
@@ -94,6 +95,8 @@ class Ticker(FleetNode):
         if self.params['setup_fails'] == 'bug':
             raise ZeroDivisionError('a bug in setup')
         self._ticks = 0
+        if self.params['linger']:
+            threading.Thread(target=threading.Event().wait, daemon=False).start()
         self.every(0.05, self._tick)
         if self.params['raw']:
             self.create_timer(0.1, self._fail)

@@ -1,0 +1,143 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The device monitor as a process: what it publishes, how often, and how it ends."""
+
+import math
+import time
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built: run make setup')
+
+import psutil
+from builtin_interfaces.msg import Time
+from edge_dnn_partition.msg import Heartbeat, Telemetry
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+from support import spin_until
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.nodes import qos
+from edge_dnn_partition.nodes.conversions import telemetry_from_message, telemetry_to_message
+from edge_dnn_partition.sensing.host import HostMeter, HostSample, Interface
+
+
+class Listener:
+    """Takes telemetry and heartbeats of a fleet."""
+
+    def __init__(self, context, fleet):
+        self.node = Node('listener', context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.telemetry, self.heartbeats = [], []
+
+        def take(messages):
+            return lambda message: messages.append((time.monotonic(), message))
+
+        self.node.create_subscription(Telemetry, f'/{fleet}/telemetry', take(self.telemetry), qos.TELEMETRY)
+        self.node.create_subscription(
+            Heartbeat, f'/{fleet}/heartbeat', take(self.heartbeats), qos.heartbeat_reader()
+        )
+
+    def wait(self, messages, count):
+        spin_until(self.executor, lambda: len(messages) >= count, f'{count} messages')
+
+    def set(self, node_name, name, value):
+        client = self.node.create_client(SetParameters, f'{node_name}/set_parameters')
+        spin_until(self.executor, client.service_is_ready, client.srv_name)
+        request = SetParameters.Request(parameters=[RosParameter(name, value=value).to_parameter_msg()])
+        future = client.call_async(request)
+        spin_until(self.executor, future.done, f'answer of {client.srv_name}')
+        return future.result().results[0]
+
+
+@pytest.fixture
+def listener(context):
+    listener = Listener(context, 'watch')
+    yield listener
+    listener.executor.shutdown()
+    listener.node.destroy_node()
+
+
+def test_telemetry_and_heartbeat_of_two_devices(nodes, listener):
+    pi = nodes.start_node('device_monitor', '/watch/pi', rate_hz=10)
+    jetson = nodes.start_node('device_monitor', '/watch/jetson')
+    foreign = nodes.start_node('device_monitor', '/watch2/pi')
+
+    def of(messages, device):
+        return [(at, message) for at, message in messages if message.device == device]
+
+    def overlap():
+        """Return when jetson's heartbeats came, since both are heard."""
+        both = max(times[0] for times in (times_of('pi'), times_of('jetson')) if times)
+        return [at for at in times_of('jetson') if at >= both]
+
+    def times_of(device):
+        return [at for at, _ in of(listener.heartbeats, device)]
+
+    spin_until(
+        listener.executor,
+        lambda: (
+            all(of(listener.telemetry, device) for device in ('pi', 'jetson'))
+            and times_of('pi')
+            and len(overlap()) >= 3
+        ),
+        'telemetry and heartbeats of both',
+        alive=nodes.all,
+    )
+    message = of(listener.telemetry, 'pi')[-1][1]
+    sample = telemetry_from_message(message)
+    assert message.header.stamp.sec > 1_600_000_000
+    assert sample.memory_total_bytes == psutil.virtual_memory().total
+    assert len(sample.cpu_percent_per_core) == psutil.cpu_count()
+    assert 0 <= sample.cpu_percent <= 100
+    assert {interface.name for interface in sample.interfaces} == set(psutil.net_io_counters(pernic=True))
+
+    heartbeat = of(listener.heartbeats, 'pi')[-1][1]
+    assert heartbeat.node == 'device_monitor'
+    assert heartbeat.incarnation == message.incarnation
+    assert heartbeat.resident_bytes > 1e6
+    assert math.isnan(heartbeat.speed_factor)
+    incarnations = {message.incarnation for _, message in listener.heartbeats}
+    assert len(incarnations) == 2  # the foreign fleet is not heard
+
+    # 10 Hz were asked of one, the other has the default of 2 Hz
+    first, _, third = overlap()[:3]
+    assert sum(first <= at <= third for at in times_of('pi')) >= 6
+    for process in (pi, jetson, foreign):
+        process.assert_clean_end()
+        assert 'Traceback' not in process.output
+
+
+def test_the_rate_changes_while_it_runs(nodes, listener):
+    monitor = nodes.start_node('device_monitor', '/watch/pi', rate_hz=0.1)
+    monitor.wait_for('active')
+    name = '/watch/pi/device_monitor'
+    refused = listener.set(name, 'rate_hz', 51)
+    assert not refused.successful
+    assert refused.reason == 'rate_hz must be at most 50, not 51'
+    assert listener.set(name, 'rate_hz', 50).successful
+    listener.wait(listener.heartbeats, 10)  # at 0.1 Hz these would take longer than its patience
+    monitor.assert_clean_end()
+
+
+def test_there_and_back():
+    sample = HostMeter().sample(0.0)
+    message = telemetry_to_message(sample, device='pi', incarnation=7, stamp=Time(sec=1))
+    back = telemetry_from_message(message)
+    for name, value in vars(sample).items():
+        if name != 'interfaces':
+            assert getattr(back, name) == pytest.approx(value, nan_ok=True)
+    assert [interface.name for interface in back.interfaces] == [i.name for i in sample.interfaces]
+    full = HostSample(1.0, (2.0, 3.0), 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, (Interface('eth0', 1.5, 2.5),))
+    message = telemetry_to_message(full, device='pi', incarnation=2**63, stamp=Time())
+    assert telemetry_from_message(message) == full
+
+
+def test_lists_that_disagree_are_refused():
+    message = Telemetry(device='pi', interfaces=['eth0', 'lo'], sent_bytes_per_second=[1.0])
+    with pytest.raises(WireError, match="'pi': 2 interfaces with 1 sent and 0 received"):
+        telemetry_from_message(message)
