@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UserError
+from .model_arguments import add_model_arguments, load_given_model
 
 if TYPE_CHECKING:
     from ..graph.model import Model
@@ -47,15 +48,13 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser('profile', help='time a model\'s segments and seams on this machine',
                                    description='Time a model\'s segments and seams on this machine.',
                                    epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', metavar='MODEL.onnx')
+    add_model_arguments(parser)
     parser.add_argument('--runs', type=_whole(1, 1000), default=5, metavar='N',
                         help='rounds; each times every segment and pair once (default 5)')
     parser.add_argument('--threads', type=_whole(1, 1024), default=1, metavar='N',
                         help='threads of one operator (default 1)')
     parser.add_argument('--provider', action='append', metavar='NAME',
                         help='execution provider; repeat for fallbacks (default CPUExecutionProvider)')
-    parser.add_argument('--shape', action='append', default=[], metavar='INPUT=1,3,224,224',
-                        help='the shape of an input that leaves it open; repeat for more')
     parser.add_argument('--interval', default='50 ms', metavar='TIME',
                         help='idleness before each timed run, as between two frames (default 50 ms)')
     parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
@@ -68,7 +67,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile the model, and print or write the result."""
-    from ..graph.model import load_model
     from ..runtime.engine import CPU_PROVIDER, check_providers
     from ..runtime.profiler import ProfileOptions, profile_model
     from ..units import parse
@@ -79,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                              interval_seconds=parse('time', args.interval, what='--interval'),
                              limit_seconds=max(20.0, 4.0 * args.runs))
     preprocess = _preprocess(args.preprocessing, args.picture, args.threads)
-    model = load_model(args.model, shapes=dict(map(_shape, args.shape)) or None)
+    model = load_given_model(args)
     with _progress() as progress:
         profile = profile_model(model, options, preprocess=preprocess, progress=progress)
     text = json.dumps(profile.to_dict() | {'total_seconds': profile.total_seconds}, indent=1)
@@ -157,17 +155,6 @@ def _write(path: str, text: str) -> None:
         Path(path).write_text(text + '\n', encoding='utf-8')
     except OSError as error:
         raise UserError(f'--out {path}: {error.strerror}') from error
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, sizes = text.rpartition('=')
-    try:
-        shape = tuple(int(size) for size in sizes.split(','))
-    except ValueError:
-        shape = ()
-    if not name or not shape or min(shape) < 0:
-        raise UserError(f'--shape {text!r}: write INPUT=1,3,224,224')
-    return name, shape
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
