@@ -34,7 +34,7 @@ STAMP = VENV / 'edge_dnn_partition-setup.json'
 PYTHON = VENV / 'bin' / 'python'
 RUN_GROUPS = ('demo', 'bench')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
-NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'msg')
+NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg')
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
 
 
@@ -180,7 +180,8 @@ def build_native(*, sourced: bool) -> None:
     run([PYTHON, '-m', 'colcon', '--log-base', BUILD / 'log', 'build', '--merge-install', '--install-base', VENV,
          '--build-base', BUILD, '--paths', ROOT, '--event-handlers', 'desktop_notification-', 'terminal_title-',
          'status-', 'console_direct+', '--cmake-args', '-GNinja', f'-DPython3_EXECUTABLE={PYTHON}',
-         '-DBUILD_TESTING=OFF'], 'colcon build', environment=environment)  # fmt: skip
+         '-DBUILD_TESTING=OFF', *([] if sourced else ['-DCMAKE_UNITY_BUILD=ON', '-DCMAKE_UNITY_BUILD_BATCH_SIZE=0'])],
+        'colcon build', environment=environment)  # fmt: skip
     run([PYTHON, '-c', 'import edge_dnn_partition.msg'], 'importing the messages', environment=clean_environment(),
         folder=BUILD)  # fmt: skip
 

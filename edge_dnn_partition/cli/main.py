@@ -107,6 +107,10 @@ def _dispatch(arguments: list[str], *, own_process: bool) -> int:
             hint = f'did you mean `{near[0]}`?' if near else f'one of {", ".join(VERBS)}'
             raise UserError(f'there is no verb `{name}`: {hint}')
         help_only = '-h' in arguments or '--help' in arguments
+        if name == 'doctor' and own_process and not help_only:
+            from edge_dnn_partition import ros_env
+
+            ros_env.prepare()
         if name and verb and verb.needs_ros and not help_only:
             from edge_dnn_partition import ros_env
 

@@ -54,9 +54,6 @@ again. Volatile: a late reader has no use for half a bundle."""
 RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """A lost receipt would cost a repeated bundle. Small, and as many as there are bundles."""
 
-HOPS: Final = _profile(64, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""Samples for an estimate: the next frame brings the next one."""
-
 RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
 

@@ -113,9 +113,9 @@ class Topics:
         return self._of_fleet('profile')
 
     @property
-    def hops(self) -> str:
-        """How bundles travelled, for the scheduler's link estimates (HopReceipt)."""
-        return self._of_fleet('hops')
+    def frame_report(self) -> str:
+        """How each frame went, without its outputs (FrameReport)."""
+        return self._of_fleet('frame_report')
 
     @property
     def source_status(self) -> str:

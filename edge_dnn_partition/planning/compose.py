@@ -82,3 +82,30 @@ def merge_stages(placement: Placement) -> tuple[tuple[str, bool, tuple[tuple[int
             else:
                 own.append((start, stop))
     return tuple((device, preprocess, tuple(ranges)) for device, preprocess, ranges in merged)
+
+
+def placement_of(assignment: Sequence[str], boundaries: Sequence[int]) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+    """Return the stages of an assignment of a pipeline's nodes to devices.
+
+    :param assignment: the device of the preprocessing, then of each segment.
+    :param boundaries: the cut indices between which the segments lie, one more than there are segments.
+    :raises PlanError: if the two do not fit.
+    """
+    if len(assignment) != len(boundaries):
+        raise PlanError(f'{len(assignment)} nodes do not fit {len(boundaries)} boundaries')
+    nodes: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [(assignment[0], True, ())]
+    segments = zip(assignment[1:], boundaries, boundaries[1:], strict=False)
+    nodes += [(device, False, ((start, stop),)) for device, start, stop in segments]
+    return merge_stages(nodes)
+
+
+def assignment_of(placement: Placement, boundaries: Sequence[int]) -> tuple[str, ...] | None:
+    """Return the device of the preprocessing and of each segment; None if a stage cuts through a segment."""
+    of_layer = {i: device for device, _, ranges in placement for start, stop in ranges for i in range(start, stop)}
+    assignment = [placement[0][0]]
+    for start, stop in zip(boundaries, boundaries[1:], strict=False):
+        devices = {of_layer[i] for i in range(start, stop)}
+        if len(devices) != 1:
+            return None
+        assignment.append(devices.pop())
+    return tuple(assignment)

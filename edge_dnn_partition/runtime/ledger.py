@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .timing import HopTime, StageTime
@@ -19,9 +20,12 @@ LOST: Final = 'lost'
 
 @dataclass(frozen=True)
 class Picture:
-    """One camera picture: its bytes, their encoding, and what its header said."""
+    """One camera picture and what its header said.
 
-    data: bytes | bytearray | memoryview
+    ``data`` holds uint8: the bytes of a compressed picture, or pixels ``[height, width, channels]``.
+    """
+
+    data: NDArray[np.uint8]
     encoding: str
     header: Any = None
 

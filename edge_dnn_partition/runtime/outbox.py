@@ -54,6 +54,7 @@ class Outbox:
 
     :param shaper: the emulated link, if there is one.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
+    :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
     :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one.
     """
 
@@ -61,6 +62,7 @@ class Outbox:
     rate: float | None = None
     retry_seconds: float = 1.0
     keep_bytes: int = 1 << 30
+    give_up_seconds: float = 60.0
     _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
@@ -101,7 +103,10 @@ class Outbox:
     def take(self, now: float) -> Ready | None:
         """Return the next piece if one may leave now."""
         for number, outgoing in list(self._waiting.items()):
-            if now - outgoing.sent_at >= self._patience(outgoing):
+            if now - outgoing.since >= self.give_up_seconds:
+                self._forget(number)
+                self.given_up += 1
+            elif now - outgoing.sent_at >= self._patience(outgoing):
                 self._waiting.pop(number)
                 outgoing.rounds += 1
                 outgoing.todo.append(outgoing.bundle.count - 1)

@@ -141,6 +141,7 @@ class _Partial:
     paced: bool = False
     repeated: bool = False
     asked_at: float = 0.0
+    first_sent_ns: int = 0
     echo_sent_ns: int = 0
 
 
@@ -242,7 +243,7 @@ class Assembler:
             self.evicted += 1
         partial = _Partial(
             None, piece.kind, piece.address, piece.count, piece.total, bytearray(piece.total), bytearray(piece.count),
-            now, now, piece.count, None, len(piece.data),
+            now, now, piece.count, None, len(piece.data), first_sent_ns=piece.sent_ns,
         )  # fmt: skip
         self._partial[key] = partial
         self.held_bytes += piece.total
@@ -260,8 +261,11 @@ class Assembler:
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
         spread = 0 if partial.repeated else partial.total - partial.first_bytes
+        # A receiver that was held up finds pieces side by side that came one after the other: the tensors
+        # cannot have come faster than they left (the delivery rate of BBR).
+        seconds = max(partial.last_at - partial.first_at, (partial.echo_sent_ns - partial.first_sent_ns) * 1e-9)
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
-            head.hops, head.encode_seconds, spread, partial.last_at - partial.first_at, partial.paced,
+            head.hops, head.encode_seconds, spread, seconds, partial.paced,
             partial.echo_sent_ns, partial.last_at,
         )  # fmt: skip

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import WireError
-from ..planning.plan import SOURCE_STAGE, Plan
+from ..planning.plan import Plan
 from .pieces import Address
 from .timing import HopTime, StageTime
 
@@ -209,10 +208,6 @@ def _merge(have: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
     return have + tuple(item for item in new if item not in have)
 
 
-def source_bundle(plan: Plan, picture: bytes | bytearray | memoryview, encoding: str) -> tuple[str, dict[str, Array], dict[str, str]]:
-    """Return where a frame starts: the device, the picture as a tensor of bytes, and its encoding."""
-    for transfer in plan.transfers:
-        if transfer.from_stage == SOURCE_STAGE:
-            return transfer.to_device, {transfer.tensor: np.frombuffer(picture, np.uint8)}, {transfer.tensor: encoding}
-    first = plan.stages[0]
-    return first.device, {first.inputs[0]: np.frombuffer(picture, np.uint8)}, {first.inputs[0]: encoding}
+def first_device(plan: Plan) -> str:
+    """Return the device that gets the picture: that of the first stage."""
+    return plan.stages[0].device

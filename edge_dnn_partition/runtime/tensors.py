@@ -112,6 +112,8 @@ def unpack(layout: Sequence[WireTensor], buffer: bytearray | memoryview) -> dict
     arrays: dict[str, Array] = {}
     for tensor in layout:
         flat = np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)
-        array = flat.view(DTYPES[tensor.dtype]) if tensor.encoding == 'raw' else flat
-        arrays[tensor.name] = array.reshape(tensor.shape) if tensor.encoding == 'raw' else array
+        if tensor.encoding == 'raw':
+            arrays[tensor.name] = flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+        else:  # a picture: pixels have their shape, a compressed one has none
+            arrays[tensor.name] = flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat
     return arrays

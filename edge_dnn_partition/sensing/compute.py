@@ -20,10 +20,12 @@ class ComputeEstimator:
 
     :param window: how many timings the median looks back.
     :param stage_seconds: how long stage timings count more than probes.
+    :param probe_window: how many probes the median looks back.
     """
 
     window: int = 5
     stage_seconds: float = 3.0
+    probe_window: int = 3
     _stages: deque[float] = field(default_factory=deque)
     _probes: deque[float] = field(default_factory=deque)
     _stage_at: float = float('-inf')
@@ -35,12 +37,12 @@ class ComputeEstimator:
         if now - self._stage_at > self.stage_seconds:
             self._stages.clear()
         self._stage_at = now
-        self._push(self._stages, measured_seconds / profiled_seconds)
+        self._push(self._stages, measured_seconds / profiled_seconds, self.window)
 
     def probe(self, factor: float) -> None:
         """Take in the speed probe's time over its time while profiling."""
         if math.isfinite(factor) and factor > 0:
-            self._push(self._probes, factor)
+            self._push(self._probes, factor, self.probe_window)
 
     def factor(self, now: float) -> float:
         """The device's factor now; 1 if nothing is known."""
@@ -57,7 +59,8 @@ class ComputeEstimator:
         mean = sum(logs) / len(logs)
         return math.sqrt(sum((value - mean) ** 2 for value in logs) / (len(logs) - 1))
 
-    def _push(self, values: deque[float], value: float) -> None:
+    @staticmethod
+    def _push(values: deque[float], value: float, window: int) -> None:
         values.append(value)
-        while len(values) > self.window:
+        while len(values) > window:
             values.popleft()

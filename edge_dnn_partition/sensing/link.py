@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class LinkEstimator:
     """Follows one direction of a link; time is passed in, seconds.
 
     The rate of a transfer is its dispersion: the bytes that came after the first piece
-    over the time between the first and the last piece, on the receiver's own clock. The
-    estimate is the largest rate of the last few transfers, since cross traffic and a busy
-    receiver only ever make a transfer slower; a transfer whose sender held pieces back
+    over the time between the first and the last piece, on one clock. The estimate is the
+    median of the last few transfers, so that one that was held up, or whose pieces a busy
+    receiver found side by side, moves nothing; a transfer whose sender held pieces back
     counts only where it shows more than the estimate (application-limited samples of BBR,
     Cardwell et al., ACM Queue 14(5), 2016). The latency is half the least round trip of
     the last few seconds, so it is split evenly between the directions.
 
     :param guess: rate (bytes per second) and latency (seconds) until something was measured.
-    :param window: how many transfers the maximum looks back.
+    :param window: how many transfers the median looks back.
     :param round_trip_seconds: how long a round trip counts.
     """
 
@@ -47,7 +48,7 @@ class LinkEstimator:
         if size < self.least_bytes or seconds <= 0:
             return
         rate = size / seconds
-        if sender_limited and self._rates and rate <= max(self._rates):
+        if sender_limited and self._rates and rate <= median(self._rates):
             return
         self.last_at = now
         self._rates.append(rate)
@@ -70,7 +71,7 @@ class LinkEstimator:
         """What is believed now."""
         rate, latency = self.guess
         if self._rates:
-            rate = max(self._rates)
+            rate = median(self._rates)
         if self._trips:
             latency = self._trips[0][1] / 2
         return LinkEstimate(rate, latency, bool(self._rates))

@@ -39,9 +39,11 @@ def test_twenty_signals_while_tensors_flow(nodes, number):
             for _, receiver in pairs:
                 receiver.wait_for('tensor 1\n')
             for pair in pairs:
-                for process in chance.sample(pair, 2):
-                    time.sleep(chance.uniform(0, 0.2))
-                    process.send(number)
+                first, second = chance.sample(pair, 2)
+                time.sleep(chance.uniform(0, 0.2))
+                first.send(number)
+                time.sleep(chance.uniform(0, 0.05))  # an end takes longer, so that pieces still flow
+                second.send(number)
             for pair in pairs:
                 for process in pair:
                     process.assert_clean_end()

@@ -1,0 +1,116 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb ``bench``: runs a benchmark and writes its figures and a plot."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib.util
+import json
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import edge_dnn_partition
+from edge_dnn_partition.cli import bench_report
+from edge_dnn_partition.errors import UserError
+
+PREFIX: Final = 'bench_'
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = subparsers.add_parser(
+        'bench',
+        help='run a benchmark and write its figures and a plot',
+        description='Runs a benchmark, prints its targets and writes DIR/NAME.json and DIR/NAME.png. '
+        'Without NAME it lists the benchmarks.',
+        epilog='example:\n  edge-dnn-partition bench planner --out bench_out',
+    )
+    parser.add_argument('name', nargs='?', metavar='NAME', help='the benchmark')
+    parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
+    parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to see that it runs')
+    parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one benchmark, or list them; the exit code is 1 if a target of a full run was missed."""
+    files = find()
+    if args.name is None:
+        return _list(files, as_json=args.json)
+    if args.name not in files:
+        near = difflib.get_close_matches(args.name, files, n=1)
+        hint = f'did you mean `{near[0]}`?' if near else f'one of {", ".join(files) or "none"}'
+        raise UserError(f'there is no benchmark `{args.name}`: {hint}')
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
+    command = f'edge-dnn-partition bench {args.name}{" --quick" if args.quick else ""} --out {shlex.quote(str(args.out))}'
+    result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress)
+    data, picture = bench_report.write(args.name, result, args.out, command=command)
+    if args.json:
+        print(data.read_text(encoding='utf-8'), end='')
+    else:
+        bench_report.print_targets(result)
+        print(f'wrote {data} and {picture}')
+    return 0 if args.quick or all(target.met for target in result.targets) else 1
+
+
+def find() -> dict[str, Path]:
+    """Return the benchmarks' files by name: the installed ones, or those beside a bare checkout."""
+    package = Path(edge_dnn_partition.__file__).resolve().parent
+    for folder in (package / 'benchmarks', package.parent / 'benchmarks'):
+        files = {path.stem[len(PREFIX) :]: path for path in sorted(folder.glob(f'{PREFIX}*.py'))}
+        if files:
+            return files
+    return {}
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """Import a benchmark's file as ``edge_dnn_partition.benchmarks.bench_NAME``.
+
+    :raises UserError: if a package that it needs is not installed.
+    """
+    package = 'edge_dnn_partition.benchmarks'
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        spec = importlib.util.spec_from_file_location(
+            package, path.parent / '__init__.py', submodule_search_locations=[str(path.parent)]
+        )
+        if spec is None or spec.loader is None:
+            raise UserError(f'{path.parent}: no folder of benchmarks')
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[package] = module
+        spec.loader.exec_module(module)
+    try:
+        return importlib.import_module(f'{package}.{PREFIX}{name}')
+    except ModuleNotFoundError as error:
+        if (error.name or '').startswith('edge_dnn_partition'):
+            raise
+        raise UserError(
+            f'the benchmark `{name}` needs the Python package `{error.name}`: pip install "edge_dnn_partition[bench]"'
+        ) from error
+
+
+def summary(path: Path) -> str:
+    """Return the first line of a benchmark's docstring, without importing it."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    return docstring.split('\n', 1)[0]
+
+
+def _list(files: dict[str, Path], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({'benchmarks': [{'name': name, 'summary': summary(path)} for name, path in files.items()]}))
+        return 0
+    if not files:
+        raise UserError('no benchmarks are installed: run this in a checkout after `make setup`')
+    for name, path in files.items():
+        print(f'{name:<12} {summary(path)}')
+    return 0
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,63 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb ``doctor``: checks this machine and says what to mend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from edge_dnn_partition.cli import doctor_checks, doctor_ros_checks
+from edge_dnn_partition.cli.doctor_checks import Check
+
+ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
+    doctor_checks.python,
+    doctor_checks.packages,
+    doctor_checks.providers,
+    doctor_checks.cache_folder,
+    doctor_ros_checks.installation,
+    doctor_ros_checks.middleware,
+    doctor_ros_checks.messages,
+    doctor_ros_checks.optional_packages,
+    doctor_checks.socket_buffers,
+    doctor_checks.shared_memory,
+)
+COLOURS: Final = {'ok': '\033[32m', 'warn': '\033[33m', 'fail': '\033[31m'}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = subparsers.add_parser(
+        'doctor',
+        help='check this machine and say what to mend',
+        description='Checks Python, packages, ROS 2, messages, kernel buffers and shared memory. '
+        'The exit code is 1 if something fails; a warning is no failure.',
+        epilog='example:\n  edge-dnn-partition doctor',
+    )
+    parser.add_argument('--json', action='store_true', help='print one JSON document')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all checks and print them; return 1 if one failed."""
+    checks = [check for look in ORDER for check in look()]
+    counts = {status: sum(check.status == status for check in checks) for status in COLOURS}
+    if args.json:
+        found = [{'name': c.name, 'status': c.status, 'found': c.found, 'advice': c.advice} for c in checks]
+        print(json.dumps({'healthy': counts['fail'] == 0, 'counts': counts, 'checks': found}, indent=2))
+    else:
+        _print(checks)
+        print(f'{counts["ok"]} ok, {counts["warn"]} to look at, {counts["fail"]} to mend')
+    return 1 if counts['fail'] else 0
+
+
+def _print(checks: Sequence[Check]) -> None:
+    coloured = sys.stdout.isatty()
+    for check in checks:
+        mark = f'{COLOURS[check.status]}{check.status:<4}\033[0m' if coloured else f'{check.status:<4}'
+        print(f'{mark}  {check.name}: {check.found}')
+        if check.advice:
+            print(f'      -> {check.advice}')

@@ -1,0 +1,153 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's checks of Python, its packages, the kernel and the cache."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from edge_dnn_partition import __version__, cache
+from edge_dnn_partition.units import format_bytes
+
+Status = Literal['ok', 'warn', 'fail']
+
+# The ranges that setup.cfg asks for, by the name of the import: (distribution, lowest version).
+NEEDED: Final = {
+    'numpy': ('numpy', '1.26'),
+    'onnx': ('onnx', '1.16'),
+    'onnxruntime': ('onnxruntime', '1.19'),
+    'cv2': ('opencv-python-headless', '4.6'),
+    'psutil': ('psutil', '5.9'),
+    'pydantic': ('pydantic', '2.5'),
+    'yaml': ('PyYAML', '6.0'),
+    'rich': ('rich', '13.0'),
+    'scipy': ('scipy', '1.11'),
+}
+RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
+SHARED_MEMORY_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found, and what to do about it."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ''
+
+
+def python() -> tuple[Check, ...]:
+    """Check the interpreter's version."""
+    found = f'{platform.python_version()} ({sys.executable}), edge_dnn_partition {__version__}'
+    if sys.version_info < (3, 10):
+        return (Check('python', 'fail', found, 'use Python 3.10 or newer (3.11 to 3.13 for make setup)'),)
+    return (Check('python', 'ok', found),)
+
+
+def version_tuple(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, as in (1, 26, 4) for ``1.26.4+local``."""
+    match = re.match(r'\d+(?:\.\d+)*', text)
+    return tuple(int(part) for part in match[0].split('.')) if match else ()
+
+
+def packages() -> tuple[Check, ...]:
+    """Check that every package can be imported, and its version."""
+    checks = []
+    for module, (distribution, lowest) in NEEDED.items():
+        advice = f'pip install "{distribution}>={lowest}"'
+        try:
+            imported = __import__(module)
+        except Exception as error:  # noqa: BLE001 (a broken package can raise anything while it is imported)
+            found = f'cannot be imported ({type(error).__name__}: {" ".join(str(error).split())[:120]})'
+            checks.append(Check(module, 'fail', found, advice))
+            continue
+        version = str(getattr(imported, '__version__', '')) or _distribution_version(distribution)
+        fits = version_tuple(version) >= version_tuple(lowest)
+        checks.append(Check(module, 'ok', version) if fits else Check(module, 'fail', version, advice))
+    return tuple(checks)
+
+
+def providers() -> tuple[Check, ...]:
+    """Check which execution providers onnxruntime has."""
+    try:
+        import onnxruntime
+
+        names = onnxruntime.get_available_providers()
+    except Exception:  # noqa: BLE001 (packages() has said why)
+        return ()
+    if 'CPUExecutionProvider' in names:
+        return (Check('execution providers', 'ok', ', '.join(names)),)
+    advice = 'reinstall onnxruntime: its CPU provider is missing'
+    return (Check('execution providers', 'fail', ', '.join(names) or 'none', advice),)
+
+
+def cache_folder() -> tuple[Check, ...]:
+    """Check that the cache can be written."""
+    try:
+        folder = cache.cache_dir()
+        probe = folder / f'.doctor-{os.getpid()}'
+        cache.write_atomic(probe, b'')
+        probe.unlink()
+    except OSError as error:
+        advice = 'set EDGE_DNN_PARTITION_CACHE to a folder that you may write to'
+        return (Check('cache', 'fail', str(error), advice),)
+    return (Check('cache', 'ok', str(folder)),)
+
+
+def socket_buffers(root: Path = Path('/')) -> tuple[Check, ...]:
+    """Check the kernel's limits for received datagrams: a large tensor arrives in a burst.
+
+    :param root: where ``proc`` lies, for tests.
+    """
+    checks = []
+    receive = _read_int(root / 'proc/sys/net/core/rmem_max')
+    if receive is not None:
+        advice = f'sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}: small buffers lose datagrams of large tensors'
+        enough = receive >= RECEIVE_BUFFER_BYTES
+        checks.append(Check('receive buffer', 'ok' if enough else 'warn', format_bytes(receive), '' if enough else advice))
+    high = _read_int(root / 'proc/sys/net/ipv4/ipfrag_high_thresh')
+    seconds = _read_int(root / 'proc/sys/net/ipv4/ipfrag_time')
+    if high is not None and seconds is not None:
+        found = f'{format_bytes(high)}, kept {seconds} s'
+        enough = high >= 4 * 1024 * 1024
+        advice = 'sudo sysctl -w net.ipv4.ipfrag_high_thresh=4194304 net.ipv4.ipfrag_time=3: on a lossy Wi-Fi, fragments fill it'
+        checks.append(Check('IP fragments', 'ok' if enough else 'warn', found, '' if enough else advice))
+    if not checks:
+        checks.append(Check('kernel buffers', 'warn', 'cannot be read', 'run doctor outside of the container'))
+    return tuple(checks)
+
+
+def shared_memory(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa: S108 (it is only measured)
+    """Check the room in shared memory, which Fast DDS uses between processes of one machine."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return (Check('shared memory', 'warn', f'{folder} is missing', 'Fast DDS falls back to UDP on this machine'),)
+    size, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+    found = f'{format_bytes(free)} free of {format_bytes(size)}'
+    if free >= SHARED_MEMORY_BYTES:
+        return (Check('shared memory', 'ok', found),)
+    advice = 'give it more (in a container: --shm-size=1g), or remove files that ended processes left there'
+    return (Check('shared memory', 'warn', found, advice),)
+
+
+def _read_int(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding='ascii').split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _distribution_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return '0'

@@ -1,0 +1,125 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's checks of ROS 2 and of this package's messages."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from edge_dnn_partition import __version__, ros_env
+from edge_dnn_partition.cli.doctor_checks import Check
+
+NO_ROS: Final = 'run `make setup` in a checkout, or source a ROS 2 Jazzy: only demo, up, top and the nodes need it'
+
+
+def installation() -> tuple[Check, ...]:
+    """Check that there is one ROS 2 on the path, and not two."""
+    places = ros_env.ros_prefixes()
+    if not places:
+        return (Check('ROS 2', 'warn', 'rclpy is not on the path', NO_ROS),)
+    if len(places) > 1:
+        found = ' and '.join(map(str, places))
+        advice = 'two ROS 2 do not mix: use a shell without a sourced ROS 2, or `make clean setup` in this one'
+        return (Check('ROS 2', 'fail', f'two of them: {found}', advice),)
+    failure = _import_failure('rclpy')
+    if failure:
+        return (Check('ROS 2', 'fail', f'{places[0]}: {failure}', 'source its setup file again, or use its own Python'),)
+    distribution = os.environ.get('ROS_DISTRO')
+    return (Check('ROS 2', 'ok', f'{places[0]}{f" ({distribution})" if distribution else ""}'),)
+
+
+def middleware() -> tuple[Check, ...]:
+    """Check which middleware rclpy uses, and how far discovery reaches."""
+    if not ros_env.ros_prefixes() or _import_failure('rclpy'):
+        return ()
+    from importlib import import_module
+
+    try:
+        name = import_module('rclpy.utilities').get_rmw_implementation_identifier()
+    except Exception as error:  # noqa: BLE001 (the middleware's library may fail to load in any way)
+        advice = f'unset RMW_IMPLEMENTATION ({os.environ.get("RMW_IMPLEMENTATION", "not set")}) or install that middleware'
+        return (Check('middleware', 'fail', _one_line(error), advice),)
+    reach = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    found = f'{name}, domain {os.environ.get("ROS_DOMAIN_ID", "0")}, discovery {reach}'
+    if reach in ('LOCALHOST', 'OFF') or os.environ.get('ROS_LOCALHOST_ONLY') == '1':
+        advice = 'other machines are not found so: fine for a fleet on one machine, else set ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET'
+        return (Check('middleware', 'warn', found, advice),)
+    return (Check('middleware', 'ok', found),)
+
+
+def messages() -> tuple[Check, ...]:
+    """Check that the messages import, and that they were built from this version of the sources."""
+    if not ros_env.ros_prefixes():
+        return ()
+    again = 'run `make setup` (or colcon build) again'
+    try:
+        built_spec = importlib.util.find_spec('edge_dnn_partition.msg')
+    except ImportError:
+        built_spec = None
+    failure = _import_failure('edge_dnn_partition.msg') if built_spec else 'they are not built'
+    if failure:
+        return (Check('messages', 'fail', failure, again),)
+    prefix = ros_env.install_prefix()
+    share = prefix / 'share' / 'edge_dnn_partition' if prefix else None
+    if share is None or not (share / 'build_info.json').is_file():
+        return (Check('messages', 'warn', 'import, but it is not known from which sources they were built', again),)
+    built = re.search(r'<version>(.*?)</version>', (share / 'package.xml').read_text(encoding='utf-8'))
+    if built is None or built[1] != __version__:
+        found = f'built for version {built[1] if built else "?"}, the Python part is {__version__}'
+        return (Check('messages', 'fail', found, again),)
+    info = json.loads((share / 'build_info.json').read_text(encoding='utf-8'))
+    source = Path(info['source'])
+    if (source / 'msg').is_dir() and messages_digest(source) != info['messages_sha256']:
+        return (Check('messages', 'fail', f'built before {source / "msg"} was changed', again),)
+    count = len(list((share / 'msg').glob('*.msg')))
+    return (Check('messages', 'ok', f'{count}, built for version {__version__} in {prefix}'),)
+
+
+def messages_digest(source: Path) -> str:
+    """Return the hash of all message files of a checkout, as CMakeLists.txt computes it."""
+    lines = [
+        f'msg/{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n'
+        for path in sorted((source / 'msg').glob('*.msg'))
+    ]
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+
+def optional_packages() -> tuple[Check, ...]:
+    """Check what only a distribution's ROS 2 has: cv_bridge and launch."""
+    if not ros_env.ros_prefixes():
+        return ()
+    checks = []
+    if importlib.util.find_spec('cv_bridge') is None:
+        checks.append(Check('cv_bridge', 'ok', 'not installed; the same conversion is done without it'))
+    else:
+        failure = _import_failure('cv_bridge')
+        found = failure or 'imports'
+        advice = 'known with numpy 2; the same conversion is done without it' if failure else ''
+        checks.append(Check('cv_bridge', 'warn' if failure else 'ok', found, advice))
+    # A folder launch/ in the working directory can be imported too: ask for what only the real one has.
+    launch = None if _import_failure('launch') else importlib.import_module('launch')
+    if hasattr(launch, 'LaunchDescription'):
+        checks.append(Check('launch', 'ok', 'present: ros2 launch edge_dnn_partition fleet.launch.py'))
+    else:
+        checks.append(Check('launch', 'ok', 'not installed; `edge-dnn-partition up` starts the same processes'))
+    return tuple(checks)
+
+
+def _import_failure(module: str) -> str:
+    """Return why a module cannot be imported in one line, or an empty text if it can."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (a broken installation can raise anything)
+        return _one_line(error)
+    return ''
+
+
+def _one_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:160]}'

@@ -1,0 +1,75 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition up``: starts a fleet's node processes without ros2 launch."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from typing import Any
+
+from edge_dnn_partition.errors import UserError
+
+EPILOG = """
+examples:
+  edge-dnn-partition up config/one_machine.yaml            a whole fleet that is played on this machine
+  edge-dnn-partition up robot.yaml --device pi             on the Pi
+  edge-dnn-partition up robot.yaml --device jetson --scheduler
+                                                           on the Jetson, with the scheduler
+
+The same processes as launch/fleet.launch.py and launch/device.launch.py start. Ctrl-C ends them all.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'up', help='start the processes of a fleet, or of one device of it',
+        description='Start the node processes of a fleet file, and end them all with Ctrl-C.',
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file')
+    parser.add_argument('--device', metavar='NAME', help='start what this device runs, nothing else')
+    parser.add_argument('--scheduler', action='store_true', help='with --device: the scheduler as well')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the processes and wait until one fails or the user ends it."""
+    from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.processes import device_processes, fleet_processes, scheduler_process
+    from edge_dnn_partition.runtime.supervisor import Supervisor
+
+    fleet = load_fleet(args.fleet)
+    if args.device is not None:
+        processes = list(device_processes(fleet, args.fleet, args.device))
+        if args.scheduler:
+            processes.insert(0, scheduler_process(fleet, args.fleet))
+    elif fleet.emulated or len(fleet.devices) == 1:
+        processes = list(fleet_processes(fleet, args.fleet))
+    else:
+        names = ', '.join(fleet.devices)
+        raise UserError(f'{args.fleet} has several real devices; say which one this is with --device ({names})')
+
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    lock = threading.Lock()
+
+    def show(label: str, line: str) -> None:
+        with lock:
+            sys.stdout.write(f'[{label}] {line}\n')
+            sys.stdout.flush()
+
+    with Supervisor(on_line=show) as supervisor:
+        for process in processes:
+            supervisor.start(process)
+        while not asked.wait(0.2):
+            failed = {label: code for label, code in supervisor.ended().items() if code != 0}
+            for label, code in failed.items():
+                sys.stderr.write(f'error: {label} ended with code {code}; its last lines above say why\n')
+            if failed or not supervisor.running:
+                return 1
+    return 0

@@ -1,0 +1,213 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A watcher of a running fleet, for the command line: what it says, and a few things to tell it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.msg import Emulation, FleetState, FrameReport, Result, SourceStatus
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes import qos
+from edge_dnn_partition.nodes.executor import Spinner
+from edge_dnn_partition.nodes.plan_messages import plan_of
+from edge_dnn_partition.nodes.topics import Topics
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.planning.plan import Plan
+from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.tensors import DTYPES
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame's end, as the result message tells it; ``at`` is this process's steady clock."""
+
+    at: float
+    stamp_ns: int
+    frame_id: int
+    plan_version: int
+    delivered: bool
+    latency_seconds: float
+    attempt: int
+    outputs: Mapping[str, Array]
+
+
+@dataclass
+class FleetNews:
+    """What was heard of the fleet so far."""
+
+    plans: list[tuple[float, Plan]] = field(default_factory=list)
+    frames: list[FrameRecord] = field(default_factory=list)
+    state: FleetState | None = None
+    status: SourceStatus | None = None
+    report: FrameReport | None = None
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+
+
+class FleetClient:
+    """Listens to one fleet from a thread of its own; leave its ``with`` block to end it.
+
+    :param keep_outputs: keep the results' tensors, to compare them.
+    """
+
+    def __init__(self, fleet: Fleet, *, name: str = 'fleet_client', keep_outputs: bool = False) -> None:
+        self.fleet = fleet
+        self.topics = Topics(fleet.fleet, fleet.source)
+        self.news = FleetNews()
+        self.lock = threading.Lock()
+        self._keep_outputs = keep_outputs
+        self._name = name
+
+    def __enter__(self) -> FleetClient:
+        """Join the fleet's network."""
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}')
+        topics = self.topics
+        node.create_subscription(PlanMessage, topics.plan, self._plan, qos.PLAN)
+        node.create_subscription(FleetState, topics.state, self._state, qos.STATE)
+        node.create_subscription(SourceStatus, topics.source_status, self._status, qos.STATE)
+        node.create_subscription(FrameReport, topics.frame_report, self._report, qos.RESULT)
+        node.create_subscription(Result, topics.result, self._result, qos.RESULT)
+        self._emulation = node.create_publisher(Emulation, topics.emulation, qos.EMULATION)
+        self._parameters = node.create_client(SetParameters, f'/{self.fleet.fleet}/scheduler/set_parameters')
+        self._spinner = Spinner(node, first=lambda: None, failed=lambda error: None)
+        self._spinner.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it."""
+        self._spinner.ask_to_end()
+        self._spinner.join(2.0)
+        self._spinner.executor.shutdown(timeout_sec=0.5)
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+    # Hearing --------------------------------------------------------------------------------------------------
+
+    def _plan(self, message: PlanMessage) -> None:
+        if message.status != PlanMessage.ACTIVE:
+            return
+        plan = plan_of(message)
+        with self.lock:
+            if not self.news.plans or plan.version > self.news.plans[-1][1].version:
+                self.news.plans.append((time.monotonic(), plan))
+
+    def _state(self, message: FleetState) -> None:
+        with self.lock:
+            self.news.state = message
+
+    def _status(self, message: SourceStatus) -> None:
+        with self.lock:
+            self.news.status = message
+
+    def _report(self, message: FrameReport) -> None:
+        with self.lock:
+            self.news.report = message
+
+    def _result(self, message: Result) -> None:
+        outputs = {}
+        if self._keep_outputs:
+            for tensor in message.outputs:
+                flat = np.frombuffer(tensor.data, DTYPES[tensor.dtype])
+                outputs[tensor.name] = flat.reshape(tuple(tensor.shape))
+        stamp = message.header.stamp
+        record = FrameRecord(
+            time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
+            message.status == Result.OK, message.latency_seconds, message.attempt, outputs,
+        )  # fmt: skip
+        with self.lock:
+            self.news.frames.append(record)
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force."""
+        with self.lock:
+            return self.news.plans[-1][1] if self.news.plans else None
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until a condition holds.
+
+        :raises UserError: if it does not in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise UserError(f'{what} did not come within {seconds:g} s; see the nodes\' log')
+            time.sleep(0.02)
+
+    # Telling --------------------------------------------------------------------------------------------------
+
+    def camera(self, topic: str, *, compressed: bool = True) -> Callable[[Picture], int]:
+        """Return a function that publishes a picture as a camera would, and returns its stamp in nanoseconds."""
+        kind = CompressedImage if compressed else Image
+        publisher = self.node.create_publisher(kind, topic, 2)
+
+        def publish(picture: Picture) -> int:
+            message = kind()
+            stamp = self.node.get_clock().now()
+            message.header.stamp = stamp.to_msg()
+            message.header.frame_id = 'camera'
+            data = array('B')
+            data.frombytes(np.ascontiguousarray(picture.data).reshape(-1).data)
+            message.data = data
+            if compressed:
+                message.format = picture.encoding
+            else:
+                message.encoding = picture.encoding
+                message.height, message.width = picture.data.shape[:2]
+                message.step = message.width * picture.data.shape[2]
+            publisher.publish(message)
+            return int(stamp.nanoseconds)
+
+        return publish
+
+    def emulate(self, slowdowns: Mapping[str, float], links: Mapping[tuple[str, str], tuple[float, float]]) -> None:
+        """Set how slow devices are, and rate (bytes per second) and latency (seconds) of links, both directions."""
+        message = Emulation(devices=list(slowdowns), slowdowns=list(slowdowns.values()))
+        for (a, b), (rate, latency) in links.items():
+            for sender, receiver in ((a, b), (b, a)):
+                message.link_senders.append(sender)
+                message.link_receivers.append(receiver)
+                message.link_bytes_per_second.append(rate)
+                message.link_latency_seconds.append(latency)
+                message.link_channels.append('')
+        self._emulation.publish(message)
+
+    def set_scheduler(self, parameters: Mapping[str, str | float | int]) -> None:
+        """Set parameters of the scheduler, as ``ros2 param set`` does.
+
+        :raises UserError: with the reason if one is refused, or nobody answers.
+        """
+        if not self._parameters.wait_for_service(timeout_sec=10.0):
+            raise UserError('the scheduler does not answer; is it running?')
+        request = SetParameters.Request(parameters=[_parameter(name, value) for name, value in parameters.items()])
+        future = self._parameters.call_async(request)
+        self.wait_for(future.done, 10.0, "the scheduler's answer")
+        for result in future.result().results:
+            if not result.successful:
+                raise UserError(result.reason)
+
+
+def _parameter(name: str, value: str | float) -> Parameter:
+    if isinstance(value, str):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value))
+    if isinstance(value, int):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
+    return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))

@@ -1,0 +1,333 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source: takes pictures, sends each through the fleet, keeps it until its result is back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
+from edge_dnn_partition.msg import Plan as PlanMessage
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from ..errors import PlanError, UserError
+from ..graph.model import load_model
+from ..planning.fleet import load_fleet
+from ..planning.plan import PICTURE, SOURCE_STAGE, Plan
+from ..runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
+from ..runtime.pictures import pictures
+from ..runtime.pieces import Address, Received
+from ..runtime.pipeline import first_device
+from ..runtime.tensors import dtype_number
+from ..runtime.timing import HopTime
+from . import qos
+from .base import FleetNode, run_node
+from .camera_messages import picture_of_compressed, picture_of_image
+from .parameters import Parameter
+from .plan_messages import plan_of
+from .transport import TensorInbox, TensorSender, views
+from .wire import hop_message, stage_message
+
+PARAMETERS = (
+    Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
+    Parameter('image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True),
+    Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
+    Parameter('rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0),
+    Parameter('jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True),
+    Parameter('max_in_flight', 0, "frames under way at a time; 0: as many as the plan can use", minimum=0, maximum=1000),
+    Parameter('waiting', 1, 'pictures that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000, read_only=True),
+    Parameter('repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0),
+    Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
+    Parameter('heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2, maximum=60.0),
+)  # fmt: skip
+
+_PUMP_SECONDS = 0.02
+
+
+class FrameSource(FleetNode):
+    """Numbers frames, bounds how many are under way, repeats what is lost, delivers results in order."""
+
+    def __init__(self) -> None:
+        super().__init__('frame_source', PARAMETERS)
+        self._lock = threading.RLock()
+        self._plans: dict[int, Plan] = {}
+        self._active: Plan | None = None
+        self._workers: dict[str, tuple[int, float]] = {}
+        self._accepted_with: dict[int, int] = {}
+        self._sent_to: dict[int, dict[str, int]] = {}
+        self._next_accept = 0.0
+        self._camera: threading.Thread | None = None
+        self._sender: TensorSender | None = None
+        self._drained = threading.Event()
+
+    # Life -----------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Read the fleet file, connect."""
+        self._fleet = load_fleet(self.params.text('fleet_file'))
+        device = self.topics.device
+        if device != self._fleet.source:
+            raise PlanError(f'the frame source belongs on {self._fleet.source!r}, the fleet\'s source, not on {device!r}')
+        if self._fleet.sink_device != device:
+            raise PlanError('results go to the frame source; for another sink subscribe to its topic result there')
+        if self._fleet.model is None:
+            raise PlanError('the fleet file names no model; add model: {path: …}')
+        self._model = load_model(self._fleet.model.path)
+        self._outputs = set(self._model.outputs)
+        self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
+        self._first_id = self._ledger.first_id
+        self._sender = TensorSender(self, self._fleet)
+        inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
+        for name in self._fleet.devices:
+            inbox.connect(name)
+            self._sender.connect((name, False))
+        self._results = self.advertise(Result, self.topics.result, qos.RESULT)
+        self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT)
+        self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE)
+        self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
+        if self._fleet.emulated:
+            self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
+        self._connect_camera()
+        self.every(_PUMP_SECONDS, self._tick)
+        self.every(0.2, self._beat)
+        self.every(0.5, self._publish_status)
+
+    def start(self) -> None:
+        """Begin to take pictures, if they do not come over a topic."""
+        self._drained.clear()
+        if not self._image_topic:
+            stream = pictures(self._fleet.camera, self.params.whole('jpeg_quality'))
+            if stream is None:
+                raise PlanError('no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file')
+            self._camera = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
+            self._camera.start()
+
+    def stop(self) -> None:
+        """Account for what is under way; nothing is dropped in silence."""
+        self._drained.set()
+        if self._camera is not None:
+            self._camera.join(1.0)
+            self._camera = None
+        with self._lock:
+            self._ledger.give_up(time.monotonic())
+            self._deliver()
+            lost = self._ledger.counts.lost
+        if lost:
+            self.get_logger().warning(f'{lost} accepted frames have no result')
+        self._publish_status()
+
+    def teardown(self) -> None:
+        """Let the sender go."""
+        if self._sender is not None:
+            self._sender.stop()
+
+    # Pictures -------------------------------------------------------------------------------------------------
+
+    def _connect_camera(self) -> None:
+        camera = self._fleet.camera
+        self._image_topic = self.params.text('image_topic') or camera.topic or ''
+        if not self._image_topic:
+            return
+        if self.params.flag('compressed') and camera.compressed:
+            self.subscribe(
+                CompressedImage, self._image_topic, lambda m: self._offer(picture_of_compressed(m)), qos_profile_sensor_data
+            )
+        else:
+            self.subscribe(Image, self._image_topic, lambda m: self._offer(picture_of_image(m)), qos_profile_sensor_data)
+
+    def _shoot(self, stream: Any) -> None:
+        due = time.monotonic()
+        while not self.ending.is_set() and not self._drained.is_set():
+            try:
+                picture = next(stream)
+            except StopIteration:
+                self.get_logger().info('the video has ended')
+                return
+            except (UserError, OSError) as error:
+                self.get_logger().error(f'no picture: {error}')
+                return
+            rate = self.params.number('rate') or self._fleet.camera.rate
+            due = max(due + 1 / rate, time.monotonic() - 1 / rate)
+            if self._drained.wait(max(0.0, due - time.monotonic())):
+                return
+            header = Header(frame_id='camera')
+            header.stamp = self.get_clock().now().to_msg()
+            if self.active:
+                self._offer(Picture(picture.data, picture.encoding, header))
+
+    def _offer(self, picture: Picture) -> None:
+        with self._lock:
+            self._ledger.offer(picture)
+            self._pump(time.monotonic())
+
+    # Frames ---------------------------------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> None:
+        """Accept waiting pictures while there is room; not faster than the plan's slowest part can take them."""
+        plan = self._active
+        if plan is None or now < self._next_accept or not self._reachable(plan):
+            return
+        room = self.params.whole('max_in_flight') or plan.max_in_flight
+        frame = self._ledger.accept(now, plan.version, room)
+        if frame is None:
+            return
+        self._accepted_with[frame.frame_id] = self._ledger.in_flight
+        if room > 1 and plan.bottleneck_seconds > 0:
+            self._next_accept = now + 0.9 * plan.bottleneck_seconds
+        self._send(frame, plan)
+
+    def _send(self, frame: Frame, plan: Plan) -> None:
+        assert self._sender is not None
+        device = first_device(plan)
+        address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
+        self._sent_to[frame.frame_id] = {d: self._workers.get(d, (0, 0.0))[0] for d in plan.devices}
+        self._sender.send((device, False), address, {PICTURE: frame.picture.data}, {PICTURE: frame.picture.encoding})
+
+    def _receive(self, received: Received, hop: HopTime) -> None:
+        arrays, _ = views(received)
+        with self._lock:
+            outputs = {name: value for name, value in arrays.items() if name in self._outputs}
+            whole = self._ledger.result(
+                received.address.frame_id, received.address.attempt, outputs, received.stages,
+                (*received.hops, hop), len(self._outputs), received.arrived,
+            )  # fmt: skip
+            if whole:
+                if self._sender is not None:
+                    self._sender.forget_frame(received.address.frame_id)
+                self._deliver()
+                self._pump(time.monotonic())
+
+    def _deliver(self) -> None:
+        for frame in self._ledger.release():
+            self._sent_to.pop(frame.frame_id, None)
+            in_flight = self._accepted_with.pop(frame.frame_id, 1)
+            done = frame.status == DELIVERED
+            result = Result(
+                status=Result.OK if done else Result.LOST, frame_id=frame.frame_id, plan_version=frame.plan_version,
+                attempt=frame.attempt, latency_seconds=frame.latency_seconds,
+            )  # fmt: skip
+            result.header = frame.picture.header or Header()
+            result.stages = [stage_message(stage) for stage in frame.stages]
+            result.hops = [hop_message(hop) for hop in frame.hops]
+            result.outputs = [_tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs]
+            self._results.publish(result)
+            self._reports.publish(
+                FrameReport(
+                    status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
+                    attempt=frame.attempt, latency_seconds=frame.latency_seconds, in_flight=in_flight,
+                    stages=result.stages, hops=result.hops,
+                )
+            )  # fmt: skip
+
+    def _tick(self) -> None:
+        """Repeat what is overdue or was on a device that has died; accept what waits."""
+        now = time.monotonic()
+        with self._lock:
+            plan = self._active
+            if plan is not None and self._reachable(plan):
+                for frame in self._ledger.unfinished:
+                    if self._overdue(frame, now):
+                        assert self._sender is not None
+                        self._sender.forget_frame(frame.frame_id)
+                        again = self._ledger.repeat(frame.frame_id, now, plan.version)
+                        if again is not None:
+                            self._send(again, plan)
+                self._deliver()
+            self._pump(now)
+
+    def _overdue(self, frame: Frame, now: float) -> bool:
+        plan = self._plans.get(frame.plan_version)
+        if plan is None:
+            return True
+        sent_to = self._sent_to.get(frame.frame_id, {})
+        for device, incarnation in sent_to.items():
+            known = self._workers.get(device)
+            if known is not None and incarnation and known[0] != incarnation:
+                return True  # it has started anew and knows nothing of this frame
+            if known is not None and self._gone(device, now) and self._active is not plan:
+                return True
+        patience = self.params.number('repeat_least')
+        if plan.latency_seconds > 0:
+            patience = max(patience, self.params.number('repeat_factor') * plan.latency_seconds)
+        return now - frame.sent_at > patience * 2 ** min(frame.attempt, 4)
+
+    def _gone(self, device: str, now: float) -> bool:
+        known = self._workers.get(device)
+        return known is None or now - known[1] > self.params.number('heartbeat_timeout')
+
+    def _reachable(self, plan: Plan) -> bool:
+        """True if the plan's first device can be sent to; a frame is not accepted before."""
+        return self._sender is not None and self._sender.connected((first_device(plan), False))
+
+    # Plans and signs of life ----------------------------------------------------------------------------------
+
+    def _plan(self, message: PlanMessage) -> None:
+        if message.status != PlanMessage.ACTIVE:
+            return
+        plan = plan_of(message)
+        if plan.model_sha256 != self._model.sha256:
+            raise PlanError(f'plan {plan.version} is for another model than this device has; copy one file to all devices')
+        with self._lock:
+            if self._active is not None and plan.version <= self._active.version:
+                return
+            self._plans[plan.version] = plan
+            self._active = plan
+            self._next_accept = 0.0
+            using = {frame.plan_version for frame in self._ledger.unfinished} | {plan.version}
+            self._plans = {version: p for version, p in self._plans.items() if version in using}
+            self._tick()
+
+    def _alive(self, message: Heartbeat) -> None:
+        if message.node != 'worker':
+            return
+        known = self._workers.get(message.device)
+        if known is not None and known[0] != message.incarnation and self._sender is not None:
+            self._sender.forget_device(message.device)
+        self._workers[message.device] = (message.incarnation, time.monotonic())
+
+    def _beat(self) -> None:
+        assert self._sender is not None
+        message = Heartbeat(
+            device=self.topics.device, node='frame_source', incarnation=self.incarnation,
+            model_sha256=self._model.sha256, frames=self._ledger.in_flight, speed_factor=float('nan'),
+            refused=sum(self.refused.values()), last_refusal=self.last_refusal,
+        )  # fmt: skip
+        message.stamp = self.get_clock().now().to_msg()
+        self._sender.describe_links(message, time.monotonic())
+        self._heartbeat.publish(message)
+
+    def _publish_status(self) -> None:
+        with self._lock:
+            counts = self._ledger.counts
+            message = SourceStatus(
+                device=self.topics.device, incarnation=self.incarnation,
+                plan_version=self._active.version if self._active else 0, offered=counts.offered,
+                dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
+                lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
+                in_flight=self._ledger.in_flight,
+            )  # fmt: skip
+        message.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
+
+
+def _tensor(name: str, value: np.ndarray[Any, Any]) -> TensorData:
+    message = TensorData(name=name, dtype=dtype_number(value.dtype), shape=list(value.shape))
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    message.data = data
+    return message
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    return run_node(FrameSource, args)

@@ -1,0 +1,110 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans, profiles and emulation: messages to the project's own types and back."""
+
+from __future__ import annotations
+
+import math
+
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.msg import PlanStage, PlanTransfer
+from edge_dnn_partition.msg import Profile as ProfileMessage
+
+from ..planning.plan import Plan, StagePlan, Transfer
+from ..planning.profile import Profile
+
+
+def plan_message(plan: Plan, status: int) -> PlanMessage:
+    """Return a plan as a message."""
+    message = PlanMessage(
+        status=status,
+        version=plan.version,
+        model_sha256=plan.model_sha256,
+        objective=plan.objective,
+        source=plan.source,
+        sink=plan.sink,
+        max_in_flight=plan.max_in_flight,
+        latency_seconds=plan.latency_seconds,
+        latency_deviation=plan.latency_deviation,
+        energy_joules=plan.energy_joules,
+        bottleneck_seconds=plan.bottleneck_seconds,
+        reason=plan.reason,
+    )
+    message.stages = [
+        PlanStage(
+            device=stage.device,
+            preprocess=stage.preprocess,
+            layer_ranges=[edge for pair in stage.layers for edge in pair],
+            inputs=list(stage.inputs),
+            outputs=list(stage.outputs),
+        )
+        for stage in plan.stages
+    ]
+    message.transfers = [
+        PlanTransfer(
+            tensor=t.tensor, from_stage=t.from_stage, from_device=t.from_device, to_device=t.to_device,
+            to_sink=t.to_sink, encoding=t.encoding,
+        )
+        for t in plan.transfers
+    ]  # fmt: skip
+    return message
+
+
+def plan_of(message: PlanMessage) -> Plan:
+    """Return a plan from its message."""
+    stages = tuple(
+        StagePlan(
+            s.device,
+            s.preprocess,
+            tuple(zip(map(int, s.layer_ranges[::2]), map(int, s.layer_ranges[1::2]), strict=True)),
+            tuple(s.inputs),
+            tuple(s.outputs),
+        )
+        for s in message.stages
+    )
+    transfers = tuple(
+        Transfer(t.tensor, t.from_stage, t.from_device, t.to_device, t.to_sink, t.encoding) for t in message.transfers
+    )
+    return Plan(
+        message.version, message.model_sha256, message.source, message.sink, stages, transfers, message.objective,
+        max(1, message.max_in_flight), message.latency_seconds, message.latency_deviation, message.energy_joules,
+        message.bottleneck_seconds, message.reason,
+    )  # fmt: skip
+
+
+def profile_message(profile: Profile, device: str) -> ProfileMessage:
+    """Return a profile as a message."""
+    return ProfileMessage(
+        device=device,
+        model_sha256=profile.model_sha256,
+        provider=profile.provider,
+        threads=profile.threads,
+        boundaries=list(profile.boundaries),
+        segment_seconds=list(profile.segment_seconds),
+        seam_seconds=list(profile.seam_seconds),
+        preprocess_seconds=math.nan if profile.preprocess_seconds is None else profile.preprocess_seconds,
+        relative_error=profile.relative_error,
+        throttled=profile.throttled,
+        probe_seconds=profile.probe_seconds,
+    )
+
+
+def profile_of(message: ProfileMessage) -> Profile:
+    """Return a profile from its message.
+
+    :raises PlanError: if its parts contradict each other.
+    """
+    seconds = message.preprocess_seconds
+    return Profile(
+        model_sha256=message.model_sha256,
+        device=message.device,
+        provider=message.provider,
+        threads=message.threads,
+        boundaries=tuple(message.boundaries),
+        segment_seconds=tuple(message.segment_seconds),
+        seam_seconds=tuple(message.seam_seconds),
+        preprocess_seconds=None if math.isnan(seconds) else seconds,
+        relative_error=message.relative_error,
+        throttled=message.throttled,
+        probe_seconds=message.probe_seconds,
+    )

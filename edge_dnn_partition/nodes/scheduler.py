@@ -1,0 +1,324 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler: collects what the fleet measures, decides on a plan, and moves the fleet to it without a gap."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from edge_dnn_partition.msg import (
+    DeviceState,
+    FleetState,
+    FrameReport,
+    Heartbeat,
+    LinkState,
+    StageState,
+    Telemetry,
+)
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.msg import Profile as ProfileMessage
+
+from ..cache import cache_dir, write_atomic
+from ..errors import PlanError
+from ..graph.model import Model, load_model
+from ..planning.compose import assignment_of, compose, placement_of
+from ..planning.decide import Decision, DecisionState, Settings, decide, value_of
+from ..planning.evaluate import Costs, evaluate
+from ..planning.fleet import load_fleet
+from ..planning.pipeline import Pipeline
+from ..planning.plan import Plan, parse_label
+from ..planning.problem import Problem
+from ..planning.snapshot import FleetView
+from ..runtime.switch import Activate, Drop, PlanSwitch
+from ..runtime.timing import StageTime
+from ..sensing.link import LinkEstimate
+from . import qos
+from .base import FleetNode, run_node
+from .parameters import Parameter
+from .plan_messages import plan_message, profile_of
+from .wire import stage_time
+
+PARAMETERS = (
+    Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
+    Parameter('objective', '', "what to minimise; empty: the fleet file's", choices=('', 'latency', 'energy', 'throughput', 'balanced')),
+    Parameter('policy', 'exact', 'exact: plan on the estimates; fixed: keep to fixed_plan', choices=('exact', 'fixed')),
+    Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
+    Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
+    Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
+    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
+    Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
+    Parameter('heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2, maximum=60.0),
+    Parameter('prepare_timeout', 20.0, 'seconds for the workers to prepare a plan', minimum=1.0, maximum=600.0),
+    Parameter('settle_seconds', 1.5, 'seconds to wait at the start for more devices than the source', minimum=0.0, maximum=60.0),
+    Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
+)  # fmt: skip
+
+
+class Scheduler(FleetNode):
+    """One for a fleet; its namespace is ``/<fleet>`` (see docs/architecture.md)."""
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        super().__init__('scheduler', PARAMETERS, check=self._check, per_device=False)
+
+    # Life -----------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Read the fleet file, take up the count of versions, connect."""
+        self._fleet = load_fleet(self.params.text('fleet_file'))
+        if self._fleet.model is None:
+            raise PlanError('the fleet file names no model; add model: {path: …}')
+        self._model = load_model(self._fleet.model.path)
+        self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
+        self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
+        self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
+        self._state = DecisionState()
+        self._proposed: tuple[str, ...] | None = None
+        self._failed_until: dict[object, float] = {}
+        self._pipeline: Pipeline | None = None
+        self._input_bytes = self.params.number('input_bytes')
+        self._decision = 'waiting for the workers'
+        self._planning_seconds = 0.0
+        self._began = time.monotonic()
+        self._plans = self.advertise(PlanMessage, self.topics.plan, qos.PLAN)
+        self._states = self.advertise(FleetState, self.topics.state, qos.STATE)
+        self.subscribe(Heartbeat, self.topics.heartbeat, self._heartbeat, qos.heartbeat_reader())
+        self.subscribe(Telemetry, self.topics.telemetry, self._telemetry, qos.TELEMETRY)
+        self.subscribe(ProfileMessage, self.topics.profile, self._profile, qos.PROFILE)
+        self.subscribe(StageState, self.topics.plan_state, self._stage_state, qos.PLAN_STATE)
+        self.subscribe(FrameReport, self.topics.frame_report, self._report, qos.RESULT)
+        timer = self.every(self.params.number('decision_period'), self._decide)
+        self.params.on_change(lambda _, value: self.set_period(timer, value), 'decision_period')
+        self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
+        self.every(0.5, self._publish_state)
+
+    def _last_version(self) -> int:
+        try:
+            return int(json.loads(self._file.read_bytes())['last_version'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """Refuse a fixed plan that this model or fleet cannot follow."""
+        if values['fixed_plan'] and self._model is not None:
+            for device, _, _ in parse_label(values['fixed_plan'], len(self._model.layers)):
+                if device not in self._fleet.devices:
+                    known = ', '.join(self._fleet.devices)
+                    raise PlanError(f'fixed_plan: no device is called {device!r}; known are {known}')
+
+    # What the fleet says --------------------------------------------------------------------------------------
+
+    def _heartbeat(self, message: Heartbeat) -> None:
+        now = time.monotonic()
+        if message.device not in self._view.devices:
+            raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
+        if message.node in ('worker', 'frame_source'):
+            rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
+            for peer, rate, latency, age in rows:
+                estimate = LinkEstimate(rate, 0.0 if math.isnan(latency) else latency, measured=True)
+                self._view.link(message.device, peer, message.incarnation, estimate, age, now)
+        if message.node == 'worker':
+            if message.model_sha256 != self._model.sha256:
+                raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
+            if self._view.heartbeat(message.device, message.incarnation, message.speed_factor, now):
+                self._started_anew(message.device)
+
+    def _started_anew(self, device: str) -> None:
+        """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
+        self.get_logger().info(f'{device} has started anew')
+        self._apply(self._switch.lost(device), time.monotonic())
+
+    def _telemetry(self, message: Telemetry) -> None:
+        view = self._view.devices.get(message.device)
+        if view is not None:
+            view.cpu_percent = message.cpu_percent
+            view.memory_available_bytes = message.memory_available_bytes
+            view.temperature_celsius = message.temperature_celsius
+
+    def _profile(self, message: ProfileMessage) -> None:
+        if message.model_sha256 != self._model.sha256:
+            raise PlanError(f'a profile of {message.device} for another model; copy one model file to all devices')
+        if message.device in self._view.devices:
+            self._view.devices[message.device].profile = profile_of(message)
+            self._pipeline = None
+
+    def _stage_state(self, message: StageState) -> None:
+        now = time.monotonic()
+        view = self._view.devices.get(message.device)
+        if view is None or view.incarnation not in (0, message.incarnation):
+            return
+        if message.state == StageState.READY:
+            self._apply(self._switch.ready(message.device, message.plan_version), now)
+        elif message.state == StageState.FAILED:
+            self._apply(self._switch.failed(message.device, message.plan_version, message.reason), now)
+
+    def _report(self, message: FrameReport) -> None:
+        now = time.monotonic()
+        for hop in message.hops:
+            if hop.from_stage < 0:
+                self._input_bytes += 0.2 * (hop.size - self._input_bytes)
+        plan = self._switch.active
+        if plan is None or plan.version != message.plan_version:
+            return
+        for timing in map(stage_time, message.stages):
+            profiled = self._profiled_seconds(plan, timing)
+            if profiled > 0 and timing.device in self._view.devices:
+                self._view.stage(timing.device, timing.decode_seconds + timing.run_seconds, profiled, now)
+
+    def _profiled_seconds(self, plan: Plan, timing: StageTime) -> float:
+        """What the profile says of a stage; 0 if it cannot say."""
+        view = self._view.devices.get(timing.device)
+        if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
+            return 0.0
+        stage, profile = plan.stages[timing.stage], view.profile
+        seconds = (profile.preprocess_seconds or 0.0) if stage.preprocess else 0.0
+        for start, stop in stage.layers:
+            if start not in profile.boundaries or stop not in profile.boundaries:
+                return 0.0
+            seconds += profile.stage_seconds(start, stop)
+        return seconds
+
+    # Deciding -------------------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        now = time.monotonic()
+        self._apply(self._switch.tick(now), now)
+        alive = self._view.alive(now)
+        for device in self._switch.proposal.devices if self._switch.proposal else ():
+            if device not in alive:
+                self._apply(self._switch.lost(device), now)
+        ready = self._view.ready(now)
+        if self._fleet.source not in ready or self._switch.proposal is not None:
+            return
+        if len(ready) < len(self._fleet.devices) and now - self._began < self.params.number('settle_seconds'):
+            return
+        begin = time.perf_counter()
+        problem = self._problem(ready, now)
+        settings = Settings(
+            self._objective, self.params.number('least_gain'), self.params.number('dwell_seconds'),
+            self.params.whole('confirmations'),
+        )  # fmt: skip
+        if self.params.text('policy') == 'fixed':
+            self._keep_to_fixed(problem, now)
+            return
+        deviation = self._view.deviation(ready, now)
+        decision, state = decide(now, problem, self._state, settings, deviation=deviation)
+        self._planning_seconds = time.perf_counter() - begin
+        self._decision = decision.reason
+        if decision.assignment is None:
+            self._state = state
+        elif self._failed_until.get(decision.assignment, 0.0) > now:
+            self._decision = 'the better plan could not be prepared lately'
+        elif decision.costs is not None and self._pipeline is not None:
+            placement = placement_of(decision.assignment, self._pipeline.boundaries)
+            self._propose(compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation)
+            self._proposed = decision.assignment
+
+    @property
+    def _objective(self) -> str:
+        return self.params.text('objective') or self._fleet.objective
+
+    def _ends(self) -> dict[str, object]:
+        return {
+            'version': self._switch.next_version(), 'source': self._fleet.source, 'sink': self._fleet.sink_device,
+        }  # fmt: skip
+
+    def _problem(self, ready: Sequence[str], now: float) -> Problem:
+        if self._pipeline is None:
+            profiles = {name: view.profile for name, view in self._view.devices.items() if view.profile is not None}
+            self._pipeline = Pipeline(self._model, profiles, self._fleet)
+        return self._pipeline.problem(
+            devices=ready, factors=self._view.factors(now), links=self._view.links(), input_bytes=self._input_bytes
+        )
+
+    def _keep_to_fixed(self, problem: Problem, now: float) -> None:
+        """Propose the plan of the parameter fixed_plan if it is not the one in force."""
+        text = self.params.text('fixed_plan')
+        active = self._switch.active
+        if not text:
+            self._decision = 'the policy is fixed: the present plan stays'
+            return
+        placement = parse_label(text, len(self._model.layers))
+        if active is not None and active.placement == placement:
+            self._decision = 'the policy is fixed'
+            return
+        if any(device not in problem.names for device, _, _ in placement) or self._failed_until.get(placement, 0.0) > now:
+            self._decision = 'the policy is fixed, and a device of the plan is not ready'
+            return
+        boundaries = self._pipeline.boundaries if self._pipeline else ()
+        assignment = assignment_of(placement, boundaries)
+        costs = evaluate(problem, assignment) if assignment else None
+        self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
+        self._proposed = assignment
+
+    def _why(self, decision: Decision) -> str:
+        """Say in words why a plan was chosen."""
+        assert decision.costs is not None
+        text = decision.reason
+        if decision.present is not None:
+            old, new = (value_of(c, self._objective, decision.present) for c in (decision.present, decision.costs))
+            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(self._objective, (1.0, ''))
+            text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
+        gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
+        return text + (f' ({", ".join(gone)} gone)' if gone else '')
+
+    # Moving ---------------------------------------------------------------------------------------------------
+
+    def _propose(self, plan: Plan, costs: Costs | None, reason: str, now: float, deviation: float) -> None:
+        if costs is not None:
+            room = costs.latency_seconds / costs.bottleneck_seconds if costs.bottleneck_seconds > 0 else 1.0
+            wanted = math.ceil(room) + 1 if self._objective == 'throughput' else math.floor(room + 1e-9)
+            plan = replace(
+                plan, max_in_flight=max(1, wanted), latency_seconds=costs.latency_seconds,
+                latency_deviation=deviation * costs.latency_seconds, energy_joules=costs.energy_joules,
+                bottleneck_seconds=costs.bottleneck_seconds,
+            )  # fmt: skip
+        plan = replace(plan, objective=self._objective, reason=reason)
+        self._switch.propose(plan, now)
+        write_atomic(self._file, json.dumps({'last_version': plan.version}).encode())
+        self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
+
+    def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
+        if isinstance(outcome, Activate):
+            plan = outcome.plan
+            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
+            self._state = DecisionState(self._proposed, now)
+            self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason})')
+        elif isinstance(outcome, Drop):
+            self._plans.publish(plan_message(replace(outcome.plan, reason=outcome.reason), PlanMessage.DROPPED))
+            self._failed_until[self._proposed if self._proposed else outcome.plan.placement] = now + 5.0
+            self.get_logger().warning(f'plan {outcome.plan.version} is given up, the old one goes on: {outcome.reason}')
+
+    def _publish_state(self) -> None:
+        now = time.monotonic()
+        alive = self._view.alive(now)
+        factors = self._view.factors(now)
+        message = FleetState(decision=self._decision, planning_seconds=self._planning_seconds)
+        message.stamp = self.get_clock().now().to_msg()
+        message.plan_version = self._switch.active.version if self._switch.active else 0
+        message.devices = [
+            DeviceState(
+                device=name, alive=name in alive, profiled=view.profile is not None, speed_factor=factors[name],
+                cpu_percent=view.cpu_percent, memory_available_bytes=view.memory_available_bytes,
+                temperature_celsius=view.temperature_celsius,
+            )
+            for name, view in self._view.devices.items()
+        ]  # fmt: skip
+        message.links = [
+            LinkState(
+                sender=a, receiver=b, measured=link.measured, bytes_per_second=link.bytes_per_second,
+                latency_seconds=link.latency_seconds,
+            )
+            for (a, b), link in self._view.links().items()
+        ]  # fmt: skip
+        self._states.publish(message)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    return run_node(Scheduler, args)

@@ -1,0 +1,375 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The two ends of a hop over DDS: a sender with one paced outbox a peer, and an inbox that answers with receipts."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import math
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
+
+from ..errors import WireError
+from ..planning.fleet import Fleet
+from ..runtime.outbox import Outbox
+from ..runtime.pieces import FRAME, PROBE, Address, Assembler, Bundle, Piece, Received, piece_size
+from ..runtime.tensors import WireTensor, pack, unpack
+from ..runtime.timing import HopTime, StageTime
+from ..sensing.link import LinkEstimator
+from ..testbed.link import Channel, EmulatedLink
+from . import qos
+from .base import FleetNode
+from .wire import piece_message, piece_of
+
+Target = tuple[str, bool]
+"""A device, and whether its frame source (True) or its worker is meant."""
+
+PROBE_PIECES: Final = 4
+PROBE_PIECE_BYTES: Final = 4096
+_NOTHING: Final = Address('', 0, 0, 0, -1)
+_GUESS: Final = (12.5e6, 0.002)
+
+
+@dataclass
+class _Peer:
+    outbox: Outbox
+    publisher: Any
+
+
+class TensorSender:
+    """Sends bundles to other devices' inboxes, from a thread of its own; may be called from any thread.
+
+    :param node: publishes for it; its ``incarnation`` marks the bundles.
+    :param fleet: gives first guesses of the links, and says which are emulated.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet) -> None:
+        self._node = node
+        self._device = node.topics.device
+        self._fleet = fleet
+        self._numbers = itertools.count(1)
+        self._condition = threading.Condition()
+        self._peers: dict[Target, _Peer] = {}
+        self._air: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._stopped = False
+        self.links = {name: self._estimator(name) for name in fleet.devices if name != self._device}
+        self._shapers = self._emulated_links()
+        self._delays = {
+            link.between[0] if link.between[1] == self._device else link.between[1]: link.delay
+            for link in fleet.links
+            if link.emulate and self._device in link.between
+        }
+        self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
+        self._thread.start()
+
+    def connect(self, target: Target) -> None:
+        """Make the publisher to an inbox, if it is not there yet. Call it in the thread that spins."""
+        if target in self._peers:
+            return
+        device, to_source = target
+        topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
+        publisher = self._node.create_publisher(TensorPiece, topic, qos.TENSORS)
+        with self._condition:
+            self._peers[target] = _Peer(Outbox(self._shapers.get(device), self._pace(device)), publisher)
+
+    def connected(self, target: Target) -> bool:
+        """True if the inbox's owner has been discovered."""
+        peer = self._peers.get(target)
+        return peer is not None and peer.publisher.get_subscription_count() > 0
+
+    def send(
+        self,
+        target: Target,
+        address: Address,
+        arrays: Mapping[str, Any],
+        encodings: Mapping[str, str],
+        *,
+        stages: tuple[StageTime, ...] = (),
+        hops: tuple[HopTime, ...] = (),
+    ) -> None:
+        """Send tensors; they are kept until the receiver has them. The arrays must not change any more."""
+        begin = time.perf_counter()
+        pictures = {name: code for name, code in encodings.items() if code != 'raw'}
+        layout, buffer = pack(arrays, pictures)
+        size = piece_size(len(buffer), local=target[0] == self._device)
+        bundle = Bundle(
+            FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
+            time.perf_counter() - begin, size,
+        )  # fmt: skip
+        self._put(target, bundle)
+
+    def probe(self, device: str) -> None:
+        """Measure a link that nothing uses; does nothing while something does."""
+        buffer = memoryview(bytes(PROBE_PIECES * PROBE_PIECE_BYTES))
+        layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
+        bundle = Bundle(
+            PROBE, self._device, self._node.incarnation, _NOTHING, next(self._numbers), buffer, layout,
+            piece_bytes=PROBE_PIECE_BYTES,
+        )  # fmt: skip
+        self._put((device, False), bundle)
+
+    def _put(self, target: Target, bundle: Bundle) -> None:
+        with self._condition:
+            peer = self._peers.get(target)
+            if peer is None:
+                raise WireError(f'no connection to {target[0]} has been made')
+            peer.outbox.rate = self._pace(target[0])
+            peer.outbox.put(bundle, time.monotonic())
+            self._condition.notify()
+
+    def on_receipt(self, receipt: HopReceipt) -> None:
+        """Take in what a receiver says of a bundle."""
+        if receipt.incarnation != self._node.incarnation:
+            return
+        now = time.monotonic()
+        with self._condition:
+            estimator = self.links.get(receipt.receiver)
+            if estimator is not None and receipt.state == HopReceipt.COMPLETE:
+                rate = estimator.estimate.bytes_per_second
+                trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds
+                last = PROBE_PIECE_BYTES if receipt.kind == PROBE else piece_size(receipt.total)
+                estimator.round_trip(now, max(0.0, trip - min(last, receipt.total) / rate))
+                estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=receipt.paced)
+            for target, peer in self._peers.items():
+                if target[0] == receipt.receiver:
+                    if receipt.state == HopReceipt.MISSING:
+                        peer.outbox.resend(receipt.bundle, receipt.missing, now)
+                    else:
+                        peer.outbox.acknowledge(receipt.bundle)
+            self._condition.notify()
+
+    def forget_frame(self, frame_id: int) -> None:
+        """Send nothing more of a frame that is finished or sent anew."""
+        with self._condition:
+            for peer in self._peers.values():
+                peer.outbox.drop_frame(frame_id)
+
+    def forget_device(self, device: str) -> None:
+        """Forget what is on its way to a device that has died or started anew."""
+        with self._condition:
+            for target, peer in self._peers.items():
+                if target[0] == device:
+                    peer.outbox.clear()
+
+    def later(self, device: str, action: Callable[[], None]) -> None:
+        """Do something small when the emulated delay to a device has passed; at once on a real link."""
+        delay = self._delays.get(device, 0.0)
+        if delay <= 0:
+            action()
+            return
+        with self._condition:
+            heapq.heappush(self._air, (time.monotonic() + delay, next(self._order), action))
+            self._condition.notify()
+
+    def emulate(self, message: Emulation) -> None:
+        """Change the emulated links that start here."""
+        with self._condition:
+            rows = zip(
+                message.link_senders, message.link_receivers, message.link_bytes_per_second,
+                message.link_latency_seconds, strict=True,
+            )  # fmt: skip
+            for sender, receiver, rate, latency in rows:
+                shaper = self._shapers.get(receiver)
+                if sender == self._device and shaper is not None:
+                    shaper.bytes_per_second = rate
+                    shaper.latency_seconds = self._delays[receiver] = latency
+            self._condition.notify()
+
+    def describe_links(self, message: Heartbeat, now: float) -> None:
+        """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
+        names = list(self.links)
+        estimates = [self.links[name].estimate for name in names]
+        message.peers = names
+        message.bytes_per_second = [e.bytes_per_second if e.measured else math.nan for e in estimates]
+        message.latency_seconds = [e.latency_seconds if e.measured else math.nan for e in estimates]
+        message.age_seconds = [now - self.links[name].last_at for name in names]
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes that no receipt has come for."""
+        with self._condition:
+            return sum(peer.outbox.bytes_unacknowledged for peer in self._peers.values())
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+        self._thread.join(1.0)
+
+    def _estimator(self, device: str) -> LinkEstimator:
+        for link in self._fleet.links:
+            if set(link.between) == {device, self._device}:
+                return LinkEstimator((link.rate, link.delay))
+        return LinkEstimator(_GUESS)
+
+    def _emulated_links(self) -> dict[str, EmulatedLink]:
+        channels: dict[str, Channel] = {}
+        shapers = {}
+        for link in self._fleet.links:
+            if link.emulate and self._device in link.between:
+                other = link.between[0] if link.between[1] == self._device else link.between[1]
+                channel = channels.setdefault(link.channel, Channel()) if link.channel else Channel()
+                shapers[other] = EmulatedLink(link.rate, link.delay, channel=channel)
+        return shapers
+
+    def _pace(self, device: str) -> float | None:
+        if device == self._device or device in self._shapers:
+            return None
+        return self.links[device].estimate.bytes_per_second
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopped:
+                    return
+                now = time.monotonic()
+                due = self._air[0][0] if self._air else float('inf')
+                wait = min(due, *(p.outbox.next_at(now) for p in self._peers.values()), float('inf')) - now
+                if wait > 0:
+                    self._condition.wait(min(wait, 1.0))
+                    continue
+                for peer in self._peers.values():
+                    ready = peer.outbox.take(now)
+                    if ready is not None:
+                        action = functools.partial(_publish, peer.publisher, ready.piece)
+                        heapq.heappush(self._air, (ready.at, next(self._order), action))
+                actions = []
+                while self._air and self._air[0][0] <= now:
+                    actions.append(heapq.heappop(self._air)[2])
+            for action in actions:
+                try:
+                    action()
+                except Exception:
+                    if self._stopped or self._node.ending.is_set():
+                        return
+                    self._node.get_logger().error(f'a piece could not be sent:\n{traceback.format_exc()}')
+
+
+def _publish(publisher: Any, piece: Piece) -> None:
+    publisher.publish(piece_message(piece))
+
+
+class TensorInbox:
+    """Receives pieces for one node, puts bundles together, and answers each with a receipt.
+
+    :param accept: takes a whole bundle's tensors; a `WireError` it raises goes back as a refusal.
+    :param quiet_seconds: after so long without a piece the missing ones are asked for.
+    """
+
+    QUIET_SECONDS: Final = 0.25
+    FORGET_SECONDS: Final = 60.0
+
+    def __init__(
+        self,
+        node: FleetNode,
+        topic: str,
+        sender: TensorSender,
+        accept: Callable[[Received, HopTime], None],
+        *,
+        max_bytes: int = 1 << 30,
+    ) -> None:
+        self._node = node
+        self._sender = sender
+        self._accept = accept
+        self._assembler = Assembler(max_bytes)
+        self._receipts: dict[str, Any] = {}
+        self._incarnations: dict[str, int] = {}
+        node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS)
+        node.every(self.QUIET_SECONDS / 2, self._tick)
+
+    def connect(self, device: str) -> None:
+        """Make the publisher of receipts to a device that will send here."""
+        if device not in self._receipts:
+            self._receipts[device] = self._node.create_publisher(
+                HopReceipt, self._node.topics.receipts(device), qos.RECEIPTS
+            )
+
+    def _piece(self, message: TensorPiece) -> None:
+        now = time.monotonic()
+        piece = piece_of(message)
+        if piece.sender not in self._receipts:
+            raise WireError(f'a piece of {piece.sender!r}, which is no device of this fleet')
+        if self._incarnations.get(piece.sender) != piece.incarnation and piece.kind == FRAME:
+            self._incarnations[piece.sender] = piece.incarnation
+        key = (piece.sender, piece.incarnation, piece.bundle)
+        if self._assembler.is_done(key):
+            self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
+            return
+        try:
+            received = self._assembler.add(piece, now)
+        except WireError as error:
+            self._answer(
+                piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.REFUSED,
+                reason=str(error),
+            )  # fmt: skip
+            raise
+        if received is not None:
+            self._whole(received)
+
+    def _whole(self, received: Received) -> None:
+        state, reason = HopReceipt.COMPLETE, ''
+        hop = HopTime(
+            received.sender, self._node.topics.device, received.address.from_stage, len(received.buffer),
+            received.encode_seconds, received.spread_seconds, received.spread_bytes,
+        )  # fmt: skip
+        refusal = None
+        if received.kind == FRAME:
+            try:
+                self._accept(received, hop)
+            except WireError as error:
+                state, reason, refusal = HopReceipt.REFUSED, str(error), error
+        self._answer(
+            received.sender, received.incarnation, received.address, received.number, received.kind, state,
+            reason=reason, received=received,
+        )  # fmt: skip
+        if refusal is not None:
+            raise refusal
+
+    def _answer(
+        self,
+        sender: str,
+        incarnation: int,
+        address: Address,
+        bundle: int,
+        kind: int,
+        state: int,
+        *,
+        reason: str = '',
+        missing: list[int] | None = None,
+        received: Received | None = None,
+    ) -> None:
+        receipt = HopReceipt(
+            state=state, kind=kind, sender=sender, incarnation=incarnation, receiver=self._node.topics.device,
+            frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version,
+            from_stage=address.from_stage, bundle=bundle, reason=reason, missing=missing or [],
+            echo_sent_ns=time.monotonic_ns() if received is None else received.echo_sent_ns,
+        )  # fmt: skip
+        if received is not None:
+            receipt.total = len(received.buffer)
+            receipt.spread_bytes = received.spread_bytes
+            receipt.spread_seconds = received.spread_seconds
+            receipt.paced = received.paced
+            receipt.held_seconds = time.monotonic() - received.arrived
+        self._sender.later(sender, lambda: self._receipts[sender].publish(receipt))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for key, address, kind, missing in self._assembler.overdue(now, self.QUIET_SECONDS):
+            self._answer(key[0], key[1], address, key[2], kind, HopReceipt.MISSING, missing=missing)
+        self._assembler.forget(now, self.FORGET_SECONDS)
+
+
+def views(received: Received) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a bundle's tensors as views of its buffer, and their encodings."""
+    arrays = unpack(received.layout, received.buffer)
+    return arrays, {tensor.name: tensor.encoding for tensor in received.layout}

@@ -1,0 +1,373 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The worker of one device: prepares the stages that a plan gives it, runs them, forwards their tensors."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.msg import Profile as ProfileMessage
+
+from ..errors import PlanError, UserError, WireError
+from ..graph.model import Model, load_model
+from ..planning.fleet import Device, load_fleet
+from ..planning.plan import Plan, check_plan
+from ..planning.profile import Profile
+from ..runtime.pieces import Received
+from ..runtime.pipeline import FramePipeline, Job
+from ..runtime.preparation import StageStore, lower_priority
+from ..runtime.preprocess import Preprocessing
+from ..runtime.pictures import sample_picture
+from ..runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
+from ..runtime.speed_probe import SpeedProbe
+from ..runtime.timing import HopTime, StageTime
+from ..testbed.dilation import Dilation
+from . import qos
+from .base import FleetNode, run_node
+from .parameters import Parameter
+from .plan_messages import plan_of, profile_message
+from .transport import TensorInbox, TensorSender, views
+
+PARAMETERS = (
+    Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
+    Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
+    Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
+    Parameter('connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0),
+    Parameter('profile_runs', 5, 'timed rounds while profiling', minimum=1, maximum=1000, read_only=True),
+)
+
+
+class Worker(FleetNode):
+    """Runs one device's part of each plan (see docs/architecture.md)."""
+
+    def __init__(self) -> None:
+        super().__init__('worker', PARAMETERS)
+        self._lock = threading.RLock()
+        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._tasks: queue.Queue[Any] = queue.Queue()
+        self._threads: list[threading.Thread] = []
+        self._speed_factor = math.nan
+        self._profile: Profile | None = None
+        self._active_version = 0
+        self._process = psutil.Process()
+        self._store: StageStore | None = None
+        self._sender: TensorSender | None = None
+
+    # Life -----------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Read the fleet file, load the model's graph, connect."""
+        device = self.topics.device
+        self._fleet = load_fleet(self.params.text('fleet_file'))
+        if device not in self._fleet.devices:
+            raise PlanError(f'the fleet file has no device {device!r}; it has {", ".join(self._fleet.devices)}')
+        if self._fleet.model is None:
+            raise PlanError('the fleet file names no model; add model: {path: …}')
+        self._config: Device = self._fleet.devices[device]
+        emulate = self._config.emulate
+        self._slowdown = emulate.slowdown if emulate else 1.0
+        self._dilation = Dilation(self._slowdown)
+        self._model: Model = load_model(self._fleet.model.path)
+        described = self._fleet.model.preprocessing
+        preprocessing = Preprocessing.from_yaml(described) if described else None
+        if preprocessing is not None:
+            preprocessing.check(self._model.tensors[self._model.inputs[0]])
+        self._store = StageStore(
+            self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
+            budget_bytes=self._config.memory or (1 << 30), cancelled=self.ending.is_set,
+        )  # fmt: skip
+        self._pipeline = FramePipeline(device)
+        self._sender = TensorSender(self, self._fleet)
+        self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
+        for name in self._fleet.devices:
+            self._inbox.connect(name)
+            if name != device:
+                self._sender.connect((name, False))
+        self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
+        self._profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
+        self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        if self._fleet.emulated:
+            self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
+        beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
+        self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
+        probe = self.every(self.params.number('probe_period'), self._probe_links)
+        self.params.on_change(lambda _, value: self.set_period(probe, value), 'probe_period')
+        self.every(1.0, self._tidy)
+
+    def start(self) -> None:
+        """Begin to work, and measure the profile in the background."""
+        for name, body in (('inference', self._infer), ('preparation', self._prepare)):
+            thread = threading.Thread(target=body, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._tasks.put(self._measure)
+
+    def stop(self) -> None:
+        """End the threads; frames under way are repeated by the source elsewhere."""
+        self._jobs.put(None)
+        self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(1.0)
+        self._threads.clear()
+
+    def teardown(self) -> None:
+        """Let the sender go."""
+        if self._sender is not None:
+            self._sender.stop()
+
+    def stop_work(self) -> None:
+        """Stop a run or a pause under way."""
+        if self._store is not None:
+            self._dilation.interrupt()
+            self._store.terminate()
+        self._jobs.put(None)
+        self._tasks.put(None)
+
+    # Plans ----------------------------------------------------------------------------------------------------
+
+    def _plan(self, message: PlanMessage) -> None:
+        plan = plan_of(message)
+        if plan.model_sha256 != self._model.sha256:
+            raise PlanError(
+                f'plan {plan.version} is for another model than this device has; copy one model file to all devices'
+            )
+        check_plan(plan, list(self._fleet.devices))
+        if message.status == PlanMessage.DROPPED:
+            self._tasks.put(lambda: self._release(plan.version))
+            return
+        if message.status == PlanMessage.ACTIVE:
+            self._active_version = max(self._active_version, plan.version)
+        if self.topics.device not in plan.devices or self._store is None:
+            return
+        if plan.version in self._store.versions or plan.version < self._active_version:
+            return
+        for transfer in plan.transfers:
+            if transfer.from_device == self.topics.device and transfer.from_stage >= 0 and self._sender is not None:
+                self._sender.connect((transfer.to_device, transfer.to_sink))
+        self._tasks.put(lambda: self._make_ready(plan))
+
+    def _make_ready(self, plan: Plan) -> None:
+        assert self._store is not None and self._sender is not None
+        if plan.version in self._store.versions:
+            self._state(StageState.READY, plan.version, 0.0)
+            return
+        begin = time.monotonic()
+        try:
+            self._store.prepare(plan, self.topics.device)
+            targets = {
+                (t.to_device, t.to_sink)
+                for t in plan.transfers
+                if t.from_device == self.topics.device and t.from_stage >= 0
+            }
+            deadline = begin + self.params.number('connect_timeout')
+            while missing := [t for t in targets if not self._sender.connected(t)]:
+                if self.ending.is_set():
+                    return
+                if time.monotonic() > deadline:
+                    raise WireError(f'no {"frame source" if missing[0][1] else "worker"} answers on {missing[0][0]}')
+                time.sleep(0.01)
+        except (UserError, MemoryError) as error:
+            self._store.release(plan.version)
+            reason = str(error) or type(error).__name__
+            self.get_logger().warning(f'plan {plan.version} cannot be prepared: {reason}')
+            self._state(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
+            return
+        with self._lock:
+            self._pipeline.add_plan(plan)
+        self._state(StageState.READY, plan.version, time.monotonic() - begin)
+
+    def _release(self, version: int) -> None:
+        with self._lock:
+            self._pipeline.remove_plan(version)
+        if self._store is not None and version in self._store.versions:
+            self._store.release(version)
+            self._state(StageState.RELEASED, version, 0.0)
+
+    def _state(self, state: int, version: int, seconds: float, reason: str = '') -> None:
+        self._states.publish(
+            StageState(
+                state=state, device=self.topics.device, incarnation=self.incarnation, plan_version=version,
+                seconds=seconds, reason=reason,
+            )
+        )  # fmt: skip
+
+    def _tidy(self) -> None:
+        """Release plans that new frames no longer use and that are drained; the last one before stays."""
+        if self._store is None:
+            return
+        now = time.monotonic()
+        old = sorted(version for version in self._store.versions if version < self._active_version)
+        with self._lock:
+            self._pipeline.expire(now)
+            drained = [version for version in old[:-1] if self._pipeline.drained(version)]
+        for version in drained:
+            self._tasks.put(lambda version=version: self._release(version))
+
+    # Frames ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, received: Received, hop: HopTime) -> None:
+        arrays, encodings = views(received)
+        with self._lock:
+            jobs = self._pipeline.receive(
+                received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
+            )
+        for job in jobs:
+            self._jobs.put(job)
+
+    def _infer(self) -> None:
+        """Run stages one after the other, on a thread of its own; when idle, read the speed probe."""
+        probe: SpeedProbe | None = None
+        while not self.ending.is_set():
+            try:
+                job = self._jobs.get(timeout=self.params.number('probe_period'))
+            except queue.Empty:
+                try:
+                    if self._profile is not None:
+                        probe = probe or SpeedProbe()
+                        self._read_probe(probe)
+                except UserError as error:
+                    self.refuse('probe', str(error))
+                continue
+            if job is None:
+                return
+            try:
+                self._run(job)
+            except UserError as error:
+                self._failed(job, str(error))
+            except Exception:
+                if self.ending.is_set():
+                    return
+                self._failed(job, traceback.format_exc())
+
+    def _failed(self, job: Job, reason: str) -> None:
+        with self._lock:
+            self._pipeline.failed(job)
+        self.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
+
+    def _run(self, job: Job) -> None:
+        assert self._store is not None and self._sender is not None
+        with self._lock:
+            if not self._pipeline.current(job):
+                return
+        runner = self._store.runner(job.frame.address.plan_version, job.stage)
+        if runner is None:
+            raise WireError(f'plan {job.frame.address.plan_version} was released')
+        begin, busy = time.monotonic(), time.thread_time()
+        values = runner.decode(job.inputs, job.frame.encodings)
+        if runner.stage.preprocess:
+            self._dilation.pause(time.thread_time() - busy)
+        decoded = time.monotonic()
+        outputs = runner.run(values)
+        cpu = 0.0
+        if runner.engine is not None:
+            cpu = runner.engine.last_cpu_seconds
+            self._dilation.pause(runner.engine.last_busy_seconds)
+        done = time.monotonic()
+        timing = StageTime(
+            self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu
+        )
+        with self._lock:
+            sends, jobs = self._pipeline.finished(job, outputs, timing, done)
+        address = job.frame.address
+        for target, arrays, _ in sends:
+            where = type(address)(
+                address.model_sha256, address.plan_version, address.frame_id, address.attempt, job.stage
+            )
+            self._sender.send(target, where, arrays, {}, stages=job.frame.stages, hops=job.frame.hops)
+        for following in jobs:
+            self._jobs.put(following)
+
+    # Measuring ------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Do what takes long, one after the other, at low priority."""
+        lower_priority()
+        while not self.ending.is_set():
+            task = self._tasks.get()
+            if task is None:
+                return
+            try:
+                task()
+            except UserError as error:
+                self.refuse('prepare', str(error))
+            except Exception:
+                if not self.ending.is_set():
+                    self.get_logger().error(f'a preparation failed, going on:\n{traceback.format_exc()}')
+
+    def _measure(self) -> None:
+        """Profile the model on this device, or take what was measured before, and publish it."""
+        assert self._store is not None
+        preprocess = None
+        if (preprocessing := self._store.preprocessing) is not None:
+            picture = sample_picture(self._fleet.camera)
+            preprocess = functools.partial(preprocessing.apply, picture.data, picture.encoding)
+        options = ProfileOptions(
+            device='host' if self._fleet.emulated else self.topics.device,
+            providers=self._config.providers, threads=self._config.threads, runs=self.params.whole('profile_runs'),
+        )  # fmt: skip
+        try:
+            profile = load_or_profile(
+                self._model, options, preprocess=preprocess, cancel=self.ending, accept_throttled=self._fleet.emulated
+            )
+        except ProfilingCancelledError:
+            return
+        self._profile = profile.scaled(self._slowdown)
+        self._profiles.publish(profile_message(self._profile, self.topics.device))
+        self.get_logger().info(
+            f'profile: {self._profile.total_seconds * 1e3:.1f} ms for the whole model, '
+            f'predicts stages to {self._profile.relative_error:.0%}'
+            + (', measured while throttled' if self._profile.throttled else '')
+        )
+
+    def _read_probe(self, probe: SpeedProbe) -> None:
+        profile = self._profile
+        if profile is None or not profile.probe_seconds > 0:
+            return
+        reading = probe.read()
+        seconds = reading.busy_seconds * self._dilation.factor if self._fleet.emulated else reading.wall_seconds
+        self._speed_factor = seconds / profile.probe_seconds
+
+    def _probe_links(self) -> None:
+        if self._sender is not None:
+            for name in self._sender.links:
+                if self._sender.connected((name, False)):
+                    self._sender.probe(name)
+
+    def _emulate(self, message: Emulation) -> None:
+        for device, slowdown in zip(message.devices, message.slowdowns, strict=True):
+            if device == self.topics.device:
+                self._dilation.factor = slowdown
+        if self._sender is not None:
+            self._sender.emulate(message)
+
+    def _beat(self) -> None:
+        assert self._store is not None and self._sender is not None
+        now = time.monotonic()
+        message = Heartbeat(
+            device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
+            plan_versions=list(self._store.versions), frames=self._pipeline.frames,
+            resident_bytes=self._process.memory_info().rss, speed_factor=self._speed_factor,
+            refused=sum(self.refused.values()), last_refusal=self.last_refusal,
+        )  # fmt: skip
+        message.stamp = self.get_clock().now().to_msg()
+        self._sender.describe_links(message, now)
+        self._heartbeat.publish(message)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    return run_node(Worker, args)

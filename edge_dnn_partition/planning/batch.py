@@ -1,0 +1,129 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Costs of many assignments at once, and trying all of them where they are few."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .linear import LinearCost, energy_cost, latency_cost
+from .problem import INPUT, Bools, Floats, Ints, Problem
+
+_CHUNK: Final = 1_500_000
+ENUMERATED: Final = 20_000
+"""Assignments up to which all of them are tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Costs of assignments, each ``(assignments,)``; infinite where one cannot run."""
+
+    latency_seconds: Floats
+    energy_joules: Floats
+    bottleneck_seconds: Floats
+    pressure: Floats
+    fits: Bools
+
+
+class Batch:
+    """Measures assignments of one problem.
+
+    ``pressure`` is the 12-norm of the loads: it tells plans of one bottleneck apart.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._latency, self._energy = latency_cost(problem), energy_cost(problem)
+        self._memory = problem.column('memory_bytes')
+        self._limited = bool(np.isfinite(self._memory).any())
+        column = problem.column
+        self._encode = column('encode_seconds'), column('encode_seconds_per_byte')
+        self._decode = column('decode_seconds'), column('decode_seconds_per_byte')
+        self._codes = any(bool(c.any()) for c in (*self._encode, *self._decode))
+        self._channels = int(problem.channel.max(initial=-1)) + 1
+
+    def measure(self, plans: Ints) -> Measured:
+        """Return the costs of plans, ``(assignments, nodes)``."""
+        problem = self.problem
+        size = max(1, _CHUNK // max(1, len(problem.tensors) * len(problem.devices) + problem.nodes))
+        parts = [self._measure(plans[i : i + size]) for i in range(0, len(plans), size)]
+        fields = ('latency_seconds', 'energy_joules', 'bottleneck_seconds', 'pressure', 'fits')
+        return Measured(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
+
+    def _measure(self, plans: Ints) -> Measured:
+        problem, many = self.problem, len(plans)
+        devices, tensors = len(problem.devices), len(problem.tensors)
+        rows = np.arange(many)[:, None]
+        nodes = np.arange(problem.nodes)[None, :]
+        seconds = problem.seconds[nodes, plans]
+        bad = np.isinf(seconds).any(axis=1)
+        seconds = np.where(np.isinf(seconds), 0.0, seconds)
+        place = (rows * devices + plans).ravel()
+        device = np.bincount(place, seconds.ravel(), minlength=many * devices).reshape(many, devices)
+        energy_node = self._energy.node[nodes, plans]
+        energy = np.where(np.isinf(energy_node), 0.0, energy_node).sum(axis=1)
+        latency = seconds.sum(axis=1)
+        if problem.seam_seconds is not None:
+            stays = plans[:, 1:] == plans[:, :-1]
+            saved = np.where(stays, problem.seam_seconds[nodes[:, :-1], plans[:, 1:]], 0.0)
+            place = (rows * devices + plans[:, 1:]).ravel()
+            device -= np.bincount(place, saved.ravel(), minlength=many * devices).reshape(many, devices)
+            latency = latency - saved.sum(axis=1)
+            assert self._energy.seam is not None
+            energy -= np.where(stays, self._energy.seam[nodes[:, :-1], plans[:, 1:]], 0.0).sum(axis=1)
+        fits = np.ones(many, dtype=np.bool_)
+        if self._limited:
+            weights = np.broadcast_to(problem.weight_bytes, plans.shape).ravel()
+            place = (rows * devices + plans).ravel()
+            used = np.bincount(place, weights, minlength=many * devices).reshape(many, devices)
+            fits = (used <= self._memory).all(axis=1)
+        homes = np.where(problem.producers == INPUT, problem.source_index, plans[:, problem.producers])
+        needed = np.zeros((many, tensors, devices), dtype=np.bool_)
+        tensor, reader = problem.readings
+        needed[rows, tensor[None, :], plans[:, reader]] = True
+        needed[:, problem.at_sink, problem.sink_index] = True
+        needed[rows, np.arange(tensors)[None, :], homes] = False
+        m, t, b = np.nonzero(needed)
+        a = homes[m, t]
+        size = problem.tensor_bytes[t]
+        rate = problem.rate[a, b]
+        linked = rate > 0
+        bad[m[~linked]] = True
+        m, a, b, size, rate = m[linked], a[linked], b[linked], size[linked], rate[linked]
+        busy = np.bincount(m * self._channels + problem.channel[a, b], size / rate, minlength=many * self._channels)
+        busy = busy.reshape(many, self._channels)
+
+        def hops(cost: LinearCost) -> Floats:
+            return np.bincount(m, cost.hop[a, b] + cost.hop_per_byte[a, b] * size, minlength=many)
+
+        latency = latency + hops(self._latency)
+        energy = energy + hops(self._energy)
+        if self._codes:
+            for end, (fixed, per_byte) in ((a, self._encode), (b, self._decode)):
+                spent = fixed[end] + per_byte[end] * size
+                device += np.bincount(m * devices + end, spent, minlength=many * devices).reshape(many, devices)
+        loads = np.concatenate((device, busy), axis=1)
+        bottleneck = loads.max(axis=1)
+        scale = np.where(bottleneck > 0, bottleneck, 1.0)
+        pressure = scale * ((np.maximum(loads, 0.0) / scale[:, None]) ** 12).sum(axis=1) ** (1 / 12)
+        for value in (latency, energy, bottleneck, pressure):
+            value[bad] = np.inf
+        return Measured(latency, energy, bottleneck, pressure, fits & ~bad)
+
+
+def count_assignments(problem: Problem) -> float:
+    """Return how many assignments put every node where it can run."""
+    return float(np.prod(np.isfinite(problem.seconds).sum(axis=1).astype(np.float64)))
+
+
+def all_assignments(problem: Problem) -> Iterator[Ints]:
+    """Yield all assignments in chunks, in lexicographic order."""
+    places = [np.flatnonzero(np.isfinite(row)).tolist() for row in problem.seconds]
+    every = itertools.product(*places)
+    while chunk := list(itertools.islice(every, 4096)):
+        yield np.array(chunk, dtype=np.int64)

@@ -1,0 +1,120 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""When to move to another plan: a pure function of the fleet's picture and of what was decided before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .evaluate import Costs, evaluate
+from .problem import Problem
+from .solve import solve
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What tempers the decision.
+
+    :param objective: latency, energy, throughput or balanced.
+    :param least_gain: a new plan must be predicted to be better by this share of the present plan's value.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
+    :param confirmations: in how many decisions on end the same plan must be the better one.
+    """
+
+    objective: str = 'latency'
+    least_gain: float = 0.08
+    dwell_seconds: float = 2.0
+    confirmations: int = 2
+
+
+@dataclass(frozen=True)
+class DecisionState:
+    """What was decided before: the present assignment of nodes to devices, and a rival's standing."""
+
+    assignment: tuple[str, ...] | None = None
+    since: float = float('-inf')
+    rival: tuple[str, ...] | None = None
+    rival_count: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do: move to ``assignment``, or keep the present plan (None). Costs are predictions."""
+
+    assignment: tuple[str, ...] | None
+    costs: Costs | None
+    present: Costs | None
+    reason: str
+
+
+def value_of(costs: Costs, objective: str, reference: Costs | None = None) -> float:
+    """Return what an objective makes of costs (seconds or joules; balanced: relative to ``reference``)."""
+    if objective == 'latency':
+        return costs.latency_seconds
+    if objective == 'energy':
+        return costs.energy_joules
+    if objective == 'throughput':
+        return costs.bottleneck_seconds
+    base = reference or costs
+    parts = [
+        mine / his
+        for mine, his in ((costs.latency_seconds, base.latency_seconds), (costs.energy_joules, base.energy_joules))
+        if his > 0
+    ]
+    return 0.5 * sum(parts)
+
+
+def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
+    """True if every device of an assignment is there, can run its nodes, and has the links it needs."""
+    if len(assignment) != problem.nodes or not set(assignment) <= set(problem.names):
+        return False
+    return bool(np.isfinite(evaluate(problem, assignment).latency_seconds))
+
+
+def decide(
+    now: float, problem: Problem, state: DecisionState, settings: Settings, *, deviation: float = 0.0
+) -> tuple[Decision, DecisionState]:
+    """Return what to do, and the state for the next call. Pure and deterministic.
+
+    The exact planner's answer to the present estimates is taken if the present plan cannot
+    go on; else only if its gain exceeds ``least_gain`` and the predictions' own uncertainty,
+    it has been the answer ``confirmations`` times on end, and the present plan has stayed for
+    ``dwell_seconds``.
+
+    :param now: seconds of a steady clock.
+    :param problem: the pipeline under the present estimates, with the devices that are alive.
+    :param deviation: relative standard deviation of the predictions.
+    """
+    solution = solve(problem, settings.objective)
+    present_ok = state.assignment is not None and feasible(problem, state.assignment)
+    present = evaluate(problem, state.assignment) if present_ok and state.assignment else None
+    if not solution.feasible or solution.assignment is None:
+        reason = 'no device can run the model now' if not present_ok else 'no other plan is possible'
+        return Decision(None, None, present, reason), replace(state, rival=None, rival_count=0)
+    best = tuple(solution.assignment)
+    costs = evaluate(problem, best)
+    if present is None:
+        why = 'first plan' if state.assignment is None else 'the present plan cannot go on'
+        return Decision(best, costs, None, why), DecisionState(best, now)
+    reference = evaluate(problem, [problem.source] * problem.nodes)
+    if not np.isfinite(reference.latency_seconds):
+        reference = costs
+    mine = value_of(present, settings.objective, reference)
+    his = value_of(costs, settings.objective, reference)
+    gain = 1 - his / mine if mine > 0 else 0.0
+    calm = replace(state, rival=None, rival_count=0)
+    if best == state.assignment or gain <= 0:
+        return Decision(None, costs, present, 'the present plan is the best one'), calm
+    threshold = max(settings.least_gain, deviation)
+    if gain < threshold:
+        return Decision(None, costs, present, f'a gain of {gain:.0%} is less than {threshold:.0%}'), calm
+    count = state.rival_count + 1
+    waiting = replace(state, rival=best, rival_count=count)
+    if count < settings.confirmations:
+        return Decision(None, costs, present, f'a gain of {gain:.0%} is to be confirmed'), waiting
+    if now - state.since < settings.dwell_seconds:
+        return Decision(None, costs, present, f'a gain of {gain:.0%} waits for the present plan to have stayed'), waiting
+    return Decision(best, costs, present, f'{gain:.0%} better'), DecisionState(best, now)

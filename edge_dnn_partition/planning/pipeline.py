@@ -1,0 +1,160 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem of a real model: the preprocessing, then the profile's segments, on profiled devices.
+
+Node 0 is the preprocessing (decode the picture, resize, normalise), whose input is the camera's
+own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..errors import PlanError
+from ..graph.model import Model
+from ..sensing.link import LinkEstimate
+from .fleet import Fleet
+from .plan import PICTURE
+from .problem import INPUT, Device, Link, Problem, Tensor, nearest
+from .profile import Profile
+
+PREPROCESSING = 'preprocessing'
+
+
+class Pipeline:
+    """What a model and a fleet's profiles make of the planning problem, but for the fleet's present state.
+
+    :param profiles: by device; all with the same boundaries.
+    :raises PlanError: if a profile is of another model, the boundaries differ, or a constraint names
+        an unknown layer.
+    """
+
+    def __init__(self, model: Model, profiles: Mapping[str, Profile], fleet: Fleet) -> None:
+        if not profiles:
+            raise PlanError('no device has been profiled')
+        for name, profile in profiles.items():
+            if profile.model_sha256 != model.sha256:
+                raise PlanError(f'the profile of {name} is of another model; profile {model.name} there')
+        boundaries = {profile.boundaries for profile in profiles.values()}
+        if len(boundaries) > 1:
+            raise PlanError('the devices were profiled with different boundaries; profile them anew with one release')
+        self.model = model
+        self.fleet = fleet
+        self.profiles = dict(profiles)
+        self.boundaries: tuple[int, ...] = boundaries.pop()
+        ranges = list(zip(self.boundaries, self.boundaries[1:], strict=False))
+        self._node_of_layer = [node for node, (start, stop) in enumerate(ranges, 1) for _ in range(start, stop)]
+        self.names = (PREPROCESSING, *(f'{model.layers[start].name} … {model.layers[stop - 1].name}' for start, stop in ranges))
+        self.weight_bytes = np.array(
+            [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
+        )
+        self._tensors = self._find_tensors()
+        layer = {candidate.name: candidate.index for candidate in model.layers}
+
+        def node(name: str, what: str) -> int:
+            if name == PREPROCESSING:
+                return 0
+            if name not in layer:
+                raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, layer)}')
+            return self._node_of_layer[layer[name]]
+
+        limits = fleet.constraints
+        self._pins: dict[int, str] = {}
+        for name, device in limits.pin.items():
+            index = node(name, 'pin')
+            if self._pins.setdefault(index, device) != device:
+                raise PlanError(f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}')
+        self._private_until = None if limits.private_until is None else node(limits.private_until, 'private_until')
+
+    def _find_tensors(self) -> tuple[Tensor, ...]:
+        model = self.model
+        entry = set(model.inputs)
+        producer = dict.fromkeys(model.inputs, 0)
+        readers: dict[str, set[int]] = {name: set() for name in model.inputs}
+        for layer in model.layers:
+            for name in layer.outputs:
+                producer[name] = self._node_of_layer[layer.index]
+                readers.setdefault(name, set())
+            for name in layer.inputs:
+                if name in readers or name in entry:
+                    readers[name].add(self._node_of_layer[layer.index])
+        outputs = set(model.outputs)
+        found = []
+        for name, node in producer.items():
+            elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
+            if elsewhere or name in outputs:
+                size = float(model.tensors[name].bytes)
+                found.append(Tensor(name=name, producer=node, readers=elsewhere, bytes=size, at_sink=name in outputs))
+        return tuple(found)
+
+    def problem(
+        self,
+        *,
+        devices: Sequence[str],
+        factors: Mapping[str, float],
+        links: Mapping[tuple[str, str], LinkEstimate],
+        input_bytes: float,
+    ) -> Problem:
+        """Return the problem under the fleet's present state.
+
+        :param devices: those that can be planned with; the source must be among them.
+        :param factors: each device's time now over its profiled time.
+        :param links: by sender and receiver.
+        :param input_bytes: the size of a camera picture as it is sent.
+        :raises PlanError: if the source or a pinned device is missing, or a device has no profile.
+        """
+        if self.fleet.source not in devices:
+            raise PlanError(f'the source {self.fleet.source!r} cannot be planned with')
+        columns, seams = [], []
+        for name in devices:
+            profile = self.profiles.get(name)
+            if profile is None:
+                raise PlanError(f'{name} has no profile')
+            factor = factors.get(name, 1.0)
+            preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
+            columns.append(np.array([preprocess, *profile.segment_seconds]) * factor)
+            seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
+        known = self.fleet.devices
+        sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
+        channels = {frozenset(link.between): link.channel for link in self.fleet.links}
+        problem = Problem(
+            source=self.fleet.source,
+            sink=sink,
+            devices=tuple(
+                Device(
+                    name=name,
+                    active_watts=known[name].power.active,
+                    idle_watts=known[name].power.idle,
+                    radio_watts=known[name].power.radio,
+                    energy_weight=known[name].power.weight,
+                    memory_bytes=math.inf if known[name].memory is None else float(known[name].memory or 0.0),
+                )
+                for name in devices
+            ),
+            links=tuple(
+                Link(
+                    sender=sender,
+                    reader=reader,
+                    bytes_per_second=estimate.bytes_per_second,
+                    latency_seconds=estimate.latency_seconds,
+                    channel=channels.get(frozenset((sender, reader))),
+                )
+                for (sender, reader), estimate in links.items()
+                if sender in devices and reader in devices
+            ),
+            node_names=self.names,
+            tensors=(Tensor(name=PICTURE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),
+            seconds=np.stack(columns, axis=1),
+            weight_bytes=self.weight_bytes,
+            seam_seconds=np.stack(seams, axis=1),
+        )
+        for node, device in self._pins.items():
+            if device not in devices:
+                raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
+            problem = problem.constrained(pin={self.names[node]: device})
+        until = None if self._private_until is None else self.names[self._private_until]
+        exclude = [name for name in self.fleet.constraints.exclude if name in devices]
+        return problem.constrained(exclude=exclude, private_until=until)

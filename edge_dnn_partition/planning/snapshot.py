@@ -1,0 +1,97 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's picture of the fleet: what the messages said, as estimates; time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..sensing.compute import ComputeEstimator
+from ..sensing.link import LinkEstimate
+from .fleet import Fleet
+from .profile import Profile
+
+
+@dataclass
+class DeviceView:
+    """What is known of one device."""
+
+    profile: Profile | None = None
+    compute: ComputeEstimator = field(default_factory=ComputeEstimator)
+    incarnation: int = 0
+    seen_at: float = float('-inf')
+    cpu_percent: float = math.nan
+    memory_available_bytes: float = math.nan
+    temperature_celsius: float = math.nan
+
+
+@dataclass(frozen=True)
+class _Reported:
+    estimate: LinkEstimate
+    measured_at: float
+
+
+class FleetView:
+    """Collects what is known of the fleet; :meth:`problem` inputs come from it. Not thread safe.
+
+    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    """
+
+    def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
+        self.fleet = fleet
+        self.heartbeat_timeout = heartbeat_timeout
+        self.devices = {name: DeviceView() for name in fleet.devices}
+        self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
+
+    def heartbeat(self, device: str, incarnation: int, speed_factor: float, now: float) -> bool:
+        """Take a worker's sign of life in; return whether the worker has started anew."""
+        view = self.devices[device]
+        anew = view.incarnation not in (0, incarnation)
+        if view.incarnation != incarnation:
+            view.compute = ComputeEstimator()
+        view.incarnation = incarnation
+        view.seen_at = now
+        view.compute.probe(speed_factor)
+        return anew
+
+    def link(self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float) -> None:
+        """Take in what one process measured of a link; of several processes the latest counts."""
+        if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
+            reports = self._links.setdefault((sender, receiver), {})
+            reports[node] = _Reported(estimate, now - age_seconds)
+            while len(reports) > 4:
+                reports.pop(min(reports, key=lambda key: reports[key].measured_at))
+
+    def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
+        """Take a stage's timing in."""
+        self.devices[device].compute.stage(now, measured_seconds, profiled_seconds)
+
+    def alive(self, now: float) -> tuple[str, ...]:
+        """The devices whose workers are alive, in the fleet file's order."""
+        return tuple(name for name, view in self.devices.items() if now - view.seen_at <= self.heartbeat_timeout)
+
+    def ready(self, now: float) -> tuple[str, ...]:
+        """The devices that are alive and profiled."""
+        return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
+
+    def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
+        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured."""
+        table = {}
+        for link in self.fleet.links:
+            for pair in (link.between, (link.between[1], link.between[0])):
+                reports = self._links.get(pair)
+                if reports:
+                    table[pair] = max(reports.values(), key=lambda report: report.measured_at).estimate
+                else:
+                    table[pair] = LinkEstimate(link.rate, link.delay, measured=False)
+        return table
+
+    def factors(self, now: float) -> dict[str, float]:
+        """Each device's time now over its profiled time."""
+        return {name: view.compute.factor(now) for name, view in self.devices.items()}
+
+    def deviation(self, devices: Sequence[str], now: float) -> float:
+        """The largest relative standard deviation of some devices' factors."""
+        return max((self.devices[name].compute.deviation(now) for name in devices), default=0.0)

@@ -1,0 +1,296 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The least bottleneck of a chain in which no device has two stages: exact, over sets of devices.
+
+``best[S, d, q]`` is the least bottleneck of the first ``q`` nodes on the devices ``S``, the last stage on
+``d``; each step adds a stage on a device that is not in ``S`` (the dynamic program of Hu et al.,
+"PipeEdge", DSD 2022). Devices that are alike are one kind with a count, so that ``S`` is a vector of
+counts. A second pass over stages and hops within the bottleneck finds the least latency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .linear import latency_cost
+from .problem import INPUT, Floats, Ints, Problem
+
+WORK: Final = 250_000_000
+_WITHIN: Final = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Devices that are alike; ``members`` in their order."""
+
+    members: tuple[tuple[int, ...], ...]
+
+    @property
+    def first(self) -> Ints:
+        """One device of each kind."""
+        return np.array([m[0] for m in self.members], dtype=np.int64)
+
+    @property
+    def states(self) -> int:
+        """How many vectors of counts there are."""
+        return int(np.prod([float(len(m) + 1) for m in self.members]))
+
+
+def kinds(problem: Problem) -> Kinds:
+    """Return the devices by kind; the source and the sink are kinds of their own."""
+    groups: list[list[int]] = []
+    seconds, rate, latency = problem.seconds, problem.rate, problem.latency
+    fixed = {problem.source_index, problem.sink_index}
+    fields = [tuple(v for k, v in vars(d).items() if k != 'name') for d in problem.devices]
+
+    def alike(a: int, b: int) -> bool:
+        if a in fixed or b in fixed or fields[a] != fields[b] or not np.array_equal(seconds[:, a], seconds[:, b]):
+            return False
+        swapped = np.arange(len(problem.devices))
+        swapped[[a, b]] = b, a
+        return all(np.array_equal(m[np.ix_(swapped, swapped)], m) for m in (rate, latency))
+
+    for device in range(len(problem.devices)):
+        home = next((g for g in groups if alike(g[0], device)), None)
+        if home is None:
+            groups.append([device])
+        else:
+            home.append(device)
+    return Kinds(tuple(map(tuple, groups)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """Costs of a chain by kind: ``stage[k, p, q]``, ``hop[j, k, p]`` (before node ``p``), ``enter[k]``."""
+
+    stage: Floats
+    hop: Floats
+    enter: Floats
+    linked: Floats
+
+
+def _chain(problem: Problem, group: Kinds) -> _Chain:
+    first, count = group.first, problem.nodes
+    types = len(first)
+    seconds = problem.seconds[:, first]
+    stage = np.full((types, count + 1, count + 1), np.inf)
+    room = problem.column('memory_bytes')[first]
+    sink, source = problem.sink_index, problem.source_index
+    to_sink = np.zeros(count)
+    between = np.zeros(count)
+    enter_bytes = np.full(count, -1.0)
+    for tensor in problem.tensors:
+        if tensor.producer == INPUT:
+            if tensor.readers:
+                enter_bytes[tensor.readers[0]] = max(enter_bytes[tensor.readers[0]], 0.0) + tensor.bytes
+        else:
+            if tensor.at_sink:
+                to_sink[tensor.producer] += tensor.bytes
+            if tensor.readers:
+                between[tensor.readers[0]] += tensor.bytes
+    at_sink = np.zeros(count, dtype=np.bool_)
+    crosses = np.zeros(count, dtype=np.bool_)
+    for tensor in problem.tensors:
+        if tensor.producer != INPUT and tensor.at_sink:
+            at_sink[tensor.producer] = True
+        if tensor.producer != INPUT and tensor.readers:
+            crosses[tensor.readers[0]] = True
+    rate = problem.rate
+    for k, device in enumerate(first.tolist()):
+        for p in range(count):
+            spent = np.cumsum(seconds[p:, k])
+            if problem.seam_seconds is not None:
+                spent[1:] -= np.cumsum(problem.seam_seconds[p : count - 1, device])
+            spent[np.cumsum(problem.weight_bytes[p:]) > room[k]] = np.inf
+            if device != sink and at_sink[p:].any():
+                link = rate[device, sink]
+                sent = np.cumsum(to_sink[p:]) / link if link > 0 else np.where(np.cumsum(at_sink[p:]) > 0, np.inf, 0.0)
+                spent = np.maximum(spent, sent)
+            if device != source and (enter_bytes[p:] >= 0).any():
+                link = rate[source, device]
+                some = np.cumsum(enter_bytes[p:] >= 0) > 0
+                read = np.cumsum(np.maximum(enter_bytes[p:], 0.0))
+                spent = np.maximum(spent, read / link if link > 0 else np.where(some, np.inf, 0.0))
+            stage[k, p, p + 1 :] = spent
+    pairs = rate[np.ix_(first, first)].copy()
+    for k, members in enumerate(group.members):
+        pairs[k, k] = rate[members[0], members[1]] if len(members) > 1 else 0.0
+    hop = np.zeros((types, types, count + 1))
+    for p in range(1, count):
+        if crosses[p]:
+            with np.errstate(divide='ignore', invalid='ignore'):
+                hop[:, :, p] = np.where(pairs > 0, between[p] / pairs, np.inf)
+    return _Chain(stage, hop, np.zeros(types), pairs)
+
+
+def _levels(group: Kinds) -> tuple[list[Ints], Ints, Ints]:
+    """Return the states by how many devices they hold, each state's counts, and each kind's stride."""
+    bases = np.array([len(m) + 1 for m in group.members], dtype=np.int64)
+    strides = np.concatenate(([1], np.cumprod(bases[:-1])))
+    states = np.arange(group.states)
+    counts = (states[:, None] // strides[None, :]) % bases[None, :]
+    total = counts.sum(axis=1)
+    return [np.flatnonzero(total == m) for m in range(int(total.max()) + 1)], counts, strides
+
+
+def least_bottleneck(problem: Problem) -> tuple[Ints | None, float] | None:
+    """Return the best plan and a lower bound of every plan's bottleneck.
+
+    The bound leaves out coding and what links share; the plan's own bottleneck is equal to it where
+    neither counts. ``None`` if there are too many sets of devices; no plan if none can run.
+    """
+    group = kinds(problem)
+    count, types = problem.nodes, len(group.members)
+    if group.states * types * count * count / 2 > WORK or count == 0:
+        return None
+    costs = _chain(problem, group)
+    value = np.inf
+    for bound in _guesses(costs):
+        best = _tables(group, costs.stage, costs.hop, np.maximum, bound)
+        value = float(best[:, :, count].min())
+        if value < bound:  # nothing below the bound was left out
+            break
+    if not np.isfinite(value):
+        return None, np.inf
+    limit = value * (1 + _WITHIN)
+    seconds, hops = _latency(problem, group)
+    seconds = np.where(costs.stage <= limit, seconds, np.inf)
+    hops = np.where(costs.hop <= limit, hops, np.inf)
+    least = _tables(group, seconds, hops, np.add, np.inf)
+    return _trace(least, group, seconds, hops, count), value
+
+
+def _latency(problem: Problem, group: Kinds) -> tuple[Floats, Floats]:
+    """Return the latency of stages and hops, with a trace of energy and stages to decide ties."""
+    first, count = group.first, problem.nodes
+    cost = latency_cost(problem)
+    from .linear import energy_cost
+
+    energy = energy_cost(problem)
+    scale = float(np.where(np.isfinite(cost.node), cost.node, 0.0).max(axis=1).sum()) or 1.0
+    joules = float(np.where(np.isfinite(energy.node), energy.node, 0.0).max(axis=1).sum()) or 1.0
+    mixed = cost.plus(energy, 1e-11 * scale / joules)
+    from .chain import trellis
+
+    costs = trellis(problem, mixed)
+    stage = np.full((len(first), count + 1, count + 1), np.inf)
+    for k, device in enumerate(first.tolist()):
+        stay = costs.arcs[:, device, device]
+        unary = mixed.node[:, device]
+        for p in range(count):
+            begin = costs.first[device] if p == 0 else unary[p] + _extra(problem, mixed, p, device)
+            stage[k, p, p + 1 :] = begin + np.concatenate(([0.0], np.cumsum(stay[p:])))
+    hop = np.zeros((len(first), len(first), count + 1))
+    for j, members in enumerate(group.members):
+        for k, device in enumerate(first.tolist()):
+            sender = members[1] if j == k and len(members) > 1 else members[0]
+            for p in range(1, count):
+                within = mixed.node[p, device] + _extra(problem, mixed, p, device)
+                arc = costs.arcs[p - 1, device, sender]
+                hop[j, k, p] = arc - within + 1e-12 * scale if np.isfinite(within + arc) else np.inf
+            if j == k and len(members) < 2:
+                hop[j, k] = np.inf
+    return stage, hop
+
+
+def _extra(problem: Problem, cost: object, node: int, device: int) -> float:
+    """Return what a node pays beside its own seconds: reading inputs and, at the end, the result's way."""
+    total = 0.0
+    for t in problem.node_inputs[node]:
+        tensor = problem.tensors[t]
+        if tensor.producer == INPUT:
+            total += float(cost.transfer(tensor.bytes)[problem.source_index, device])  # type: ignore[attr-defined]
+    for t in problem.node_outputs[node]:
+        tensor = problem.tensors[t]
+        if tensor.at_sink and not tensor.readers:
+            total += float(cost.transfer(tensor.bytes)[device, problem.sink_index])  # type: ignore[attr-defined]
+    return total
+
+
+def _tables(group: Kinds, stage: Floats, hop: Floats, join: np.ufunc, bound: float) -> Floats:
+    """Fill ``best[S, d, q]``; ``join`` is the maximum for bottlenecks, the sum for latencies.
+
+    Of bottlenecks only those below ``bound`` are sought.
+    """
+    types, count = len(group.members), stage.shape[1] - 1
+    levels, counts, strides = _levels(group)
+    best = np.full((group.states, types, count + 1), np.inf)
+    sizes = np.array([len(m) for m in group.members])
+    for k in range(types):
+        best[strides[k], k] = stage[k, 0]
+    reach = _reach(stage, np.inf)
+    for level in levels[1:-1]:
+        states = level
+        if join is np.maximum:
+            bound = min(bound, float(best[states, :, count].min(initial=np.inf)))
+            reach = _reach(stage, bound)
+        alive = (best[states][:, :, :count] < bound).any(axis=(1, 2))
+        states = states[alive]
+        befores, targets, which = [], [], []
+        for k in range(types):
+            open_ = states[counts[states, k] < sizes[k]]
+            if len(open_):
+                befores.append(join(best[open_], hop[None, :, k, :]).min(axis=1))
+                targets.append(open_ + strides[k])
+                which.append(np.full(len(open_), k))
+        if not befores:
+            continue
+        before, target, kind = np.concatenate(befores), np.concatenate(targets), np.concatenate(which)
+        new = np.full((len(before), count + 1), np.inf)
+        useful = (before < bound).any(axis=0)
+        for p in range(1, count):
+            stop = reach[p] + 1
+            if stop > p + 1 and useful[p]:
+                rows = np.flatnonzero(before[:, p] < bound)
+                step = join(before[rows, p, None], stage[kind[rows], p, p + 1 : stop])
+                new[rows, p + 1 : stop] = np.minimum(new[rows, p + 1 : stop], step)
+        best[target, kind] = np.minimum(best[target, kind], new)
+    return best
+
+
+def _reach(stage: Floats, bound: float) -> list[int]:
+    """Return how far a stage from each node may reach on some device, below a bound."""
+    below = (stage < bound).any(axis=0)
+    last = stage.shape[1] - 1 - below[:, ::-1].argmax(axis=1)
+    return np.where(below.any(axis=1), last, np.arange(stage.shape[1])).tolist()
+
+
+def _guesses(costs: _Chain) -> list[float]:
+    """Return rising bounds to try, from a bound below every bottleneck to the best plan with one device."""
+    single = float(costs.stage[:, 0, -1].min())
+    nodes = np.arange(costs.stage.shape[1] - 1)
+    low = float(costs.stage[:, nodes, nodes + 1].min(axis=0).max())
+    whole = costs.stage[:, 0, -1]
+    shared = 1 / float((1 / np.maximum(whole[np.isfinite(whole)], 1e-300)).sum()) if np.isfinite(single) else 0.0
+    guesses = []
+    guess = max(low * 1.05, shared * 0.5)
+    while 0 < guess < single and len(guesses) < 12:
+        guesses.append(guess)
+        guess *= 1.3
+    return [*guesses, np.inf]
+
+
+def _trace(least: Floats, group: Kinds, seconds: Floats, hops: Floats, count: int) -> Ints:
+    """Return the plan behind the least entry of the last column."""
+    _, counts, strides = _levels(group)
+    state, kind = np.unravel_index(int(least[:, :, count].argmin()), least.shape[:2])
+    stop, used = count, [list(m) for m in group.members]
+    stages: list[tuple[int, int, int]] = []
+    while True:
+        value = least[state, kind, stop]
+        if counts[state].sum() == 1:
+            stages.append((int(kind), 0, stop))
+            break
+        before = state - strides[kind]
+        ways = least[before][:, :stop] + hops[:, kind, :stop] + seconds[kind, :stop, stop][None, :]
+        ways[:, 0] = np.inf
+        other, p = np.unravel_index(int(np.abs(np.where(np.isfinite(ways), ways - value, np.inf)).argmin()), ways.shape)
+        stages.append((int(kind), int(p), stop))
+        state, kind, stop = before, int(other), int(p)
+    plan = np.empty(count, dtype=np.int64)
+    for k, p, q in reversed(stages):
+        plan[p:q] = used[k].pop(0)
+    return plan

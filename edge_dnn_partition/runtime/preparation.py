@@ -1,0 +1,160 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A device's stages, loaded and warm, before the first frame needs them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..graph.model import Model
+from ..planning.plan import PICTURE, Plan, StagePlan
+from .engine import Engine
+from .preprocess import Preprocessing
+from .stage_cache import stage_file
+
+Array = NDArray[Any]
+EngineKey = tuple[tuple[int, int], ...]
+
+
+class StageRunner:
+    """One stage of a plan, ready to run: the preprocessing, the engine, or both."""
+
+    def __init__(self, stage: StagePlan, entry: str, preprocessing: Preprocessing | None, engine: Engine | None) -> None:
+        self.stage = stage
+        self._entry = entry
+        self._preprocessing = preprocessing
+        self.engine = engine
+        if stage.preprocess and preprocessing is None:
+            raise ModelError('the plan begins with the preprocessing; name its file in the fleet file (model.preprocessing)')
+
+    def decode(self, inputs: Mapping[str, Array], encodings: Mapping[str, str]) -> dict[str, Array]:
+        """Return the stage's input tensors with the picture decoded, resized and normalised.
+
+        :raises WireError: if the picture is broken.
+        """
+        values = dict(inputs)
+        if self.stage.preprocess and self._preprocessing is not None:
+            picture = values.pop(PICTURE)
+            values[self._entry] = self._preprocessing.apply(picture, encodings.get(PICTURE, 'jpeg'))
+        return values
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the layers on decoded inputs; return the stage's outputs.
+
+        :raises WireError: if an input does not fit.
+        """
+        outputs = dict(values) if self.stage.preprocess else {}
+        if self.engine is not None:
+            names = {tensor.name for tensor in self.engine.inputs}
+            outputs.update(self.engine.run({name: value for name, value in values.items() if name in names}))
+        return {name: outputs[name] for name in self.stage.outputs}
+
+
+class StageStore:
+    """Loads stages for plans and keeps the engines used last, within a budget. Thread safe.
+
+    :param model: the prepared model.
+    :param budget_bytes: of weights of engines that no plan holds.
+    :param on_engine: called with each new engine (to be able to stop its run).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        preprocessing: Preprocessing | None,
+        *,
+        providers: Sequence[str],
+        threads: int,
+        budget_bytes: float = 1 << 30,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.model = model
+        self.preprocessing = preprocessing
+        self._providers = tuple(providers)
+        self._threads = threads
+        self._budget = budget_bytes
+        self._cancelled = cancelled
+        self._lock = threading.Lock()
+        self._engines: OrderedDict[EngineKey, Engine] = OrderedDict()
+        self._plans: dict[int, dict[int, StageRunner]] = {}
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The plans that are prepared here."""
+        with self._lock:
+            return tuple(sorted(self._plans))
+
+    def runner(self, version: int, stage: int) -> StageRunner | None:
+        """Return a prepared stage."""
+        with self._lock:
+            return self._plans.get(version, {}).get(stage)
+
+    def prepare(self, plan: Plan, device: str) -> None:
+        """Load and warm up a device's stages of a plan.
+
+        :raises ModelError: if a stage cannot be loaded or run; the plans prepared before stay.
+        """
+        entry = self.model.inputs[0]
+        runners = {}
+        for index, stage in enumerate(plan.stages):
+            if stage.device == device and not self._cancelled():
+                runners[index] = StageRunner(stage, entry, self.preprocessing, self._engine(stage))
+        with self._lock:
+            self._plans[plan.version] = runners
+
+    def release(self, version: int) -> None:
+        """Let a plan's stages go; engines stay cached as far as the budget allows."""
+        with self._lock:
+            self._plans.pop(version, None)
+            self._shrink()
+
+    def terminate(self) -> None:
+        """End the runs under way: the process is to end."""
+        with self._lock:
+            engines = list(self._engines.values())
+        for engine in engines:
+            engine.terminate()
+
+    def _engine(self, stage: StagePlan) -> Engine | None:
+        if not stage.layers:
+            return None
+        with self._lock:
+            engine = self._engines.get(stage.layers)
+            if engine is not None:
+                self._engines.move_to_end(stage.layers)
+                return engine
+        file = stage_file(self.model, stage.layer_indices)
+        engine = Engine(file.path, providers=self._providers, threads=self._threads, optimised_cache=True)
+        engine.warm_up(2)
+        with self._lock:
+            self._engines[stage.layers] = engine
+            self._shrink()
+        return engine
+
+    def _shrink(self) -> None:
+        held = {runner.stage.layers for runners in self._plans.values() for runner in runners.values()}
+        spare = [key for key in self._engines if key not in held]
+        size = sum(self._weight(key) for key in spare)
+        for key in spare:
+            if size <= self._budget:
+                break
+            size -= self._weight(key)
+            del self._engines[key]
+
+    def _weight(self, key: EngineKey) -> int:
+        return sum(self.model.layers[i].weight_bytes for start, stop in key for i in range(start, stop))
+
+
+def lower_priority() -> None:
+    """Make the calling thread give way to others, so that preparing a plan does not slow the present one."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    except OSError:
+        pass

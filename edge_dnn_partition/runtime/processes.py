@@ -1,0 +1,77 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a fleet: one list, from which the launch files and ``edge-dnn-partition up`` start them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import PlanError
+from ..planning.fleet import Fleet
+
+SCHEDULER: Final = 'scheduler'
+NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER)
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One node in a process of its own."""
+
+    node: str
+    namespace: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """A short name for logs, such as ``pi/worker``."""
+        device = self.namespace.rsplit('/', 1)[-1]
+        return self.node if self.node == SCHEDULER else f'{device}/{self.node}'
+
+    def ros_arguments(self) -> list[str]:
+        """Return the command line that gives the node its namespace and parameters."""
+        arguments = ['--ros-args', '-r', f'__ns:={self.namespace}']
+        for name, value in self.parameters.items():
+            text = value if isinstance(value, str) and value else json.dumps(value)
+            arguments += ['-p', f'{name}:={text}']
+        return arguments
+
+
+def _parameters(fleet: Fleet, node: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    return {**own, **fleet.parameters.get(node, {})}
+
+
+def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
+    """Return what one device starts: its monitor, its worker, and on the source the frame source.
+
+    :raises PlanError: if the fleet has no such device, or the file sets parameters of an unknown node.
+    """
+    unknown = sorted(set(fleet.parameters) - set(NODES))
+    if unknown:
+        raise PlanError(f'parameters: there is no node {unknown[0]!r}; known are {", ".join(NODES)}')
+    if device not in fleet.devices:
+        raise PlanError(f'no device is called {device!r}; the fleet file has {", ".join(fleet.devices)}')
+    namespace = f'/{fleet.fleet}/{device}'
+    file = {'fleet_file': str(Path(fleet_file).resolve())}
+    processes = [
+        NodeProcess('device_monitor', namespace, _parameters(fleet, 'device_monitor', {})),
+        NodeProcess('worker', namespace, _parameters(fleet, 'worker', file)),
+    ]
+    if device == fleet.source:
+        processes.append(NodeProcess('frame_source', namespace, _parameters(fleet, 'frame_source', file)))
+    return tuple(processes)
+
+
+def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
+    """Return the scheduler's process; it runs once, on any machine of the fleet's network."""
+    file = {'fleet_file': str(Path(fleet_file).resolve())}
+    return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file))
+
+
+def fleet_processes(fleet: Fleet, fleet_file: str | Path) -> tuple[NodeProcess, ...]:
+    """Return the processes of the whole fleet, as they are started where it is played on one machine."""
+    devices = (process for name in fleet.devices for process in device_processes(fleet, fleet_file, name))
+    return (scheduler_process(fleet, fleet_file), *devices)

@@ -1,0 +1,126 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts node processes and sees to it that every one of them ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Final
+
+from .processes import NodeProcess
+
+_PR_SET_PDEATHSIG: Final = 1
+LIMIT_SECONDS: Final = 3.0
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, however that comes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervisor:
+    """Node processes by label; leaving its ``with`` block stops them all.
+
+    :param environment: what is added to this process's own.
+    :param on_line: called with label and line for each line that a process prints, from threads of its own.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, on_line: Callable[[str, str], None] | None = None
+    ) -> None:
+        self._environment = {**os.environ, **(environment or {})}
+        self._on_line = on_line
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
+        self.codes: dict[str, int] = {}
+
+    def __enter__(self) -> Supervisor:
+        """Nothing is started yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop all."""
+        self.stop()
+
+    def start(self, process: NodeProcess) -> None:
+        """Start a node in a process of its own."""
+        command = [sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
+        started = subprocess.Popen(  # noqa: S603 - the command is this package's own
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+            preexec_fn=_die_with_parent if sys.platform == 'linux' else None,  # noqa: PLW1509 - one prctl call
+            start_new_session=True,
+        )
+        self._processes[process.label] = started
+        self.codes.pop(process.label, None)
+        reader = threading.Thread(target=self._read, args=(process.label, started), daemon=True)
+        reader.start()
+        self._readers.append(reader)
+
+    def _read(self, label: str, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if self._on_line is not None:
+                self._on_line(label, line.rstrip('\n'))
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The labels of the processes that run."""
+        return tuple(label for label, process in self._processes.items() if process.poll() is None)
+
+    def ended(self) -> dict[str, int]:
+        """Return labels and exit codes of processes that ended by themselves since the last call."""
+        found = {}
+        for label, process in list(self._processes.items()):
+            code = process.poll()
+            if code is not None:
+                found[label] = self.codes[label] = code
+                del self._processes[label]
+        return found
+
+    def signal(self, label: str, number: int) -> None:
+        """Send a signal to a process that runs."""
+        with contextlib.suppress(ProcessLookupError, KeyError):
+            self._processes[label].send_signal(number)
+
+    def stop(self, labels: Sequence[str] | None = None) -> dict[str, int]:
+        """End processes (all, if none is named) and wait; return their exit codes.
+
+        First asked with SIGTERM, after three seconds killed.
+        """
+        chosen = {
+            label: process
+            for label, process in self._processes.items()
+            if labels is None or label in labels
+        }
+        for process in chosen.values():
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+        deadline = time.monotonic() + LIMIT_SECONDS
+        codes = {}
+        for label, process in chosen.items():
+            try:
+                codes[label] = process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                codes[label] = process.wait()
+            self.codes[label] = codes[label]
+            del self._processes[label]
+        return codes
