@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..errors import WireError
-from ..runtime.ledger import Picture
-from ..runtime.picture import ENCODINGS, compressed_encoding
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.picture import ENCODINGS, compressed_encoding
 
 _CHANNELS = {
     'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,

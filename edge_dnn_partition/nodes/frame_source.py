@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
-from edge_dnn_partition.msg import Plan as PlanMessage
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ..errors import PlanError, UserError
-from ..graph.model import load_model
-from ..planning.fleet import load_fleet
-from ..planning.plan import PICTURE, SOURCE_STAGE, Plan
-from ..runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
-from ..runtime.pictures import pictures
-from ..runtime.pieces import Address, Received
-from ..runtime.pipeline import first_device
-from ..runtime.tensors import dtype_number
-from ..runtime.timing import HopTime
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.pictures import pictures
+from edge_dnn_partition.runtime.pieces import Address, Received
+from edge_dnn_partition.runtime.pipeline import first_device
+from edge_dnn_partition.runtime.tensors import dtype_number
+from edge_dnn_partition.runtime.timing import HopTime
+
 from . import qos
 from .base import FleetNode, run_node
 from .camera_messages import picture_of_compressed, picture_of_image

@@ -9,9 +9,8 @@ import math
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
-
-from ..planning.plan import Plan, StagePlan, Transfer
-from ..planning.profile import Profile
+from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.profile import Profile
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import (
     DeviceState,
     FleetState,
@@ -22,21 +25,18 @@ from edge_dnn_partition.msg import (
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
+from edge_dnn_partition.planning.decide import Decision, DecisionState, Settings, decide, value_of
+from edge_dnn_partition.planning.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.plan import Plan, parse_label
+from edge_dnn_partition.planning.problem import Problem
+from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.runtime.timing import StageTime
+from edge_dnn_partition.sensing.link import LinkEstimate
 
-from ..cache import cache_dir, write_atomic
-from ..errors import PlanError
-from ..graph.model import Model, load_model
-from ..planning.compose import assignment_of, compose, placement_of
-from ..planning.decide import Decision, DecisionState, Settings, decide, value_of
-from ..planning.evaluate import Costs, evaluate
-from ..planning.fleet import load_fleet
-from ..planning.pipeline import Pipeline
-from ..planning.plan import Plan, parse_label
-from ..planning.problem import Problem
-from ..planning.snapshot import FleetView
-from ..runtime.switch import Activate, Drop, PlanSwitch
-from ..runtime.timing import StageTime
-from ..sensing.link import LinkEstimate
 from . import qos
 from .base import FleetNode, run_node
 from .parameters import Parameter

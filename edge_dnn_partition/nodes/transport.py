@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.outbox import Outbox
+from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Assembler, Bundle, Piece, Received, piece_size
+from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
+from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.sensing.link import LinkEstimator
+from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
-from ..errors import WireError
-from ..planning.fleet import Fleet
-from ..runtime.outbox import Outbox
-from ..runtime.pieces import FRAME, PROBE, Address, Assembler, Bundle, Piece, Received, piece_size
-from ..runtime.tensors import WireTensor, pack, unpack
-from ..runtime.timing import HopTime, StageTime
-from ..sensing.link import LinkEstimator
-from ..testbed.link import Channel, EmulatedLink
 from . import qos
 from .base import FleetNode
 from .wire import piece_message, piece_of

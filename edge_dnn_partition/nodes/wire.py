@@ -7,10 +7,9 @@ from __future__ import annotations
 from array import array
 
 from edge_dnn_partition.msg import HopTiming, StageTiming, TensorInfo, TensorPiece
-
-from ..runtime.pieces import Address, Piece
-from ..runtime.tensors import WireTensor
-from ..runtime.timing import HopTime, StageTime
+from edge_dnn_partition.runtime.pieces import Address, Piece
+from edge_dnn_partition.runtime.tensors import WireTensor
+from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 
 def stage_message(stage: StageTime) -> StageTiming:

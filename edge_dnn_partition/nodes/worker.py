@@ -15,24 +15,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import psutil
+
+from edge_dnn_partition.errors import PlanError, UserError, WireError
+from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.planning.fleet import Device, load_fleet
+from edge_dnn_partition.planning.plan import Plan, check_plan
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.pictures import sample_picture
+from edge_dnn_partition.runtime.pieces import Received
+from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
+from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
+from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
+from edge_dnn_partition.runtime.speed_probe import SpeedProbe
+from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.testbed.dilation import Dilation
 
-from ..errors import PlanError, UserError, WireError
-from ..graph.model import Model, load_model
-from ..planning.fleet import Device, load_fleet
-from ..planning.plan import Plan, check_plan
-from ..planning.profile import Profile
-from ..runtime.pieces import Received
-from ..runtime.pipeline import FramePipeline, Job
-from ..runtime.preparation import StageStore, lower_priority
-from ..runtime.preprocess import Preprocessing
-from ..runtime.pictures import sample_picture
-from ..runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
-from ..runtime.speed_probe import SpeedProbe
-from ..runtime.timing import HopTime, StageTime
-from ..testbed.dilation import Dilation
 from . import qos
 from .base import FleetNode, run_node
 from .parameters import Parameter

@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
-from ..errors import ModelError, UserError, WireError
-from ..graph.model import TensorInfo
+from edge_dnn_partition.errors import ModelError, UserError, WireError
+from edge_dnn_partition.graph.model import TensorInfo
+
 from .optimised import forget_optimised, optimised_file
 
 CPU_PROVIDER: Final = 'CPUExecutionProvider'

@@ -19,7 +19,7 @@ from typing import Final
 
 import onnxruntime
 
-from ..cache import cache_dir
+from edge_dnn_partition.cache import cache_dir
 
 #: Protocol buffers stop at 2 GiB, and the copy holds every weight.
 _LARGEST_BYTES: Final = 1 << 30

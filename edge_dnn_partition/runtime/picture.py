@@ -10,7 +10,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from ..errors import WireError
+from edge_dnn_partition.errors import WireError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, WireError
-from ..planning.fleet import Camera
+from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.planning.fleet import Camera
+
 from .ledger import Picture
 
 _SUFFIXES: Final = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png'}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import WireError
+from edge_dnn_partition.errors import WireError
+
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import WireError
-from ..planning.plan import Plan
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.planning.plan import Plan
+
 from .pieces import Address
 from .timing import HopTime, StageTime
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import ModelError
-from ..graph.model import Model
-from ..planning.plan import PICTURE, Plan, StagePlan
+from edge_dnn_partition.errors import ModelError
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.plan import PICTURE, Plan, StagePlan
+
 from .engine import Engine
 from .preprocess import Preprocessing
 from .stage_cache import stage_file

@@ -29,8 +29,9 @@ import cv2
 import numpy as np
 import yaml
 
-from ..errors import ModelError, UserError, WireError
-from ..graph.model import TensorInfo
+from edge_dnn_partition.errors import ModelError, UserError, WireError
+from edge_dnn_partition.graph.model import TensorInfo
+
 from .picture import COMPRESSED, Pixels, decode_compressed, decode_raw, largest_reduction, picture_size
 
 _INTERPOLATION: Final = {'linear': cv2.INTER_LINEAR_EXACT, 'nearest': cv2.INTER_NEAREST_EXACT,

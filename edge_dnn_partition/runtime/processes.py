@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import PlanError
-from ..planning.fleet import Fleet
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.fleet import Fleet
 
 SCHEDULER: Final = 'scheduler'
 NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER)

@@ -17,14 +17,23 @@ import numpy as np
 import onnxruntime
 import psutil
 
-from ..cache import cache_dir, write_atomic
-from ..errors import PlanError, UserError
-from ..graph.cuts import candidate_boundaries
-from ..graph.model import Model
-from ..planning.profile import HeldBack, Profile
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.graph.cuts import candidate_boundaries
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.profile import HeldBack, Profile
+
 from .engine import CPU_PROVIDER, Engine
-from .span_timing import (Bench, ProfilingCancelledError, Span, in_groups, seams, spans_to_fit,
-                          spans_to_hold_back, time_spans)
+from .span_timing import (
+    Bench,
+    ProfilingCancelledError,
+    Span,
+    in_groups,
+    seams,
+    spans_to_fit,
+    spans_to_hold_back,
+    time_spans,
+)
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from .stage_cache import limit_stage_cache, stage_file
 

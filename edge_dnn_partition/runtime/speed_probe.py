@@ -20,7 +20,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from ..cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, write_atomic
+
 from .engine import Engine
 from .optimised import cpu_model
 

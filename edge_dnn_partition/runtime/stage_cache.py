@@ -9,10 +9,11 @@ import os
 from collections.abc import Collection
 from typing import Final
 
-from .. import __version__
-from ..cache import cache_dir
-from ..graph.model import Model
-from ..graph.stages import StageFile, extract_stage, stage_boundary
+from edge_dnn_partition import __version__
+from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.stages import StageFile, extract_stage, stage_boundary
+
 from .optimised import prune
 
 _LIMIT_BYTES: Final = 4 << 30

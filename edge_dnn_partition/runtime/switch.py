@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..planning.plan import Plan
+from edge_dnn_partition.planning.plan import Plan
 
 
 @dataclass(frozen=True)

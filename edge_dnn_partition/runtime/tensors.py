@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import WireError
+from edge_dnn_partition.errors import WireError
 
 Array = NDArray[Any]
 
