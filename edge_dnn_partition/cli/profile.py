@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import UserError
+from edge_dnn_partition.errors import UserError
+
 from .model_arguments import add_model_arguments, load_given_model
 
 if TYPE_CHECKING:
-    from ..graph.model import Model
-    from ..planning.profile import Profile
+    from edge_dnn_partition.graph.model import Model
+    from edge_dnn_partition.planning.profile import Profile
 
 _EPILOG: Final = """\
 The segments lie between at most 20 cuts worth cutting at. A stage takes its segments' seconds
@@ -67,9 +68,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile the model, and print or write the result."""
-    from ..runtime.engine import CPU_PROVIDER, check_providers
-    from ..runtime.profiler import ProfileOptions, profile_model
-    from ..units import parse
+    from edge_dnn_partition.runtime.engine import CPU_PROVIDER, check_providers
+    from edge_dnn_partition.runtime.profiler import ProfileOptions, profile_model
+    from edge_dnn_partition.units import parse
 
     providers = tuple(args.provider or (CPU_PROVIDER,))
     check_providers(providers)
@@ -95,7 +96,7 @@ def _preprocess(settings: str | None, picture: str | None, threads: int) -> Call
         return None
     if settings is None or picture is None:
         raise UserError('--preprocessing and --picture belong together; give both or neither')
-    from ..runtime.preprocess import Preprocessing, limit_threads
+    from edge_dnn_partition.runtime.preprocess import Preprocessing, limit_threads
 
     limit_threads(threads)
     preprocessing = Preprocessing.from_yaml(settings)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import heapq
 
-import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from edge_dnn_partition.errors import ModelError

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import PlanError
-from ..graph.model import Model
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
+
 from .plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
 
 Placement = Sequence[tuple[str, bool, tuple[tuple[int, int], ...]]]

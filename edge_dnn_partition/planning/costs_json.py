@@ -26,7 +26,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import PlanError
+from edge_dnn_partition.errors import PlanError
+
 from .problem import INPUT, Device, Link, Problem, Tensor, nearest
 
 _TOP: Final = ('source', 'sink', 'input_bytes', 'devices', 'links', 'layers', 'outputs', 'constraints')

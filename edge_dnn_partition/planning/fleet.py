@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import PlanError, UserError
-from ..units import parse
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.units import parse
 
 NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
 Objective = Literal['latency', 'energy', 'throughput', 'balanced']

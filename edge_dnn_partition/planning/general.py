@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from . import chain, frontier, milp, moves
+from . import batch, chain, frontier, milp, moves
 from .linear import LinearCost
 from .objective import Answer, Judge
 from .problem import Ints, Problem
@@ -46,6 +46,10 @@ def answer_general(problem: Problem, judge: Judge, costs: list[LinearCost]) -> A
             judge.offer(moves.improve(problem, cost, search.best))
     elif judge.best is not None:
         judge.offer(moves.improve(problem, cost, judge.best))
+    if limited and batch.count_assignments(problem) <= batch.ENUMERATED:
+        from .throughput import enumerate_all
+
+        return enumerate_all(problem, judge)
     if limited:
         from .memory import fit
 

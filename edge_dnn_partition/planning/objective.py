@@ -10,7 +10,8 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from ..errors import PlanError
+from edge_dnn_partition.errors import PlanError
+
 from .evaluate import Costs, evaluate
 from .linear import LinearCost, device_once, energy_cost, latency_cost
 from .problem import Ints, Problem, nearest

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import PlanError
-from ..graph.model import Model
-from ..sensing.link import LinkEstimate
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.sensing.link import LinkEstimate
+
 from .fleet import Fleet
 from .plan import PICTURE
 from .problem import INPUT, Device, Link, Problem, Tensor, nearest

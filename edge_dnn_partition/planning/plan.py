@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import PlanError
+from edge_dnn_partition.errors import PlanError
 
 PICTURE = '@picture'
 """The name of the camera's own bytes, the input of the preprocessing."""

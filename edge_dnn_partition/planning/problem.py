@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import PlanError
+from edge_dnn_partition.errors import PlanError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

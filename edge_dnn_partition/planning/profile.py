@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import PlanError
+from edge_dnn_partition.errors import PlanError
 
 _VERSION: Final = 1
 

@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..sensing.compute import ComputeEstimator
-from ..sensing.link import LinkEstimate
+from edge_dnn_partition.sensing.compute import ComputeEstimator
+from edge_dnn_partition.sensing.link import LinkEstimate
+
 from .fleet import Fleet
 from .profile import Profile
 

@@ -20,6 +20,7 @@ from .problem import INPUT, Floats, Ints, Problem
 
 WORK: Final = 250_000_000
 _WITHIN: Final = 1e-12
+_BITS: Final = 63
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +148,7 @@ def least_bottleneck(problem: Problem) -> tuple[Ints | None, float] | None:
     if group.states * types * count * count / 2 > WORK or count == 0:
         return None
     costs = _chain(problem, group)
-    value = np.inf
-    for bound in _guesses(costs):
-        best = _tables(group, costs.stage, costs.hop, np.maximum, bound)
-        value = float(best[:, :, count].min())
-        if value < bound:  # nothing below the bound was left out
-            break
+    value = _by_bits(costs, group) if count < _BITS else _by_tables(costs, group)
     if not np.isfinite(value):
         return None, np.inf
     limit = value * (1 + _WITHIN)
@@ -223,31 +219,29 @@ def _tables(group: Kinds, stage: Floats, hop: Floats, join: np.ufunc, bound: flo
         best[strides[k], k] = stage[k, 0]
     reach = _reach(stage, np.inf)
     for level in levels[1:-1]:
-        states = level
         if join is np.maximum:
-            bound = min(bound, float(best[states, :, count].min(initial=np.inf)))
+            bound = min(bound, float(best[level, :, count].min(initial=np.inf)))
             reach = _reach(stage, bound)
-        alive = (best[states][:, :, :count] < bound).any(axis=(1, 2))
-        states = states[alive]
-        befores, targets, which = [], [], []
-        for k in range(types):
-            open_ = states[counts[states, k] < sizes[k]]
-            if len(open_):
-                befores.append(join(best[open_], hop[None, :, k, :]).min(axis=1))
-                targets.append(open_ + strides[k])
-                which.append(np.full(len(open_), k))
-        if not befores:
+        below = (best[level] < bound).any(axis=1)
+        below[:, count] = False
+        alive = below.any(axis=1)
+        useful = np.flatnonzero(below.any(axis=0))
+        if not len(useful):
             continue
-        before, target, kind = np.concatenate(befores), np.concatenate(targets), np.concatenate(which)
-        new = np.full((len(before), count + 1), np.inf)
-        useful = (before < bound).any(axis=0)
-        for p in range(1, count):
-            stop = reach[p] + 1
-            if stop > p + 1 and useful[p]:
-                rows = np.flatnonzero(before[:, p] < bound)
-                step = join(before[rows, p, None], stage[kind[rows], p, p + 1 : stop])
-                new[rows, p + 1 : stop] = np.minimum(new[rows, p + 1 : stop], step)
-        best[target, kind] = np.minimum(best[target, kind], new)
+        states, low, high = level[alive], int(useful[0]), int(useful[-1]) + 1
+        table = best[states, :, low:high]
+        for k in range(types):
+            free = np.flatnonzero(counts[states, k] < sizes[k])
+            if not len(free):
+                continue
+            before = join(table[free], hop[None, :, k, low:high]).min(axis=1)
+            new = np.full((len(free), count + 1), np.inf)
+            for p in useful.tolist():
+                stop = reach[p] + 1
+                if stop > p + 1:
+                    step = join(before[:, p - low, None], stage[k, p, p + 1 : stop])
+                    np.minimum(new[:, p + 1 : stop], step, out=new[:, p + 1 : stop])
+            best[states[free] + strides[k], k] = new
     return best
 
 
@@ -256,6 +250,75 @@ def _reach(stage: Floats, bound: float) -> list[int]:
     below = (stage < bound).any(axis=0)
     last = stage.shape[1] - 1 - below[:, ::-1].argmax(axis=1)
     return np.where(below.any(axis=1), last, np.arange(stage.shape[1])).tolist()
+
+
+def _by_tables(costs: _Chain, group: Kinds) -> float:
+    """Return the least bottleneck from the tables themselves, under bounds that rise until one is enough."""
+    value = np.inf
+    for bound in _guesses(costs):
+        value = float(_tables(group, costs.stage, costs.hop, np.maximum, bound)[:, :, -1].min())
+        if value < bound:  # nothing below the bound was left out
+            break
+    return value
+
+
+def _by_bits(costs: _Chain, group: Kinds) -> float:
+    """Return the least bottleneck by bisection over all that stages and hops take.
+
+    Whether a bottleneck can be kept is asked of sets of prefixes: one 64-bit word for each set of
+    devices and last device, bit ``q`` for the first ``q`` nodes.
+    """
+    values = np.concatenate((costs.stage[np.isfinite(costs.stage)], costs.hop[np.isfinite(costs.hop)]))
+    single = float(costs.stage[:, 0, -1].min())
+    nodes = np.arange(costs.stage.shape[1] - 1)
+    low = float(costs.stage[:, nodes, nodes + 1].min(axis=0).max())
+    values = np.unique(values[(values >= low) & (values <= single)])
+    sets = _levels(group)
+    first, last = 0, len(values)
+    while first < last:
+        middle = (first + last) // 2
+        if _keeps(costs, group, sets, float(values[middle])):
+            last = middle
+        else:
+            first = middle + 1
+    return float(values[first]) if first < len(values) else np.inf
+
+
+def _keeps(costs: _Chain, group: Kinds, sets: tuple[list[Ints], Ints, Ints], bound: float) -> bool:
+    """Return whether some plan's stages and hops all take at most ``bound``."""
+    types, count = len(group.members), costs.stage.shape[1] - 1
+    levels, counts, strides = sets
+    bit = np.uint64(1) << np.arange(count + 1, dtype=np.uint64)
+    hop = np.where(costs.hop <= bound, bit, 0).sum(axis=2, dtype=np.uint64)
+    ends = np.where(costs.stage <= bound, bit, 0).sum(axis=2, dtype=np.uint64)  # (kinds, from)
+    # what eight starts reach together, by which of the eight are set
+    chunks = -(-(count + 1) // 8)
+    ends = np.pad(ends, ((0, 0), (0, chunks * 8 - count - 1)))
+    reached = np.zeros((types, chunks, 256), dtype=np.uint64)
+    for k in range(8):
+        reached[:, :, 1 << k : 2 << k] = reached[:, :, : 1 << k] | ends[:, k::8][:, :, None]
+    sizes = np.array([len(m) for m in group.members])
+    table = np.zeros((group.states, types), dtype=np.uint64)
+    kind = np.arange(types)
+    table[strides, kind] = ends[:, 0]
+    goal = bit[count]
+    if (table[strides, kind] & goal).any():
+        return True
+    for states in levels[1:-1]:
+        present = table[states]
+        states = states[present.any(axis=1)]
+        if not len(states):
+            return False
+        before = np.bitwise_or.reduce(table[states][:, :, None] & hop[None], axis=1)
+        row, k = np.nonzero((counts[states] < sizes) & (before != 0))
+        starts = before[row, k]
+        after = np.zeros(len(row), dtype=np.uint64)
+        for c in range(chunks):
+            after |= reached[k, c, (starts >> np.uint64(8 * c)) & np.uint64(255)]
+        if (after & goal).any():
+            return True
+        table[states[row] + strides[k], k] = after
+    return False
 
 
 def _guesses(costs: _Chain) -> list[float]:

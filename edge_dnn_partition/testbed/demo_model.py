@@ -24,8 +24,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..cache import cache_dir, write_atomic
-from ..errors import UserError
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.errors import UserError
 
 Weights = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import UserError
+from edge_dnn_partition.errors import UserError
 
 #: Less than this no system can sleep.
 _LEAST_SLEEP_SECONDS: Final = 1e-6

@@ -1,0 +1,368 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition demo``: a camera stream through a real ROS 2 fleet on one machine, split live."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_dnn_partition.errors import UserError
+
+EPILOG = """
+examples:
+  edge-dnn-partition demo
+  edge-dnn-partition demo --seconds 20 --report report.json
+  edge-dnn-partition demo --video drive.mp4
+
+Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes 6 times
+its CPU time), a Jetson (3.5 times) and a cloud box (1), with links limited in rate and delay in user
+space. ROS 2, DDS and onnxruntime are real. After the live part fixed plans are measured in the
+conditions of each phase (--no-baselines leaves that out).
+"""
+TOLERANCE = 1e-4
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'demo', help='split a camera stream over three emulated devices, live',
+        description='Run a camera stream through three emulated devices and watch the split move.',
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('--seconds', type=float, default=45.0, metavar='N', help='length of the live part (default 45)')
+    parser.add_argument('--report', type=Path, metavar='FILE', help='write all figures there as JSON')
+    parser.add_argument('--out', type=Path, default=Path('demo_out'), metavar='DIR',
+                        help='plot, fleet file and log go there (default demo_out)')
+    parser.add_argument('--no-baselines', action='store_true', help='leave the fixed plans out')
+    parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='pictures per second (default 5)')
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument('--images', type=Path, metavar='DIR', help="pictures of a folder instead of the demo's own")
+    camera.add_argument('--video', type=Path, metavar='FILE', help='frames of a video')
+    camera.add_argument('--camera', type=int, metavar='NUMBER', help='frames of a camera')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; return 1 if a frame was lost or a result was wrong.
+
+    :raises UserError: if it cannot begin.
+    """
+    from rich.console import Console
+
+    if not 5 <= args.seconds <= 3600:
+        raise UserError(f'--seconds {args.seconds:g}: give 5 to 3600')
+    if not 0.5 <= args.rate <= 60:
+        raise UserError(f'--rate {args.rate:g}: give 0.5 to 60')
+    console = Console()
+    report, code = _Demo(args, console).run()
+    if args.report:
+        args.report.write_text(json.dumps(report, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+    return code
+
+
+class _Demo:
+    """The demo's parts in order."""
+
+    def __init__(self, args: argparse.Namespace, console: Any) -> None:
+        self._args = args
+        self._console = console
+        self._out: Path = args.out
+        self._log_lock = threading.Lock()
+
+    def run(self) -> tuple[dict[str, Any], int]:
+        from edge_dnn_partition.cli import demo_report
+        from edge_dnn_partition.cli.demo_run import CameraThread, DemoRun
+        from edge_dnn_partition.nodes.fleet_client import FleetClient
+        from edge_dnn_partition.planning.fleet import load_fleet
+        from edge_dnn_partition.runtime.processes import fleet_processes
+        from edge_dnn_partition.runtime.supervisor import Supervisor
+        from edge_dnn_partition.testbed.scenario import PHASES
+
+        self._out.mkdir(parents=True, exist_ok=True)
+        fleet_file = self._prepare()
+        fleet = load_fleet(fleet_file)
+        pipeline, profile = self._profile(fleet)
+        pictures = self._pictures()
+        environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
+        environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
+        os.environ.update(environment)
+        processes = fleet_processes(fleet, fleet_file)
+        workers = {p.namespace.rsplit('/', 1)[-1]: p for p in processes if p.node == 'worker'}
+        with (self._out / 'nodes.log').open('w', encoding='utf-8') as log:
+
+            def write(label: str, line: str) -> None:
+                with self._log_lock:
+                    log.write(f'[{label}] {line}\n')
+                    log.flush()
+
+            with Supervisor(environment, write) as supervisor:
+                for process in processes:
+                    supervisor.start(process)
+                with FleetClient(fleet, name='demo', keep_outputs=True) as client:
+                    camera = CameraThread(client.camera('pi/image/compressed'), pictures.stream(), self._args.rate)
+                    drive = DemoRun(client, supervisor, workers, seconds=self._args.seconds / len(PHASES), say=self._say)
+                    camera.start()
+                    try:
+                        with self._view(client, lambda: f'{drive.phase_name}   (devices and links are emulated)'):
+                            client.wait_for(lambda: len(client.news.frames) >= 3, 60.0, 'a first result')
+                            before = client.plan
+                            runs = drive.live(PHASES)
+                            fixed = self._baselines(drive, runs, pipeline) if not self._args.no_baselines else [{} for _ in runs]
+                            camera.stop()
+                            counts = self._settle(client)
+                    finally:
+                        camera.stop()
+                    frames = list(client.news.frames)
+                    changes = list(client.news.plans)
+        difference = self._compare(fleet, pictures, frames, camera.shown)
+        phases = []
+        for run_of_phase, table in zip(runs, fixed, strict=True):
+            phases.append(demo_report.phase_document(run_of_phase, before, table))
+            before = run_of_phase.plans[-1] if run_of_phase.plans else before
+        live = [(at, plan) for at, plan in changes if runs[0].begin <= at < runs[-1].end]
+        report = {
+            'phases': phases,
+            'plan_changes': len(live),
+            'plan_change_log': [
+                {'seconds': round(at - runs[0].begin, 3), 'plan': plan.label(), 'reason': plan.reason,
+                 'predicted_ms': round(plan.latency_seconds * 1e3, 2)} for at, plan in live
+            ],
+            'whole_run': demo_report.whole_run(runs, fixed),
+            'frames': counts,
+            **difference,
+            'emulated': True,
+            'camera_hertz': self._args.rate,
+            'model_ms_on_this_machine': round(profile.total_seconds * 1e3, 2),
+        }  # fmt: skip
+        demo_report.plot(self._out / 'latency.png', runs, report, changes)
+        return report, self._conclude(report, demo_report.table(report))
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line)
+
+    def _view(self, client: Any, headline: Callable[[], str]) -> Any:
+        """Return a context in which the live view is drawn, or plan changes are printed where there is no terminal."""
+        from contextlib import contextmanager
+
+        from rich.live import Live
+
+        from edge_dnn_partition.cli.live_view import render
+
+        @contextmanager
+        def view() -> Iterator[None]:
+            ended = threading.Event()
+
+            def draw() -> None:
+                if self._console.is_terminal:
+                    with Live(console=self._console, refresh_per_second=4, transient=True) as screen:
+                        while not ended.wait(0.25):
+                            screen.update(render(client, headline()))
+                    return
+                shown = 0
+                while not ended.wait(0.25):
+                    with client.lock:
+                        plans = list(client.news.plans)
+                    for _, plan in plans[shown:]:
+                        self._console.print(f'  plan {plan.version}: {plan.label()}  ({plan.reason})', highlight=False)
+                    shown = len(plans)
+
+            thread = threading.Thread(target=draw, name='live_view', daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join(2.0)
+
+        return view()
+
+    def _prepare(self) -> Path:
+        """Build the model and write the fleet file."""
+        import yaml
+
+        from edge_dnn_partition.cache import write_atomic
+        from edge_dnn_partition.testbed import demo_model
+        from edge_dnn_partition.testbed.scenario import fleet_document
+
+        model = demo_model.cached('demo')
+        preprocessing = self._out / 'preprocessing.yaml'
+        write_atomic(preprocessing, yaml.safe_dump(demo_model.preprocessing('demo')).encode())
+        path = self._out / 'fleet.yaml'
+        document = fleet_document(str(model.resolve()), 'preprocessing.yaml')
+        write_atomic(path, yaml.safe_dump(document, sort_keys=False).encode())
+        return path
+
+    def _profile(self, fleet: Any) -> tuple[Any, Any]:
+        """Profile the model on this machine, once; the emulated devices' profiles are multiples of it."""
+        from rich.progress import Progress
+
+        from edge_dnn_partition.graph.model import load_model
+        from edge_dnn_partition.planning.pipeline import Pipeline
+        from edge_dnn_partition.runtime.pictures import sample_picture
+        from edge_dnn_partition.runtime.preprocess import Preprocessing
+        from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
+
+        model = load_model(fleet.model.path)
+        picture = sample_picture(fleet.camera)
+        preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
+        with Progress(console=self._console, transient=True) as progress:
+            task = progress.add_task('profiling the model on this machine', total=1.0)
+            profile = load_or_profile(
+                model, ProfileOptions(device='host'),
+                preprocess=lambda: preprocessing.apply(picture.data, picture.encoding),
+                progress=lambda share: progress.update(task, completed=share), accept_throttled=True,
+            )  # fmt: skip
+        profiles = {name: profile.scaled(device.emulate.slowdown) for name, device in fleet.devices.items()}
+        return Pipeline(model, profiles, fleet), profile
+
+    def _pictures(self) -> _Pictures:
+        from edge_dnn_partition.planning.fleet import Camera
+        from edge_dnn_partition.runtime.pictures import pictures
+        from edge_dnn_partition.testbed.scenario import panning_camera
+
+        chosen = Camera(images=self._args.images, video=self._args.video, camera=self._args.camera)
+        stream = pictures(chosen)
+        if stream is None:
+            return _Pictures(panning_camera())
+        if self._args.camera is not None:
+            return _Pictures([], stream)
+        return _Pictures(list(itertools.islice(stream, 200)))
+
+    def _baselines(self, drive: Any, runs: list[Any], pipeline: Any) -> list[dict[str, Any]]:
+        """Measure fixed plans in each phase's conditions; equal conditions are measured once."""
+        from edge_dnn_partition.cli.demo_run import all_on, best_fixed_labels, true_problem
+
+        seconds = max(2.0, self._args.seconds / 15)
+        sizes = [h.size for h in (drive._client.news.report.hops if drive._client.news.report else ()) if h.from_stage < 0]
+        known: dict[Any, dict[str, Any]] = {}
+        tables = []
+        for run_of_phase in runs:
+            phase = run_of_phase.phase
+            key = phase.conditions()
+            if key not in known:
+                problem = true_problem(pipeline, phase, float(sizes[0]) if sizes else 180e3)
+                named = {'all_on_source': all_on(pipeline.model, pipeline, pipeline.fleet.source)}
+                if phase.stopped != 'cloud':
+                    named['all_on_cloud'] = all_on(pipeline.model, pipeline, 'cloud')
+                candidates = best_fixed_labels(pipeline.model, pipeline, problem, 3)
+                for plan in run_of_phase.plans[-1:]:
+                    if phase.stopped not in plan.devices:
+                        candidates.append(plan.label())
+                labels = list(dict.fromkeys([*named.values(), *candidates]))
+                self._say(f'measuring {len(labels)} fixed plans in: {phase.name}')
+                measured = {r.label: r for r in drive.fixed(phase, labels, seconds)}
+                known[key] = {**{name: measured[label] for name, label in named.items()}, **measured}
+            tables.append(known[key])
+        return tables
+
+    def _settle(self, client: Any) -> dict[str, int]:
+        """Wait until no frame is under way; return the source's books."""
+
+        def settled() -> bool:
+            status = client.news.status
+            return status is not None and status.in_flight == 0 and status.accepted == status.delivered + status.lost
+
+        time.sleep(1.0)
+        try:
+            client.wait_for(settled, 30.0, 'the last frames')
+        except UserError as error:
+            self._console.print(f'[red]{error}[/red]')
+        status = client.news.status
+        unfinished = status.in_flight
+        return {
+            'accepted': status.accepted, 'delivered': status.delivered, 'expired': status.expired,
+            'lost': status.lost + unfinished, 'duplicated': self._delivered_twice(client),
+            'repeated': status.repeated, 'late_results_dropped': status.duplicated,
+            'camera_pictures': status.offered, 'camera_pictures_skipped': status.dropped,
+        }  # fmt: skip
+
+    @staticmethod
+    def _delivered_twice(client: Any) -> int:
+        numbers = [frame.frame_id for frame in client.news.frames]
+        return len(numbers) - len(set(numbers))
+
+    def _compare(self, fleet: Any, pictures: _Pictures, frames: list[Any], shown: dict[int, int]) -> dict[str, Any]:
+        """Hold each result against that of the whole original model, on the same picture."""
+        from edge_dnn_partition.graph.model import load_model
+        from edge_dnn_partition.runtime.engine import Engine
+        from edge_dnn_partition.runtime.preprocess import Preprocessing
+
+        engine = Engine(fleet.model.path)
+        entry = load_model(fleet.model.path).inputs[0]
+        preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
+        wanted: dict[int, dict[str, Any]] = {}
+        largest, scale, exact, compared = 0.0, 0.0, 0, 0
+        for frame in frames:
+            index = shown.get(frame.stamp_ns)
+            if index is None or not frame.delivered:
+                continue
+            if index not in wanted:
+                picture = pictures.kept[index]
+                wanted[index] = engine.run({entry: preprocessing.apply(picture.data, picture.encoding)})
+            differences = [float(np.abs(frame.outputs[n] - v).max()) for n, v in wanted[index].items()]
+            scale = max(scale, *(float(np.abs(v).max()) for v in wanted[index].values()))
+            largest = max(largest, *differences)
+            exact += max(differences) == 0
+            compared += 1
+        return {'max_abs_difference': largest, 'largest_output': scale, 'compared': compared, 'bit_exact': exact}
+
+    def _conclude(self, report: dict[str, Any], table: Any) -> int:
+        console = self._console
+        console.print(table)
+        frames = report['frames']
+        console.print(
+            f'frames: {frames["accepted"]} accepted, {frames["delivered"]} delivered, {frames["repeated"]} sent again, '
+            f'{frames["lost"]} lost, {frames["duplicated"]} delivered twice', highlight=False,
+        )
+        console.print(
+            f'results: {report["compared"]} compared with the whole model, {report["bit_exact"]} bit-exact, largest '
+            f'difference {report["max_abs_difference"]:.2g} (largest output {report["largest_output"]:.3g})', highlight=False,
+        )
+        for name, words in (('all_on_source', 'everything on the source'), ('all_on_cloud', 'everything on the cloud')):
+            entry = report['whole_run'].get(name, {})
+            if entry.get('p50_ms') is not None:
+                console.print(
+                    f'over the whole run, p50 {entry["adaptive_p50_ms_in_these_phases"]:.0f} ms against '
+                    f'{entry["p50_ms"]:.0f} ms with {words} ({entry["adaptive_is_lower_by"]:.0%} lower, '
+                    f'{entry["phases"]} of {len(report["phases"])} phases)', highlight=False,
+                )
+        console.print(f'devices and links are emulated; plot, fleet file and log: {self._out}/', highlight=False)
+        wrong = report['max_abs_difference'] > TOLERANCE * max(report['largest_output'], 1e-30)
+        failures = []
+        if frames['lost'] or frames['duplicated'] or frames['accepted'] != frames['delivered'] + frames['expired']:
+            failures.append('frames were lost or delivered twice')
+        if wrong or report['compared'] == 0:
+            failures.append('results differ from the whole model' if report['compared'] else 'no result was compared')
+        for failure in failures:
+            console.print(f'[red]FAILED: {failure}[/red]')
+        return 1 if failures else 0
+
+
+class _Pictures:
+    """The demo's pictures: a list to and fro, or a live camera whose pictures are kept as they come."""
+
+    def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
+        self.kept = kept
+        self._camera = camera
+
+    def stream(self) -> Iterator[tuple[int, Any]]:
+        """Yield pictures with the index under which they are kept."""
+        from edge_dnn_partition.testbed.scenario import to_and_fro
+
+        if self._camera is None:
+            yield from to_and_fro(self.kept)
+            return
+        for picture in self._camera:
+            self.kept.append(picture)
+            yield len(self.kept) - 1, picture

@@ -1,0 +1,251 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The least bottleneck: of the devices' seconds and the channels', the largest.
+
+NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`). Else a price per
+second on every device and channel makes the cost one that adds up; its least plan, divided by the
+sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
+(multiplicative weights, Plotkin, Shmoys and Tardos 1995). The plans met on the way are improved by
+local search. Where the program is small HiGHS closes what gap is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from . import batch, chain, frontier, milp, once, subsets, twodevices
+from .batch import Measured
+from .evaluate import Loads, evaluate, loads
+from .linear import LinearCost
+from .localsearch import descend
+from .objective import EQUAL, Answer, Judge
+from .problem import Floats, Ints, Problem
+
+_ROUNDS: Final = 60
+_WORK: Final = 250_000
+_PROOF: Final = 1e-9
+_SMALL: Final = 700
+_SMALL_NODES: Final = 3000
+_MIDDLE: Final = 3500
+_MIDDLE_NODES: Final = 40
+
+
+def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+    """Return the plan of least bottleneck that is found.
+
+    :param costs: latency and energy, which decide among equals.
+    """
+    if judge.space == 'each_device_once':
+        return _once(problem, judge)
+    if batch.count_assignments(problem) <= batch.ENUMERATED:
+        return enumerate_all(problem, judge)
+    bound = _floor(problem)
+    for start in _starts(problem, judge, costs):
+        judge.offer(start)
+    bound = max(bound, _prices(problem, judge, costs))
+    if judge.best is not None:
+        descend(problem, judge, judge.best, _pressure, focused=True)
+    proven = judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
+    if not proven:
+        variables = milp.estimate_variables(problem)
+        nodes = _SMALL_NODES if variables <= _SMALL else _MIDDLE_NODES
+        result = milp.throughput(problem, judge.best_value, limit=_MIDDLE, nodes=nodes)
+        if result is not None:
+            if result.infeasible and judge.best is None:
+                return Answer(None, True)
+            if result.assignment is not None:
+                judge.offer(result.assignment)
+            bound = max(bound, result.lower_bound)
+    if judge.best is None:
+        return Answer(None, False)
+    settle(problem, judge)
+    return Answer(judge.best, judge.best_value <= bound * (1 + _PROOF))
+
+
+def enumerate_all(problem: Problem, judge: Judge) -> Answer:
+    """Try every assignment; exact for every objective, the order among equals included."""
+    from .linear import device_once, stage_count
+
+    every = batch.Batch(problem)
+    best: tuple[float, ...] | None = None
+    for plans in batch.all_assignments(problem):
+        measured = every.measure(plans)
+        value = _values(measured, judge)
+        value = np.where(measured.fits, value, np.inf)
+        if best is not None:
+            value = np.where(value <= best[0] + EQUAL * abs(best[0]), value, np.inf)
+        least = value.min(initial=np.inf)
+        if not np.isfinite(least):
+            continue
+        close = np.flatnonzero(value <= least + EQUAL * abs(least))
+        latency = measured.latency_seconds[close]
+        close = close[latency <= latency.min() * (1 + EQUAL)] if judge.space == 'any' else close
+        for row in close.tolist():
+            plan = plans[row]
+            if judge.space == 'each_device_once' and not device_once(plan):
+                continue
+            rank = (float(value[row]), float(measured.latency_seconds[row]), float(measured.energy_joules[row]),
+                    float(stage_count(plan)))
+            if best is None or _first(rank, best):
+                best = rank
+                judge.offer(plan)
+    return Answer(judge.best, True)
+
+
+def _first(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    from .objective import before
+
+    return before(one, other)
+
+
+def _values(measured: Measured, judge: Judge) -> Floats:
+    if judge.objective == 'throughput':
+        return measured.bottleneck_seconds
+    if judge.objective == 'energy':
+        return measured.energy_joules
+    if judge.objective == 'balanced' and judge.ref is not None:
+        total = np.zeros_like(measured.latency_seconds)
+        for cost, zero in (
+            (measured.latency_seconds, judge.ref.latency_seconds),
+            (measured.energy_joules, judge.ref.energy_joules),
+        ):
+            if zero > 0:
+                total = total + 0.5 * cost / zero
+        return total
+    return measured.latency_seconds
+
+
+def _pressure(measured: Measured) -> Floats:
+    return np.where(measured.fits, measured.pressure, np.inf)
+
+
+def settle(problem: Problem, judge: Judge) -> None:
+    """Make the latency less without a larger bottleneck, step by step."""
+    assert judge.best is not None
+    limit = judge.best_value * (1 + EQUAL / 2)
+
+    def latency(measured: Measured) -> Floats:
+        return np.where(measured.fits & (measured.bottleneck_seconds <= limit), measured.latency_seconds, np.inf)
+
+    descend(problem, judge, judge.best, latency, focused=False, work=3_000_000)
+
+
+def _once(problem: Problem, judge: Judge) -> Answer:
+    if problem.is_chain:
+        found = subsets.least_bottleneck(problem)
+        if found is not None:
+            plan, bound = found
+            if plan is None:
+                return Answer(None, True)
+            judge.offer(plan)
+            if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
+                return Answer(judge.best, True)
+    answer = once.answer_once_graph(problem, judge)
+    if not answer.optimal and judge.best is not None and judge.best_value <= _floor(problem) * (1 + _PROOF):
+        return Answer(judge.best, True)
+    return answer
+
+
+def _floor(problem: Problem) -> float:
+    """Return a bound below every bottleneck: the longest node where it is fastest (without seams)."""
+    if problem.seam_seconds is not None:
+        return 0.0
+    return float(problem.seconds.min(axis=1).max())
+
+
+def _starts(problem: Problem, judge: Judge, costs: list[LinearCost]) -> list[Ints]:
+    devices = len(problem.devices)
+    plans = [np.full(problem.nodes, d, dtype=np.int64) for d in range(devices)]
+    if problem.is_chain:
+        found = subsets.least_bottleneck(problem) if problem.nodes <= 200 else None
+        if found is not None and found[0] is not None:
+            plans.append(found[0])
+    return plans
+
+
+def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> LinearCost:
+    """Return the cost of a plan's loads at prices per second."""
+    linked = problem.channel >= 0
+    column = problem.column
+    price = np.where(linked, channel_price[np.maximum(problem.channel, 0)] if len(channel_price) else 0.0, 0.0)
+    per_byte = np.divide(price, problem.rate, out=np.zeros_like(price), where=linked)
+    sender, reader = device_price[:, None], device_price[None, :]
+    per_byte = per_byte + sender * column('encode_seconds_per_byte')[:, None]
+    per_byte = np.where(linked, per_byte + reader * column('decode_seconds_per_byte')[None, :], 0.0)
+    hop = sender * column('encode_seconds')[:, None] + reader * column('decode_seconds')[None, :]
+    hop = np.where(linked, hop, np.inf)
+    np.fill_diagonal(hop, 0.0)
+    node = np.where(np.isinf(problem.seconds), np.inf, 0.0)
+    finite = np.isfinite(problem.seconds)
+    node[finite] = (np.where(finite, problem.seconds, 0.0) * device_price[None, :])[finite]
+    seam = None if problem.seam_seconds is None else problem.seam_seconds * device_price[None, :]
+    return LinearCost(node, hop, per_byte, seam)
+
+
+def _least(problem: Problem, cost: LinearCost, beam_work: int) -> tuple[Ints | None, bool]:
+    """Return the plan of least cost, and whether it is proven."""
+    if problem.is_chain:
+        found = chain.shortest([chain.trellis(problem, cost)] + [chain.stage_trellis(problem.nodes, len(problem.devices))])
+        return (None, True) if found is None else (found[0], True)
+    if twodevices.applies(problem, cost):
+        cut = twodevices.solve(problem, [cost])
+        return (None, True) if cut is None else (cut[0], True)
+    search = frontier.search(problem, [cost], work=beam_work, beam_work=beam_work)
+    return search.best, search.complete
+
+
+def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
+    """Offer the plans at rising prices, improved; return the largest lower bound."""
+    devices = len(problem.devices)
+    channels = int(problem.channel.max(initial=-1)) + 1
+    step_work = problem.nodes * devices * (1 if problem.is_chain else 4)
+    rounds = int(np.clip(_WORK * 8 // max(step_work, 1), 8, _ROUNDS))
+    device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
+    bound = 0.0
+    candidates: list[tuple[float, int, Ints]] = []
+    for turn in range(rounds):
+        total = float(device_price.sum() + channel_price.sum())
+        device_price, channel_price = device_price / total, channel_price / total
+        cost = priced(problem, device_price, channel_price)
+        plan, proven = _least(problem, cost, max(20_000, _WORK // 4))
+        if plan is None:
+            break
+        if proven:
+            bound = max(bound, cost.value(problem, plan))
+        if not evaluate(problem, plan).latency_seconds < np.inf and not _runs(problem, plan):
+            break
+        load = loads(problem, plan)
+        value = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
+        if np.isfinite(judge.offer(plan)):
+            candidates.append((value, turn, plan))
+        if value <= 0:
+            break
+        device_price, channel_price = _raise(device_price, channel_price, load, value, turn)
+    candidates.sort(key=lambda item: item[:2])
+    seen: set[bytes] = set()
+    for _, _, plan in candidates:
+        if len(seen) == 4:
+            break
+        if plan.tobytes() not in seen:
+            seen.add(plan.tobytes())
+            descend(problem, judge, plan, _pressure, focused=True, work=4_000_000)
+    return bound
+
+
+def _runs(problem: Problem, plan: Ints) -> bool:
+    """Return whether a plan would run if memory were endless."""
+    endless = replace(
+        problem, devices=tuple(replace(d, memory_bytes=float('inf')) for d in problem.devices)
+    )
+    return evaluate(endless, plan).feasible
+
+
+def _raise(devices: Floats, channels: Floats, load: Loads, value: float, turn: int) -> tuple[Floats, Floats]:
+    rate = 1.0 / (1.0 + 0.12 * turn)
+    return (
+        devices * np.exp(rate * np.maximum(load.device_seconds, 0.0) / value) + 1e-9,
+        channels * np.exp(rate * load.channel_seconds / value) + 1e-9,
+    )
