@@ -42,7 +42,7 @@ def prepare() -> None:
         return
     os.environ['LD_LIBRARY_PATH'] = os.pathsep.join([*libraries, folder])
     os.environ[_GUARD] = folder
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same program again)
 
 
 def ros_prefixes() -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -128,11 +129,12 @@ def make_venv(stamp: Stamp, *, sourced: bool) -> None:
         if before != mode:
             now = 'a ROS 2 workspace is sourced now' if sourced else 'no ROS 2 workspace is sourced now'
             was = 'with the ROS wheels' if before == 'wheels' else 'for a sourced ROS 2'
-            raise SetupError(f'.venv was made {was}, but {now}: run `make clean` to make it anew, or use the other shell')
+            raise SetupError(f'.venv was made {was}, but {now}: run `make clean`, or use the other kind of shell')
     else:
         say(f'makes .venv with Python {sys.version.split()[0]}')
         options = ['--system-site-packages'] if sourced else []
-        run([sys.executable, '-m', 'venv', '--clear', *options, VENV], 'python -m venv', environment=clean_environment())
+        command = [sys.executable, '-m', 'venv', '--clear', *options, VENV]
+        run(command, 'python -m venv', environment=clean_environment())
     if stamp.get('mode') != mode:
         stamp.set(mode=mode)
 
@@ -235,14 +237,16 @@ def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
     changed = False
 
     plain = [group for group in groups if group != 'export']
-    for label, names in (
+    for label, wanted_names in (
         ('run', names_of(None, *RUN_GROUPS) + names_of('build-tools') + ([] if sourced else names_of('ros-wheels'))),
         *((group, names_of(group)) for group in plain),
     ):
-        wanted = hashlib.sha256(f'{pins}{names}'.encode()).hexdigest()
+        wanted = hashlib.sha256(f'{pins}{wanted_names}'.encode()).hexdigest()
         if stamp.get(f'packages {label}') != wanted:
             say(f'installs the packages for: {label}')
-        changed |= stamp.step(f'packages {label}', wanted, lambda names=names: install_requirements(names, sourced=sourced))
+        changed |= stamp.step(
+            f'packages {label}', wanted, partial(install_requirements, wanted_names, sourced=sourced)
+        )
     if 'export' in groups and stamp.get('torch') not in (f'installed {pins}', f'unavailable {pins}'):
         say('installs a CPU build of torch for the export tests, where there is one')
         stamp.set(torch=f'{install_torch()} {pins}')

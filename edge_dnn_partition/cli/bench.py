@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'there is no benchmark `{args.name}`: {hint}')
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
-    command = f'edge-dnn-partition bench {args.name}{" --quick" if args.quick else ""} --out {shlex.quote(str(args.out))}'
+    quick = ' --quick' if args.quick else ''
+    command = f'edge-dnn-partition bench {args.name}{quick} --out {shlex.quote(str(args.out))}'
     result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress)
     data, picture = bench_report.write(args.name, result, args.out, command=command)
     if args.json:

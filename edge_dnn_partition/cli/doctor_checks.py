@@ -31,6 +31,7 @@ NEEDED: Final = {
     'scipy': ('scipy', '1.11'),
 }
 RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
+FRAGMENT_BYTES: Final = 4 * 1024 * 1024
 SHARED_MEMORY_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -108,16 +109,17 @@ def socket_buffers(root: Path = Path('/')) -> tuple[Check, ...]:
     checks = []
     receive = _read_int(root / 'proc/sys/net/core/rmem_max')
     if receive is not None:
-        advice = f'sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}: small buffers lose datagrams of large tensors'
-        enough = receive >= RECEIVE_BUFFER_BYTES
-        checks.append(Check('receive buffer', 'ok' if enough else 'warn', format_bytes(receive), '' if enough else advice))
+        advice = f'sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}: small buffers lose datagrams of tensors'
+        checks.append(_enough('receive buffer', format_bytes(receive), receive >= RECEIVE_BUFFER_BYTES, advice))
     high = _read_int(root / 'proc/sys/net/ipv4/ipfrag_high_thresh')
     seconds = _read_int(root / 'proc/sys/net/ipv4/ipfrag_time')
     if high is not None and seconds is not None:
         found = f'{format_bytes(high)}, kept {seconds} s'
-        enough = high >= 4 * 1024 * 1024
-        advice = 'sudo sysctl -w net.ipv4.ipfrag_high_thresh=4194304 net.ipv4.ipfrag_time=3: on a lossy Wi-Fi, fragments fill it'
-        checks.append(Check('IP fragments', 'ok' if enough else 'warn', found, '' if enough else advice))
+        advice = (
+            f'sudo sysctl -w net.ipv4.ipfrag_high_thresh={FRAGMENT_BYTES} net.ipv4.ipfrag_time=3: '
+            'on a lossy Wi-Fi the fragments of lost datagrams fill it'
+        )
+        checks.append(_enough('IP fragments', found, high >= FRAGMENT_BYTES, advice))
     if not checks:
         checks.append(Check('kernel buffers', 'warn', 'cannot be read', 'run doctor outside of the container'))
     return tuple(checks)
@@ -135,6 +137,10 @@ def shared_memory(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa
         return (Check('shared memory', 'ok', found),)
     advice = 'give it more (in a container: --shm-size=1g), or remove files that ended processes left there'
     return (Check('shared memory', 'warn', found, advice),)
+
+
+def _enough(name: str, found: str, enough: bool, advice: str) -> Check:
+    return Check(name, 'ok', found) if enough else Check(name, 'warn', found, advice)
 
 
 def _read_int(path: Path) -> int | None:

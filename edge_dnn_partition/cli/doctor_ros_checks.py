@@ -30,7 +30,8 @@ def installation() -> tuple[Check, ...]:
         return (Check('ROS 2', 'fail', f'two of them: {found}', advice),)
     failure = _import_failure('rclpy')
     if failure:
-        return (Check('ROS 2', 'fail', f'{places[0]}: {failure}', 'source its setup file again, or use its own Python'),)
+        advice = 'source its setup file again, or use its own Python'
+        return (Check('ROS 2', 'fail', f'{places[0]}: {failure}', advice),)
     distribution = os.environ.get('ROS_DISTRO')
     return (Check('ROS 2', 'ok', f'{places[0]}{f" ({distribution})" if distribution else ""}'),)
 
@@ -44,12 +45,13 @@ def middleware() -> tuple[Check, ...]:
     try:
         name = import_module('rclpy.utilities').get_rmw_implementation_identifier()
     except Exception as error:  # noqa: BLE001 (the middleware's library may fail to load in any way)
-        advice = f'unset RMW_IMPLEMENTATION ({os.environ.get("RMW_IMPLEMENTATION", "not set")}) or install that middleware'
+        chosen = os.environ.get('RMW_IMPLEMENTATION', 'not set')
+        advice = f'unset RMW_IMPLEMENTATION (now {chosen}), or install that middleware'
         return (Check('middleware', 'fail', _one_line(error), advice),)
     reach = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
     found = f'{name}, domain {os.environ.get("ROS_DOMAIN_ID", "0")}, discovery {reach}'
     if reach in ('LOCALHOST', 'OFF') or os.environ.get('ROS_LOCALHOST_ONLY') == '1':
-        advice = 'other machines are not found so: fine for a fleet on one machine, else set ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET'
+        advice = 'finds no other machine; for a fleet on several: export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET'
         return (Check('middleware', 'warn', found, advice),)
     return (Check('middleware', 'ok', found),)
 

@@ -34,8 +34,8 @@ class Verb:
 VERBS: Final[dict[str, Verb]] = {
     'inspect': Verb('show the layers and cuts of an ONNX model'),
     'split': Verb('write the stages between some cuts as ONNX files'),
-    'profile': Verb('time the model\'s segments and seams on this machine'),
-    'plan': Verb('place a model\'s layers on a fleet, offline'),
+    'profile': Verb("time the model's segments and seams on this machine"),
+    'plan': Verb("place a model's layers on a fleet, offline"),
     'demo': Verb('split a camera stream over three emulated devices, live', needs_ros=True),
     'bench': Verb('run a benchmark and write its figures and a plot'),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
@@ -67,7 +67,8 @@ def build_parser(argv: Sequence[str]) -> Parser:
         prog=PROGRAM,
         usage=f'{PROGRAM} VERB …',
         description='Splits ONNX models across the devices of a robot or fleet, live, over ROS 2.',
-        epilog=f'verbs:\n{lines}\n\nexample:\n  {PROGRAM} inspect model.onnx\n\n`{PROGRAM} VERB --help` has the options of one.',
+        epilog=f'verbs:\n{lines}\n\nexample:\n  {PROGRAM} inspect model.onnx\n\n'
+        f'`{PROGRAM} VERB --help` has the options of one.',
     )
     parser.add_argument('--version', action='version', version=f'{PROGRAM} {__version__}')
     name = next((word for word in argv if not word.startswith('-')), None)
@@ -139,7 +140,7 @@ def _module(name: str) -> Any:
         if missing.startswith('edge_dnn_partition'):
             raise
         raise UserError(
-            f'`{name}` needs the Python package `{missing}`, which is not installed: pip install it, or run `make setup`'
+            f'`{name}` needs the Python package `{missing}`, which is missing: pip install it, or run `make setup`'
         ) from error
 
 
