@@ -53,7 +53,7 @@ def frontier(model: Model, done: Collection[int]) -> tuple[str, ...]:
 
 def linear_cuts(model: Model) -> tuple[Cut, ...]:
     """Return the cuts along the model's topological order, before the first layer to after the last."""
-    unread: dict[str, int] = {name: 1 for name in model.outputs}
+    unread = dict.fromkeys(model.outputs, 1)
     for layer in model.layers:
         for name in layer.inputs:
             unread[name] = unread.get(name, 0) + 1
@@ -74,6 +74,8 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
 
     The model's arithmetic is divided into ``limit - 2`` equal parts. Each part gives the
     cut with the fewest tensors and, among those, the fewest bytes; of equals the first.
+    A part that only has cuts of several tensors gives none if a neighbour has one of a
+    single tensor: several tensors cost the runtime fusions as well as the link bytes.
     Cuts with no arithmetic between them are one place, of which the smallest is kept.
 
     :param limit: the most boundaries to return, 0 and the last among them; at least 2.
@@ -96,8 +98,11 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
         held = best.get(part)
         if held is None or (len(cut.tensors), cut.bytes) < (len(held.tensors), held.bytes):
             best[part] = cut
+    single = {part for part, cut in best.items() if len(cut.tensors) == 1}
     inner: list[Cut] = []
-    for _, cut in sorted(best.items()):
+    for part, cut in sorted(best.items()):
+        if part not in single and single & {part - 1, part + 1}:
+            continue
         if inner and done[inner[-1].index] == done[cut.index]:
             if cut.bytes < inner[-1].bytes:
                 inner[-1] = cut

@@ -28,7 +28,7 @@ from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.repair import repair, sort_nodes
-from edge_dnn_partition.graph.shapes import fix_shapes, true_inputs
+from edge_dnn_partition.graph.shapes import fix_shapes
 from edge_dnn_partition.graph.source import Source
 from edge_dnn_partition.graph.tensors import annotate
 from edge_dnn_partition.graph.weights import copy_weights
@@ -59,14 +59,14 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None) -
 
     :raises ModelError: shapes are missing, or onnxruntime refuses the model.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(source.proto)
-    fix_shapes(proto, shapes)
-    sort_nodes(proto.graph, str(source.path))
-    key = _key(source, proto)
+    key = _key(source, shapes or {})
     folder = cache_dir('prepared') / key
     path = folder / 'model.onnx'
     if not path.exists():
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source.proto)
+        fix_shapes(proto, shapes)
+        sort_nodes(proto.graph, str(source.path))
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix='.new-'))
         try:
             _prepare_into(temporary, source, proto)
@@ -88,10 +88,9 @@ def onnxruntime_message(error: Exception) -> str:
     return re.sub(r'(/\S*)?onnxruntime/\S+ \S.*?\) ', '', text).strip()
 
 
-def _key(source: Source, proto: onnx.ModelProto) -> str:
-    shapes = {value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-              for value in true_inputs(proto.graph)}
-    parts = [source.sha256, ort.__version__, PREPARATION_VERSION, DETACH_ABOVE_BYTES, shapes]
+def _key(source: Source, shapes: Mapping[str, Sequence[int]]) -> str:
+    given = {name: list(shape) for name, shape in shapes.items()}
+    parts = [source.sha256, ort.__version__, PREPARATION_VERSION, DETACH_ABOVE_BYTES, given]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -23,12 +24,23 @@ _REMEMBER_ABOVE_BYTES = 1 << 26
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model as its user gave it; external weights are named in it, not loaded."""
+    """A model as its user gave it; external weights are named in it, not loaded.
+
+    A large file whose hash is known is read when ``proto`` is first asked for.
+    """
 
     path: Path
-    proto: onnx.ModelProto
     sha256: str
     external_bytes: int
+    known_proto: onnx.ModelProto | None = None
+
+    @functools.cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The model's protobuf message.
+
+        :raises ModelError: the file has been damaged since it was hashed.
+        """
+        return self.known_proto or _parse(self.path, _read(self.path))
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
@@ -36,13 +48,33 @@ def read_source(path: str | os.PathLike[str]) -> Source:
 
     ``sha256`` is the file's own where it holds its weights itself. With external
     weights it is the hash of the file's hash and, for each external file in the
-    order of their names, the name, the size and the hash of the content.
+    order of their names, the name, the size and the hash of the content. Hashes of
+    large files are remembered while size and time of the file stay.
 
     :raises ModelError: the file is missing, is no ONNX file, or refers to files
         that are missing, too short, or outside the model's folder.
     """
     path = Path(path)
+    note = _note(path, 'complete')
+    if note is not None and (known := _recall(note)):
+        return Source(path=path, sha256=known, external_bytes=0)
     content = _read(path)
+    proto = _parse(path, content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    del content
+    files, external_bytes = _external_files(path, proto)
+    if files:
+        digest = hashlib.sha256(bytes.fromhex(sha256))
+        for location in sorted(files):
+            file = files[location]
+            digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
+        sha256 = digest.hexdigest()
+    elif note is not None:
+        write_atomic(note, sha256.encode())
+    return Source(path=path, sha256=sha256, external_bytes=external_bytes, known_proto=proto)
+
+
+def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)
@@ -52,15 +84,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise ModelError(f'{path} holds no ONNX graph: export or copy it again')
     if not proto.graph.node:
         raise ModelError(f'{path} has no operators, so there is nothing to split')
-    digest = hashlib.sha256(content)
-    del content
-    files, external_bytes = _external_files(path, proto)
-    if files:
-        digest = hashlib.sha256(digest.digest())
-        for location in sorted(files):
-            file = files[location]
-            digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
-    return Source(path=path, proto=proto, sha256=digest.hexdigest(), external_bytes=external_bytes)
+    return proto
 
 
 def _read(path: Path) -> bytes:
@@ -113,20 +137,34 @@ def _external_file(path: Path, location: str) -> Path:
 
 
 def _file_sha256(path: Path) -> str:
-    """Hash a file by chunks; that of a large file is remembered while it does not change."""
-    status = path.stat()
+    note = _note(path, 'content')
+    known = note and _recall(note)
+    if known:
+        return known
+    sha256 = _hash(_chunks(path))
+    if note is not None:
+        write_atomic(note, sha256.encode())
+    return sha256
+
+
+def _note(path: Path, purpose: str) -> Path | None:
+    """Return where the hash of a large file is remembered; none for a small or missing file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     if status.st_size < _REMEMBER_ABOVE_BYTES:
-        return _hash(_chunks(path))
-    identity = f'{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}'
-    note = cache_dir('hashes') / hashlib.sha256(identity.encode()).hexdigest()
+        return None
+    identity = f'{purpose}\0{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}'
+    return cache_dir('hashes') / hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _recall(note: Path) -> str:
     try:
         known = note.read_text()
     except OSError:
-        known = ''
-    if len(known) != 64:
-        known = _hash(_chunks(path))
-        write_atomic(note, known.encode())
-    return known
+        return ''
+    return known if len(known) == hashlib.sha256().digest_size * 2 else ''
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
