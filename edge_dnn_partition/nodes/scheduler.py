@@ -200,13 +200,13 @@ class Scheduler(FleetNode):
         begin = time.perf_counter()
         problem = self._problem(ready, now)
         settings = Settings(
-            self._objective, self.params.number('least_gain'), self.params.number('dwell_seconds'),
-            self.params.whole('confirmations'),
+            self._objective, self.params.number('least_gain'), dwell_seconds=self.params.number('dwell_seconds'),
+            confirmations=self.params.whole('confirmations'),
         )  # fmt: skip
         if self.params.text('policy') == 'fixed':
             self._keep_to_fixed(problem, now)
             return
-        deviation = self._view.deviation(ready, now)
+        deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
         decision, state = decide(now, problem, self._state, settings, deviation=deviation)
         self._planning_seconds = time.perf_counter() - begin
         self._decision = decision.reason

@@ -133,11 +133,13 @@ class TensorSender:
         now = time.monotonic()
         with self._condition:
             estimator = self.links.get(receipt.receiver)
-            if estimator is not None and receipt.state == HopReceipt.COMPLETE:
-                rate = estimator.estimate.bytes_per_second
-                trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds
+            if estimator is not None and receipt.state == HopReceipt.COMPLETE and receipt.spread_bytes > 0:
+                # The last piece's own time on the wire is taken off, at the rate of its own bundle.
                 last = PROBE_PIECE_BYTES if receipt.kind == PROBE else piece_size(receipt.total)
-                estimator.round_trip(now, max(0.0, trip - min(last, receipt.total) / rate))
+                on_wire = last * receipt.spread_seconds / receipt.spread_bytes
+                trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds - on_wire
+                if trip > 0:
+                    estimator.round_trip(now, trip)
                 estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=receipt.paced)
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:

@@ -20,12 +20,14 @@ class Settings:
 
     :param objective: latency, energy, throughput or balanced.
     :param least_gain: a new plan must be predicted to be better by this share of the present plan's value.
+    :param most_gain: a gain of that share is enough however uncertain the predictions are.
     :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
     :param confirmations: in how many decisions on end the same plan must be the better one.
     """
 
     objective: str = 'latency'
     least_gain: float = 0.08
+    most_gain: float = 0.2
     dwell_seconds: float = 2.0
     confirmations: int = 2
 
@@ -108,7 +110,7 @@ def decide(
     calm = replace(state, rival=None, rival_count=0)
     if best == state.assignment or gain <= 0:
         return Decision(None, costs, present, 'the present plan is the best one'), calm
-    threshold = max(settings.least_gain, deviation)
+    threshold = max(settings.least_gain, min(deviation, settings.most_gain))
     if gain < threshold:
         return Decision(None, costs, present, f'a gain of {gain:.0%} is less than {threshold:.0%}'), calm
     count = state.rival_count + 1
