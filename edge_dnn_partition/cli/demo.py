@@ -41,8 +41,13 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=45.0, metavar='N', help='length of the live part (default 45)')
     parser.add_argument('--report', type=Path, metavar='FILE', help='write all figures there as JSON')
-    parser.add_argument('--out', type=Path, default=Path('demo_out'), metavar='DIR',
-                        help='plot, fleet file and log go there (default demo_out)')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('demo_out'),
+        metavar='DIR',
+        help='plot, fleet file and log go there (default demo_out)',
+    )
     parser.add_argument('--no-baselines', action='store_true', help='leave the fixed plans out')
     parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='pictures per second (default 5)')
     camera = parser.add_mutually_exclusive_group()
@@ -110,14 +115,20 @@ class _Demo:
                     supervisor.start(process)
                 with FleetClient(fleet, name='demo', keep_outputs=True) as client:
                     camera = CameraThread(client.camera('pi/image/compressed'), pictures.stream(), self._args.rate)
-                    drive = DemoRun(client, supervisor, workers, seconds=self._args.seconds / len(PHASES), say=self._say)
+                    drive = DemoRun(
+                        client, supervisor, workers, seconds=self._args.seconds / len(PHASES), say=self._say
+                    )
                     camera.start()
                     try:
                         with self._view(client, lambda: f'{drive.phase_name}   (devices and links are emulated)'):
                             client.wait_for(lambda: len(client.news.frames) >= 3, 60.0, 'a first result')
                             before = client.plan
                             runs = drive.live(PHASES)
-                            fixed = self._baselines(drive, runs, pipeline) if not self._args.no_baselines else [{} for _ in runs]
+                            fixed = (
+                                self._baselines(drive, runs, pipeline, pictures.mean_bytes)
+                                if not self._args.no_baselines
+                                else [{} for _ in runs]
+                            )
                             camera.stop()
                             counts = self._settle(client)
                     finally:
@@ -239,19 +250,18 @@ class _Demo:
             return _Pictures([], stream)
         return _Pictures(list(itertools.islice(stream, 200)))
 
-    def _baselines(self, drive: Any, runs: list[Any], pipeline: Any) -> list[dict[str, Any]]:
+    def _baselines(self, drive: Any, runs: list[Any], pipeline: Any, picture_bytes: float) -> list[dict[str, Any]]:
         """Measure fixed plans in each phase's conditions; equal conditions are measured once."""
         from edge_dnn_partition.cli.demo_run import all_on, best_fixed_labels, true_problem
 
         seconds = max(2.0, self._args.seconds / 15)
-        sizes = [h.size for h in (drive._client.news.report.hops if drive._client.news.report else ()) if h.from_stage < 0]
         known: dict[Any, dict[str, Any]] = {}
         tables = []
         for run_of_phase in runs:
             phase = run_of_phase.phase
             key = phase.conditions()
             if key not in known:
-                problem = true_problem(pipeline, phase, float(sizes[0]) if sizes else 180e3)
+                problem = true_problem(pipeline, phase, picture_bytes)
                 named = {'all_on_source': all_on(pipeline.model, pipeline, pipeline.fleet.source)}
                 if phase.stopped != 'cloud':
                     named['all_on_cloud'] = all_on(pipeline.model, pipeline, 'cloud')
@@ -323,11 +333,13 @@ class _Demo:
         frames = report['frames']
         console.print(
             f'frames: {frames["accepted"]} accepted, {frames["delivered"]} delivered, {frames["repeated"]} sent again, '
-            f'{frames["lost"]} lost, {frames["duplicated"]} delivered twice', highlight=False,
+            f'{frames["lost"]} lost, {frames["duplicated"]} delivered twice',
+            highlight=False,
         )
         console.print(
             f'results: {report["compared"]} compared with the whole model, {report["bit_exact"]} bit-exact, largest '
-            f'difference {report["max_abs_difference"]:.2g} (largest output {report["largest_output"]:.3g})', highlight=False,
+            f'difference {report["max_abs_difference"]:.2g} (largest output {report["largest_output"]:.3g})',
+            highlight=False,
         )
         for name, words in (('all_on_source', 'everything on the source'), ('all_on_cloud', 'everything on the cloud')):
             entry = report['whole_run'].get(name, {})
@@ -335,7 +347,8 @@ class _Demo:
                 console.print(
                     f'over the whole run, p50 {entry["adaptive_p50_ms_in_these_phases"]:.0f} ms against '
                     f'{entry["p50_ms"]:.0f} ms with {words} ({entry["adaptive_is_lower_by"]:.0%} lower, '
-                    f'{entry["phases"]} of {len(report["phases"])} phases)', highlight=False,
+                    f'{entry["phases"]} of {len(report["phases"])} phases)',
+                    highlight=False,
                 )
         console.print(f'devices and links are emulated; plot, fleet file and log: {self._out}/', highlight=False)
         wrong = report['max_abs_difference'] > TOLERANCE * max(report['largest_output'], 1e-30)
@@ -355,6 +368,11 @@ class _Pictures:
     def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
         self.kept = kept
         self._camera = camera
+
+    @property
+    def mean_bytes(self) -> float:
+        """The mean size of a picture as it is sent."""
+        return float(np.mean([picture.data.nbytes for picture in self.kept])) if self.kept else 180e3
 
     def stream(self) -> Iterator[tuple[int, Any]]:
         """Yield pictures with the index under which they are kept."""

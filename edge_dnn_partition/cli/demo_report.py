@@ -48,7 +48,10 @@ def phase_document(run: PhaseRun, before: Plan | None, fixed: Mapping[str, Fixed
                 'p50_ms': _ms(measured.get('all_on_cloud')),
                 **({'note': f'{run.phase.stopped} is stopped: no result'} if run.phase.stopped == 'cloud' else {}),
             },
-            'best_fixed': {'p50_ms': _ms(measured.get(best)) if best else None, 'plan': best_run.label if best_run else None},
+            'best_fixed': {
+                'p50_ms': _ms(measured.get(best)) if best else None,
+                'plan': best_run.label if best_run else None,
+            },
             'measured': {r.label: _ms(r.p50_seconds) for r in fixed.values() if r is not None},
         },
     }  # fmt: skip
@@ -69,10 +72,12 @@ def whole_run(runs: Sequence[PhaseRun], fixed: Sequence[Mapping[str, FixedRun | 
             document[name] = {'p50_ms': None, 'phases': 0}
             continue
         samples = np.concatenate([np.full(100, seconds) for _, seconds in medians])
-        same = np.concatenate([
-            np.quantile([f.latency_seconds for f in run.frames if f.delivered] or [np.nan], np.linspace(0, 1, 100))
-            for run, _ in medians
-        ])
+        same = np.concatenate(
+            [
+                np.quantile([f.latency_seconds for f in run.frames if f.delivered] or [np.nan], np.linspace(0, 1, 100))
+                for run, _ in medians
+            ]
+        )
         document[name] = {
             'p50_ms': _ms(float(np.median(samples))),
             'mean_of_p50_ms': _ms(float(np.mean([seconds for _, seconds in medians]))),
@@ -86,7 +91,17 @@ def whole_run(runs: Sequence[PhaseRun], fixed: Sequence[Mapping[str, FixedRun | 
 def table(report: Mapping[str, Any]) -> Table:
     """Return the report's phases for the terminal."""
     result = Table(title='adaptive against fixed choices, p50 in ms', title_justify='left')
-    for name in ('phase', 'plan (most frames)', 'changes', 'p50', 'p95', 'fps', 'all on source', 'all on cloud', 'best fixed'):
+    for name in (
+        'phase',
+        'plan (most frames)',
+        'changes',
+        'p50',
+        'p95',
+        'fps',
+        'all on source',
+        'all on cloud',
+        'best fixed',
+    ):
         result.add_column(name, justify='left' if name.startswith(('phase', 'plan')) else 'right', overflow='fold')
     for phase in report['phases']:
         base = phase['baselines']
@@ -102,7 +117,9 @@ def table(report: Mapping[str, Any]) -> Table:
     return result
 
 
-def plot(path: Path, runs: Sequence[PhaseRun], report: Mapping[str, Any], changes: Sequence[tuple[float, Plan]]) -> None:
+def plot(
+    path: Path, runs: Sequence[PhaseRun], report: Mapping[str, Any], changes: Sequence[tuple[float, Plan]]
+) -> None:
     """Draw latency over time with phases, plan changes and each phase's best fixed split."""
     from matplotlib.figure import Figure
 
@@ -116,19 +133,35 @@ def plot(path: Path, runs: Sequence[PhaseRun], report: Mapping[str, Any], change
         axes.text(begin + 0.1, 0.985, phase['name'], transform=axes.get_xaxis_transform(), va='top', fontsize=9)
         frames = [f for f in run.frames if f.delivered]
         values = [f.latency_seconds * 1e3 for f in frames]
-        axes.plot([f.at - zero for f in frames], values, '.', color='tab:blue', label='adaptive' if index == 0 else None)
+        axes.plot(
+            [f.at - zero for f in frames], values, '.', color='tab:blue', label='adaptive' if index == 0 else None
+        )
         tops += values
         for name, colour in (('best_fixed', 'tab:green'), ('all_on_source', 'tab:orange'), ('all_on_cloud', 'tab:red')):
             p50 = phase['baselines'][name]['p50_ms']
             if p50 is not None:
-                axes.hlines(p50, begin, end, color=colour, label=name.replace('_', ' ') + ' (p50)' if index == 0 else None)
+                axes.hlines(
+                    p50, begin, end, color=colour, label=name.replace('_', ' ') + ' (p50)' if index == 0 else ''
+                )
                 tops.append(min(p50, 600.0))
     for at, plan in changes:
         if 0 <= at - zero <= runs[-1].end - zero:
             axes.axvline(at - zero, color='black', linestyle=':', linewidth=1)
-            axes.text(at - zero, 0.02, plan.label(), transform=axes.get_xaxis_transform(), rotation=90, fontsize=7,
-                      va='bottom', ha='right')
-    axes.set(xlabel='time, s', ylabel='latency from acceptance to result, ms', ylim=(0, 1.15 * max(tops, default=1)),
-             title='Live split of a camera stream over an emulated Pi, Jetson and cloud (dotted: plan changes)')
+            axes.text(
+                at - zero,
+                0.02,
+                plan.label(),
+                transform=axes.get_xaxis_transform(),
+                rotation=90,
+                fontsize=7,
+                va='bottom',
+                ha='right',
+            )
+    axes.set(
+        xlabel='time, s',
+        ylabel='latency from acceptance to result, ms',
+        ylim=(0, 1.15 * max(tops, default=1)),
+        title='Live split of a camera stream over an emulated Pi, Jetson and cloud (dotted: plan changes)',
+    )
     axes.legend(loc='center right', fontsize=8)
     figure.savefig(path, dpi=110)

@@ -61,9 +61,7 @@ class FixedRun:
 class CameraThread:
     """Publishes pictures at a steady rate, and remembers which picture had which stamp."""
 
-    def __init__(
-        self, publish: Callable[[Picture], int], pictures: Iterator[tuple[int, Picture]], rate: float
-    ) -> None:
+    def __init__(self, publish: Callable[[Picture], int], pictures: Iterator[tuple[int, Picture]], rate: float) -> None:
         self._publish = publish
         self._pictures = pictures
         self._period = 1 / rate

@@ -65,10 +65,12 @@ def render(client: FleetClient, headline: str) -> RenderableType:
     parts.append(Text(f'plan {plan.version}: {plan.label()}' if plan else 'no plan yet', style='cyan'))
     parts.append(_latency(recent))
     if status is not None:
-        parts.append(Text(
-            f'frames: {status.accepted} accepted, {status.delivered} delivered, {status.in_flight} under way, '
-            f'{status.repeated} sent again, {status.lost} lost, {status.dropped} camera pictures skipped'
-        ))
+        parts.append(
+            Text(
+                f'frames: {status.accepted} accepted, {status.delivered} delivered, {status.in_flight} under way, '
+                f'{status.repeated} sent again, {status.lost} lost, {status.dropped} camera pictures skipped'
+            )
+        )
     if state is not None:
         parts.append(Text(f'scheduler: {state.decision}', style='dim'))
     log = [Text(f'{at - began:7.1f} s  plan {p.version}: {p.label()}  ({p.reason})') for at, p in changes]

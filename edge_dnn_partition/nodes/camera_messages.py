@@ -53,7 +53,12 @@ def picture_of_image(message: Image) -> Picture:
         raise WireError(f'a picture of encoding {message.encoding!r}; known are {known}')
     channels = _CHANNELS.get(message.encoding, 1)
     row = message.width * channels
-    if message.width == 0 or message.height == 0 or message.step < row or len(message.data) < message.step * message.height:
+    if (
+        message.width == 0
+        or message.height == 0
+        or message.step < row
+        or len(message.data) < message.step * message.height
+    ):
         raise WireError(
             f'a picture of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
             f'has {len(message.data)} bytes; see what publishes it'
@@ -61,6 +66,8 @@ def picture_of_image(message: Image) -> Picture:
     if _BRIDGE is not None:
         pixels = np.ascontiguousarray(_BRIDGE.imgmsg_to_cv2(message, 'passthrough'), np.uint8)
     else:
-        rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(message.height, message.step)
+        rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(
+            message.height, message.step
+        )
         pixels = np.ascontiguousarray(rows[:, :row])
     return Picture(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)

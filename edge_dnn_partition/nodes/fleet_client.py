@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
@@ -31,6 +31,9 @@ from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.tensors import DTYPES
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[Any]
 
@@ -75,7 +78,7 @@ class FleetClient:
         self._keep_outputs = keep_outputs
         self._name = name
 
-    def __enter__(self) -> FleetClient:
+    def __enter__(self) -> Self:
         """Join the fleet's network."""
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}')
@@ -87,7 +90,7 @@ class FleetClient:
         node.create_subscription(Result, topics.result, self._result, qos.RESULT)
         self._emulation = node.create_publisher(Emulation, topics.emulation, qos.EMULATION)
         self._parameters = node.create_client(SetParameters, f'/{self.fleet.fleet}/scheduler/set_parameters')
-        self._spinner = Spinner(node, first=lambda: None, failed=lambda error: None)
+        self._spinner = Spinner(node, failed=lambda _: None)
         self._spinner.start()
         return self
 
@@ -149,7 +152,7 @@ class FleetClient:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise UserError(f'{what} did not come within {seconds:g} s; see the nodes\' log')
+                raise UserError(f"{what} did not come within {seconds:g} s; see the nodes' log")
             time.sleep(0.02)
 
     # Telling --------------------------------------------------------------------------------------------------

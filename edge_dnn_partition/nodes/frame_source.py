@@ -38,16 +38,48 @@ from .wire import hop_message, stage_message
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
-    Parameter('image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True),
+    Parameter(
+        'image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True
+    ),
     Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
-    Parameter('rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0),
-    Parameter('jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True),
-    Parameter('max_in_flight', 0, "frames under way at a time; 0: as many as the plan can use", minimum=0, maximum=1000),
-    Parameter('waiting', 1, 'pictures that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000, read_only=True),
-    Parameter('repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0),
+    Parameter(
+        'rate',
+        0.0,
+        "pictures per second from a folder, video or camera; 0: the fleet file's",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    Parameter(
+        'jpeg_quality',
+        90,
+        'of pictures from a video or camera; 0: send raw pixels',
+        minimum=0,
+        maximum=100,
+        read_only=True,
+    ),
+    Parameter(
+        'max_in_flight', 0, 'frames under way at a time; 0: as many as the plan can use', minimum=0, maximum=1000
+    ),
+    Parameter(
+        'waiting',
+        1,
+        'pictures that wait to be accepted; a newer one drops the oldest',
+        minimum=1,
+        maximum=1000,
+        read_only=True,
+    ),
+    Parameter(
+        'repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0
+    ),
     Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
-    Parameter('heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2, maximum=60.0),
-)  # fmt: skip
+    Parameter(
+        'heartbeat_timeout',
+        1.0,
+        'seconds without a sign of life after which a worker counts as gone',
+        minimum=0.2,
+        maximum=60.0,
+    ),
+)
 
 _PUMP_SECONDS = 0.02
 
@@ -75,7 +107,9 @@ class FrameSource(FleetNode):
         self._fleet = load_fleet(self.params.text('fleet_file'))
         device = self.topics.device
         if device != self._fleet.source:
-            raise PlanError(f'the frame source belongs on {self._fleet.source!r}, the fleet\'s source, not on {device!r}')
+            raise PlanError(
+                f"the frame source belongs on {self._fleet.source!r}, the fleet's source, not on {device!r}"
+            )
         if self._fleet.sink_device != device:
             raise PlanError('results go to the frame source; for another sink subscribe to its topic result there')
         if self._fleet.model is None:
@@ -109,7 +143,9 @@ class FrameSource(FleetNode):
         if not self._image_topic:
             stream = pictures(self._fleet.camera, self.params.whole('jpeg_quality'))
             if stream is None:
-                raise PlanError('no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file')
+                raise PlanError(
+                    'no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file'
+                )
             self._camera = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
             self._camera.start()
 
@@ -141,10 +177,15 @@ class FrameSource(FleetNode):
             return
         if self.params.flag('compressed') and camera.compressed:
             self.subscribe(
-                CompressedImage, self._image_topic, lambda m: self._offer(picture_of_compressed(m)), qos_profile_sensor_data
+                CompressedImage,
+                self._image_topic,
+                lambda m: self._offer(picture_of_compressed(m)),
+                qos_profile_sensor_data,
             )
         else:
-            self.subscribe(Image, self._image_topic, lambda m: self._offer(picture_of_image(m)), qos_profile_sensor_data)
+            self.subscribe(
+                Image, self._image_topic, lambda m: self._offer(picture_of_image(m)), qos_profile_sensor_data
+            )
 
     def _shoot(self, stream: Any) -> None:
         due = time.monotonic()
@@ -220,7 +261,9 @@ class FrameSource(FleetNode):
             result.header = frame.picture.header or Header()
             result.stages = [stage_message(stage) for stage in frame.stages]
             result.hops = [hop_message(hop) for hop in frame.hops]
-            result.outputs = [_tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs]
+            result.outputs = [
+                _tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
+            ]
             self._results.publish(result)
             self._reports.publish(
                 FrameReport(
@@ -277,7 +320,9 @@ class FrameSource(FleetNode):
             return
         plan = plan_of(message)
         if plan.model_sha256 != self._model.sha256:
-            raise PlanError(f'plan {plan.version} is for another model than this device has; copy one file to all devices')
+            raise PlanError(
+                f'plan {plan.version} is for another model than this device has; copy one file to all devices'
+            )
         with self._lock:
             if self._active is not None and plan.version <= self._active.version:
                 return

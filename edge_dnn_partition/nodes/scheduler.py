@@ -45,18 +45,37 @@ from .wire import stage_time
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
-    Parameter('objective', '', "what to minimise; empty: the fleet file's", choices=('', 'latency', 'energy', 'throughput', 'balanced')),
+    Parameter(
+        'objective',
+        '',
+        "what to minimise; empty: the fleet file's",
+        choices=('', 'latency', 'energy', 'throughput', 'balanced'),
+    ),
     Parameter('policy', 'exact', 'exact: plan on the estimates; fixed: keep to fixed_plan', choices=('exact', 'fixed')),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
     Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
-    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
+    Parameter(
+        'dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0
+    ),
     Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
-    Parameter('heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2, maximum=60.0),
+    Parameter(
+        'heartbeat_timeout',
+        1.0,
+        'seconds without a sign of life after which a worker counts as gone',
+        minimum=0.2,
+        maximum=60.0,
+    ),
     Parameter('prepare_timeout', 20.0, 'seconds for the workers to prepare a plan', minimum=1.0, maximum=600.0),
-    Parameter('settle_seconds', 1.5, 'seconds to wait at the start for more devices than the source', minimum=0.0, maximum=60.0),
+    Parameter(
+        'settle_seconds',
+        1.5,
+        'seconds to wait at the start for more devices than the source',
+        minimum=0.0,
+        maximum=60.0,
+    ),
     Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
-)  # fmt: skip
+)
 
 
 class Scheduler(FleetNode):
@@ -76,7 +95,9 @@ class Scheduler(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
-        self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
+        self._switch = PlanSwitch(
+            last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout')
+        )
         self._state = DecisionState()
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
@@ -118,7 +139,9 @@ class Scheduler(FleetNode):
         if message.device not in self._view.devices:
             raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
         if message.node in ('worker', 'frame_source'):
-            rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
+            rows = zip(
+                message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True
+            )
             for peer, rate, latency, age in rows:
                 estimate = LinkEstimate(rate, 0.0 if math.isnan(latency) else latency, measured=True)
                 self._view.link(message.device, peer, message.incarnation, estimate, age, now)
@@ -216,7 +239,9 @@ class Scheduler(FleetNode):
             self._decision = 'the better plan could not be prepared lately'
         elif decision.costs is not None and self._pipeline is not None:
             placement = placement_of(decision.assignment, self._pipeline.boundaries)
-            self._propose(compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation)
+            self._propose(
+                compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation
+            )
             self._proposed = decision.assignment
 
     @property
@@ -247,7 +272,10 @@ class Scheduler(FleetNode):
         if active is not None and active.placement == placement:
             self._decision = 'the policy is fixed'
             return
-        if any(device not in problem.names for device, _, _ in placement) or self._failed_until.get(placement, 0.0) > now:
+        if (
+            any(device not in problem.names for device, _, _ in placement)
+            or self._failed_until.get(placement, 0.0) > now
+        ):
             self._decision = 'the policy is fixed, and a device of the plan is not ready'
             return
         boundaries = self._pipeline.boundaries if self._pipeline else ()
@@ -262,7 +290,9 @@ class Scheduler(FleetNode):
         text = decision.reason
         if decision.present is not None:
             old, new = (value_of(c, self._objective, decision.present) for c in (decision.present, decision.costs))
-            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(self._objective, (1.0, ''))
+            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(
+                self._objective, (1.0, '')
+            )
             text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
         return text + (f' ({", ".join(gone)} gone)' if gone else '')
@@ -291,7 +321,7 @@ class Scheduler(FleetNode):
             self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason})')
         elif isinstance(outcome, Drop):
             self._plans.publish(plan_message(replace(outcome.plan, reason=outcome.reason), PlanMessage.DROPPED))
-            self._failed_until[self._proposed if self._proposed else outcome.plan.placement] = now + 5.0
+            self._failed_until[self._proposed or outcome.plan.placement] = now + 5.0
             self.get_logger().warning(f'plan {outcome.plan.version} is given up, the old one goes on: {outcome.reason}')
 
     def _publish_state(self) -> None:

@@ -144,7 +144,7 @@ class TensorSender:
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:
                     if receipt.state == HopReceipt.MISSING:
-                        peer.outbox.resend(receipt.bundle, receipt.missing, now)
+                        peer.outbox.resend(receipt.bundle, receipt.missing)
                     else:
                         peer.outbox.acknowledge(receipt.bundle)
             self._condition.notify()
@@ -251,7 +251,7 @@ class TensorSender:
             for action in actions:
                 try:
                     action()
-                except Exception:
+                except Exception:  # noqa: BLE001, PERF203
                     if self._stopped or self._node.ending.is_set():
                         return
                     self._node.get_logger().error(f'a piece could not be sent:\n{traceback.format_exc()}')

@@ -74,7 +74,9 @@ def piece_message(piece: Piece) -> TensorPiece:
     message.paced = piece.paced
     if piece.index == 0:
         message.tensors = [
-            TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset, size=t.size)
+            TensorInfo(
+                name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset, size=t.size
+            )
             for t in piece.layout
         ]
         message.stages = [stage_message(stage) for stage in piece.stages]

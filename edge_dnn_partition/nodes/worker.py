@@ -44,7 +44,9 @@ PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
     Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
     Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
-    Parameter('connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0),
+    Parameter(
+        'connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0
+    ),
     Parameter('profile_runs', 5, 'timed rounds while profiling', minimum=1, maximum=1000, read_only=True),
 )
 
@@ -248,7 +250,7 @@ class Worker(FleetNode):
                 self._run(job)
             except UserError as error:
                 self._failed(job, str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001
                 if self.ending.is_set():
                     return
                 self._failed(job, traceback.format_exc())
@@ -277,9 +279,7 @@ class Worker(FleetNode):
             cpu = runner.engine.last_cpu_seconds
             self._dilation.pause(runner.engine.last_busy_seconds)
         done = time.monotonic()
-        timing = StageTime(
-            self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu
-        )
+        timing = StageTime(self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu)
         with self._lock:
             sends, jobs = self._pipeline.finished(job, outputs, timing, done)
         address = job.frame.address
@@ -304,7 +304,7 @@ class Worker(FleetNode):
                 task()
             except UserError as error:
                 self.refuse('prepare', str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001
                 if not self.ending.is_set():
                     self.get_logger().error(f'a preparation failed, going on:\n{traceback.format_exc()}')
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from edge_dnn_partition.errors import PlanError
@@ -58,15 +59,16 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
         transfers.append(Transfer(PICTURE, SOURCE_STAGE, source, first))
     results = set(model.outputs)
     for i, (device, preprocess, ranges) in enumerate(placement):
-        readers = {name: [placement[j][0] for j in range(len(placement)) if j != i and name in read[j]] for name in made[i]}
-        outputs = tuple(name for name in made[i] if readers[name] or name in results)
-        for name in outputs:
-            for target in dict.fromkeys(readers[name]):
-                if target != device:
-                    transfers.append(Transfer(name, i, device, target))
+        readers = {
+            name: [placement[j][0] for j in range(len(placement)) if j != i and name in read[j]] for name in made[i]
+        }
+        needed = tuple(name for name in made[i] if readers[name] or name in results)
+        for name in needed:
+            others = [target for target in dict.fromkeys(readers[name]) if target != device]
+            transfers.extend(Transfer(name, i, device, target) for target in others)
             if name in results:
                 transfers.append(Transfer(name, i, device, sink, to_sink=True))
-        stages.append(StagePlan(device, preprocess, tuple(ranges), tuple(read[i]), outputs))
+        stages.append(StagePlan(device, preprocess, tuple(ranges), tuple(read[i]), needed))
     return Plan(version, model.sha256, source, sink, tuple(stages), tuple(transfers))
 
 
@@ -85,7 +87,9 @@ def merge_stages(placement: Placement) -> tuple[tuple[str, bool, tuple[tuple[int
     return tuple((device, preprocess, tuple(ranges)) for device, preprocess, ranges in merged)
 
 
-def placement_of(assignment: Sequence[str], boundaries: Sequence[int]) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+def placement_of(
+    assignment: Sequence[str], boundaries: Sequence[int]
+) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
     """Return the stages of an assignment of a pipeline's nodes to devices.
 
     :param assignment: the device of the preprocessing, then of each segment.
@@ -104,7 +108,7 @@ def assignment_of(placement: Placement, boundaries: Sequence[int]) -> tuple[str,
     """Return the device of the preprocessing and of each segment; None if a stage cuts through a segment."""
     of_layer = {i: device for device, _, ranges in placement for start, stop in ranges for i in range(start, stop)}
     assignment = [placement[0][0]]
-    for start, stop in zip(boundaries, boundaries[1:], strict=False):
+    for start, stop in itertools.pairwise(boundaries):
         devices = {of_layer[i] for i in range(start, stop)}
         if len(devices) != 1:
             return None

@@ -118,5 +118,7 @@ def decide(
     if count < settings.confirmations:
         return Decision(None, costs, present, f'a gain of {gain:.0%} is to be confirmed'), waiting
     if now - state.since < settings.dwell_seconds:
-        return Decision(None, costs, present, f'a gain of {gain:.0%} waits for the present plan to have stayed'), waiting
+        return Decision(
+            None, costs, present, f'a gain of {gain:.0%} waits for the present plan to have stayed'
+        ), waiting
     return Decision(best, costs, present, f'{gain:.0%} better'), DecisionState(best, now)

@@ -69,7 +69,8 @@ class Device(_Strict):
 
 class Link(_Strict):
     """A connection of two devices, alike in both directions; rate and delay are first guesses
-    unless ``emulate`` is set. Links with the same ``channel`` share their rate."""
+    unless ``emulate`` is set. Links with the same ``channel`` share their rate.
+    """
 
     between: tuple[str, str]
     rate: Rate

@@ -48,7 +48,10 @@ class Pipeline:
         self.boundaries: tuple[int, ...] = boundaries.pop()
         ranges = list(zip(self.boundaries, self.boundaries[1:], strict=False))
         self._node_of_layer = [node for node, (start, stop) in enumerate(ranges, 1) for _ in range(start, stop)]
-        self.names = (PREPROCESSING, *(f'{model.layers[start].name} … {model.layers[stop - 1].name}' for start, stop in ranges))
+        self.names = (
+            PREPROCESSING,
+            *(f'{model.layers[start].name} … {model.layers[stop - 1].name}' for start, stop in ranges),
+        )
         self.weight_bytes = np.array(
             [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
         )
@@ -67,7 +70,9 @@ class Pipeline:
         for name, device in limits.pin.items():
             index = node(name, 'pin')
             if self._pins.setdefault(index, device) != device:
-                raise PlanError(f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}')
+                raise PlanError(
+                    f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}'
+                )
         self._private_until = None if limits.private_until is None else node(limits.private_until, 'private_until')
 
     def _find_tensors(self) -> tuple[Tensor, ...]:

@@ -57,7 +57,9 @@ class FleetView:
         view.compute.probe(speed_factor)
         return anew
 
-    def link(self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float) -> None:
+    def link(
+        self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float
+    ) -> None:
         """Take in what one process measured of a link; of several processes the latest counts."""
         if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
             reports = self._links.setdefault((sender, receiver), {})

@@ -90,9 +90,7 @@ class Outbox:
 
     def next_at(self, now: float) -> float:
         """When :meth:`take` has something to do; infinite if it has not."""
-        retry = min(
-            (o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf')
-        )
+        retry = min((o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf'))
         if not self._queue or (self.shaper is None and self.rate is None and self._in_flight() > BURST_BYTES):
             return retry
         at = max(now, self._next_at)
@@ -141,7 +139,7 @@ class Outbox:
         """Forget a bundle that has arrived; return whether it was waited for."""
         return self._forget(number)
 
-    def resend(self, number: int, missing: Sequence[int], now: float) -> None:
+    def resend(self, number: int, missing: Sequence[int]) -> None:
         """Queue the missing pieces of a bundle again, before those that are new."""
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
@@ -158,8 +156,9 @@ class Outbox:
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
         for table in (self._queue, self._waiting):
-            for number in [n for n, o in table.items() if o.bundle.address.frame_id == frame_id and o.bundle.kind != PROBE]:
-                self._forget(number)
+            for number, outgoing in list(table.items()):
+                if outgoing.bundle.address.frame_id == frame_id and outgoing.bundle.kind != PROBE:
+                    self._forget(number)
 
     def clear(self) -> None:
         """Forget everything: the receiver has died or started anew."""

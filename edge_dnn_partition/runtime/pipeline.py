@@ -124,7 +124,9 @@ class FramePipeline:
         wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}
         foreign = sorted(set(tensors) - wanted)
         if foreign:
-            raise WireError(f'frame {address.frame_id}: {self.device} needs no tensor {foreign[0]!r} in plan {part.plan.version}')
+            raise WireError(
+                f'frame {address.frame_id}: {self.device} needs no tensor {foreign[0]!r} in plan {part.plan.version}'
+            )
         latest = self._latest.get(address.frame_id)
         if latest is not None and latest > (address.attempt, address.plan_version):
             self.superseded += 1

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -27,13 +28,17 @@ EngineKey = tuple[tuple[int, int], ...]
 class StageRunner:
     """One stage of a plan, ready to run: the preprocessing, the engine, or both."""
 
-    def __init__(self, stage: StagePlan, entry: str, preprocessing: Preprocessing | None, engine: Engine | None) -> None:
+    def __init__(
+        self, stage: StagePlan, entry: str, preprocessing: Preprocessing | None, engine: Engine | None
+    ) -> None:
         self.stage = stage
         self._entry = entry
         self._preprocessing = preprocessing
         self.engine = engine
         if stage.preprocess and preprocessing is None:
-            raise ModelError('the plan begins with the preprocessing; name its file in the fleet file (model.preprocessing)')
+            raise ModelError(
+                'the plan begins with the preprocessing; name its file in the fleet file (model.preprocessing)'
+            )
 
     def decode(self, inputs: Mapping[str, Array], encodings: Mapping[str, str]) -> dict[str, Array]:
         """Return the stage's input tensors with the picture decoded, resized and normalised.
@@ -155,7 +160,5 @@ class StageStore:
 
 def lower_priority() -> None:
     """Make the calling thread give way to others, so that preparing a plan does not slow the present one."""
-    try:
+    with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-    except OSError:
-        pass

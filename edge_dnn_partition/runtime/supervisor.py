@@ -14,9 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .processes import NodeProcess
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _PR_SET_PDEATHSIG: Final = 1
 LIMIT_SECONDS: Final = 3.0
@@ -43,7 +46,7 @@ class Supervisor:
         self._readers: list[threading.Thread] = []
         self.codes: dict[str, int] = {}
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         """Nothing is started yet."""
         return self
 
@@ -56,7 +59,7 @@ class Supervisor:
     def start(self, process: NodeProcess) -> None:
         """Start a node in a process of its own."""
         command = [sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
-        started = subprocess.Popen(  # noqa: S603 - the command is this package's own
+        started = subprocess.Popen(
             command,
             env=self._environment,
             stdin=subprocess.DEVNULL,

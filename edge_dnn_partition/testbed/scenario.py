@@ -98,8 +98,10 @@ def photographs() -> list[NDArray[np.uint8]]:
     try:
         from sklearn.datasets import load_sample_images
     except ImportError as error:
-        raise UserError('the demo takes its photographs from scikit-learn: pip install scikit-learn, '
-                        'or give --images, --video or --camera') from error
+        raise UserError(
+            'the demo takes its photographs from scikit-learn: pip install scikit-learn, '
+            'or give --images, --video or --camera'
+        ) from error
     return [np.ascontiguousarray(image[:, :, ::-1]) for image in load_sample_images().images]
 
 
@@ -109,9 +111,9 @@ def panning_camera(frames: int = 40, *, width: int = 1280, height: int = 720, qu
     :param frames: pictures of one way; the way back shows the same ones.
     """
     scale = height * 1.25 / 427
-    wide = np.hstack([
-        cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for photo in photographs()
-    ])
+    wide = np.hstack(
+        [cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for photo in photographs()]
+    )
     there = []
     for step in range(frames):
         share = step / max(1, frames - 1)
