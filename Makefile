@@ -9,6 +9,10 @@
 .PHONY: setup demo test lint clean
 .NOTPARALLEL:
 
+# Models, profiles and logs of demo and test stay in this folder too.
+export EDGE_DNN_PARTITION_CACHE ?= $(CURDIR)/build/cache
+export ROS_LOG_DIR ?= $(CURDIR)/build/ros-log
+
 DEMO_ARGS ?=
 TEST_ARGS ?=
 

@@ -34,7 +34,7 @@ def names_of(*groups: str | None) -> list[str]:
 
 
 def pinned(name: str) -> str:
-    """Return the line of constraints.txt for a package, as in ``torch==2.13.0+cpu``."""
+    """Return the line of constraints.txt for a package."""
     for line in (ROOT / 'constraints.txt').read_text().splitlines():
         if re.match(rf'{re.escape(name)}==', line):
             return line

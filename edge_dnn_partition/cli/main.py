@@ -73,7 +73,7 @@ def build_parser(argv: Sequence[str]) -> Parser:
     parser.add_argument('--version', action='version', version=f'{PROGRAM} {__version__}')
     name = next((word for word in argv if not word.startswith('-')), None)
     if name in VERBS:
-        subparsers = parser.add_subparsers(dest='verb', metavar='VERB', help=argparse.SUPPRESS, parser_class=Parser)
+        subparsers = parser.add_subparsers(dest='verb', prog=PROGRAM, help=argparse.SUPPRESS, parser_class=Parser)
         _module(name).add_parser(subparsers)
     return parser
 
@@ -119,7 +119,10 @@ def _dispatch(arguments: list[str], *, own_process: bool) -> int:
                 ros_env.prepare()
             ros_env.require_ros(name)
         parser = build_parser(arguments)
-        args = parser.parse_args(arguments)
+        args, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            program = f'{PROGRAM} {name}' if name else PROGRAM
+            raise UserError(f'unknown arguments: {" ".join(unknown)}; see `{program} --help`')
         if name is None:
             raise UserError(f'a verb is missing: one of {", ".join(VERBS)}; see `{PROGRAM} --help`')
         code = int(args.run(args))

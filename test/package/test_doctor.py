@@ -1,0 +1,115 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import sys
+
+import pytest
+
+from edge_dnn_partition import ros_env
+from edge_dnn_partition.cli import doctor, doctor_checks, doctor_ros_checks
+from edge_dnn_partition.cli.main import main
+
+
+def test_json_is_one_document_with_advice_where_it_is_needed(capsys):
+    code = main(['doctor', '--json'])
+    found = json.loads(capsys.readouterr().out)
+    assert code == (0 if found['healthy'] else 1)
+    assert {'python', 'numpy', 'onnxruntime', 'cache', 'ROS 2'} <= {check['name'] for check in found['checks']}
+    for check in found['checks']:
+        assert check['status'] in ('ok', 'warn', 'fail')
+        assert check['advice'] or check['status'] == 'ok'
+
+
+def test_a_failure_makes_the_exit_code_1(monkeypatch, capsys):
+    bad = doctor_checks.Check('x', 'fail', 'broken', 'mend it')
+    monkeypatch.setattr(doctor, 'ORDER', (lambda: (bad,),))
+    assert main(['doctor']) == 1
+    assert capsys.readouterr().out == 'fail  x: broken\n      -> mend it\n0 ok, 0 to look at, 1 to mend\n'
+
+
+@pytest.mark.parametrize(('version', 'expected'), [('1.26.4', (1, 26, 4)), ('2.13.0+cpu', (2, 13, 0)), ('', ())])
+def test_versions_are_compared_as_numbers(version, expected):
+    assert doctor_checks.version_tuple(version) == expected
+
+
+def test_an_old_and_a_broken_package_fail(monkeypatch):
+    monkeypatch.setattr(doctor_checks, 'NEEDED', {'json': ('json', '99.0'), 'no_such_module': ('nothing', '1.0')})
+    old, broken = doctor_checks.packages()
+    assert (old.status, broken.status) == ('fail', 'fail')
+    assert 'pip install "nothing>=1.0"' in broken.advice
+
+
+def write(root, name, text):
+    path = root / 'proc/sys/net' / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(('size', 'status'), [('212992\n', 'warn'), ('2097152\n', 'ok')])
+def test_small_receive_buffers_are_noticed(tmp_path, size, status):
+    write(tmp_path, 'core/rmem_max', size)
+    (check,) = doctor_checks.socket_buffers(tmp_path)
+    assert check.status == status
+    assert ('sysctl' in check.advice) == (status == 'warn')
+
+
+def test_an_unreadable_kernel_is_a_warning(tmp_path):
+    (check,) = doctor_checks.socket_buffers(tmp_path)
+    assert check.status == 'warn'
+
+
+def test_a_cache_that_cannot_be_written_fails(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'file' / 'cache'))
+    (check,) = doctor_checks.cache_folder()
+    assert check.status == 'fail'
+    assert 'EDGE_DNN_PARTITION_CACHE' in check.advice
+
+
+def make_ros(folder):
+    (folder / 'rclpy').mkdir(parents=True)
+    (folder / 'rclpy' / '__init__.py').write_text('')
+    return str(folder)
+
+
+def test_two_ros_on_one_path_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', [make_ros(tmp_path / 'a'), make_ros(tmp_path / 'b')])
+    (check,) = doctor_ros_checks.installation()
+    assert check.status == 'fail'
+    assert check.found.startswith('two of them')
+    assert len(ros_env.ros_prefixes()) == 2
+
+
+def test_no_ros_is_only_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+    (check,) = doctor_ros_checks.installation()
+    assert check.status == 'warn'
+    assert doctor_ros_checks.messages() == ()
+
+
+def test_messages_of_changed_sources_are_noticed(tmp_path, monkeypatch):
+    pytest.importorskip('edge_dnn_partition.msg')
+    from edge_dnn_partition import __version__
+
+    share = tmp_path / 'share' / 'edge_dnn_partition'
+    (share / 'msg').mkdir(parents=True)
+    (tmp_path / 'msg').mkdir()
+    (tmp_path / 'msg' / 'A.msg').write_text('uint8 a\n')
+    (share / 'package.xml').write_text(f'<version>{__version__}</version>')
+    info = {'source': str(tmp_path), 'messages_sha256': doctor_ros_checks.messages_digest(tmp_path)}
+    (share / 'build_info.json').write_text(json.dumps(info))
+    monkeypatch.setattr(ros_env, 'install_prefix', lambda: tmp_path)
+    assert doctor_ros_checks.messages()[0].status == 'ok'
+    (tmp_path / 'msg' / 'A.msg').write_text('uint8 b\n')
+    assert doctor_ros_checks.messages()[0].status == 'fail'
+    (share / 'package.xml').write_text('<version>0.0.1</version>')
+    assert 'built for version 0.0.1' in doctor_ros_checks.messages()[0].found
+
+
+def test_the_build_and_the_doctor_hash_the_messages_alike():
+    prefix = ros_env.install_prefix()
+    if prefix is None:
+        pytest.skip('the messages are not built')
+    share = prefix / 'share' / 'edge_dnn_partition'
+    info = json.loads((share / 'build_info.json').read_text())
+    assert doctor_ros_checks.messages_digest(share) == info['messages_sha256']
