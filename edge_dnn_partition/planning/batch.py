@@ -118,7 +118,10 @@ class Batch:
 
 def count_assignments(problem: Problem) -> float:
     """Return how many assignments put every node where it can run."""
-    return float(np.prod(np.isfinite(problem.seconds).sum(axis=1).astype(np.float64)))
+    total = 1.0
+    for places in np.isfinite(problem.seconds).sum(axis=1).tolist():
+        total = min(total * places, 1e300)
+    return total
 
 
 def all_assignments(problem: Problem) -> Iterator[Ints]:

@@ -68,7 +68,7 @@ def search(
         return Search(None, False)
     below = path_bound(problem, costs[0])
     limit = bound + _SLACK * abs(bound) if np.isfinite(bound) else np.inf
-    unit = _QUANTUM * max(abs(bound) if np.isfinite(bound) else below.later[0], 1e-300)
+    unit = _QUANTUM * (abs(bound if np.isfinite(bound) else below.later[0]) or 1.0)
     one = np.zeros(1, dtype=np.int64)
     states = _States(np.zeros((len(costs), 1)), one, one - 1, {}, {})
     tails: dict[int, int] = {}  # node whose path goes on -> a tensor whose home is that node's device

@@ -15,7 +15,7 @@ from .linear import transfers
 from .objective import Judge
 from .problem import Floats, Ints, Problem
 
-_WORK: Final = 12_000_000
+_WORK: Final = 4_000_000
 _TRIALS: Final = 1500
 _STEPS: Final = 400
 _BETTER: Final = 1e-12
@@ -28,11 +28,11 @@ def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, focused
 
     :param score: what to make least, ``(assignments,)``; infinite forbids.
     :param focused: try only nodes on the devices and channels that bind the bottleneck.
-    :param work: trials times tensors that may be measured.
+    :param work: trials times tensors (times devices, in part) that may be measured.
     """
     batch = Batch(problem)
     value = float(score(batch.measure(plan[None]))[0])
-    cost = max(1, len(problem.tensors))
+    cost = max(1, len(problem.tensors) * (len(problem.devices) + 8) // 16)
     turn = 0
     for _ in range(_STEPS):
         trials, turn = _neighbours(problem, plan, turn, focused=focused)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
-from .linear import LinearCost, latency_cost
+from .linear import LinearCost
 from .problem import INPUT, Floats, Ints, Problem
 
 VARIABLES: Final = 9_000
@@ -62,6 +62,7 @@ class Program:
                 self.x[i, d] = self.variable(upper=1.0, integral=True)
             self.row([(self.x[i, d], 1.0) for d in np.flatnonzero(self.able[i]).tolist()], 1.0, 1.0)
         self.y: dict[tuple[int, int, int], int] = {}
+        self._seams: list[tuple[int, int, int]] | None = None
 
     def variable(self, *, upper: float = np.inf, integral: bool = False) -> int:
         """Add a variable at or above 0."""
@@ -152,20 +153,26 @@ class Program:
             self.cost[x] = float(cost.node[i, d]) * weight
         for (t, a, b), y in self.y.items():
             self.cost[y] = float(cost.transfer(self.problem.tensors[t].bytes)[a, b]) * weight
-        if cost.seam is None:
-            return
-        for i in range(self.problem.nodes - 1):
-            for d in self.places(i):
-                saved = float(cost.seam[i, d]) * weight
-                if saved == 0 or (i + 1, d) not in self.x:
-                    continue
-                both = self.variable(upper=1.0)
-                self.cost[both] = -saved
-                ends = [self.x[i, d], self.x[i + 1, d]]
-                for x in ends:
-                    self.row([(both, 1.0), (x, -1.0)], -np.inf, 0.0)
-                if saved < 0:
+        for both, i, d in self.seams():
+            assert cost.seam is not None
+            self.cost[both] = -float(cost.seam[i, d]) * weight
+
+    def seams(self) -> list[tuple[int, int, int]]:
+        """Return a variable for each node and device: whether it and the next node are both there."""
+        if self._seams is None:
+            self._seams = []
+            saved = self.problem.seam_seconds
+            for i in range(self.problem.nodes - 1 if saved is not None else 0):
+                for d in self.places(i):
+                    if saved is None or saved[i, d] == 0 or (i + 1, d) not in self.x:
+                        continue
+                    both = self.variable(upper=1.0)
+                    ends = [self.x[i, d], self.x[i + 1, d]]
+                    for x in ends:
+                        self.row([(both, 1.0), (x, -1.0)], -np.inf, 0.0)
                     self.row([(both, 1.0), (ends[0], -1.0), (ends[1], -1.0)], -1.0, np.inf)
+                    self._seams.append((both, i, d))
+        return self._seams
 
     def solve(self, *, nodes: int = NODES, time_limit: float | None = None) -> Any:
         """Run HiGHS; limits are by branch-and-bound nodes, so that equal programs have equal answers."""
@@ -230,21 +237,17 @@ def _read(program: Program, result: Any, weight: float) -> Result:
 
 def throughput(
     problem: Problem, known: float, *, limit: int = VARIABLES, nodes: int = NODES, time_limit: float | None = None,
-    tie: float = 0.0,
 ) -> Result | None:
     """Solve for the least bottleneck; ``None`` if the program is too large.
 
     :param known: a bottleneck that is known, or infinite.
-    :param tie: weight of the latency among equals, per second of it.
     """
-    if estimate_variables(problem) > limit or problem.seam_seconds is not None:
+    if estimate_variables(problem) > limit:
         return None
     program = Program(problem)
     program.transfers()
     program.memory()
     weight = _SCALE / known if np.isfinite(known) and known > 0 else 1.0
-    if tie:
-        program.linear(latency_cost(problem), tie * weight)
     largest = program.variable()
     program.cost[largest] = weight
     column = problem.column
@@ -252,6 +255,9 @@ def throughput(
     channels: dict[int, list[tuple[int, float]]] = {}
     for (i, d), x in program.x.items():
         devices.setdefault(d, []).append((x, float(problem.seconds[i, d])))
+    for both, i, d in program.seams():
+        assert problem.seam_seconds is not None
+        devices.setdefault(d, []).append((both, -float(problem.seam_seconds[i, d])))
     for (t, a, b), y in program.y.items():
         size = problem.tensors[t].bytes
         channels.setdefault(int(problem.channel[a, b]), []).append((y, size / float(problem.rate[a, b])))

@@ -60,7 +60,7 @@ def chain_labels(
     devices = len(problem.devices)
     rest = chain.backward(trellises[0])
     limit = bound + _SLACK * abs(bound) if np.isfinite(bound) else np.inf
-    unit = 1e-13 * max(abs(bound) if np.isfinite(bound) else abs(float((trellises[0].first + rest[0]).min())), 1e-300)
+    unit = 1e-13 * (abs(bound if np.isfinite(bound) else float((trellises[0].first + rest[0]).min())) or 1.0)
     room = problem.column('memory_bytes')
     at = np.arange(devices)
     values = np.stack([t.first for t in trellises])

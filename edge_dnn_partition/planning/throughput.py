@@ -11,21 +11,22 @@ local search. Where the program is small HiGHS closes what gap is left.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from . import batch, chain, frontier, milp, once, subsets, twodevices
 from .batch import Measured
-from .evaluate import Loads, evaluate, loads
+from .evaluate import Loads, loads
 from .linear import LinearCost
 from .localsearch import descend
 from .objective import EQUAL, Answer, Judge
 from .problem import Floats, Ints, Problem
 
 _ROUNDS: Final = 60
-_WORK: Final = 250_000
+_ROUND_NODES: Final = 8_000
+_BEAM_WORK: Final = 24_000
+_EXACT_WORK: Final = 250_000
 _PROOF: Final = 1e-9
 _SMALL: Final = 700
 _SMALL_NODES: Final = 3000
@@ -130,7 +131,7 @@ def settle(problem: Problem, judge: Judge) -> None:
     def latency(measured: Measured) -> Floats:
         return np.where(measured.fits & (measured.bottleneck_seconds <= limit), measured.latency_seconds, np.inf)
 
-    descend(problem, judge, judge.best, latency, focused=False, work=3_000_000)
+    descend(problem, judge, judge.best, latency, focused=False, work=1_500_000)
 
 
 def _once(problem: Problem, judge: Judge) -> Answer:
@@ -185,7 +186,7 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     return LinearCost(node, hop, per_byte, seam)
 
 
-def _least(problem: Problem, cost: LinearCost, beam_work: int) -> tuple[Ints | None, bool]:
+def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:
     """Return the plan of least cost, and whether it is proven."""
     if problem.is_chain:
         found = chain.shortest([chain.trellis(problem, cost)] + [chain.stage_trellis(problem.nodes, len(problem.devices))])
@@ -193,7 +194,7 @@ def _least(problem: Problem, cost: LinearCost, beam_work: int) -> tuple[Ints | N
     if twodevices.applies(problem, cost):
         cut = twodevices.solve(problem, [cost])
         return (None, True) if cut is None else (cut[0], True)
-    search = frontier.search(problem, [cost], work=beam_work, beam_work=beam_work)
+    search = frontier.search(problem, [cost], work=work, beam_work=_BEAM_WORK)
     return search.best, search.complete
 
 
@@ -201,8 +202,8 @@ def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
     """Offer the plans at rising prices, improved; return the largest lower bound."""
     devices = len(problem.devices)
     channels = int(problem.channel.max(initial=-1)) + 1
-    step_work = problem.nodes * devices * (1 if problem.is_chain else 4)
-    rounds = int(np.clip(_WORK * 8 // max(step_work, 1), 8, _ROUNDS))
+    fast = problem.is_chain or devices == 2
+    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, 8, _ROUNDS))
     device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
     bound = 0.0
     candidates: list[tuple[float, int, Ints]] = []
@@ -210,13 +211,14 @@ def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
         total = float(device_price.sum() + channel_price.sum())
         device_price, channel_price = device_price / total, channel_price / total
         cost = priced(problem, device_price, channel_price)
-        plan, proven = _least(problem, cost, max(20_000, _WORK // 4))
+        last = turn == rounds - 1
+        plan, proven = _least(problem, cost, _EXACT_WORK if last else 0)
         if plan is None:
             break
         if proven:
             bound = max(bound, cost.value(problem, plan))
-        if not evaluate(problem, plan).latency_seconds < np.inf and not _runs(problem, plan):
-            break
+            if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
+                return bound
         load = loads(problem, plan)
         value = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
         if np.isfinite(judge.offer(plan)):
@@ -227,20 +229,12 @@ def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
     candidates.sort(key=lambda item: item[:2])
     seen: set[bytes] = set()
     for _, _, plan in candidates:
-        if len(seen) == 4:
+        if len(seen) == 3:
             break
         if plan.tobytes() not in seen:
             seen.add(plan.tobytes())
-            descend(problem, judge, plan, _pressure, focused=True, work=4_000_000)
+            descend(problem, judge, plan, _pressure, focused=True, work=1_500_000)
     return bound
-
-
-def _runs(problem: Problem, plan: Ints) -> bool:
-    """Return whether a plan would run if memory were endless."""
-    endless = replace(
-        problem, devices=tuple(replace(d, memory_bytes=float('inf')) for d in problem.devices)
-    )
-    return evaluate(endless, plan).feasible
 
 
 def _raise(devices: Floats, channels: Floats, load: Loads, value: float, turn: int) -> tuple[Floats, Floats]:

@@ -1,0 +1,203 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``plan``: where the layers run, for bare costs or for a real model and a fleet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import UserError
+from .model_arguments import load_given_model
+
+if TYPE_CHECKING:
+    from ..planning.problem import Problem
+    from ..planning.solve import Solution
+
+_EPILOG: Final = """\
+With --costs, the problem is a file of bare costs; docs/planning.md has its format and the cost
+model. With MODEL.onnx and --fleet, the model is profiled on this machine (or profiles are given)
+and each device takes its emulate.slowdown times that.
+
+--json prints
+  {"feasible": true or false,
+   "optimal": true or false,        proven best of the space, to 1e-9
+   "objective", "objective_value",
+   "latency_seconds", "energy_joules", "bottleneck_seconds",
+   "assignment": [device, …],       one for each layer; for a model, for each node of "nodes"
+   "planning_seconds"}
+and for a model also "nodes" (names; the first is the preprocessing), "stages" and "label".
+Where no plan can run, "feasible" is false, the values are null, "reason" says why, "optimal" says
+whether that is proven, and the exit code is 0 all the same; without --json it is 1.
+
+examples:
+  edge-dnn-partition plan --costs costs.json --objective throughput --space each_device_once
+  edge-dnn-partition plan model.onnx --fleet fleet.yaml --profile pi=pi.json
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        'plan',
+        help="place a model's layers on a fleet, offline",
+        description="Place a model's layers on a fleet's devices.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('model', nargs='?', metavar='MODEL.onnx', help='the ONNX file, with --fleet')
+    parser.add_argument('--costs', metavar='COSTS.json', help='plan on bare costs')
+    parser.add_argument('--fleet', metavar='FLEET.yaml', help='the devices and links to plan a model for')
+    parser.add_argument(
+        '--objective', choices=('latency', 'energy', 'throughput', 'balanced'),
+        help="what to make least (default: the fleet's, else latency)",
+    )
+    parser.add_argument(
+        '--space', choices=('any', 'each_device_once'), default='any',
+        help='each_device_once: no device has two stages (default any)',
+    )
+    parser.add_argument(
+        '--profile', action='append', default=[], metavar='DEVICE=FILE.json',
+        help="a device's own profile, as `profile --json` writes it; its slowdown is not applied then",
+    )
+    parser.add_argument('--picture', metavar='FILE', help='a picture as the camera sends it (JPEG or PNG)')
+    parser.add_argument('--runs', type=int, default=3, metavar='N', help='rounds of profiling (default 3)')
+    parser.add_argument(
+        '--shape', action='append', default=[], metavar='NAME=1x3x224x224',
+        help='the shape of an input that the model leaves open; once per input',
+    )
+    parser.add_argument('--json', action='store_true', help='print one JSON document')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, and print the answer."""
+    if args.costs is not None:
+        for given, name in ((args.model, 'MODEL.onnx'), (args.fleet, '--fleet'), (args.profile, '--profile')):
+            if given:
+                raise UserError(f'{name} does not go with --costs; give --costs COSTS.json alone, or MODEL.onnx --fleet')
+        return _plan_costs(args)
+    if args.model is None or args.fleet is None:
+        raise UserError('give --costs COSTS.json, or MODEL.onnx and --fleet FLEET.yaml')
+    if not 1 <= args.runs <= 1000:
+        raise UserError(f'--runs {args.runs}: give a whole number from 1 to 1000')
+    return _plan_model(args)
+
+
+def _plan_costs(args: argparse.Namespace) -> int:
+    from ..planning.costs_json import load
+
+    problem = load(args.costs)
+    solution = _solve(problem, args.objective or 'latency', args.space)
+    if args.json:
+        print(json.dumps(solution.to_json(), allow_nan=False))
+        return 0
+    return _print(problem, solution)
+
+
+def _plan_model(args: argparse.Namespace) -> int:
+    from ..planning.compose import placement_of
+    from ..planning.fleet import load_fleet
+    from .plan_model import build
+
+    fleet = load_fleet(args.fleet)
+    model = load_given_model(args)
+    pipeline, problem = build(model, fleet, profiles=args.profile, picture=args.picture, runs=args.runs)
+    solution = _solve(problem, args.objective or fleet.objective, args.space)
+    document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None}
+    if solution.assignment is not None:
+        placement = placement_of(solution.assignment, pipeline.boundaries)
+        document['stages'] = [
+            {'device': device, 'preprocess': preprocess, 'layers': [list(pair) for pair in ranges]}
+            for device, preprocess, ranges in placement
+        ]
+        document['label'] = ' '.join(
+            f'{device}:{",".join([*(["pre"] if preprocess else []), *(f"{a}-{b}" for a, b in ranges)])}'
+            for device, preprocess, ranges in placement
+        )
+    if args.json:
+        print(json.dumps(document, allow_nan=False))
+        return 0
+    return _print(problem, solution)
+
+
+def _solve(problem: Problem, objective: str, space: str) -> Solution:
+    from ..planning.solve import solve
+
+    with _quiet():
+        return solve(problem, objective, space)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Send what HiGHS writes to the process's standard output to its standard error."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # no standard output at all
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _print(problem: Problem, solution: Solution) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..planning.evaluate import evaluate
+    from ..planning.evaluate import loads
+
+    console = Console()
+    if solution.assignment is None:
+        console.print(f'no plan: {solution.reason}', markup=False)
+        return 1
+    stages = Table(title='stages', title_justify='left')
+    for name, justify in (('layers', 'left'), ('device', 'left'), ('compute, ms', 'right')):
+        stages.add_column(name, justify=justify)  # type: ignore[arg-type]
+    chosen = problem.indices(solution.assignment)
+    start = 0
+    for stop in range(1, problem.nodes + 1):
+        if stop < problem.nodes and chosen[stop] == chosen[start]:
+            continue
+        seconds = float(problem.seconds[range(start, stop), chosen[start:stop]].sum())
+        if problem.seam_seconds is not None:
+            seconds -= float(problem.seam_seconds[start : stop - 1, chosen[start]].sum())
+        names = problem.node_names[start] if stop == start + 1 else f'{problem.node_names[start]} … {problem.node_names[stop - 1]}'
+        stages.add_row(names, problem.names[chosen[start]], f'{seconds * 1e3:.3f}')
+        start = stop
+    console.print(stages)
+    table = Table(title='costs', title_justify='left')
+    for name in ('plan', 'latency, ms', 'energy, J', 'bottleneck, ms'):
+        table.add_column(name, justify='left' if name == 'plan' else 'right')
+    rows = [('this plan', solution.assignment)]
+    rows += [(f'all on {name}', (name,) * problem.nodes) for name in problem.names]
+    for name, assignment in rows:
+        costs = evaluate(problem, assignment)
+        if costs.feasible:
+            figures = (costs.latency_seconds * 1e3, costs.energy_joules, costs.bottleneck_seconds * 1e3)
+            table.add_row(name, *(f'{value:.4g}' for value in figures))
+        else:
+            table.add_row(name, f'cannot run: {costs.reason}')
+    console.print(table)
+    load = loads(problem, chosen)
+    busiest = int(load.device_seconds.argmax())
+    console.print(
+        f'{solution.objective}: {solution.objective_value:.6g}, '
+        f'{"proven best" if solution.optimal else "not proven best"}; '
+        f'busiest device {problem.names[busiest]} ({load.device_seconds[busiest] * 1e3:.4g} ms); '
+        f'planned in {solution.planning_seconds * 1e3:.1f} ms',
+        highlight=False,
+    )
+    return 0
+
+
