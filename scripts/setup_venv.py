@@ -36,6 +36,7 @@ PYTHON = VENV / 'bin' / 'python'
 RUN_GROUPS = ('demo', 'bench')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
 NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg')
+_log_started = False
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
 
 
@@ -62,7 +63,9 @@ def run(command: list[str | Path], what: str, *, environment: dict[str, str], fo
 
     :raises SetupError: if it fails, after the end of its output was printed.
     """
-    with LOG.open('ab') as log:
+    global _log_started  # noqa: PLW0603 (the log of the last run that did something is kept)
+    with LOG.open('ab' if _log_started else 'wb') as log:
+        _log_started = True
         log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
         log.flush()
         start = log.tell()
@@ -230,7 +233,6 @@ def main() -> int:
 def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
     """Do the steps whose inputs changed, in their order; return whether there were any."""
     stamp = Stamp()
-    LOG.unlink(missing_ok=True)
     make_venv(stamp, sourced=sourced)
     mode = f'{sys.version_info[:2]}{sourced}'
     pins = hashlib.sha256((ROOT / 'constraints.txt').read_bytes()).hexdigest() + mode
