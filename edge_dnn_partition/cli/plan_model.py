@@ -1,0 +1,125 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem of ``plan MODEL.onnx --fleet FLEET.yaml``: profiles, links and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import PlanError, UserError
+from ..graph.model import Model
+from ..planning.fleet import Fleet
+from ..planning.pipeline import Pipeline
+from ..planning.problem import Problem, nearest
+from ..planning.profile import Profile
+from ..sensing.link import LinkEstimate
+
+if TYPE_CHECKING:
+    from ..runtime.preprocess import Preprocessing
+
+
+def build(
+    model: Model, fleet: Fleet, *, profiles: Sequence[str], picture: str | None, runs: int
+) -> tuple[Pipeline, Problem]:
+    """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
+
+    A device without a profile of its own takes ``emulate.slowdown`` times what this machine takes
+    with as many threads. Without a preprocessing file in the fleet, the preprocessing takes no time
+    and its input is as large as the model's.
+
+    :param profiles: ``DEVICE=FILE.json`` each.
+    :param picture: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
+    :raises UserError: if a file cannot be read, or the parts do not fit each other.
+    """
+    given = _given(profiles, fleet)
+    preprocess: Callable[[], object] | None = None
+    input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
+    described = None if fleet.model is None else fleet.model.preprocessing
+    if described is not None:
+        preprocess, input_bytes = _preprocessing(described, model, fleet, picture)
+    elif picture is not None:
+        raise UserError('--picture needs a preprocessing; name its file in the fleet file (model.preprocessing)')
+    measured: dict[tuple[int, tuple[str, ...]], Profile] = {}
+    known: dict[str, Profile] = {}
+    for name, device in fleet.devices.items():
+        profile = given.get(name)
+        if profile is None:
+            # what another processor's provider takes cannot be timed here: its slowdown is over this CPU
+            key = (device.threads, ('CPUExecutionProvider',))
+            if key not in measured:
+                measured[key] = _measure(model, key[0], runs, preprocess)
+            profile = measured[key].scaled(1.0 if device.emulate is None else device.emulate.slowdown)
+        if described is None:
+            profile = dataclasses.replace(profile, preprocess_seconds=0.0)
+        elif profile.preprocess_seconds is None:
+            raise PlanError(
+                f'the profile of {name} lacks the preprocessing; profile there with --preprocessing and --picture'
+            )
+        known[name] = profile
+    pipeline = Pipeline(model, known, fleet)
+    links = {
+        pair: LinkEstimate(link.rate, link.delay, measured=False)
+        for link in fleet.links
+        for pair in (link.between, (link.between[1], link.between[0]))
+    }
+    problem = pipeline.problem(devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes)
+    return pipeline, problem
+
+
+def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
+    given: dict[str, Profile] = {}
+    for entry in entries:
+        name, equals, path = entry.partition('=')
+        if not equals or not path:
+            raise UserError(f'--profile {entry}: write DEVICE=FILE.json')
+        if name not in fleet.devices:
+            raise UserError(f'--profile {entry}: no device is called {name!r}{nearest(name, fleet.devices)}')
+        if name in given:
+            raise UserError(f'--profile: {name!r} has two profiles; keep one')
+        try:
+            given[name] = Profile.from_json(Path(path).read_bytes())
+        except OSError as error:
+            raise UserError(f'--profile {path}: {error.strerror}; give what `profile --json` wrote') from None
+    return given
+
+
+def _preprocessing(
+    path: Path, model: Model, fleet: Fleet, picture: str | None
+) -> tuple[Callable[[], object], float]:
+    from ..runtime.pictures import sample_picture
+    from ..runtime.preprocess import Preprocessing
+
+    preprocessing: Preprocessing = Preprocessing.from_yaml(path)
+    if len(model.inputs) != 1:
+        raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a preprocessing feeds models with one')
+    preprocessing.check(model.tensors[model.inputs[0]])
+    if picture is None:
+        sample = sample_picture(fleet.camera)
+        data, encoding = bytes(sample.data), sample.encoding
+    else:
+        try:
+            data = Path(picture).read_bytes()
+        except OSError as error:
+            raise UserError(f'--picture {picture}: {error.strerror}; give a JPEG or PNG file') from None
+        encoding = 'png' if data.startswith(b'\x89PNG') else 'jpeg'
+    preprocessing.apply(data, encoding)
+    return lambda: preprocessing.apply(data, encoding), float(len(data))
+
+
+def _measure(model: Model, threads: int, runs: int, preprocess: Callable[[], object] | None) -> Profile:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..runtime.profiler import ProfileOptions, load_or_profile
+
+    options = ProfileOptions(device='host', threads=threads, runs=runs)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f'profiling on this machine, {threads} thread(s)', total=1.0)
+        return load_or_profile(
+            model, options, preprocess=preprocess, accept_throttled=True,
+            progress=lambda share: bar.update(task, completed=share),
+        )  # fmt: skip
