@@ -22,8 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-LIMIT_SECONDS: Final = 1.8
+from edge_dnn_partition.nodes import deadman
+
+LIMIT_SECONDS: Final = 1.6
 """How long an orderly end may take before the process is ended by force; 2 s are promised."""
+
+DEADMAN_SECONDS: Final = 1.9
+"""When the process ends if not even the force could be used, since no Python code can run."""
 
 _SHARED_MEMORY: Final = Path('/dev/shm')  # noqa: S108  where Fast DDS puts its files
 _LOCKS: Final = Path('/proc/locks')
@@ -91,6 +96,7 @@ class StopSignals:
             self._asked.set()
             if not self._begun:
                 os._exit(self.code)
+        deadman.exit_after(DEADMAN_SECONDS, self.code)
         # An orderly end takes this thread with it, at the latest when the interpreter is finalised.
         time.sleep(max(0.0, deadline - time.monotonic()))
         end_by_force(self.code)

@@ -15,7 +15,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from support import SharedMemoryWatch, ros_arguments, spin_until
+from support import SHARED_MEMORY, SharedMemoryWatch, ros_arguments, spin_until
 
 TRIAL = Path(__file__).with_name('trial_node.py')
 PAIRS_AT_ONCE = 5
@@ -202,6 +202,16 @@ def test_what_never_returns_ends_by_force(nodes, trouble):
         assert 'ending by force' in stuck.output
         assert watch.segments(stuck.pid)
     assert watch.left_over() == []
+
+
+def test_a_library_that_never_lets_the_interpreter_go_does_not_keep_the_process(nodes):
+    with SharedMemoryWatch(nodes) as watch:
+        seized = start_trial(nodes, 'ticker', seize=True)
+        seized.wait_for('tick 2\n')
+        seized.assert_clean_end()
+        assert 'ending by force' not in seized.output  # no Python code could run
+    for name in watch.left_over():  # the one end that cannot take its files along
+        (SHARED_MEMORY / name).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from edge_dnn_partition.nodes import signals
 signals.install()  # as edge_dnn_partition.nodes.__main__ does, before the long imports
 
 import array  # noqa: E402
+import ctypes  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 
@@ -84,6 +85,7 @@ class Ticker(FleetNode):
                 Parameter('refuse_at', 0, 'tick that raises UserError'),
                 Parameter('block_at', 0, 'tick that never returns'),
                 Parameter('linger', False, 'leave a thread behind that never ends'),
+                Parameter('seize', False, 'hold the interpreter for ever when it is to end'),
                 Parameter('setup_fails', 'no', 'with what', choices=('no', 'user', 'bug')),
                 Parameter('raw', False, 'whether the failing callback goes without the guard'),
             ],
@@ -100,6 +102,10 @@ class Ticker(FleetNode):
         self.every(0.05, self._tick)
         if self.params['raw']:
             self.create_timer(0.1, self._fail)
+
+    def stop_work(self):
+        if self.params['seize']:
+            ctypes.PyDLL(None).pause()  # unlike CDLL, without letting go of the interpreter's lock
 
     def start(self):
         say('start')
