@@ -8,7 +8,12 @@ import argparse
 import json
 from typing import Any
 
-from edge_dnn_partition.cli.model_arguments import add_model_arguments, load_given_model, readable_bytes
+from edge_dnn_partition.cli.model_arguments import (
+    add_model_arguments,
+    console_for_tables,
+    load_given_model,
+    readable_bytes,
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,13 +60,12 @@ def document(model: Any, cuts: Any) -> dict[str, Any]:
 
 
 def _print_tables(model: Any, cuts: Any) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from edge_dnn_partition.graph.cuts import candidate_boundaries
 
-    console = Console()
+    console = console_for_tables()
     candidates = set(candidate_boundaries(model))
     table = Table(title=f'{escape(model.name)}  ·  sha256 {model.sha256[:12]}…', title_justify='left')
     for heading, justify in (('layer', 'right'), ('name', 'left'), ('operators', 'left'), ('weights', 'right'),

@@ -34,3 +34,12 @@ def readable_bytes(count: int) -> str:
             return f'{size:.0f} {unit}' if unit == 'B' else f'{size:.1f} {unit}'
         size /= 1024
     raise AssertionError
+
+
+def console_for_tables() -> Any:
+    """Return a console as wide as the terminal, and wide enough for whole names where there is none."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)

@@ -10,7 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_dnn_partition.cli.model_arguments import add_model_arguments, load_given_model, readable_bytes
+from edge_dnn_partition.cli.model_arguments import (
+    add_model_arguments,
+    console_for_tables,
+    load_given_model,
+    readable_bytes,
+)
 from edge_dnn_partition.errors import UserError
 
 
@@ -78,11 +83,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_tables(model: Any, stages: Any, answer: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = console_for_tables()
     table = Table(title=f'{escape(model.name)} in {len(stages)} stages', title_justify='left')
     for heading in ('stage', 'file', 'size', 'reads', 'makes'):
         table.add_column(heading, overflow='fold')

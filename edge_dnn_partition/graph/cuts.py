@@ -74,8 +74,8 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
 
     The model's arithmetic is divided into ``limit - 2`` equal parts. Each part gives the
     cut with the fewest tensors and, among those, the fewest bytes; of equals the first.
-    A part that only has cuts of several tensors gives none if a neighbour has one of a
-    single tensor: several tensors cost the runtime fusions as well as the link bytes.
+    A part that only has cuts of several tensors gives none if a part next to it, or next
+    but one, has one of a single tensor: several tensors cost the runtime fusions as well as the link bytes.
     Cuts with no arithmetic between them are one place, of which the smallest is kept.
 
     :param limit: the most boundaries to return, 0 and the last among them; at least 2.
@@ -101,7 +101,7 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
     single = {part for part, cut in best.items() if len(cut.tensors) == 1}
     inner: list[Cut] = []
     for part, cut in sorted(best.items()):
-        if part not in single and single & {part - 1, part + 1}:
+        if part not in single and single & {part - 2, part - 1, part + 1, part + 2}:
             continue
         if inner and done[inner[-1].index] == done[cut.index]:
             if cut.bytes < inner[-1].bytes:

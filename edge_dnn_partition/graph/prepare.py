@@ -34,12 +34,16 @@ from edge_dnn_partition.graph.tensors import annotate
 from edge_dnn_partition.graph.weights import copy_weights
 
 #: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 #: Initialisers of at most this many bytes (shapes, axes, scales) stay in the graph.
 INLINE_BYTES = 1024
 WEIGHTS_FILE = 'prepared.weights'
+#: Left to the sessions that run the stages: it wraps each product of a transformer in two Reshapes, between
+#: which a cut would be worthless, and onnxruntime 1.32 then fails to fuse the same model a second time
+#: ("Attempt to replace the existing tensor").
+_DISABLED_OPTIMISERS = ['MatMulAddFusion']
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +162,8 @@ def _optimise(folder: Path, path: Path, proto: onnx.ModelProto) -> onnx.ModelPro
     options.add_session_config_entry(
         'session.optimized_model_external_initializers_min_size_in_bytes', str(INLINE_BYTES + 1))
     try:
-        ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'])
+        ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'],
+                             disabled_optimizers=_DISABLED_OPTIMISERS)
     except Exception as error:  # onnxruntime's own exceptions share no base class but this one
         raise ModelError(_refusal(path, proto, error)) from None
     result = _load(optimised)

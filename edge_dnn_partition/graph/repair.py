@@ -23,6 +23,7 @@ def repair(proto: ModelProto, *, original: ModelProto) -> None:
     """
     graph = proto.graph
     _drop_inserted_casts(graph)
+    _rename_generated(graph, original.graph)
     _name_nodes(graph)
     _make_outputs_computed(graph)
     proto.ir_version = original.ir_version
@@ -108,6 +109,32 @@ def _name_nodes(graph: GraphProto) -> None:
             name = f'{base}_{count}'
         node.name = name
         taken.add(name)
+
+
+def _rename_generated(graph: GraphProto, original: GraphProto) -> None:
+    """Rename tensors that the optimiser made up, so that it can make them up again for a stage.
+
+    Its generator of unique names overlooks initialisers that bear one of its names already.
+    """
+    settled = {value.name for value in (*original.input, *original.output)}
+    settled.update(tensor.name for tensor in original.initializer)
+    settled.update(name for node in protos.all_nodes(original) for name in node.output)
+    renamed: dict[str, str] = {}
+    for name in (*(tensor.name for tensor in graph.initializer), *(name for node in graph.node for name in node.output)):
+        if name and name not in settled:
+            renamed[name] = f'{name}.prepared'
+    if not renamed:
+        return
+    for tensor in graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in graph.node:
+        for position, name in enumerate(node.output):
+            node.output[position] = renamed.get(name, name)
+    for node in protos.all_nodes(graph):
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+    for entry in (*graph.input, *graph.value_info):
+        entry.name = renamed.get(entry.name, entry.name)
 
 
 def _make_outputs_computed(graph: GraphProto) -> None:

@@ -65,7 +65,7 @@ def extract_stage(
     """Write the stage of any convex set of layers as a valid ONNX file with only its own weights.
 
     The file has the original's IR version and operator sets. Weights of more than
-    1 GiB go into ``<path>.data`` beside it, copied range by range. A reader sees the
+    512 MiB go into ``<path>.data`` beside it, copied range by range. A reader sees the
     old file or the new one.
 
     :param entry_operators: whether to put operators in front that let onnxruntime keep
