@@ -24,8 +24,8 @@ examples:
   edge-dnn-partition demo --seconds 20 --report report.json
   edge-dnn-partition demo --video drive.mp4
 
-Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes 6 times
-its CPU time), a Jetson (3.5 times) and a cloud box (1), with links limited in rate and delay in user
+Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes 8 times
+its CPU time), a Jetson (4.5 times) and a cloud box (1), with links limited in rate and delay in user
 space. ROS 2, DDS and onnxruntime are real. After the live part fixed plans are measured in the
 conditions of each phase (--no-baselines leaves that out).
 """

@@ -30,11 +30,11 @@ from edge_dnn_partition.planning.decide import Decision, DecisionState, Settings
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import Plan, parse_label
+from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
 from edge_dnn_partition.planning.problem import Problem
+from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.runtime.timing import StageTime
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 from . import qos
@@ -189,22 +189,14 @@ class Scheduler(FleetNode):
         if plan is None or plan.version != message.plan_version:
             return
         for timing in map(stage_time, message.stages):
-            profiled = self._profiled_seconds(plan, timing)
-            if profiled > 0 and timing.device in self._view.devices:
-                self._view.stage(timing.device, timing.decode_seconds + timing.run_seconds, profiled, now)
-
-    def _profiled_seconds(self, plan: Plan, timing: StageTime) -> float:
-        """What the profile says of a stage; 0 if it cannot say."""
-        view = self._view.devices.get(timing.device)
-        if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
-            return 0.0
-        stage, profile = plan.stages[timing.stage], view.profile
-        seconds = (profile.preprocess_seconds or 0.0) if stage.preprocess else 0.0
-        for start, stop in stage.layers:
-            if start not in profile.boundaries or stop not in profile.boundaries:
-                return 0.0
-            seconds += profile.stage_seconds(start, stop)
-        return seconds
+            view = self._view.devices.get(timing.device)
+            if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
+                continue
+            stage = plan.stages[timing.stage]
+            if stage.preprocess:
+                profiled = view.profile.preprocess_seconds or 0.0
+                self._view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
+            self._view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -258,7 +250,11 @@ class Scheduler(FleetNode):
             profiles = {name: view.profile for name, view in self._view.devices.items() if view.profile is not None}
             self._pipeline = Pipeline(self._model, profiles, self._fleet)
         return self._pipeline.problem(
-            devices=ready, factors=self._view.factors(now), links=self._view.links(), input_bytes=self._input_bytes
+            devices=ready,
+            factors=self._view.factors(now),
+            preprocessing_factors=self._view.preprocessing_factors(now),
+            links=self._view.links(),
+            input_bytes=self._input_bytes,
         )
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> None:
@@ -347,6 +343,16 @@ class Scheduler(FleetNode):
             for (a, b), link in self._view.links().items()
         ]  # fmt: skip
         self._states.publish(message)
+
+
+def _profiled_seconds(profile: Profile, stage: StagePlan) -> float:
+    """What a profile says of a stage's layers; 0 if it cannot say, or there are none."""
+    seconds = 0.0
+    for start, stop in stage.layers:
+        if start not in profile.boundaries or stop not in profile.boundaries:
+            return 0.0
+        seconds += profile.stage_seconds(start, stop)
+    return seconds
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from .problem import Bools, Floats, Ints
 
 _LARGEST: Final = 2**29
 _ROUNDS: Final = 6
-_EXACT: Final = 1e-14
+_EXACT: Final = 1e-11
 RESIDUAL: Final = 1e-12
 """Share of the cut below which what an edge has left counts as nothing."""
 
@@ -40,7 +40,8 @@ class Edges:
 class MinimumCut:
     """A minimum cut.
 
-    :param least: vertices on the source's side in the cut with the smallest such side.
+    :param side: vertices on the source's side in the cut that ``gap`` is proven for.
+    :param least: the same in the cut with the smallest such side, as far as numbers can tell.
     :param most: the same for the largest such side.
     :param flow: the maximum flow found, a lower bound for every cut.
     :param gap: how far the cut may be above it.
@@ -48,6 +49,7 @@ class MinimumCut:
         on the source's side has the head there too, and every such set is a minimum cut.
     """
 
+    side: Bools
     least: Bools
     most: Bools
     flow: float
@@ -62,7 +64,10 @@ def _reach(graph: csr_matrix, start: int) -> Bools:
 
 
 def _graph(vertices: int, tails: Ints, heads: Ints) -> csr_matrix:
-    return csr_matrix((np.ones(len(tails), dtype=np.int8), (tails, heads)), shape=(vertices, vertices))
+    """Return a graph of edges whose tails rise."""
+    starts = np.zeros(vertices + 1, dtype=np.int32)
+    np.cumsum(np.bincount(tails, minlength=vertices), out=starts[1:])
+    return csr_matrix((np.ones(len(tails), dtype=np.int8), heads.astype(np.int32), starts), shape=(vertices, vertices))
 
 
 def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) -> MinimumCut | None:
@@ -88,6 +93,7 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
     bound = min(out_of_source, into_sink, float(finite.sum()))
     flow = 0.0
     gap = 0.0
+    side = _reach(_graph(size, u[left > 0], v[left > 0]), source)
     columns = v.astype(np.int32)
     for _ in range(rounds):
         if bound <= 0:
@@ -109,12 +115,12 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
         bound = gap
         if gap <= _EXACT * flow:
             break
-    slack = RESIDUAL * flow
+    slack = max(RESIDUAL * flow, 2 * gap)  # what is left of the flow cannot pass over edges above the gap
     loose = left > slack
     forward = _graph(size, u[loose], v[loose])
     least = _reach(forward, source)
-    most = ~_reach(csr_matrix(forward.T), sink)
-    return MinimumCut(least, most, flow, gap, (u[loose], v[loose]))
+    most = ~_reach(forward.T.tocsr(), sink)
+    return MinimumCut(side, least, most, flow, gap, (u[loose], v[loose]))
 
 
 def cut_value(edges: Edges, side: Bools) -> float:

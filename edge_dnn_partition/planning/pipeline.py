@@ -101,6 +101,7 @@ class Pipeline:
         *,
         devices: Sequence[str],
         factors: Mapping[str, float],
+        preprocessing_factors: Mapping[str, float] | None = None,
         links: Mapping[tuple[str, str], LinkEstimate],
         input_bytes: float,
     ) -> Problem:
@@ -108,6 +109,7 @@ class Pipeline:
 
         :param devices: those that can be planned with; the source must be among them.
         :param factors: each device's time now over its profiled time.
+        :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
         :param input_bytes: the size of a camera picture as it is sent.
         :raises PlanError: if the source or a pinned device is missing, or a device has no profile.
@@ -121,7 +123,8 @@ class Pipeline:
                 raise PlanError(f'{name} has no profile')
             factor = factors.get(name, 1.0)
             preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
-            columns.append(np.array([preprocess, *profile.segment_seconds]) * factor)
+            first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
+            columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
             seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source

@@ -122,7 +122,14 @@ class Problem:
 
     def column(self, field: str) -> Floats:
         """Return one field of every device, shape ``(devices,)``."""
-        return np.array([getattr(device, field) for device in self.devices], dtype=np.float64)
+        columns = self._columns
+        if field not in columns:
+            columns[field] = np.array([getattr(device, field) for device in self.devices], dtype=np.float64)
+        return columns[field]
+
+    @cached_property
+    def _columns(self) -> dict[str, Floats]:
+        return {}
 
     @cached_property
     def rate(self) -> Floats:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from edge_dnn_partition.sensing.compute import ComputeEstimator
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -21,6 +22,7 @@ class DeviceView:
 
     profile: Profile | None = None
     compute: ComputeEstimator = field(default_factory=ComputeEstimator)
+    decode: ComputeEstimator = field(default_factory=ComputeEstimator)
     incarnation: int = 0
     seen_at: float = float('-inf')
     cpu_percent: float = math.nan
@@ -52,6 +54,7 @@ class FleetView:
         anew = view.incarnation not in (0, incarnation)
         if view.incarnation != incarnation:
             view.compute = ComputeEstimator()
+            view.decode = ComputeEstimator(stage_seconds=60.0)
         view.incarnation = incarnation
         view.seen_at = now
         view.compute.probe(speed_factor)
@@ -70,6 +73,10 @@ class FleetView:
     def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Take a stage's timing in."""
         self.devices[device].compute.stage(now, measured_seconds, profiled_seconds)
+
+    def preprocessing(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
+        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own."""
+        self.devices[device].decode.stage(now, measured_seconds, profiled_seconds)
 
     def alive(self, now: float) -> tuple[str, ...]:
         """The devices whose workers are alive, in the fleet file's order."""
@@ -94,6 +101,20 @@ class FleetView:
     def factors(self, now: float) -> dict[str, float]:
         """Each device's time now over its profiled time."""
         return {name: view.compute.factor(now) for name, view in self.devices.items()}
+
+    def preprocessing_factors(self, now: float) -> dict[str, float]:
+        """Each device's time for the preprocessing now over its profiled time.
+
+        A device that has not decoded lately is taken to find the pictures as hard, relative to the
+        one that its profile was made with, as the median of those that have.
+        """
+        known = {
+            name: view.decode.factor(now) / view.compute.factor(now)
+            for name, view in self.devices.items()
+            if view.decode.measured(now)
+        }
+        usual = median(known.values()) if known else 1.0
+        return {name: known.get(name, usual) * view.compute.factor(now) for name, view in self.devices.items()}
 
     def deviation(self, devices: Sequence[str], now: float) -> float:
         """The largest relative standard deviation of some devices' factors."""

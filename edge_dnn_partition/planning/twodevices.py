@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from .linear import LinearCost
 from .maxflow import Edges, MinimumCut, minimum_cut
-from .problem import INPUT, Bools, Floats, Ints, Problem
+from .problem import INPUT, Floats, Ints, Problem
 
-_HEAD = 2
+_HEAD: Final = 2
 _FIRST, _SECOND = 0, 1
+_EQUAL: Final = 1e-10
 
 
 @dataclass
@@ -84,12 +86,11 @@ def applies(problem: Problem, cost: LinearCost) -> bool:
 def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
     """Return the edges whose cuts cost what assignments do, up to a constant."""
     graph = CutGraph(_HEAD + problem.nodes)
-    ends = (_FIRST, _SECOND)
     nodes = np.arange(problem.nodes) + _HEAD
     first, second = cost.node[:, 0].copy(), cost.node[:, 1].copy()
     if cost.seam is not None and problem.nodes > 1:
-        # -s0 on (0, 0) and -s1 on (1, 1) is, up to a constant, s1 for either on the first device or
-        # s0 ... written as half a choice each and half an edge each way
+        # -s0 where both are on the first device and -s1 where both are on the second is half of each
+        # for either node, and half of both where they part
         s0, s1 = cost.seam[:, 0], cost.seam[:, 1]
         for part in (slice(0, -1), slice(1, None)):
             first[part] -= s0 / 2
@@ -97,17 +98,30 @@ def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
         half = (s0 + s1) / 2
         graph.bulk += [(nodes[:-1], nodes[1:], half), (nodes[1:], nodes[:-1], half)]
     graph.choice(nodes, first, second)
-    size = problem.tensor_bytes
-    forth = (cost.hop[0, 1] + cost.hop_per_byte[0, 1] * size).tolist()
-    back = (cost.hop[1, 0] + cost.hop_per_byte[1, 0] * size).tolist()
-    for t, tensor in enumerate(problem.tensors):
-        producer = ends[problem.source_index] if tensor.producer == INPUT else tensor.producer + _HEAD
-        readers = [reader + _HEAD for reader in tensor.readers]
-        if tensor.at_sink:
-            readers.append(ends[problem.sink_index])
-        if readers:
-            graph.sent(producer, readers, forth[t], back[t])
+    _add_tensors(problem, cost, graph)
     return graph.edges()
+
+
+def _add_tensors(problem: Problem, cost: LinearCost, graph: CutGraph) -> None:
+    """Add every tensor's transfers, all at once; for one tensor :meth:`CutGraph.sent` does the same."""
+    ends = np.array((_FIRST, _SECOND))
+    producers = problem.producers
+    home = np.where(producers == INPUT, ends[problem.source_index], producers + _HEAD)
+    tensor, reader = problem.readings
+    finals = np.flatnonzero(problem.at_sink)
+    tensor = np.concatenate((tensor, finals))
+    reader = np.concatenate((reader + _HEAD, np.full(len(finals), ends[problem.sink_index])))
+    size = problem.tensor_bytes
+    many = np.bincount(tensor, minlength=len(size)) > 1
+    alone = ~many[tensor]
+    for a, b, forward in ((0, 1, True), (1, 0, False)):
+        price = cost.hop[a, b] + cost.hop_per_byte[a, b] * size
+        auxiliary = np.cumsum(many) - 1 + graph.vertices  # only those of tensors with several readers count
+        graph.vertices += int(many.sum())
+        tails = np.concatenate((home[tensor[alone]], home[many], auxiliary[tensor[~alone]]))
+        heads = np.concatenate((reader[alone], auxiliary[many], reader[~alone]))
+        capacities = np.concatenate((price[tensor[alone]], price[many], np.full(int((~alone).sum()), np.inf)))
+        graph.bulk.append((tails, heads, capacities) if forward else (heads, tails, capacities))
 
 
 def stage_edges(problem: Problem, vertices: int) -> Edges:
@@ -145,8 +159,13 @@ def solve(problem: Problem, levels: Sequence[LinearCost]) -> tuple[Ints, float] 
         if following is None:
             break
         cut = following
-    nodes = cut.most[_HEAD : _HEAD + problem.nodes]
-    return np.where(nodes, 0, 1).astype(np.int64), gap
+    nodes = slice(_HEAD, _HEAD + problem.nodes)
+    proven = np.where(best.side[nodes], 0, 1).astype(np.int64)
+    first = np.where(cut.most[nodes], 0, 1).astype(np.int64)
+    least = levels[0].value(problem, proven)
+    if not levels[0].value(problem, first) <= least + _EQUAL * abs(least):
+        first = proven
+    return first, gap
 
 
 def _unique(problem: Problem, cut: MinimumCut) -> bool:
@@ -168,7 +187,3 @@ def _joined(problem: Problem, edges: Edges, tied: Sequence[tuple[Ints, Ints]]) -
         vertices = max(vertices, last + shift)
     return Edges(vertices, np.concatenate(tails), np.concatenate(heads), np.concatenate(capacities))
 
-
-def mask_of(assignment: Ints) -> Bools:
-    """Return which nodes are on the first device."""
-    return assignment == 0

@@ -44,15 +44,19 @@ class ComputeEstimator:
         if math.isfinite(factor) and factor > 0:
             self._push(self._probes, factor, self.probe_window)
 
+    def measured(self, now: float) -> bool:
+        """True if a stage's timing is recent enough to count."""
+        return bool(self._stages) and now - self._stage_at <= self.stage_seconds
+
     def factor(self, now: float) -> float:
         """The device's factor now; 1 if nothing is known."""
-        if self._stages and now - self._stage_at <= self.stage_seconds:
+        if self.measured(now):
             return median(self._stages)
         return median(self._probes) if self._probes else 1.0
 
     def deviation(self, now: float) -> float:
         """The relative standard deviation of what the factor was taken from; 0.1 if too little is known."""
-        values = self._stages if self._stages and now - self._stage_at <= self.stage_seconds else self._probes
+        values = self._stages if self.measured(now) else self._probes
         if len(values) < 3:
             return 0.1
         logs = [math.log(value) for value in values]

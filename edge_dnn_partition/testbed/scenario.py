@@ -18,13 +18,13 @@ from edge_dnn_partition.runtime.pictures import encode
 
 Link = tuple[str, str]
 
-SLOWDOWNS: Final = {'pi': 6.0, 'jetson': 3.5, 'cloud': 1.0}
+SLOWDOWNS: Final = {'pi': 8.0, 'jetson': 4.5, 'cloud': 1.0}
 """Time of a run over its time on one core of this machine."""
 
 LINKS: Final[dict[Link, tuple[float, float]]] = {
     ('pi', 'jetson'): (20e6 / 8, 0.002),
-    ('pi', 'cloud'): (10e6 / 8, 0.015),
-    ('jetson', 'cloud'): (10e6 / 8, 0.015),
+    ('pi', 'cloud'): (8e6 / 8, 0.015),
+    ('jetson', 'cloud'): (8e6 / 8, 0.015),
 }
 """Rate in bytes per second and one-way latency in seconds."""
 
