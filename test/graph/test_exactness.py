@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages of every cut give what the whole model gives."""
 
+import platform
 import random
 
 import onnx
@@ -15,11 +16,11 @@ from edge_dnn_partition.graph.verify import TOLERANCE, compare, run_chain, run_f
 from edge_dnn_partition.graph.zoo.tiny import TINY
 
 ALL = (*TINY, *zoo.small_names())
-#: Models whose stages differ from the whole in the last bits. onnxruntime fuses what a cut may part
-#: (MatMul, scale and Softmax of attention; a Gemm's sum; Conv, Add and Relu in its blocked layout), and
-#: a fused kernel rounds at other places.
-ROUNDED = frozenset(name for name in ALL if name not in {
-    'chain', 'shared_weight', 'conditional', 'loop', 'quantised', 'open_shapes', 'sequence', 'old_style'})
+#: Models whose stages differ from the whole in the last bits at some cuts: where a cut parts what onnxruntime
+#: fuses (a convolution and the residual sum after it, SiLU's two halves, scale and Softmax of attention), the
+#: fused kernel rounds at other places. The others are equal bit for bit, as measured on x86 with AVX-512.
+ROUNDED = frozenset({'gated', 'digits', 'resnet18_small', 'resnet50_small', 'mobilenetv2_small', 'efficientnet_small',
+                     'inception_small', 'vit_small', 'bert_small', 'yolo_small'})
 
 
 def whole(model, seed=0):
@@ -29,7 +30,7 @@ def whole(model, seed=0):
 
 def check(model, found):
     assert found.relative <= TOLERANCE, found
-    if model.name not in ROUNDED:
+    if model.name not in ROUNDED and platform.machine() == 'x86_64':
         assert found.exact, found
 
 
