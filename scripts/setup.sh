@@ -17,7 +17,7 @@ if [ -n "${PYTHON:-}" ]; then
     }
     exec "$PYTHON" "$here/setup_venv.py" "$@"
 fi
-for candidate in python3 python3.12 python3.13 python3.11; do
+for candidate in "$here/../.venv/bin/python" python3 python3.12 python3.13 python3.11; do
     if fits "$candidate"; then
         exec "$candidate" "$here/setup_venv.py" "$@"
     fi

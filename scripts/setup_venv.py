@@ -36,8 +36,9 @@ PYTHON = VENV / 'bin' / 'python'
 RUN_GROUPS = ('demo', 'bench')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
 NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg')
-_log_started = False
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
+
+_log_started = False
 
 
 def say(text: str) -> None:
@@ -125,7 +126,7 @@ class Stamp:
 
 
 def make_venv(stamp: Stamp, *, sourced: bool) -> None:
-    """Create .venv/, or check that the one there fits this shell."""
+    """Create .venv/, or check that the one there fits this shell and Python."""
     mode = 'sourced' if sourced else 'wheels'
     if PYTHON.exists() and subprocess.run([PYTHON, '-c', ''], env=clean_environment(), check=False).returncode == 0:
         before = stamp.get('mode') or mode
@@ -138,6 +139,9 @@ def make_venv(stamp: Stamp, *, sourced: bool) -> None:
         options = ['--system-site-packages'] if sourced else []
         command = [sys.executable, '-m', 'venv', '--clear', *options, VENV]
         run(command, 'python -m venv', environment=clean_environment())
+    version = '.'.join(map(str, sys.version_info[:2]))
+    if not (VENV / 'lib' / f'python{version}').is_dir():
+        raise SetupError(f'.venv was made with another Python than {version}: run `make clean`, or unset PYTHON')
     if stamp.get('mode') != mode:
         stamp.set(mode=mode)
 
