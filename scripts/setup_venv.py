@@ -137,7 +137,7 @@ def make_venv(stamp: Stamp, *, sourced: bool) -> None:
     else:
         say(f'makes .venv with Python {sys.version.split()[0]}')
         options = ['--system-site-packages'] if sourced else []
-        command = [sys.executable, '-m', 'venv', '--clear', *options, VENV]
+        command: list[str | Path] = [sys.executable, '-m', 'venv', '--clear', *options, VENV]
         run(command, 'python -m venv', environment=clean_environment())
     version = '.'.join(map(str, sys.version_info[:2]))
     if not (VENV / 'lib' / f'python{version}').is_dir():
