@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_given_model(args)
     cuts = linear_cuts(model)
     if args.json:
-        print(json.dumps(document(model, cuts)))  # noqa: T201 - the command's answer
+        print(json.dumps(document(model, cuts)))
     else:
         _print_tables(model, cuts)
     return 0

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import UserError
+from edge_dnn_partition.errors import UserError
+
 from .model_arguments import load_given_model
 
 if TYPE_CHECKING:
-    from ..planning.problem import Problem
-    from ..planning.solve import Solution
+    from edge_dnn_partition.planning.problem import Problem
+    from edge_dnn_partition.planning.solve import Solution
 
 _EPILOG: Final = """\
 With --costs, the problem is a file of bare costs; docs/planning.md has its format and the cost
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan_costs(args: argparse.Namespace) -> int:
-    from ..planning.costs_json import load
+    from edge_dnn_partition.planning.costs_json import load
 
     problem = load(args.costs)
     solution = _solve(problem, args.objective or 'latency', args.space)
@@ -101,8 +102,9 @@ def _plan_costs(args: argparse.Namespace) -> int:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from ..planning.compose import placement_of
-    from ..planning.fleet import load_fleet
+    from edge_dnn_partition.planning.compose import placement_of
+    from edge_dnn_partition.planning.fleet import load_fleet
+
     from .plan_model import build
 
     fleet = load_fleet(args.fleet)
@@ -127,7 +129,7 @@ def _plan_model(args: argparse.Namespace) -> int:
 
 
 def _solve(problem: Problem, objective: str, space: str) -> Solution:
-    from ..planning.solve import solve
+    from edge_dnn_partition.planning.solve import solve
 
     with _quiet():
         return solve(problem, objective, space)
@@ -154,8 +156,7 @@ def _print(problem: Problem, solution: Solution) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from ..planning.evaluate import evaluate
-    from ..planning.evaluate import loads
+    from edge_dnn_partition.planning.evaluate import evaluate, loads
 
     console = Console()
     if solution.assignment is None:

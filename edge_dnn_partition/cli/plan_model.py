@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import PlanError, UserError
-from ..graph.model import Model
-from ..planning.fleet import Fleet
-from ..planning.pipeline import Pipeline
-from ..planning.problem import Problem, nearest
-from ..planning.profile import Profile
-from ..sensing.link import LinkEstimate
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.problem import Problem, nearest
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.sensing.link import LinkEstimate
 
 if TYPE_CHECKING:
-    from ..runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.preprocess import Preprocessing
 
 
 def build(
@@ -90,8 +90,8 @@ def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
 def _preprocessing(
     path: Path, model: Model, fleet: Fleet, picture: str | None
 ) -> tuple[Callable[[], object], float]:
-    from ..runtime.pictures import sample_picture
-    from ..runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.pictures import sample_picture
+    from edge_dnn_partition.runtime.preprocess import Preprocessing
 
     preprocessing: Preprocessing = Preprocessing.from_yaml(path)
     if len(model.inputs) != 1:
@@ -114,7 +114,7 @@ def _measure(model: Model, threads: int, runs: int, preprocess: Callable[[], obj
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..runtime.profiler import ProfileOptions, load_or_profile
+    from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 
     options = ProfileOptions(device='host', threads=threads, runs=runs)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:

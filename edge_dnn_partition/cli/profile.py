@@ -46,8 +46,8 @@ example:
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
-    parser = subparsers.add_parser('profile', help='time a model\'s segments and seams on this machine',
-                                   description='Time a model\'s segments and seams on this machine.',
+    parser = subparsers.add_parser('profile', help="time a model's segments and seams on this machine",
+                                   description="Time a model's segments and seams on this machine.",
                                    epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     parser.add_argument('--runs', type=_whole(1, 1000), default=5, metavar='N',

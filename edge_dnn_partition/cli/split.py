@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
             'outputs': [{'name': output.name, 'bit_exact': output.exact, 'max_abs_difference': output.largest_absolute,
                          'relative_difference': output.relative} for output in found.outputs]}
     if args.json:
-        print(json.dumps(answer))  # noqa: T201 - the command's answer
+        print(json.dumps(answer))
     else:
         _print_tables(model, stages, answer)
     if not passed:
-        print('error: the stages do not give what the model gives; please report this with the model',  # noqa: T201
+        print('error: the stages do not give what the model gives; please report this with the model',
               file=sys.stderr)
     return 0 if passed else 1
 

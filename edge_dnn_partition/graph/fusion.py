@@ -18,10 +18,48 @@ from edge_dnn_partition.graph.nodes import NodeTable
 from edge_dnn_partition.graph.order import strongly_connected
 from edge_dnn_partition.graph.tensors import TensorInfo
 
-_POINTWISE = frozenset('''
-    Abs Add BatchNormalization Celu Clip Div Dropout Elu Erf Exp FastGelu BiasGelu Gelu HardSigmoid HardSwish
-    Identity LeakyRelu Log Max Min Mish Mul Neg PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Selu
-    Sigmoid Softplus Softsign Sqrt Sub Swish Tanh ThresholdedRelu'''.split())
+_POINTWISE = frozenset(
+    [
+        'Abs',
+        'Add',
+        'BatchNormalization',
+        'Celu',
+        'Clip',
+        'Div',
+        'Dropout',
+        'Elu',
+        'Erf',
+        'Exp',
+        'FastGelu',
+        'BiasGelu',
+        'Gelu',
+        'HardSigmoid',
+        'HardSwish',
+        'Identity',
+        'LeakyRelu',
+        'Log',
+        'Max',
+        'Min',
+        'Mish',
+        'Mul',
+        'Neg',
+        'PRelu',
+        'Pow',
+        'QuantizeLinear',
+        'QuickGelu',
+        'Reciprocal',
+        'Relu',
+        'Selu',
+        'Sigmoid',
+        'Softplus',
+        'Softsign',
+        'Sqrt',
+        'Sub',
+        'Swish',
+        'Tanh',
+        'ThresholdedRelu',
+    ]
+)
 
 
 def group_nodes(table: NodeTable, tensors: Mapping[str, TensorInfo]) -> list[list[int]]:
@@ -99,15 +137,15 @@ def _step(table: NodeTable, start: str) -> list[int]:
 
 
 def _exits(table: NodeTable, inside: Collection[str], members: Collection[int]) -> set[str]:
-    return {name for name in inside
-            if name in table.outputs or any(reader not in members for reader in table.readers.get(name, ()))}
+    return {
+        name for name in inside if name in table.outputs or any(reader not in members for reader in table.readers.get(name, ()))
+    }
 
 
 def _quantizers(table: NodeTable, name: str, members: Collection[int]) -> list[int]:
     """Return all readers of a tensor if each of them quantises it."""
     readers = table.readers.get(name, ())
-    if name in table.outputs or not readers or any(
-            table.nodes[reader].op_type != 'QuantizeLinear' for reader in readers):
+    if name in table.outputs or not readers or any(table.nodes[reader].op_type != 'QuantizeLinear' for reader in readers):
         return []
     return [reader for reader in readers if reader not in members]
 

@@ -164,7 +164,7 @@ def _optimise(folder: Path, path: Path, proto: onnx.ModelProto) -> onnx.ModelPro
     try:
         ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'],
                              disabled_optimizers=_DISABLED_OPTIMISERS)
-    except Exception as error:  # onnxruntime's own exceptions share no base class but this one
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
         raise ModelError(_refusal(path, proto, error)) from None
     result = _load(optimised)
     optimised.unlink()
@@ -182,7 +182,7 @@ def _refusal(path: Path, proto: onnx.ModelProto, error: Exception) -> str:
         return f'{path} is newer than onnxruntime {ort.__version__} understands: {text}; export it for an older opset'
     try:
         onnx.checker.check_model(proto)
-    except Exception as finding:  # the checker's message is the better one where it finds something
+    except Exception as finding:  # the checker's message is the better one where it finds something  # noqa: BLE001
         text = ' '.join(str(finding).split())
     return f'{path} is not a valid model: {text[:400]}; export it again'
 

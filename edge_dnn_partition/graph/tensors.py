@@ -50,7 +50,7 @@ def annotate(proto: ModelProto, *, weights_at: protos.Locate) -> None:
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     known: dict[str, ValueInfoProto] = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output):
-        if _is_settled(value) or not value.type.HasField('tensor_type') and value.type.WhichOneof('value'):
+        if _is_settled(value) or (not value.type.HasField('tensor_type') and value.type.WhichOneof('value')):
             known[value.name] = value
     made = [name for node in proto.graph.node for name in protos.node_writes(node)]
     unknown = [name for name in made if name not in known]
@@ -130,7 +130,7 @@ def _observe(proto: ModelProto, names: list[str], weights_at: protos.Locate) -> 
     try:
         session = ort.InferenceSession(trial.SerializeToString(), options, providers=['CPUExecutionProvider'])
         values = session.run(names, random_feeds(inputs))
-    except Exception:  # no trial run, no shapes: these tensors are then kept inside layers
+    except Exception:  # no trial run, no shapes: these tensors are then kept inside layers  # noqa: BLE001
         return {}
     seen = {}
     for name, value in zip(names, values, strict=True):

@@ -100,7 +100,7 @@ def run_file(
         session = ort.InferenceSession(str(Path(path)), options, providers=['CPUExecutionProvider'])
         accepted = {value.name for value in session.get_inputs()}
         results = session.run(list(outputs), {name: value for name, value in feeds.items() if name in accepted})
-    except Exception as error:  # onnxruntime's own exceptions share no base class but this one
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
         raise ModelError(f'{path} cannot be run: {onnxruntime_message(error)}') from None
     return dict(zip(outputs, results, strict=True))
 

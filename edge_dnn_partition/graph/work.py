@@ -10,8 +10,22 @@ from onnx import NodeProto
 
 from edge_dnn_partition.graph.model import Model
 
-_FREE = frozenset('''Reshape Flatten Squeeze Unsqueeze Identity Dropout Shape Constant ConstantOfShape Cast
-    QuantizeLinear DequantizeLinear'''.split())
+_FREE = frozenset(
+    [
+        'Reshape',
+        'Flatten',
+        'Squeeze',
+        'Unsqueeze',
+        'Identity',
+        'Dropout',
+        'Shape',
+        'Constant',
+        'ConstantOfShape',
+        'Cast',
+        'QuantizeLinear',
+        'DequantizeLinear',
+    ]
+)
 
 
 def layer_operations(model: Model) -> tuple[float, ...]:

@@ -61,7 +61,7 @@ class Batch:
         rows = np.arange(many)[:, None]
         nodes = np.arange(problem.nodes)[None, :]
         seconds = problem.seconds[nodes, plans]
-        bad = np.isinf(seconds).any(axis=1)
+        bad: Bools = np.asarray(np.isinf(seconds).any(axis=1), dtype=np.bool_)
         seconds = np.where(np.isinf(seconds), 0.0, seconds)
         place = (rows * devices + plans).ravel()
         device = np.bincount(place, seconds.ravel(), minlength=many * devices).reshape(many, devices)
@@ -76,12 +76,12 @@ class Batch:
             latency = latency - saved.sum(axis=1)
             assert self._energy.seam is not None
             energy -= np.where(stays, self._energy.seam[nodes[:, :-1], plans[:, 1:]], 0.0).sum(axis=1)
-        fits = np.ones(many, dtype=np.bool_)
+        fits: Bools = np.ones(many, dtype=np.bool_)
         if self._limited:
             weights = np.broadcast_to(problem.weight_bytes, plans.shape).ravel()
             place = (rows * devices + plans).ravel()
             used = np.bincount(place, weights, minlength=many * devices).reshape(many, devices)
-            fits = (used <= self._memory).all(axis=1)
+            fits = np.asarray((used <= self._memory).all(axis=1), dtype=np.bool_)
         homes = np.where(problem.producers == INPUT, problem.source_index, plans[:, problem.producers])
         needed = np.zeros((many, tensors, devices), dtype=np.bool_)
         tensor, reader = problem.readings
@@ -99,7 +99,8 @@ class Batch:
         busy = busy.reshape(many, self._channels)
 
         def hops(cost: LinearCost) -> Floats:
-            return np.bincount(m, cost.hop[a, b] + cost.hop_per_byte[a, b] * size, minlength=many)
+            seconds = cost.hop[a, b] + cost.hop_per_byte[a, b] * size
+            return np.bincount(m, seconds, minlength=many).astype(np.float64)
 
         latency = latency + hops(self._latency)
         energy = energy + hops(self._energy)

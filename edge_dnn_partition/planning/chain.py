@@ -87,7 +87,7 @@ def forward(costs: Trellis) -> Floats:
     steps = len(costs.arcs)
     prefix = np.empty((steps + 1, len(costs.first)))
     prefix[0] = costs.first
-    buffer = np.empty_like(costs.arcs[0]) if steps else None
+    buffer = np.empty_like(costs.arcs[0] if steps else prefix)
     for i in range(steps):
         np.add(costs.arcs[i], prefix[i], out=buffer)
         np.minimum.reduce(buffer, axis=1, out=prefix[i + 1])
@@ -114,7 +114,7 @@ def shortest(levels: Iterable[Trellis]) -> tuple[Ints, float] | None:
     best = np.inf
     for level, costs in enumerate(levels):
         first, arcs = costs.first, costs.arcs
-        if allowed is not None:
+        if allowed is not None and ends is not None:
             first = np.where(ends, first, np.inf)
             arcs = np.where(allowed, arcs, np.inf)
         prefix = forward(Trellis(first, arcs))

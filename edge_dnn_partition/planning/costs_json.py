@@ -188,8 +188,8 @@ def read(document: object) -> Problem:
         names.append(_text(fields.get('name', f'layer{i}'), f'layers[{i}]: name'))
         what = f'layers[{i}] ({names[-1]})'
         for entry in _list(_require(fields, 'inputs', what), f'{what}: inputs'):
-            hint = f'it may read only earlier layers, 0 to {i - 1}, or -1 for the model\'s input' if i else \
-                'the first layer may read only -1, the model\'s input'
+            hint = f"it may read only earlier layers, 0 to {i - 1}, or -1 for the model's input" if i else \
+                "the first layer may read only -1, the model's input"
             readers[_index(entry, -1, i, f'{what}: an entry of inputs', hint)][i] = None
         sizes.append(_number(_require(fields, 'output_bytes', what), f'{what}: output_bytes'))
         weights[i] = _number(fields.get('weight_bytes', 0), f'{what}: weight_bytes')

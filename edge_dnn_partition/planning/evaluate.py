@@ -57,7 +57,7 @@ def loads(problem: Problem, assignment: Ints) -> Loads:
     device = device + np.bincount(sender, encode, minlength=count) + np.bincount(reader, decode, minlength=count)
     channels = int(problem.channel.max(initial=-1)) + 1
     busy = np.bincount(problem.channel[sender, reader], size / problem.rate[sender, reader], minlength=channels)
-    return Loads(device, busy.astype(np.float64))
+    return Loads(np.asarray(device, dtype=np.float64), busy.astype(np.float64))
 
 
 def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints) -> Costs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .problem import Floats, Problem
+from .problem import Bools, Floats, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +73,11 @@ def transfers(problem: Problem, assignment: np.ndarray) -> tuple[np.ndarray, np.
     return sent, homes[sent], target
 
 
-def _hops(problem: Problem) -> tuple[Floats, Floats]:
+def _hops(problem: Problem) -> tuple[Bools, Floats]:
     """Return where a link is, and seconds per byte on it (0 without one)."""
     linked = problem.rate > 0
     per_byte = np.divide(1.0, problem.rate, out=np.zeros_like(problem.rate), where=linked)
-    return linked, per_byte
+    return linked, np.asarray(per_byte, dtype=np.float64)
 
 
 def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, Floats]:

@@ -93,7 +93,7 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
     bound = min(out_of_source, into_sink, float(finite.sum()))
     flow = 0.0
     gap = 0.0
-    side = _reach(_graph(size, u[left > 0], v[left > 0]), source)
+    side: Bools | None = None
     columns = v.astype(np.int32)
     for _ in range(rounds):
         if bound <= 0:
@@ -101,7 +101,7 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
         scale = _LARGEST / bound
         scaled = np.minimum(left * scale, float(_LARGEST + 1)).astype(np.int32)
         graph = csr_matrix((scaled, columns, starts), shape=(size, size))
-        found = maximum_flow(graph, source, sink)
+        found = maximum_flow(graph, source, sink)  # type: ignore[arg-type]  # the stubs know csr_array only
         moved = found.flow
         if not np.array_equal(moved.indices, columns):  # pragma: no cover - scipy keeps the structure
             moved = (moved + graph * 0).tocsr()
@@ -120,6 +120,8 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
     forward = _graph(size, u[loose], v[loose])
     least = _reach(forward, source)
     most = ~_reach(forward.T.tocsr(), sink)
+    if side is None:  # no capacity leads from the source to the sink
+        side = least
     return MinimumCut(side, least, most, flow, gap, (u[loose], v[loose]))
 
 

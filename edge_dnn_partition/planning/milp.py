@@ -128,7 +128,7 @@ class Program:
         outgoing: dict[int, list[tuple[int, float]]] = {a: [(self.x[producer, a], -1.0)] for a in homes}
         incoming: dict[int, list[tuple[int, float]]] = {b: [(self.x[reader, b], -1.0)] for b in self.places(reader)}
         for a in homes:
-            for b in incoming:
+            for b in incoming:  # noqa: PLC0206
                 if a != b and self.problem.rate[a, b] <= 0:
                     continue
                 z = self.variable()
@@ -186,7 +186,7 @@ class Program:
             integrality=np.array(self.integral),
             bounds=Bounds(np.zeros(len(self.cost)), np.array(self.upper)),
             constraints=LinearConstraint(matrix, np.array(self.low), np.array(self.high)),
-            options=options,
+            options=options,  # type: ignore[arg-type]  # built from the table above
         )
 
     def plan(self, solution: Floats | None) -> Ints | None:
@@ -196,7 +196,7 @@ class Program:
         placed = np.zeros(self.able.shape)
         for (i, d), x in self.x.items():
             placed[i, d] = solution[x]
-        return placed.argmax(axis=1).astype(np.int64)
+        return np.asarray(placed.argmax(axis=1), dtype=np.int64)
 
 
 def estimate_variables(problem: Problem) -> int:

@@ -107,7 +107,7 @@ class _Moves(CutGraph):
         return None if cut is None else ~cut.least[active]
 
 
-def expand(problem: Problem, cost: LinearCost, plan: Ints, target: int, *, cautious: bool) -> Ints:
+def expand(problem: Problem, cost: LinearCost, plan: Ints, target: int, *, cautious: bool) -> Ints:  # noqa: C901
     """Return the plan after the best (or nearly best) change of nodes to one device.
 
     :param cautious: which of two ways to raise costs that are not submodular, for tensors with

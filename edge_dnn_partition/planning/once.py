@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -64,6 +65,7 @@ def chain_labels(
     room = problem.column('memory_bytes')
     at = np.arange(devices)
     values = np.stack([t.first for t in trellises])
+    here: Ints = at
     used = 1 << at
     weights = np.full(devices, problem.weight_bytes[0])
     stages = np.ones(devices, dtype=np.int64)
@@ -161,7 +163,9 @@ def climb(problem: Problem, judge: Judge) -> None:
             return
 
 
-def _neighbours(cuts, chosen, free, steps, places):  # type: ignore[no-untyped-def]
+def _neighbours(
+    cuts: Sequence[int], chosen: Any, free: Any, steps: Any, places: Any
+) -> Iterator[Ints]:
     nodes, inner = cuts[-1], cuts[1:-1]
     for k, cut in enumerate(inner):
         for step in steps:

@@ -32,7 +32,7 @@ class PathBound:
     later: list[float]
 
 
-def path_bound(problem: Problem, cost: LinearCost) -> PathBound:
+def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
     """Return the bound of a problem under a cost."""
     count = problem.nodes
     child, parent, link = [-1] * count, [-1] * count, [-1] * count

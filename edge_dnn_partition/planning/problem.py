@@ -268,7 +268,7 @@ class Problem:
                             f'private_until: {tensor.name!r} may not leave the source, yet the sink {self.sink!r} needs it; '
                             'name an earlier layer or make the source the sink'
                         )
-            seconds[np.ix_(sorted(private), np.flatnonzero(others))] = np.inf
+            seconds[np.ix_(np.array(sorted(private), dtype=np.int64), np.flatnonzero(others))] = np.inf
         return replace(self, seconds=seconds)
 
 
@@ -276,7 +276,7 @@ def nearest(word: str, known: Collection[str]) -> str:
     """Return a hint at the nearest known word, or at all of a few, to end an error with."""
     import difflib
 
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     if close:
         return f'; did you mean {close[0]!r}?'
     return f'; known are {", ".join(map(str, list(known)[:8]))}' if known else ''

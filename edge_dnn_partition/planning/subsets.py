@@ -73,7 +73,7 @@ class _Chain:
     linked: Floats
 
 
-def _chain(problem: Problem, group: Kinds) -> _Chain:
+def _chain(problem: Problem, group: Kinds) -> _Chain:  # noqa: C901
     first, count = group.first, problem.nodes
     types = len(first)
     seconds = problem.seconds[:, first]
@@ -222,7 +222,7 @@ def _tables(group: Kinds, stage: Floats, hop: Floats, join: np.ufunc, bound: flo
         if join is np.maximum:
             bound = min(bound, float(best[level, :, count].min(initial=np.inf)))
             reach = _reach(stage, bound)
-        below = (best[level] < bound).any(axis=1)
+        below = np.asarray((best[level] < bound).any(axis=1), dtype=np.bool_)
         below[:, count] = False
         alive = below.any(axis=1)
         useful = np.flatnonzero(below.any(axis=0))
@@ -247,9 +247,10 @@ def _tables(group: Kinds, stage: Floats, hop: Floats, join: np.ufunc, bound: flo
 
 def _reach(stage: Floats, bound: float) -> list[int]:
     """Return how far a stage from each node may reach on some device, below a bound."""
-    below = (stage < bound).any(axis=0)
+    below = np.asarray((stage < bound).any(axis=0), dtype=np.bool_)
     last = stage.shape[1] - 1 - below[:, ::-1].argmax(axis=1)
-    return np.where(below.any(axis=1), last, np.arange(stage.shape[1])).tolist()
+    reach = np.where(below.any(axis=1), last, np.arange(stage.shape[1]))
+    return [int(stop) for stop in reach]
 
 
 def _by_tables(costs: _Chain, group: Kinds) -> float:
@@ -304,20 +305,19 @@ def _keeps(costs: _Chain, group: Kinds, sets: tuple[list[Ints], Ints, Ints], bou
     goal = bit[count]
     if (table[strides, kind] & goal).any():
         return True
-    for states in levels[1:-1]:
-        present = table[states]
-        states = states[present.any(axis=1)]
+    for wave in levels[1:-1]:
+        states = wave[table[wave].any(axis=1)]
         if not len(states):
             return False
         before = np.bitwise_or.reduce(table[states][:, :, None] & hop[None], axis=1)
-        row, k = np.nonzero((counts[states] < sizes) & (before != 0))
-        starts = before[row, k]
+        row, kinds = np.nonzero((counts[states] < sizes) & (before != 0))
+        starts = before[row, kinds]
         after = np.zeros(len(row), dtype=np.uint64)
         for c in range(chunks):
-            after |= reached[k, c, (starts >> np.uint64(8 * c)) & np.uint64(255)]
+            after |= reached[kinds, c, (starts >> np.uint64(8 * c)) & np.uint64(255)]
         if (after & goal).any():
             return True
-        table[states[row] + strides[k], k] = after
+        table[states[row] + strides[kinds], kinds] = after
     return False
 
 
@@ -328,7 +328,7 @@ def _guesses(costs: _Chain) -> list[float]:
     low = float(costs.stage[:, nodes, nodes + 1].min(axis=0).max())
     whole = costs.stage[:, 0, -1]
     shared = 1 / float((1 / np.maximum(whole[np.isfinite(whole)], 1e-300)).sum()) if np.isfinite(single) else 0.0
-    guesses = []
+    guesses: list[float] = []
     guess = max(low * 1.05, shared * 0.5)
     while 0 < guess < single and len(guesses) < 12:
         guesses.append(guess)
@@ -339,7 +339,7 @@ def _guesses(costs: _Chain) -> list[float]:
 def _trace(least: Floats, group: Kinds, seconds: Floats, hops: Floats, count: int) -> Ints:
     """Return the plan behind the least entry of the last column."""
     _, counts, strides = _levels(group)
-    state, kind = np.unravel_index(int(least[:, :, count].argmin()), least.shape[:2])
+    state, kind = (int(place) for place in np.unravel_index(int(least[:, :, count].argmin()), least.shape[:2]))
     stop, used = count, [list(m) for m in group.members]
     stages: list[tuple[int, int, int]] = []
     while True:
@@ -350,9 +350,10 @@ def _trace(least: Floats, group: Kinds, seconds: Floats, hops: Floats, count: in
         before = state - strides[kind]
         ways = least[before][:, :stop] + hops[:, kind, :stop] + seconds[kind, :stop, stop][None, :]
         ways[:, 0] = np.inf
-        other, p = np.unravel_index(int(np.abs(np.where(np.isfinite(ways), ways - value, np.inf)).argmin()), ways.shape)
-        stages.append((int(kind), int(p), stop))
-        state, kind, stop = before, int(other), int(p)
+        nearest = int(np.abs(np.where(np.isfinite(ways), ways - value, np.inf)).argmin())
+        other, begin = (int(place) for place in np.unravel_index(nearest, ways.shape))
+        stages.append((kind, begin, stop))
+        state, kind, stop = int(before), other, begin
     plan = np.empty(count, dtype=np.int64)
     for k, p, q in reversed(stages):
         plan[p:q] = used[k].pop(0)

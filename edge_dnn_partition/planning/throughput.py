@@ -189,7 +189,7 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
 def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:
     """Return the plan of least cost, and whether it is proven."""
     if problem.is_chain:
-        found = chain.shortest([chain.trellis(problem, cost)] + [chain.stage_trellis(problem.nodes, len(problem.devices))])
+        found = chain.shortest([chain.trellis(problem, cost), chain.stage_trellis(problem.nodes, len(problem.devices))])
         return (None, True) if found is None else (found[0], True)
     if twodevices.applies(problem, cost):
         cut = twodevices.solve(problem, [cost])

@@ -109,7 +109,7 @@ def decode_raw(data: Pixels, encoding: str, *, width: int, height: int, step: in
     channels, conversion = _RAW[encoding]
     row = width * channels
     stride = row if step is None else step
-    if not (0 < width and 0 < height and width * height <= _LARGEST_PIXELS and stride >= row):
+    if not (width > 0 and height > 0 and width * height <= _LARGEST_PIXELS and stride >= row):
         raise WireError(f'picture of {width} x {height} {encoding} pixels with {stride} bytes in a row')
     flat = np.ascontiguousarray(data).reshape(-1)
     if flat.size != stride * height:

@@ -137,7 +137,7 @@ class _Partial:
     first_at: float
     last_at: float
     left: int
-    piece_bytes: int | None
+    piece_bytes: int
     first_bytes: int
     paced: bool = False
     repeated: bool = False
@@ -172,23 +172,16 @@ class Assembler:
         key = (piece.sender, piece.incarnation, piece.bundle)
         if key in self._done:
             return None
-        self._check(piece)
+        length = self._check(piece)
         partial = self._partial.get(key)
         if partial is None:
-            partial = self._begin(key, piece, now)
-        elif (partial.count, partial.total, partial.address) != (piece.count, piece.total, piece.address):
+            partial = self._begin(key, piece, length, now)
+        elif (partial.count, partial.total, partial.address, partial.piece_bytes) != (
+            piece.count, piece.total, piece.address, length,
+        ):  # fmt: skip
             raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
         size = len(piece.data)
-        if partial.piece_bytes is None and piece.index < piece.count - 1:
-            partial.piece_bytes = size
-        if piece.count > 1 and partial.piece_bytes is not None and piece.offset != piece.index * partial.piece_bytes:
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: piece {piece.index} has a wrong offset')
-        if piece.index < piece.count - 1 and size != partial.piece_bytes:
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: piece {piece.index} has a wrong size')
-        if piece.index == piece.count - 1 and piece.offset + size != piece.total:
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: the last piece does not end the bundle')
         if piece.index == 0 and partial.head is None:
-            check_layout(piece.layout, piece.total)
             partial.head = piece
         partial.last_at = now
         partial.echo_sent_ns = piece.sent_ns
@@ -225,26 +218,35 @@ class Assembler:
         for key in [k for k in self._partial if k[0] == sender and k[1] != incarnation]:
             self._drop(key)
 
-    def _check(self, piece: Piece) -> None:
+    def _check(self, piece: Piece) -> int:
+        """Raise if a piece contradicts itself; return how long each piece of its bundle but the last must be."""
         where = f'bundle {piece.bundle} of {piece.sender}'
-        if not 1 <= piece.count <= MAX_PIECES or not 0 <= piece.index < piece.count:
+        size = len(piece.data)
+        last = piece.count - 1
+        if not 1 <= piece.count <= MAX_PIECES or not 0 <= piece.index <= last:
             raise WireError(f'{where}: piece {piece.index} of {piece.count} cannot be')
         if piece.total > self.max_bytes:
             raise WireError(f'{where}: {piece.total} bytes are more than the inbox holds ({self.max_bytes})')
-        if piece.offset + len(piece.data) > piece.total:
+        if piece.offset < 0 or piece.offset + size > piece.total:
             raise WireError(f'{where}: piece {piece.index} reaches past the end of the bundle')
-        if piece.count > 1 and len(piece.data) == 0:
-            raise WireError(f'{where}: piece {piece.index} is empty')
-        if piece.count > max(1, piece.total):
-            raise WireError(f'{where}: {piece.count} pieces for {piece.total} bytes cannot be')
+        if piece.index == last and piece.offset + size != piece.total:
+            raise WireError(f'{where}: the last piece does not end the bundle')
+        length = size if piece.index < last or last == 0 else piece.offset // last
+        if last and (length == 0 or -(-piece.total // length) != piece.count):
+            raise WireError(f'{where}: piece {piece.index} has a wrong size')
+        if piece.offset != piece.index * length:
+            raise WireError(f'{where}: piece {piece.index} has a wrong offset')
+        if piece.index == 0:
+            check_layout(piece.layout, piece.total)
+        return length
 
-    def _begin(self, key: BundleKey, piece: Piece, now: float) -> _Partial:
+    def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> _Partial:
         while self._partial and self.held_bytes + piece.total > self.max_bytes:
             self._drop(next(iter(self._partial)))
             self.evicted += 1
         partial = _Partial(
             None, piece.kind, piece.address, piece.count, piece.total, bytearray(piece.total), bytearray(piece.count),
-            now, now, piece.count, None, len(piece.data), first_sent_ns=piece.sent_ns,
+            now, now, piece.count, length, len(piece.data), first_sent_ns=piece.sent_ns,
         )  # fmt: skip
         self._partial[key] = partial
         self.held_bytes += piece.total
