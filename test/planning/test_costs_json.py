@@ -1,0 +1,165 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cost files: what is refused, and with which words; and the verb that reads them."""
+
+import copy
+import json
+import math
+
+import pytest
+
+from edge_dnn_partition.cli.main import main
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.costs_json import load, read
+
+GOOD = {
+    'source': 'pi', 'sink': 'pi', 'input_bytes': 1000,
+    'devices': {'pi': {'active_watts': 4.0}, 'jetson': {}},
+    'links': [{'from': 'pi', 'to': 'jetson', 'bytes_per_second': 1e6}, {'from': 'jetson', 'to': 'pi', 'bytes_per_second': 1e6}],
+    'layers': [
+        {'name': 'conv', 'inputs': [-1], 'output_bytes': 10, 'seconds': {'pi': 1.0, 'jetson': 0.1}},
+        {'name': 'fc', 'inputs': [0], 'output_bytes': 10, 'seconds': {'pi': 1.0, 'jetson': 0.1}},
+    ],
+}  # fmt: skip
+
+
+def put(path, value):
+    document = copy.deepcopy(GOOD)
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if value is KeyError:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'words'),
+    [
+        (('source',), KeyError, "has no 'source'; add it"),
+        (('source',), 'pj', "source: unknown device 'pj'; did you mean 'pi'?"),
+        (('sink',), 'cloud', "sink: unknown device 'cloud'"),
+        (('sink',), 3, 'sink: unknown device 3'),
+        (('input_bytes',), KeyError, "has no 'input_bytes'"),
+        (('input_bytes',), -1, 'input_bytes must be 0 or more, not -1'),
+        (('input_bytes',), math.nan, 'input_bytes must be finite'),
+        (('input_bytes',), True, 'input_bytes must be a number, not True'),
+        (('input_bytes',), 10**400, 'input_bytes must be finite'),
+        (('devices',), {}, 'devices is empty'),
+        (('devices',), [], 'devices must be an object'),
+        (('devices', 'pi', 'active_wats'), 1, "unknown key 'active_wats'; did you mean 'active_watts'?"),
+        (('devices', 'pi', 'memory_bytes'), -5, 'memory_bytes must be 0 or more'),
+        (('devices', 'pi', 'energy_weight'), 'much', "energy_weight must be a number, not 'much'"),
+        (('links', 0, 'to'), 'jetsen', "links[0]: to: unknown device 'jetsen'; did you mean 'jetson'?"),
+        (('links', 0, 'to'), 'pi', "links[0] goes from 'pi' to itself"),
+        (('links', 0, 'bytes_per_second'), 0, 'bytes_per_second must be above 0'),
+        (('links', 0, 'latency_seconds'), math.inf, 'latency_seconds must be finite'),
+        (('links', 1), GOOD['links'][0], 'links[1] repeats links[0]'),
+        (('links', 0, 'channel'), 4, 'links[0]: channel must be a text'),
+        (('layers',), [], 'layers is empty'),
+        (('layers', 0, 'inputs'), [1], 'the first layer may read only -1'),
+        (('layers', 1, 'inputs'), [1], 'is 1, but it may read only earlier layers'),
+        (('layers', 1, 'inputs'), [-2], 'is -2, but it may read only earlier layers'),
+        (('layers', 1, 'inputs'), [0.0], 'must be the index of a layer, not 0.0'),
+        (('layers', 1, 'inputs'), KeyError, "layers[1] (fc) has no 'inputs'"),
+        (('layers', 1, 'seconds', 'cloud'), 1.0, "seconds: unknown device 'cloud'"),
+        (('layers', 1, 'seconds', 'pi'), None, "seconds on 'pi' must be a number, not None"),
+        (('layers', 1, 'output_bytes'), KeyError, "has no 'output_bytes'"),
+        (('layers', 1, 'weights'), 1, "unknown key 'weights'; did you mean 'weight_bytes'?"),
+        (('outputs',), [2], 'an entry of outputs is 2, but the layers are 0 to 1'),
+        (('outputs',), 1, 'outputs must be a list'),
+        (('layer',), [], "unknown key 'layer'; did you mean 'layers'?"),
+        (('constraints',), {'pin': {'cnv': 'pi'}}, "pin: unknown layer 'cnv'; did you mean 'conv'?"),
+        (('constraints',), {'exclude': ['pie']}, "exclude: unknown device 'pie'; did you mean 'pi'?"),
+        (('constraints',), {'private_until': 'x'}, "private_until: unknown layer 'x'"),
+    ],
+)
+def test_bad_costs_are_refused_in_one_line(path, value, words):
+    with pytest.raises(PlanError) as error:
+        read(put(path, value))
+    assert words in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['', '[', '[]', '3', '{"source": 1, "source": 2}', '[' * 100_000, '\ud800'])
+def test_files_that_are_no_costs(tmp_path, text):
+    path = tmp_path / 'costs.json'
+    path.write_bytes(text.encode('utf-8', 'surrogatepass'))
+    with pytest.raises(PlanError):
+        load(path)
+    with pytest.raises(PlanError, match='cannot read'):
+        load(tmp_path / 'missing.json')
+
+
+def plan(capsys, tmp_path, document, *arguments):
+    path = tmp_path / 'costs.json'
+    path.write_text(json.dumps(document))
+    code = main(['plan', '--costs', str(path), *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize('objective', ['latency', 'energy', 'throughput', 'balanced'])
+@pytest.mark.parametrize('space', ['any', 'each_device_once'])
+def test_the_verb_prints_one_document(capsys, tmp_path, objective, space):
+    code, out, _ = plan(capsys, tmp_path, GOOD, '--objective', objective, '--space', space, '--json')
+    answer = json.loads(out)
+    assert code == 0
+    assert list(answer) == [
+        'feasible', 'optimal', 'objective', 'objective_value', 'latency_seconds', 'energy_joules',
+        'bottleneck_seconds', 'assignment', 'planning_seconds',
+    ]  # fmt: skip
+    assert answer['feasible'] is True and answer['optimal'] is True and answer['objective'] == objective
+    assert set(answer['assignment']) <= {'pi', 'jetson'} and len(answer['assignment']) == 2
+
+
+def test_the_verb_prints_tables(capsys, tmp_path):
+    code, out, _ = plan(capsys, tmp_path, GOOD)
+    assert code == 0
+    assert 'all on jetson' in out and 'proven best' in out
+
+
+def test_nothing_can_run(capsys, tmp_path):
+    document = put(('layers', 1, 'seconds'), {})
+    code, out, _ = plan(capsys, tmp_path, document, '--json')
+    answer = json.loads(out)
+    assert code == 0
+    assert answer['feasible'] is False and answer['assignment'] is None and answer['latency_seconds'] is None
+    assert answer['optimal'] is True and "'fc' cannot run on any device" in answer['reason']
+    code, out, _ = plan(capsys, tmp_path, document)
+    assert code == 1 and 'no plan' in out
+
+
+def test_errors_are_one_line_and_code_2(capsys, tmp_path):
+    code, out, err = plan(capsys, tmp_path, put(('sink',), 'nowhere'), '--json')
+    assert code == 2 and out == '' and err.startswith('error: ') and err.count('\n') == 1
+    assert main(['plan', '--json']) == 2
+    assert main(['plan', 'm.onnx', '--costs', 'c.json']) == 2
+
+
+@pytest.mark.parametrize(
+    ('constraints', 'assignment'),
+    [
+        ({}, ['jetson', 'jetson']),
+        ({'pin': {'fc': 'pi'}}, ['jetson', 'pi']),
+        ({'exclude': ['jetson']}, ['pi', 'pi']),
+        ({'private_until': 'conv'}, ['pi', 'jetson']),
+        ({'private_until': 'fc'}, ['pi', 'pi']),
+    ],
+)
+def test_constraints(capsys, tmp_path, constraints, assignment):
+    _, out, _ = plan(capsys, tmp_path, put(('constraints',), constraints), '--json')
+    assert json.loads(out)['assignment'] == assignment
+
+
+def test_private_tensors_hold_their_later_readers_at_the_source(capsys, tmp_path):
+    document = copy.deepcopy(GOOD)
+    document['layers'] += [{'name': 'add', 'inputs': [1, -1], 'output_bytes': 1, 'seconds': {'pi': 9.0, 'jetson': 0.1}}]
+    document['constraints'] = {'private_until': 'conv'}
+    _, out, _ = plan(capsys, tmp_path, document, '--json')
+    assert json.loads(out)['assignment'][2] == 'pi'
+    document |= {'outputs': [0], 'sink': 'jetson', 'constraints': {'private_until': 'fc'}}
+    code, _, err = plan(capsys, tmp_path, document, '--json')
+    assert code == 2 and "'conv' may not leave the source" in err

@@ -1,0 +1,283 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The methods one by one, on middle-sized problems: against each other, networkx and HiGHS."""
+
+import dataclasses
+import itertools
+
+import networkx
+import numpy as np
+import pytest
+
+from edge_dnn_partition.planning import chain, frontier, maxflow, milp, moves, once, subsets, twodevices
+from edge_dnn_partition.planning.batch import Batch
+from edge_dnn_partition.planning.evaluate import evaluate
+from edge_dnn_partition.planning.linear import LinearCost, device_once, energy_cost, latency_cost
+from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor, from_costs_json
+from edge_dnn_partition.planning.solve import solve
+
+OBJECTIVES = ('latency', 'energy', 'throughput', 'balanced')
+
+
+def rich_problem(seed, nodes, devices, *, seams=True, coding=True, chain=False):
+    """A problem with what cost files lack: several tensors and inputs, seams of either sign, coding."""
+    rng = np.random.default_rng(seed)
+    names = [f'd{i}' for i in range(devices)]
+    tensors = [Tensor(name='picture', producer=-1, readers=(0,), bytes=1e5)]
+    if not chain:
+        tensors.append(Tensor(name='mask', producer=-1, readers=tuple(sorted({0, nodes // 2})), bytes=1e4))
+    for i in range(nodes):
+        for part in range(1 if chain else int(rng.integers(1, 3))):
+            later = [i + 1] if chain else [j for j in range(i + 1, min(i + 4, nodes)) if rng.random() < 0.6]
+            readers = tuple(j for j in later if j < nodes)
+            tensors.append(
+                Tensor(name=f't{i}.{part}', producer=i, readers=readers, bytes=float(rng.uniform(1e3, 1e6)), at_sink=not readers)
+            )
+    seconds = rng.uniform(0.01, 0.1, (nodes, devices))
+    return Problem(
+        source='d0', sink=names[-1],
+        devices=tuple(
+            Device(name=n, active_watts=float(rng.uniform(1, 9)), idle_watts=0.3, radio_watts=1.0,
+                   **({'encode_seconds': 0.001, 'encode_seconds_per_byte': 1e-9, 'decode_seconds': 0.002,
+                       'decode_seconds_per_byte': 2e-9} if coding else {}))
+            for n in names
+        ),
+        links=tuple(
+            Link(sender=a, reader=b, bytes_per_second=float(10 ** rng.uniform(6, 8)), latency_seconds=0.002)
+            for a in names for b in names if a != b
+        ),
+        node_names=tuple(f'n{i}' for i in range(nodes)), tensors=tuple(tensors), seconds=seconds,
+        weight_bytes=np.ones(nodes),
+        seam_seconds=rng.uniform(-0.003, 0.009, (nodes - 1, devices)) if seams else None,
+    )  # fmt: skip
+
+
+def best_of_all(problem, objective, once_only=False):
+    plans = np.array(list(itertools.product(range(len(problem.devices)), repeat=problem.nodes)))
+    costs = [evaluate(problem, plan) for plan in plans if not once_only or device_once(plan)]
+    zero = evaluate(problem, np.zeros(problem.nodes, dtype=int))
+
+    def value(c):
+        if objective == 'balanced':
+            return 0.5 * c.latency_seconds / zero.latency_seconds + 0.5 * c.energy_joules / zero.energy_joules
+        return {'latency': c.latency_seconds, 'energy': c.energy_joules, 'throughput': c.bottleneck_seconds}[objective]
+
+    return min(value(c) for c in costs if c.feasible)
+
+
+@pytest.mark.parametrize('objective', OBJECTIVES)
+@pytest.mark.parametrize(('nodes', 'devices', 'is_chain'), [(7, 2, False), (5, 3, False), (6, 3, True)])
+@pytest.mark.parametrize('seed', range(3))
+def test_several_tensors_seams_and_coding(objective, nodes, devices, is_chain, seed):
+    problem = rich_problem(seed, nodes, devices, chain=is_chain)
+    for space in ('any', 'each_device_once'):
+        solution = solve(problem, objective, space)
+        best = best_of_all(problem, objective, once_only=space == 'each_device_once')
+        assert solution.optimal
+        assert solution.objective_value == pytest.approx(best, rel=1e-9)
+
+
+def test_linear_costs_and_batches_are_what_evaluate_says():
+    problem = rich_problem(5, 9, 3)
+    plans = np.random.default_rng(0).integers(0, 3, (50, 9))
+    measured = Batch(problem).measure(plans)
+    for row, plan in enumerate(plans):
+        costs = evaluate(problem, plan)
+        assert latency_cost(problem).value(problem, plan) == pytest.approx(costs.latency_seconds)
+        assert energy_cost(problem).value(problem, plan) == pytest.approx(costs.energy_joules)
+        assert measured.latency_seconds[row] == pytest.approx(costs.latency_seconds)
+        assert measured.energy_joules[row] == pytest.approx(costs.energy_joules)
+        assert measured.bottleneck_seconds[row] == pytest.approx(costs.bottleneck_seconds)
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_minimum_cuts_equal_networkx(seed):
+    rng = np.random.default_rng(seed)
+    size, count = 40, 300
+    tails, heads = rng.integers(0, size, (2, count))
+    capacities = 10 ** rng.uniform(-6, 6, count)
+    if seed % 3 == 0:
+        capacities[rng.random(count) < 0.05] = np.inf
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(range(size))
+    for u, v, c in zip(tails.tolist(), heads.tolist(), capacities.tolist()):
+        if u != v:
+            graph.add_edge(u, v, capacity=c + (graph[u][v]['capacity'] if graph.has_edge(u, v) else 0))
+    edges = maxflow.Edges(size, tails, heads, capacities)
+    cut = maxflow.minimum_cut(edges, 0, 1)
+    try:
+        value = networkx.maximum_flow_value(graph, 0, 1)
+    except networkx.NetworkXUnbounded:
+        assert cut is None
+        return
+    assert maxflow.cut_value(edges, cut.side) == pytest.approx(value, rel=1e-10)
+    assert maxflow.cut_value(edges, cut.least) == pytest.approx(value, rel=1e-9)
+    assert maxflow.cut_value(edges, cut.most) == pytest.approx(value, rel=1e-9)
+    assert cut.gap <= 1e-10 * cut.flow and cut.side[0] and not cut.side[1]
+
+
+def test_a_capacity_must_be_a_number():
+    with pytest.raises(ValueError, match='negative or no number'):
+        maxflow.minimum_cut(maxflow.Edges(2, np.array([0]), np.array([1]), np.array([np.nan])), 0, 1)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_two_devices_and_the_frontier_agree_on_long_graphs(reference, seed):
+    problem = from_costs_json(reference.random_document(seed, nodes=300, devices=2))
+    costs = [latency_cost(problem), energy_cost(problem)]
+    plan, gap = twodevices.solve(problem, costs)
+    search = frontier.search(problem, costs)
+    value = costs[0].value(problem, plan)
+    assert search.complete and gap <= 1e-10 * value
+    assert costs[0].value(problem, search.best) == pytest.approx(value, rel=1e-10)
+
+
+@pytest.mark.parametrize('objective', ['latency', 'throughput'])
+@pytest.mark.parametrize('seed', range(4))
+def test_middle_sized_graphs_against_highs(reference, objective, seed):
+    problem = from_costs_json(reference.random_document(seed, nodes=16, devices=3, missing=0.2, memory=seed % 2 == 1))
+    solution = solve(problem, objective)
+    if objective == 'latency':
+        result = milp.linear(problem, latency_cost(problem), None, nodes=10**5)
+    else:
+        result = milp.throughput(problem, np.inf, nodes=10**5)
+    if not solution.feasible:
+        assert result.infeasible
+        return
+    highs = evaluate(problem, result.assignment)
+    value = highs.latency_seconds if objective == 'latency' else highs.bottleneck_seconds
+    if solution.optimal:
+        assert solution.objective_value <= value * (1 + 1e-6)
+    assert solution.objective_value <= value * 1.01
+    assert solution.objective_value >= result.lower_bound * (1 - 1e-6)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_moves_make_no_plan_worse(seed):
+    problem = rich_problem(seed, 24, 4)
+    cost = latency_cost(problem)
+    for start in (np.zeros(24, dtype=np.int64), np.random.default_rng(seed).integers(0, 4, 24)):
+        better = moves.improve(problem, cost, start)
+        assert cost.value(problem, better) <= cost.value(problem, start)
+        exact = frontier.search(problem, [cost])
+        assert exact.complete
+        assert cost.value(problem, better) <= 1.05 * cost.value(problem, exact.best)
+
+
+def test_each_device_once_with_alike_devices_and_bits_equal_to_tables():
+    rng = np.random.default_rng(1)
+    problem = rich_problem(2, 12, 5, seams=False, coding=False, chain=True)
+    seconds = problem.seconds.copy()
+    seconds[:, 2] = seconds[:, 1]
+    seconds[:, 3] = seconds[:, 1]
+    alike = tuple(dataclasses.replace(problem.devices[1], name=d.name) if d.name in 'd1d2d3' else d for d in problem.devices)
+    rate = {frozenset(p): float(r) for p, r in zip(itertools.combinations(range(5), 2), 10 ** rng.uniform(6, 7, 10))}
+    links = tuple(
+        dataclasses.replace(link, bytes_per_second=rate[frozenset(1 if d in {1, 2, 3} else d for d in _ends(link))])
+        if len({1 if d in {1, 2, 3} else d for d in _ends(link)}) == 2
+        else dataclasses.replace(link, bytes_per_second=5e6)
+        for link in problem.links
+    )
+    problem = dataclasses.replace(problem, seconds=seconds, devices=alike, links=links)
+    group = subsets.kinds(problem)
+    assert (1, 2, 3) in group.members
+    plan, bound = subsets.least_bottleneck(problem)
+    costs = subsets._chain(problem, group)
+    assert subsets._by_tables(costs, group) == bound == subsets._by_bits(costs, group)
+    assert evaluate(problem, plan).bottleneck_seconds == pytest.approx(bound, rel=1e-12)
+    assert device_once(plan)
+    apart = subsets.Kinds(tuple((d,) for d in range(5)))
+    assert subsets._by_bits(subsets._chain(problem, apart), apart) == bound
+
+
+def _ends(link):
+    return [int(link.sender[1:]), int(link.reader[1:])]
+
+
+def test_forty_eight_layers_on_twelve_devices_are_proven(reference):
+    document = reference.random_document(7, nodes=48, devices=12, chain=True)
+    for link in document['links']:
+        link['channel'] = None
+    problem = from_costs_json(document)
+    for objective in ('latency', 'throughput'):
+        solution = solve(problem, objective, 'each_device_once')
+        assert solution.optimal and len(set(reference.runs(solution.assignment))) == len(reference.runs(solution.assignment))
+
+
+def test_links_that_differ_by_direction():
+    def problem(forth, back):
+        links = (
+            Link(sender='a', reader='b', bytes_per_second=forth),
+            Link(sender='b', reader='a', bytes_per_second=back),
+        )
+        return Problem(
+            source='a', sink='a', devices=(Device(name='a'), Device(name='b')), links=links, node_names=('x', 'y', 'z'),
+            tensors=(
+                Tensor(name='input', producer=-1, readers=(0,), bytes=1.0),
+                Tensor(name='x', producer=0, readers=(1, 2), bytes=1.0),
+                Tensor(name='y', producer=1, readers=(), bytes=1.0, at_sink=True),
+                Tensor(name='z', producer=2, readers=(), bytes=1.0, at_sink=True),
+            ),
+            seconds=np.array([[1.0, 5.0], [2.0, 0.1], [2.0, 0.1]]), weight_bytes=np.zeros(3),
+        )  # fmt: skip
+
+    # there and back costs 1/forth once for both readers, and 1/back for each result
+    assert solve(problem(1.0, 1e3)).assignment == ('a', 'b', 'b')
+    assert solve(problem(1e3, 1.0)).assignment in (('a', 'b', 'b'), ('a', 'b', 'a'))
+    assert solve(problem(1e3, 0.4)).assignment == ('a', 'a', 'a')
+    assert solve(problem(0.2, 1e3)).assignment == ('a', 'a', 'a')
+    assert solve(problem(1.0, 1e3)).latency_seconds == pytest.approx(1.0 + 1.0 + 0.2 + 2e-3)
+
+
+def test_ties_go_to_latency_energy_stages_and_order():
+    def problem(seconds, watts=(1.0, 1.0, 1.0)):
+        names = ('a', 'b', 'c')
+        seconds = np.array(seconds, dtype=float)
+        return Problem(
+            source='a', sink='a', devices=tuple(Device(name=n, active_watts=w) for n, w in zip(names, watts)),
+            links=tuple(Link(sender=x, reader=y, bytes_per_second=1.0) for x in names for y in names if x != y),
+            node_names=tuple(map(str, range(len(seconds)))),
+            tensors=tuple(
+                Tensor(name=str(i), producer=i, readers=(i + 1,) if i + 1 < len(seconds) else (), bytes=0.0, at_sink=i + 1 == len(seconds))
+                for i in range(len(seconds))
+            ),
+            seconds=seconds, weight_bytes=np.zeros(len(seconds)),
+        )  # fmt: skip
+
+    assert solve(problem([[1, 1, 1]] * 3)).assignment == ('a', 'a', 'a')
+    assert solve(problem([[1, 1, 1]] * 3, (2.0, 1.0, 1.0))).assignment == ('b', 'b', 'b')
+    assert solve(problem([[3, 2, 1]] * 3, (0.0, 0.0, 0.0)), 'energy').assignment == ('c', 'c', 'c')
+    assert solve(problem([[2, 1, 1], [1, 1, 2]])).assignment == ('b', 'b')
+    assert solve(problem([[1, 9, 9], [9, 1, 1], [1, 9, 9]])).assignment == ('a', 'b', 'a')
+
+
+def test_memory_that_binds(reference):
+    for seed in range(3):
+        document = reference.random_document(seed, nodes=14, devices=3, chain=seed == 0)
+        for layer in document['layers']:
+            layer['weight_bytes'] = 3
+        for device in document['devices'].values():
+            device['memory_bytes'] = 17
+        solution = solve(from_costs_json(document))
+        assert solution.feasible
+        assert reference.plain_costs(document, solution.assignment) is not None
+        document['devices'] = {name: device | {'memory_bytes': 11} for name, device in document['devices'].items()}
+        solution = solve(from_costs_json(document))
+        assert not solution.feasible and 'memory of all devices' in solution.reason
+
+
+def test_labels_of_a_long_chain_are_exact_against_subsets(reference):
+    problem = from_costs_json(reference.random_document(3, nodes=40, devices=6, chain=True))
+    cost = latency_cost(problem)
+    found, complete = once.chain_labels(problem, [chain.trellis(problem, cost)], np.inf, 10**6, memory=False)
+    assert complete and device_once(found)
+    few, _ = once.chain_labels(problem, [chain.trellis(problem, cost)], np.inf, 5, memory=False)
+    assert few is None or cost.value(problem, few) >= cost.value(problem, found)
+
+
+def test_mixing_costs_keeps_what_cannot_be():
+    problem = rich_problem(1, 4, 2)
+    latency, energy = latency_cost(problem), energy_cost(problem)
+    blocked = LinearCost(np.where(np.arange(2) == 1, np.inf, latency.node), latency.hop, latency.hop_per_byte, latency.seam)
+    mixed = blocked.plus(energy, 0.0, 0.0)
+    assert np.isinf(mixed.node[:, 1]).all() and (mixed.node[:, 0] == 0).all()
