@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -59,10 +59,11 @@ def digest(paths: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def run(command: list[str | Path], what: str, *, environment: dict[str, str], folder: Path = ROOT) -> None:
+def run(command: list[str | Path], what: str, *, environment: dict[str, str], folder: Path = ROOT,
+        quiet: bool = False) -> None:  # fmt: skip
     """Run a command with its output in the log.
 
-    :raises SetupError: if it fails, after the end of its output was printed.
+    :raises SetupError: if it fails, after the end of its output was printed (unless ``quiet``).
     """
     global _log_started  # noqa: PLW0603 (the log of the last run that did something is kept)
     with LOG.open('ab' if _log_started else 'wb') as log:
@@ -74,7 +75,8 @@ def run(command: list[str | Path], what: str, *, environment: dict[str, str], fo
                               stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
     if code != 0:
         tail = LOG.read_bytes()[start:].decode(errors='replace').splitlines()[-25:]
-        print('\n'.join(tail), file=sys.stderr)
+        if not quiet:
+            print('\n'.join(tail), file=sys.stderr)
         raise SetupError(f'{what} failed (the end of its output is above, all of it in {LOG.relative_to(ROOT)})')
 
 
@@ -146,13 +148,13 @@ def make_venv(stamp: Stamp, *, sourced: bool) -> None:
         stamp.set(mode=mode)
 
 
-def pip_install(arguments: list[str | Path], what: str) -> None:
+def pip_install(arguments: Sequence[str | Path], what: str, *, quiet: bool = False) -> None:
     """Run pip in the environment, without a cache outside of the checkout."""
     environment = clean_environment()
     if 'PIP_CACHE_DIR' not in environment:
         environment['PIP_NO_CACHE_DIR'] = '1'
     run([PYTHON, '-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', *arguments], what,
-        environment=environment)  # fmt: skip
+        environment=environment, quiet=quiet)  # fmt: skip
 
 
 def install_requirements(names: list[str], *, sourced: bool) -> None:
@@ -167,13 +169,15 @@ def install_torch() -> str:
 
     A build with CUDA (several GB) is never taken: without the CPU build, what needs torch is skipped.
     """
-    names = names_of('export')
+    binary = ['--only-binary', ':all:']
     try:
-        pip_install(['--only-binary', ':all:', '-c', ROOT / 'constraints.txt', pinned('torch'), *names], 'torch')
+        pip_install([*binary, '--no-deps', pinned('torch')], 'torch', quiet=True)
     except SetupError:
-        if 'No matching distribution' not in LOG.read_text(errors='replace')[-4000:]:
+        log = LOG.read_text(errors='replace')
+        if 'No matching distribution' not in log[-4000:]:
             raise
         return 'unavailable'
+    pip_install([*binary, '-c', ROOT / 'constraints.txt', *names_of('export')], 'pip install')
     return 'installed'
 
 
