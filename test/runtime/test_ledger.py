@@ -1,0 +1,95 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's books stay right whatever happens, and results come in order, each once."""
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge_dnn_partition.runtime.ledger import DELIVERED, LOST, FrameLedger, Picture
+
+ONE = np.ones(1)
+
+
+class Books(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.ledger = FrameLedger(waiting=2, attempts=3)
+        self.now = 0.0
+        self.offered = self.whole = self.refused = 0
+        self.open = {}
+        self.waiting = []
+        self.released = []
+
+    @rule()
+    def offer(self):
+        self.offered += 1
+        picture = Picture(np.full(1, self.offered % 256, np.uint8), 'jpeg', header=self.offered)
+        self.ledger.offer(picture)
+        self.waiting = [*self.waiting, self.offered][-2:]
+
+    @rule(most=st.integers(1, 4))
+    def accept(self, most):
+        self.now += 1
+        frame = self.ledger.accept(self.now, 1, most)
+        if self.waiting and len(self.open) < most:
+            assert frame.picture.header == self.waiting.pop(0)
+            self.open[frame.frame_id] = (0, set())
+        else:
+            assert frame is None
+
+    @rule(frame_id=st.integers(1, 12))
+    def repeat(self, frame_id):
+        frame = self.ledger.repeat(frame_id, self.now, 2)
+        if frame_id not in self.open:
+            assert frame is None
+            return
+        attempt = self.open[frame_id][0] + 1
+        if attempt >= 3:
+            assert frame is None
+            del self.open[frame_id]
+        else:
+            assert (frame.attempt, frame.plan_version, frame.outputs) == (attempt, 2, {})
+            self.open[frame_id] = (attempt, set())
+
+    @rule(frame_id=st.integers(1, 12), attempt=st.integers(0, 2), names=st.sets(st.sampled_from('ab'), min_size=1))
+    def result(self, frame_id, attempt, names):
+        whole = self.ledger.result(frame_id, attempt, dict.fromkeys(names, ONE), (), (), 2, self.now)
+        if frame_id not in self.open:
+            self.refused += 1
+            assert not whole
+            return
+        now, have = self.open[frame_id]
+        if attempt == now or len(names) == 2:
+            have |= names
+        assert whole == (len(have) == 2)
+        if whole:
+            del self.open[frame_id]
+            self.whole += 1
+
+    @rule()
+    def release(self):
+        for frame in self.ledger.release():
+            assert frame.status in (DELIVERED, LOST)
+            self.released.append(frame.frame_id)
+        assert not self.released or not self.open or self.released[-1] < min(self.open)
+
+    @precondition(lambda self: len(self.open) > 2)
+    @rule()
+    def give_up(self):
+        self.ledger.give_up(self.now)
+        self.open.clear()
+
+    @invariant()
+    def books(self):
+        counts = self.ledger.counts
+        assert counts.accepted == counts.delivered + counts.expired + counts.lost + self.ledger.in_flight
+        assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting)
+        assert (counts.delivered, counts.duplicated) == (self.whole, self.refused)
+        assert [frame.frame_id for frame in self.ledger.unfinished] == sorted(self.open)
+        assert self.released == list(range(1, len(self.released) + 1))
+
+
+Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestBooks = Books.TestCase

@@ -1,0 +1,121 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles come back whole from pieces in any order, and a contradictory piece changes nothing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.runtime.pieces import FRAME, MIN_PIECE_BYTES, Address, Assembler, Bundle, piece_size
+from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
+
+ADDRESS = Address('a' * 64, 3, 17, 0, 1)
+
+
+def bundle(size=1000, piece_bytes=90, number=5, seed=0):
+    data = np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
+    layout, buffer = pack({'t': data})
+    return Bundle(FRAME, 'pi', 7, ADDRESS, number, buffer, layout, piece_bytes=piece_bytes, encode_seconds=0.25)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 700), st.integers(1, 120), st.data())
+def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
+    sent = bundle(size, piece_bytes)
+    assembler = Assembler()
+    order = data.draw(st.permutations(range(sent.count)))
+    lost = data.draw(st.sets(st.integers(0, sent.count - 1), max_size=63))
+    stream = [i for i in order if i not in lost]
+    stream = [i for i in stream for _ in range(data.draw(st.integers(1, 2)) if i % 5 == 0 else 1)]
+    done = [assembler.add(sent.piece(i), 1.0) for i in stream]
+    whole = [item for item in done if item is not None]
+    assert len(whole) == (not lost)
+    if lost and stream:
+        ((key, address, kind, missing),) = assembler.overdue(2.0, 0.5)
+        assert (key, address, kind, missing) == (('pi', 7, 5), ADDRESS, FRAME, sorted(lost))
+        assert not list(assembler.overdue(2.1, 0.5)), 'asked again too soon'
+    whole += [item for i in sorted(lost) if (item := assembler.add(sent.piece(i), 3.0))]
+    assert len(whole) == 1
+    assert whole[0].buffer == bytes(sent.buffer)
+    assert (whole[0].layout, whole[0].address, whole[0].encode_seconds) == (sent.layout, ADDRESS, 0.25)
+    assert unpack(whole[0].layout, whole[0].buffer)['t'].tobytes() == bytes(sent.buffer)
+    assert assembler.held_bytes == 0
+    assert assembler.is_done(('pi', 7, 5))
+    assert assembler.add(sent.piece(0), 4.0) is None, 'a bundle came out twice'
+
+
+WRONG = {
+    'count': {'count': 11}, 'total': {'total': 999}, 'offset': {'offset': 91}, 'negative offset': {'offset': -90},
+    'index': {'index': 12}, 'address': {'address': dataclasses.replace(ADDRESS, frame_id=18)}, 'short': {'data': b'x' * 80},
+    'empty': {'data': b''}, 'too long': {'data': b'x' * 950}, 'too large': {'total': 1 << 40},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('wrong', WRONG)
+@pytest.mark.parametrize('before', [0, 1, 4])
+def test_a_contradictory_piece_is_refused_and_what_was_there_stays(wrong, before):
+    sent = bundle()
+    assembler = Assembler(max_bytes=1 << 20)
+    for i in range(2, 2 + before):
+        assert assembler.add(sent.piece(i), 0.0) is None
+    held = assembler.held_bytes
+    bad = dataclasses.replace(sent.piece(1), **WRONG[wrong])
+    if before or wrong not in ('address', 'total'):  # of a first piece alone nobody can tell
+        with pytest.raises(WireError):
+            assembler.add(bad, 1.0)
+        assert assembler.held_bytes == held
+        whole = [assembler.add(sent.piece(i), 2.0) for i in range(sent.count)]
+        assert whole[-1].buffer == bytes(sent.buffer)
+
+
+def test_a_last_piece_with_a_wrong_offset_leaves_no_hole():
+    sent = bundle(100, 60)
+    bad = dataclasses.replace(sent.piece(1), offset=70, data=sent.buffer[70:])
+    assembler = Assembler()
+    with pytest.raises(WireError):
+        [assembler.add(piece, 0.0) for piece in (bad, sent.piece(0))]
+    assert not assembler.is_done(('pi', 7, 5))
+
+
+def test_a_layout_that_lies_outside_is_refused_and_the_right_one_taken():
+    sent = bundle()
+    bad = dataclasses.replace(sent.piece(0), layout=(WireTensor('t', 2, (2000,), 'raw', 0, 2000),))
+    assembler = Assembler()
+    assembler.add(sent.piece(1), 0.0)
+    with pytest.raises(WireError, match='outside'):
+        assembler.add(bad, 0.0)
+    assert [assembler.add(sent.piece(i), 0.0) for i in range(sent.count)][-1].buffer == bytes(sent.buffer)
+
+
+def test_memory_is_bounded_and_the_oldest_makes_room():
+    assembler = Assembler(max_bytes=2500)
+    for number in range(1, 6):
+        assembler.add(bundle(number=number).piece(0), float(number))
+        assert assembler.held_bytes <= 2500
+    assert assembler.evicted == 3
+    assert sorted(key[2] for key, *_ in assembler.overdue(100.0, 1.0)) == [4, 5]
+    assert assembler.forget(12.5, 8.0) == 1
+    assert assembler.held_bytes == 1000
+    assembler.forget_sender('pi', 7)
+    assert assembler.held_bytes == 1000
+    assembler.forget_sender('pi', 8)
+    assert assembler.held_bytes == 0
+
+
+@pytest.mark.parametrize(('total', 'local', 'size'), [
+    (10, False, MIN_PIECE_BYTES), (160_000, False, 20_000), (10_000_000, False, 60_000), (160_000, True, 60_000),
+])  # fmt: skip
+def test_piece_size(total, local, size):
+    assert piece_size(total, local=local) == size
+
+
+def test_spread_is_from_the_first_piece_to_the_last():
+    sent = bundle(900, 90)
+    assembler = Assembler()
+    for i in range(sent.count):
+        whole = assembler.add(sent.piece(i, sent_ns=i), 10.0 + i)
+    assert (whole.spread_bytes, whole.spread_seconds, whole.arrived) == (810, 9.0, 19.0)
