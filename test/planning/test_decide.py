@@ -1,0 +1,101 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a plan moves: gain, confirmation, dwell; at once when a device is gone; no flapping under noise."""
+
+import numpy as np
+
+from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
+
+RATE = 1e6
+
+
+def problem(cloud=0.2, *, local=1.0, devices=('pi', 'cloud'), rate=RATE):
+    """Two nodes; the tensor between them takes 0.1 s on the link, the picture 0.2 s."""
+    seconds = {'pi': [local / 2, local / 2], 'cloud': [cloud / 2, cloud / 2]}
+    pairs = [(a, b) for a in devices for b in devices if a != b]
+    return Problem(
+        source='pi', sink='pi', devices=tuple(Device(name=d) for d in devices),
+        links=tuple(Link(sender=a, reader=b, bytes_per_second=rate, latency_seconds=0.0) for a, b in pairs),
+        node_names=('a', 'b'),
+        tensors=(Tensor(name='in', producer=INPUT, readers=(0,), bytes=2e5, at_sink=False),
+                 Tensor(name='ab', producer=0, readers=(1,), bytes=1e5, at_sink=False)),
+        seconds=np.array([seconds[d] for d in devices]).T, weight_bytes=np.zeros(2),
+        seam_seconds=np.zeros((1, len(devices))),
+    )  # fmt: skip
+
+
+LOCAL, REMOTE = ('pi', 'pi'), ('cloud', 'cloud')
+
+
+def test_the_first_plan_is_the_best_one_at_once():
+    decision, state = decide(5.0, problem(), DecisionState(), Settings())
+    assert decision.assignment == REMOTE
+    assert decision.reason == 'first plan'
+    assert (state.assignment, state.since) == (REMOTE, 5.0)
+
+
+def test_a_gain_is_confirmed_and_the_plan_dwells():
+    settings = Settings(dwell_seconds=2.0, confirmations=3)
+    state = DecisionState(LOCAL, 0.0)
+    moves = []
+    for step in range(12):
+        decision, state = decide(step * 0.25, problem(), state, settings)
+        moves.append(decision.assignment)
+    assert moves[:8] == [None] * 8, 'moved within the dwell time'
+    assert moves[8] == REMOTE
+    assert moves[9:] == [None] * 3
+    state = DecisionState(LOCAL, -100.0)
+    moves = []
+    for step in range(3):
+        decision, state = decide(step * 0.25, problem(), state, settings)
+        moves.append(decision.assignment)
+    assert moves == [None, None, REMOTE]
+
+
+def test_confirmations_must_come_on_end():
+    settings = Settings(confirmations=2, dwell_seconds=0.0)
+    state = DecisionState(LOCAL, -100.0)
+    for cloud in (0.2, 2.0, 0.2, 2.0, 0.2):
+        decision, state = decide(0.0, problem(cloud), state, settings)
+        assert decision.assignment is None
+    assert decide(0.0, problem(0.2), state, settings)[0].assignment == REMOTE
+
+
+def test_small_and_uncertain_gains_do_not_move_it():
+    settings = Settings(confirmations=1, dwell_seconds=0.0, least_gain=0.08, most_gain=0.2)
+    state = DecisionState(LOCAL, -100.0)
+
+    def moves(gain, deviation=0.0):
+        return decide(0.0, problem(0.8 - gain), state, settings, deviation=deviation)[0].assignment is not None
+
+    assert not moves(0.07)
+    assert moves(0.09)
+    assert not moves(0.14, deviation=0.15)
+    assert moves(0.16, deviation=0.15)
+    assert moves(0.21, deviation=5.0), 'uncertainty may not forbid a gain above most_gain'
+
+
+def test_a_gone_device_moves_it_at_once():
+    settings = Settings(confirmations=9, dwell_seconds=1000.0)
+    decision, state = decide(0.1, problem(devices=('pi',)), DecisionState(REMOTE, 0.0), settings)
+    assert decision.assignment == LOCAL
+    assert decision.reason == 'the present plan cannot go on'
+    assert state.since == 0.1
+
+
+def test_noise_does_not_make_it_flap():
+    """The two plans cost the same in the mean; every estimate has an error of up to 20 %."""
+    random = np.random.default_rng(3)
+    state, settings, switches, naive, last = DecisionState(), Settings(), 0, 0, None
+    for step in range(2000):
+        a, b, c = random.uniform(0.8, 1.2, 3)
+        now = problem(0.8 * a, local=1.0 * b, rate=RATE * c)
+        decision, state = decide(step * 0.25, now, state, settings, deviation=0.12)
+        switches += decision.assignment is not None
+        best, _ = decide(0.0, now, DecisionState(), settings)
+        naive += best.assignment != last
+        last = best.assignment
+    assert naive > 500, 'the noise was to move the best plan'
+    assert switches <= naive / 8
+    assert switches <= 2000 * 0.25 / settings.dwell_seconds / 2

@@ -1,0 +1,148 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sending end of a hop: pace, emulated link, repetition, giving up; time is passed in."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edge_dnn_partition.runtime.outbox import BURST_BYTES, GAINS, Outbox
+from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
+from edge_dnn_partition.testbed.link import Channel, EmulatedLink
+
+
+def bundle(number, size=100, piece_bytes=10, *, kind=FRAME, frame=1):
+    buffer = np.arange(size, dtype=np.uint64).astype(np.uint8).data
+    return Bundle(kind, 'pi', 1, Address('m', 1, frame, 0, 0), number, buffer, piece_bytes=piece_bytes)
+
+
+def drain(outbox, now=0.0, limit=1000):
+    """Take all that leaves until nothing is due without a receipt; return (time, piece index, ready)."""
+    taken = []
+    while len(taken) < limit and outbox._queue:
+        now = max(now, outbox.next_at(now))
+        ready = outbox.take(now)
+        assert ready is not None, 'next_at named a time at which nothing leaves'
+        taken.append((now, ready.piece.index, ready))
+    return taken
+
+
+def test_pace_follows_the_rate_and_the_gain_cycle():
+    outbox = Outbox(rate=1000.0)
+    for number in range(4):
+        outbox.put(bundle(number), 0.0)
+        taken = drain(outbox, 100.0 * number)
+        gaps = np.diff([at for at, *_ in taken])
+        assert [index for _, index, _ in taken] == list(range(10))
+        np.testing.assert_allclose(gaps, 10 / (1000 * GAINS[number]), rtol=1e-9)
+        assert {ready.piece.paced for *_, ready in taken} == {GAINS[number] <= 1}
+
+
+def test_no_piece_leaves_before_its_time():
+    outbox = Outbox(rate=1000.0)
+    outbox.put(bundle(1), 0.0)
+    assert outbox.take(0.0) is not None
+    assert outbox.take(0.005) is None
+    assert outbox.take(outbox.next_at(0.005)).piece.index == 1
+
+
+def test_without_a_rate_a_burst_waits_for_receipts():
+    outbox = Outbox(retry_seconds=50.0)
+    for number in range(4):
+        outbox.put(bundle(number, BURST_BYTES // 2 + 1, BURST_BYTES), 0.0)
+    assert [outbox.take(0.0).piece.bundle for _ in range(2)] == [0, 1]
+    assert outbox.take(0.0) is None
+    assert outbox.next_at(0.0) == 50.0
+    assert outbox.acknowledge(0)
+    assert not outbox.acknowledge(0)
+    assert outbox.take(0.0).piece.bundle == 2
+
+
+def test_retries_draw_a_receipt_ever_more_slowly_until_given_up():
+    outbox = Outbox(retry_seconds=1.0, give_up_seconds=20.0)
+    outbox.put(bundle(1, 30), 0.0)
+    drain(outbox)
+    times, now = [], 0.0
+    while not outbox.idle:
+        now = outbox.next_at(now)
+        if now >= 20.0:
+            assert outbox.take(now) is None
+            break
+        ready = outbox.take(now)
+        assert ready.piece.index == 2, 'the last piece draws the receipt'
+        times.append(now)
+    assert times == [1.0, 3.0, 7.0, 15.0]
+    assert (outbox.pieces_repeated, outbox.given_up) == (4, 1)
+    assert (outbox.idle, outbox.bytes_unacknowledged) == (True, 0)
+
+
+def test_missing_pieces_go_first_and_once():
+    outbox = Outbox()
+    outbox.put(bundle(1), 0.0)
+    drain(outbox)
+    outbox.put(bundle(2), 0.1)
+    outbox.resend(1, [4, 7, 4, 99, -1])
+    outbox.resend(9, [0])
+    order = [(ready.piece.bundle, ready.piece.index) for *_, ready in drain(outbox, 0.1)]
+    assert order == [(1, 4), (1, 7), *((2, i) for i in range(10))]
+    assert outbox.pieces_repeated == 2
+    outbox.resend(1, [99])
+    assert outbox.acknowledge(1), 'a request for no real piece forgot the bundle'
+
+
+def test_dropping_a_frame_and_all():
+    outbox = Outbox()
+    for number, frame in ((1, 1), (2, 2), (3, 1)):
+        outbox.put(bundle(number, frame=frame), 0.0)
+    outbox.take(0.0)
+    outbox.drop_frame(1)
+    assert [ready.piece.bundle for *_, ready in drain(outbox)] == [2] * 10
+    assert outbox.bytes_unacknowledged == 100
+    outbox.clear()
+    assert (outbox.idle, outbox.bytes_unacknowledged, outbox.next_at(0.0)) == (True, 0, math.inf)
+
+
+def test_probes_yield_and_are_not_waited_for():
+    outbox = Outbox()
+    outbox.put(bundle(1, kind=PROBE), 0.0)
+    outbox.put(bundle(2, kind=PROBE), 0.0)
+    assert len(drain(outbox)) == 10
+    assert (outbox.idle, outbox.bytes_unacknowledged) == (True, 0)
+
+
+def test_memory_is_bounded_by_the_oldest_that_waits():
+    outbox = Outbox(keep_bytes=250)
+    for number in range(4):
+        outbox.put(bundle(number), 0.0)
+        drain(outbox)
+    assert outbox.bytes_unacknowledged <= 250
+    assert outbox.given_up == 2
+    assert not outbox.acknowledge(1)
+    assert outbox.acknowledge(2)
+
+
+def test_an_emulated_link_takes_size_over_rate_and_its_delay():
+    link = EmulatedLink(1000.0, 0.25, overhead_bytes=60)
+    assert link.send(10.0, 140) == pytest.approx(10.45)
+    assert link.free_at(10.0) == pytest.approx(10.2)
+    assert link.send(10.1, 40) == pytest.approx(10.55), 'the second waits for the first'
+    assert link.send(20.0, 40) == pytest.approx(20.35), 'an idle link has no debts'
+
+
+def test_links_of_one_channel_share_its_rate():
+    channel = Channel()
+    one, other = EmulatedLink(100.0, 0.0, 0, channel), EmulatedLink(100.0, 0.5, 0, channel)
+    assert one.send(0.0, 100) == 1.0
+    assert other.send(0.0, 100) == 2.5
+
+
+def test_a_bundle_over_an_emulated_link():
+    outbox = Outbox(shaper=EmulatedLink(700.0, 0.125), retry_seconds=100.0)
+    outbox.put(bundle(1), 0.0)
+    taken = drain(outbox)
+    np.testing.assert_allclose([r.at for *_, r in taken], np.arange(1, 11) * 0.1 + 0.125)
+    np.testing.assert_allclose([at for at, *_ in taken], np.arange(10) * 0.1, atol=1e-12)
+    outbox.shaper.bytes_per_second = 0.0
+    outbox.put(bundle(2), 2.0)
+    assert outbox.take(2.0) is None, 'a cut link let a piece through'
