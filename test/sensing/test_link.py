@@ -1,0 +1,62 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A link's rate and latency from transfers and round trips; time is passed in."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edge_dnn_partition.sensing.link import LinkEstimate, LinkEstimator
+
+
+def feed(estimator, now, rate, *, limited=False):
+    estimator.transfer(now, 1e5, 1e5 / rate, sender_limited=limited)
+
+
+def test_a_guess_until_measured_then_a_step_and_an_outlier():
+    estimator = LinkEstimator((5e6, 0.01))
+    assert estimator.estimate == LinkEstimate(5e6, 0.01, measured=False)
+    for now, rate, believed in ((0, 1e6, 1e6), (1, 1e6, 1e6), (2, 9e6, 1e6), (3, 1e6, 1e6), (4, 4e6, 4e6), (5, 4e6, 4e6)):
+        feed(estimator, now, rate)
+        assert estimator.estimate.bytes_per_second == pytest.approx(believed)
+    assert estimator.estimate.measured
+    assert estimator.last_at == 5
+
+
+def test_sender_limited_transfers_only_raise():
+    estimator = LinkEstimator((5e6, 0.01))
+    for _ in range(3):
+        feed(estimator, 0.0, 2e6)
+        feed(estimator, 1.0, 1e6, limited=True)
+    assert estimator.estimate.bytes_per_second == pytest.approx(2e6)
+    assert estimator.last_at == 0.0
+    for _ in range(2):
+        feed(estimator, 2.0, 3e6, limited=True)
+    assert estimator.estimate.bytes_per_second == pytest.approx(3e6)
+
+
+def test_small_or_timeless_transfers_do_not_count():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.transfer(0.0, 4095, 1.0, sender_limited=False)
+    estimator.transfer(0.0, 1e5, 0.0, sender_limited=False)
+    assert not estimator.estimate.measured
+
+
+def test_a_ramp_under_noise():
+    random = np.random.default_rng(2)
+    estimator = LinkEstimator((1e6, 0.0))
+    for i in range(300):
+        true = 1e6 * (1 + i / 100)
+        feed(estimator, i, true * random.uniform(0.8, 1.2))
+        assert abs(estimator.estimate.bytes_per_second / true - 1) < 0.22
+
+
+def test_latency_is_half_the_least_recent_round_trip():
+    estimator = LinkEstimator((1e6, 0.5), round_trip_seconds=20.0)
+    for now, trip, latency in ((0, 0.04, 0.02), (1, 0.02, 0.01), (5, 0.1, 0.01), (20, 0.08, 0.01), (22, 0.2, 0.04), (41, 0.3, 0.1)):
+        estimator.round_trip(now, trip)
+        assert estimator.estimate.latency_seconds == pytest.approx(latency)
+    estimator.round_trip(42, math.nan)
+    estimator.round_trip(42, -1.0)
+    assert estimator.estimate.latency_seconds == pytest.approx(0.1)
