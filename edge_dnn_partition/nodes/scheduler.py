@@ -51,7 +51,7 @@ PARAMETERS = (
         "what to minimise; empty: the fleet file's",
         choices=('', 'latency', 'energy', 'throughput', 'balanced'),
     ),
-    Parameter('policy', 'exact', 'exact: plan on the estimates; fixed: keep to fixed_plan', choices=('exact', 'fixed')),
+    Parameter('policy', 'exact', 'exact: plan on the estimates; fixed: keep to fixed_plan while its devices are there', choices=('exact', 'fixed')),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
     Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
@@ -218,8 +218,7 @@ class Scheduler(FleetNode):
             self._objective, self.params.number('least_gain'), dwell_seconds=self.params.number('dwell_seconds'),
             confirmations=self.params.whole('confirmations'),
         )  # fmt: skip
-        if self.params.text('policy') == 'fixed':
-            self._keep_to_fixed(problem, now)
+        if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, now):
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
         decision, state = decide(now, problem, self._state, settings, deviation=deviation)
@@ -257,28 +256,29 @@ class Scheduler(FleetNode):
             input_bytes=self._input_bytes,
         )
 
-    def _keep_to_fixed(self, problem: Problem, now: float) -> None:
-        """Propose the plan of the parameter fixed_plan if it is not the one in force."""
+    def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
+        """Propose the fixed plan if it is not the one in force.
+
+        :return: False if a device of it (or of the plan in force, where none is named) is gone or not ready: then
+            the planner stands in, so that the stream goes on.
+        """
         text = self.params.text('fixed_plan')
         active = self._switch.active
-        if not text:
-            self._decision = 'the policy is fixed: the present plan stays'
-            return
-        placement = parse_label(text, len(self._model.layers))
+        placement = parse_label(text, len(self._model.layers)) if text else active.placement if active else ()
+        if not placement or not {device for device, _, _ in placement} <= set(problem.names):
+            return False
         if active is not None and active.placement == placement:
             self._decision = 'the policy is fixed'
-            return
-        if (
-            any(device not in problem.names for device, _, _ in placement)
-            or self._failed_until.get(placement, 0.0) > now
-        ):
-            self._decision = 'the policy is fixed, and a device of the plan is not ready'
-            return
+            return True
+        if self._failed_until.get(placement, 0.0) > now:
+            self._decision = 'the policy is fixed, and its plan could not be prepared lately'
+            return True
         boundaries = self._pipeline.boundaries if self._pipeline else ()
         assignment = assignment_of(placement, boundaries)
         costs = evaluate(problem, assignment) if assignment else None
         self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
         self._proposed = assignment
+        return True
 
     def _why(self, decision: Decision) -> str:
         """Say in words why a plan was chosen."""

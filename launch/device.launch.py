@@ -1,0 +1,36 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts what one device of a fleet runs: its monitor, its worker, and on the source the frame source.
+
+ros2 launch edge_dnn_partition device.launch.py fleet_file:=/path/to/fleet.yaml device:=pi
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.runtime.processes import device_processes
+from launch import LaunchContext, LaunchDescription
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    path = LaunchConfiguration('fleet_file').perform(context)
+    return [
+        Node(
+            package='edge_dnn_partition',
+            executable=process.node,
+            namespace=process.namespace,
+            parameters=[dict(process.parameters)],
+            output='screen',
+        )
+        for process in device_processes(load_fleet(path), path, LaunchConfiguration('device').perform(context))
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        DeclareLaunchArgument('device', description='the name of this device in the fleet file'),
+        OpaqueFunction(function=nodes),
+    ])

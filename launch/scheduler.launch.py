@@ -1,0 +1,35 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the scheduler of a fleet; one for a fleet, on any machine of its network.
+
+ros2 launch edge_dnn_partition scheduler.launch.py fleet_file:=/path/to/fleet.yaml
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.runtime.processes import scheduler_process
+from launch import LaunchContext, LaunchDescription
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    path = LaunchConfiguration('fleet_file').perform(context)
+    return [
+        Node(
+            package='edge_dnn_partition',
+            executable=process.node,
+            namespace=process.namespace,
+            parameters=[dict(process.parameters)],
+            output='screen',
+        )
+        for process in (scheduler_process(load_fleet(path), path),)
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        OpaqueFunction(function=nodes),
+    ])
