@@ -51,13 +51,16 @@ PARAMETERS = (
         "what to minimise; empty: the fleet file's",
         choices=('', 'latency', 'energy', 'throughput', 'balanced'),
     ),
-    Parameter('policy', 'exact', 'exact: plan on the estimates; fixed: keep to fixed_plan while its devices are there', choices=('exact', 'fixed')),
+    Parameter(
+        'policy',
+        'exact',
+        'exact: plan on the estimates; fixed: keep to fixed_plan while its devices are there',
+        choices=('exact', 'fixed'),
+    ),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
     Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
-    Parameter(
-        'dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0
-    ),
+    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
     Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
     Parameter(
         'heartbeat_timeout',
@@ -95,9 +98,7 @@ class Scheduler(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
-        self._switch = PlanSwitch(
-            last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout')
-        )
+        self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._state = DecisionState()
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
@@ -139,9 +140,7 @@ class Scheduler(FleetNode):
         if message.device not in self._view.devices:
             raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
         if message.node in ('worker', 'frame_source'):
-            rows = zip(
-                message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True
-            )
+            rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
             for peer, rate, latency, age in rows:
                 estimate = LinkEstimate(rate, 0.0 if math.isnan(latency) else latency, measured=True)
                 self._view.link(message.device, peer, message.incarnation, estimate, age, now)
@@ -230,9 +229,7 @@ class Scheduler(FleetNode):
             self._decision = 'the better plan could not be prepared lately'
         elif decision.costs is not None and self._pipeline is not None:
             placement = placement_of(decision.assignment, self._pipeline.boundaries)
-            self._propose(
-                compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation
-            )
+            self._propose(compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation)
             self._proposed = decision.assignment
 
     @property
@@ -286,9 +283,7 @@ class Scheduler(FleetNode):
         text = decision.reason
         if decision.present is not None:
             old, new = (value_of(c, self._objective, decision.present) for c in (decision.present, decision.costs))
-            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(
-                self._objective, (1.0, '')
-            )
+            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(self._objective, (1.0, ''))
             text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
         return text + (f' ({", ".join(gone)} gone)' if gone else '')
