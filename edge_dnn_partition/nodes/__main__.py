@@ -17,7 +17,9 @@ NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source')
 
 
 def main(name: str | None = None) -> int:
-    """Run the node ``name``, or the one that the command line names first; return the exit code.
+    """Run the node ``name``, or the one that the command line names first, and end the process with it.
+
+    Return the exit code if there is no such node.
 
     Each node is a module of this package with ``main(args)``.
     """
@@ -42,7 +44,7 @@ def main(name: str | None = None) -> int:
             'workspace that this package was built in, and start it from another folder than a checkout\n'
         )
         return 2
-    return int(module.main(arguments))
+    return signals.leave(int(module.main(arguments)))
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -33,6 +34,15 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
     :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
     """
     stop = signals.install()
+    _live(factory, args, stop)
+    # The DDS participant goes with the last reference to it: while its threads are still at work on shared
+    # memory, an exit can leave a lock there held for ever, on which other processes then wait.
+    gc.collect()
+    return stop.code
+
+
+def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
+    """Make the node, wait until the process is to end, take the node down."""
     node: FleetNode | None = None
     spinner: Spinner | None = None
 
@@ -55,7 +65,6 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
         failed(error)
         stop.wait()
     _end(node, spinner, stop)
-    return stop.code
 
 
 def _initialise(args: Sequence[str] | None) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real node processes for tests: start them, watch them, signal them, see what they leave."""
 
+import contextlib
 import os
 import re
 import signal
@@ -205,34 +206,27 @@ class SharedMemoryWatch(threading.Thread):
             holders = lock_holders()
             for lock in SHARED_MEMORY.glob('fastrtps_*_el'):
                 try:
-                    owners = holders.get(lock.stat().st_ino, set()) & watched
+                    inode = lock.stat().st_ino
+                    owners = holders.get(inode, set()) & watched
                 except OSError:
                     continue
                 for pid in owners:
-                    self._seen.setdefault(pid, set()).add(lock.name.removesuffix('_el'))
+                    self._seen.setdefault(pid, set()).add((lock.name.removesuffix('_el'), inode))
 
     def segments(self, pid):
         """Return the own segments that a process was seen with (not its ports, which may be shared)."""
-        return {name for name in self._seen.get(pid, ()) if not name.startswith('fastrtps_port')}
+        return {name for name, _ in self._seen.get(pid, ()) if not name.startswith('fastrtps_port')}
 
     def left_over(self):
-        """Return the files that watched processes had and that are still there, used by nobody."""
+        """Return the files that watched processes had and that are still there, used by nobody.
+
+        Names of ports are taken again by other processes of this machine: only the same file counts.
+        """
         holders = lock_holders()
-        used = set()
-        for lock in SHARED_MEMORY.glob('fastrtps_*_el'):
-            try:
-                if holders.get(lock.stat().st_ino):
-                    used.add(lock.name.removesuffix('_el'))
-            except OSError:
-                continue
-        names = set().union(*self._seen.values()) - used
-        return sorted(
-            file.name
-            for name in names
-            for file in (
-                SHARED_MEMORY / name,
-                SHARED_MEMORY / f'{name}_el',
-                SHARED_MEMORY / f'sem.{name}_mutex',
-            )
-            if file.exists()
-        )
+        left = []
+        for name, inode in set().union(*self._seen.values()):
+            lock = SHARED_MEMORY / f'{name}_el'
+            with contextlib.suppress(FileNotFoundError):
+                if lock.stat().st_ino == inode and not holders.get(inode):
+                    left += [lock, SHARED_MEMORY / name, SHARED_MEMORY / f'sem.{name}_mutex']
+        return sorted(file.name for file in left if file.exists())

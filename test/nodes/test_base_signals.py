@@ -192,11 +192,16 @@ def test_long_work_is_told_to_end(nodes):
     assert 'by force' not in busy.output
 
 
-@pytest.mark.parametrize('trouble', [{'block_at': 2}, {'linger': True}])
-def test_what_never_returns_ends_by_force(nodes, trouble):
-    """A callback, or a thread that a node left behind."""
+def test_a_thread_that_is_left_behind_holds_nothing_up(nodes):
+    ticker = start_trial(nodes, 'ticker', linger=True)
+    ticker.wait_for('tick 2\n')
+    ticker.assert_clean_end()
+    assert 'ending by force' not in ticker.output
+
+
+def test_a_callback_that_never_returns_ends_by_force(nodes):
     with SharedMemoryWatch(nodes) as watch:
-        stuck = start_trial(nodes, 'ticker', **trouble)
+        stuck = start_trial(nodes, 'ticker', block_at=2)
         stuck.wait_for('tick 2\n')
         stuck.assert_clean_end()
         assert 'ending by force' in stuck.output

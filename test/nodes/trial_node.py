@@ -153,4 +153,4 @@ class Busy(FleetNode):
 KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'busy': Busy}
 
 if __name__ == '__main__':
-    sys.exit(run_node(KINDS[sys.argv[1]], sys.argv[2:]))
+    signals.leave(run_node(KINDS[sys.argv[1]], sys.argv[2:]))
