@@ -56,7 +56,9 @@ def test_a_stream_survives_switches_and_a_killed_worker(ros_domain, tmp_path, mo
         for process in processes:
             supervisor.start(process)
         with FleetClient(fleet, name='watcher', keep_outputs=True) as client:
-            camera = CameraThread(client.camera('/trial/pi/image/compressed'), ((i % 4, kept[i % 4]) for i in itertools.count()), 10.0)
+            camera = CameraThread(
+                client.camera('/trial/pi/image/compressed'), ((i % 4, kept[i % 4]) for i in itertools.count()), 10.0
+            )
             camera.start()
             news = client.news
 
