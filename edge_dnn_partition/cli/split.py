@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
         'manifest': str(folder / 'manifest.json')}
     passed = True
     if args.verify:
-        from edge_dnn_partition.graph.verify import TOLERANCE, verify_stages
+        from edge_dnn_partition.graph.verify import verify_stages
 
         found = verify_stages(model, stages)
         passed = found.passed
         answer['verification'] = {
-            'passed': found.passed, 'bit_exact': found.exact, 'tolerance': TOLERANCE,
+            'passed': found.passed, 'bit_exact': found.exact, 'tolerance': found.tolerance,
             'outputs': [{'name': output.name, 'bit_exact': output.exact, 'max_abs_difference': output.largest_absolute,
                          'relative_difference': output.relative} for output in found.outputs]}
     if args.json:

@@ -34,7 +34,7 @@ from edge_dnn_partition.graph.tensors import annotate
 from edge_dnn_partition.graph.weights import copy_weights
 
 #: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 #: Initialisers of at most this many bytes (shapes, axes, scales) stay in the graph.

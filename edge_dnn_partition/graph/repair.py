@@ -156,22 +156,18 @@ def _make_outputs_computed(graph: GraphProto) -> None:
 
 
 def _drop_inserted_casts(graph: GraphProto) -> None:
-    """Take out the casts between float16 and float32 that onnxruntime puts around nodes without a kernel."""
-    outputs = {value.name for value in graph.output}
-    source: dict[str, str] = {}
-    kept: list[NodeProto] = []
-    for node in graph.node:
-        if node.op_type == 'Cast' and node.name.startswith(_INSERTED_CAST) and node.output[0] not in outputs:
-            source[node.output[0]] = source.get(node.input[0], node.input[0])
-        else:
-            kept.append(node)
-    if not source:
+    """Take out the casts between float16 and float32 that onnxruntime puts around nodes without a kernel.
+
+    It names what it inserts after the tensor that was there, which gets its place back.
+    """
+    kept = [node for node in graph.node if not (node.op_type == 'Cast' and node.name.startswith(_INSERTED_CAST))]
+    if len(kept) == len(graph.node):
         return
     copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(copies)
     for node in protos.all_nodes(graph):
-        for position, name in enumerate(node.input):
-            if name in source:
-                node.input[position] = source[name]
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                names[position] = name.removeprefix(_INSERTED_CAST)
     del graph.value_info[:]

@@ -12,14 +12,14 @@ from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.protos import all_tensors, node_reads
 from edge_dnn_partition.graph.stages import extract_stage
 from edge_dnn_partition.graph.tensors import random_feeds
-from edge_dnn_partition.graph.verify import TOLERANCE, compare, run_chain, run_file
+from edge_dnn_partition.graph.verify import HALF_TOLERANCE, TOLERANCE, compare, run_chain, run_file
 from edge_dnn_partition.graph.zoo.tiny import TINY
 
 ALL = (*TINY, *zoo.small_names())
 #: Models whose stages differ from the whole in the last bits at some cuts: where a cut parts what onnxruntime
 #: fuses (a convolution and the residual sum after it, SiLU's two halves, scale and Softmax of attention), the
 #: fused kernel rounds at other places. The others are equal bit for bit, as measured on x86 with AVX-512.
-ROUNDED = frozenset({'gated', 'digits', 'resnet18_small', 'resnet50_small', 'mobilenetv2_small', 'efficientnet_small',
+ROUNDED = frozenset({'gated', 'half', 'digits', 'resnet18_small', 'resnet50_small', 'mobilenetv2_small', 'efficientnet_small',
                      'inception_small', 'vit_small', 'bert_small', 'yolo_small'})
 
 
@@ -29,7 +29,7 @@ def whole(model, seed=0):
 
 
 def check(model, found):
-    assert found.relative <= TOLERANCE, found
+    assert found.relative <= (HALF_TOLERANCE if model.name == 'half' else TOLERANCE), found
     if model.name not in ROUNDED and platform.machine() == 'x86_64':
         assert found.exact, found
 

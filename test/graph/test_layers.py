@@ -15,6 +15,7 @@ EXPECTED = {
     'chain': ['MatMul Relu'] * 4,
     'gated': ['MatMul Sigmoid Mul', 'MatMul Add Clip Mul Div', 'MatMul Div Erf Add Mul Mul', 'MatMul Softplus Tanh Mul'],
     'old_style': ['Conv Relu', 'Conv'],
+    'half': ['Conv Relu', 'Conv Sigmoid Mul', 'Flatten', 'MatMul'],
     'loop': ['MatMul', 'MatMul', 'Loop', 'MatMul'],
     'sequence': ['MatMul', 'SplitToSequence SequenceAt', 'MatMul', 'Concat', 'Softmax'],
 }
@@ -49,6 +50,12 @@ def test_weights_are_counted_where_they_are_needed(models):
     assert conditional.weight_bytes == 8 * 8 * 4 + 8 * 4
     assert set(conditional.inputs) == {'positive', 'a', 'x'}
     assert [layer.output_bytes for layer in models('chain').layers] == [2 * 8 * 4] * 4
+
+
+def test_half_precision_stays_what_is_sent(models):
+    model = models('half')
+    assert {model.tensors[name].dtype for layer in model.layers for name in layer.outputs} == {TensorProto.FLOAT16}
+    assert {'b', 'e', 'f', 'y'} <= set(model.tensors)
 
 
 def test_shape_that_depends_on_data_is_marked(models):

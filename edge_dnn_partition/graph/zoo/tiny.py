@@ -203,6 +203,19 @@ def old_style() -> ModelProto:
     return _model(nodes, inputs, [_tensor('y', (1, 2, 6, 6))], weights, opset=9, ir_version=3)
 
 
+def half() -> ModelProto:
+    """Return convolutions and a product in float16."""
+    def weight(name: str, *shape: int) -> TensorProto:
+        return _constant(name, numpy_helper.to_array(_values(name, *shape)), np.float16)
+
+    nodes = [_node('Conv', ['x', 'w'], ['a'], pads=[1] * 4), _node('Relu', ['a'], ['b']),
+             _node('Conv', ['b', 'v'], ['c'], pads=[1] * 4), _node('Sigmoid', ['c'], ['d']),
+             _node('Mul', ['c', 'd'], ['e']), _node('Flatten', ['e'], ['f']), _node('MatMul', ['f', 'm'], ['y'])]
+    kind = TensorProto.FLOAT16
+    return _model(nodes, [_tensor('x', (1, 3, 8, 8), kind)], [_tensor('y', (1, 5), kind)],
+                  [weight('w', 8, 3, 3, 3), weight('v', 8, 8, 3, 3), weight('m', 512, 5)])
+
+
 def gated() -> ModelProto:
     """Return products with activations that exporters write as several nodes: SiLU, HardSwish, GELU, Mish."""
     weights = [_values(f'w_{name}', _WIDTH, _WIDTH) for name in ('a', 'b', 'c', 'd')]
@@ -223,6 +236,6 @@ def gated() -> ModelProto:
 TINY: dict[str, Callable[[], ModelProto]] = {
     builder.__name__: builder for builder in (
         chain, diamond, skip, several_ends, shared_weight, conditional, loop, scan, quantised, open_shapes,
-        data_dependent, sequence, old_style, gated)}
+        data_dependent, sequence, old_style, gated, half)}
 #: The shapes that models with open ones are used with.
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {'open_shapes': {'image': (2, 3, 16, 16), 'extra': (2, 4)}}
