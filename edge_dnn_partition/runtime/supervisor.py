@@ -40,7 +40,8 @@ class Supervisor:
     def __init__(
         self, environment: Mapping[str, str] | None = None, on_line: Callable[[str, str], None] | None = None
     ) -> None:
-        self._environment = {**os.environ, **(environment or {})}
+        # Else `python -m` would take the package from a checkout in the current folder, which has no messages built.
+        self._environment = {**os.environ, 'PYTHONSAFEPATH': '1', **(environment or {})}
         self._on_line = on_line
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []

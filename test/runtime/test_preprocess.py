@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.runtime.picture import (compressed_encoding, decode_compressed, largest_reduction,
-                                                picture_size)
+from edge_dnn_partition.runtime.picture import compressed_encoding, decode_compressed, largest_reduction, picture_size
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 
 

@@ -18,10 +18,22 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime import profiler
-from edge_dnn_partition.runtime.profiler import (ProfileOptions, ProfilingCancelledError, load_or_profile,
-                                                 profile_model, with_held_back)
-from edge_dnn_partition.runtime.span_timing import (Bench, Span, in_groups, seams, spans_to_fit,
-                                                    spans_to_hold_back, time_spans)
+from edge_dnn_partition.runtime.profiler import (
+    ProfileOptions,
+    ProfilingCancelledError,
+    load_or_profile,
+    profile_model,
+    with_held_back,
+)
+from edge_dnn_partition.runtime.span_timing import (
+    Bench,
+    Span,
+    in_groups,
+    seams,
+    spans_to_fit,
+    spans_to_hold_back,
+    time_spans,
+)
 from edge_dnn_partition.runtime.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from edge_dnn_partition.testbed import demo_model
 

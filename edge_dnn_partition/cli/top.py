@@ -1,0 +1,57 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition top``: a running fleet in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+EPILOG = """
+examples:
+  edge-dnn-partition top robot.yaml
+  edge-dnn-partition top robot.yaml --once     one picture, for a log
+
+Shows the devices, what each runs, the links, latency, and the changes of plan with their reasons. Ctrl-C ends it.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'top',
+        help='watch a running fleet in the terminal',
+        description='Watch a running fleet in the terminal.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
+    parser.add_argument('--once', action='store_true', help='print one picture after two seconds and end')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the user ends it."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from edge_dnn_partition.cli.live_view import render
+    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.planning.fleet import load_fleet
+
+    fleet = load_fleet(args.fleet)
+    console = Console()
+    headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
+    with FleetClient(fleet, name='top') as client:
+        if args.once:
+            time.sleep(2.0)
+            console.print(render(client, headline))
+            return 0
+        try:
+            with Live(console=console, refresh_per_second=4, screen=console.is_terminal) as screen:
+                while True:
+                    screen.update(render(client, headline))
+                    time.sleep(0.25)
+        except KeyboardInterrupt:
+            return 0
