@@ -4,8 +4,8 @@
 
 A stage's seconds are not the sum of its layers' (that missed by up to 49 %): the runtime fuses
 and lays out memory across them. Timed are segments between at most about 20 candidate
-boundaries, and pairs of neighbours; the *seam* at a boundary is what two neighbours take apart
-more than together. A stage takes its segments less the seams inside it.
+boundaries, pairs of neighbours and a few long stages; the *seam* at a boundary is what two
+neighbours take apart more than together. A stage takes its segments less the seams inside it.
 """
 
 from __future__ import annotations

@@ -24,16 +24,8 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.profile import HeldBack, Profile
 
 from .engine import CPU_PROVIDER, Engine
-from .span_timing import (
-    Bench,
-    ProfilingCancelledError,
-    Span,
-    in_groups,
-    seams,
-    spans_to_fit,
-    spans_to_hold_back,
-    time_spans,
-)
+from .span_fit import fit_spans, spans_to_fit
+from .span_timing import Bench, ProfilingCancelledError, Span, in_groups, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from .stage_cache import limit_stage_cache, stage_file
 
@@ -43,7 +35,7 @@ __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'prof
 _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
-_METHOD_VERSION: Final = 1
+_METHOD_VERSION: Final = 2
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -115,13 +107,15 @@ def profile_model(model: Model, options: ProfileOptions, *,
             preparing.append(time.thread_time() - begin)
 
     free = int(psutil.virtual_memory().available * _SHARE_OF_FREE_MEMORY)
-    held_back = spans_to_hold_back(segments, options.held_back, model.sha256)
-    groups = in_groups([*spans_to_fit(segments), *held_back], stages.memory_bytes, free)
+    fitted = spans_to_fit(segments)
+    held_back = spans_to_hold_back(segments, fitted, options.held_back, model.sha256)
+    groups = in_groups([*fitted, *held_back], stages.memory_bytes, free)
     bench = Bench(open_spans=stages.open, idle=lambda seconds: _wait(cancelled, seconds),
                   between_rounds=between_rounds, clock=time.monotonic, cancelled=cancelled.is_set,
                   progress=progress)
-    times = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
-                       limit_seconds=options.limit_seconds, seed=model.sha256)
+    samples = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
+                         limit_seconds=options.limit_seconds, seed=model.sha256)
+    seconds, seams = fit_spans({span: samples[span] for span in fitted}, segments)
     limit_stage_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)
@@ -129,11 +123,10 @@ def profile_model(model: Model, options: ProfileOptions, *,
     profile = Profile(
         model_sha256=model.sha256, model=model.name, device=options.device, provider=options.providers[0],
         threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
-        segment_seconds=tuple(times[index, index + 1] for index in range(segments)),
-        seam_seconds=seams(times, segments), preprocess_seconds=median(preparing) if preparing else None,
+        segment_seconds=seconds, seam_seconds=seams, preprocess_seconds=median(preparing) if preparing else None,
         throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
         interval_seconds=options.interval_seconds)
-    return with_held_back(profile, {span: times[span] for span in held_back})
+    return with_held_back(profile, {span: median(samples[span]) for span in held_back})
 
 
 def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:

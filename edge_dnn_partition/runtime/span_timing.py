@@ -12,7 +12,7 @@ before that the span runs once untimed, since in a stream its own weights were u
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -49,23 +49,15 @@ class Bench:
     progress: Callable[[float], None]
 
 
-def spans_to_fit(segments: int) -> list[Span]:
-    """Return the segments and the pairs of neighbours, in the order of their starts."""
-    return [(start, start + length) for start in range(segments) for length in (1, 2)
-            if start + length <= segments]
+def spans_to_hold_back(segments: int, fitted: Collection[Span], count: int, seed: str) -> list[Span]:
+    """Return random stages of three segments or more, none of them among those that are fitted.
 
-
-def spans_to_hold_back(segments: int, count: int, seed: str) -> list[Span]:
-    """Return the whole model and random stages of three segments or more, none of them a pair.
-
-    :param count: of all; fewer where there are not so many.
+    :param count: of them; fewer where there are not so many.
     :param seed: the same one gives the same stages.
     """
     rest = [(start, stop) for start in range(segments) for stop in range(start + 3, segments + 1)
-            if stop - start < segments]
-    whole = [(0, segments)] if segments >= 3 and count > 0 else []
-    chosen = random.Random(seed).sample(rest, min(max(count - 1, 0), len(rest)))
-    return whole + sorted(chosen)
+            if (start, stop) not in fitted]
+    return sorted(random.Random(seed).sample(rest, min(count, len(rest))))
 
 
 def in_groups(spans: Sequence[Span], size: Callable[[Span], int], limit: int) -> list[list[Span]]:
@@ -86,8 +78,8 @@ def in_groups(spans: Sequence[Span], size: Callable[[Span], int], limit: int) ->
 
 
 def time_spans(groups: Sequence[Sequence[Span]], bench: Bench, *, rounds: int, interval_seconds: float,
-               limit_seconds: float, seed: str) -> dict[Span, float]:
-    """Time every span, and return the median of its runs in seconds.
+               limit_seconds: float, seed: str) -> dict[Span, list[float]]:
+    """Time every span, and return the seconds of its runs.
 
     Each span is run in ``rounds`` rounds; those whose median is still uncertain by more than
     1.5 % get up to as many again. When the time is up no further round begins, except for the
@@ -102,7 +94,7 @@ def time_spans(groups: Sequence[Sequence[Span]], bench: Bench, *, rounds: int, i
     """
     order = random.Random(seed)
     begin = bench.clock()
-    result: dict[Span, float] = {}
+    result: dict[Span, list[float]] = {}
     total = sum(map(len, groups))
     for index, group in enumerate(groups):
         done = sum(map(len, groups[:index]))
@@ -110,7 +102,7 @@ def time_spans(groups: Sequence[Sequence[Span]], bench: Bench, *, rounds: int, i
         runners = bench.open_spans(group)
         samples: dict[Span, list[float]] = {span: [] for span in group}
         for number in range(2 * rounds):
-            due = [span for span in group if number < rounds or _relative_error(samples[span]) > _WANTED_ERROR]
+            due = [span for span in group if number < rounds or relative_error(samples[span]) > _WANTED_ERROR]
             late = number >= min(_LEAST_ROUNDS, rounds) and bench.clock() > deadline
             if not due or late:
                 break
@@ -120,7 +112,7 @@ def time_spans(groups: Sequence[Sequence[Span]], bench: Bench, *, rounds: int, i
                     raise ProfilingCancelledError
                 samples[span].append(_timed_run(runners[span], bench.idle, interval_seconds))
             bench.progress((done + len(group) * min(1.0, (number + 1) / rounds)) / total)
-        result |= {span: median(values) for span, values in samples.items()}
+        result |= samples
     bench.between_rounds()
     bench.progress(1.0)
     return result
@@ -132,20 +124,8 @@ def _timed_run(runner: Callable[[], float], idle: Callable[[float], None], inter
     return runner()
 
 
-def _relative_error(samples: Sequence[float]) -> float:
-    """Estimate the standard error of a median from the median absolute deviation."""
+def relative_error(samples: Sequence[float]) -> float:
+    """Estimate the relative standard error of a median from the median absolute deviation."""
     middle = median(samples)
     deviation = median(abs(value - middle) for value in samples)
     return float(1.2533 * 1.4826 * deviation / (len(samples) ** 0.5 * middle)) if middle > 0 else 0.0
-
-
-def seams(times: Mapping[Span, float], segments: int) -> tuple[float, ...]:
-    """Return what a cut at each inner boundary adds, in seconds.
-
-    That is t(i) + t(i+1) - t(i and i+1 together), which together take no less than the longer.
-    """
-    result = []
-    for inner in range(1, segments):
-        left, right = times[inner - 1, inner], times[inner, inner + 1]
-        result.append(min(left + right - times[inner - 1, inner + 1], left, right))
-    return tuple(result)
