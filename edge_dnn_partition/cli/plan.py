@@ -6,10 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
@@ -131,25 +127,7 @@ def _plan_model(args: argparse.Namespace) -> int:
 def _solve(problem: Problem, objective: str, space: str) -> Solution:
     from edge_dnn_partition.planning.solve import solve
 
-    with _quiet():
-        return solve(problem, objective, space)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Send what HiGHS writes to the process's standard output to its standard error."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # no standard output at all
-        yield
-        return
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    return solve(problem, objective, space)
 
 
 def _print(problem: Problem, solution: Solution) -> int:

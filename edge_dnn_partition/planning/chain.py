@@ -94,15 +94,6 @@ def forward(costs: Trellis) -> Floats:
     return prefix
 
 
-def backward(costs: Trellis) -> Floats:
-    """Return the least cost of what follows each (node, device), ``(nodes, devices)``; 0 at the end."""
-    steps = len(costs.arcs)
-    suffix = np.zeros((steps + 1, len(costs.first)))
-    for i in range(steps - 1, -1, -1):
-        suffix[i] = (costs.arcs[i] + suffix[i + 1][:, None]).min(axis=0)
-    return suffix
-
-
 def shortest(levels: Iterable[Trellis]) -> tuple[Ints, float] | None:
     """Return the lexicographically best path and its cost at the first level; ``None`` if none is finite.
 

@@ -52,7 +52,7 @@ def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, focused
     return plan
 
 
-def _binding(problem: Problem, plan: Ints) -> Ints:
+def binding_nodes(problem: Problem, plan: Ints) -> Ints:
     """Return the nodes on the busiest device, or at the ends of what the busiest channel carries."""
     load = loads(problem, plan)
     device, channel = load.device_seconds.max(), load.channel_seconds.max(initial=0.0)
@@ -75,7 +75,7 @@ def _neighbours(problem: Problem, plan: Ints, turn: int, *, focused: bool) -> tu
     nodes of two devices.
     """
     count, devices = len(plan), len(problem.devices)
-    nodes = _binding(problem, plan) if focused else np.arange(count)
+    nodes = binding_nodes(problem, plan) if focused else np.arange(count)
     if turn == 0:
         able = np.isfinite(problem.seconds)
         spans: dict[tuple[int, int], None] = {}

@@ -9,6 +9,12 @@ on trees); ``y[a, b]``, the transfer, is at least each reader's ``z``.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +23,23 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
 from .linear import LinearCost
-from .problem import INPUT, Floats, Ints, Problem
+from .problem import INPUT, Bools, Floats, Ints, Problem
+from .reduction import Reduction
 
 VARIABLES: Final = 9_000
 """Programs with more variables are not tried within a plan."""
 NODES: Final = 200
 _SCALE: Final = 1e4
 _PROOF: Final = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A program's best solution that was found, or ``None``, and a lower bound of every solution's value."""
+
+    solution: Floats | None
+    lower_bound: float
+    infeasible: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +61,7 @@ class Result:
 class Program:
     """A program under construction."""
 
-    def __init__(self, problem: Problem, *, able: np.ndarray | None = None) -> None:
+    def __init__(self, problem: Problem, *, able: Bools | None = None) -> None:
         self.problem = problem
         self.cost: list[float] = []
         self.upper: list[float] = []
@@ -125,8 +141,21 @@ class Program:
                 self.row([(self._y(t, source, problem.sink_index), 1.0)], 1.0, np.inf)
 
     def _transport(self, t: int, producer: int, reader: int, homes: list[int]) -> None:
+        places = self.places(reader)
+        if len(homes) == 1 or len(places) == 1:
+            # one end is fixed: the other one's place says all
+            for a in homes:
+                for b in places:
+                    moving = self.x[reader, b] if len(homes) == 1 else self.x[producer, a]
+                    if a == b:
+                        continue
+                    if self.problem.rate[a, b] <= 0:
+                        self.upper[moving] = 0.0
+                    else:
+                        self.row([(self._y(t, a, b), 1.0), (moving, -1.0)], 0.0, np.inf)
+            return
         outgoing: dict[int, list[tuple[int, float]]] = {a: [(self.x[producer, a], -1.0)] for a in homes}
-        incoming: dict[int, list[tuple[int, float]]] = {b: [(self.x[reader, b], -1.0)] for b in self.places(reader)}
+        incoming: dict[int, list[tuple[int, float]]] = {b: [(self.x[reader, b], -1.0)] for b in places}
         for a in homes:
             for b in incoming:  # noqa: PLC0206
                 if a != b and self.problem.rate[a, b] <= 0:
@@ -174,19 +203,32 @@ class Program:
                     self._seams.append((both, i, d))
         return self._seams
 
-    def solve(self, *, nodes: int = NODES, time_limit: float | None = None) -> Any:
+    def solve(self, *, nodes: int = NODES, time_limit: float | None = None) -> Solved:
         """Run HiGHS; limits are by branch-and-bound nodes, so that equal programs have equal answers."""
         shape = (len(self.low), len(self.cost))
-        matrix = csr_matrix((self._entries, (self._rows, self._columns)), shape=shape)
-        options: dict[str, Any] = {'node_limit': nodes, 'mip_rel_gap': 0.0}
+        small = Reduction(
+            np.array(self.cost), np.zeros(len(self.cost)), np.array(self.upper), np.array(self.integral, dtype=np.bool_),
+            csr_matrix((self._entries, (self._rows, self._columns)), shape=shape), np.array(self.low), np.array(self.high),
+        )  # fmt: skip
+        if not small.feasible:
+            return Solved(None, np.inf, infeasible=True)
+        if not len(small.cost):
+            return Solved(small.restore(small.cost), small.constant)
+        options: dict[str, Any] = {'node_limit': nodes, 'mip_rel_gap': 0.0, 'presolve': False}
         if time_limit is not None:
             options['time_limit'] = time_limit
-        return milp(
-            np.array(self.cost),
-            integrality=np.array(self.integral),
-            bounds=Bounds(np.zeros(len(self.cost)), np.array(self.upper)),
-            constraints=LinearConstraint(matrix, np.array(self.low), np.array(self.high)),
-            options=options,  # type: ignore[arg-type]  # built from the table above
+        with _quiet():
+            result = milp(
+                small.cost,
+                integrality=small.integral.astype(int),
+                bounds=Bounds(small.lower, small.upper),
+                constraints=LinearConstraint(small.matrix, small.low, small.high),
+                options=options,  # type: ignore[arg-type]  # built from the table above
+            )
+        bound = getattr(result, 'mip_dual_bound', None)
+        return Solved(
+            None if result.x is None else small.restore(np.asarray(result.x)),
+            -np.inf if bound is None else float(bound) + small.constant, infeasible=result.status == 2,
         )
 
     def plan(self, solution: Floats | None) -> Ints | None:
@@ -197,6 +239,37 @@ class Program:
         for (i, d), x in self.x.items():
             placed[i, d] = solution[x]
         return np.asarray(placed.argmax(axis=1), dtype=np.int64)
+
+
+_quiet_lock = threading.Lock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what HiGHS writes to the process's standard output, whatever its options say.
+
+    It writes through C's buffer, which is emptied while the output still leads nowhere.
+    """
+    with _quiet_lock:
+        try:
+            sys.stdout.flush()
+            kept = os.dup(1)
+        except (OSError, ValueError, AttributeError):  # no standard output at all
+            yield
+            return
+        null = os.open(os.devnull, os.O_WRONLY)
+        flush = getattr(ctypes.CDLL(None), 'fflush', None) if os.name == 'posix' else None
+        try:
+            if flush:
+                flush(None)
+            os.dup2(null, 1)
+            yield
+        finally:
+            if flush:
+                flush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(null)
 
 
 def estimate_variables(problem: Problem) -> int:
@@ -228,28 +301,28 @@ def linear(
     return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)
 
 
-def _read(program: Program, result: Any, weight: float) -> Result:
-    bound = getattr(result, 'mip_dual_bound', None)
-    return Result(
-        program.plan(result.x), -np.inf if bound is None else float(bound) / weight, infeasible=result.status == 2
-    )
+def _read(program: Program, solved: Solved, weight: float) -> Result:
+    return Result(program.plan(solved.solution), solved.lower_bound / weight, infeasible=solved.infeasible)
 
 
 def throughput(
     problem: Problem, known: float, *, limit: int = VARIABLES, nodes: int = NODES, time_limit: float | None = None,
+    able: Bools | None = None, below: float = np.inf,
 ) -> Result | None:
     """Solve for the least bottleneck; ``None`` if the program is too large.
 
     :param known: a bottleneck that is known, or infinite.
+    :param able: ``(nodes, devices)``: where each node may be put; ``None`` for wherever it can run.
+    :param below: only plans of at most this bottleneck are sought.
     """
-    if estimate_variables(problem) > limit:
+    if able is None and estimate_variables(problem) > limit:
         return None
-    program = Program(problem)
+    program = Program(problem, able=able)
     program.transfers()
     program.memory()
     weight = _SCALE / known if np.isfinite(known) and known > 0 else 1.0
-    largest = program.variable()
-    program.cost[largest] = weight
+    largest = program.variable(upper=below * weight)  # times the weight, as all that it is compared with
+    program.cost[largest] = 1.0
     column = problem.column
     devices: dict[int, list[tuple[int, float]]] = {}
     channels: dict[int, list[tuple[int, float]]] = {}
@@ -268,5 +341,5 @@ def throughput(
         if decode:
             devices.setdefault(b, []).append((y, float(decode)))
     for terms in (*devices.values(), *channels.values()):
-        program.row([(v, c * weight) for v, c in terms] + [(largest, -weight)], -np.inf, 0.0)
+        program.row([(v, c * weight) for v, c in terms] + [(largest, -1.0)], -np.inf, 0.0)
     return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)

@@ -5,10 +5,10 @@
 A stage is a maximal run of consecutive nodes, in their topological order, on one device.
 
 Chains: labels (position, device, devices used), extended one node at a time, the cheaper of equals
-kept, and those dropped whose cost and exact cost of the rest without the restriction exceed a plan
-that is known. The bound is so tight that few labels are left (Held and Karp's dynamic program with
-the bound of Christofides, Mingozzi and Toth's state-space relaxation). Graphs that are no chains
-have no such bound: all plans are tried where they are few, else stages are moved and grown.
+kept, and those dropped whose cost and a bound of the rest (:mod:`.revisits`) exceed a plan that is
+known. The bound is mostly exact, so that hardly more labels are left than equal plans. Graphs that
+are no chains have no such bound: all plans are tried where they are few, else stages are moved and
+grown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .evaluate import evaluate
 from .linear import LinearCost
 from .objective import Answer, Judge
 from .problem import Ints, Problem
+from .revisits import Rest, rest_bound
 
 _LABELS: Final = 120_000
 _BEAM: Final = 400
@@ -36,32 +37,38 @@ def answer_once(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answ
     """Return the best plan found in which no device has two stages."""
     if problem.is_chain and len(problem.devices) <= 62:
         trellises = [chain.trellis(problem, cost) for cost in costs]
+        rest = rest_bound(trellises[0])
+        if rest is None or not np.isfinite(trellises[0].constant):
+            return Answer(None, True)
         memory = bool(np.isfinite(problem.column('memory_bytes')).any())
-        rough, complete = chain_labels(problem, trellises, np.inf, _BEAM, memory=memory)
-        judge.offer(rough)
-        if not complete:
-            bound = np.inf
-            if judge.best is not None:
-                bound = costs[0].value(problem, judge.best) - trellises[0].constant
-            found, complete = chain_labels(problem, trellises, bound, _LABELS, memory=memory)
-            judge.offer(found)
+        if rest.exact:
+            judge.offer(rest.path)
+        if judge.best is None or not rest.exact:
+            rough, complete = chain_labels(problem, trellises, rest, np.inf, _BEAM, memory=memory)
+            judge.offer(rough)
+            if complete:
+                return Answer(judge.best, True)
+        bound = np.inf if judge.best is None else costs[0].value(problem, judge.best) - trellises[0].constant
+        found, complete = chain_labels(problem, trellises, rest, bound, _LABELS, memory=memory)
+        judge.offer(found)
         return Answer(judge.best, complete)
     return answer_once_graph(problem, judge)
 
 
 def chain_labels(
-    problem: Problem, trellises: list[chain.Trellis], bound: float, most: int, *, memory: bool
+    problem: Problem, trellises: list[chain.Trellis], rest: Rest, bound: float, most: int, *, memory: bool
 ) -> tuple[Ints | None, bool]:
     """Return the best path with one stage a device, and whether no label was cut off.
 
+    :param rest: the bound of what follows.
     :param bound: cost of a path that is known, without the constant.
     :param most: labels to keep at each position.
     :param memory: keep to the devices' memory as well.
     """
     devices = len(problem.devices)
-    rest = chain.backward(trellises[0])
     limit = bound + _SLACK * abs(bound) if np.isfinite(bound) else np.inf
-    unit = 1e-13 * (abs(bound if np.isfinite(bound) else float((trellises[0].first + rest[0]).min())) or 1.0)
+    least = float((trellises[0].first + rest.after[0].min(axis=0)).min())
+    unit = 1e-13 * (abs(bound if np.isfinite(bound) else least) or 1.0)
     room = problem.column('memory_bytes')
     at = np.arange(devices)
     values = np.stack([t.first for t in trellises])
@@ -83,7 +90,7 @@ def chain_labels(
             used, stages, parent, values = used[row] | (1 << target), stages[row] + moved, row, step
         else:
             target = at
-        estimate = values[0] + rest[i][target]
+        estimate = values[0] + rest.bound(i, used, target)
         good = np.isfinite(estimate) & (estimate <= limit)
         if memory:
             good &= weights <= room[target]

@@ -6,7 +6,7 @@ NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`).
 second on every device and channel makes the cost one that adds up; its least plan, divided by the
 sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
 (multiplicative weights, Plotkin, Shmoys and Tardos 1995). The plans met on the way are improved by
-local search. Where the program is small HiGHS closes what gap is left.
+moves and by HiGHS on a few nodes at a time (:mod:`.windows`). Where the program is small HiGHS closes what gap is left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from . import batch, chain, frontier, milp, once, subsets, twodevices
+from . import batch, chain, frontier, milp, once, subsets, twodevices, windows
 from .batch import Measured
 from .evaluate import Loads, loads
 from .linear import LinearCost
@@ -28,10 +28,10 @@ _ROUND_NODES: Final = 8_000
 _BEAM_WORK: Final = 24_000
 _EXACT_WORK: Final = 250_000
 _PROOF: Final = 1e-9
-_SMALL: Final = 700
-_SMALL_NODES: Final = 3000
-_MIDDLE: Final = 3500
-_MIDDLE_NODES: Final = 40
+_PROGRAM: Final = 700
+"""Programs with more variables are left to the heuristics."""
+_PROGRAM_NODES: Final = 1000
+_CANDIDATES: Final = 6
 
 
 def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
@@ -46,14 +46,14 @@ def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -
     bound = _floor(problem)
     for start in _starts(problem, judge, costs):
         judge.offer(start)
-    bound = max(bound, _prices(problem, judge, costs))
-    if judge.best is not None:
-        descend(problem, judge, judge.best, _pressure, focused=True)
+    below, candidates = _prices(problem, judge)
+    bound = max(bound, below)
     proven = judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
+    if judge.best is not None and not proven:
+        _refine(problem, judge, [*candidates, judge.best])
+        proven = judge.best_value <= bound * (1 + _PROOF)
     if not proven:
-        variables = milp.estimate_variables(problem)
-        nodes = _SMALL_NODES if variables <= _SMALL else _MIDDLE_NODES
-        result = milp.throughput(problem, judge.best_value, limit=_MIDDLE, nodes=nodes)
+        result = milp.throughput(problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES)
         if result is not None:
             if result.infeasible and judge.best is None:
                 return Answer(None, True)
@@ -198,15 +198,29 @@ def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, 
     return search.best, search.complete
 
 
-def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
-    """Offer the plans at rising prices, improved; return the largest lower bound."""
+def _refine(problem: Problem, judge: Judge, plans: list[Ints]) -> None:
+    """Improve plans by moves and windows, each on its own; then the best by larger windows."""
+    programs = int(np.clip(4_000 // problem.nodes, 2, 24))
+    for plan in plans:
+        own = Judge(problem, judge.objective, judge.space, judge.ref)
+        own.offer(plan)
+        if own.best is None:
+            continue
+        descend(problem, own, plan, _pressure, focused=True, work=1_500_000)
+        windows.improve(problem, own, programs=programs, choices=56)
+        judge.offer(own.best)
+    windows.improve(problem, judge, programs=programs, choices=112)
+
+
+def _prices(problem: Problem, judge: Judge) -> tuple[float, list[Ints]]:
+    """Offer the plans at rising prices; return the largest lower bound and the best few plans."""
     devices = len(problem.devices)
     channels = int(problem.channel.max(initial=-1)) + 1
     fast = problem.is_chain or devices == 2
     rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, 8, _ROUNDS))
     device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
     bound = 0.0
-    candidates: list[tuple[float, int, Ints]] = []
+    candidates: dict[bytes, tuple[float, int, Ints]] = {}
     for turn in range(rounds):
         total = float(device_price.sum() + channel_price.sum())
         device_price, channel_price = device_price / total, channel_price / total
@@ -218,23 +232,16 @@ def _prices(problem: Problem, judge: Judge, costs: list[LinearCost]) -> float:
         if proven:
             bound = max(bound, cost.value(problem, plan))
             if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
-                return bound
+                return bound, []
         load = loads(problem, plan)
         value = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
         if np.isfinite(judge.offer(plan)):
-            candidates.append((value, turn, plan))
+            candidates.setdefault(plan.tobytes(), (value, turn, plan))
         if value <= 0:
             break
         device_price, channel_price = _raise(device_price, channel_price, load, value, turn)
-    candidates.sort(key=lambda item: item[:2])
-    seen: set[bytes] = set()
-    for _, _, plan in candidates:
-        if len(seen) == 3:
-            break
-        if plan.tobytes() not in seen:
-            seen.add(plan.tobytes())
-            descend(problem, judge, plan, _pressure, focused=True, work=1_500_000)
-    return bound
+    ranked = sorted(candidates.values(), key=lambda item: item[:2])
+    return bound, [plan for _, _, plan in ranked[:_CANDIDATES]]
 
 
 def _raise(devices: Floats, channels: Floats, load: Loads, value: float, turn: int) -> tuple[Floats, Floats]:

@@ -5,12 +5,28 @@
 import copy
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.costs_json import load, read
+
+NOISY_PLAN = """
+import ctypes, os, sys
+from edge_dnn_partition.cli.main import main
+from edge_dnn_partition.planning import milp
+solver = milp.milp
+def noisy(*args, **options):  # C's buffered output, as HiGHS's warnings are
+    ctypes.CDLL(None).puts(b'noise of a library')
+    os.write(1, b'more noise')
+    sys.stderr.write('milp was called')
+    return solver(*args, **options)
+milp.milp = noisy
+sys.exit(main(sys.argv[1:]))
+"""
 
 GOOD = {
     'source': 'pi', 'sink': 'pi', 'input_bytes': 1000,
@@ -113,6 +129,18 @@ def test_the_verb_prints_one_document(capsys, tmp_path, objective, space):
     ]  # fmt: skip
     assert answer['feasible'] is True and answer['optimal'] is True and answer['objective'] == objective
     assert set(answer['assignment']) <= {'pi', 'jetson'} and len(answer['assignment']) == 2
+
+
+def test_what_highs_prints_by_itself_does_not_reach_standard_output(tmp_path, reference):
+    path = tmp_path / 'costs.json'
+    path.write_text(json.dumps(reference.random_document(2, nodes=12, devices=3)))
+    done = subprocess.run(
+        [sys.executable, '-c', NOISY_PLAN, 'plan', '--costs', str(path), '--objective', 'throughput', '--json'],
+        capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    assert json.loads(done.stdout)['feasible'] is True
+    assert done.stdout.count('\n') == 1
+    assert 'milp was called' in done.stderr
 
 
 def test_the_verb_prints_tables(capsys, tmp_path):

@@ -5,11 +5,11 @@
 import dataclasses
 import itertools
 
-import networkx
+import networkx as nx
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning import chain, frontier, maxflow, milp, moves, once, subsets, twodevices
+from edge_dnn_partition.planning import chain, frontier, maxflow, milp, moves, once, revisits, subsets, twodevices
 from edge_dnn_partition.planning.batch import Batch
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.linear import LinearCost, device_once, energy_cost, latency_cost
@@ -98,16 +98,16 @@ def test_minimum_cuts_equal_networkx(seed):
     capacities = 10 ** rng.uniform(-6, 6, count)
     if seed % 3 == 0:
         capacities[rng.random(count) < 0.05] = np.inf
-    graph = networkx.DiGraph()
+    graph = nx.DiGraph()
     graph.add_nodes_from(range(size))
-    for u, v, c in zip(tails.tolist(), heads.tolist(), capacities.tolist()):
+    for u, v, c in zip(tails.tolist(), heads.tolist(), capacities.tolist(), strict=True):
         if u != v:
             graph.add_edge(u, v, capacity=c + (graph[u][v]['capacity'] if graph.has_edge(u, v) else 0))
     edges = maxflow.Edges(size, tails, heads, capacities)
     cut = maxflow.minimum_cut(edges, 0, 1)
     try:
-        value = networkx.maximum_flow_value(graph, 0, 1)
-    except networkx.NetworkXUnbounded:
+        value = nx.maximum_flow_value(graph, 0, 1)
+    except nx.NetworkXUnbounded:
         assert cut is None
         return
     assert maxflow.cut_value(edges, cut.side) == pytest.approx(value, rel=1e-10)
@@ -171,7 +171,7 @@ def test_each_device_once_with_alike_devices_and_bits_equal_to_tables():
     seconds[:, 2] = seconds[:, 1]
     seconds[:, 3] = seconds[:, 1]
     alike = tuple(dataclasses.replace(problem.devices[1], name=d.name) if d.name in 'd1d2d3' else d for d in problem.devices)
-    rate = {frozenset(p): float(r) for p, r in zip(itertools.combinations(range(5), 2), 10 ** rng.uniform(6, 7, 10))}
+    rate = {frozenset(p): float(r) for p, r in zip(itertools.combinations(range(5), 2), 10 ** rng.uniform(6, 7, 10), strict=True)}
     links = tuple(
         dataclasses.replace(link, bytes_per_second=rate[frozenset(1 if d in {1, 2, 3} else d for d in _ends(link))])
         if len({1 if d in {1, 2, 3} else d for d in _ends(link)}) == 2
@@ -234,11 +234,12 @@ def test_ties_go_to_latency_energy_stages_and_order():
         names = ('a', 'b', 'c')
         seconds = np.array(seconds, dtype=float)
         return Problem(
-            source='a', sink='a', devices=tuple(Device(name=n, active_watts=w) for n, w in zip(names, watts)),
+            source='a', sink='a', devices=tuple(Device(name=n, active_watts=w) for n, w in zip(names, watts, strict=True)),
             links=tuple(Link(sender=x, reader=y, bytes_per_second=1.0) for x in names for y in names if x != y),
             node_names=tuple(map(str, range(len(seconds)))),
             tensors=tuple(
-                Tensor(name=str(i), producer=i, readers=(i + 1,) if i + 1 < len(seconds) else (), bytes=0.0, at_sink=i + 1 == len(seconds))
+                Tensor(name=str(i), producer=i, readers=(i + 1,) if i + 1 < len(seconds) else (), bytes=0.0,
+                       at_sink=i + 1 == len(seconds))
                 for i in range(len(seconds))
             ),
             seconds=seconds, weight_bytes=np.zeros(len(seconds)),
@@ -266,12 +267,17 @@ def test_memory_that_binds(reference):
         assert not solution.feasible and 'memory of all devices' in solution.reason
 
 
-def test_labels_of_a_long_chain_are_exact_against_subsets(reference):
+def test_labels_of_a_long_chain(reference):
     problem = from_costs_json(reference.random_document(3, nodes=40, devices=6, chain=True))
     cost = latency_cost(problem)
-    found, complete = once.chain_labels(problem, [chain.trellis(problem, cost)], np.inf, 10**6, memory=False)
+    costs = chain.trellis(problem, cost)
+    rest = revisits.rest_bound(costs)
+    assert rest.exact and device_once(rest.path)
+    none = revisits.Rest((), revisits._after(costs, []), rest.path, exact=False)
+    found, complete = once.chain_labels(problem, [costs], none, np.inf, 10**6, memory=False)
     assert complete and device_once(found)
-    few, _ = once.chain_labels(problem, [chain.trellis(problem, cost)], np.inf, 5, memory=False)
+    assert cost.value(problem, found) == pytest.approx(cost.value(problem, rest.path), rel=1e-12)
+    few, _ = once.chain_labels(problem, [costs], none, np.inf, 5, memory=False)
     assert few is None or cost.value(problem, few) >= cost.value(problem, found)
 
 
