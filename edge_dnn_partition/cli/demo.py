@@ -24,8 +24,8 @@ examples:
   edge-dnn-partition demo --seconds 20 --report report.json
   edge-dnn-partition demo --video drive.mp4
 
-Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes 8 times
-its CPU time), a Jetson (4.5 times) and a cloud box (1), with links limited in rate and delay in user
+Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes nine times
+its CPU time), a Jetson (six times) and a cloud box (once), with links limited in rate and delay in user
 space. ROS 2, DDS and onnxruntime are real. After the live part fixed plans are measured in the
 conditions of each phase (--no-baselines leaves that out).
 """
@@ -363,7 +363,7 @@ class _Demo:
 
 
 class _Pictures:
-    """The demo's pictures: a list to and fro, or a live camera whose pictures are kept as they come."""
+    """The demo's pictures: a list over and over, or a live camera whose pictures are kept as they come."""
 
     def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
         self.kept = kept
@@ -376,10 +376,8 @@ class _Pictures:
 
     def stream(self) -> Iterator[tuple[int, Any]]:
         """Yield pictures with the index under which they are kept."""
-        from edge_dnn_partition.testbed.scenario import to_and_fro
-
         if self._camera is None:
-            yield from to_and_fro(self.kept)
+            yield from itertools.cycle(enumerate(self.kept))
             return
         for picture in self._camera:
             self.kept.append(picture)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_dnn_partition.cli.demo_run import FixedRun, PhaseRun
@@ -90,19 +91,14 @@ def whole_run(runs: Sequence[PhaseRun], fixed: Sequence[Mapping[str, FixedRun | 
 
 def table(report: Mapping[str, Any]) -> Table:
     """Return the report's phases for the terminal."""
-    result = Table(title='adaptive against fixed choices, p50 in ms', title_justify='left')
-    for name in (
-        'phase',
-        'plan (most frames)',
-        'changes',
-        'p50',
-        'p95',
-        'fps',
-        'all on source',
-        'all on cloud',
-        'best fixed',
-    ):
-        result.add_column(name, justify='left' if name.startswith(('phase', 'plan')) else 'right', overflow='fold')
+    result = Table(
+        title='latency in ms: the adaptive split, and p50 with all on the source, all on the cloud, and the best fixed split',
+        title_justify='left', box=SIMPLE_HEAD, padding=(0, 1),
+    )  # fmt: skip
+    for name in ('phase', 'plan'):
+        result.add_column(name, overflow='fold', min_width=12)
+    for name in ('moves', 'p50', 'p95', 'fps', 'source', 'cloud', 'best'):
+        result.add_column(name, justify='right')
     for phase in report['phases']:
         base = phase['baselines']
 
