@@ -18,11 +18,11 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
 from edge_dnn_partition.nodes import deadman
+from edge_dnn_partition.runtime.shared_memory import remove_dead_ports, remove_own
 
 LIMIT_SECONDS: Final = 1.6
 """How long an orderly end may take before the process is ended by force; 2 s are promised."""
@@ -30,8 +30,6 @@ LIMIT_SECONDS: Final = 1.6
 DEADMAN_SECONDS: Final = 1.9
 """When the process ends if not even the force could be used, since no Python code can run."""
 
-_SHARED_MEMORY: Final = Path('/dev/shm')  # noqa: S108  where Fast DDS puts its files
-_LOCKS: Final = Path('/proc/locks')
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -118,47 +116,10 @@ def leave(code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        remove_shared_memory()
+        remove_own()
+        remove_dead_ports()
     finally:
         os._exit(code)
-
-
-def own_shared_memory(folder: Path = _SHARED_MEMORY, locks: Path = _LOCKS) -> list[Path]:
-    """Return the Fast DDS files in shared memory that belong to this process.
-
-    A process keeps an exclusive flock on ``<file>_el`` as long as it lives (Fast DDS,
-    RobustExclusiveLock); the multicast port is shared by the processes of a domain and so not
-    exclusive unless this is the last of them. Data-sharing files (``fast_datasharing*``) do not
-    come up: rmw_fastrtps turns data sharing off unless an XML profile asks for it.
-
-    :param folder: where shared memory is, for tests.
-    :param locks: the kernel's list of locks, for tests.
-    """
-    holders: dict[int, set[int]] = {}
-    try:
-        for line in locks.read_text().splitlines():
-            words = line.split()
-            if len(words) >= 6 and words[1] == 'FLOCK':
-                holders.setdefault(int(words[5].split(':')[2]), set()).add(int(words[4]))
-    except (OSError, ValueError, IndexError):
-        return []
-    own: list[Path] = []
-    for lock in folder.glob('fastrtps_*_el'):
-        try:
-            only_ours = holders.get(lock.stat().st_ino) == {os.getpid()}
-        except OSError:
-            continue
-        if only_ours:
-            name = lock.name.removesuffix('_el')
-            own += [lock, folder / name, folder / f'sem.{name}_mutex']
-    return [path for path in own if path.exists()]
-
-
-def remove_shared_memory() -> None:
-    """Remove what `own_shared_memory` finds; what cannot be removed stays for Fast DDS to clean up."""
-    for path in own_shared_memory():
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 _installed: list[StopSignals] = []

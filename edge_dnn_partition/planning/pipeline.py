@@ -87,14 +87,20 @@ class Pipeline:
             for name in layer.inputs:
                 if name in readers or name in entry:
                     readers[name].add(self._node_of_layer[layer.index])
+        # What one node makes for the same readers travels in one bundle, and so waits for the link's latency once.
+        bundles: dict[tuple[int, tuple[int, ...], bool], list[str]] = {}
         outputs = set(model.outputs)
-        found = []
         for name, node in producer.items():
             elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
             if elsewhere or name in outputs:
-                size = float(model.tensors[name].bytes)
-                found.append(Tensor(name=name, producer=node, readers=elsewhere, bytes=size, at_sink=name in outputs))
-        return tuple(found)
+                bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
+        return tuple(
+            Tensor(
+                name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
+                bytes=float(sum(model.tensors[name].bytes for name in names)),
+            )
+            for (node, elsewhere, at_sink), names in bundles.items()
+        )  # fmt: skip
 
     def problem(
         self,

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from .processes import NodeProcess
+from .shared_memory import DEAD_SECONDS, remove_dead_ports
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -106,7 +107,7 @@ class Supervisor:
     def stop(self, labels: Sequence[str] | None = None) -> dict[str, int]:
         """End processes (all, if none is named) and wait; return their exit codes.
 
-        First asked with SIGTERM, after three seconds killed.
+        First asked with SIGTERM, after three seconds killed. When all are ended, what they left in shared memory goes.
         """
         chosen = {
             label: process
@@ -127,4 +128,7 @@ class Supervisor:
                 codes[label] = process.wait()
             self.codes[label] = codes[label]
             del self._processes[label]
+        if labels is None and chosen:
+            time.sleep(DEAD_SECONDS)
+            remove_dead_ports()
         return codes

@@ -181,7 +181,7 @@ def lock_holders():
 class SharedMemoryWatch(threading.Thread):
     """Notes which Fast DDS files belong to watched processes, all the time; a context manager.
 
-    A process holds a flock on ``<file>_el`` for each of its files, see `signals.own_shared_memory`.
+    A process holds a flock on ``<file>_el`` for each of its files, see `shared_memory.own_files`.
 
     :param processes: a `Processes`; those that it starts later are watched too.
     """
