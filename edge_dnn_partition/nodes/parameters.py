@@ -75,7 +75,7 @@ class Parameter:
             if self.maximum is not None and value > self.maximum:
                 raise UserError(f'{self.name} must be at most {self.maximum:g}, not {value:g}')
         if self.choices and value not in self.choices:
-            allowed = ', '.join(str(choice) for choice in self.choices)
+            allowed = ', '.join(str(choice) or "'' (empty)" for choice in self.choices)
             raise UserError(f'{self.name} must be one of {allowed}, not {value!r}')
         return value
 

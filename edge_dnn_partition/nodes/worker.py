@@ -24,6 +24,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.pictures import sample_picture
 from edge_dnn_partition.runtime.pieces import Received
 from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
@@ -42,6 +43,10 @@ from .transport import TensorInbox, TensorSender, views
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
+    Parameter(
+        'providers', [''], "onnxruntime's execution providers, best first; ['']: the fleet file's", read_only=True
+    ),
+    Parameter('threads', 0, "threads of one operator; 0: the fleet file's", minimum=0, maximum=1024, read_only=True),
     Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
     Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
     Parameter(
@@ -77,7 +82,7 @@ class Worker(FleetNode):
             raise PlanError(f'the fleet file has no device {device!r}; it has {", ".join(self._fleet.devices)}')
         if self._fleet.model is None:
             raise PlanError('the fleet file names no model; add model: {path: …}')
-        self._config: Device = self._fleet.devices[device]
+        self._config = self._device(self._fleet.devices[device])
         emulate = self._config.emulate
         self._slowdown = emulate.slowdown if emulate else 1.0
         self._dilation = Dilation(self._slowdown)
@@ -109,6 +114,15 @@ class Worker(FleetNode):
         probe = self.every(self.params.number('probe_period'), self._probe_links)
         self.params.on_change(lambda _, value: self.set_period(probe, value), 'probe_period')
         self.every(1.0, self._tidy)
+
+    def _device(self, described: Device) -> Device:
+        """Return what the fleet file says of this device, with this node's parameters over it."""
+        given = {
+            'providers': tuple(filter(None, self.params['providers'])) or described.providers,
+            'threads': self.params.whole('threads') or described.threads,
+        }
+        check_providers(given['providers'])
+        return described.model_copy(update=given)
 
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path('/dev/shm')  # noqa: S108  where Fast DDS puts its files
-DEAD_SECONDS: Final = 0.5
+DEAD_SECONDS: Final = 0.2
 """A port's files that are younger may be those of a participant that is just starting."""
 _LOCKS: Final = Path('/proc/locks')
 _PORT: Final = re.compile(r'fastrtps_port\d+')

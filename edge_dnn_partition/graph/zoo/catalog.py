@@ -114,7 +114,7 @@ def model_path(name: str) -> Path:
     except ImportError as error:
         raise ModelError(
             f'the zoo builds {name} with torch, and {error.name} is missing: '
-            "install the extra 'zoo' (pip install 'edge_dnn_partition[zoo]')") from None
+            "install the extra 'export' (pip install 'edge_dnn_partition[export]')") from None
     temporary = Path(tempfile.mkdtemp(dir=path.parent.parent, prefix='.new-'))
     try:
         build(wanted, temporary / path.name)
