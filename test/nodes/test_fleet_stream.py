@@ -41,9 +41,9 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
 
 
 def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):
+    from edge_dnn_partition.msg import Heartbeat, HopReceipt, TensorInfo, TensorPiece
     from trial_fleet import trial_fleet
 
-    from edge_dnn_partition.msg import Heartbeat, HopReceipt, TensorInfo, TensorPiece
     from edge_dnn_partition.nodes import qos
 
     with trial_fleet(tmp_path) as trial:
