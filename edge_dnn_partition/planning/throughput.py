@@ -5,8 +5,9 @@
 NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`). Else a price per
 second on every device and channel makes the cost one that adds up; its least plan, divided by the
 sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
-(multiplicative weights, Plotkin, Shmoys and Tardos 1995). The plans met on the way are improved by
-moves and by HiGHS on a few nodes at a time (:mod:`.windows`). Where the program is small HiGHS closes what gap is left.
+(multiplicative weights, Plotkin, Shmoys and Tardos 1995). Where the program is small HiGHS closes what
+gap is left; else the plans met on the way are improved by moves and by HiGHS on a few nodes at a time
+(:mod:`.windows`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _ROUND_NODES: Final = 8_000
 _BEAM_WORK: Final = 24_000
 _EXACT_WORK: Final = 250_000
 _PROOF: Final = 1e-9
-_PROGRAM: Final = 700
+_PROGRAM: Final = 3500
 """Programs with more variables are left to the heuristics."""
-_PROGRAM_NODES: Final = 1000
+_PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 6
 
 
@@ -48,22 +49,27 @@ def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -
         judge.offer(start)
     below, candidates = _prices(problem, judge)
     bound = max(bound, below)
-    proven = judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
-    if judge.best is not None and not proven:
-        _refine(problem, judge, [*candidates, judge.best])
-        proven = judge.best_value <= bound * (1 + _PROOF)
-    if not proven:
-        result = milp.throughput(problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES)
+    if judge.best is not None:
+        descend(problem, judge, judge.best, _pressure, focused=True, work=1_500_000)
+    if not _proven(judge, bound):
+        result = milp.throughput(
+            problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES, below=judge.best_value * (1 + _PROOF)
+        )
         if result is not None:
             if result.infeasible and judge.best is None:
                 return Answer(None, True)
-            if result.assignment is not None:
-                judge.offer(result.assignment)
-            bound = max(bound, result.lower_bound)
+            judge.offer(result.assignment)
+            bound = max(bound, min(result.lower_bound, judge.best_value))
+    if judge.best is not None and not _proven(judge, bound):
+        _refine(problem, judge, [*candidates, judge.best])
     if judge.best is None:
         return Answer(None, False)
     settle(problem, judge)
-    return Answer(judge.best, judge.best_value <= bound * (1 + _PROOF))
+    return Answer(judge.best, _proven(judge, bound))
+
+
+def _proven(judge: Judge, bound: float) -> bool:
+    return judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
 
 
 def enumerate_all(problem: Problem, judge: Judge) -> Answer:
