@@ -1,0 +1,211 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem of a model: what travels together, seams, factors, constraints, the fleet's present state."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.graph.zoo.tiny import TINY
+from edge_dnn_partition.planning.compose import compose, placement_of
+from edge_dnn_partition.planning.evaluate import evaluate
+from edge_dnn_partition.planning.fleet import parse_fleet
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.plan import PICTURE
+from edge_dnn_partition.planning.problem import INPUT
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.testbed import demo_model
+
+EACH = (0, 1, 2, 3, 4, 5, 6)
+"""A segment for each of the six layers of `skip`: a, b, c, d in a row, e = d + a, y = e and x joined."""
+RATE, DELAY = 1e4, 0.5
+LINKS = {pair: LinkEstimate(RATE, DELAY, measured=True) for pair in (('pi', 'cloud'), ('cloud', 'pi'))}
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('models')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
+        for name in ('skip', 'several_ends'):
+            onnx.save(TINY[name](), folder / f'{name}.onnx')
+        demo_model.build(folder / 'demo.onnx', size='tiny')
+        yield {name: load_model(folder / f'{name}.onnx') for name in ('skip', 'several_ends', 'demo')}
+
+
+def profile(model, device, boundaries=EACH, **changes):
+    """Return a profile whose segments take 1, 2, … ms, with seams of a tenth of that."""
+    count = len(boundaries) - 1
+    values = {
+        'model_sha256': model.sha256, 'device': device, 'provider': 'CPUExecutionProvider', 'threads': 1,
+        'boundaries': boundaries, 'segment_seconds': tuple(1e-3 * (i + 1) for i in range(count)),
+        'seam_seconds': tuple(1e-4 * (i + 1) for i in range(count - 1)), 'preprocess_seconds': 4e-3,
+    }  # fmt: skip
+    return Profile(**values | changes)
+
+
+def fleet(sink='pi', devices=None, channel=None, **constraints):
+    return parse_fleet({
+        'source': 'pi', 'sink': sink, 'devices': devices or {'pi': {}, 'cloud': {}},
+        'links': [{'between': ['cloud', 'pi'], 'rate': 1e6, 'channel': channel}], 'constraints': constraints,
+    })  # fmt: skip
+
+
+def pipeline(model, boundaries=EACH, *, of=None):
+    profiles = {name: profile(model, name, boundaries) for name in ('pi', 'cloud')}
+    return Pipeline(model, profiles, of or fleet())
+
+
+def problem(made, **changes):
+    values = {'devices': ('pi', 'cloud'), 'factors': {}, 'links': LINKS, 'input_bytes': 1000.0}
+    return made.problem(**values | changes)
+
+
+def tensors(made):
+    return [(t.name, t.producer, t.readers, t.bytes, t.at_sink) for t in problem(made).tensors]
+
+
+def barred(found):
+    """Return the nodes that may not run on each device."""
+    return {name: {int(node) for node in np.flatnonzero(np.isinf(found.seconds[:, d]))} for d, name in enumerate(found.names)}
+
+
+def test_tensors_of_one_node_for_the_same_readers_are_one(models):
+    assert tensors(pipeline(models['skip'], (0, 4, 6))) == [
+        (PICTURE, INPUT, (0,), 1000.0, False), ('x', 0, (1, 2), 64.0, False), ('a d', 1, (2,), 128.0, False),
+        ('y', 2, (), 128.0, True),
+    ]  # fmt: skip
+    *_, last = tensors(pipeline(models['demo'], (0, 20, 27)))
+    assert last == ('map scores', 2, (), 992.0, True)
+
+
+def test_tensors_with_other_readers_or_at_the_sink_are_apart(models):
+    found = tensors(pipeline(models['skip'], (0, 2, 4, 6)))
+    assert [row[:3] for row in found[2:]] == [('a', 1, (3,)), ('b', 1, (2,)), ('d', 2, (3,)), ('y', 3, ())]
+    found = tensors(pipeline(models['several_ends'], (0, 3, 5, 6)))
+    assert [(name, *readers) for name, _, *readers, _, _ in found[1:]] == [
+        ('x z', (1,)), ('early', (2,)), ('left', ()), ('right', (3,)), ('late', ()),
+    ]  # fmt: skip
+    assert [name for *_, name in found[1:]] == [False, True, True, False, True]
+
+
+def test_what_travels_together_waits_for_the_link_once(models):
+    found = problem(pipeline(models['skip'], (0, 4, 6)), input_bytes=0.0)
+    seconds = 4e-3 + 1e-3 + 2e-3
+    assert evaluate(found, ('pi', 'cloud', 'pi')).latency_seconds == pytest.approx(seconds + 2 * DELAY + (64 + 128) / RATE)
+    assert evaluate(found, ('pi', 'pi', 'cloud')).latency_seconds == pytest.approx(seconds + 3 * DELAY + (64 + 128 + 128) / RATE)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.sampled_from([('skip', EACH), ('skip', (0, 4, 6)), ('demo', (0, 3, 7, 9, 13, 17, 20, 25, 27))]), st.data())
+def test_a_plan_costs_what_its_stages_and_its_bytes_take(models, which, data):
+    name, boundaries = which
+    model, made = models[name], pipeline(models[name], boundaries)
+    links = {pair: LinkEstimate(RATE, 0.0, measured=True) for pair in LINKS}
+    assignment = data.draw(st.lists(st.sampled_from(['pi', 'cloud']), min_size=len(boundaries), max_size=len(boundaries)))
+    placement = placement_of(assignment, boundaries)
+    plan = compose(model, placement, version=1, source='pi', sink='pi')
+    sizes = {PICTURE: 1000.0} | {name: tensor.bytes for name, tensor in model.tensors.items()}
+    ways = {(t.tensor, t.to_device) for t in plan.transfers if t.from_device != t.to_device}
+    seconds = 4e-3 + sum(made.profiles[stage.device].stage_seconds(*r) for stage in plan.stages for r in stage.layers)
+    found = evaluate(problem(made, links=links), assignment)
+    assert found.latency_seconds == pytest.approx(seconds + sum(sizes[tensor] for tensor, _ in ways) / RATE)
+
+
+def test_names_and_weights_are_those_of_the_segments_layers(models):
+    found = problem(pipeline(models['skip'], (0, 4, 6)))
+    assert found.node_names == ('preprocessing', 'MatMul_a … MatMul_d', 'Add_e … Concat_y')
+    assert list(found.weight_bytes) == [0.0, 4 * 256.0, 0.0]
+
+
+def test_factors_scale_segments_and_seams_and_the_preprocessing_apart(models):
+    made = pipeline(models['skip'], (0, 2, 4, 6))
+    found = problem(made, factors={'pi': 3.0}, preprocessing_factors={'pi': 5.0, 'cloud': 7.0})
+    np.testing.assert_allclose(found.seconds.T, [[20e-3, 3e-3, 6e-3, 9e-3], [28e-3, 1e-3, 2e-3, 3e-3]])
+    np.testing.assert_allclose(found.seam_seconds.T, [[0, 3e-4, 6e-4], [0, 1e-4, 2e-4]])
+    np.testing.assert_allclose(problem(made, factors={'pi': 3.0}).seconds[0], [12e-3, 4e-3])
+
+
+def test_without_a_time_for_it_a_device_does_no_preprocessing(models):
+    model = models['skip']
+    profiles = {'pi': profile(model, 'pi'), 'cloud': profile(model, 'cloud', preprocess_seconds=None)}
+    assert barred(problem(Pipeline(model, profiles, fleet()))) == {'pi': set(), 'cloud': {0}}
+
+
+def test_a_pin_keeps_the_whole_segment_on_its_device(models):
+    made = pipeline(models['skip'], (0, 2, 4, 6), of=fleet(pin={'MatMul_d': 'cloud', 'preprocessing': 'pi'}))
+    assert barred(problem(made)) == {'pi': {2}, 'cloud': {0}}
+    assert barred(problem(pipeline(models['skip'], (0, 2, 4, 6), of=fleet(pin={'MatMul_c': 'pi', 'MatMul_d': 'pi'})))) == {
+        'pi': set(), 'cloud': {2},
+    }  # fmt: skip
+
+
+def test_private_layers_and_those_who_read_from_them_stay_on_the_source(models):
+    made = pipeline(models['skip'], of=fleet(private_until='MatMul_b'))
+    assert barred(problem(made)) == {'pi': set(), 'cloud': {0, 1, 2, 5, 6}}, 'e reads a, and y reads x'
+    made = pipeline(models['demo'], (0, 7, 27), of=fleet(private_until='preprocessing'))
+    assert barred(problem(made)) == {'pi': set(), 'cloud': {0}}
+
+
+def test_an_excluded_device_runs_nothing_and_need_not_be_there(models):
+    made = pipeline(models['skip'], (0, 4, 6), of=fleet(exclude=['cloud']))
+    assert barred(problem(made)) == {'pi': set(), 'cloud': {0, 1, 2}}
+    assert problem(made, devices=('pi',)).names == ('pi',)
+
+
+def test_devices_links_and_channel_are_the_fleets(models):
+    power = {'idle': 1.0, 'active': 4.0, 'radio': 0.5, 'weight': 2.0}
+    devices = {'pi': {'memory': '1 GiB', 'power': power}, 'cloud': {}, 'jetson': {}}
+    made = pipeline(models['skip'], of=fleet(devices=devices, channel='wifi', sink='cloud'))
+    found = problem(made, links=LINKS | {('pi', 'jetson'): LinkEstimate(1.0, 1.0, measured=False)})
+    pi, cloud = found.devices
+    assert (pi.idle_watts, pi.active_watts, pi.radio_watts, pi.energy_weight, pi.memory_bytes) == (1, 4, 0.5, 2, 2**30)
+    assert cloud.memory_bytes == math.inf
+    assert [(a.sender, a.reader, a.bytes_per_second, a.latency_seconds, a.channel) for a in found.links] == [
+        ('pi', 'cloud', RATE, DELAY, 'wifi'), ('cloud', 'pi', RATE, DELAY, 'wifi'),
+    ]  # fmt: skip
+    assert (found.source, found.sink) == ('pi', 'cloud')
+    assert problem(made, devices=('pi',)).sink == 'pi', 'the sink is gone'
+
+
+@pytest.mark.parametrize(('constraints', 'words'), [
+    ({'pin': {'MatMul_z': 'pi'}}, "no layer 'MatMul_z'; did you mean 'MatMul_"),
+    ({'private_until': 'Add_f'}, "constraints.private_until: skip has no layer 'Add_f'; did you mean 'Add_e'"),
+    ({'pin': {'MatMul_c': 'pi', 'MatMul_d': 'cloud'}}, "'MatMul_d' shares a segment with a layer pinned to 'pi'"),
+])  # fmt: skip
+def test_constraints_that_cannot_be_met_are_refused(models, constraints, words):
+    with pytest.raises(PlanError, match=words):
+        pipeline(models['skip'], (0, 2, 4, 6), of=fleet(**constraints))
+
+
+def test_a_result_that_may_not_leave_the_source_is_refused(models):
+    made = pipeline(models['several_ends'], of=fleet(sink='cloud', private_until='MatMul_c'))
+    with pytest.raises(PlanError, match="'early' may not leave the source"):
+        problem(made)
+
+
+def test_profiles_that_do_not_fit_are_refused(models):
+    model = models['skip']
+    good = profile(model, 'pi')
+    with pytest.raises(PlanError, match='no device has been profiled'):
+        Pipeline(model, {}, fleet())
+    with pytest.raises(PlanError, match='profile of cloud is of another model; profile skip there'):
+        Pipeline(model, {'pi': good, 'cloud': profile(models['demo'], 'cloud')}, fleet())
+    with pytest.raises(PlanError, match='different boundaries'):
+        Pipeline(model, {'pi': good, 'cloud': profile(model, 'cloud', (0, 6))}, fleet())
+
+
+def test_devices_that_cannot_be_planned_with_are_refused(models):
+    with pytest.raises(PlanError, match="source 'pi' cannot be planned with"):
+        problem(pipeline(models['skip']), devices=('cloud',))
+    with pytest.raises(PlanError, match="'cloud' cannot be planned with"):
+        problem(pipeline(models['skip'], of=fleet(pin={'MatMul_a': 'cloud'})), devices=('pi',))
+    with pytest.raises(PlanError, match='cloud has no profile'):
+        problem(Pipeline(models['skip'], {'pi': profile(models['skip'], 'pi')}, fleet()))

@@ -1,0 +1,150 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler believes of the fleet: who is alive, how fast, how well connected; time is passed in."""
+
+import math
+
+import pytest
+
+from edge_dnn_partition.planning.fleet import parse_fleet
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+FLEET = parse_fleet({
+    'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'cloud': {}},
+    'links': [{'between': ['pi', 'jetson'], 'rate': 1000, 'delay': 0.5}, {'between': ['jetson', 'cloud'], 'rate': 2000}],
+})  # fmt: skip
+PROFILE = Profile('m', 'pi', 'CPUExecutionProvider', 1, (0, 4), (0.1,), ())
+NAN = math.nan
+
+
+@pytest.fixture
+def view():
+    return FleetView(FLEET, heartbeat_timeout=1.0)
+
+
+def rate(number, latency=0.0):
+    return LinkEstimate(number, latency, measured=True)
+
+
+def test_a_device_is_alive_from_its_first_sign_of_life_until_the_timeout(view):
+    assert view.alive(0.0) == ()
+    view.heartbeat('cloud', 5, NAN, 10.0)
+    view.heartbeat('pi', 6, NAN, 10.5)
+    assert view.alive(11.0) == ('pi', 'cloud'), 'not in the order of the fleet file'
+    assert view.alive(11.01) == ('pi',)
+    view.heartbeat_timeout = 3.0
+    assert view.alive(11.01) == ('pi', 'cloud')
+    assert view.alive(14.0) == ()
+
+
+def test_who_is_ready_has_a_profile_too(view):
+    view.heartbeat('pi', 5, NAN, 1.0)
+    view.heartbeat('cloud', 6, NAN, 1.0)
+    assert view.ready(1.0) == ()
+    view.devices['cloud'].profile = view.devices['jetson'].profile = PROFILE
+    assert view.ready(1.0) == ('cloud',)
+
+
+def test_a_worker_that_starts_anew_is_noticed_once(view):
+    assert [view.heartbeat('pi', number, NAN, float(i)) for i, number in enumerate((7, 7, 8, 8, 7))] == [
+        False, False, True, False, True,
+    ]  # fmt: skip
+    assert not view.heartbeat('cloud', 8, NAN, 5.0)
+
+
+def test_a_start_anew_forgets_the_factors_but_not_the_profile_and_the_links(view):
+    for device in ('pi', 'jetson'):
+        view.heartbeat(device, 1, 2.0, 0.0)
+        view.stage(device, 0.4, 0.1, 0.0)
+        view.preprocessing(device, 0.6, 0.1, 0.0)
+        view.devices[device].profile = PROFILE
+    view.link('pi', 'jetson', 1, rate(9.0), 0.0, 0.0)
+    assert view.factors(1.0) == {'pi': 4.0, 'jetson': 4.0, 'cloud': 1.0}
+    view.heartbeat('pi', 2, 3.0, 1.0)
+    assert view.factors(1.0) == {'pi': 3.0, 'jetson': 4.0, 'cloud': 1.0}
+    assert not view.devices['pi'].decode.measured(1.0)
+    assert view.devices['jetson'].decode.measured(1.0)
+    assert view.devices['pi'].profile is PROFILE
+    assert view.links()['pi', 'jetson'] == rate(9.0)
+
+
+def test_a_stage_counts_more_than_probes_while_it_is_recent(view):
+    for now in range(3):
+        view.heartbeat('pi', 1, 2.0, float(now))
+    view.heartbeat('pi', 1, NAN, 2.5)
+    assert view.factors(3.0)['pi'] == 2.0, 'no probe was read'
+    view.stage('pi', 0.3, 0.1, 3.0)
+    view.stage('pi', 0.3, 0.0, 3.1)
+    assert view.factors(6.0)['pi'] == pytest.approx(3.0)
+    assert view.factors(6.01)['pi'] == 2.0
+    view.stage('jetson', 0.5, 0.1, 3.0)
+    assert view.factors(3.0)['jetson'] == pytest.approx(5.0), 'it needs no heartbeat'
+
+
+def test_preprocessing_has_a_factor_of_its_own_for_a_minute(view):
+    for device, probe in (('pi', 2.0), ('jetson', 4.0), ('cloud', 1.0)):
+        view.heartbeat(device, 1, probe, 0.0)
+    assert view.preprocessing_factors(0.0) == {'pi': 2.0, 'jetson': 4.0, 'cloud': 1.0}
+    view.preprocessing('pi', 0.6, 0.1, 0.0)
+    assert view.preprocessing_factors(60.0) == pytest.approx({'pi': 6.0, 'jetson': 12.0, 'cloud': 3.0})
+    assert view.factors(60.0)['pi'] == 2.0
+    assert view.preprocessing_factors(60.1) == {'pi': 2.0, 'jetson': 4.0, 'cloud': 1.0}
+
+
+def test_who_has_not_decoded_finds_pictures_as_hard_as_most_of_those_who_have(view):
+    fleet = parse_fleet({'source': 'a', 'devices': {name: {} for name in 'abcd'}})
+    view = FleetView(fleet)
+    for device in 'abcd':
+        view.heartbeat(device, 1, 2.0, 0.0)
+    for device, hardness in (('a', 1.0), ('b', 3.0), ('c', 50.0)):
+        view.preprocessing(device, 2.0 * hardness * 0.1, 0.1, 1.0)
+    assert view.preprocessing_factors(1.0) == pytest.approx({'a': 2.0, 'b': 6.0, 'c': 100.0, 'd': 6.0})
+
+
+def test_links_are_the_fleet_files_guesses_until_they_are_measured(view):
+    guesses = {
+        ('pi', 'jetson'): LinkEstimate(1000.0, 0.5, measured=False), ('jetson', 'pi'): LinkEstimate(1000.0, 0.5, measured=False),
+        ('jetson', 'cloud'): LinkEstimate(2000.0, 0.0, measured=False), ('cloud', 'jetson'): LinkEstimate(2000.0, 0.0, measured=False),
+    }  # fmt: skip
+    assert view.links() == guesses
+    view.link('pi', 'jetson', 1, rate(10.0, 0.1), 0.0, 1.0)
+    assert view.links() == guesses | {('pi', 'jetson'): rate(10.0, 0.1)}, 'a link is measured in one direction'
+
+
+def test_the_newest_measurement_of_a_link_counts_whoever_made_it(view):
+    view.link('pi', 'jetson', 1, rate(10.0), age_seconds=2.0, now=10.0)
+    view.link('pi', 'jetson', 2, rate(20.0), age_seconds=5.0, now=11.0)
+    assert view.links()['pi', 'jetson'] == rate(10.0), 'a later report of an older measurement'
+    view.link('pi', 'jetson', 2, rate(30.0), age_seconds=0.0, now=12.0)
+    assert view.links()['pi', 'jetson'] == rate(30.0)
+    view.link('pi', 'jetson', 1, rate(40.0), age_seconds=0.0, now=13.0)
+    assert view.links()['pi', 'jetson'] == rate(40.0)
+
+
+def test_what_was_not_measured_and_who_is_not_known_change_no_link(view):
+    before = view.links()
+    for number in (NAN, math.inf, 0.0, -1.0):
+        view.link('pi', 'jetson', 1, rate(number), 0.0, 1.0)
+    view.link('pi', 'mars', 1, rate(5.0), 0.0, 1.0)
+    view.link('pi', 'cloud', 1, rate(5.0), 0.0, 1.0)
+    assert view.links() == before, 'a pair without a link in the fleet file got one'
+
+
+def test_processes_that_came_and_went_are_forgotten(view):
+    for node in range(50):
+        view.link('pi', 'jetson', node, rate(1.0 + node), 0.0, float(node))
+    assert view.links()['pi', 'jetson'] == rate(50.0)
+    assert len(view._links['pi', 'jetson']) <= 4
+
+
+def test_the_least_certain_device_counts(view):
+    for now, seconds in enumerate((0.1, 0.1, 0.1)):
+        view.stage('pi', seconds, 0.1, now)
+    for now, seconds in enumerate((0.1, 0.4, 0.1)):
+        view.stage('cloud', seconds, 0.1, now)
+    assert view.deviation(['pi'], 2.0) == 0.0
+    assert view.deviation(['pi', 'cloud'], 2.0) == view.deviation(['cloud'], 2.0) > 0.5
+    assert view.deviation(['jetson'], 2.0) == 0.1
+    assert view.deviation([], 2.0) == 0.0

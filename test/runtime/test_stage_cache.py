@@ -1,0 +1,94 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage files are cut out once, found again, told apart, and the ones used longest ago go first."""
+
+import os
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_dnn_partition.errors import ModelError
+from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.graph.zoo.tiny import TINY
+from edge_dnn_partition.runtime import stage_cache
+from edge_dnn_partition.runtime.engine import Engine
+from edge_dnn_partition.runtime.stage_cache import limit_stage_cache, stage_file
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'stages'
+
+
+@pytest.fixture
+def models(tmp_path):
+    def load(name):
+        onnx.save(TINY[name](), tmp_path / f'{name}.onnx')
+        return load_model(tmp_path / f'{name}.onnx')
+
+    return load
+
+
+def files(cache):
+    return sorted(path for path in cache.rglob('*') if path.is_file())
+
+
+def test_a_stage_is_cut_out_once_and_its_use_is_noted(models, cache):
+    model = models('skip')
+    first = stage_file(model, range(1, 3))
+    assert (first.inputs, first.outputs) == (('a',), ('c',))
+    assert files(cache) == [first.path]
+    first.path.write_bytes(b'as it was')
+    os.utime(first.path, (1e9, 1e9))
+    assert stage_file(model, (2, 1)) == first
+    assert stage_file(models('skip'), [1, 2]) == first
+    assert first.path.read_bytes() == b'as it was', 'it was cut out again'
+    assert first.path.stat().st_mtime > 1e9, 'it counts as unused'
+
+
+def test_other_layers_and_other_models_have_files_of_their_own(models, cache):
+    model = models('skip')
+    stages = [(0, 1), (0, 1, 2), (1, 2), (0, 1, 2, 3, 4, 5)]
+    found = [stage_file(model, layers) for layers in stages]
+    found += [stage_file(models('diamond'), layers) for layers in ((0, 1), (0, 1, 3), (0, 1, 2, 3))]
+    assert len({file.path for file in found}) == len(files(cache)) == 7
+    for file in found:
+        graph = onnx.load(file.path).graph
+        assert tuple(value.name for value in graph.input) == file.inputs
+        assert tuple(value.name for value in graph.output) == file.outputs
+
+
+def test_stages_in_a_row_give_what_the_whole_model_gives(models):
+    model = models('diamond')
+    values = {'x': np.random.default_rng(5).standard_normal((2, 8)).astype(np.float32)}
+    whole = Engine(stage_file(model, range(5)).path).run(values)
+    for layers in ((0, 3), (1, 2), (4,)):
+        engine = Engine(stage_file(model, layers).path)
+        values |= engine.run({tensor.name: values[tensor.name] for tensor in engine.inputs})
+    np.testing.assert_allclose(values['y'], whole['y'], rtol=1e-6)
+
+
+@pytest.mark.parametrize(('layers', 'words'), [((0, 2), 'cannot be one stage'), ((), 'at least one layer'), ((9,), 'no layer 9')])
+def test_what_is_no_stage_is_refused_and_leaves_no_file(models, cache, layers, words):
+    with pytest.raises(ModelError, match=words):
+        stage_file(models('chain'), layers)
+    assert files(cache) == []
+
+
+def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, cache, monkeypatch):
+    model, other = models('skip'), models('chain')
+    kept = [stage_file(model, (0,)), stage_file(other, (0,)), stage_file(model, (1,))]
+    for age, file in enumerate(kept):
+        os.utime(file.path, (1e9 - age, 1e9 - age))
+    stage_file(model, (1,))
+    limit_stage_cache()
+    assert len(files(cache)) == 3, 'the limit was not reached'
+    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', kept[0].path.stat().st_size + kept[2].path.stat().st_size)
+    limit_stage_cache()
+    assert {*files(cache)} == {kept[0].path, kept[2].path}
+    content = kept[0].path.read_bytes()
+    kept[0].path.unlink()
+    assert stage_file(model, (0,)) == kept[0]
+    assert kept[0].path.read_bytes() == content
