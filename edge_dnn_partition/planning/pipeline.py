@@ -73,7 +73,25 @@ class Pipeline:
                 raise PlanError(
                     f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}'
                 )
-        self._private_until = None if limits.private_until is None else node(limits.private_until, 'private_until')
+        self._private_nodes: list[int] = []
+        self._private_results: list[str] = []
+        if (until := limits.private_until) is not None:
+            node(until, 'private_until')
+            self._hold_private(-1 if until == PREPROCESSING else layer[until])
+
+    def _hold_private(self, last: int) -> None:
+        """Find what ``private_until`` a layer (-1: the preprocessing) holds at the source, by layers and not by segments.
+
+        The layers up to and including it run there, and the tensors of those before it do not leave: so
+        every segment that holds such a layer, or one that reads such a tensor, runs there as a whole.
+        """
+        layers = self.model.layers
+        private = {name for before in layers[: max(last, 0)] for name in before.outputs}
+        if last >= 0:
+            private.update(self.model.inputs)
+        held = {self._node_of_layer[at.index] for at in layers if at.index <= last or not private.isdisjoint(at.inputs)}
+        self._private_nodes = [0, *sorted(held)]
+        self._private_results = [name for name in self.model.outputs if name in private]
 
     def _find_tensors(self) -> tuple[Tensor, ...]:
         model = self.model
@@ -118,10 +136,16 @@ class Pipeline:
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
         :param input_bytes: the size of a camera picture as it is sent.
-        :raises PlanError: if the source or a pinned device is missing, or a device has no profile.
+        :raises PlanError: if the source or a pinned device is missing, a device has no profile, or the
+            sink needs a private tensor.
         """
         if self.fleet.source not in devices:
             raise PlanError(f'the source {self.fleet.source!r} cannot be planned with')
+        if self._private_results and self.fleet.sink_device != self.fleet.source:
+            raise PlanError(
+                f'constraints.private_until: {self._private_results[0]!r} may not leave the source, yet the sink '
+                f'{self.fleet.sink_device!r} needs it; name an earlier layer or make the source the sink'
+            )
         columns, seams = [], []
         for name in devices:
             profile = self.profiles.get(name)
@@ -131,6 +155,8 @@ class Pipeline:
             preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
             first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
             columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
+            if name != self.fleet.source:
+                columns[-1][self._private_nodes] = math.inf
             seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
@@ -170,6 +196,4 @@ class Pipeline:
             if device not in devices:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
             problem = problem.constrained(pin={self.names[node]: device})
-        until = None if self._private_until is None else self.names[self._private_until]
-        exclude = [name for name in self.fleet.constraints.exclude if name in devices]
-        return problem.constrained(exclude=exclude, private_until=until)
+        return problem.constrained(exclude=[name for name in self.fleet.constraints.exclude if name in devices])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planning problem of a model: what travels together, seams, factors, constraints, the fleet's present state."""
 
+import itertools
 import math
 
 import numpy as np
@@ -154,6 +155,30 @@ def test_private_layers_and_those_who_read_from_them_stay_on_the_source(models):
     assert barred(problem(made)) == {'pi': set(), 'cloud': {0}}
 
 
+@pytest.mark.parametrize('until', ['preprocessing', 'MatMul_a', 'MatMul_b', 'MatMul_c', 'MatMul_d', 'Add_e', 'Concat_y'])
+@pytest.mark.parametrize('boundaries', [EACH, (0, 2, 4, 5, 6), (0, 3, 6), (0, 1, 5, 6), (0, 6)])
+def test_no_plan_sends_a_private_tensor_however_the_layers_are_grouped(models, boundaries, until):
+    model = models['skip']
+    found = problem(pipeline(model, boundaries, of=fleet(private_until=until)))
+    names = [layer.name for layer in model.layers]
+    last = names.index(until) if until in names else -1
+    private = {PICTURE} | ({'x'} if last >= 0 else set()) | {name for layer in model.layers[: max(last, 0)] for name in layer.outputs}
+    able = [[name for d, name in enumerate(found.names) if np.isfinite(row[d])] for row in found.seconds]
+    assert all('pi' in devices for devices in able), 'the source may run everything'
+    for assignment in itertools.product(*able):
+        plan = compose(model, placement_of(assignment, boundaries), version=1, source='pi', sink='pi')
+        assert not [t for t in plan.transfers if t.tensor in private and t.to_device != 'pi']
+        for stage in plan.stages:
+            assert stage.device == 'pi' or not (stage.preprocess or any(i <= last for i in stage.layer_indices))
+
+
+def test_a_segment_that_reads_from_before_the_private_layer_stays_though_it_reads_nothing_from_its_segments_end(models):
+    made = pipeline(models['skip'], (0, 2, 4, 5, 6), of=fleet(private_until='MatMul_b'))
+    assert barred(problem(made)) == {'pi': set(), 'cloud': {0, 1, 3, 4}}, 'e reads a, y reads x, but b may leave'
+    made = pipeline(models['skip'], (0, 2, 4, 5, 6), of=fleet(private_until='MatMul_a'))
+    assert barred(problem(made)) == {'pi': set(), 'cloud': {0, 1, 4}}, 'a may leave'
+
+
 def test_an_excluded_device_runs_nothing_and_need_not_be_there(models):
     made = pipeline(models['skip'], (0, 4, 6), of=fleet(exclude=['cloud']))
     assert barred(problem(made)) == {'pi': set(), 'cloud': {0, 1, 2}}
@@ -189,6 +214,11 @@ def test_a_result_that_may_not_leave_the_source_is_refused(models):
     made = pipeline(models['several_ends'], of=fleet(sink='cloud', private_until='MatMul_c'))
     with pytest.raises(PlanError, match="'early' may not leave the source"):
         problem(made)
+    made = pipeline(models['several_ends'], (0, 6), of=fleet(sink='cloud', private_until='MatMul_c'))
+    for devices in (('pi', 'cloud'), ('pi',)):
+        with pytest.raises(PlanError, match="'early' may not leave the source, yet the sink 'cloud' needs it; name"):
+            problem(made, devices=devices)
+    problem(pipeline(models['several_ends'], (0, 6), of=fleet(sink='cloud', private_until='Add_early')))
 
 
 def test_profiles_that_do_not_fit_are_refused(models):
