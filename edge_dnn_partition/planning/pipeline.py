@@ -29,8 +29,8 @@ class Pipeline:
     """What a model and a fleet's profiles make of the planning problem, but for the fleet's present state.
 
     :param profiles: by device; all with the same boundaries.
-    :raises PlanError: if a profile is of another model, the boundaries differ, or a constraint names
-        an unknown layer.
+    :raises PlanError: if a profile is of another model or does not end with its last layer, the boundaries
+        differ, or a constraint names an unknown layer.
     """
 
     def __init__(self, model: Model, profiles: Mapping[str, Profile], fleet: Fleet) -> None:
@@ -39,6 +39,11 @@ class Pipeline:
         for name, profile in profiles.items():
             if profile.model_sha256 != model.sha256:
                 raise PlanError(f'the profile of {name} is of another model; profile {model.name} there')
+            if profile.boundaries[-1] != len(model.layers):
+                raise PlanError(
+                    f'the profile of {name} ends at layer {profile.boundaries[-1]}, yet {model.name} has '
+                    f'{len(model.layers)} layers here; profile that device again with the same model and onnxruntime'
+                )
         boundaries = {profile.boundaries for profile in profiles.values()}
         if len(boundaries) > 1:
             raise PlanError('the devices were profiled with different boundaries; profile them anew with one release')

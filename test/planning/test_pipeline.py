@@ -228,6 +228,11 @@ def test_profiles_that_do_not_fit_are_refused(models):
         Pipeline(model, {}, fleet())
     with pytest.raises(PlanError, match='profile of cloud is of another model; profile skip there'):
         Pipeline(model, {'pi': good, 'cloud': profile(models['demo'], 'cloud')}, fleet())
+    for boundaries in ((0, 3, 5), (0, 3, 8)):
+        words = f'profile of cloud ends at layer {boundaries[-1]}, yet skip has 6 layers here; profile that device again'
+        for profiles in ({'cloud': profile(model, 'cloud', boundaries)}, {'pi': good, 'cloud': profile(model, 'cloud', boundaries)}):
+            with pytest.raises(PlanError, match=words):
+                Pipeline(model, profiles, fleet())
     with pytest.raises(PlanError, match='different boundaries'):
         Pipeline(model, {'pi': good, 'cloud': profile(model, 'cloud', (0, 6))}, fleet())
 
