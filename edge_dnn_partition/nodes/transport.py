@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
@@ -20,7 +20,8 @@ from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.runtime.outbox import Outbox
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Assembler, Bundle, Piece, Received, piece_size
-from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
+from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool, SegmentReader
+from edge_dnn_partition.runtime.tensors import WireTensor, buffer_size, lay_out, place, unpack
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
@@ -42,6 +43,16 @@ _GUESS: Final = (12.5e6, 0.002)
 class _Peer:
     outbox: Outbox
     publisher: Any
+    segments: SegmentPool | None = None
+    shared: dict[int, Bundle] = field(default_factory=dict)
+    """Bundles that lie in shared memory and have no receipt yet."""
+
+    def clear(self) -> None:
+        """Forget what is on its way."""
+        self.outbox.clear()
+        self.shared.clear()
+        if self.segments is not None:
+            self.segments.clear()
 
 
 class TensorSender:
@@ -78,8 +89,9 @@ class TensorSender:
         device, to_source = target
         topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
         publisher = self._node.create_publisher(TensorPiece, topic, qos.TENSORS)
+        segments = SegmentPool() if device == self._device else None
         with self._condition:
-            self._peers[target] = _Peer(Outbox(self._shapers.get(device), self._pace(device)), publisher)
+            self._peers[target] = _Peer(Outbox(self._shapers.get(device), self._pace(device)), publisher, segments)
 
     def connected(self, target: Target) -> bool:
         """True if the inbox's owner has been discovered."""
@@ -99,13 +111,29 @@ class TensorSender:
         """Send tensors; they are kept until the receiver has them. The arrays must not change any more."""
         begin = time.perf_counter()
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
-        layout, buffer = pack(arrays, pictures)
+        layout, flat = lay_out(arrays, pictures)
+        buffer, segment = self._place(target, layout, flat)
         size = piece_size(len(buffer), local=target[0] == self._device)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
-            time.perf_counter() - begin, size,
+            time.perf_counter() - begin, size, segment,
         )  # fmt: skip
         self._put(target, bundle)
+
+    def _place(
+        self, target: Target, layout: tuple[WireTensor, ...], flat: list[Any]
+    ) -> tuple[memoryview, str]:
+        """Put tensors into shared memory where the receiver can read it; return the buffer, and the memory's name."""
+        size = buffer_size(layout)
+        peer = self._peers.get(target)
+        if peer is not None and peer.segments is not None and size >= LEAST_BYTES:
+            with self._condition:
+                segment = peer.segments.take(size)
+                shared = None if segment is None else segment.fill(size)
+            if segment is not None and shared is not None:
+                place(layout, flat, shared)
+                return shared, segment.name
+        return place(layout, flat), ''
 
     def probe(self, device: str) -> None:
         """Measure a link that nothing uses; does nothing while something does."""
@@ -123,8 +151,15 @@ class TensorSender:
             if peer is None:
                 raise WireError(f'no connection to {target[0]} has been made')
             peer.outbox.rate = self._pace(target[0])
-            peer.outbox.put(bundle, time.monotonic())
+            if bundle.segment:
+                peer.shared[bundle.number] = bundle
+            now = time.monotonic()
+            alone = target[0] == self._device and peer.outbox.idle and bundle.count == 1
+            peer.outbox.put(bundle, now)
+            ready = peer.outbox.take(now) if alone else None
             self._condition.notify()
+        if ready is not None:  # one small piece within this device: not worth waking another thread for
+            _publish(peer.publisher, ready.piece)
 
     def on_receipt(self, receipt: HopReceipt) -> None:
         """Take in what a receiver says of a bundle."""
@@ -143,11 +178,22 @@ class TensorSender:
                 estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=receipt.paced)
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:
-                    if receipt.state == HopReceipt.MISSING:
+                    shared = peer.shared.pop(receipt.bundle, None)
+                    if receipt.state == HopReceipt.MISSING and shared is not None:
+                        self._send_in_pieces(peer, shared, now)
+                    elif receipt.state == HopReceipt.MISSING:
                         peer.outbox.resend(receipt.bundle, receipt.missing)
                     else:
                         peer.outbox.acknowledge(receipt.bundle)
             self._condition.notify()
+
+    def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:
+        """Send a bundle again, and all later ones, in pieces: its receiver does not see this process's memory."""
+        if peer.segments is not None:
+            peer.segments.clear()
+            peer.segments = None
+        peer.outbox.acknowledge(bundle.number)
+        peer.outbox.put(replace(bundle, number=next(self._numbers), segment=''), now)
 
     def forget_frame(self, frame_id: int) -> None:
         """Send nothing more of a frame that is finished or sent anew."""
@@ -160,7 +206,7 @@ class TensorSender:
         with self._condition:
             for target, peer in self._peers.items():
                 if target[0] == device:
-                    peer.outbox.clear()
+                    peer.clear()
 
     def later(self, device: str, action: Callable[[], None]) -> None:
         """Do something small when the emulated delay to a device has passed; at once on a real link."""
@@ -205,6 +251,8 @@ class TensorSender:
         """End the thread."""
         with self._condition:
             self._stopped = True
+            for peer in self._peers.values():
+                peer.clear()
             self._condition.notify()
         self._thread.join(1.0)
 
@@ -284,6 +332,7 @@ class TensorInbox:
         self._sender = sender
         self._accept = accept
         self._assembler = Assembler(max_bytes)
+        self._segments = SegmentReader()
         self._receipts: dict[str, Any] = {}
         self._incarnations: dict[str, int] = {}
         node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS)
@@ -308,7 +357,16 @@ class TensorInbox:
             self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
             return
         try:
-            received = self._assembler.add(piece, now)
+            if piece.segment:
+                buffer = self._segments.open(piece.segment, piece.total)
+                if buffer is None:  # the sender's memory is not to be seen from here
+                    self._answer(
+                        piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.MISSING,
+                    )  # fmt: skip
+                    return
+                received = self._assembler.add_shared(piece, buffer, now)
+            else:
+                received = self._assembler.add(piece, now)
         except WireError as error:
             self._answer(
                 piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.REFUSED,

@@ -72,6 +72,7 @@ def piece_message(piece: Piece) -> TensorPiece:
     message.total = piece.total
     message.sent_ns = piece.sent_ns
     message.paced = piece.paced
+    message.segment = piece.segment
     if piece.index == 0:
         message.tensors = [
             TensorInfo(
@@ -110,4 +111,5 @@ def piece_of(message: TensorPiece) -> Piece:
         tuple(stage_time(s) for s in message.stages) if first else (),
         tuple(hop_time(h) for h in message.hops) if first else (),
         message.encode_seconds,
+        message.segment,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
@@ -36,7 +36,10 @@ class Address:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a bundle; ``offset``, ``total`` in bytes. ``layout`` and times come with piece 0."""
+    """A part of a bundle; ``offset``, ``total`` in bytes. ``layout`` and times come with piece 0.
+
+    Where ``segment`` names shared memory, the whole bundle lies there and ``data`` is empty.
+    """
 
     kind: int
     sender: str
@@ -54,11 +57,15 @@ class Piece:
     stages: tuple[StageTime, ...] = ()
     hops: tuple[HopTime, ...] = ()
     encode_seconds: float = 0.0
+    segment: str = ''
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """The tensors that one stage of one frame sends to one device, on the sender's side."""
+    """The tensors that one stage of one frame sends to one device, on the sender's side.
+
+    :param segment: the shared memory that ``buffer`` is a part of; empty if it is not.
+    """
 
     kind: int
     sender: str
@@ -71,15 +78,16 @@ class Bundle:
     hops: tuple[HopTime, ...] = ()
     encode_seconds: float = 0.0
     piece_bytes: int = MAX_PIECE_BYTES
+    segment: str = ''
 
     @property
     def count(self) -> int:
         """The number of pieces, at least one."""
-        return max(1, -(-len(self.buffer) // self.piece_bytes))
+        return 1 if self.segment else max(1, -(-len(self.buffer) // self.piece_bytes))
 
     def piece_length(self, index: int) -> int:
         """Return the size of a piece's data in bytes."""
-        return min(self.piece_bytes, len(self.buffer) - index * self.piece_bytes)
+        return 0 if self.segment else min(self.piece_bytes, len(self.buffer) - index * self.piece_bytes)
 
     def piece(self, index: int, *, paced: bool = False, sent_ns: int = 0) -> Piece:
         """Return one piece; its data is a view of the bundle's buffer."""
@@ -87,9 +95,9 @@ class Bundle:
         first = index == 0
         return Piece(
             self.kind, self.sender, self.incarnation, self.address, self.number, index, self.count, start,
-            len(self.buffer), self.buffer[start : start + self.piece_bytes], paced, sent_ns,
+            len(self.buffer), b'' if self.segment else self.buffer[start : start + self.piece_bytes], paced, sent_ns,
             self.layout if first else (), self.stages if first else (), self.hops if first else (),
-            self.encode_seconds if first else 0.0,
+            self.encode_seconds if first else 0.0, self.segment,
         )  # fmt: skip
 
 
@@ -113,7 +121,7 @@ class Received:
     incarnation: int
     address: Address
     number: int
-    buffer: bytearray
+    buffer: Any
     layout: tuple[WireTensor, ...]
     stages: tuple[StageTime, ...]
     hops: tuple[HopTime, ...]
@@ -194,6 +202,22 @@ class Assembler:
         partial.left -= 1
         return self._finish(key, partial) if partial.left == 0 else None
 
+    def add_shared(self, piece: Piece, buffer: Any, now: float) -> Received | None:
+        """Take a bundle in that lies in shared memory; return it unless it was here before.
+
+        :param buffer: its ``piece.total`` bytes.
+        :raises WireError: if layout and size contradict each other.
+        """
+        key = (piece.sender, piece.incarnation, piece.bundle)
+        if key in self._done:
+            return None
+        check_layout(piece.layout, piece.total)
+        self._note_done(key, piece.address)
+        return Received(
+            piece.kind, piece.sender, piece.incarnation, piece.address, piece.bundle, buffer, piece.layout, piece.stages,
+            piece.hops, piece.encode_seconds, 0, 0.0, piece.paced, piece.sent_ns, now,
+        )  # fmt: skip
+
     def is_done(self, key: BundleKey) -> bool:
         """True if that bundle was whole before, so that its pieces are repetitions."""
         return key in self._done
@@ -255,11 +279,14 @@ class Assembler:
     def _drop(self, key: BundleKey) -> None:
         self.held_bytes -= self._partial.pop(key).total
 
-    def _finish(self, key: BundleKey, partial: _Partial) -> Received:
-        self._drop(key)
-        self._done[key] = partial.address
+    def _note_done(self, key: BundleKey, address: Address) -> None:
+        self._done[key] = address
         while len(self._done) > self.remember:
             self._done.popitem(last=False)
+
+    def _finish(self, key: BundleKey, partial: _Partial) -> Received:
+        self._drop(key)
+        self._note_done(key, partial.address)
         head = partial.head
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')

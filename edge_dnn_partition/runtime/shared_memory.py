@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fast DDS's files in shared memory: which are this process's, and which nobody listens to any more.
+"""Files in shared memory: Fast DDS's own ones of this process, and those that nobody uses any more.
 
 A participant makes a file for each port that it listens at. One that sends to a port whose listener has just gone
 makes that file anew and never removes it, so that a fleet that ends leaves a few files behind.
@@ -54,9 +54,13 @@ def own_files(folder: Path = FOLDER, locks: Path = _LOCKS) -> list[Path]:
     return [path for path in own if path.exists()]
 
 
+own_segments: set[Path] = set()
+"""The segments of tensors (`runtime.segments`) of this process."""
+
+
 def remove_own() -> None:
-    """Remove what `own_files` finds; what cannot be removed stays for Fast DDS to clean up."""
-    for path in own_files():
+    """Remove this process's files; what cannot be removed stays for others to clean up."""
+    for path in (*own_files(), *own_segments):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -81,10 +85,21 @@ def dead_ports(folder: Path = FOLDER, *, now: float | None = None) -> list[Path]
     return found
 
 
-def remove_dead_ports(folder: Path = FOLDER) -> None:
-    """Remove what `dead_ports` finds."""
+def dead_segments(folder: Path = FOLDER, *, now: float | None = None) -> list[Path]:
+    """Return the segments of tensors (`runtime.segments`) whose owner has died."""
+    at = time.time() if now is None else now
+    found: list[Path] = []
+    for path in sorted(folder.glob('edp_segment_*')):
+        with contextlib.suppress(OSError):
+            if at - path.stat().st_ctime >= DEAD_SECONDS and not _is_held(path):
+                found.append(path)
+    return found
+
+
+def remove_leftovers(folder: Path = FOLDER) -> None:
+    """Remove what `dead_ports` and `dead_segments` find."""
     with contextlib.suppress(OSError):
-        for path in dead_ports(folder):
+        for path in (*dead_ports(folder), *dead_segments(folder)):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

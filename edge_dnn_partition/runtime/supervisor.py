@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from .processes import NodeProcess
-from .shared_memory import DEAD_SECONDS, remove_dead_ports
+from .shared_memory import DEAD_SECONDS, remove_leftovers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -130,5 +130,5 @@ class Supervisor:
             del self._processes[label]
         if labels is None and chosen:
             time.sleep(DEAD_SECONDS)
-            remove_dead_ports()
+            remove_leftovers()
         return codes

@@ -51,32 +51,53 @@ def dtype_number(dtype: np.dtype[Any]) -> int:
         raise WireError(f'tensors of dtype {dtype} cannot be sent; cut where the tensor is numeric') from None
 
 
-def pack(
+def lay_out(
     arrays: Mapping[str, Array], encodings: Mapping[str, str] | None = None
-) -> tuple[tuple[WireTensor, ...], memoryview]:
-    """Lay tensors out in one buffer, each at a multiple of 64 bytes.
+) -> tuple[tuple[WireTensor, ...], list[Array]]:
+    """Decide where tensors lie in one buffer, each at a multiple of 64 bytes.
 
-    :param arrays: tensors by name; a single contiguous one is not copied.
+    :param arrays: tensors by name.
     :param encodings: the encoding by name where it is not ``raw``.
-    :return: the layout, and the buffer as a flat memoryview of bytes.
+    :return: the layout, and the tensors as flat contiguous arrays of bytes (a contiguous one is not copied).
     """
-    layout = []
+    layout, flat = [], []
     offset = 0
-    contiguous = []
     for name, value in arrays.items():
         array = np.asarray(value, order='C')
         number = dtype_number(array.dtype)
         array = np.ascontiguousarray(array, dtype=DTYPES[number]).reshape(array.shape)
-        contiguous.append(array)
         encoding = (encodings or {}).get(name, 'raw')
         layout.append(WireTensor(name, number, tuple(array.shape), encoding, offset, array.nbytes))
+        flat.append(array.reshape(-1).view(np.uint8))
         offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-    if len(contiguous) == 1:
-        return tuple(layout), contiguous[0].reshape(-1).view(np.uint8).data
-    buffer = np.zeros(layout[-1].offset + layout[-1].size if layout else 0, np.uint8)
-    for tensor, array in zip(layout, contiguous, strict=True):
-        buffer[tensor.offset : tensor.offset + tensor.size] = array.reshape(-1).view(np.uint8)
-    return tuple(layout), buffer.data
+    return tuple(layout), flat
+
+
+def buffer_size(layout: Sequence[WireTensor]) -> int:
+    """Return how many bytes a layout's buffer has."""
+    return layout[-1].offset + layout[-1].size if layout else 0
+
+
+def place(layout: Sequence[WireTensor], flat: Sequence[Array], buffer: memoryview | None = None) -> memoryview:
+    """Return the one buffer that tensors lie in.
+
+    :param layout: as `lay_out` made it, with ``flat``.
+    :param buffer: where to put them; None for memory of their own (a single tensor's is taken as it is).
+    """
+    if buffer is None and len(flat) == 1:
+        return flat[0].data
+    target = np.zeros(buffer_size(layout), np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+    for tensor, array in zip(layout, flat, strict=True):
+        target[tensor.offset : tensor.offset + tensor.size] = array
+    return target.data
+
+
+def pack(
+    arrays: Mapping[str, Array], encodings: Mapping[str, str] | None = None
+) -> tuple[tuple[WireTensor, ...], memoryview]:
+    """Return the layout of tensors and a buffer that holds them; see `lay_out` and `place`."""
+    layout, flat = lay_out(arrays, encodings)
+    return layout, place(layout, flat)
 
 
 def check_layout(layout: Sequence[WireTensor], total: int) -> None:
@@ -103,7 +124,7 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
             raise WireError(f'tensor {tensor.name!r} lies outside of its buffer of {total} bytes')
 
 
-def unpack(layout: Sequence[WireTensor], buffer: bytearray | memoryview) -> dict[str, Array]:
+def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array]:
     """Return the tensors of a buffer as views of it, by name.
 
     :raises WireError: if layout and buffer contradict each other.

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from edge_dnn_partition.runtime.shared_memory import dead_ports, own_files, remove_dead_ports
+from edge_dnn_partition.runtime.shared_memory import dead_ports, own_files, remove_leftovers
 
 LATER = time.time() + 3600
 
@@ -40,7 +40,7 @@ def test_ports_without_a_listener_are_dead(folder):
 def test_a_port_that_has_just_been_made_is_left_alone(folder):
     assert dead_ports(folder, now=(folder / 'fastrtps_port7412').stat().st_ctime + 0.05) == []
     before = sorted(path.name for path in folder.iterdir())
-    remove_dead_ports(folder / 'not there')
+    remove_leftovers(folder / 'not there')
     assert sorted(path.name for path in folder.iterdir()) == before
 
 

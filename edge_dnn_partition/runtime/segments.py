@@ -1,0 +1,171 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles between processes of one device: the tensors lie in shared memory, and only their name travels.
+
+The sender copies a bundle into a segment once; the receiver's tensors are views of it. A segment's first byte says
+whether it is in use: the sender sets it, the receiver clears it when the last view is gone, and then the sender may
+fill the segment again. So no message is needed to give one back, and none can be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import itertools
+import mmap
+import os
+import re
+import secrets
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from edge_dnn_partition.errors import WireError
+
+from .shared_memory import FOLDER, own_segments
+
+HEADER_BYTES: Final = 64
+LEAST_BYTES: Final = 16_000
+"""A smaller bundle travels in its piece as quickly."""
+_NAME: Final = re.compile(r'edp_segment_[0-9a-z_]{1,60}')
+_FREE: Final = 0
+_IN_USE: Final = 1
+_KEPT: Final = 32
+
+
+class Segment:
+    """One piece of shared memory, on the sender's side.
+
+    :param path: where its file is to be.
+    :param capacity: bytes that fit behind its header.
+    """
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        self.path, self.capacity = path, capacity
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        own_segments.add(path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as the owner lives
+            os.posix_fallocate(self._file, 0, HEADER_BYTES + capacity)  # an error here, and not SIGBUS later
+            self._map = mmap.mmap(self._file, HEADER_BYTES + capacity)
+        except OSError:
+            self.remove()
+            raise
+
+    @property
+    def name(self) -> str:
+        """What a receiver opens it by."""
+        return self.path.name
+
+    @property
+    def free(self) -> bool:
+        """True if nobody reads it."""
+        return self._map[0] == _FREE
+
+    def fill(self, size: int) -> memoryview:
+        """Mark it as in use and return its first ``size`` bytes, to be written."""
+        self._map[0] = _IN_USE
+        return memoryview(self._map)[HEADER_BYTES : HEADER_BYTES + size]
+
+    def remove(self) -> None:
+        """Remove its file; who has it open keeps what is in it."""
+        own_segments.discard(self.path)
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+
+class SegmentPool:
+    """The segments that one process fills for one receiver.
+
+    :param max_bytes: of all of them together.
+    """
+
+    def __init__(self, folder: Path = FOLDER, *, max_bytes: int = 256 << 20) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._names = (f'edp_segment_{os.getpid()}_{secrets.token_hex(4)}_{n}' for n in itertools.count())
+        self._segments: list[Segment] = []
+
+    def take(self, size: int) -> Segment | None:
+        """Return a free segment for ``size`` bytes, or None: it must travel in pieces."""
+        fitting = [s for s in self._segments if s.free and size <= s.capacity <= max(4 * size, 1 << 20)]
+        if fitting:
+            return min(fitting, key=lambda s: s.capacity)
+        capacity = max(1 << 16, 1 << (size - 1).bit_length())
+        for spare in [s for s in self._segments if s.free]:
+            if self._held() + capacity <= self._max_bytes:
+                break
+            self._segments.remove(spare)
+            spare.remove()
+        if self._held() + capacity > self._max_bytes:
+            return None
+        try:
+            segment = Segment(self._folder / next(self._names), capacity)
+        except OSError:
+            return None  # no room in shared memory, or no shared memory
+        self._segments.append(segment)
+        return segment
+
+    def clear(self) -> None:
+        """Give all up: the receiver has died, or this process ends."""
+        segments, self._segments = self._segments, []
+        for segment in segments:
+            segment.remove()
+
+    def _held(self) -> int:
+        return sum(segment.capacity for segment in self._segments)
+
+
+class SegmentReader:
+    """Opens the segments that other processes name. Keeps the last few mapped."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+
+    def open(self, name: str, size: int) -> Any | None:
+        """Return a segment's first ``size`` bytes as a buffer; None if it is not to be found here.
+
+        The segment counts as in use until the buffer and all views of it are gone.
+
+        :raises WireError: if the name or the size cannot be.
+        """
+        if not _NAME.fullmatch(name):
+            raise WireError(f'{name[:80]!r} is no name of a segment of shared memory')
+        mapped = self._maps.get(name)
+        if mapped is None:
+            mapped = self._map(name)
+            if mapped is None:
+                return None
+            self._maps[name] = mapped
+        self._maps.move_to_end(name)
+        while len(self._maps) > _KEPT:
+            self._maps.popitem(last=False)
+        if size < 1 or HEADER_BYTES + size > len(mapped):
+            raise WireError(f'the segment {name} holds {len(mapped) - HEADER_BYTES} bytes, not {size}')
+        buffer = (ctypes.c_ubyte * size).from_buffer(mapped, HEADER_BYTES)
+        weakref.finalize(buffer, _giver(mapped))
+        return buffer
+
+    def _map(self, name: str) -> mmap.mmap | None:
+        try:
+            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            return mmap.mmap(descriptor, 0)
+        except (OSError, ValueError):
+            return None
+        finally:
+            os.close(descriptor)
+
+
+def _giver(mapped: mmap.mmap) -> Callable[[], None]:
+    def give_back() -> None:
+        mapped[0] = _FREE
+
+    return give_back
