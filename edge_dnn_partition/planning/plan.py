@@ -92,6 +92,8 @@ class Plan:
 def parse_label(text: str, layers: int) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
     """Read a placement as :meth:`Plan.label` writes it.
 
+    The ranges of a stage are put in order and joined where they touch, so that equal stages are written alike.
+
     :param layers: the number of the model's layers; ``end`` stands for it.
     :raises PlanError: if it is malformed, leaves a layer out or names one twice.
     """
@@ -105,12 +107,12 @@ def parse_label(text: str, layers: int) -> tuple[tuple[str, bool, tuple[tuple[in
         preprocess = False
         pairs: list[tuple[int, int]] = []
         for item in ranges.split(','):
-            start, _, stop = item.partition('-')
+            start, dash, stop = item.partition('-')
             if start == 'pre':
                 if number != 0 or pairs or preprocess:
                     raise PlanError(f'plan {text!r}: pre comes first, once; {example}')
                 preprocess = True
-                if not stop:
+                if not dash:
                     continue
                 start = '0'
             try:
@@ -121,7 +123,7 @@ def parse_label(text: str, layers: int) -> tuple[tuple[str, bool, tuple[tuple[in
                 raise PlanError(f'plan {text!r}: {item!r} is not within 0-{layers}; {example}')
             pairs.append(pair)
             seen.extend(range(*pair))
-        placement.append((device, preprocess, tuple(pairs)))
+        placement.append((device, preprocess, ranges_of(i for pair in pairs for i in range(*pair))))
     if not placement or not placement[0][1]:
         raise PlanError(f'plan {text!r}: the first stage begins with pre; {example}')
     if sorted(seen) != list(range(layers)):

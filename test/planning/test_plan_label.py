@@ -31,6 +31,19 @@ def test_end_stands_for_the_number_of_layers():
     assert parse_label('pi:pre-end', 31) == parse_label('pi:pre,0-31', 31) == (('pi', True, ((0, 31),)),)
 
 
+@pytest.mark.parametrize(('text', 'alike'), [
+    ('pi:pre-2,2-5', 'pi:pre-5'),
+    ('pi:pre,0-1,1-5', 'pi:pre-5'),
+    ('pi:pre,3-5,0-3', 'pi:pre-5'),
+    ('pi:pre cloud:3-5,0-2,2-3', 'pi:pre cloud:0-5'),
+    ('pi:pre,4-5,1-2,2-3 cloud:3-4,0-1', 'pi:pre,1-3,4-5 cloud:0-1,3-4'),
+])  # fmt: skip
+def test_ranges_are_put_in_order_and_joined_so_that_equal_stages_are_written_alike(text, alike):
+    placement = parse_label(text, 5)
+    assert placement == parse_label(alike, 5)
+    assert label(*placement) == alike
+
+
 @pytest.mark.parametrize(('text', 'words'), [
     ('', 'the first stage begins with pre'),
     ('pi:0-5', 'the first stage begins with pre'),
@@ -41,6 +54,9 @@ def test_end_stands_for_the_number_of_layers():
     ('pi:pre,pre-5', 'pre comes first, once'),
     ('pi:0-2,pre cloud:2-5', 'pre comes first, once'),
     ('pi:pre-x', "'pre-x' is not START-STOP"),
+    ('pi:pre-', "'pre-' is not START-STOP"),
+    ('pi:pre- cloud:0-5', "'pre-' is not START-STOP"),
+    ('pi:pre-3,2-5', 'each of the 5 layers must stand in it once'),
     ('pi:pre-3,4', "'4' is not START-STOP"),
     ('pi:pre-3 cloud:-3-5', "'-3-5' is not START-STOP"),
     ('pi:pre-6', "'pre-6' is not within 0-5"),
@@ -65,6 +81,7 @@ def test_any_text_is_a_placement_or_refused(words):
     except PlanError:
         return
     assert sorted(n for _, _, ranges in placement for start, stop in ranges for n in range(start, stop)) == [*range(5)]
+    assert all(ranges == ranges_of(n for pair in ranges for n in range(*pair)) for _, _, ranges in placement)
     assert [preprocess for _, preprocess, _ in placement] == [i == 0 for i in range(len(placement))]
     assert parse_label(label(*placement), 5) == placement
 
