@@ -145,23 +145,47 @@ def ranges_of(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
 def check_plan(plan: Plan, devices: Sequence[str]) -> None:
     """Raise if a plan contradicts itself or names an unknown device.
 
+    What it names must be in the fleet; a tensor is sent once to each place, by the device that makes it, and
+    to the sink only where that is; what a stage reads was made or sent there before.
+
     :raises PlanError: with the first contradiction found.
     """
     if not plan.stages:
         raise PlanError(f'plan {plan.version} has no stage')
-    for stage in plan.stages:
-        if stage.device not in devices:
-            raise PlanError(f'plan {plan.version}: no device is called {stage.device!r}')
-    producers = {(t, i) for i, stage in enumerate(plan.stages) for t in stage.outputs}
-    seen: set[tuple[str, str]] = set()
-    for transfer in plan.transfers:
-        if transfer.from_device == transfer.to_device and not transfer.to_sink:
-            raise PlanError(f'plan {plan.version}: {transfer.tensor!r} is sent from a device to itself')
-        if (transfer.tensor, transfer.to_device) in seen and not transfer.to_sink:
-            raise PlanError(f'plan {plan.version}: {transfer.tensor!r} is sent twice to {transfer.to_device}')
-        if not transfer.to_sink:
-            seen.add((transfer.tensor, transfer.to_device))
-        if transfer.from_stage != SOURCE_STAGE and (transfer.tensor, transfer.from_stage) not in producers:
+    ends = (end for transfer in plan.transfers for end in (transfer.from_device, transfer.to_device))
+    for name in (plan.source, plan.sink, *(stage.device for stage in plan.stages), *ends):
+        if name not in devices:
             raise PlanError(
-                f'plan {plan.version}: stage {transfer.from_stage} does not make {transfer.tensor!r}'
+                f'plan {plan.version}: no device is called {name!r}; give all devices of the fleet the same fleet file'
             )
+    makers = {(t, i): stage.device for i, stage in enumerate(plan.stages) for t in stage.outputs}
+    makers[PICTURE, SOURCE_STAGE] = plan.source
+    seen: set[tuple[str, str, bool]] = set()
+    for transfer in plan.transfers:
+        what, sender = transfer.tensor, transfer.from_device
+        if sender == transfer.to_device and not transfer.to_sink:
+            raise PlanError(f'plan {plan.version}: {what!r} is sent from a device to itself')
+        if transfer.to_sink and transfer.to_device != plan.sink:
+            raise PlanError(f'plan {plan.version}: {what!r} is sent to {transfer.to_device} as the sink, which is {plan.sink}')
+        key = (what, transfer.to_device, transfer.to_sink)
+        if key in seen:
+            raise PlanError(f'plan {plan.version}: {what!r} is sent twice to {transfer.to_device}')
+        seen.add(key)
+        who = 'the source' if transfer.from_stage == SOURCE_STAGE else f'stage {transfer.from_stage}'
+        maker = makers.get((what, transfer.from_stage))
+        if maker is None:
+            raise PlanError(f'plan {plan.version}: {who} does not make {what!r}')
+        if maker != sender:
+            raise PlanError(f'plan {plan.version}: {what!r} is sent from {sender}, yet {who} is on {maker}')
+    here = {(PICTURE, plan.source)}
+    for i in range(SOURCE_STAGE, len(plan.stages)):
+        if i != SOURCE_STAGE:
+            stage = plan.stages[i]
+            for name in stage.inputs:
+                if (name, stage.device) not in here:
+                    raise PlanError(
+                        f'plan {plan.version}: stage {i} reads {name!r}, which is neither made on {stage.device} before '
+                        'nor sent there'
+                    )
+            here.update((name, stage.device) for name in stage.outputs)
+        here.update((t.tensor, t.to_device) for t in plan.transfers if t.from_stage == i and not t.to_sink)

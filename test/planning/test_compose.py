@@ -191,8 +191,38 @@ GOOD = compose(DIAMOND, parse_label('pi:pre-1 cloud:1-2 pi:2-4', 4), version=5, 
     ({'transfers': (*GOOD.transfers, Transfer('c', 0, 'pi', 'cloud'))}, "stage 0 does not make 'c'"),
     ({'transfers': (*GOOD.transfers, Transfer('c', 9, 'pi', 'cloud'))}, "stage 9 does not make 'c'"),
     ({'transfers': (*GOOD.transfers, Transfer('b', 0, 'pi', 'pi', to_sink=True))}, "stage 0 does not make 'b'"),
+    ({'transfers': (*GOOD.transfers, Transfer('c', SOURCE_STAGE, 'pi', 'cloud'))}, "the source does not make 'c'"),
+    ({'source': 'mars'}, "no device is called 'mars'; give all devices of the fleet the same fleet file"),
+    ({'sink': 'mars'}, "no device is called 'mars'"),
+    ({'transfers': (*GOOD.transfers, Transfer('c', 2, 'pi', 'mars'))}, "no device is called 'mars'"),
+    ({'transfers': (*GOOD.transfers, Transfer('c', 2, 'mars', 'cloud'))}, "no device is called 'mars'"),
+    ({'transfers': (replace(GOOD.transfers[0], from_device='jetson'), *GOOD.transfers[1:])}, "'a' is sent from jetson, yet stage 0 is on pi"),
+    ({'transfers': (*GOOD.transfers, Transfer(PICTURE, SOURCE_STAGE, 'jetson', 'cloud'))}, 'from jetson, yet the source is on pi'),
+    ({'transfers': (*GOOD.transfers[:-1], replace(GOOD.transfers[-1], to_device='cloud'))}, "'y' is sent to cloud as the sink, which is pi"),
+    ({'transfers': (*GOOD.transfers, GOOD.transfers[-1])}, "'y' is sent twice to pi"),
+    ({'transfers': GOOD.transfers[1:]}, "stage 1 reads 'a', which is neither made on cloud before nor sent there"),
+    ({'transfers': tuple(t for t in GOOD.transfers if t.tensor != 'b')}, "stage 2 reads 'b', which is neither made on pi"),
+    ({'source': 'cloud'}, "stage 0 reads '@picture', which is neither made on pi before nor sent there"),
+    ({'stages': tuple(reversed(GOOD.stages)), 'transfers': ()}, "stage 0 reads 'a'"),
 ])  # fmt: skip
 def test_plans_that_contradict_themselves_are_refused(change, words):
     assert isinstance(GOOD, Plan)
     with pytest.raises(PlanError, match=words):
         check_plan(replace(GOOD, **change), DEVICES)
+
+
+def test_what_the_sink_gets_does_not_count_as_sent_to_a_stage_there():
+    (early,) = (t for t in GOOD.transfers if t.tensor == 'b')
+    with pytest.raises(PlanError, match="stage 2 reads 'b'"):
+        check_plan(replace(GOOD, transfers=tuple(replace(t, to_sink=t is early or t.to_sink) for t in GOOD.transfers)), DEVICES)
+
+
+@repeat
+@given(plans(), st.data())
+def test_a_composed_plan_without_one_of_its_transfers_between_stages_is_refused(made, data):
+    *_, plan = made
+    between = [t for t in plan.transfers if not t.to_sink]
+    if between:
+        missing = data.draw(st.sampled_from(between))
+        with pytest.raises(PlanError, match='neither made on'):
+            check_plan(replace(plan, transfers=tuple(t for t in plan.transfers if t is not missing)), DEVICES)
