@@ -75,22 +75,27 @@ def forget_optimised(path: Path) -> None:
 def prune(folder: Path, limit_bytes: int) -> None:
     """Delete the files that were used longest ago until a folder is within its limit.
 
+    A model and its weights beside it (``X.onnx``, ``X.onnx.data``) go together, and count as used when either was.
     A file that someone has opened stays readable to him; the newest file always stays.
     """
-    entries: list[tuple[float, int, Path]] = []
+    entries: dict[Path, list[tuple[float, int, Path]]] = {}
     for path in folder.rglob('*'):
         try:
             status = path.stat()
         except OSError:
             continue
         if path.is_file():
-            entries.append((status.st_mtime, status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries)[:-1]:
+            model = path.with_suffix('') if path.suffix == '.data' else path
+            entries.setdefault(model, []).append((status.st_mtime, status.st_size, path))
+    total = sum(size for files in entries.values() for _, size, _ in files)
+    by_use = sorted(entries, key=lambda model: (max(used for used, _, _ in entries[model]), model))
+    for model in by_use[:-1]:
         if total <= limit_bytes:
             return
-        path.unlink(missing_ok=True)
-        total -= size
+        # The model first: without it, what is left is not taken for a whole stage.
+        for _, size, path in sorted(entries[model], key=lambda entry: entry[2]):
+            path.unlink(missing_ok=True)
+            total -= size
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from edge_dnn_partition.errors import ModelError
+from edge_dnn_partition.graph import prepare, stages
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
 from edge_dnn_partition.runtime import stage_cache
@@ -24,8 +25,8 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def models(tmp_path):
-    def load(name):
-        onnx.save(TINY[name](), tmp_path / f'{name}.onnx')
+    def load(name, **options):
+        onnx.save(TINY[name](), tmp_path / f'{name}.onnx', **options)
         return load_model(tmp_path / f'{name}.onnx')
 
     return load
@@ -92,3 +93,45 @@ def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, 
     kept[0].path.unlink()
     assert stage_file(model, (0,)) == kept[0]
     assert kept[0].path.read_bytes() == content
+
+
+@pytest.fixture
+def heavy(models, monkeypatch):
+    """Return a model whose stages keep their weights in a file beside them, as those of more than 512 MiB do."""
+    monkeypatch.setattr(stages, 'EMBED_AT_MOST_BYTES', 0)
+    monkeypatch.setattr(prepare, 'INLINE_BYTES', 0)
+    return models('skip', save_as_external_data=True, size_threshold=0, location='skip.weights')
+
+
+def test_a_stage_and_its_weights_go_together(heavy, cache, monkeypatch):
+    kept = [stage_file(heavy, (layer,)) for layer in range(3)]
+    weights = [file.path.with_name(file.path.name + '.data') for file in kept]
+    assert files(cache) == sorted([file.path for file in kept] + weights)
+    size = sum(path.stat().st_size for path in (kept[0].path, kept[1].path, *weights[:2]))
+    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', size)
+    for path in weights:
+        os.utime(path, (1e9, 1e9))
+    for age, file in enumerate(kept):
+        os.utime(file.path, (2e9 - age, 2e9 - age))
+    limit_stage_cache()
+    assert files(cache) == sorted([kept[0].path, kept[1].path, *weights[:2]]), 'the weights alone are the oldest files'
+    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', size - 1)
+    limit_stage_cache()
+    assert files(cache) == [kept[0].path, weights[0]]
+    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', 0)
+    limit_stage_cache()
+    assert files(cache) == [kept[0].path, weights[0]], 'the newest stage stays whole'
+    values = {'b': np.ones((2, 8), np.float32)}
+    for file in (stage_file(heavy, (2,)), stage_file(heavy, (2,))):
+        assert Engine(file.path).run(values)['c'].shape == (2, 8)
+
+
+def test_the_use_of_a_stage_is_a_use_of_its_weights(heavy, cache, monkeypatch):
+    used, unused = stage_file(heavy, (0,)), stage_file(heavy, (1,))
+    for age, path in enumerate(files(cache)):
+        os.utime(path, (1e9 + age, 1e9 + age))
+    stage_file(heavy, (0,))
+    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', 1)
+    limit_stage_cache()
+    assert {path.name for path in files(cache)} == {used.path.name, f'{used.path.name}.data'}
+    assert not unused.path.exists()
