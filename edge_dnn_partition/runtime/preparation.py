@@ -108,12 +108,18 @@ class StageStore:
         :raises ModelError: if a stage cannot be loaded or run; the plans prepared before stay.
         """
         entry = self.model.inputs[0]
-        runners = {}
+        runners: dict[int, StageRunner] = {}
         for index, stage in enumerate(plan.stages):
             if stage.device == device and not self._cancelled():
                 runners[index] = StageRunner(stage, entry, self.preprocessing, self._engine(stage))
+        # Only with the runners, which hold them: an engine above the budget would be let go before its plan has it.
         with self._lock:
             self._plans[plan.version] = runners
+            for runner in runners.values():
+                if runner.engine is not None:
+                    self._engines[runner.stage.layers] = runner.engine
+                    self._engines.move_to_end(runner.stage.layers)
+            self._shrink()
 
     def release(self, version: int) -> None:
         """Let a plan's stages go; engines stay cached as far as the budget allows."""
@@ -133,15 +139,11 @@ class StageStore:
             return None
         with self._lock:
             engine = self._engines.get(stage.layers)
-            if engine is not None:
-                self._engines.move_to_end(stage.layers)
-                return engine
+        if engine is not None:
+            return engine
         file = stage_file(self.model, stage.layer_indices)
         engine = Engine(file.path, providers=self._providers, threads=self._threads, optimised_cache=True)
         engine.warm_up(2)
-        with self._lock:
-            self._engines[stage.layers] = engine
-            self._shrink()
         return engine
 
     def _shrink(self) -> None:

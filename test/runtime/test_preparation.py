@@ -27,6 +27,18 @@ def model(tmp_path_factory):
         yield load_model(demo_model.build(folder / 'tiny.onnx', size='tiny'))
 
 
+@pytest.fixture
+def ended(monkeypatch):
+    """Return the engines that are told to end their runs."""
+    engines = []
+
+    def terminate(engine):
+        engines.append(engine)
+
+    monkeypatch.setattr(Engine, 'terminate', terminate)
+    return engines
+
+
 def store(model, preprocessing=PREPROCESSING, **options):
     return StageStore(model, preprocessing, providers=[CPU_PROVIDER], threads=1, **options)
 
@@ -117,6 +129,33 @@ def test_what_a_plan_holds_is_not_let_go_for_the_budget(model):
         made.release(version)
     made.prepare(plan(model, 'pi:pre-10 cloud:10-end', 9), 'pi')
     assert made.runner(9, 0).engine is engine
+
+
+def test_a_plan_above_the_budget_keeps_its_engines_shared_and_within_reach(model, ended):
+    made = store(model, budget_bytes=0, cancelled=lambda: made.release(99))
+    label = 'pi:pre-9 cloud:9-20 pi:20-end'
+    made.prepare(plan(model, label, 1), 'pi')
+    engines = [made.runner(1, stage).engine for stage in (0, 2)]
+    made.prepare(plan(model, label, 2), 'pi')
+    assert [made.runner(2, stage).engine for stage in (0, 2)] == engines, 'a second copy was loaded'
+    made.release(1)
+    made.terminate()
+    assert ended == engines
+    made.release(2)
+    made.terminate()
+    assert ended == engines, 'nothing is held, so nothing may stay'
+
+
+def test_of_a_plan_that_fails_nothing_stays_above_the_budget(model, ended):
+    made = store(model, budget_bytes=weight(model, 0, 9))
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-end', 1), 'pi')
+    kept = made.runner(1, 0).engine
+    made.release(1)
+    hole = StagePlan('pi', False, ((8, 9), (10, 11)))
+    with pytest.raises(ModelError, match='cannot be one stage'):
+        made.prepare(Plan(2, model.sha256, 'pi', 'pi', (StagePlan('pi', True, ((0, 10),)), hole), ()), 'pi')
+    made.terminate()
+    assert ended == [kept]
 
 
 def test_a_stage_that_cannot_be_loaded_is_told_and_leaves_the_plans_before(model):
