@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from edge_dnn_partition.errors import UserError
+
 from .processes import NodeProcess
 from .shared_memory import DEAD_SECONDS, remove_leftovers
 
@@ -59,7 +61,12 @@ class Supervisor:
         self.stop()
 
     def start(self, process: NodeProcess) -> None:
-        """Start a node in a process of its own."""
+        """Start a node in a process of its own.
+
+        :raises UserError: if one with its label runs.
+        """
+        if process.label in self.running:
+            raise UserError(f'{process.label} runs already; stop it before it is started again')
         command = [sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
         started = subprocess.Popen(
             command,

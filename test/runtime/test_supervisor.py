@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import edge_dnn_partition
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime import supervisor as module
 from edge_dnn_partition.runtime.processes import NodeProcess
 from edge_dnn_partition.runtime.shared_memory import FOLDER
@@ -144,6 +145,15 @@ def test_one_that_was_killed_starts_anew_under_its_label(trial):
     assert trial.supervisor.codes == {}, 'the code of the one before is still told'
     assert trial.pids[0] != trial.pids[1]
     assert trial.supervisor.stop([label]) == {label: 0}
+
+
+def test_a_label_that_runs_is_not_started_twice(trial):
+    label = trial.start('polite')
+    with pytest.raises(UserError, match='pi/polite runs already; stop it'):
+        trial.supervisor.start(NodeProcess('polite', '/demo/pi', {}))
+    assert not gone(trial.pids[0])
+    assert trial.supervisor.stop([label]) == {label: 0}
+    assert trial.start('polite') == label
 
 
 def test_stopping_asks_first_and_kills_who_does_not_listen(trial, monkeypatch):
