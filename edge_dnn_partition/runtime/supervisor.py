@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +30,14 @@ LIMIT_SECONDS: Final = 3.0
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, however that comes."""
+    """Have the kernel end this process when the thread that started it ends, and so when its parent dies, however that comes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:
     """Node processes by label; leaving its ``with`` block stops them all.
+
+    They do not outlive this process; the thread that calls :meth:`start` may end before them.
 
     :param environment: what is added to this process's own.
     :param on_line: called with label and line for each line that a process prints, from threads of its own.
@@ -46,6 +49,8 @@ class Supervisor:
         # Else `python -m` would take the package from a checkout in the current folder, which has no messages built.
         self._environment = {**os.environ, 'PYTHONSAFEPATH': '1', **(environment or {})}
         self._on_line = on_line
+        # The processes end with the thread that starts them: it must live as long as this does.
+        self._starter = ThreadPoolExecutor(1, 'starter')
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
         self.codes: dict[str, int] = {}
@@ -68,7 +73,8 @@ class Supervisor:
         if process.label in self.running:
             raise UserError(f'{process.label} runs already; stop it before it is started again')
         command = [sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
-        started = subprocess.Popen(
+        started = self._starter.submit(
+            subprocess.Popen,
             command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -76,9 +82,9 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             text=True,
             errors='replace',
-            preexec_fn=_die_with_parent if sys.platform == 'linux' else None,  # noqa: PLW1509 - one prctl call
+            preexec_fn=_die_with_parent if sys.platform == 'linux' else None,  # one prctl call
             start_new_session=True,
-        )
+        ).result()
         self._processes[process.label] = started
         self.codes.pop(process.label, None)
         reader = threading.Thread(target=self._read, args=(process.label, started), daemon=True)

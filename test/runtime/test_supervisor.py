@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -189,6 +190,16 @@ def test_leaving_the_block_ends_all_even_by_an_error_and_clears_dead_ports(trial
         assert not port.exists()
     finally:
         port.unlink(missing_ok=True)
+
+
+def test_children_outlive_the_thread_that_asked_for_them(trial):
+    asker = threading.Thread(target=trial.start, args=['plain'])
+    asker.start()
+    asker.join()
+    wait_until(lambda: not Path(f'/proc/self/task/{asker.native_id}').exists(), 'the end of the thread')
+    time.sleep(0.2)
+    assert trial.supervisor.running == ('pi/plain',)
+    assert trial.supervisor.stop(['pi/plain']) == {'pi/plain': -signal.SIGTERM}
 
 
 def test_children_do_not_outlive_a_starter_that_is_killed(folder):
