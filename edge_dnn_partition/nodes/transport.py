@@ -19,7 +19,18 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.runtime.outbox import Outbox
-from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Assembler, Bundle, Piece, Received, piece_size
+from edge_dnn_partition.runtime.pieces import (
+    FRAME,
+    PROBE,
+    Address,
+    Assembler,
+    Bundle,
+    Gap,
+    Piece,
+    Received,
+    piece_size,
+    probe_piece_size,
+)
 from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool, SegmentReader
 from edge_dnn_partition.runtime.tensors import WireTensor, buffer_size, lay_out, place, unpack
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
@@ -33,8 +44,7 @@ from .wire import piece_message, piece_of
 Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
 
-PROBE_PIECES: Final = 4
-PROBE_PIECE_BYTES: Final = 4096
+PROBE_PIECES: Final = 5
 _NOTHING: Final = Address('', 0, 0, 0, -1)
 _GUESS: Final = (12.5e6, 0.002)
 
@@ -113,7 +123,7 @@ class TensorSender:
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
         layout, flat = lay_out(arrays, pictures)
         buffer, segment = self._place(target, layout, flat)
-        size = piece_size(len(buffer), local=target[0] == self._device)
+        size = piece_size(len(buffer), rate=self._pace(target[0]), local=target[0] == self._device)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
             time.perf_counter() - begin, size, segment,
@@ -137,11 +147,12 @@ class TensorSender:
 
     def probe(self, device: str) -> None:
         """Measure a link that nothing uses; does nothing while something does."""
-        buffer = memoryview(bytes(PROBE_PIECES * PROBE_PIECE_BYTES))
+        size = probe_piece_size(self._pace(device))
+        buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
         bundle = Bundle(
             PROBE, self._device, self._node.incarnation, _NOTHING, next(self._numbers), buffer, layout,
-            piece_bytes=PROBE_PIECE_BYTES,
+            piece_bytes=size,
         )  # fmt: skip
         self._put((device, False), bundle)
 
@@ -168,23 +179,28 @@ class TensorSender:
         now = time.monotonic()
         with self._condition:
             estimator = self.links.get(receipt.receiver)
+            measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
             if estimator is not None and receipt.state == HopReceipt.COMPLETE and receipt.spread_bytes > 0:
                 # The last piece's own time on the wire is taken off, at the rate of its own bundle.
-                last = PROBE_PIECE_BYTES if receipt.kind == PROBE else piece_size(receipt.total)
+                rate = self._pace(receipt.receiver)
+                last = probe_piece_size(rate) if receipt.kind == PROBE else piece_size(receipt.total, rate=rate)
                 on_wire = last * receipt.spread_seconds / receipt.spread_bytes
                 trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds - on_wire
                 if trip > 0:
                     estimator.round_trip(now, trip)
                 estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=receipt.paced)
+            elif estimator is not None and receipt.state == HopReceipt.MISSING and receipt.receiver not in self._shapers:
+                estimator.loss(now, receipt.spread_bytes, receipt.spread_seconds)
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:
+                    peer.outbox.rate = self._pace(target[0])
                     shared = peer.shared.pop(receipt.bundle, None)
                     if receipt.state == HopReceipt.MISSING and shared is not None:
                         self._send_in_pieces(peer, shared, now)
                     elif receipt.state == HopReceipt.MISSING:
                         peer.outbox.resend(receipt.bundle, receipt.missing)
                     else:
-                        peer.outbox.acknowledge(receipt.bundle)
+                        peer.outbox.acknowledge(receipt.bundle, measured)
             self._condition.notify()
 
     def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:
@@ -316,7 +332,7 @@ class TensorInbox:
     :param quiet_seconds: after so long without a piece the missing ones are asked for.
     """
 
-    QUIET_SECONDS: Final = 0.25
+    QUIET_SECONDS: Final = 0.1
     FORGET_SECONDS: Final = 60.0
 
     def __init__(
@@ -375,6 +391,8 @@ class TensorInbox:
             raise
         if received is not None:
             self._whole(received)
+        elif piece.index == piece.count - 1 and (gap := self._assembler.gap(key, now)) is not None:
+            self._ask(gap)  # the last piece is here and others are not: they are lost
 
     def _whole(self, received: Received) -> None:
         state, reason = HopReceipt.COMPLETE, ''
@@ -405,15 +423,17 @@ class TensorInbox:
         state: int,
         *,
         reason: str = '',
-        missing: list[int] | None = None,
+        gap: Gap | None = None,
         received: Received | None = None,
     ) -> None:
         receipt = HopReceipt(
             state=state, kind=kind, sender=sender, incarnation=incarnation, receiver=self._node.topics.device,
             frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version,
-            from_stage=address.from_stage, bundle=bundle, reason=reason, missing=missing or [],
+            from_stage=address.from_stage, bundle=bundle, reason=reason, missing=gap.missing if gap else [],
             echo_sent_ns=time.monotonic_ns() if received is None else received.echo_sent_ns,
         )  # fmt: skip
+        if gap is not None:
+            receipt.spread_bytes, receipt.spread_seconds = gap.came_bytes, gap.came_seconds
         if received is not None:
             receipt.total = len(received.buffer)
             receipt.spread_bytes = received.spread_bytes
@@ -422,10 +442,14 @@ class TensorInbox:
             receipt.held_seconds = time.monotonic() - received.arrived
         self._sender.later(sender, lambda: self._receipts[sender].publish(receipt))
 
+    def _ask(self, gap: Gap) -> None:
+        sender, incarnation, bundle = gap.key
+        self._answer(sender, incarnation, gap.address, bundle, gap.kind, HopReceipt.MISSING, gap=gap)
+
     def _tick(self) -> None:
         now = time.monotonic()
-        for key, address, kind, missing in self._assembler.overdue(now, self.QUIET_SECONDS):
-            self._answer(key[0], key[1], address, key[2], kind, HopReceipt.MISSING, missing=missing)
+        for gap in self._assembler.overdue(now, self.QUIET_SECONDS):
+            self._ask(gap)
         self._assembler.forget(now, self.FORGET_SECONDS)
 
 

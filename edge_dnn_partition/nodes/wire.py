@@ -60,11 +60,6 @@ def piece_message(piece: Piece) -> TensorPiece:
     message.kind = piece.kind
     message.sender = piece.sender
     message.incarnation = piece.incarnation
-    message.model_sha256 = address.model_sha256
-    message.plan_version = address.plan_version
-    message.frame_id = address.frame_id
-    message.attempt = address.attempt
-    message.from_stage = address.from_stage
     message.bundle = piece.bundle
     message.index = piece.index
     message.count = piece.count
@@ -74,6 +69,11 @@ def piece_message(piece: Piece) -> TensorPiece:
     message.paced = piece.paced
     message.segment = piece.segment
     if piece.index == 0:
+        message.model_sha256 = address.model_sha256
+        message.plan_version = address.plan_version
+        message.frame_id = address.frame_id
+        message.attempt = address.attempt
+        message.from_stage = address.from_stage
         message.tensors = [
             TensorInfo(
                 name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset, size=t.size

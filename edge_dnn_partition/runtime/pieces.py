@@ -19,8 +19,15 @@ PROBE: Final = 1
 
 MAX_PIECE_BYTES: Final = 60_000
 MIN_PIECE_BYTES: Final = 8_000
+LEAST_PIECE_BYTES: Final = 2_600
+"""Fits into two packets of a network of 1500 bytes, with the headers of IP, UDP, RTPS and the piece itself (some 280
+bytes): smaller ones would be mostly headers."""
+PIECE_SECONDS: Final = 0.006
+"""How long a piece may take on its link, so that even a queue of 10 ms holds it."""
 PIECES_FOR_DISPERSION: Final = 8
+PROBE_PIECE_BYTES: Final = 4_096
 MAX_PIECES: Final = 1 << 20
+_STRETCHED: Final = 1.03
 
 
 @dataclass(frozen=True)
@@ -101,15 +108,25 @@ class Bundle:
         )  # fmt: skip
 
 
-def piece_size(total: int, *, local: bool = False) -> int:
+def piece_size(total: int, *, rate: float | None = None, local: bool = False) -> int:
     """Return how large pieces of a bundle should be, in bytes.
 
-    A bundle that crosses a network is cut into at least eight pieces where that
-    leaves 8 kB for each, so that the receiver can tell the link's rate from their spacing.
+    A bundle that crosses a network is cut into at least eight pieces where that leaves 8 kB for each, so that the
+    receiver can tell the link's rate from their spacing. On a slow link they are smaller: a piece is one datagram,
+    of which the network may lose a fragment, and a short queue overflows when it comes at once.
+
+    :param rate: the link's estimated rate in bytes per second; None: unknown, or nothing is lost on it.
+    :param local: the bundle stays on its device.
     """
     if local:
         return MAX_PIECE_BYTES
-    return min(MAX_PIECE_BYTES, max(MIN_PIECE_BYTES, -(-total // PIECES_FOR_DISPERSION)))
+    most = MAX_PIECE_BYTES if rate is None else int(max(LEAST_PIECE_BYTES, min(MAX_PIECE_BYTES, rate * PIECE_SECONDS)))
+    return min(most, max(min(MIN_PIECE_BYTES, most), -(-total // PIECES_FOR_DISPERSION)))
+
+
+def probe_piece_size(rate: float | None) -> int:
+    """Return how large the pieces of a probe should be, in bytes; ``rate`` as for `piece_size`."""
+    return PROBE_PIECE_BYTES if rate is None else max(LEAST_PIECE_BYTES, min(PROBE_PIECE_BYTES, int(rate * PIECE_SECONDS)))
 
 
 @dataclass(frozen=True)
@@ -149,13 +166,53 @@ class _Partial:
     first_bytes: int
     paced: bool = False
     repeated: bool = False
-    asked_at: float = 0.0
+    asked_at: float = float('-inf')
+    asked: int = 0
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
+    train: tuple[int, float] | None = None
+    """Bytes and seconds of the first few pieces, if they came in order and none was missing."""
+
+    @property
+    def came_bytes(self) -> int:
+        """What has come since the first piece, about."""
+        return max(0, min(self.total, (self.count - self.left) * self.piece_bytes) - self.first_bytes)
+
+    @property
+    def spread_seconds(self) -> float:
+        """From the first piece to the last one that has come.
+
+        A receiver that was held up finds pieces side by side that came one after the other: they cannot have come
+        faster than they left (the delivery rate of BBR).
+        """
+        return max(self.last_at - self.first_at, self.sent_seconds)
+
+    @property
+    def sent_seconds(self) -> float:
+        """The same by the sender's clock, when they left."""
+        return (self.echo_sent_ns - self.first_sent_ns) * 1e-9
+
+    def missing(self, most: int) -> list[int]:
+        """The pieces that have not come, by index."""
+        return [index for index, have in enumerate(self.have) if not have][:most]
 
 
 BundleKey = tuple[str, int, int]
 """Sender, its incarnation, the bundle's number."""
+
+MISSING_AT_ONCE: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Pieces of a bundle that are to be asked for, and how fast the others came (0 if that was said before)."""
+
+    key: BundleKey
+    address: Address
+    kind: int
+    missing: list[int]
+    came_bytes: int
+    came_seconds: float
 
 
 @dataclass
@@ -184,22 +241,23 @@ class Assembler:
         partial = self._partial.get(key)
         if partial is None:
             partial = self._begin(key, piece, length, now)
-        elif (partial.count, partial.total, partial.address, partial.piece_bytes) != (
-            piece.count, piece.total, piece.address, length,
-        ):  # fmt: skip
+        elif (partial.count, partial.total, partial.piece_bytes) != (piece.count, piece.total, length):
             raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
         size = len(piece.data)
         if piece.index == 0 and partial.head is None:
-            partial.head = piece
+            partial.head, partial.address = piece, piece.address
+        if partial.asked or partial.have[piece.index]:
+            partial.repeated = True
         partial.last_at = now
         partial.echo_sent_ns = piece.sent_ns
         partial.paced |= piece.paced
         if partial.have[piece.index]:
-            partial.repeated = True
             return None
         partial.buffer[piece.offset : piece.offset + size] = piece.data
         partial.have[piece.index] = 1
         partial.left -= 1
+        if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
+            partial.train = partial.came_bytes, partial.spread_seconds
         return self._finish(key, partial) if partial.left == 0 else None
 
     def add_shared(self, piece: Piece, buffer: Any, now: float) -> Received | None:
@@ -222,13 +280,31 @@ class Assembler:
         """True if that bundle was whole before, so that its pieces are repetitions."""
         return key in self._done
 
-    def overdue(self, now: float, quiet_seconds: float) -> Iterator[tuple[BundleKey, Address, int, list[int]]]:
-        """Yield key, address, kind and missing pieces (64 at most) of each bundle that has been quiet for so long."""
+    def gap(self, key: BundleKey, now: float) -> Gap | None:
+        """Return what a bundle lacks, to be asked for now; None if it is unknown or whole."""
+        partial = self._partial.get(key)
+        return None if partial is None else self._ask(key, partial, now)
+
+    def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
+        """Yield what each bundle lacks that has been quiet for so long, or for long as its pieces go.
+
+        What has been asked for is asked for again later and later, at least once a second.
+        """
         for key, partial in self._partial.items():
-            if now - max(partial.last_at, partial.asked_at) >= quiet_seconds:
-                partial.asked_at = now
-                missing = [i for i, have in enumerate(partial.have) if not have][:64]
-                yield key, partial.address, partial.kind, missing
+            came = partial.count - partial.left
+            usual = 4 * (partial.last_at - partial.first_at) / came
+            patience = max(quiet_seconds, min(usual, 1.0)) * 2 ** min(partial.asked, 4)
+            if now - max(partial.last_at, partial.asked_at) >= min(patience, max(1.0, quiet_seconds)):
+                yield self._ask(key, partial, now)
+
+    @staticmethod
+    def _ask(key: BundleKey, partial: _Partial, now: float) -> Gap:
+        lossy = not partial.repeated
+        partial.asked_at = now
+        partial.asked += 1
+        partial.repeated = True
+        bytes_, seconds = (partial.came_bytes, partial.spread_seconds) if lossy else (0, 0.0)
+        return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE), bytes_, seconds)
 
     def forget(self, now: float, after_seconds: float) -> int:
         """Drop bundles of which nothing has come for so long; return how many."""
@@ -290,12 +366,13 @@ class Assembler:
         head = partial.head
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
-        spread = 0 if partial.repeated else partial.total - partial.first_bytes
-        # A receiver that was held up finds pieces side by side that came one after the other: the tensors
-        # cannot have come faster than they left (the delivery rate of BBR).
-        seconds = max(partial.last_at - partial.first_at, (partial.echo_sent_ns - partial.first_sent_ns) * 1e-9)
+        came = (0, 0.0) if partial.repeated else (partial.total - partial.first_bytes, partial.spread_seconds)
+        if not partial.repeated and not partial.paced and partial.train is not None:
+            came = partial.train  # only these were sent faster than the estimated rate
+        # The sender's pace is what was measured only if the link did not stretch it.
+        limited = partial.paced and partial.last_at - partial.first_at <= _STRETCHED * partial.sent_seconds
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
-            head.hops, head.encode_seconds, spread, seconds, partial.paced,
+            head.hops, head.encode_seconds, *came, limited,
             partial.echo_sent_ns, partial.last_at,
         )  # fmt: skip

@@ -7,6 +7,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Final
+
+_LOSS_FACTOR: Final = 0.95
+_LOSS_FLOOR: Final = 0.1
+LEAST_RATE: Final = 2_000.0
+"""Bytes per second that a link is believed to carry however much is lost on it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class LinkEstimator:
     guess: tuple[float, float]
     window: int = 3
     round_trip_seconds: float = 20.0
-    least_bytes: int = 4096
+    least_bytes: int = 4_000
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
@@ -54,6 +60,17 @@ class LinkEstimator:
         self._rates.append(rate)
         while len(self._rates) > self.window:
             self._rates.popleft()
+
+    def loss(self, now: float, size: float, seconds: float) -> None:
+        """Take in that pieces were lost: what has come shows what the link bears, and it is less than was believed.
+
+        :param size: bytes that came in ``seconds``; 0 if that is not known.
+        """
+        present = self.estimate.bytes_per_second
+        seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
+        self._rates.clear()
+        self._rates.append(max(min(_LOSS_FACTOR * present, seen), _LOSS_FLOOR * present, LEAST_RATE))
+        self.last_at = now
 
     def round_trip(self, now: float, seconds: float) -> None:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_dnn_partition.runtime.outbox import BURST_BYTES, GAINS, Outbox
+from edge_dnn_partition.runtime.outbox import BURST_BYTES, CATCH_UP_SECONDS, DRAIN_GAIN, PROBE_GAIN, STEADY_GAIN, TRAIN_PIECES, Outbox
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
@@ -28,15 +28,52 @@ def drain(outbox, now=0.0, limit=1000):
     return taken
 
 
-def test_pace_follows_the_rate_and_the_gain_cycle():
+def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
     outbox = Outbox(rate=1000.0)
+    train = [PROBE_GAIN] * TRAIN_PIECES + [DRAIN_GAIN] * TRAIN_PIECES
     for number in range(4):
-        outbox.put(bundle(number), 0.0)
+        outbox.put(bundle(number, 300), 0.0)
         taken = drain(outbox, 100.0 * number)
         gaps = np.diff([at for at, *_ in taken])
-        assert [index for _, index, _ in taken] == list(range(10))
-        np.testing.assert_allclose(gaps, 10 / (1000 * GAINS[number]), rtol=1e-9)
-        assert {ready.piece.paced for *_, ready in taken} == {GAINS[number] <= 1}
+        assert [index for _, index, _ in taken] == list(range(30))
+        outbox.acknowledge(number)
+        gains = [STEADY_GAIN] * 30 if number % 2 else train + [STEADY_GAIN] * 14
+        np.testing.assert_allclose(gaps, 10 / (1000 * np.array(gains[:-1])), rtol=1e-9)
+        assert {ready.piece.paced for *_, ready in taken} == {number % 2 == 1}
+
+
+def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more():
+    outbox = Outbox(rate=1000.0)
+    gains = []
+    for number, share in enumerate((1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.0, 0.0)):
+        outbox.put(bundle(number, 100), 0.0)
+        times = [at for at, *_ in drain(outbox, 1000.0 * number)]
+        gains.append(10 / (1000 * (times[1] - times[0])))
+        outbox.acknowledge(number, share * gains[-1] * 1000)
+    wanted = [1.12, 1.24, 1.48, 1.96, 2.0, 2.0, PROBE_GAIN, STEADY_GAIN]
+    np.testing.assert_allclose(gains, wanted)
+
+
+def test_pieces_that_are_asked_for_go_at_the_steady_pace():
+    outbox = Outbox(rate=1000.0)
+    outbox.put(bundle(0, 100), 0.0)
+    drain(outbox)
+    outbox.resend(0, [1, 2, 3, 4])
+    gaps = np.diff([at for at, *_ in drain(outbox, 50.0)])
+    np.testing.assert_allclose(gaps, 10 / (1000 * STEADY_GAIN))
+
+
+def test_a_late_wake_up_is_made_good_but_not_a_pause():
+    outbox = Outbox(rate=1000.0)
+    outbox.put(bundle(0), 0.0)
+    outbox.put(bundle(1), 0.0)
+    for _ in range(10):
+        outbox.take(outbox.next_at(1.0))
+    due = outbox.next_at(1.0)
+    outbox.take(due + CATCH_UP_SECONDS / 2)
+    assert outbox.next_at(0.0) == pytest.approx(due + 10 / (1000 * STEADY_GAIN))
+    outbox.take(due + 10.0)
+    assert outbox.next_at(0.0) == pytest.approx(due + 10.0 + 10 / (1000 * STEADY_GAIN))
 
 
 def test_no_piece_leaves_before_its_time():
@@ -59,7 +96,7 @@ def test_without_a_rate_a_burst_waits_for_receipts():
     assert outbox.take(0.0).piece.bundle == 2
 
 
-def test_retries_draw_a_receipt_ever_more_slowly_until_given_up():
+def test_retries_draw_a_receipt_until_given_up():
     outbox = Outbox(retry_seconds=1.0, give_up_seconds=20.0)
     outbox.put(bundle(1, 30), 0.0)
     drain(outbox)
@@ -72,8 +109,8 @@ def test_retries_draw_a_receipt_ever_more_slowly_until_given_up():
         ready = outbox.take(now)
         assert ready.piece.index == 2, 'the last piece draws the receipt'
         times.append(now)
-    assert times == [1.0, 3.0, 7.0, 15.0]
-    assert (outbox.pieces_repeated, outbox.given_up) == (4, 1)
+    assert times == [1.0, *range(3, 20, 2)]
+    assert (outbox.pieces_repeated, outbox.given_up) == (10, 1)
     assert (outbox.idle, outbox.bytes_unacknowledged) == (True, 0)
 
 

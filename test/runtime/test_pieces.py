@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.pieces import FRAME, MIN_PIECE_BYTES, Address, Assembler, Bundle, piece_size
+from edge_dnn_partition.runtime.pieces import (
+    FRAME, LEAST_PIECE_BYTES, MIN_PIECE_BYTES, PIECES_FOR_DISPERSION, Address, Assembler, Bundle, piece_size,
+)  # fmt: skip
 from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
@@ -35,9 +37,11 @@ def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
     whole = [item for item in done if item is not None]
     assert len(whole) == (not lost)
     if lost and stream:
-        ((key, address, kind, missing),) = assembler.overdue(2.0, 0.5)
-        assert (key, address, kind, missing) == (('pi', 7, 5), ADDRESS, FRAME, sorted(lost))
+        (gap,) = assembler.overdue(2.0, 0.5)
+        assert (gap.key, gap.address, gap.kind, gap.missing) == (('pi', 7, 5), ADDRESS, FRAME, sorted(lost))
         assert not list(assembler.overdue(2.1, 0.5)), 'asked again too soon'
+        (again,) = assembler.overdue(3.1, 0.5)
+        assert (again.missing, again.came_bytes) == (gap.missing, 0)
     whole += [item for i in sorted(lost) if (item := assembler.add(sent.piece(i), 3.0))]
     assert len(whole) == 1
     assert whole[0].buffer == bytes(sent.buffer)
@@ -50,7 +54,7 @@ def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
 
 WRONG = {
     'count': {'count': 11}, 'total': {'total': 999}, 'offset': {'offset': 91}, 'negative offset': {'offset': -90},
-    'index': {'index': 12}, 'address': {'address': dataclasses.replace(ADDRESS, frame_id=18)}, 'short': {'data': b'x' * 80},
+    'index': {'index': 12}, 'short': {'data': b'x' * 80},
     'empty': {'data': b''}, 'too long': {'data': b'x' * 950}, 'too large': {'total': 1 << 40},
 }  # fmt: skip
 
@@ -64,7 +68,7 @@ def test_a_contradictory_piece_is_refused_and_what_was_there_stays(wrong, before
         assert assembler.add(sent.piece(i), 0.0) is None
     held = assembler.held_bytes
     bad = dataclasses.replace(sent.piece(1), **WRONG[wrong])
-    if before or wrong not in ('address', 'total'):  # of a first piece alone nobody can tell
+    if before or wrong != 'total':  # of a first piece alone nobody can tell
         with pytest.raises(WireError):
             assembler.add(bad, 1.0)
         assert assembler.held_bytes == held
@@ -97,7 +101,7 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
         assembler.add(bundle(number=number).piece(0), float(number))
         assert assembler.held_bytes <= 2500
     assert assembler.evicted == 3
-    assert sorted(key[2] for key, *_ in assembler.overdue(100.0, 1.0)) == [4, 5]
+    assert sorted(gap.key[2] for gap in assembler.overdue(100.0, 1.0)) == [4, 5]
     assert assembler.forget(12.5, 8.0) == 1
     assert assembler.held_bytes == 1000
     assembler.forget_sender('pi', 7)
@@ -106,16 +110,58 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
     assert assembler.held_bytes == 0
 
 
-@pytest.mark.parametrize(('total', 'local', 'size'), [
-    (10, False, MIN_PIECE_BYTES), (160_000, False, 20_000), (10_000_000, False, 60_000), (160_000, True, 60_000),
+@pytest.mark.parametrize(('total', 'rate', 'local', 'size'), [
+    (10, None, False, MIN_PIECE_BYTES), (160_000, None, False, 20_000), (10_000_000, None, False, 60_000),
+    (160_000, None, True, 60_000), (10_000_000, 125e6, False, 60_000), (10_000_000, 2e6, False, 12_000),
+    (10_000_000, 1e4, False, LEAST_PIECE_BYTES), (40_000, 2e6, False, MIN_PIECE_BYTES), (40_000, 1e6, False, 6_000),
 ])  # fmt: skip
-def test_piece_size(total, local, size):
-    assert piece_size(total, local=local) == size
+def test_piece_size(total, rate, local, size):
+    assert piece_size(total, rate=rate, local=local) == size
 
 
-def test_spread_is_from_the_first_piece_to_the_last():
-    sent = bundle(900, 90)
-    assembler = Assembler()
-    for i in range(sent.count):
-        whole = assembler.add(sent.piece(i, sent_ns=i), 10.0 + i)
-    assert (whole.spread_bytes, whole.spread_seconds, whole.arrived) == (810, 9.0, 19.0)
+def arrive(pieces, gap_seconds, *, paced, sent_gap=0.001, lost=()):
+    """Return what the assembler says of a bundle of so many pieces of 90 bytes."""
+    sent, assembler = bundle(90 * pieces, 90), Assembler()
+    came = None
+    for i in range(pieces):
+        if i not in lost:
+            piece = sent.piece(i, paced=paced, sent_ns=round(i * sent_gap * 1e9))
+            came = assembler.add(piece, 10.0 + i * gap_seconds)
+    return came, assembler
+
+
+def test_rate_is_taken_from_all_pieces_or_from_those_that_were_sent_faster():
+    whole, _ = arrive(20, 0.5, paced=True)
+    assert (whole.spread_bytes, whole.spread_seconds, whole.paced) == (19 * 90, 9.5, False)
+    whole, _ = arrive(20, 0.5, paced=False)
+    assert (whole.spread_bytes, whole.spread_seconds) == ((PIECES_FOR_DISPERSION - 1) * 90, 3.5)
+    whole, _ = arrive(4, 0.5, paced=False)
+    assert (whole.spread_bytes, whole.spread_seconds) == (3 * 90, 1.5)
+
+
+def test_the_pace_is_what_was_measured_unless_the_link_stretched_it():
+    assert arrive(20, 0.5, paced=True, sent_gap=0.5)[0].paced
+    assert arrive(20, 0.5, paced=True, sent_gap=0.49)[0].paced
+    assert not arrive(20, 0.5, paced=True, sent_gap=0.4)[0].paced
+    held_up, _ = arrive(20, 0.0, paced=True, sent_gap=0.4)
+    assert held_up.paced
+    assert held_up.spread_seconds == pytest.approx(19 * 0.4)
+
+
+def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
+    came, assembler = arrive(20, 0.5, paced=True, lost=(3, 4, 11))
+    assert came is None
+    gap = assembler.gap(('pi', 7, 5), 20.0)
+    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, 9.5)
+    assert assembler.gap(('pi', 7, 5), 20.1).came_bytes == 0
+    assert assembler.gap(('pi', 7, 6), 20.0) is None
+    sent = bundle(1800, 90)
+    whole = [assembler.add(sent.piece(i), 21.0) for i in (3, 4, 11)][-1]
+    assert whole.buffer == bytes(sent.buffer)
+    assert (whole.spread_bytes, whole.spread_seconds) == (0, 0.0), 'what was sent again says nothing of the rate'
+
+
+def test_slow_pieces_are_waited_for():
+    _, assembler = arrive(5, 0.4, paced=True, lost=(4,))
+    assert not list(assembler.overdue(11.2 + 0.5, 0.1))
+    assert [gap.missing for gap in assembler.overdue(11.2 + 1.0, 0.1)] == [[4]]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_dnn_partition.sensing.link import LinkEstimate, LinkEstimator
+from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate, LinkEstimator
 
 
 def feed(estimator, now, rate, *, limited=False):
@@ -38,7 +38,7 @@ def test_sender_limited_transfers_only_raise():
 
 def test_small_or_timeless_transfers_do_not_count():
     estimator = LinkEstimator((5e6, 0.01))
-    estimator.transfer(0.0, 4095, 1.0, sender_limited=False)
+    estimator.transfer(0.0, 3999, 1.0, sender_limited=False)
     estimator.transfer(0.0, 1e5, 0.0, sender_limited=False)
     assert not estimator.estimate.measured
 
@@ -60,3 +60,22 @@ def test_latency_is_half_the_least_recent_round_trip():
     estimator.round_trip(42, math.nan)
     estimator.round_trip(42, -1.0)
     assert estimator.estimate.latency_seconds == pytest.approx(0.1)
+
+
+def test_loss_lowers_to_what_has_come_but_not_without_bound():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.loss(0.0, 1e5, 0.1)
+    assert estimator.estimate.bytes_per_second == pytest.approx(1e6)
+    assert estimator.estimate.measured
+    estimator.loss(1.0, 2e6, 1.0)  # more came than was believed: others fill the queue, or it is the air
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.95e6)
+    estimator.loss(2.0, 0.0, 0.0)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.95**2 * 1e6)
+    estimator.loss(3.0, 5e3, 10.0)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.1 * 0.95**2 * 1e6)
+    for now in range(4, 200):
+        estimator.loss(now, 0.0, 0.0)
+    assert estimator.estimate.bytes_per_second == LEAST_RATE
+    feed(estimator, 200.0, 3e6)
+    feed(estimator, 201.0, 3e6)
+    assert estimator.estimate.bytes_per_second > 1e6
