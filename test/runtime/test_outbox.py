@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from edge_dnn_partition.runtime.outbox import BURST_BYTES, CATCH_UP_SECONDS, DRAIN_GAIN, PROBE_GAIN, STEADY_GAIN, TRAIN_PIECES, Outbox
+from edge_dnn_partition.runtime.outbox import (
+    BURST_BYTES,
+    CATCH_UP_SECONDS,
+    DRAIN_GAIN,
+    PROBE_GAIN,
+    STEADY_GAIN,
+    TRAIN_PIECES,
+    Outbox,
+)
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 

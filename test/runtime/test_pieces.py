@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.runtime.pieces import (
-    FRAME, LEAST_PIECE_BYTES, MIN_PIECE_BYTES, PIECES_FOR_DISPERSION, Address, Assembler, Bundle, piece_size,
+    FRAME,
+    LEAST_PIECE_BYTES,
+    MIN_PIECE_BYTES,
+    PIECES_FOR_DISPERSION,
+    Address,
+    Assembler,
+    Bundle,
+    piece_size,
 )  # fmt: skip
 from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
 
