@@ -22,6 +22,7 @@ def nodes(context: LaunchContext) -> list[Node]:
             executable=process.node,
             namespace=process.namespace,
             parameters=[dict(process.parameters)],
+            additional_env=process.environment(),
             output='screen',
         )
         for process in (scheduler_process(load_fleet(path), path),)

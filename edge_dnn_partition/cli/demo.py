@@ -89,6 +89,7 @@ class _Demo:
         from edge_dnn_partition.cli.demo_run import CameraThread, DemoRun
         from edge_dnn_partition.nodes.fleet_client import FleetClient
         from edge_dnn_partition.planning.fleet import load_fleet
+        from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
         from edge_dnn_partition.runtime.processes import fleet_processes
         from edge_dnn_partition.runtime.supervisor import Supervisor
         from edge_dnn_partition.testbed.scenario import PHASES
@@ -100,7 +101,7 @@ class _Demo:
         pictures = self._pictures()
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
         environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
-        os.environ.update(environment)
+        os.environ.update({**environment, **dds_environment(dds_profile(fleet))})
         processes = fleet_processes(fleet, fleet_file)
         workers = {p.namespace.rsplit('/', 1)[-1]: p for p in processes if p.node == 'worker'}
         with (self._out / 'nodes.log').open('w', encoding='utf-8') as log:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from edge_dnn_partition.cli import doctor_checks, doctor_ros_checks
+from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks
 from edge_dnn_partition.cli.doctor_checks import Check
 
 ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
@@ -20,6 +20,7 @@ ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
     doctor_checks.cache_folder,
     doctor_ros_checks.installation,
     doctor_ros_checks.middleware,
+    doctor_dds_check.dds_profile_check,
     doctor_ros_checks.messages,
     doctor_ros_checks.optional_packages,
     doctor_checks.socket_buffers,
@@ -35,8 +36,9 @@ def add_parser(subparsers: Any) -> None:
         help='check this machine and say what to mend',
         description='Checks Python, packages, ROS 2, messages, kernel buffers and shared memory. '
         'The exit code is 1 if something fails; a warning is no failure.',
-        epilog='example:\n  edge-dnn-partition doctor',
+        epilog='example:\n  edge-dnn-partition doctor --fleet robot.yaml',
     )
+    parser.add_argument('--fleet', metavar='FLEET.yaml', help='say which DDS profile this fleet gets')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
 
@@ -44,6 +46,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all checks and print them; return 1 if one failed."""
     checks = [check for look in ORDER for check in look()]
+    if args.fleet:
+        checks = [c for c in checks if c.name != doctor_dds_check.NAME] + [*doctor_dds_check.dds_profile_check(args.fleet)]
     counts = {status: sum(check.status == status for check in checks) for status in COLOURS}
     if args.json:
         found = [{'name': c.name, 'status': c.status, 'found': c.found, 'advice': c.advice} for c in checks]

@@ -31,7 +31,8 @@ NEEDED: Final = {
     'scipy': ('scipy', '1.11'),
 }
 RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-FRAGMENT_BYTES: Final = 4 * 1024 * 1024
+FRAGMENT_BYTES: Final = 128 * 1024 * 1024
+FRAGMENT_SECONDS: Final = 3
 SHARED_MEMORY_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -116,10 +117,11 @@ def socket_buffers(root: Path = Path('/')) -> tuple[Check, ...]:
     if high is not None and seconds is not None:
         found = f'{format_bytes(high)}, kept {seconds} s'
         advice = (
-            f'sudo sysctl -w net.ipv4.ipfrag_high_thresh={FRAGMENT_BYTES} net.ipv4.ipfrag_time=3: '
-            'on a lossy Wi-Fi the fragments of lost datagrams fill it'
+            f'sudo sysctl -w net.ipv4.ipfrag_time={FRAGMENT_SECONDS} net.ipv4.ipfrag_high_thresh={FRAGMENT_BYTES}: '
+            'on a lossy Wi-Fi the fragments of lost datagrams fill it, and all others are dropped'
         )
-        checks.append(_enough('IP fragments', found, high >= FRAGMENT_BYTES, advice))
+        enough = high >= FRAGMENT_BYTES or seconds <= FRAGMENT_SECONDS
+        checks.append(_enough('IP fragments', found, enough, advice))
     if not checks:
         checks.append(Check('kernel buffers', 'warn', 'cannot be read', 'run doctor outside of the container'))
     return tuple(checks)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from typing import Any
 
@@ -39,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.cli.live_view import render
     from edge_dnn_partition.nodes.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
 
     fleet = load_fleet(args.fleet)
+    os.environ.update(dds_environment(dds_profile(fleet)))
     console = Console()
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
     with FleetClient(fleet, name='top') as client:

@@ -18,6 +18,7 @@ from edge_dnn_partition.units import parse
 
 NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
 Objective = Literal['latency', 'energy', 'throughput', 'balanced']
+NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
 def _quantity(kind: str) -> BeforeValidator:
@@ -112,6 +113,39 @@ class Camera(_Strict):
         return self
 
 
+class Tls(_Strict):
+    """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class Network(_Strict):
+    """What lies between the devices, which chooses how DDS is set up.
+
+    ``machine``: all on one; ``lan``: one network, Wi-Fi or cable; ``cloud``: ``server_device`` has the address
+    ``server``, which all others reach, from behind a NAT as well. Its TCP ports from ``port`` on must be open. They
+    lie above those that Linux gives to clients (32768 to 60999): Fast DDS lets the end with the smaller one connect.
+    """
+
+    kind: NetworkKind | None = None
+    server: str | None = Field(default=None, pattern=r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')
+    port: int = Field(default=61811, ge=61000, le=65000)
+    tls: Tls | None = None
+    server_device: str | None = None
+
+    @model_validator(mode='after')
+    def _whole(self) -> Network:
+        if self.kind == 'cloud':
+            for key in ('server', 'server_device'):
+                if getattr(self, key) is None:
+                    raise ValueError(f'kind cloud needs {key}: the address that all reach, and the device that has it')
+        elif extra := sorted(self.model_fields_set - {'kind'}):
+            raise ValueError(f'{extra[0]} is for kind: cloud; say so, or leave it out')
+        return self
+
+
 class Fleet(_Strict):
     """A whole fleet file."""
 
@@ -124,6 +158,7 @@ class Fleet(_Strict):
     links: tuple[Link, ...] = ()
     constraints: Constraints = Constraints()
     camera: Camera = Camera()
+    network: Network = Network()
     parameters: dict[str, dict[str, Any]] = {}
 
     @property
@@ -135,6 +170,13 @@ class Fleet(_Strict):
     def emulated(self) -> bool:
         """True if any device or link of this fleet is played on one machine."""
         return any(d.emulate for d in self.devices.values()) or any(link.emulate for link in self.links)
+
+    @property
+    def network_kind(self) -> NetworkKind:
+        """What lies between the devices: one machine if all of them are played on it, unless the file says otherwise."""
+        if self.network.kind is not None:
+            return self.network.kind
+        return 'machine' if len(self.devices) == 1 or all(d.emulate for d in self.devices.values()) else 'lan'
 
     @model_validator(mode='after')
     def _check(self) -> Fleet:
@@ -150,6 +192,7 @@ class Fleet(_Strict):
             *((f'links[{i}].between', d) for i, link in enumerate(self.links) for d in link.between),
             *((f'constraints.pin.{layer}', d) for layer, d in self.constraints.pin.items()),
             *(('constraints.exclude', d) for d in self.constraints.exclude),
+            *(('network.server_device', d) for d in (self.network.server_device,) if d is not None),
         ):
             if device not in self.devices:
                 raise ValueError(f'{what}: no device is called {device!r}{_nearest(device, known)}')
@@ -173,7 +216,7 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
     """The keys that the schema knows where an unknown one was found."""
     tables: dict[str, type[BaseModel]] = {
         'model': ModelFile, 'devices': Device, 'power': Power, 'emulate': Emulate, 'links': Link,
-        'constraints': Constraints, 'camera': Camera,
+        'constraints': Constraints, 'camera': Camera, 'network': Network, 'tls': Tls,
     }  # fmt: skip
     for part in reversed(path):
         if part in tables:
@@ -219,7 +262,11 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
     camera = fleet.camera.model_copy(
         update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
     )
-    return fleet.model_copy(update={'model': model, 'camera': camera})
+    network, tls = fleet.network, fleet.network.tls
+    if tls is not None:
+        tls = Tls(ca=base / tls.ca, certificate=base / tls.certificate, key=base / tls.key)
+        network = network.model_copy(update={'tls': tls})
+    return fleet.model_copy(update={'model': model, 'camera': camera, 'network': network})
 
 
 def load_fleet(path: str | Path) -> Fleet:

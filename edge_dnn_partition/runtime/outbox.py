@@ -74,12 +74,14 @@ class Outbox:
     :param shaper: the emulated link, if there is one.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
     :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
-    :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one.
+    :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one; later and
+        later, but soon enough for a link that has been mended. The first pieces to a reader that has just come are
+        lost, since it does not know this writer yet.
     """
 
     shaper: Shaper | None = None
     rate: float | None = None
-    retry_seconds: float = 1.0
+    retry_seconds: float = 0.3
     keep_bytes: int = 1 << 30
     give_up_seconds: float = 60.0
     _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
@@ -200,7 +202,7 @@ class Outbox:
         self.bytes_unacknowledged = 0
 
     def _patience(self, outgoing: _Outgoing) -> float:
-        return float(self.retry_seconds * 2 ** min(outgoing.rounds, 1))
+        return float(self.retry_seconds * min(2**outgoing.rounds, 8))
 
     def _in_flight(self) -> int:
         return sum(len(o.bundle.buffer) for o in self._waiting.values())

@@ -13,23 +13,34 @@ from typing import Any, Final
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet import Fleet
 
+from .dds_environment import dds_environment, dds_profile
+from .dds_profile import DdsProfile
+
 SCHEDULER: Final = 'scheduler'
 NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER)
 
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """One node in a process of its own."""
+    """One node in a process of its own.
+
+    :param dds: how its DDS is set up; None leaves that to Fast DDS.
+    """
 
     node: str
     namespace: str
     parameters: Mapping[str, Any]
+    dds: DdsProfile | None = None
 
     @property
     def label(self) -> str:
         """A short name for logs, such as ``pi/worker``."""
         device = self.namespace.rsplit('/', 1)[-1]
         return self.node if self.node == SCHEDULER else f'{device}/{self.node}'
+
+    def environment(self, present: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return what the process's environment needs beside ``present``, see `dds_environment`."""
+        return {} if self.dds is None else dds_environment(self.dds, present)
 
     def ros_arguments(self) -> list[str]:
         """Return the command line that gives the node its namespace and parameters."""
@@ -56,19 +67,19 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
         raise PlanError(f'no device is called {device!r}; the fleet file has {", ".join(fleet.devices)}')
     namespace = f'/{fleet.fleet}/{device}'
     file = {'fleet_file': str(Path(fleet_file).resolve())}
-    processes = [
-        NodeProcess('device_monitor', namespace, _parameters(fleet, 'device_monitor', {})),
-        NodeProcess('worker', namespace, _parameters(fleet, 'worker', file)),
-    ]
+    nodes = {'device_monitor': {}, 'worker': file}
     if device == fleet.source:
-        processes.append(NodeProcess('frame_source', namespace, _parameters(fleet, 'frame_source', file)))
-    return tuple(processes)
+        nodes['frame_source'] = file
+    return tuple(
+        NodeProcess(node, namespace, _parameters(fleet, node, own), dds_profile(fleet, node, device))
+        for node, own in nodes.items()
+    )
 
 
 def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
     """Return the scheduler's process; it runs once, on any machine of the fleet's network."""
     file = {'fleet_file': str(Path(fleet_file).resolve())}
-    return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file))
+    return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file), dds_profile(fleet, SCHEDULER))
 
 
 def fleet_processes(fleet: Fleet, fleet_file: str | Path) -> tuple[NodeProcess, ...]:

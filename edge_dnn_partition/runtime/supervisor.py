@@ -76,7 +76,7 @@ class Supervisor:
         started = self._starter.submit(
             subprocess.Popen,
             command,
-            env=self._environment,
+            env={**self._environment, **process.environment(self._environment)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
