@@ -82,6 +82,8 @@ class TensorSender:
         self._air: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopped = False
+        self.longest_publish_seconds = 0.0
+        """So long has one piece held this process up, at most."""
         self.links = {name: self._estimator(name) for name in fleet.devices if name != self._device}
         self._shapers = self._emulated_links()
         self._delays = {
@@ -101,7 +103,10 @@ class TensorSender:
         publisher = self._node.create_publisher(TensorPiece, topic, qos.TENSORS)
         segments = SegmentPool() if device == self._device else None
         with self._condition:
-            self._peers[target] = _Peer(Outbox(self._shapers.get(device), self._pace(device)), publisher, segments)
+            outbox = Outbox(
+                self._shapers.get(device), self._pace(device), self._numbers, functools.partial(self._silent, device)
+            )
+            self._peers[target] = _Peer(outbox, publisher, segments)
 
     def connected(self, target: Target) -> bool:
         """True if the inbox's owner has been discovered."""
@@ -123,7 +128,9 @@ class TensorSender:
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
         layout, flat = lay_out(arrays, pictures)
         buffer, segment = self._place(target, layout, flat)
-        size = piece_size(len(buffer), rate=self._pace(target[0]), local=target[0] == self._device)
+        local = target[0] == self._device
+        measured = local or self.links[target[0]].estimate.measured
+        size = piece_size(len(buffer), rate=self._pace(target[0]), measured=measured, local=local)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
             time.perf_counter() - begin, size, segment,
@@ -170,7 +177,13 @@ class TensorSender:
             ready = peer.outbox.take(now) if alone else None
             self._condition.notify()
         if ready is not None:  # one small piece within this device: not worth waking another thread for
-            _publish(peer.publisher, ready.piece)
+            self._publish(peer.publisher, ready.piece)
+
+    def _publish(self, publisher: Any, piece: Piece) -> None:
+        message = piece_message(piece)
+        begin = time.perf_counter()
+        publisher.publish(message)
+        self.longest_publish_seconds = max(self.longest_publish_seconds, time.perf_counter() - begin)
 
     def on_receipt(self, receipt: HopReceipt) -> None:
         """Take in what a receiver says of a bundle."""
@@ -293,6 +306,13 @@ class TensorSender:
             return None
         return self.links[device].estimate.bytes_per_second
 
+    def _silent(self, device: str, now: float) -> float | None:
+        """Believe less of a link that answers nothing; return the pace from now on."""
+        if self._pace(device) is None:
+            return None
+        self.links[device].silence(now)
+        return self._pace(device)
+
     def _run(self) -> None:
         while True:
             with self._condition:
@@ -307,7 +327,7 @@ class TensorSender:
                 for peer in self._peers.values():
                     ready = peer.outbox.take(now)
                     if ready is not None:
-                        action = functools.partial(_publish, peer.publisher, ready.piece)
+                        action = functools.partial(self._publish, peer.publisher, ready.piece)
                         heapq.heappush(self._air, (ready.at, next(self._order), action))
                 actions = []
                 while self._air and self._air[0][0] <= now:
@@ -319,10 +339,6 @@ class TensorSender:
                     if self._stopped or self._node.ending.is_set():
                         return
                     self._node.get_logger().error(f'a piece could not be sent:\n{traceback.format_exc()}')
-
-
-def _publish(publisher: Any, piece: Piece) -> None:
-    publisher.publish(piece_message(piece))
 
 
 class TensorInbox:

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .pieces import PIECES_FOR_DISPERSION, PROBE, Bundle, Piece
+from .pieces import PIECES_FOR_DISPERSION, PROBE, Bundle, Piece, piece_size
 
 PROBE_GAIN: Final = 1.12
 MOST_PROBE_GAIN: Final = 2.0
@@ -23,6 +23,8 @@ bundle looks for twice as much more."""
 TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
 
 _ROOM: Final = 0.95
+_MUCH_SMALLER: Final = 0.7
+_SILENT_ROUNDS: Final = (2, 3, 4)
 
 CATCH_UP_SECONDS: Final = 0.002
 
@@ -73,6 +75,8 @@ class Outbox:
 
     :param shaper: the emulated link, if there is one.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
+    :param numbers: gives numbers to bundles that are cut anew; None: they are not.
+    :param on_silence: called when even the second try to draw a receipt was not answered; returns the rate from now on.
     :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
     :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one; later and
         later, but soon enough for a link that has been mended. The first pieces to a reader that has just come are
@@ -81,6 +85,8 @@ class Outbox:
 
     shaper: Shaper | None = None
     rate: float | None = None
+    numbers: Iterator[int] | None = None
+    on_silence: Callable[[float], float | None] | None = None
     retry_seconds: float = 0.3
     keep_bytes: int = 1 << 30
     give_up_seconds: float = 60.0
@@ -127,12 +133,15 @@ class Outbox:
             if now - outgoing.since >= self.give_up_seconds:
                 self._forget(number)
                 self.given_up += 1
-            elif now - outgoing.sent_at >= self._patience(outgoing):
+            elif now >= outgoing.sent_at + self._patience(outgoing):
                 self._waiting.pop(number)
                 outgoing.rounds += 1
-                outgoing.todo.append(outgoing.bundle.count - 1)
                 self.pieces_repeated += 1
-                self._queue[number] = outgoing
+                if outgoing.rounds in _SILENT_ROUNDS and self.on_silence is not None and self.shaper is None:
+                    self.rate = self.on_silence(now)
+                if not self._cut_anew(outgoing, now):
+                    outgoing.todo.append(outgoing.bundle.count - 1)
+                    self._queue[number] = outgoing
         if not self._queue:
             return None
         if now < self._next_at or (self.shaper is not None and self.shaper.free_at(now) > now):
@@ -183,6 +192,8 @@ class Outbox:
             return
         outgoing.rounds += 1
         self._probe_gain = PROBE_GAIN
+        if self._cut_anew(outgoing, outgoing.since):
+            return
         outgoing.todo.extend(valid)
         self.pieces_repeated += len(valid)
         self._queue[number] = outgoing
@@ -200,6 +211,22 @@ class Outbox:
         self._queue.clear()
         self._waiting.clear()
         self.bytes_unacknowledged = 0
+
+    def _cut_anew(self, outgoing: _Outgoing, now: float) -> bool:
+        """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
+
+        A piece that is larger than the link's queue never arrives, however slowly the pieces follow one another.
+        """
+        bundle = outgoing.bundle
+        if self.rate is None or self.numbers is None or bundle.kind == PROBE:
+            return False
+        size = piece_size(len(bundle.buffer), rate=self.rate)
+        if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1:
+            return False
+        smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
+        self._queue[smaller.number] = _Outgoing(smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds)
+        self._queue.move_to_end(smaller.number, last=False)
+        return True
 
     def _patience(self, outgoing: _Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))

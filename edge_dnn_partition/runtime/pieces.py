@@ -22,6 +22,10 @@ MIN_PIECE_BYTES: Final = 8_000
 LEAST_PIECE_BYTES: Final = 2_600
 """Fits into two packets of a network of 1500 bytes, with the headers of IP, UDP, RTPS and the piece itself (some 280
 bytes): smaller ones would be mostly headers."""
+PACKET_BYTES: Final = 1_200
+"""Fits into one packet. While a link's rate is only guessed, pieces are as small: of what comes too fast the link
+drops some packets and carries the others, and these show its rate; whereas of larger datagrams each loses a part,
+and their other parts fill the receiver's memory for fragments, so that it drops what comes later as well."""
 PIECE_SECONDS: Final = 0.006
 """How long a piece may take on its link, so that even a queue of 10 ms holds it."""
 PIECES_FOR_DISPERSION: Final = 8
@@ -108,18 +112,21 @@ class Bundle:
         )  # fmt: skip
 
 
-def piece_size(total: int, *, rate: float | None = None, local: bool = False) -> int:
+def piece_size(total: int, *, rate: float | None = None, measured: bool = True, local: bool = False) -> int:
     """Return how large pieces of a bundle should be, in bytes.
 
     A bundle that crosses a network is cut into at least eight pieces where that leaves 8 kB for each, so that the
     receiver can tell the link's rate from their spacing. On a slow link they are smaller: a piece is one datagram,
     of which the network may lose a fragment, and a short queue overflows when it comes at once.
 
-    :param rate: the link's estimated rate in bytes per second; None: unknown, or nothing is lost on it.
+    :param rate: the link's estimated rate in bytes per second; None: nothing is lost on it.
+    :param measured: whether that is more than a guess.
     :param local: the bundle stays on its device.
     """
     if local:
         return MAX_PIECE_BYTES
+    if rate is not None and not measured:
+        return PACKET_BYTES
     most = MAX_PIECE_BYTES if rate is None else int(max(LEAST_PIECE_BYTES, min(MAX_PIECE_BYTES, rate * PIECE_SECONDS)))
     return min(most, max(min(MIN_PIECE_BYTES, most), -(-total // PIECES_FOR_DISPERSION)))
 

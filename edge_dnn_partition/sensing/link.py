@@ -72,6 +72,13 @@ class LinkEstimator:
         self._rates.append(max(min(_LOSS_FACTOR * present, seen), _LOSS_FLOOR * present, LEAST_RATE))
         self.last_at = now
 
+    def silence(self, now: float) -> None:
+        """Take in that nothing was answered at all: half of what was believed, until something is measured."""
+        present = self.estimate.bytes_per_second
+        self._rates.clear()
+        self._rates.append(max(present / 2, LEAST_RATE))
+        self.last_at = now
+
     def round_trip(self, now: float, seconds: float) -> None:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
         if not seconds >= 0:

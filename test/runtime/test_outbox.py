@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sending end of a hop: pace, emulated link, repetition, giving up; time is passed in."""
 
+import itertools
 import math
 
 import numpy as np
@@ -191,3 +192,38 @@ def test_a_bundle_over_an_emulated_link():
     outbox.shaper.bytes_per_second = 0.0
     outbox.put(bundle(2), 2.0)
     assert outbox.take(2.0) is None, 'a cut link let a piece through'
+
+
+def test_pieces_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
+    outbox = Outbox(rate=1e7, numbers=itertools.count(100))
+    outbox.put(bundle(1, 300_000, 60_000), 0.0)
+    drain(outbox)
+    outbox.rate = 1e6  # as the receiver said with what it lacks
+    outbox.resend(1, [0, 2])
+    taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
+    assert {piece.bundle for piece in taken} == {100}
+    assert [piece.index for piece in taken] == list(range(50))
+    assert b''.join(bytes(piece.data) for piece in taken) == bytes(bundle(1, 300_000).buffer)
+    assert outbox.bytes_unacknowledged == 300_000
+    assert not outbox.acknowledge(1)
+    assert outbox.acknowledge(100)
+    assert outbox.idle and outbox.bytes_unacknowledged == 0
+
+
+def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
+    rates = []
+
+    def silence(now):
+        rates.append(outbox.rate / 2)
+        return rates[-1]
+
+    outbox = Outbox(rate=4e6, numbers=itertools.count(100), on_silence=silence, give_up_seconds=30.0)
+    outbox.put(bundle(1, 300_000, 24_000), 0.0)
+    now, last = 0.0, None
+    while not outbox.idle:
+        now = max(now, outbox.next_at(now))
+        ready = outbox.take(now)
+        last = ready.piece if ready else last
+    assert rates == [2e6, 1e6, 5e5]
+    assert len(last.data) <= 0.006 * 1e6
+    assert (outbox.given_up, outbox.bytes_unacknowledged) == (1, 0)

@@ -13,13 +13,15 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.runtime.pieces import (
     FRAME,
     LEAST_PIECE_BYTES,
+    MAX_PIECE_BYTES,
     MIN_PIECE_BYTES,
+    PACKET_BYTES,
     PIECES_FOR_DISPERSION,
     Address,
     Assembler,
     Bundle,
     piece_size,
-)  # fmt: skip
+)
 from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
@@ -124,6 +126,11 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
 ])  # fmt: skip
 def test_piece_size(total, rate, local, size):
     assert piece_size(total, rate=rate, local=local) == size
+
+
+def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():
+    assert piece_size(10_000_000, rate=1e8, measured=False) == PACKET_BYTES
+    assert piece_size(10_000_000, rate=None, measured=False) == MAX_PIECE_BYTES
 
 
 def arrive(pieces, gap_seconds, *, paced, sent_gap=0.001, lost=()):

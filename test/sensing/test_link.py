@@ -79,3 +79,12 @@ def test_loss_lowers_to_what_has_come_but_not_without_bound():
     feed(estimator, 200.0, 3e6)
     feed(estimator, 201.0, 3e6)
     assert estimator.estimate.bytes_per_second > 1e6
+
+
+def test_silence_halves():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.silence(0.0)
+    assert estimator.estimate == LinkEstimate(2.5e6, 0.01, measured=True)
+    for now in range(1, 60):
+        estimator.silence(now)
+    assert estimator.estimate.bytes_per_second == LEAST_RATE

@@ -1,0 +1,363 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The two ends of a hop as processes of their own, for bench_hop: ``python hop_ends.py PATH ROLE OPTIONS``.
+
+Each end takes requests as JSON lines on standard input and answers on standard output, so that what is measured
+does not share its way with what is said about it. A message begins with its number and the sender's steady clock,
+which both ends share, since they are on one machine (in network namespaces or not).
+
+PATH: ``own`` (this package's senders and inboxes), ``rclpy`` (a typed message, default QoS), ``tcp``, ``zmq``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+STAMP: Final = struct.Struct('<qq')
+PATIENCE_SECONDS: Final = 120.0
+
+
+class Sending(Protocol):
+    """The sending end of one path."""
+
+    def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        """Send one message; may return before it is there."""
+
+    def acknowledged(self) -> int:
+        """How many messages are known to be there."""
+
+
+class Log:
+    """What came, on the receiving side."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what came."""
+        self.arrivals: list[tuple[int, float, float]] = []
+        self.controls: list[float] = []
+
+    def add(self, data: Any) -> None:
+        """Note a message: its number, when it was sent and when it came."""
+        now = time.monotonic_ns()
+        number, sent = STAMP.unpack_from(data)
+        with self.lock:
+            self.arrivals.append((number, sent * 1e-9, now * 1e-9))
+
+    def control(self, message: Any) -> None:
+        """Note how long a small message took."""
+        self.controls.append((time.monotonic_ns() - message.data) * 1e-9)
+
+
+# This package --------------------------------------------------------------------------------------------------
+
+
+def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
+    import rclpy
+    from edge_dnn_partition.msg import HopReceipt
+    from rclpy.signals import SignalHandlerOptions
+    from std_msgs.msg import UInt64
+
+    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.base import FleetNode
+    from edge_dnn_partition.nodes.executor import Spinner
+    from edge_dnn_partition.nodes.transport import TensorInbox, TensorSender, views
+    from edge_dnn_partition.planning.fleet import Fleet
+    from edge_dnn_partition.runtime.pieces import Address
+
+    here = options['device'] if role == 'send' else options['peer']
+    fleet = Fleet.model_validate({
+        'fleet': 'hop', 'source': options['device'],
+        'devices': {name: {} for name in {options['device'], options['peer']}},
+        'links': [] if options['device'] == options['peer'] else
+        [{'between': [options['device'], options['peer']], 'rate': options['guess'], 'delay': '1 ms'}],
+    })  # fmt: skip
+
+    class Node(FleetNode):
+        def setup(self) -> None:
+            self.sender = TensorSender(self, fleet)
+            self.inbox = None
+            if role == 'send':
+                self.sender.connect((options['peer'], False))
+                self.subscribe(HopReceipt, self.topics.receipts(), self.sender.on_receipt, qos.RECEIPTS)
+                control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
+                self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
+            else:
+                self.subscribe(UInt64, '/hop/control', log.control, qos.HEARTBEAT)
+                self.inbox = TensorInbox(self, self.topics.tensors(), self.sender, self.take)
+                self.inbox.connect(options['device'])
+
+        def take(self, received: Any, _hop: Any) -> None:
+            data = views(received)[0]['tensor']
+            log.add(data.data)
+
+        def teardown(self) -> None:
+            self.sender.stop()
+
+    rclpy.init(args=['--ros-args', '-r', f'__ns:=/hop/{here}'], signal_handler_options=SignalHandlerOptions.NO)
+    node = Node(f'end_{role}')
+    spinner = Spinner(node, first=node.autostart)
+    spinner.start()
+    if role != 'send':
+        return None
+
+    class End:
+        def __init__(self) -> None:
+            self.sent = 0
+            self.size = 1
+
+        def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+            address = Address('m', 1, self.sent, 0, -1)
+            self.sent += 1
+            node.sender.send((options['peer'], False), address, {'tensor': payload}, {})
+            self.size = payload.nbytes
+
+        def longest_publish(self) -> float:
+            return float(node.sender.longest_publish_seconds)
+
+        def acknowledged(self) -> int:
+            return self.sent - -(-node.sender.bytes_waiting // self.size)
+
+    _wait(lambda: node.active and node.sender.connected((options['peer'], False)), 'the inbox')
+    return End()
+
+
+# What people would use instead ----------------------------------------------------------------------------------
+
+
+def _rclpy(role: str, _options: dict[str, Any], log: Log) -> Sending | None:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import UInt8MultiArray, UInt64
+
+    rclpy.init()
+    node = rclpy.create_node(f'plain_{role}')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    if role == 'receive':
+        receipts = node.create_publisher(UInt64, '/hop/ack', 100)
+
+        def take(message: Any) -> None:
+            log.add(message.data)
+            receipts.publish(UInt64(data=1))
+
+        node.create_subscription(UInt8MultiArray, '/hop/data', take, 10)
+        threading.Thread(target=executor.spin, daemon=True).start()
+        return None
+    publisher = node.create_publisher(UInt8MultiArray, '/hop/data', 10)
+
+    class End:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+            message = UInt8MultiArray()
+            data = array('B')
+            data.frombytes(payload.data)
+            message.data = data
+            publisher.publish(message)
+
+        def acknowledged(self) -> int:
+            return self.count
+
+        def heard(self, message: Any) -> None:
+            self.count += message.data
+
+    end = End()
+    node.create_subscription(UInt64, '/hop/ack', end.heard, 100)
+    threading.Thread(target=executor.spin, daemon=True).start()
+    _wait(lambda: publisher.get_subscription_count() and node.count_publishers('/hop/ack'), 'the subscription')
+    return end
+
+
+def _tcp(role: str, options: dict[str, Any], log: Log) -> Sending | None:
+    if role == 'receive':
+        listener = socket.create_server((options['address'], options['port']))
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            head = bytearray(8)
+            buffer = memoryview(bytearray(1))
+            while _fill(connection, memoryview(head)):
+                size = int.from_bytes(head, 'little')
+                if len(buffer) < size:
+                    buffer = memoryview(bytearray(size))
+                if not _fill(connection, buffer[:size]):
+                    return
+                log.add(buffer)
+                connection.sendall(b'\1')
+
+        threading.Thread(target=serve, daemon=True).start()
+        return None
+    connection = _connect(options['address'], options['port'])
+
+    class End:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+            connection.sendall(payload.nbytes.to_bytes(8, 'little'))
+            connection.sendall(payload.data)
+
+        def acknowledged(self) -> int:
+            return self.count
+
+        def listen(self) -> None:
+            while data := connection.recv(64):
+                self.count += len(data)
+
+    end = End()
+    threading.Thread(target=end.listen, daemon=True).start()
+    return end
+
+
+def _zmq(role: str, options: dict[str, Any], log: Log) -> Sending | None:
+    import zmq
+
+    context = zmq.Context()
+    where = f'tcp://{options["address"]}:{{}}'
+    if role == 'receive':
+        source, back = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        source.bind(where.format(options['port']))
+        back.bind(where.format(options['port'] + 1))
+
+        def serve() -> None:
+            while True:
+                frame = source.recv(copy=False)
+                log.add(frame.buffer)
+                back.send(b'\1')
+
+        threading.Thread(target=serve, daemon=True).start()
+        return None
+    sink, acks = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    sink.connect(where.format(options['port']))
+    acks.connect(where.format(options['port'] + 1))
+
+    class End:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+            sink.send(payload, copy=payload.nbytes < 65536)
+
+        def acknowledged(self) -> int:
+            return self.count
+
+        def listen(self) -> None:
+            while acks.recv():
+                self.count += 1
+
+    end = End()
+    threading.Thread(target=end.listen, daemon=True).start()
+    return end
+
+
+PATHS: Final[dict[str, Callable[[str, dict[str, Any], Log], Sending | None]]] = {
+    'own': _own, 'rclpy': _rclpy, 'tcp': _tcp, 'zmq': _zmq,
+}  # fmt: skip
+
+
+def _fill(connection: socket.socket, buffer: memoryview) -> bool:
+    while len(buffer):
+        count = connection.recv_into(buffer)
+        if count == 0:
+            return False
+        buffer = buffer[count:]
+    return True
+
+
+def _connect(address: str, port: int) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=PATIENCE_SECONDS)  # the receiver listens already
+    connection.settimeout(None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _wait(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f'{what} did not come within {seconds:g} s')
+        time.sleep(0.0002)
+
+
+# The conversation with bench_hop ---------------------------------------------------------------------------------
+
+
+def _usage() -> dict[str, float]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with open('/proc/self/status', encoding='ascii') as status:
+        peak = next(int(line.split()[1]) for line in status if line.startswith('VmHWM'))
+    return {'cpu_seconds': used.ru_utime + used.ru_stime, 'peak_bytes': peak * 1024.0}
+
+
+def _send(end: Sending, request: dict[str, Any]) -> dict[str, Any]:
+    """Send ``count`` messages of ``bytes``, with ``in_flight`` at most under way, ``gap`` seconds after each."""
+    count, size, patience = request['count'], request['bytes'], request['patience']
+    random = np.random.default_rng(1)
+    payloads = [random.integers(0, 256, size, dtype=np.uint8) for _ in range(2)]
+    before = end.acknowledged()
+    for number in range(count):
+        _wait(
+            lambda number=number: number - (end.acknowledged() - before) < request['in_flight'],
+            f'message {number}', patience,
+        )  # fmt: skip
+        payload = payloads[number % 2].copy()
+        STAMP.pack_into(payload.data, 0, number, time.monotonic_ns())
+        end.send(payload)
+        if request['gap'] > 0:
+            _wait(lambda number=number: end.acknowledged() - before > number, f'message {number}', patience)
+            time.sleep(request['gap'])
+    _wait(lambda: end.acknowledged() - before >= count, 'the last message', patience)
+    return {}
+
+
+def main() -> int:
+    """Serve one end until standard input is closed."""
+    path, role, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    if path in ('own', 'rclpy'):
+        from edge_dnn_partition import ros_env
+
+        ros_env.prepare()
+    log = Log()
+    end = PATHS[path](role, options, log)
+    say = os.fdopen(os.dup(1), 'w', buffering=1)
+    os.dup2(2, 1)
+    say.write('{"ready": true}\n')
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any] = {}
+        if request['do'] == 'send' and end is not None:
+            try:
+                answer = _send(end, request)
+            except TimeoutError as error:
+                answer = {'failed': str(error)}
+        elif request['do'] == 'report':
+            with log.lock:
+                answer = {'arrivals': log.arrivals, 'controls': log.controls}
+                log.clear()
+        longest = getattr(end, 'longest_publish', lambda: None)()
+        say.write(json.dumps(answer | _usage() | {'longest_publish_seconds': longest}) + '\n')
+    from edge_dnn_partition.runtime.shared_memory import remove_own
+
+    remove_own()
+    os._exit(0)  # a listening thread of a socket or of zmq would keep the process
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,123 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the two ends of a hop (hop_ends.py), on this machine or in two namespaces, and asks them for figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edge_dnn_partition.testbed.namespaces import Namespaces
+
+ENDS = Path(__file__).with_name('hop_ends.py')
+_INHERITED = ('LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'AMENT_PREFIX_PATH')
+"""What this process's own start has set: the ends set it for themselves."""
+
+
+class Pair:
+    """A sender and a receiver on one path; a context manager.
+
+    :param network: has hosts ``a`` and ``b``; None: both ends on this machine, in one device.
+    :param guess: what the fleet file would say of the link's rate.
+    """
+
+    def __init__(self, path: str, *, network: Namespaces | None = None, guess: str = '20 Mbit/s', domain: int = 91) -> None:
+        self.path = path
+        where = '127.0.0.1' if network is None else network.address('b')
+        options = {
+            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': guess, 'address': where,
+            'port': 40_000 + (os.getpid() % 9_000) * 2,
+        }  # fmt: skip
+        self._processes = {}
+        for role, host, other in (('receive', 'b', 'a'), ('send', 'a', 'b')):
+            command = [sys.executable, str(ENDS), path, role, json.dumps(options)]
+            settings: dict[str, Any] = {
+                'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True,
+                'env': self._environment(domain, None if network is None else network.address(other)),
+            }  # fmt: skip
+            self._processes[role] = (
+                subprocess.Popen(command, **settings) if network is None else network.popen(host, command, **settings)
+            )
+            if not self._read(role):
+                raise RuntimeError(f'the end {role} of {path} did not start')
+
+    @staticmethod
+    def _environment(domain: int, peer: str | None) -> Mapping[str, str]:
+        environment = {name: value for name, value in os.environ.items() if name not in _INHERITED}
+        environment |= {'ROS_DOMAIN_ID': str(domain), 'PYTHONSAFEPATH': '1', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        if peer is not None:
+            environment |= {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': peer}
+        return environment
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.stdin.close()
+        for process in self._processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # noqa: PERF203
+                process.kill()
+                process.wait()
+
+    def _read(self, role: str) -> dict[str, Any]:
+        line = self._processes[role].stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {}
+        return answer
+
+    def _ask(self, role: str, **request: Any) -> dict[str, Any]:
+        self.tell(role, **request)
+        return self._read(role)
+
+    def tell(self, role: str, **request: Any) -> None:
+        """Ask for something whose answer is read later, by `stream`'s second half."""
+        stdin = self._processes[role].stdin
+        stdin.write(json.dumps(request) + '\n')
+        stdin.flush()
+
+    def begin(self, size: int, count: int, *, in_flight: int = 1, gap: float = 0.0, patience: float = 60.0) -> None:
+        """Begin to send a stream; `finish` waits for its end."""
+        self._before = [self._ask(role, do='usage') for role in ('send', 'receive')]
+        self.tell('send', do='send', bytes=size, count=count, in_flight=in_flight, gap=gap, patience=patience)
+        self._size = size
+
+    def finish(self) -> dict[str, Any]:
+        """Return what came of the stream: latencies, rate, what it cost; ``failed`` says why if it did not end."""
+        sent, got = self._read('send'), self._ask('receive', do='report')
+        if 'failed' in sent or not sent:
+            return {'failed': sent.get('failed', 'the sender has ended'), 'arrived': len(got.get('arrivals', []))}
+        arrivals = got['arrivals']
+        latencies = sorted(at - begun for _, begun, at in arrivals)
+        numbers = [number for number, *_ in arrivals]
+        total = self._size * len(arrivals)
+        cpu = sum(after['cpu_seconds'] - before['cpu_seconds'] for after, before in zip((sent, got), self._before, strict=True))
+        span = arrivals[-1][2] - arrivals[0][2]
+        return {
+            'arrived': len(numbers), 'distinct': len(set(numbers)), 'p50_seconds': statistics.median(latencies),
+            'p95_seconds': latencies[int(0.95 * (len(latencies) - 1))],
+            'bytes_per_second': self._size * (len(arrivals) - 1) / span if span > 0 else None,
+            'whole_bytes_per_second': total / (arrivals[-1][2] - arrivals[0][1]),
+            'cpu_seconds_per_gigabyte': cpu / total * 1e9, 'peak_bytes': max(sent['peak_bytes'], got['peak_bytes']),
+            'longest_publish_seconds': sent['longest_publish_seconds'],
+            'control_p95_seconds': statistics.quantiles(got['controls'], n=20)[-1] if len(got['controls']) > 20 else None,
+        }  # fmt: skip
+
+    def stream(self, size: int, count: int, **options: Any) -> dict[str, Any]:
+        """Send a stream and return what came of it."""
+        self.begin(size, count, **options)
+        return self.finish()
