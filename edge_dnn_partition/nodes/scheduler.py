@@ -28,7 +28,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
 from edge_dnn_partition.planning.decide import Decision, DecisionState, Settings, decide, value_of
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.fleet import Constraints, load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
 from edge_dnn_partition.planning.problem import Problem
@@ -273,6 +273,11 @@ class Scheduler(FleetNode):
         boundaries = self._pipeline.boundaries if self._pipeline else ()
         assignment = assignment_of(placement, boundaries)
         costs = evaluate(problem, assignment) if assignment else None
+        constrained = self._fleet.constraints != Constraints()
+        if (costs is not None and not costs.feasible) or (costs is None and constrained):
+            why = costs.reason if costs else 'its cuts are none of the profile\'s, so the constraints cannot be checked'
+            self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {why}')
+            return False
         self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
         self._proposed = assignment
         return True

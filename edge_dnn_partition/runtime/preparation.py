@@ -68,7 +68,7 @@ class StageStore:
 
     :param model: the prepared model.
     :param budget_bytes: of weights of engines that no plan holds.
-    :param on_engine: called with each new engine (to be able to stop its run).
+    :param cancelled: asked before each stage whether to give up.
     """
 
     def __init__(
