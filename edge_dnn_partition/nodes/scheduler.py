@@ -275,7 +275,7 @@ class Scheduler(FleetNode):
         costs = evaluate(problem, assignment) if assignment else None
         constrained = self._fleet.constraints != Constraints()
         if (costs is not None and not costs.feasible) or (costs is None and constrained):
-            why = costs.reason if costs else 'its cuts are none of the profile\'s, so the constraints cannot be checked'
+            why = costs.reason if costs else "its cuts are none of the profile's, so the constraints cannot be checked"
             self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {why}')
             return False
         self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
