@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edge_dnn_partition import ros_env
-from edge_dnn_partition.cli import doctor, doctor_checks, doctor_ros_checks
+from edge_dnn_partition.cli import doctor, doctor_checks, doctor_dds_check, doctor_ros_checks
 from edge_dnn_partition.cli.main import main
 
 
@@ -51,6 +51,72 @@ def test_small_receive_buffers_are_noticed(tmp_path, size, status):
     (check,) = doctor_checks.socket_buffers(tmp_path)
     assert check.status == status
     assert ('sysctl' in check.advice) == (status == 'warn')
+
+
+@pytest.mark.parametrize(('high', 'seconds', 'status'), [
+    ('4194304\n', '30\n', 'warn'), ('4194304\n', '3\n', 'ok'), ('134217728\n', '30\n', 'ok'),
+])  # fmt: skip
+def test_fragments_that_would_fill_their_buffer_are_noticed(tmp_path, high, seconds, status):
+    write(tmp_path, 'ipv4/ipfrag_high_thresh', high)
+    write(tmp_path, 'ipv4/ipfrag_time', seconds)
+    (check,) = doctor_checks.socket_buffers(tmp_path)
+    assert check.status == status
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch):
+    """An environment in which nobody has set DDS up."""
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    for name in ('RMW_IMPLEMENTATION', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE',
+                 'ROS_DISCOVERY_SERVER', 'FASTDDS_BUILTIN_TRANSPORTS'):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+FLEET = 'source: pi\ndevices: {pi: {}, box: {}}\n'
+
+
+@pytest.mark.parametrize(('network', 'status', 'words'), [
+    ('', 'ok', 'lan: '),
+    ('network: {kind: machine}', 'ok', 'machine: '),
+    ('network: {kind: cloud, server: 203.0.113.5, server_device: box}', 'warn', 'cloud: '),
+    ('network: {kind: wifi}', 'fail', 'network.kind'),
+])  # fmt: skip
+def test_the_dds_profile_of_a_fleet(plain, tmp_path, capsys, network, status, words):
+    path = tmp_path / 'fleet.yaml'
+    path.write_text(FLEET + network)
+    main(['doctor', '--json', '--fleet', str(path)])
+    (check,) = [c for c in json.loads(capsys.readouterr().out)['checks'] if c['name'] == 'DDS profile']
+    assert (check['status'], words in check['found']) == (status, True)
+    assert ('export ' in check['advice'] and 'DEFAULT_PROFILES_FILE=' in check['advice']) == (status == 'warn')
+
+
+@pytest.mark.parametrize(('content', 'status', 'words'), [
+    ('<dds xmlns="http://www.eprosima.com/x"><profiles/></dds>', 'ok', 'yours: FASTRTPS'),
+    ('<dds>', 'fail', 'is no XML'),
+    ('<profile/>', 'fail', 'begins with <profile>'),
+    (None, 'fail', 'No such file'),
+])  # fmt: skip
+def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, words):
+    path = tmp_path / 'own.xml'
+    if content is not None:
+        path.write_text(content)
+    plain.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(path))
+    (check,) = doctor_dds_check.dds_profile_check()
+    assert check.status == status
+    assert words in check.found
+
+
+@pytest.mark.parametrize(('name', 'value', 'words'), [
+    ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp', 'none: rmw_cyclonedds_cpp'),
+    ('ROS_DISCOVERY_SERVER', '1.2.3.4:11811', 'yours: ROS_DISCOVERY_SERVER'),
+    ('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp', "by the fleet file's network"),
+])  # fmt: skip
+def test_no_profile_of_ours(plain, name, value, words):
+    plain.setenv(name, value)
+    (check,) = doctor_dds_check.dds_profile_check()
+    assert check.status == 'ok'
+    assert words in check.found
 
 
 def test_an_unreadable_kernel_is_a_warning(tmp_path):

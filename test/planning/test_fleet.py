@@ -31,9 +31,39 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.pop('source'), 'source is missing'),
     (lambda d: d.update(camera={'topic': 'a', 'camera': 0}), 'give one of'),
     (lambda d: d.update(constraints={'exclude': ['pie']}), "did you mean 'pi'"),
+    (lambda d: d.update(network={'kind': 'wifi'}), 'network.kind'),
+    (lambda d: d.update(network={'kin': 'lan'}), "did you mean 'kind'"),
+    (lambda d: d.update(network={'kind': 'cloud', 'server_device': 'cloud'}), 'needs server:'),
+    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a b', 'server_device': 'cloud'}), 'network.server'),
+    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'clout'}), "did you mean 'cloud'"),
+    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'cloud', 'port': 80}), 'network.port'),
+    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'tls': {'ca': 'a', 'certificate': 'b', 'key': 'c', 'keys': 'd'}}), "did you mean 'key'"),
+    (lambda d: d.update(network={'server': 'a.org'}), 'server is for kind: cloud'),
+    (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port is for kind: cloud'),
 ])  # fmt: skip
 def test_refusals(change, words):
     document = copy.deepcopy(GOOD)
     change(document)
     with pytest.raises(PlanError, match=words):
         parse_fleet(document)
+
+
+@pytest.mark.parametrize(('devices', 'network', 'kind'), [
+    ({'pi': {}}, {}, 'machine'),
+    ({'pi': {'emulate': {}}, 'cloud': {'emulate': {'slowdown': 2}}}, {}, 'machine'),
+    ({'pi': {'emulate': {}}, 'cloud': {}}, {}, 'lan'),
+    ({'pi': {}, 'cloud': {}}, {}, 'lan'),
+    ({'pi': {}, 'cloud': {}}, {'kind': 'machine'}, 'machine'),
+    ({'pi': {}, 'cloud': {}}, {'kind': 'cloud', 'server': '203.0.113.5', 'server_device': 'cloud'}, 'cloud'),
+])  # fmt: skip
+def test_the_kind_of_network(devices, network, kind):
+    assert parse_fleet({'source': 'pi', 'devices': devices, 'network': network}).network_kind == kind
+
+
+def test_certificates_lie_beside_the_fleet_file(tmp_path):
+    tls = {'ca': 'ca.pem', 'certificate': 'keys/cert.pem', 'key': '/etc/key.pem'}
+    network = {'kind': 'cloud', 'server': 'box.example.org', 'server_device': 'cloud', 'tls': tls}
+    found = parse_fleet({**GOOD, 'network': network}, base=tmp_path).network.tls
+    assert [str(path) for path in (found.ca, found.certificate, found.key)] == [
+        f'{tmp_path}/ca.pem', f'{tmp_path}/keys/cert.pem', '/etc/key.pem',
+    ]  # fmt: skip
