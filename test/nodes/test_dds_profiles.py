@@ -1,0 +1,103 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fast DDS reads the profiles without complaint, and processes that have them hear each other."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from edge_dnn_partition.planning.fleet import Tls
+from edge_dnn_partition.runtime.dds_environment import PORT_COUNT, VARIABLES, dds_environment
+from edge_dnn_partition.runtime.dds_profile import DdsProfile
+
+PEER = Path(__file__).with_name('trial_peer.py')
+SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def start(nodes, own, other, profile=None, size=0):
+    environment = {} if profile is None else dds_environment(profile, {})
+    return nodes.start(PEER, own, other, size, environment=environment)
+
+
+def segments(process):
+    """The sizes of the shared memory of Fast DDS that a process has mapped."""
+    lines = re.findall(r'^(\w+)-(\w+) .*/dev/shm/fast(?:rtps|dds)_[0-9a-f]{16}$', maps(process), re.MULTILINE)
+    return [int(end, 16) - int(begin, 16) for begin, end in lines]
+
+
+def maps(process):
+    return Path(f'/proc/{process.pid}/maps').read_text()
+
+
+def assert_hear_each_other(*pairs):
+    for process, name in pairs:
+        process.wait_for(f'heard {name} both ways')
+        assert 'XMLPARSER' not in process.output
+        assert 'Error' not in process.output
+
+
+@pytest.mark.parametrize(('kind', 'reach'), [('machine', 'LOCALHOST'), ('machine', 'SUBNET'), ('lan', 'LOCALHOST')])
+def test_two_processes_with_the_profile_hear_each_other(nodes, monkeypatch, kind, reach):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', reach)
+    profile = DdsProfile(kind, SEGMENT_BYTES)
+    one, two = start(nodes, 'one', 'two', profile, 3_000_000), start(nodes, 'two', 'one', profile)
+    assert_hear_each_other((one, 'two'), (two, 'one'))
+    assert max(segments(one)) > SEGMENT_BYTES, 'the profile was not read'
+
+
+@pytest.mark.parametrize('kind', ['machine', 'lan'])
+def test_a_process_without_a_profile_is_heard_too(nodes, kind):
+    """A camera's driver and rviz are not started by us."""
+    one, two = start(nodes, 'one', 'two', DdsProfile(kind, SEGMENT_BYTES)), start(nodes, 'two', 'one')
+    assert_hear_each_other((one, 'two'), (two, 'one'))
+
+
+def certificates(folder):
+    """Make a CA, and a certificate of it."""
+    if shutil.which('openssl') is None:
+        pytest.skip('openssl is not installed')
+    tls = Tls(ca=folder / 'ca.pem', certificate=folder / 'certificate.pem', key=folder / 'key.pem')
+    new = ['openssl', 'req', '-newkey', 'rsa:2048', '-nodes', '-days', '2']
+    for command in (
+        [*new, '-x509', '-subj', '/CN=ca', '-keyout', folder / 'ca.key', '-out', tls.ca],
+        [*new, '-subj', '/CN=server', '-keyout', tls.key, '-out', folder / 'request.pem'],
+        ['openssl', 'x509', '-req', '-days', '2', '-in', folder / 'request.pem', '-CA', tls.ca, '-CAkey', folder / 'ca.key',
+         '-CAcreateserial', '-out', tls.certificate],
+    ):  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+    return tls
+
+
+@pytest.mark.parametrize('secure', [False, True])
+def test_processes_find_each_other_through_the_server(nodes, ros_domain, tmp_path, secure):
+    tls = certificates(tmp_path) if secure else None
+    port = 61100 + PORT_COUNT * ros_domain
+    server, worker, device = (
+        DdsProfile('cloud', SEGMENT_BYTES, '127.0.0.1', port, listen, tls) for listen in (port, port + 1, None)
+    )
+    monitor = start(nodes, 'monitor', 'other', server)
+    monitor.wait_for('is there')
+    one, two = start(nodes, 'one', 'two', worker), start(nodes, 'two', 'one', device)
+    assert_hear_each_other((one, 'two'), (two, 'one'))
+    assert monitor.running
+
+
+def test_a_broken_file_is_only_logged_by_fast_dds(nodes, tmp_path):
+    """So it is ours to write files that are right, and the doctor's to look at the user's."""
+    path = tmp_path / 'broken.xml'
+    path.write_text('<dds><profiles>')
+    process = nodes.start(PEER, 'one', 'two', environment=dict.fromkeys(VARIABLES, str(path)))
+    process.wait_for('is there')
+    assert 'XMLPARSER' in process.output
