@@ -21,6 +21,7 @@ DEAD_SECONDS: Final = 0.2
 """A port's files that are younger may be those of a participant that is just starting."""
 _LOCKS: Final = Path('/proc/locks')
 _PORT: Final = re.compile(r'fastrtps_port\d+')
+_BUFFER_LOCK: Final = re.compile(r'fastrtps_[0-9a-f]{16}_el')
 
 
 def own_files(folder: Path = FOLDER, locks: Path = _LOCKS) -> list[Path]:
@@ -96,10 +97,21 @@ def dead_segments(folder: Path = FOLDER, *, now: float | None = None) -> list[Pa
     return found
 
 
+def dead_buffers(folder: Path = FOLDER, *, now: float | None = None) -> list[Path]:
+    """Return the buffers of participants that were killed: 64 MB each with the profiles of `runtime.dds_profile`."""
+    at = time.time() if now is None else now
+    found: list[Path] = []
+    for lock in sorted(path for path in folder.glob('fastrtps_*_el') if _BUFFER_LOCK.fullmatch(path.name)):
+        with contextlib.suppress(OSError):
+            if at - lock.stat().st_ctime >= DEAD_SECONDS and not _is_held(lock):
+                found += [path for path in (lock.with_name(lock.name.removesuffix('_el')), lock) if path.exists()]
+    return found
+
+
 def remove_leftovers(folder: Path = FOLDER) -> None:
-    """Remove what `dead_ports` and `dead_segments` find."""
+    """Remove what `dead_ports`, `dead_buffers` and `dead_segments` find."""
     with contextlib.suppress(OSError):
-        for path in (*dead_ports(folder), *dead_segments(folder)):
+        for path in (*dead_ports(folder), *dead_buffers(folder), *dead_segments(folder)):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

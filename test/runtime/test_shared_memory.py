@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from edge_dnn_partition.runtime.shared_memory import dead_ports, own_files, remove_leftovers
+from edge_dnn_partition.runtime.shared_memory import dead_buffers, dead_ports, own_files, remove_leftovers
 
 LATER = time.time() + 3600
 
@@ -35,6 +35,16 @@ def test_ports_without_a_listener_are_dead(folder):
             'fastrtps_port7412', 'sem.fastrtps_port7412_mutex',
         ]  # fmt: skip
     assert {path.name[:17] for path in dead_ports(folder, now=LATER)} >= {'fastrtps_port7414', 'fastrtps_port7400'}
+
+
+def test_the_buffers_of_a_killed_participant_are_dead(folder):
+    names = ['fastrtps_0123456789abcdef', 'fastrtps_0123456789abcdef_el']
+    lock = folder / names[1]
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert dead_buffers(folder, now=LATER) == []
+    assert dead_buffers(folder, now=lock.stat().st_ctime + 0.05) == []
+    assert [path.name for path in dead_buffers(folder, now=LATER)] == names
 
 
 def test_a_port_that_has_just_been_made_is_left_alone(folder):
