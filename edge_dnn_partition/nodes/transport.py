@@ -45,6 +45,8 @@ Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
 
 PROBE_PIECES: Final = 5
+MOST_GUESSED: Final = 5e6
+"""Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""
 _NOTHING: Final = Address('', 0, 0, 0, -1)
 _GUESS: Final = (12.5e6, 0.002)
 
@@ -104,8 +106,9 @@ class TensorSender:
         segments = SegmentPool() if device == self._device else None
         with self._condition:
             outbox = Outbox(
-                self._shapers.get(device), self._pace(device), self._numbers, functools.partial(self._silent, device)
+                self._shapers.get(device), numbers=self._numbers, on_silence=functools.partial(self._silent, device)
             )
+            self._set_pace(device, outbox)
             self._peers[target] = _Peer(outbox, publisher, segments)
 
     def connected(self, target: Target) -> bool:
@@ -168,7 +171,7 @@ class TensorSender:
             peer = self._peers.get(target)
             if peer is None:
                 raise WireError(f'no connection to {target[0]} has been made')
-            peer.outbox.rate = self._pace(target[0])
+            self._set_pace(target[0], peer.outbox)
             if bundle.segment:
                 peer.shared[bundle.number] = bundle
             now = time.monotonic()
@@ -202,16 +205,17 @@ class TensorSender:
                 if trip > 0:
                     estimator.round_trip(now, trip)
                 estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=receipt.paced)
-            elif estimator is not None and receipt.state == HopReceipt.MISSING and receipt.receiver not in self._shapers:
-                estimator.loss(now, receipt.spread_bytes, receipt.spread_seconds)
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:
-                    peer.outbox.rate = self._pace(target[0])
+                    self._set_pace(target[0], peer.outbox)
                     shared = peer.shared.pop(receipt.bundle, None)
                     if receipt.state == HopReceipt.MISSING and shared is not None:
                         self._send_in_pieces(peer, shared, now)
                     elif receipt.state == HopReceipt.MISSING:
-                        peer.outbox.resend(receipt.bundle, receipt.missing)
+                        lost = receipt.kind == PROBE or peer.outbox.resend(receipt.bundle, receipt.missing)
+                        if lost and estimator is not None and receipt.receiver not in self._shapers:
+                            estimator.loss(now, receipt.spread_bytes, receipt.spread_seconds)
+                            self._set_pace(target[0], peer.outbox)
                     else:
                         peer.outbox.acknowledge(receipt.bundle, measured)
             self._condition.notify()
@@ -304,7 +308,12 @@ class TensorSender:
     def _pace(self, device: str) -> float | None:
         if device == self._device or device in self._shapers:
             return None
-        return self.links[device].estimate.bytes_per_second
+        estimate = self.links[device].estimate
+        return estimate.bytes_per_second if estimate.measured else min(estimate.bytes_per_second, MOST_GUESSED)
+
+    def _set_pace(self, device: str, outbox: Outbox) -> None:
+        outbox.rate = self._pace(device)
+        outbox.cautious = outbox.rate is not None and not self.links[device].estimate.measured
 
     def _silent(self, device: str, now: float) -> float | None:
         """Believe less of a link that answers nothing; return the pace from now on."""

@@ -75,6 +75,7 @@ class Outbox:
 
     :param shaper: the emulated link, if there is one.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
+    :param cautious: the rate is only a guess: one bundle at a time, until one has shown it.
     :param numbers: gives numbers to bundles that are cut anew; None: they are not.
     :param on_silence: called when even the second try to draw a receipt was not answered; returns the rate from now on.
     :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
@@ -85,6 +86,7 @@ class Outbox:
 
     shaper: Shaper | None = None
     rate: float | None = None
+    cautious: bool = False
     numbers: Iterator[int] | None = None
     on_silence: Callable[[float], float | None] | None = None
     retry_seconds: float = 0.3
@@ -120,7 +122,7 @@ class Outbox:
     def next_at(self, now: float) -> float:
         """When :meth:`take` has something to do; infinite if it has not."""
         retry = min((o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf'))
-        if not self._queue or (self.shaper is None and self.rate is None and self._in_flight() > BURST_BYTES):
+        if not self._queue or self._held_back():
             return retry
         at = max(now, self._next_at)
         if self.shaper is not None:
@@ -146,9 +148,11 @@ class Outbox:
             return None
         if now < self._next_at or (self.shaper is not None and self.shaper.free_at(now) > now):
             return None
-        if self.shaper is None and self.rate is None and self._in_flight() > BURST_BYTES:
+        if self._held_back():
             return None
         number, outgoing = next(iter(self._queue.items()))
+        if len(outgoing.todo) == outgoing.bundle.count and not outgoing.rounds:
+            self._cut_larger(outgoing)
         index = outgoing.todo.popleft()
         at = now
         size = outgoing.bundle.piece_length(index)
@@ -181,23 +185,27 @@ class Outbox:
             self._probe_gain = min(MOST_PROBE_GAIN, 2 * self._probe_gain - 1) if room else PROBE_GAIN
         return self._forget(number)
 
-    def resend(self, number: int, missing: Sequence[int]) -> None:
-        """Queue the missing pieces of a bundle again, before those that are new."""
+    def resend(self, number: int, missing: Sequence[int]) -> bool:
+        """Queue the missing pieces of a bundle again, before those that are new.
+
+        :return: whether pieces are lost; False while the bundle is still being sent, or if nobody knows it.
+        """
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
-            return  # it is still being sent, or nobody knows it
+            return False
         valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count]
         if not valid:
             self._waiting[number] = outgoing
-            return
+            return False
         outgoing.rounds += 1
         self._probe_gain = PROBE_GAIN
         if self._cut_anew(outgoing, outgoing.since):
-            return
+            return True
         outgoing.todo.extend(valid)
         self.pieces_repeated += len(valid)
         self._queue[number] = outgoing
         self._queue.move_to_end(number, last=False)
+        return True
 
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
@@ -211,6 +219,16 @@ class Outbox:
         self._queue.clear()
         self._waiting.clear()
         self.bytes_unacknowledged = 0
+
+    def _cut_larger(self, outgoing: _Outgoing) -> None:
+        """Cut a bundle of which nothing has been sent to what has become known of the link since it was queued."""
+        bundle = outgoing.bundle
+        if self.rate is None or self.cautious or self.numbers is None or bundle.kind == PROBE:
+            return
+        size = piece_size(len(bundle.buffer), rate=self.rate)
+        if size > bundle.piece_bytes / _MUCH_SMALLER:
+            outgoing.bundle = replace(bundle, piece_bytes=size)
+            outgoing.todo = deque(range(outgoing.bundle.count))
 
     def _cut_anew(self, outgoing: _Outgoing, now: float) -> bool:
         """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
@@ -230,6 +248,14 @@ class Outbox:
 
     def _patience(self, outgoing: _Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))
+
+    def _held_back(self) -> bool:
+        """True if what is queued has to wait for a receipt."""
+        if self.shaper is not None:
+            return False
+        if self.rate is None:
+            return self._in_flight() > BURST_BYTES
+        return self.cautious and bool(self._waiting)
 
     def _in_flight(self) -> int:
         return sum(len(o.bundle.buffer) for o in self._waiting.values())

@@ -37,6 +37,15 @@ def drain(outbox, now=0.0, limit=1000):
     return taken
 
 
+def drain_ready(outbox, now=0.0):
+    """Take what leaves until something has to wait for a receipt."""
+    taken = []
+    while math.isfinite(at := outbox.next_at(now)) and at < 1e8:
+        now = at
+        taken.append((now, outbox.take(now)))
+    return taken
+
+
 def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
     outbox = Outbox(rate=1000.0)
     train = [PROBE_GAIN] * TRAIN_PIECES + [DRAIN_GAIN] * TRAIN_PIECES
@@ -227,3 +236,26 @@ def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
     assert rates == [2e6, 1e6, 5e5]
     assert len(last.data) <= 0.006 * 1e6
     assert (outbox.given_up, outbox.bytes_unacknowledged) == (1, 0)
+
+
+def test_on_a_guess_one_bundle_goes_at_a_time_and_later_ones_are_cut_larger():
+    outbox = Outbox(rate=1e6, cautious=True, numbers=itertools.count(100), retry_seconds=1e9)
+    for number in range(3):
+        outbox.put(bundle(number, 120_000, 1_200), 0.0)
+    assert {ready.piece.bundle for *_, ready in drain_ready(outbox)} == {0}
+    outbox.cautious = False
+    outbox.rate = 2e6
+    outbox.acknowledge(0)
+    taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
+    assert [piece.bundle for piece in taken] == [1] * 10 + [2] * 10
+    assert {len(piece.data) for piece in taken} == {12_000}
+
+
+def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
+    outbox = Outbox(rate=1e6)
+    outbox.put(bundle(1), 0.0)
+    assert not outbox.resend(1, [0])
+    drain(outbox)
+    assert not outbox.resend(1, [99])
+    assert outbox.resend(1, [0])
+    assert not outbox.resend(7, [0])
