@@ -90,11 +90,11 @@ class StopSignals:
             if any(number == 0 or number in _SIGNALS for number in received):
                 break
         deadline = time.monotonic() + LIMIT_SECONDS
+        deadman.exit_after(DEADMAN_SECONDS, self.code)  # first: what is asked to end may never let this thread go on
         with self._lock:
             self._asked.set()
             if not self._begun:
                 os._exit(self.code)
-        deadman.exit_after(DEADMAN_SECONDS, self.code)
         # An orderly end takes this thread with it, at the latest when the interpreter is finalised.
         time.sleep(max(0.0, deadline - time.monotonic()))
         end_by_force(self.code)
