@@ -174,7 +174,7 @@ def install_torch() -> str:
         pip_install([*binary, '--no-deps', pinned('torch')], 'torch', quiet=True)
     except SetupError:
         log = LOG.read_text(errors='replace')
-        if 'No matching distribution' not in log[-4000:]:
+        if not any(words in log[-4000:] for words in ('No matching distribution', 'ResolutionImpossible')):
             raise
         return 'unavailable'
     pip_install([*binary, '-c', ROOT / 'constraints.txt', *names_of('export')], 'pip install')

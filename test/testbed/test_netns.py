@@ -23,7 +23,8 @@ needs_namespaces = pytest.mark.skipif(reason is not None, reason=reason or '')
 SHARED_MEMORY = Path('/dev/shm')
 NAMESPACES = Path('/var/run/netns')
 OWNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored from birth where a shell runs tests in the background
 from edge_dnn_partition.testbed.namespaces import Namespaces
 with Namespaces(['pi'], {}) as network:
     child = network.popen('pi', ['sleep', '60'])
