@@ -21,9 +21,10 @@ from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pictures import pictures
-from edge_dnn_partition.runtime.pieces import Address, Received
+from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.tensors import dtype_number
 from edge_dnn_partition.runtime.timing import HopTime

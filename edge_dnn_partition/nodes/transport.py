@@ -18,19 +18,11 @@ from typing import Any, Final
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.assembler import Assembler, Gap, Received
 from edge_dnn_partition.runtime.outbox import Outbox
-from edge_dnn_partition.runtime.pieces import (
-    FRAME,
-    PROBE,
-    Address,
-    Assembler,
-    Bundle,
-    Gap,
-    Piece,
-    Received,
-    piece_size,
-    probe_piece_size,
-)
+from edge_dnn_partition.runtime.piece_codec import decode, encode
+from edge_dnn_partition.runtime.piece_size import probe_piece_size
+from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
 from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool, SegmentReader
 from edge_dnn_partition.runtime.tensors import WireTensor, buffer_size, lay_out, place, unpack
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
@@ -39,7 +31,6 @@ from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
 from . import qos
 from .base import FleetNode
-from .wire import piece_message, piece_of
 
 Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
@@ -47,7 +38,6 @@ Target = tuple[str, bool]
 PROBE_PIECES: Final = 5
 MOST_GUESSED: Final = 5e6
 """Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""
-_NOTHING: Final = Address('', 0, 0, 0, -1)
 _GUESS: Final = (12.5e6, 0.002)
 
 
@@ -106,8 +96,9 @@ class TensorSender:
         segments = SegmentPool() if device == self._device else None
         with self._condition:
             outbox = Outbox(
-                self._shapers.get(device), numbers=self._numbers, on_silence=functools.partial(self._silent, device)
-            )
+                self._shapers.get(device), local=device == self._device, numbers=self._numbers,
+                on_silence=functools.partial(self._silent, device),
+            )  # fmt: skip
             self._set_pace(device, outbox)
             self._peers[target] = _Peer(outbox, publisher, segments)
 
@@ -128,25 +119,26 @@ class TensorSender:
     ) -> None:
         """Send tensors; they are kept until the receiver has them. The arrays must not change any more."""
         begin = time.perf_counter()
+        peer = self._peer(target)
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
         layout, flat = lay_out(arrays, pictures)
-        buffer, segment = self._place(target, layout, flat)
-        local = target[0] == self._device
-        measured = local or self.links[target[0]].estimate.measured
-        size = piece_size(len(buffer), rate=self._pace(target[0]), measured=measured, local=local)
+        buffer, segment = self._place(peer, layout, flat)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
-            time.perf_counter() - begin, size, segment,
+            time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
         )  # fmt: skip
-        self._put(target, bundle)
+        self._put(target[0], peer, bundle)
 
-    def _place(
-        self, target: Target, layout: tuple[WireTensor, ...], flat: list[Any]
-    ) -> tuple[memoryview, str]:
+    def _peer(self, target: Target) -> _Peer:
+        try:
+            return self._peers[target]
+        except KeyError:
+            raise WireError(f'no connection to {target[0]} has been made') from None
+
+    def _place(self, peer: _Peer, layout: tuple[WireTensor, ...], flat: list[Any]) -> tuple[memoryview, str]:
         """Put tensors into shared memory where the receiver can read it; return the buffer, and the memory's name."""
         size = buffer_size(layout)
-        peer = self._peers.get(target)
-        if peer is not None and peer.segments is not None and size >= LEAST_BYTES:
+        if peer.segments is not None and size >= LEAST_BYTES:
             with self._condition:
                 segment = peer.segments.take(size)
                 shared = None if segment is None else segment.fill(size)
@@ -157,25 +149,23 @@ class TensorSender:
 
     def probe(self, device: str) -> None:
         """Measure a link that nothing uses; does nothing while something does."""
-        size = probe_piece_size(self._pace(device))
+        peer = self._peer((device, False))
+        size = probe_piece_size(peer.outbox.rate)
         buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
         bundle = Bundle(
-            PROBE, self._device, self._node.incarnation, _NOTHING, next(self._numbers), buffer, layout,
+            PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
             piece_bytes=size,
         )  # fmt: skip
-        self._put((device, False), bundle)
+        self._put(device, peer, bundle)
 
-    def _put(self, target: Target, bundle: Bundle) -> None:
+    def _put(self, device: str, peer: _Peer, bundle: Bundle) -> None:
         with self._condition:
-            peer = self._peers.get(target)
-            if peer is None:
-                raise WireError(f'no connection to {target[0]} has been made')
-            self._set_pace(target[0], peer.outbox)
+            self._set_pace(device, peer.outbox)
             if bundle.segment:
                 peer.shared[bundle.number] = bundle
             now = time.monotonic()
-            alone = target[0] == self._device and peer.outbox.idle and bundle.count == 1
+            alone = device == self._device and peer.outbox.idle and bundle.count == 1
             peer.outbox.put(bundle, now)
             ready = peer.outbox.take(now) if alone else None
             self._condition.notify()
@@ -183,7 +173,7 @@ class TensorSender:
             self._publish(peer.publisher, ready.piece)
 
     def _publish(self, publisher: Any, piece: Piece) -> None:
-        message = piece_message(piece)
+        message = encode(piece)
         begin = time.perf_counter()
         publisher.publish(message)
         self.longest_publish_seconds = max(self.longest_publish_seconds, time.perf_counter() - begin)
@@ -198,8 +188,7 @@ class TensorSender:
             measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
             if estimator is not None and receipt.state == HopReceipt.COMPLETE and receipt.spread_bytes > 0:
                 # The last piece's own time on the wire is taken off, at the rate of its own bundle.
-                rate = self._pace(receipt.receiver)
-                last = probe_piece_size(rate) if receipt.kind == PROBE else piece_size(receipt.total, rate=rate)
+                last = min(receipt.piece_bytes, receipt.total)
                 on_wire = last * receipt.spread_seconds / receipt.spread_bytes
                 trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds - on_wire
                 if trip > 0:
@@ -376,7 +365,7 @@ class TensorInbox:
         self._segments = SegmentReader()
         self._receipts: dict[str, Any] = {}
         self._incarnations: dict[str, int] = {}
-        node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS)
+        node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS, raw=True)
         node.every(self.QUIET_SECONDS / 2, self._tick)
 
     def connect(self, device: str) -> None:
@@ -386,9 +375,9 @@ class TensorInbox:
                 HopReceipt, self._node.topics.receipts(device), qos.RECEIPTS
             )
 
-    def _piece(self, message: TensorPiece) -> None:
+    def _piece(self, message: bytes) -> None:
         now = time.monotonic()
-        piece = piece_of(message)
+        piece = decode(message)
         if piece.sender not in self._receipts:
             raise WireError(f'a piece of {piece.sender!r}, which is no device of this fleet')
         if self._incarnations.get(piece.sender) != piece.incarnation and piece.kind == FRAME:
@@ -461,6 +450,7 @@ class TensorInbox:
             receipt.spread_bytes, receipt.spread_seconds = gap.came_bytes, gap.came_seconds
         if received is not None:
             receipt.total = len(received.buffer)
+            receipt.piece_bytes = received.piece_bytes
             receipt.spread_bytes = received.spread_bytes
             receipt.spread_seconds = received.spread_seconds
             receipt.paced = received.paced

@@ -24,9 +24,9 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.pictures import sample_picture
-from edge_dnn_partition.runtime.pieces import Received
 from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
 from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .pieces import PIECES_FOR_DISPERSION, PROBE, Bundle, Piece, piece_size
+from .piece_size import PIECE_SECONDS, PIECES_FOR_DISPERSION, piece_size
+from .pieces import PROBE, Bundle, Piece
 
 PROBE_GAIN: Final = 1.12
 MOST_PROBE_GAIN: Final = 2.0
@@ -25,6 +26,8 @@ TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
 _ROOM: Final = 0.95
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
+_LONG: Final = 1.5
+_SINGLE_PACKETS_FOR: Final = 64
 
 CATCH_UP_SECONDS: Final = 0.002
 
@@ -74,6 +77,7 @@ class Outbox:
     """What is on its way to one device. Time is passed in; not thread safe.
 
     :param shaper: the emulated link, if there is one.
+    :param local: the receiver is on this device.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
     :param cautious: the rate is only a guess: one bundle at a time, until one has shown it.
     :param numbers: gives numbers to bundles that are cut anew; None: they are not.
@@ -85,6 +89,7 @@ class Outbox:
     """
 
     shaper: Shaper | None = None
+    local: bool = False
     rate: float | None = None
     cautious: bool = False
     numbers: Iterator[int] | None = None
@@ -97,9 +102,17 @@ class Outbox:
     _next_at: float = 0.0
     _cycle: int = 0
     _probe_gain: float = PROBE_GAIN
+    _in_single_packets: int = 0
+    """For so many bundles more no piece is longer than a packet or than the link takes in a few milliseconds."""
     bytes_unacknowledged: int = 0
     pieces_repeated: int = 0
     given_up: int = 0
+
+    def piece_bytes(self, total: int) -> int:
+        """Return how large the pieces of a bundle should be, by what is known of the link."""
+        return piece_size(
+            total, rate=self.rate, measured=not self.cautious, local=self.local, patient=not self._in_single_packets
+        )
 
     def put(self, bundle: Bundle, now: float) -> None:
         """Queue a bundle. A probe goes only while nothing else does."""
@@ -183,6 +196,7 @@ class Outbox:
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
             room = measured >= _ROOM * outgoing.asked
             self._probe_gain = min(MOST_PROBE_GAIN, 2 * self._probe_gain - 1) if room else PROBE_GAIN
+            self._in_single_packets = max(0, self._in_single_packets - 1)
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int]) -> bool:
@@ -199,6 +213,8 @@ class Outbox:
             return False
         outgoing.rounds += 1
         self._probe_gain = PROBE_GAIN
+        if self.rate is not None and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
+            self._in_single_packets = _SINGLE_PACKETS_FOR
         if self._cut_anew(outgoing, outgoing.since):
             return True
         outgoing.todo.extend(valid)
@@ -225,7 +241,7 @@ class Outbox:
         bundle = outgoing.bundle
         if self.rate is None or self.cautious or self.numbers is None or bundle.kind == PROBE:
             return
-        size = piece_size(len(bundle.buffer), rate=self.rate)
+        size = self.piece_bytes(len(bundle.buffer))
         if size > bundle.piece_bytes / _MUCH_SMALLER:
             outgoing.bundle = replace(bundle, piece_bytes=size)
             outgoing.todo = deque(range(outgoing.bundle.count))
@@ -238,7 +254,7 @@ class Outbox:
         bundle = outgoing.bundle
         if self.rate is None or self.numbers is None or bundle.kind == PROBE:
             return False
-        size = piece_size(len(bundle.buffer), rate=self.rate)
+        size = self.piece_bytes(len(bundle.buffer))
         if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1:
             return False
         smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)

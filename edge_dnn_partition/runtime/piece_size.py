@@ -1,0 +1,62 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How large the pieces of a bundle are to be: whole packets, as many as the link takes in a few milliseconds."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+MAX_PIECE_BYTES: Final = 60_000
+MIN_PIECE_BYTES: Final = 8_000
+PIECES_FOR_DISPERSION: Final = 8
+PACKET_BYTES: Final = 1_480
+"""What a packet of a network with an MTU of 1500 carries behind its IP header; a datagram is cut into such parts."""
+HEADER_BYTES: Final = 160
+"""What UDP, RTPS and the message itself add to a piece, with a sender's name of up to 24 letters."""
+PIECE_SECONDS: Final = 0.006
+"""How long a piece may take on its link, so that even a queue of 10 ms holds it."""
+PATIENT_PACKETS: Final = 3
+"""On a slow link a piece is that long at least, where its queue has room: in single packets a tenth would be headers."""
+LEAST_SECONDS: Final = 0.0005
+"""Pieces that take less are not worth a wake-up of sender and receiver each."""
+
+
+def in_packets(packets: int) -> int:
+    """Return how many bytes of a bundle a piece has that fills so many packets."""
+    return min(packets * PACKET_BYTES - HEADER_BYTES, MAX_PIECE_BYTES)
+
+
+def piece_size(
+    total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient: bool = True
+) -> int:
+    """Return how large pieces of a bundle should be, in bytes.
+
+    A bundle that crosses a network is cut into at least eight pieces where that leaves 8 kB for each, so that the
+    receiver can tell the link's rate from their spacing. On a slow link they are smaller: a piece is one datagram,
+    of which the network may lose a part, and a short queue overflows when it comes at once.
+
+    While a link's rate is only guessed, pieces fill one packet: of what comes too fast the link drops some packets
+    and carries the others, and these show its rate; whereas of larger datagrams each loses a part, and their other
+    parts fill the receiver's memory for fragments, so that it drops what comes later as well.
+
+    :param rate: the link's estimated rate in bytes per second; None: nothing is lost on it.
+    :param measured: whether that is more than a guess.
+    :param local: the bundle stays on its device.
+    :param patient: the link's queue holds a few packets, even where they take longer than usual.
+    """
+    if local:
+        return MAX_PIECE_BYTES
+    if rate is None:
+        return min(MAX_PIECE_BYTES, max(MIN_PIECE_BYTES, -(-total // PIECES_FOR_DISPERSION)))
+    if not measured:
+        return in_packets(1)
+    most = max(round(rate * PIECE_SECONDS / PACKET_BYTES), PATIENT_PACKETS if patient else 1)
+    wanted = max(MIN_PIECE_BYTES, rate * LEAST_SECONDS, total / PIECES_FOR_DISPERSION)
+    return in_packets(min(most, math.ceil((wanted + HEADER_BYTES) / PACKET_BYTES)))
+
+
+def probe_piece_size(rate: float | None) -> int:
+    """Return how large the pieces of a probe should be, in bytes; ``rate`` as for `piece_size`."""
+    most = in_packets(PATIENT_PACKETS)
+    return most if rate is None else min(most, piece_size(0, rate=rate))

@@ -1,0 +1,54 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pieces fill whole packets, and take a few milliseconds of their link at most."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_dnn_partition.runtime.piece_size import (
+    HEADER_BYTES,
+    MAX_PIECE_BYTES,
+    MIN_PIECE_BYTES,
+    PACKET_BYTES,
+    PATIENT_PACKETS,
+    PIECE_SECONDS,
+    in_packets,
+    piece_size,
+    probe_piece_size,
+)
+
+
+@pytest.mark.parametrize(('total', 'size'), [(10, MIN_PIECE_BYTES), (160_000, 20_000), (10_000_000, 60_000)])
+def test_without_a_rate_a_bundle_is_cut_into_eight(total, size):
+    assert piece_size(total) == size
+    assert piece_size(total, local=True) == MAX_PIECE_BYTES
+
+
+@given(st.integers(0, 10**8), st.floats(1e3, 1e9), st.booleans())
+def test_pieces_fill_whole_packets_and_are_short_on_their_link(total, rate, patient):
+    size = piece_size(total, rate=rate, patient=patient)
+    assert size == MAX_PIECE_BYTES or (size + HEADER_BYTES) % PACKET_BYTES == 0
+    packets = -(-(size + HEADER_BYTES) // PACKET_BYTES)
+    assert packets * PACKET_BYTES / rate <= PIECE_SECONDS + PACKET_BYTES / rate / 2 or packets <= (PATIENT_PACKETS if patient else 1)
+
+
+@pytest.mark.parametrize(('megabits', 'total', 'packets'), [
+    (1, 10**6, PATIENT_PACKETS), (6, 10**6, 3), (40, 10**7, 19), (40, 64_000, 6), (100, 10**7, 41), (1000, 64_000, 41),
+])  # fmt: skip
+def test_piece_size_on_usual_links(megabits, total, packets):
+    assert piece_size(total, rate=megabits * 1e6 / 8 * 0.96) == in_packets(packets)
+
+
+def test_on_a_slow_link_with_a_short_queue_a_piece_is_one_packet():
+    assert piece_size(10**6, rate=125e3, patient=False) == in_packets(1)
+
+
+def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():
+    assert piece_size(10_000_000, rate=1e8, measured=False) == in_packets(1)
+    assert piece_size(10_000_000, rate=None, measured=False) == MAX_PIECE_BYTES
+
+
+def test_probes_are_small():
+    assert probe_piece_size(None) == probe_piece_size(1e9) == in_packets(PATIENT_PACKETS)
+    assert probe_piece_size(1e5) == in_packets(PATIENT_PACKETS)
