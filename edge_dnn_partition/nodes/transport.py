@@ -38,6 +38,9 @@ Target = tuple[str, bool]
 PROBE_PIECES: Final = 5
 MOST_GUESSED: Final = 5e6
 """Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""
+FEW_LOST: Final = 0.02
+"""Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
+version 2), or on the air."""
 _GUESS: Final = (12.5e6, 0.002)
 
 
@@ -201,8 +204,8 @@ class TensorSender:
                     if receipt.state == HopReceipt.MISSING and shared is not None:
                         self._send_in_pieces(peer, shared, now)
                     elif receipt.state == HopReceipt.MISSING:
-                        lost = receipt.kind == PROBE or peer.outbox.resend(receipt.bundle, receipt.missing)
-                        if lost and estimator is not None and receipt.receiver not in self._shapers:
+                        lost = 1.0 if receipt.kind == PROBE else peer.outbox.resend(receipt.bundle, receipt.missing)
+                        if lost > FEW_LOST and estimator is not None and receipt.receiver not in self._shapers:
                             estimator.loss(now, receipt.spread_bytes, receipt.spread_seconds)
                             self._set_pace(target[0], peer.outbox)
                     else:

@@ -27,6 +27,7 @@ _ROOM: Final = 0.95
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _LONG: Final = 1.5
+_CALM_BUNDLES: Final = 6
 _SINGLE_PACKETS_FOR: Final = 64
 
 CATCH_UP_SECONDS: Final = 0.002
@@ -102,6 +103,8 @@ class Outbox:
     _next_at: float = 0.0
     _cycle: int = 0
     _probe_gain: float = PROBE_GAIN
+    _calm: int = 0
+    """For so many bundles more nothing looks for room: there was none."""
     _in_single_packets: int = 0
     """For so many bundles more no piece is longer than a packet or than the link takes in a few milliseconds."""
     bytes_unacknowledged: int = 0
@@ -119,7 +122,8 @@ class Outbox:
         if bundle.kind == PROBE and (self._queue or self._waiting):
             return
         self._cycle += 1
-        probing = bundle.kind == PROBE or self._cycle % 2 == 1 or self._probe_gain > PROBE_GAIN
+        self._calm = max(0, self._calm - 1)
+        probing = bundle.kind == PROBE or self._probe_gain > PROBE_GAIN or (self._cycle % 2 == 1 and not self._calm)
         gain = self._probe_gain if probing else 0.0
         self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now)
         self.bytes_unacknowledged += len(bundle.buffer)
@@ -175,7 +179,9 @@ class Outbox:
         elif self.rate is not None:
             late = max(now - self._next_at, 0.0)
             start = now - late if late <= CATCH_UP_SECONDS else now  # a late wake-up is made good, a pause is not
-            self._next_at = start + size / (self.rate * outgoing.gain(index))
+            # Each piece comes after its own time on the link, so that what is seen of their spacing is the pace.
+            following = outgoing.bundle.piece_length(outgoing.todo[0]) if outgoing.todo else size
+            self._next_at = start + following / (self.rate * outgoing.gain(index))
             paced = not outgoing.probe_gain
             outgoing.asked = outgoing.asked or self.rate * outgoing.probe_gain
         outgoing.sent_at = at
@@ -199,29 +205,31 @@ class Outbox:
             self._in_single_packets = max(0, self._in_single_packets - 1)
         return self._forget(number)
 
-    def resend(self, number: int, missing: Sequence[int]) -> bool:
+    def resend(self, number: int, missing: Sequence[int]) -> float:
         """Queue the missing pieces of a bundle again, before those that are new.
 
-        :return: whether pieces are lost; False while the bundle is still being sent, or if nobody knows it.
+        :return: the share of its pieces that is lost; 0 while the bundle is still being sent, or if nobody knows it.
         """
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
-            return False
+            return 0.0
         valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count]
         if not valid:
             self._waiting[number] = outgoing
-            return False
+            return 0.0
+        lost = len(valid) / outgoing.bundle.count
         outgoing.rounds += 1
         self._probe_gain = PROBE_GAIN
+        self._calm = _CALM_BUNDLES
         if self.rate is not None and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
             self._in_single_packets = _SINGLE_PACKETS_FOR
         if self._cut_anew(outgoing, outgoing.since):
-            return True
+            return lost
         outgoing.todo.extend(valid)
         self.pieces_repeated += len(valid)
         self._queue[number] = outgoing
         self._queue.move_to_end(number, last=False)
-        return True
+        return lost
 
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
