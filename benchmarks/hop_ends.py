@@ -75,7 +75,8 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from edge_dnn_partition.nodes import qos
     from edge_dnn_partition.nodes.base import FleetNode
     from edge_dnn_partition.nodes.executor import Spinner
-    from edge_dnn_partition.nodes.transport import TensorInbox, TensorSender, views
+    from edge_dnn_partition.nodes.inbox import TensorInbox, views
+    from edge_dnn_partition.nodes.sender import TensorSender
     from edge_dnn_partition.planning.fleet import Fleet
     from edge_dnn_partition.runtime.pieces import Address
 
@@ -94,8 +95,9 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
             if role == 'send':
                 self.sender.connect((options['peer'], False))
                 self.subscribe(HopReceipt, self.topics.receipts(), self.sender.on_receipt, qos.RECEIPTS)
-                control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
-                self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
+                if options['control']:
+                    control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
+                    self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
             else:
                 self.subscribe(UInt64, '/hop/control', log.control, qos.HEARTBEAT)
                 self.inbox = TensorInbox(self, self.topics.tensors(), self.sender, self.take)
@@ -126,8 +128,11 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
             node.sender.send((options['peer'], False), address, {'tensor': payload}, {})
             self.size = payload.nbytes
 
-        def longest_publish(self) -> float:
-            return float(node.sender.longest_publish_seconds)
+        def publishing(self) -> dict[str, float]:
+            return {
+                'longest_publish_seconds': node.sender.longest_publish_seconds,
+                'longest_publish_cpu_seconds': node.sender.longest_publish_cpu_seconds,
+            }
 
         def acknowledged(self) -> int:
             return self.sent - -(-node.sender.bytes_waiting // self.size)
@@ -351,8 +356,8 @@ def main() -> int:
             with log.lock:
                 answer = {'arrivals': log.arrivals, 'controls': log.controls}
                 log.clear()
-        longest = getattr(end, 'longest_publish', lambda: None)()
-        say.write(json.dumps(answer | _usage() | {'longest_publish_seconds': longest}) + '\n')
+        publishing = getattr(end, 'publishing', dict)()
+        say.write(json.dumps(answer | _usage() | publishing) + '\n')
     from edge_dnn_partition.runtime.shared_memory import remove_own
 
     remove_own()

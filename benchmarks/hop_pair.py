@@ -30,13 +30,15 @@ class Pair:
 
     :param network: has hosts ``a`` and ``b``; None: both ends on this machine, in one device.
     :param guess: what the fleet file would say of the link's rate.
+    :param control: send small messages beside the tensors, 20 a second (``own`` only).
     """
 
-    def __init__(self, path: str, *, network: Namespaces | None = None, guess: str = '20 Mbit/s', domain: int = 91) -> None:
+    def __init__(self, path: str, *, network: Namespaces | None = None, guess: str = '20 Mbit/s',
+                 control: bool = False, domain: int = 91) -> None:
         self.path = path
         where = '127.0.0.1' if network is None else network.address('b')
         options = {
-            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': guess, 'address': where,
+            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': guess, 'control': control, 'address': where,
             'port': 40_000 + (os.getpid() % 9_000) * 2,
         }  # fmt: skip
         self._processes = {}
@@ -113,7 +115,8 @@ class Pair:
             'bytes_per_second': self._size * (len(arrivals) - 1) / span if span > 0 else None,
             'whole_bytes_per_second': total / (arrivals[-1][2] - arrivals[0][1]),
             'cpu_seconds_per_gigabyte': cpu / total * 1e9, 'peak_bytes': max(sent['peak_bytes'], got['peak_bytes']),
-            'longest_publish_seconds': sent['longest_publish_seconds'],
+            'longest_publish_seconds': sent.get('longest_publish_seconds'),
+            'longest_publish_cpu_seconds': sent.get('longest_publish_cpu_seconds'),
             'control_p95_seconds': statistics.quantiles(got['controls'], n=20)[-1] if len(got['controls']) > 20 else None,
         }  # fmt: skip
 

@@ -32,9 +32,10 @@ from edge_dnn_partition.runtime.timing import HopTime
 from . import qos
 from .base import FleetNode, run_node
 from .camera_messages import picture_of_compressed, picture_of_image
+from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_messages import plan_of
-from .transport import TensorInbox, TensorSender, views
+from .sender import TensorSender
 from .wire import hop_message, stage_message
 
 PARAMETERS = (

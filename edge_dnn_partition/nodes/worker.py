@@ -37,9 +37,10 @@ from edge_dnn_partition.testbed.dilation import Dilation
 
 from . import qos
 from .base import FleetNode, run_node
+from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_messages import plan_of, profile_message
-from .transport import TensorInbox, TensorSender, views
+from .sender import TensorSender
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
@@ -357,7 +358,7 @@ class Worker(FleetNode):
 
     def _probe_links(self) -> None:
         if self._sender is not None:
-            for name in self._sender.links:
+            for name in self._sender.devices:
                 if self._sender.connected((name, False)):
                     self._sender.probe(name)
 

@@ -18,6 +18,9 @@ from .timing import HopTime, StageTime
 
 MAX_PIECES: Final = 1 << 20
 _STRETCHED: Final = 1.03
+_LONG: Final = 32
+_LONG_STRETCHED: Final = 1.01
+"""The same for a bundle of so many pieces, which a link that is a little slower than the pace stretches for sure."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,8 @@ class Assembler:
         if not partial.repeated and not partial.paced and partial.train is not None:
             came = partial.train  # only these were sent faster than the estimated rate
         # The sender's pace is what was measured only if the link did not stretch it.
-        limited = partial.paced and partial.last_at - partial.first_at <= _STRETCHED * partial.sent_seconds
+        stretch = _LONG_STRETCHED if partial.count >= _LONG else _STRETCHED
+        limited = partial.paced and partial.last_at - partial.first_at <= stretch * partial.sent_seconds
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
             head.hops, head.encode_seconds, *came, limited,

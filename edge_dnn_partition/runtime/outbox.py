@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .piece_size import PIECE_SECONDS, PIECES_FOR_DISPERSION, piece_size
+from .piece_size import PIECE_SECONDS, PIECES_FOR_DISPERSION, packets_of, piece_size
 from .pieces import PROBE, Bundle, Piece
 
 PROBE_GAIN: Final = 1.12
@@ -20,17 +20,27 @@ STEADY_GAIN: Final = 0.98
 room, followed by as many that are slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM
 Queue 14(5), 2016; but short, since what comes too fast for 5 ms fills a short queue). Where there was room the next
 bundle looks for twice as much more."""
+PROBE_QUEUE_SECONDS: Final = 0.002
+"""On a slow link, whose pieces take long, the first look is for less: it fills no more of a queue than this."""
 
 TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
 
 _ROOM: Final = 0.95
+"""Where a train came so fast, of the pace that it left at, there was room..."""
+_MORE: Final = 0.5
+"""... if it also shows so much of what was looked for beyond the estimate."""
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _LONG: Final = 1.5
+_LOST_BY_LOOKING: Final = 0.25
 _CALM_BUNDLES: Final = 6
+_MOST_DOUBLINGS: Final = 8
 _SINGLE_PACKETS_FOR: Final = 64
 
 CATCH_UP_SECONDS: Final = 0.002
+BURST_SECONDS: Final = 0.001
+"""So much may leave at once, by the link's rate: on a fast link the pieces would wait for their sender's clock rather
+than for the link (as Linux paces TCP, a millisecond at a time)."""
 
 BURST_BYTES: Final = 8_000_000
 """What may be on its way to a device without a receipt where no rate holds it back."""
@@ -56,13 +66,47 @@ class _Outgoing:
     sent_at: float = 0.0
     rounds: int = 0
     asked: float = 0.0
-    """The rate that its first pieces were sent at."""
+    """From this rate on its first pieces show that there is room."""
+    pace: float = 0.0
+    """The fastest that its pieces were to leave, in bytes per second; 0: they were not paced."""
 
     def gain(self, index: int) -> float:
         """The pace of a piece over the estimated rate."""
         if not self.probe_gain or self.rounds or index >= 2 * TRAIN_PIECES:
             return STEADY_GAIN
-        return self.probe_gain if index < TRAIN_PIECES else DRAIN_GAIN
+        return self.probe_gain if index < TRAIN_PIECES else max(DRAIN_GAIN, 2 - self.probe_gain)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a bundle was sent, for what its receipt can show of the link; rates in bytes per second.
+
+    :param pace: the fastest that its pieces were to leave. They cannot show more: pieces that left in one burst may
+        come in one, out of a token bucket or side by side from a buffer. Infinite if they were not paced.
+    :param asked: from this rate on its first pieces show that there is room; 0 if they did not look for it.
+    :param far: they looked for so much that the link's own rate has shown, if not all of it came.
+    """
+
+    pace: float = float('inf')
+    asked: float = 0.0
+    far: bool = False
+
+    def shows_the_rate(self, measured: float) -> bool:
+        """True if a rate measured with these pieces is news by itself, not one sample of several."""
+        return self.asked > 0 and (self.far or measured >= self.asked)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the receiver's list of missing pieces says.
+
+    :param share: of the bundle's pieces; 0 if it says nothing of the rate: a single piece, a few of those that looked
+        for room, a bundle that is still being sent or that nobody knows.
+    :param carried: what the link carried over what came whole: of a piece that lost one packet the others crossed.
+    """
+
+    share: float = 0.0
+    carried: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +146,8 @@ class Outbox:
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
     _cycle: int = 0
-    _probe_gain: float = PROBE_GAIN
+    _doublings: int = 0
+    """How often in a row there was room."""
     _calm: int = 0
     """For so many bundles more nothing looks for room: there was none."""
     _in_single_packets: int = 0
@@ -123,8 +168,8 @@ class Outbox:
             return
         self._cycle += 1
         self._calm = max(0, self._calm - 1)
-        probing = bundle.kind == PROBE or self._probe_gain > PROBE_GAIN or (self._cycle % 2 == 1 and not self._calm)
-        gain = self._probe_gain if probing else 0.0
+        probing = bundle.kind == PROBE or self._doublings > 0 or (self._cycle % 2 == 1 and not self._calm)
+        gain = self._probe_gain(bundle) if probing else 0.0
         self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
@@ -141,7 +186,7 @@ class Outbox:
         retry = min((o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf'))
         if not self._queue or self._held_back():
             return retry
-        at = max(now, self._next_at)
+        at = max(now, self._may_leave_at())
         if self.shaper is not None:
             at = max(at, self.shaper.free_at(now))
         return min(at, retry)
@@ -163,7 +208,7 @@ class Outbox:
                     self._queue[number] = outgoing
         if not self._queue:
             return None
-        if now < self._next_at or (self.shaper is not None and self.shaper.free_at(now) > now):
+        if now < self._may_leave_at() or (self.shaper is not None and self.shaper.free_at(now) > now):
             return None
         if self._held_back():
             return None
@@ -177,13 +222,16 @@ class Outbox:
         if self.shaper is not None:
             at = self.shaper.send(now, size)
         elif self.rate is not None:
-            late = max(now - self._next_at, 0.0)
+            late = now - self._next_at
             start = now - late if late <= CATCH_UP_SECONDS else now  # a late wake-up is made good, a pause is not
             # Each piece comes after its own time on the link, so that what is seen of their spacing is the pace.
             following = outgoing.bundle.piece_length(outgoing.todo[0]) if outgoing.todo else size
             self._next_at = start + following / (self.rate * outgoing.gain(index))
             paced = not outgoing.probe_gain
-            outgoing.asked = outgoing.asked or self.rate * outgoing.probe_gain
+            outgoing.pace = max(outgoing.pace, self.rate * outgoing.gain(index))
+            if outgoing.probe_gain:
+                more = 1 + _MORE * (outgoing.probe_gain - 1)
+                outgoing.asked = outgoing.asked or self.rate * max(_ROOM * outgoing.probe_gain, more)
         outgoing.sent_at = at
         if not outgoing.todo:
             self._queue.pop(number)
@@ -193,6 +241,14 @@ class Outbox:
                 self._waiting[number] = outgoing
         return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=int(now * 1e9)))
 
+    def look(self, number: int) -> Look:
+        """Return how a bundle that waits for its receipt was sent."""
+        outgoing = self._waiting.get(number)
+        if outgoing is None or not outgoing.pace:
+            return Look()
+        far = outgoing.probe_gain > 1 + 1.5 * self._least_gain(outgoing.bundle)
+        return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far)
+
     def acknowledge(self, number: int, measured: float = 0.0) -> bool:
         """Forget a bundle that has arrived; return whether it was waited for.
 
@@ -200,26 +256,27 @@ class Outbox:
         """
         outgoing = self._waiting.get(number)
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
-            room = measured >= _ROOM * outgoing.asked
-            self._probe_gain = min(MOST_PROBE_GAIN, 2 * self._probe_gain - 1) if room else PROBE_GAIN
+            self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if measured >= outgoing.asked else 0
             self._in_single_packets = max(0, self._in_single_packets - 1)
         return self._forget(number)
 
-    def resend(self, number: int, missing: Sequence[int]) -> float:
-        """Queue the missing pieces of a bundle again, before those that are new.
-
-        :return: the share of its pieces that is lost; 0 while the bundle is still being sent, or if nobody knows it.
-        """
+    def resend(self, number: int, missing: Sequence[int]) -> Loss:
+        """Queue the missing pieces of a bundle again, before those that are new; return what that says of the link."""
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
-            return 0.0
+            return Loss()
         valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count]
         if not valid:
             self._waiting[number] = outgoing
-            return 0.0
-        lost = len(valid) / outgoing.bundle.count
+            return Loss()
+        count = outgoing.bundle.count
+        looked = bool(outgoing.probe_gain) and not outgoing.rounds and max(valid) < 2 * TRAIN_PIECES
+        share = len(valid) / count
+        packets = packets_of(outgoing.bundle.piece_bytes)
+        usual = len(valid) == 1 or (looked and share <= _LOST_BY_LOOKING)
+        lost = Loss(0.0 if usual else share, 1 + share * (packets - 1) / packets)
         outgoing.rounds += 1
-        self._probe_gain = PROBE_GAIN
+        self._doublings = 0
         self._calm = _CALM_BUNDLES
         if self.rate is not None and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
             self._in_single_packets = _SINGLE_PACKETS_FOR
@@ -269,6 +326,26 @@ class Outbox:
         self._queue[smaller.number] = _Outgoing(smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds)
         self._queue.move_to_end(smaller.number, last=False)
         return True
+
+    def _may_leave_at(self) -> float:
+        """When the pace lets the next piece leave; a small one a little early, so that several leave at once."""
+        if self.rate is None or self.shaper is not None:
+            return self._next_at
+        outgoing = next(iter(self._queue.values()))
+        if outgoing.bundle.kind == PROBE:
+            return self._next_at
+        size = outgoing.bundle.piece_length(outgoing.todo[0])
+        return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
+
+    def _probe_gain(self, bundle: Bundle) -> float:
+        """How fast the first pieces of a bundle are to be that looks for room, over the estimated rate."""
+        return min(MOST_PROBE_GAIN, 1 + self._least_gain(bundle) * float(2**self._doublings))
+
+    def _least_gain(self, bundle: Bundle) -> float:
+        """What the first look for room is for, beyond the estimated rate, as a share of it."""
+        if self.rate is None:
+            return PROBE_GAIN - 1
+        return min(PROBE_GAIN - 1.0, PROBE_QUEUE_SECONDS * self.rate / (TRAIN_PIECES * bundle.piece_bytes))
 
     def _patience(self, outgoing: _Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))

@@ -28,6 +28,11 @@ def in_packets(packets: int) -> int:
     return min(packets * PACKET_BYTES - HEADER_BYTES, MAX_PIECE_BYTES)
 
 
+def packets_of(size: int) -> int:
+    """Return how many packets a piece takes that has so many bytes of a bundle."""
+    return math.ceil((size + HEADER_BYTES) / PACKET_BYTES)
+
+
 def piece_size(
     total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient: bool = True
 ) -> int:
@@ -54,10 +59,12 @@ def piece_size(
         return in_packets(1)
     most = max(round(rate * PIECE_SECONDS / PACKET_BYTES), PATIENT_PACKETS if patient else 1)
     wanted = max(MIN_PIECE_BYTES, rate * LEAST_SECONDS, total / PIECES_FOR_DISPERSION)
-    return in_packets(min(most, math.ceil((wanted + HEADER_BYTES) / PACKET_BYTES)))
+    largest = in_packets(min(most, packets_of(math.ceil(wanted))))
+    pieces = max(1, math.ceil(total / largest))  # of about one length, so that the last one is not the only short one
+    return min(largest, in_packets(packets_of(math.ceil(total / pieces))))
 
 
 def probe_piece_size(rate: float | None) -> int:
     """Return how large the pieces of a probe should be, in bytes; ``rate`` as for `piece_size`."""
     most = in_packets(PATIENT_PACKETS)
-    return most if rate is None else min(most, piece_size(0, rate=rate))
+    return most if rate is None else min(most, piece_size(1 << 20, rate=rate))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-_LOSS_FACTOR: Final = 0.95
+_LOSS_FACTOR: Final = 0.97
 _LOSS_FLOOR: Final = 0.1
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
@@ -49,13 +49,21 @@ class LinkEstimator:
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
 
-    def transfer(self, now: float, size: float, seconds: float, *, sender_limited: bool) -> None:
-        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first piece."""
+    def transfer(
+        self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False
+    ) -> None:
+        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first piece.
+
+        :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
+            is believed at once if it is more.
+        """
         if size < self.least_bytes or seconds <= 0:
             return
         rate = size / seconds
         if sender_limited and self._rates and rate <= median(self._rates):
             return
+        if found_room and self._rates and rate > median(self._rates):
+            self._rates.clear()
         self.last_at = now
         self._rates.append(rate)
         while len(self._rates) > self.window:

@@ -23,7 +23,8 @@ class Hop:
 
         from edge_dnn_partition.nodes import qos
         from edge_dnn_partition.nodes.base import FleetNode
-        from edge_dnn_partition.nodes.transport import TensorInbox, TensorSender, views
+        from edge_dnn_partition.nodes.inbox import TensorInbox, views
+        from edge_dnn_partition.nodes.sender import TensorSender
         from edge_dnn_partition.planning.fleet import Fleet
 
         fleet = Fleet.model_validate({

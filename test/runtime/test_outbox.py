@@ -13,11 +13,14 @@ from edge_dnn_partition.runtime.outbox import (
     CATCH_UP_SECONDS,
     DRAIN_GAIN,
     PROBE_GAIN,
+    PROBE_QUEUE_SECONDS,
     STEADY_GAIN,
     TRAIN_PIECES,
+    Look,
+    Loss,
     Outbox,
 )
-from edge_dnn_partition.runtime.piece_size import piece_size
+from edge_dnn_partition.runtime.piece_size import in_packets, piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
@@ -48,7 +51,7 @@ def drain_ready(outbox, now=0.0):
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
-    outbox = Outbox(rate=1000.0)
+    outbox = Outbox(rate=1e4)
     train = [PROBE_GAIN] * TRAIN_PIECES + [DRAIN_GAIN] * TRAIN_PIECES
     for number in range(4):
         outbox.put(bundle(number, 300), 0.0)
@@ -57,20 +60,31 @@ def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
         assert [index for _, index, _ in taken] == list(range(30))
         outbox.acknowledge(number)
         gains = [STEADY_GAIN] * 30 if number % 2 else train + [STEADY_GAIN] * 14
-        np.testing.assert_allclose(gaps, 10 / (1000 * np.array(gains[:-1])), rtol=1e-9)
+        np.testing.assert_allclose(gaps, 10 / (1e4 * np.array(gains[:-1])), rtol=1e-6)
         assert {ready.piece.paced for *_, ready in taken} == {number % 2 == 1}
 
 
-def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more():
-    outbox = Outbox(rate=1000.0)
+@pytest.mark.parametrize(('rate', 'more'), [(8e3, 0.12), (1000.0, 1000 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 10))])
+def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more(rate, more):
+    """On a slow link it begins with less, so as not to fill a short queue."""
+    outbox = Outbox(rate=rate)
     gains = []
-    for number, share in enumerate((1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.0, 0.0)):
+    for number, share in enumerate((1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0)):
         outbox.put(bundle(number, 100), 0.0)
         times = [at for at, *_ in drain(outbox, 1000.0 * number)]
-        gains.append(10 / (1000 * (times[1] - times[0])))
-        outbox.acknowledge(number, share * gains[-1] * 1000)
-    wanted = [1.12, 1.24, 1.48, 1.96, 2.0, 2.0, PROBE_GAIN, STEADY_GAIN]
-    np.testing.assert_allclose(gains, wanted)
+        gains.append(10 / (rate * (times[1] - times[0])))
+        outbox.acknowledge(number, share * gains[-1] * rate)
+    wanted = [*(min(2.0, 1 + more * 2**doublings) for doublings in range(6)), 1 + more, STEADY_GAIN]
+    np.testing.assert_allclose(gains, wanted, rtol=1e-6)
+
+
+def test_a_look_for_room_fills_only_a_few_milliseconds_of_a_slow_links_queue():
+    outbox = Outbox(rate=1000.0)
+    outbox.put(bundle(0, 300), 0.0)
+    times = [at for at, *_ in drain(outbox)]
+    ahead = [10 * index / 1000 - at for index, at in enumerate(times)]
+    assert PROBE_QUEUE_SECONDS / 2 < max(ahead) <= PROBE_QUEUE_SECONDS
+    assert ahead[2 * TRAIN_PIECES] < PROBE_QUEUE_SECONDS / 4, 'the pieces after it let the queue drain'
 
 
 def test_pieces_that_are_asked_for_go_at_the_steady_pace():
@@ -256,8 +270,45 @@ def test_on_a_guess_one_bundle_goes_at_a_time_and_later_ones_are_cut_larger():
 def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
     outbox = Outbox(rate=1e6)
     outbox.put(bundle(1), 0.0)
-    assert not outbox.resend(1, [0])
+    assert not outbox.resend(1, [0]).share
     drain(outbox)
-    assert not outbox.resend(1, [99])
-    assert outbox.resend(1, [0])
-    assert not outbox.resend(7, [0])
+    assert outbox.resend(1, [99]) == Loss()
+    assert outbox.resend(1, [0, 1, 2]) == Loss(0.3)
+    assert outbox.resend(7, [0, 1]) == Loss()
+
+
+def test_a_single_lost_piece_says_nothing_of_the_rate_nor_a_few_while_looking_for_room():
+    outbox = Outbox(rate=1e6)
+    for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3)):
+        outbox.put(bundle(number), float(number))
+        looks = drain(outbox, number)[0][2].piece.paced is False
+        assert looks == (number == 0)
+        assert outbox.resend(number, missing).share == share
+        assert [index for _, index, _ in drain(outbox, number + 0.5)] == missing
+        outbox.acknowledge(number)
+
+
+def test_of_pieces_that_lost_a_packet_the_others_took_their_time_on_the_link():
+    outbox = Outbox(rate=1e6)
+    outbox.put(bundle(1, 3 * in_packets(4), in_packets(4)), 0.0)
+    drain(outbox)
+    assert outbox.resend(1, [0, 1]) == Loss(2 / 3, 1 + 2 / 3 * 3 / 4)
+
+
+def test_what_a_receipt_can_show_depends_on_how_the_bundle_was_sent():
+    outbox = Outbox(rate=1e4)
+    assert outbox.look(7) == Look()
+    looks = []
+    for number in range(3):
+        outbox.put(bundle(number), float(number))
+        drain(outbox, float(number))
+        looks.append(outbox.look(number))
+        outbox.acknowledge(number, looks[-1].asked)
+    assert looks[0] == Look(1e4 * PROBE_GAIN, looks[0].asked)
+    assert 1e4 < looks[0].asked < looks[0].pace
+    assert looks[1].far
+    assert looks[1].pace > looks[0].pace
+    assert looks[0].shows_the_rate(looks[0].asked)
+    assert not looks[0].shows_the_rate(0.99 * looks[0].asked)
+    assert looks[1].shows_the_rate(1.0)
+    assert not Look().shows_the_rate(1e9)

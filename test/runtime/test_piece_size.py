@@ -34,10 +34,17 @@ def test_pieces_fill_whole_packets_and_are_short_on_their_link(total, rate, pati
 
 
 @pytest.mark.parametrize(('megabits', 'total', 'packets'), [
-    (1, 10**6, PATIENT_PACKETS), (6, 10**6, 3), (40, 10**7, 19), (40, 64_000, 6), (100, 10**7, 41), (1000, 64_000, 41),
+    (1, 10**6, PATIENT_PACKETS), (6, 10**6, 3), (40, 10**7, 19), (40, 64_000, 6), (100, 10**7, 41), (1000, 64_000, 22),
 ])  # fmt: skip
 def test_piece_size_on_usual_links(megabits, total, packets):
     assert piece_size(total, rate=megabits * 1e6 / 8 * 0.96) == in_packets(packets)
+
+
+@given(st.integers(1, 10**7), st.floats(1e3, 1e9))
+def test_the_last_piece_of_a_few_is_about_as_long_as_the_others(total, rate):
+    size = piece_size(total, rate=rate)
+    pieces = -(-total // size)
+    assert total - (pieces - 1) * size > size - pieces * PACKET_BYTES
 
 
 def test_on_a_slow_link_with_a_short_queue_a_piece_is_one_packet():

@@ -68,17 +68,29 @@ def test_loss_lowers_to_what_has_come_but_not_without_bound():
     assert estimator.estimate.bytes_per_second == pytest.approx(1e6)
     assert estimator.estimate.measured
     estimator.loss(1.0, 2e6, 1.0)  # more came than was believed: others fill the queue, or it is the air
-    assert estimator.estimate.bytes_per_second == pytest.approx(0.95e6)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.97e6)
     estimator.loss(2.0, 0.0, 0.0)
-    assert estimator.estimate.bytes_per_second == pytest.approx(0.95**2 * 1e6)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.97**2 * 1e6)
     estimator.loss(3.0, 5e3, 10.0)
-    assert estimator.estimate.bytes_per_second == pytest.approx(0.1 * 0.95**2 * 1e6)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.1 * 0.97**2 * 1e6)
     for now in range(4, 200):
         estimator.loss(now, 0.0, 0.0)
     assert estimator.estimate.bytes_per_second == LEAST_RATE
     feed(estimator, 200.0, 3e6)
     feed(estimator, 201.0, 3e6)
     assert estimator.estimate.bytes_per_second > 1e6
+
+
+def test_room_that_was_found_is_believed_at_once():
+    estimator = LinkEstimator((5e6, 0.01))
+    for now in range(3):
+        feed(estimator, float(now), 1e6)
+    estimator.transfer(3.0, 1.5e5, 0.1, sender_limited=False)
+    assert estimator.estimate.bytes_per_second == pytest.approx(1e6)
+    estimator.transfer(4.0, 2e5, 0.1, sender_limited=False, found_room=True)
+    assert estimator.estimate.bytes_per_second == pytest.approx(2e6)
+    estimator.transfer(5.0, 1e5, 0.1, sender_limited=False, found_room=True)
+    assert estimator.estimate.bytes_per_second == pytest.approx(1.5e6)
 
 
 def test_silence_halves():

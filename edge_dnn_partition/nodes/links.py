@@ -1,0 +1,118 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a sender knows of the links that start at its device, and which of them are emulated."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.outbox import Look, Loss
+from edge_dnn_partition.sensing.link import LinkEstimator
+from edge_dnn_partition.testbed.link import Channel, EmulatedLink
+
+MOST_GUESSED: Final = 5e6
+"""Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""
+FEW_LOST: Final = 0.02
+"""Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
+version 2), or on the air."""
+_GUESS: Final = (12.5e6, 0.002)
+
+
+class Links:
+    """The links from one device to the others of its fleet; not thread safe.
+
+    :param fleet: gives first guesses, and says which links are emulated.
+    :param device: where they start.
+    """
+
+    def __init__(self, fleet: Fleet, device: str) -> None:
+        self._device = device
+        self.estimators: dict[str, LinkEstimator] = {}
+        """By the device at the other end; there is none to the device itself."""
+        self.shapers: dict[str, EmulatedLink] = {}
+        """What holds pieces back on emulated links."""
+        self._delays: dict[str, float] = {}
+        guesses = {}
+        channels: dict[str, Channel] = {}
+        for link in fleet.links:
+            if device not in link.between:
+                continue
+            other = link.between[0] if link.between[1] == device else link.between[1]
+            guesses[other] = (link.rate, link.delay)
+            if link.emulate:
+                channel = channels.setdefault(link.channel, Channel()) if link.channel else Channel()
+                self.shapers[other] = EmulatedLink(link.rate, link.delay, channel=channel)
+                self._delays[other] = link.delay
+        for other in fleet.devices:
+            if other != device:
+                self.estimators[other] = LinkEstimator(guesses.get(other, _GUESS))
+
+    def delay(self, device: str) -> float:
+        """The emulated delay to a device, in seconds; 0 on a real link."""
+        return self._delays.get(device, 0.0)
+
+    def pace(self, device: str) -> float | None:
+        """The bytes per second that pieces to a device are paced to; None: they are not."""
+        if device == self._device or device in self.shapers:
+            return None
+        estimate = self.estimators[device].estimate
+        return estimate.bytes_per_second if estimate.measured else min(estimate.bytes_per_second, MOST_GUESSED)
+
+    def guessed(self, device: str) -> bool:
+        """True if pieces to a device are paced to a rate that nothing has shown yet."""
+        return self.pace(device) is not None and not self.estimators[device].estimate.measured
+
+    def silence(self, device: str, now: float) -> float | None:
+        """Believe less of a link that answers nothing; return the pace from now on."""
+        if self.pace(device) is None:
+            return None
+        self.estimators[device].silence(now)
+        return self.pace(device)
+
+    def whole(self, receipt: HopReceipt, look: Look, now: float) -> None:
+        """Take in what the receipt of a whole bundle says of the link."""
+        estimator = self.estimators.get(receipt.receiver)
+        if estimator is None or receipt.spread_bytes == 0:
+            return
+        # The last piece's own time on the wire is taken off, at the rate of its own bundle.
+        last = min(receipt.piece_bytes, receipt.total)
+        on_wire = last * receipt.spread_seconds / receipt.spread_bytes
+        trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds - on_wire
+        if trip > 0:
+            estimator.round_trip(now, trip)
+        seconds = max(receipt.spread_seconds, receipt.spread_bytes / look.pace)
+        room = seconds > 0 and look.shows_the_rate(receipt.spread_bytes / seconds)
+        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=receipt.paced, found_room=room)
+
+    def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
+        """Take in that pieces were lost; where they are few, what came still shows what the link bears."""
+        estimator = self.estimators.get(receipt.receiver)
+        if estimator is None or receipt.receiver in self.shapers:
+            return
+        if loss.share > FEW_LOST:
+            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds)
+        elif estimator.estimate.measured:
+            estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
+
+    def emulate(self, message: Emulation) -> None:
+        """Change the emulated links that start here."""
+        rows = zip(
+            message.link_senders, message.link_receivers, message.link_bytes_per_second, message.link_latency_seconds,
+            strict=True,
+        )  # fmt: skip
+        for sender, receiver, rate, latency in rows:
+            shaper = self.shapers.get(receiver)
+            if sender == self._device and shaper is not None:
+                shaper.bytes_per_second = rate
+                shaper.latency_seconds = self._delays[receiver] = latency
+
+    def describe(self, message: Heartbeat, now: float) -> None:
+        """Write what is known of the links into a heartbeat; NaN: not measured."""
+        estimates = [estimator.estimate for estimator in self.estimators.values()]
+        message.peers = list(self.estimators)
+        message.bytes_per_second = [e.bytes_per_second if e.measured else math.nan for e in estimates]
+        message.latency_seconds = [e.latency_seconds if e.measured else math.nan for e in estimates]
+        message.age_seconds = [now - estimator.last_at for estimator in self.estimators.values()]
