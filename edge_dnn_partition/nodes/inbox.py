@@ -47,9 +47,13 @@ class TensorInbox:
         self._assembler = Assembler(max_bytes)
         self._segments = SegmentReader()
         self._receipts: dict[str, Any] = {}
-        self._incarnations: dict[str, int] = {}
         node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS, raw=True)
         node.every(self.QUIET_SECONDS / 2, self._tick)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes set aside for bundles that are not whole yet."""
+        return self._assembler.held_bytes
 
     def connect(self, device: str) -> None:
         """Make the publisher of receipts to a device that will send here."""
@@ -63,8 +67,6 @@ class TensorInbox:
         piece = decode(message)
         if piece.sender not in self._receipts:
             raise WireError(f'a piece of {piece.sender!r}, which is no device of this fleet')
-        if self._incarnations.get(piece.sender) != piece.incarnation and piece.kind == FRAME:
-            self._incarnations[piece.sender] = piece.incarnation
         key = (piece.sender, piece.incarnation, piece.bundle)
         if self._assembler.is_done(key):
             self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)

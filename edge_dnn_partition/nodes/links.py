@@ -65,11 +65,14 @@ class Links:
         """True if pieces to a device are paced to a rate that nothing has shown yet."""
         return self.pace(device) is not None and not self.estimators[device].estimate.measured
 
-    def silence(self, device: str, now: float) -> float | None:
-        """Believe less of a link that answers nothing; return the pace from now on."""
+    def silence(self, device: str, now: float, heard: bool) -> float | None:
+        """Believe less of a link that does not answer, or answers only some (``heard``); return the pace from now on."""
         if self.pace(device) is None:
             return None
-        self.estimators[device].silence(now)
+        if heard:
+            self.estimators[device].loss(now, 0.0, 0.0)
+        else:
+            self.estimators[device].silence(now)
         return self.pace(device)
 
     def whole(self, receipt: HopReceipt, look: Look, now: float) -> None:

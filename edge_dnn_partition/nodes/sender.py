@@ -192,7 +192,7 @@ class TensorSender:
                         self._links.lost(receipt, lost, now)
                         self._set_pace(target[0], peer.outbox)
                     else:
-                        peer.outbox.acknowledge(receipt.bundle, measured)
+                        peer.outbox.acknowledge(receipt.bundle, measured, now=now)
             self._condition.notify()
 
     def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:

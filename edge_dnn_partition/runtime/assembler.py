@@ -209,11 +209,6 @@ class Assembler:
             self._drop(key)
         return len(old)
 
-    def forget_sender(self, sender: str, incarnation: int) -> None:
-        """Drop the unfinished bundles of other incarnations of a sender that has started anew."""
-        for key in [k for k in self._partial if k[0] == sender and k[1] != incarnation]:
-            self._drop(key)
-
     def _check(self, piece: Piece) -> int:
         """Raise if a piece contradicts itself; return how long each piece of its bundle but the last must be."""
         where = f'bundle {piece.bundle} of {piece.sender}'

@@ -21,18 +21,23 @@ room, followed by as many that are slower, to let the queue drain (the gain cycl
 Queue 14(5), 2016; but short, since what comes too fast for 5 ms fills a short queue). Where there was room the next
 bundle looks for twice as much more."""
 PROBE_QUEUE_SECONDS: Final = 0.002
-"""On a slow link, whose pieces take long, the first look is for less: it fills no more of a queue than this."""
+"""On a slow link, whose pieces take long, the first look is for less, so that it fills no more of a queue than this."""
+LEAST_PROBE_GAIN: Final = 1.04
 
 TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
 
 _ROOM: Final = 0.95
 """Where a train came so fast, of the pace that it left at, there was room..."""
+_TELLING_PIECES: Final = 3
+"""The spacing of only two is too noisy to tell that by itself."""
 _MORE: Final = 0.5
 """... if it also shows so much of what was looked for beyond the estimate."""
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _LONG: Final = 1.5
 _LOST_BY_LOOKING: Final = 0.25
+_LOST_BY_CHANCE: Final = 0.125
+"""A single piece that was lost says nothing, of so many that it is no larger share than this."""
 _CALM_BUNDLES: Final = 6
 _MOST_DOUBLINGS: Final = 8
 _SINGLE_PACKETS_FOR: Final = 64
@@ -126,7 +131,9 @@ class Outbox:
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
     :param cautious: the rate is only a guess: one bundle at a time, until one has shown it.
     :param numbers: gives numbers to bundles that are cut anew; None: they are not.
-    :param on_silence: called when even the second try to draw a receipt was not answered; returns the rate from now on.
+    :param on_silence: called when a bundle has drawn no receipt, with the time and whether others have since it was
+        sent; returns the rate from now on. Not more often than every ``retry_seconds``; and where nothing at all is
+        answered, not before the second try.
     :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
     :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one; later and
         later, but soon enough for a link that has been mended. The first pieces to a reader that has just come are
@@ -138,7 +145,7 @@ class Outbox:
     rate: float | None = None
     cautious: bool = False
     numbers: Iterator[int] | None = None
-    on_silence: Callable[[float], float | None] | None = None
+    on_silence: Callable[[float, bool], float | None] | None = None
     retry_seconds: float = 0.3
     keep_bytes: int = 1 << 30
     give_up_seconds: float = 60.0
@@ -146,6 +153,8 @@ class Outbox:
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
     _cycle: int = 0
+    _heard_at: float = float('-inf')
+    _silent_at: float = float('-inf')
     _doublings: int = 0
     """How often in a row there was room."""
     _calm: int = 0
@@ -201,8 +210,7 @@ class Outbox:
                 self._waiting.pop(number)
                 outgoing.rounds += 1
                 self.pieces_repeated += 1
-                if outgoing.rounds in _SILENT_ROUNDS and self.on_silence is not None and self.shaper is None:
-                    self.rate = self.on_silence(now)
+                self._note_silence(outgoing, now)
                 if not self._cut_anew(outgoing, now):
                     outgoing.todo.append(outgoing.bundle.count - 1)
                     self._queue[number] = outgoing
@@ -229,7 +237,7 @@ class Outbox:
             self._next_at = start + following / (self.rate * outgoing.gain(index))
             paced = not outgoing.probe_gain
             outgoing.pace = max(outgoing.pace, self.rate * outgoing.gain(index))
-            if outgoing.probe_gain:
+            if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
                 more = 1 + _MORE * (outgoing.probe_gain - 1)
                 outgoing.asked = outgoing.asked or self.rate * max(_ROOM * outgoing.probe_gain, more)
         outgoing.sent_at = at
@@ -249,11 +257,12 @@ class Outbox:
         far = outgoing.probe_gain > 1 + 1.5 * self._least_gain(outgoing.bundle)
         return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far)
 
-    def acknowledge(self, number: int, measured: float = 0.0) -> bool:
+    def acknowledge(self, number: int, measured: float = 0.0, *, now: float = float('-inf')) -> bool:
         """Forget a bundle that has arrived; return whether it was waited for.
 
         :param measured: the rate at which its first pieces came, in bytes per second; 0 if it was not measured.
         """
+        self._heard_at = max(self._heard_at, now)
         outgoing = self._waiting.get(number)
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
             self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if measured >= outgoing.asked else 0
@@ -273,7 +282,8 @@ class Outbox:
         looked = bool(outgoing.probe_gain) and not outgoing.rounds and max(valid) < 2 * TRAIN_PIECES
         share = len(valid) / count
         packets = packets_of(outgoing.bundle.piece_bytes)
-        usual = len(valid) == 1 or (looked and share <= _LOST_BY_LOOKING)
+        by_chance = len(valid) == 1 and share <= _LOST_BY_CHANCE
+        usual = by_chance or (looked and share <= _LOST_BY_LOOKING)
         lost = Loss(0.0 if usual else share, 1 + share * (packets - 1) / packets)
         outgoing.rounds += 1
         self._doublings = 0
@@ -327,6 +337,15 @@ class Outbox:
         self._queue.move_to_end(smaller.number, last=False)
         return True
 
+    def _note_silence(self, outgoing: _Outgoing, now: float) -> None:
+        """Say that a bundle has drawn no receipt: if others have, its pieces were lost, else there may be no link."""
+        heard = self._heard_at > outgoing.sent_at
+        if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds:
+            return
+        if heard or outgoing.rounds in _SILENT_ROUNDS:
+            self._silent_at = now
+            self.rate = self.on_silence(now, heard)
+
     def _may_leave_at(self) -> float:
         """When the pace lets the next piece leave; a small one a little early, so that several leave at once."""
         if self.rate is None or self.shaper is not None:
@@ -345,7 +364,8 @@ class Outbox:
         """What the first look for room is for, beyond the estimated rate, as a share of it."""
         if self.rate is None:
             return PROBE_GAIN - 1
-        return min(PROBE_GAIN - 1.0, PROBE_QUEUE_SECONDS * self.rate / (TRAIN_PIECES * bundle.piece_bytes))
+        more = PROBE_QUEUE_SECONDS * self.rate / (TRAIN_PIECES * bundle.piece_bytes)
+        return min(max(more, LEAST_PROBE_GAIN - 1), PROBE_GAIN - 1.0)
 
     def _patience(self, outgoing: _Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))

@@ -19,7 +19,9 @@ PIECE_SECONDS: Final = 0.006
 """How long a piece may take on its link, so that even a queue of 10 ms holds it."""
 PATIENT_PACKETS: Final = 3
 """On a slow link a piece is that long at least, where its queue has room: in single packets a tenth would be headers."""
-LEAST_SECONDS: Final = 0.0005
+LEAST_PIECES: Final = 2
+"""A bundle of one piece would show nothing of its link; one that is smaller than two of `MIN_PIECE_BYTES` is one."""
+LEAST_SECONDS: Final = 0.001
 """Pieces that take less are not worth a wake-up of sender and receiver each."""
 
 
@@ -58,7 +60,8 @@ def piece_size(
     if not measured:
         return in_packets(1)
     most = max(round(rate * PIECE_SECONDS / PACKET_BYTES), PATIENT_PACKETS if patient else 1)
-    wanted = max(MIN_PIECE_BYTES, rate * LEAST_SECONDS, total / PIECES_FOR_DISPERSION)
+    few = min(rate * LEAST_SECONDS, total / LEAST_PIECES)
+    wanted = max(MIN_PIECE_BYTES, few, total / PIECES_FOR_DISPERSION)
     largest = in_packets(min(most, packets_of(math.ceil(wanted))))
     pieces = max(1, math.ceil(total / largest))  # of about one length, so that the last one is not the only short one
     return min(largest, in_packets(packets_of(math.ceil(total / pieces))))

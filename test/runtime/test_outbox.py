@@ -64,7 +64,7 @@ def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
         assert {ready.piece.paced for *_, ready in taken} == {number % 2 == 1}
 
 
-@pytest.mark.parametrize(('rate', 'more'), [(8e3, 0.12), (1000.0, 1000 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 10))])
+@pytest.mark.parametrize(('rate', 'more'), [(8e3, 0.12), (3000.0, 3000 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 10)), (100.0, 0.04)])
 def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more(rate, more):
     """On a slow link it begins with less, so as not to fill a short queue."""
     outbox = Outbox(rate=rate)
@@ -79,10 +79,10 @@ def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more(rate, 
 
 
 def test_a_look_for_room_fills_only_a_few_milliseconds_of_a_slow_links_queue():
-    outbox = Outbox(rate=1000.0)
+    outbox = Outbox(rate=3000.0)
     outbox.put(bundle(0, 300), 0.0)
     times = [at for at, *_ in drain(outbox)]
-    ahead = [10 * index / 1000 - at for index, at in enumerate(times)]
+    ahead = [10 * index / 3000 - at for index, at in enumerate(times)]
     assert PROBE_QUEUE_SECONDS / 2 < max(ahead) <= PROBE_QUEUE_SECONDS
     assert ahead[2 * TRAIN_PIECES] < PROBE_QUEUE_SECONDS / 4, 'the pieces after it let the queue drain'
 
@@ -237,7 +237,8 @@ def test_pieces_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
 def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
     rates = []
 
-    def silence(now):
+    def silence(_now, heard):
+        assert not heard
         rates.append(outbox.rate / 2)
         return rates[-1]
 
@@ -251,6 +252,19 @@ def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
     assert rates == [2e6, 1e6, 5e5]
     assert len(last.data) <= 0.006 * 1e6
     assert (outbox.given_up, outbox.bytes_unacknowledged) == (1, 0)
+
+
+def test_bundles_without_an_answer_beside_answered_ones_are_told_once_a_while():
+    calls = []
+    outbox = Outbox(rate=1e6, on_silence=lambda now, heard: calls.append((now, heard)), retry_seconds=1.0)
+    for number in range(5):
+        outbox.put(bundle(number, 30), 0.0)
+    drain(outbox)
+    outbox.acknowledge(4, now=0.5)
+    for tenth in range(5, 25):
+        while outbox.take(tenth / 10) is not None:
+            pass
+    assert calls == [(1.0, True)], 'four lost, told once; what was sent again has its own time to be answered'
 
 
 def test_on_a_guess_one_bundle_goes_at_a_time_and_later_ones_are_cut_larger():
@@ -279,8 +293,8 @@ def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
 
 def test_a_single_lost_piece_says_nothing_of_the_rate_nor_a_few_while_looking_for_room():
     outbox = Outbox(rate=1e6)
-    for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3)):
-        outbox.put(bundle(number), float(number))
+    for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3), (4, [1], 0), (5, [1], 1 / 3)):
+        outbox.put(bundle(number, 30 if number == 5 else 100), float(number))
         looks = drain(outbox, number)[0][2].piece.paced is False
         assert looks == (number == 0)
         assert outbox.resend(number, missing).share == share

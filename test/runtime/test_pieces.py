@@ -106,10 +106,6 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
     assert sorted(gap.key[2] for gap in assembler.overdue(100.0, 1.0)) == [4, 5]
     assert assembler.forget(12.5, 8.0) == 1
     assert assembler.held_bytes == 1000
-    assembler.forget_sender('pi', 7)
-    assert assembler.held_bytes == 1000
-    assembler.forget_sender('pi', 8)
-    assert assembler.held_bytes == 0
 
 
 def arrive(pieces, gap_seconds, *, paced, sent_gap=0.001, lost=()):

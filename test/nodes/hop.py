@@ -1,0 +1,79 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A sender and an inbox over real DDS, as two nodes of one process, for tests."""
+
+import time
+
+
+class Hop:
+    """A sender and an inbox.
+
+    :param got: frame number and tensors of each bundle that was accepted.
+    :param max_bytes: of bundles that are not whole yet.
+    """
+
+    def __init__(self, context, here, there, *, max_bytes=1 << 30):
+        from edge_dnn_partition.msg import HopReceipt
+        from rclpy.executors import SingleThreadedExecutor
+
+        from edge_dnn_partition.nodes import qos
+        from edge_dnn_partition.nodes.base import FleetNode
+        from edge_dnn_partition.nodes.inbox import TensorInbox, views
+        from edge_dnn_partition.nodes.sender import TensorSender
+        from edge_dnn_partition.planning.fleet import Fleet
+
+        fleet = Fleet.model_validate({
+            'fleet': 'hop', 'source': here, 'devices': {name: {} for name in {here, there}},
+            'links': [] if here == there else [{'between': [here, there], 'rate': '1 Gbit/s'}],
+        })  # fmt: skip
+        self.got, self.receipts = [], []
+
+        def take(received, hop):
+            self.got.append((received.address.frame_id, views(received)[0]))
+
+        def receipt(message):
+            self.receipts.append(message)
+            self.sender.on_receipt(message)
+
+        self.ends = [
+            FleetNode(f'end_{i}', namespace=f'/hop/{device}', context=context) for i, device in enumerate((here, there))
+        ]  # fmt: skip
+        for end in self.ends:
+            end.autostart()
+        self.sender = TensorSender(self.ends[0], fleet)
+        self.answers = TensorSender(self.ends[1], fleet)
+        self.inbox = TensorInbox(self.ends[1], self.ends[1].topics.tensors(), self.answers, take, max_bytes=max_bytes)
+        self.inbox.connect(here)
+        self.target = (there, False)
+        self.sender.connect(self.target)
+        self.ends[0].subscribe(HopReceipt, self.ends[0].topics.receipts(), receipt, qos.RECEIPTS)
+        self.executor = SingleThreadedExecutor(context=context)
+        for end in self.ends:
+            self.executor.add_node(end)
+
+    def spin_until(self, condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, (self.got, self.receipts)
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def spin(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
+
+    def discover(self):
+        here = self.ends[0].topics.device
+        self.spin_until(lambda: self.sender.connected(self.target) and self.ends[1].count_subscribers(f'/hop/{here}/receipts'))
+
+    def send(self, frame, arrays):
+        from edge_dnn_partition.runtime.pieces import Address
+
+        self.sender.send(self.target, Address('m', 1, frame, 0, -1), arrays, {})
+
+    def end(self):
+        self.sender.stop()
+        self.answers.stop()
+        self.executor.shutdown()
+        for node in self.ends:
+            node.destroy_node()
