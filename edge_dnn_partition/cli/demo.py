@@ -86,7 +86,8 @@ class _Demo:
 
     def run(self) -> tuple[dict[str, Any], int]:
         from edge_dnn_partition.cli import demo_report
-        from edge_dnn_partition.cli.demo_run import CameraThread, DemoRun
+        from edge_dnn_partition.cli.demo_run import DemoRun
+        from edge_dnn_partition.cli.running_fleet import CameraThread
         from edge_dnn_partition.nodes.fleet_client import FleetClient
         from edge_dnn_partition.planning.fleet import load_fleet
         from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
@@ -104,6 +105,7 @@ class _Demo:
         os.environ.update({**environment, **dds_environment(dds_profile(fleet))})
         processes = fleet_processes(fleet, fleet_file)
         workers = {p.namespace.rsplit('/', 1)[-1]: p for p in processes if p.node == 'worker'}
+        scheduler = next(p for p in processes if p.node == 'scheduler')
         with (self._out / 'nodes.log').open('w', encoding='utf-8') as log:
 
             def write(label: str, line: str) -> None:
@@ -117,7 +119,7 @@ class _Demo:
                 with FleetClient(fleet, name='demo', keep_outputs=True) as client:
                     camera = CameraThread(client.camera('pi/image/compressed'), pictures.stream(), self._args.rate)
                     drive = DemoRun(
-                        client, supervisor, workers, seconds=self._args.seconds / len(PHASES), say=self._say
+                        client, supervisor, workers, scheduler, seconds=self._args.seconds / len(PHASES), say=self._say
                     )
                     camera.start()
                     try:
@@ -347,7 +349,7 @@ class _Demo:
             if entry.get('p50_ms') is not None:
                 console.print(
                     f'over the whole run, p50 {entry["adaptive_p50_ms_in_these_phases"]:.0f} ms against '
-                    f'{entry["p50_ms"]:.0f} ms with {words} ({entry["adaptive_is_lower_by"]:.0%} lower, '
+                    f'{entry["p50_ms"]:.0f} ms with {words} ({_lower(entry["adaptive_is_lower_by"])}, '
                     f'{entry["phases"]} of {len(report["phases"])} phases)',
                     highlight=False,
                 )
@@ -383,3 +385,8 @@ class _Pictures:
         for picture in self._camera:
             self.kept.append(picture)
             yield len(self.kept) - 1, picture
+
+
+def _lower(share: float) -> str:
+    """Say by how much something is lower, or higher."""
+    return f'{share:.0%} lower' if share >= 0 else f'{-share:.0%} higher'

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import itertools
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.processes import NodeProcess
 from edge_dnn_partition.runtime.supervisor import Supervisor
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -58,38 +56,10 @@ class FixedRun:
         return float(np.median(delivered)) if delivered else None
 
 
-class CameraThread:
-    """Publishes pictures at a steady rate, and remembers which picture had which stamp."""
-
-    def __init__(self, publish: Callable[[Picture], int], pictures: Iterator[tuple[int, Picture]], rate: float) -> None:
-        self._publish = publish
-        self._pictures = pictures
-        self._period = 1 / rate
-        self._ended = threading.Event()
-        self.shown: dict[int, int] = {}
-        self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join(2.0)
-
-    def _run(self) -> None:
-        due = time.monotonic()
-        for index, picture in self._pictures:
-            if self._ended.wait(max(0.0, due - time.monotonic())):
-                return
-            self.shown[self._publish(picture)] = index
-            due = max(due + self._period, time.monotonic())
-
-
 class DemoRun:
     """Drives a fleet that is up.
 
+    :param workers: by device, to kill and start again; so the scheduler.
     :param seconds: of each phase.
     :param say: takes lines for people.
     """
@@ -99,6 +69,7 @@ class DemoRun:
         client: FleetClient,
         supervisor: Supervisor,
         workers: dict[str, NodeProcess],
+        scheduler: NodeProcess,
         *,
         seconds: float,
         say: Callable[[str], None],
@@ -106,6 +77,7 @@ class DemoRun:
         self._client = client
         self._supervisor = supervisor
         self._workers = workers
+        self._scheduler = scheduler
         self._seconds = seconds
         self._say = say
         self._stopped: str | None = None
@@ -133,7 +105,14 @@ class DemoRun:
                 known = len(self._client.news.frames)
             run = PhaseRun(phase, time.monotonic())
             self.conditions(phase)
-            time.sleep(self._seconds)
+            if phase.scheduler_killed:
+                self._supervisor.signal(self._scheduler.label, signal.SIGKILL)
+                time.sleep(self._seconds / 2)
+                self._say('  the scheduler is started again')
+                self._supervisor.start(self._scheduler)
+                time.sleep(self._seconds / 2)
+            else:
+                time.sleep(self._seconds)
             run.end = time.monotonic()
             with self._client.lock:
                 run.frames = list(self._client.news.frames[known:])

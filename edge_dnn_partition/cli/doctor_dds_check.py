@@ -14,8 +14,8 @@ from edge_dnn_partition.errors import UserError
 
 NAME: Final = 'DDS profile'
 IN_WORDS: Final = {
-    'machine': 'shared memory and loopback; other machines neither see nor disturb it',
-    'lan': 'shared memory and UDP, patient with a Wi-Fi that is away for a while',
+    'machine': 'loopback; other machines neither see nor disturb it',
+    'lan': 'UDP, patient with a Wi-Fi that is away for a while',
     'cloud': "TCP to the server's address, shared memory within a machine",
 }
 

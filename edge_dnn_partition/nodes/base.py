@@ -38,7 +38,7 @@ _AUTOSTART = Parameter(
 class FleetNode(LifecycleNode):
     """A lifecycle node of a fleet.
 
-    A node overrides the hooks `setup`, `start`, `stop`, `teardown` and `stop_work`, and makes its entities in
+    A node overrides the hooks `setup`, `start`, `stop`, `teardown`, `drain` and `stop_work`, and makes its entities in
     `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the node is not active
     (unless ``always``), survive what a callback raises, and go at clean-up.
 
@@ -92,6 +92,9 @@ class FleetNode(LifecycleNode):
 
     def teardown(self) -> None:
         """Let go of what `setup` made, other than the entities; called after a failed `setup` as well."""
+
+    def drain(self) -> None:
+        """Finish what is under way. Called from the main thread before the end, while callbacks still come; a second at most."""
 
     def stop_work(self) -> None:
         """Make long work (an inference, a thread) end soon. Called once, from the main thread, at the end."""

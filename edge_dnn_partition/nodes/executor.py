@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -87,6 +88,9 @@ class Spinner:
         except BaseException as error:  # noqa: BLE001
             self._failed(error)
             return
+        # What is there now stays: it is not to be gone through again whenever Python looks for garbage, which takes
+        # several milliseconds of a thread that publishes.
+        gc.freeze()
         while not self._ending.is_set():
             try:
                 self._spin_briefly()

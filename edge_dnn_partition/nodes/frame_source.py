@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
@@ -22,8 +23,8 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
 from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.pictures import pictures
+from edge_dnn_partition.runtime.journal import Journal
+from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.tensors import dtype_number
@@ -31,9 +32,11 @@ from edge_dnn_partition.runtime.timing import HopTime
 
 from . import qos
 from .base import FleetNode, run_node
-from .camera_messages import picture_of_compressed, picture_of_image
+from .camera import CameraFeed
 from .inbox import TensorInbox, views
+from .kept_pictures import pack_picture, unpack_picture
 from .parameters import Parameter
+from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_of
 from .sender import TensorSender
 from .wire import hop_message, stage_message
@@ -71,6 +74,19 @@ PARAMETERS = (
         read_only=True,
     ),
     Parameter(
+        'max_age', 0.0, 'a frame older than so many seconds gets the result EXPIRED; 0: never', minimum=0.0, maximum=3600.0
+    ),
+    Parameter(
+        'journal',
+        '',
+        'folder for pictures that have no result yet, to send them again after this process was killed; empty: report '
+        'them as lost then',
+        read_only=True,
+    ),
+    Parameter(
+        'drain_seconds', 0.6, 'how long to wait for the results of frames under way at the end', minimum=0.0, maximum=1.0
+    ),
+    Parameter(
         'repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0
     ),
     Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
@@ -84,6 +100,9 @@ PARAMETERS = (
 )
 
 _PUMP_SECONDS = 0.02
+_DISCOVERY_SECONDS = 2.0
+"""Before that, who listens to results may not have been found, and would not hear of those of an earlier run."""
+_STATUS = {DELIVERED: Result.OK, LOST: Result.LOST, EXPIRED: Result.EXPIRED}
 
 
 class FrameSource(FleetNode):
@@ -98,9 +117,11 @@ class FrameSource(FleetNode):
         self._accepted_with: dict[int, int] = {}
         self._sent_to: dict[int, dict[str, int]] = {}
         self._next_accept = 0.0
-        self._camera: threading.Thread | None = None
         self._sender: TensorSender | None = None
-        self._drained = threading.Event()
+        self._journal: Journal | None = None
+        self._draining = False
+        self._left: tuple[int, ...] = ()
+        """Frames of an earlier run that have no result and whose pictures were not kept."""
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -119,7 +140,8 @@ class FrameSource(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._outputs = set(self._model.outputs)
         self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
-        self._first_id = self._ledger.first_id
+        self._memory = PlanMemory(self.topics, self.get_name())
+        self._open_journal()
         self._sender = TensorSender(self, self._fleet)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
@@ -134,29 +156,32 @@ class FrameSource(FleetNode):
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
-        self._connect_camera()
+        self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
         self.every(0.2, self._beat)
         self.every(0.5, self._publish_status)
 
     def start(self) -> None:
         """Begin to take pictures, if they do not come over a topic."""
-        self._drained.clear()
-        if not self._image_topic:
-            stream = pictures(self._fleet.camera, self.params.whole('jpeg_quality'))
-            if stream is None:
-                raise PlanError(
-                    'no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file'
-                )
-            self._camera = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
-            self._camera.start()
+        self._draining = False
+        self._recall_at = time.monotonic() + PATIENCE_SECONDS
+        self._account_at = time.monotonic() + _DISCOVERY_SECONDS
+        self._camera.start()
+
+    def drain(self) -> None:
+        """Accept nothing more, and wait for the results of what is under way."""
+        deadline = time.monotonic() + self.params.number('drain_seconds')
+        with self._lock:
+            self._draining = True
+        while time.monotonic() < deadline:
+            with self._lock:
+                if not self._ledger.in_flight:
+                    return
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """Account for what is under way; nothing is dropped in silence."""
-        self._drained.set()
-        if self._camera is not None:
-            self._camera.join(1.0)
-            self._camera = None
+        self._camera.stop()
         with self._lock:
             self._ledger.give_up(time.monotonic())
             self._deliver()
@@ -166,48 +191,31 @@ class FrameSource(FleetNode):
         self._publish_status()
 
     def teardown(self) -> None:
-        """Let the sender go."""
+        """Let the sender and the journal go."""
         if self._sender is not None:
             self._sender.stop()
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _open_journal(self) -> None:
+        """Read which frames of an earlier run have no result; those whose pictures were kept are to be sent again."""
+        folder = self.params.text('journal')
+        name = f'{self.topics.fleet.replace("/", "-")}-{self.topics.device}'
+        root = Path(folder).expanduser() if folder else cache_dir('frames')
+        try:
+            self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
+        except OSError as error:
+            raise UserError(f'journal: {root} cannot be written ({error.strerror}); name another folder') from error
+        now, lost = time.monotonic(), []
+        for frame_id in self._journal.unfinished:
+            kept = self._journal.picture(frame_id)
+            self._ledger.restore(frame_id, unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), ''), now)
+            if not kept:
+                lost.append(frame_id)
+        self._left = tuple(lost)
 
     # Pictures -------------------------------------------------------------------------------------------------
-
-    def _connect_camera(self) -> None:
-        camera = self._fleet.camera
-        self._image_topic = self.params.text('image_topic') or camera.topic or ''
-        if not self._image_topic:
-            return
-        if self.params.flag('compressed') and camera.compressed:
-            self.subscribe(
-                CompressedImage,
-                self._image_topic,
-                lambda m: self._offer(picture_of_compressed(m)),
-                qos_profile_sensor_data,
-            )
-        else:
-            self.subscribe(
-                Image, self._image_topic, lambda m: self._offer(picture_of_image(m)), qos_profile_sensor_data
-            )
-
-    def _shoot(self, stream: Any) -> None:
-        due = time.monotonic()
-        while not self.ending.is_set() and not self._drained.is_set():
-            try:
-                picture = next(stream)
-            except StopIteration:
-                self.get_logger().info('the video has ended')
-                return
-            except (UserError, OSError) as error:
-                self.get_logger().error(f'no picture: {error}')
-                return
-            rate = self.params.number('rate') or self._fleet.camera.rate
-            due = max(due + 1 / rate, time.monotonic() - 1 / rate)
-            if self._drained.wait(max(0.0, due - time.monotonic())):
-                return
-            header = Header(frame_id='camera')
-            header.stamp = self.get_clock().now().to_msg()
-            if self.active:
-                self._offer(Picture(picture.data, picture.encoding, header))
 
     def _offer(self, picture: Picture) -> None:
         with self._lock:
@@ -219,12 +227,14 @@ class FrameSource(FleetNode):
     def _pump(self, now: float) -> None:
         """Accept waiting pictures while there is room; not faster than the plan's slowest part can take them."""
         plan = self._active
-        if plan is None or now < self._next_accept or not self._reachable(plan):
+        if plan is None or self._draining or now < self._next_accept or not self._reachable(plan):
             return
         room = self.params.whole('max_in_flight') or plan.max_in_flight
         frame = self._ledger.accept(now, plan.version, room)
         if frame is None:
             return
+        if self._journal is not None:
+            self._journal.accepted(frame.frame_id, lambda: pack_picture(frame.picture))
         self._accepted_with[frame.frame_id] = self._ledger.in_flight
         if room > 1 and plan.bottleneck_seconds > 0:
             self._next_accept = now + 0.9 * plan.bottleneck_seconds
@@ -255,9 +265,8 @@ class FrameSource(FleetNode):
         for frame in self._ledger.release():
             self._sent_to.pop(frame.frame_id, None)
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
-            done = frame.status == DELIVERED
             result = Result(
-                status=Result.OK if done else Result.LOST, frame_id=frame.frame_id, plan_version=frame.plan_version,
+                status=_STATUS[frame.status], frame_id=frame.frame_id, plan_version=frame.plan_version,
                 attempt=frame.attempt, latency_seconds=frame.latency_seconds,
             )  # fmt: skip
             result.header = frame.picture.header or Header()
@@ -267,6 +276,8 @@ class FrameSource(FleetNode):
                 _tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
             ]
             self._results.publish(result)
+            if self._journal is not None:
+                self._journal.finished(frame.frame_id)
             self._reports.publish(
                 FrameReport(
                     status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
@@ -279,6 +290,7 @@ class FrameSource(FleetNode):
         """Repeat what is overdue or was on a device that has died; accept what waits."""
         now = time.monotonic()
         with self._lock:
+            self._settle(now)
             plan = self._active
             if plan is not None and self._reachable(plan):
                 for frame in self._ledger.unfinished:
@@ -290,6 +302,24 @@ class FrameSource(FleetNode):
                             self._send(again, plan)
                 self._deliver()
             self._pump(now)
+
+    def _settle(self, now: float) -> None:
+        """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
+        if self._left and now >= self._account_at:
+            for frame_id in self._left:
+                self._ledger.lose(frame_id, now)
+            self.get_logger().warning(f'{len(self._left)} frames of an earlier run have no result')
+            self._left = ()
+        if self.params.number('max_age') > 0:
+            for frame in self._ledger.expire(now, self.params.number('max_age')):
+                if self._sender is not None:
+                    self._sender.forget_frame(frame.frame_id)
+        self._deliver()
+        if self._active is None and now >= self._recall_at:
+            self._recall_at = math.inf
+            if (kept := self._memory.recall(self._model.sha256)) is not None:
+                self.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
+                self._plan(kept)
 
     def _overdue(self, frame: Frame, now: float) -> bool:
         plan = self._plans.get(frame.plan_version)
@@ -328,6 +358,7 @@ class FrameSource(FleetNode):
         with self._lock:
             if self._active is not None and plan.version <= self._active.version:
                 return
+            self._memory.keep(message)
             self._plans[plan.version] = plan
             self._active = plan
             self._next_accept = 0.0
@@ -362,7 +393,7 @@ class FrameSource(FleetNode):
                 plan_version=self._active.version if self._active else 0, offered=counts.offered,
                 dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
                 lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
-                in_flight=self._ledger.in_flight,
+                in_flight=self._ledger.in_flight, late=counts.late,
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)

@@ -37,6 +37,7 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
     _live(factory, args, stop)
     # The DDS participant goes with the last reference to it: while its threads are still at work on shared
     # memory, an exit can leave a lock there held for ever, on which other processes then wait.
+    gc.unfreeze()
     gc.collect()
     return stop.code
 
@@ -101,6 +102,8 @@ def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSign
             traceback.print_exc()
 
     if node is not None:
+        if node.active:
+            step(node.drain)
         node.ending.set()
     if spinner is not None:
         spinner.ask_to_end()

@@ -40,7 +40,8 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 from . import qos
 from .base import FleetNode, run_node
 from .parameters import Parameter
-from .plan_messages import plan_message, profile_of
+from .plan_memory import PATIENCE_SECONDS, PlanMemory
+from .plan_messages import plan_message, plan_of, profile_of
 from .wire import stage_time
 
 PARAMETERS = (
@@ -98,6 +99,9 @@ class Scheduler(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
+        self._memory = PlanMemory(self.topics, self.get_name())
+        self._earlier = self._memory.recall(self._model.sha256)
+        self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._state = DecisionState()
         self._proposed: tuple[str, ...] | None = None
@@ -147,6 +151,9 @@ class Scheduler(FleetNode):
         if message.node == 'worker':
             if message.model_sha256 != self._model.sha256:
                 raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
+            self._prepared[message.device] = frozenset(message.plan_versions)
+            if message.plan_versions:  # versions only rise, even if this scheduler's own record of them is gone
+                self._switch.last_version = max(self._switch.last_version, *message.plan_versions)
             if self._view.heartbeat(message.device, message.incarnation, message.speed_factor, now):
                 self._started_anew(message.device)
 
@@ -213,6 +220,8 @@ class Scheduler(FleetNode):
             return
         begin = time.perf_counter()
         problem = self._problem(ready, now)
+        if not self._take_up(ready, now):
+            return
         settings = Settings(
             self._objective, self.params.number('least_gain'), dwell_seconds=self.params.number('dwell_seconds'),
             confirmations=self.params.whole('confirmations'),
@@ -231,6 +240,24 @@ class Scheduler(FleetNode):
             placement = placement_of(decision.assignment, self._pipeline.boundaries)
             self._propose(compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation)
             self._proposed = decision.assignment
+
+    def _take_up(self, ready: Sequence[str], now: float) -> bool:
+        """Go on with the plan that was in force when an earlier scheduler ended, if every device of it still has it.
+
+        :return: False while that is not known, for a few seconds at most; the stream goes on meanwhile.
+        """
+        if self._earlier is None or self._pipeline is None:
+            return True
+        plan = plan_of(self._earlier)
+        if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
+            self._switch.adopt(plan)
+            self._state = DecisionState(assignment_of(plan.placement, self._pipeline.boundaries), now)
+            self._plans.publish(self._earlier)
+            self.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')
+        elif any(self._prepared.values()) and now - self._began < self.params.number('settle_seconds') + PATIENCE_SECONDS:
+            return False
+        self._earlier = None
+        return True
 
     @property
     def _objective(self) -> str:
@@ -312,7 +339,9 @@ class Scheduler(FleetNode):
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
         if isinstance(outcome, Activate):
             plan = outcome.plan
-            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
+            message = plan_message(plan, PlanMessage.ACTIVE)
+            self._plans.publish(message)
+            self._memory.keep(message)
             self._state = DecisionState(self._proposed, now)
             self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason})')
         elif isinstance(outcome, Drop):

@@ -39,6 +39,7 @@ from . import qos
 from .base import FleetNode, run_node
 from .inbox import TensorInbox, views
 from .parameters import Parameter
+from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_of, profile_message
 from .sender import TensorSender
 
@@ -97,6 +98,7 @@ class Worker(FleetNode):
             budget_bytes=self._config.memory or (1 << 30), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._pipeline = FramePipeline(device)
+        self._memory = PlanMemory(self.topics, self.get_name())
         self._sender = TensorSender(self, self._fleet)
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
@@ -127,6 +129,7 @@ class Worker(FleetNode):
 
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
+        self._recall_at = time.monotonic() + PATIENCE_SECONDS
         for name, body in (('inference', self._infer), ('preparation', self._prepare)):
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
@@ -167,6 +170,8 @@ class Worker(FleetNode):
             self._tasks.put(lambda: self._release(plan.version))
             return
         if message.status == PlanMessage.ACTIVE:
+            if plan.version > self._active_version:
+                self._memory.keep(message)
             self._active_version = max(self._active_version, plan.version)
         if self.topics.device not in plan.devices or self._store is None:
             return
@@ -227,6 +232,11 @@ class Worker(FleetNode):
         if self._store is None:
             return
         now = time.monotonic()
+        if not self._active_version and now >= self._recall_at:
+            self._recall_at = math.inf
+            if (kept := self._memory.recall(self._model.sha256)) is not None:
+                self.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
+                self._plan(kept)
         old = sorted(version for version in self._store.versions if version < self._active_version)
         with self._lock:
             self._pipeline.expire(now)

@@ -45,10 +45,16 @@ _LEAST_SEGMENT_BYTES: Final = 512 * 1024
 def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsProfile:
     """Return the profile of a fleet's process; where it listens, at the first of its ports.
 
+    Shared memory is for the frame source, to which a camera on its machine sends whole pictures, and for processes of one
+    device that have no other way to each other (``cloud``). The others do without: a process that was killed and comes
+    again under its old port is not heard for up to half a minute by those that had that port open (Fast DDS 2.14,
+    https://github.com/eProsima/Fast-DDS/pull/4728), small messages are no faster, and tensors have segments of their own.
+
     :param node: the node that it runs; empty for a tool.
     :param device: the device that it runs on. The scheduler of a fleet with a server belongs on the server's device.
     """
-    kind, network, segment = fleet.network_kind, fleet.network, _segment_bytes()
+    kind, network = fleet.network_kind, fleet.network
+    segment = _segment_bytes() if kind == 'cloud' or node == 'frame_source' else 0
     if kind != 'cloud' or network.server is None:
         return DdsProfile(kind, segment)
     device = network.server_device if node == 'scheduler' else device
@@ -77,8 +83,8 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
         if not profile.serves:
             profile = replace(profile, listen=_next_port(profile.listen))
     folder = cache_dir('dds')
-    # A server elsewhere and discovery on localhost only: rmw_fastrtps would set up transports of its own.
-    environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SYSTEM_DEFAULT'} if profile.kind == 'cloud' else {}
+    # Under LOCALHOST rmw_fastrtps would add transports of its own, shared memory among them.
+    environment = {} if profile.kind == 'lan' else {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SYSTEM_DEFAULT'}
     for variable, version in _variables(present).items():
         content = profile_xml(profile, version).encode()
         path = folder / f'{profile.kind}-{hashlib.sha256(content).hexdigest()[:16]}.xml'

@@ -28,7 +28,7 @@ class DdsProfile:
 
     All but the first two are for the kind ``cloud``.
 
-    :param segment_bytes: what this process may have under way in shared memory.
+    :param segment_bytes: what this process may have under way in shared memory; 0: it does not use that.
     :param server: the IPv4 address of the server.
     :param port: the TCP port of the discovery server.
     :param listen: the TCP port that this process is reached at, under the server's address; None for a process that
@@ -37,7 +37,7 @@ class DdsProfile:
     """
 
     kind: NetworkKind
-    segment_bytes: int = SEGMENT_BYTES
+    segment_bytes: int = 0
     server: str = ''
     port: int = 0
     listen: int | None = None
@@ -68,7 +68,8 @@ def profile_xml(profile: DdsProfile, version: Version) -> str:
     transports = _add(profiles, 'transport_descriptors')
     participant = _add(profiles, 'participant', profile_name='edge_dnn_partition', is_default_profile='true')
     rtps = _add(participant, 'rtps')
-    used = [_shared_memory(transports, profile), _NETWORKS[profile.kind](transports, profile)]
+    used = [_shared_memory(transports, profile)] if profile.segment_bytes else []
+    used.append(_NETWORKS[profile.kind](transports, profile))
     user = _add(rtps, 'userTransports')
     for name in used:
         _add(user, 'transport_id', name)
@@ -91,8 +92,11 @@ def _shared_memory(transports: ET.Element, profile: DdsProfile) -> str:
 
 
 def _loopback(transports: ET.Element, _: DdsProfile) -> str:
-    """To find each other, and for a machine whose shared memory is too small; nothing leaves the machine."""
-    name = _transport(transports, 'loopback', ('type', 'UDPv4'), ('maxInitialPeersRange', LARGEST_LOCAL_FLEET))
+    """Nothing leaves the machine."""
+    name = _transport(
+        transports, 'loopback', ('type', 'UDPv4'), ('receiveBufferSize', RECEIVE_BUFFER_BYTES),
+        ('maxInitialPeersRange', LARGEST_LOCAL_FLEET),
+    )  # fmt: skip
     _add(_add(transports[-1], 'interfaceWhiteList'), 'address', '127.0.0.1')
     return name
 

@@ -16,6 +16,7 @@ from .timing import HopTime, StageTime
 
 DELIVERED: Final = 'delivered'
 LOST: Final = 'lost'
+EXPIRED: Final = 'expired'
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Counts:
     lost: int = 0
     duplicated: int = 0
     repeated: int = 0
+    late: int = 0
+    """Results of frames that had expired before."""
 
 
 @dataclass
@@ -79,10 +82,13 @@ class FrameLedger:
     waiting: int = 1
     attempts: int = 20
     first_id: int = 1
+    remember: int = 1000
     counts: Counts = field(default_factory=Counts)
     _offered: deque[Picture] = field(default_factory=deque)
     _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
     _next_id: int = 0
+    _expired: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """The last frames that expired, so that their results are not taken for repetitions."""
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -122,9 +128,7 @@ class FrameLedger:
         if frame is None or frame.status:
             return None
         if frame.attempt + 1 >= self.attempts:
-            frame.status = LOST
-            frame.finished_at = now
-            self.counts.lost += 1
+            self.lose(frame_id, now)
             return None
         frame.attempt += 1
         frame.plan_version = plan_version
@@ -150,7 +154,9 @@ class FrameLedger:
         """
         frame = self._frames.get(frame_id)
         if frame is None or frame.status:
-            self.counts.duplicated += 1
+            late = frame_id in self._expired
+            self.counts.late += late
+            self.counts.duplicated += not late
             return False
         if attempt != frame.attempt and len(outputs) < wanted:
             return False  # a part of an older sending; parts of two sendings are not mixed
@@ -175,9 +181,38 @@ class FrameLedger:
             frames.append(self._frames.pop(frame.frame_id))
         return frames
 
+    def expire(self, now: float, max_age: float) -> list[Frame]:
+        """End frames under way that are ``max_age`` seconds old: their results would come too late. Return them."""
+        old = [frame for frame in self.unfinished if now - frame.accepted_at >= max_age]
+        for frame in old:
+            frame.status = EXPIRED
+            frame.finished_at = now
+            self.counts.expired += 1
+            self._expired[frame.frame_id] = None
+            while len(self._expired) > self.remember:
+                self._expired.popitem(last=False)
+        return old
+
+    def restore(self, frame_id: int, picture: Picture, now: float) -> None:
+        """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
+
+        :raises ValueError: if its number is not below those to come, or not above those restored before.
+        """
+        last = next(reversed(self._frames), 0)
+        if not last < frame_id < self._next_id:
+            raise ValueError(f'frame {frame_id} cannot be restored')
+        self._frames[frame_id] = Frame(frame_id, picture, now, 0)
+        self.counts.offered += 1
+        self.counts.accepted += 1
+
+    def lose(self, frame_id: int, now: float) -> None:
+        """Count a frame that is under way as lost."""
+        frame = self._frames[frame_id]
+        frame.status = LOST
+        frame.finished_at = now
+        self.counts.lost += 1
+
     def give_up(self, now: float) -> None:
         """Count every frame that is under way as lost."""
         for frame in self.unfinished:
-            frame.status = LOST
-            frame.finished_at = now
-            self.counts.lost += 1
+            self.lose(frame.frame_id, now)

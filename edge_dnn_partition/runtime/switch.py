@@ -43,6 +43,11 @@ class PlanSwitch:
         """Return the version that the next proposal must carry."""
         return self.last_version + 1
 
+    def adopt(self, plan: Plan) -> None:
+        """Take a plan for the one in force that an earlier scheduler activated and that every device of it still has."""
+        self.last_version = max(self.last_version, plan.version)
+        self.active = plan
+
     def propose(self, plan: Plan, now: float) -> None:
         """Begin with a proposal; one that is under way is replaced.
 

@@ -42,6 +42,8 @@ class Phase:
     slowdowns: Mapping[str, float] = field(default_factory=dict)
     rate_factors: Mapping[Link, float] = field(default_factory=dict)
     stopped: str | None = None
+    scheduler_killed: bool = False
+    """Whether the scheduler is killed at the phase's beginning, and started anew in the middle of it."""
 
     def all_slowdowns(self) -> dict[str, float]:
         """Return every device's slowdown in this phase."""
@@ -62,6 +64,7 @@ PHASES: Final = (
     Phase('uplink back, Jetson busy', slowdowns={'jetson': 18.0}),
     Phase('cloud stopped', stopped='cloud'),
     Phase('back to normal'),
+    Phase('scheduler killed', scheduler_killed=True),
 )
 
 

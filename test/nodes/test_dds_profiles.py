@@ -48,20 +48,24 @@ def assert_hear_each_other(*pairs):
         assert 'XMLPARSER' not in process.output
 
 
-@pytest.mark.parametrize(('kind', 'reach'), [('machine', 'LOCALHOST'), ('machine', 'SUBNET'), ('lan', 'LOCALHOST')])
+@pytest.mark.parametrize(('kind', 'reach'), [('machine', 'LOCALHOST'), ('machine', 'SUBNET'), ('lan', 'SUBNET')])
 def test_two_processes_with_the_profile_hear_each_other(nodes, monkeypatch, kind, reach):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', reach)
-    profile = DdsProfile(kind, SEGMENT_BYTES)
-    one, two = start(nodes, 'one', 'two', profile, 3_000_000), start(nodes, 'two', 'one', profile)
+    one = start(nodes, 'one', 'two', DdsProfile(kind, SEGMENT_BYTES), 3_000_000)
+    two = start(nodes, 'two', 'one', DdsProfile(kind))
     assert_hear_each_other((one, 'two'), (two, 'one'))
     assert max(segments(one)) > SEGMENT_BYTES, 'the profile was not read'
+    assert not segments(two)
 
 
 @pytest.mark.parametrize('kind', ['machine', 'lan'])
 def test_a_process_without_a_profile_is_heard_too(nodes, kind):
     """A camera's driver and rviz are not started by us."""
-    one, two = start(nodes, 'one', 'two', DdsProfile(kind, SEGMENT_BYTES)), start(nodes, 'two', 'one')
-    assert_hear_each_other((one, 'two'), (two, 'one'))
+    for segment in (0, SEGMENT_BYTES):
+        one, two = start(nodes, 'one', 'two', DdsProfile(kind, segment)), start(nodes, 'two', 'one')
+        assert_hear_each_other((one, 'two'), (two, 'one'))
+        one.assert_clean_end()
+        two.assert_clean_end()
 
 
 def certificates(folder):

@@ -17,7 +17,7 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
-    from trial_fleet import trial_fleet
+    from trial_fleet import check_frames, trial_fleet
 
     victim = 'cloud/worker'
     with trial_fleet(tmp_path) as trial:
@@ -33,7 +33,7 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
         trial.settle()
         started = len(trial.supervisor.running) + 1
         codes = {**trial.supervisor.ended(), **trial.supervisor.stop()}
-    trial.check_frames()
+    check_frames(trial, tmp_path)
     assert codes.pop(victim) == -signal.SIGKILL
     assert set(codes.values()) == {0}, (codes, trial.log[-30:])
     assert len(codes) == started - 1
@@ -42,7 +42,7 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
 
 def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):
     from edge_dnn_partition.msg import Heartbeat, HopReceipt, PieceHead, TensorInfo, TensorPiece
-    from trial_fleet import trial_fleet
+    from trial_fleet import check_frames, trial_fleet
 
     from edge_dnn_partition.nodes import qos
 
@@ -90,4 +90,4 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
         assert all(r.state == HopReceipt.REFUSED and r.reason for r in mine.values())
         trial.more_frames(10, version=version)
         trial.settle()
-    trial.check_frames()
+    check_frames(trial, tmp_path)

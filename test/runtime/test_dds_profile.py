@@ -50,9 +50,11 @@ def test_every_profile_is_the_default_of_all_participants(profile, version):
 
 def test_on_one_machine_nothing_leaves_it():
     profile = DdsProfile('machine')
-    assert texts(profile, 'transport_descriptor/type') == ['SHM', 'UDPv4']
+    assert texts(profile, 'transport_descriptor/type') == ['UDPv4']
     assert texts(profile, 'interfaceWhiteList/address') == ['127.0.0.1']
-    assert texts(profile, 'segment_size') == ['67108864']
+    with_pictures = DdsProfile('machine', profiles.SEGMENT_BYTES)
+    assert texts(with_pictures, 'transport_descriptor/type') == ['SHM', 'UDPv4']
+    assert texts(with_pictures, 'segment_size') == ['67108864']
     assert texts(profile, 'leaseDuration/sec') == []
 
 

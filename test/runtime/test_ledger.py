@@ -3,11 +3,12 @@
 """The frame source's books stay right whatever happens, and results come in order, each once."""
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_dnn_partition.runtime.ledger import DELIVERED, LOST, FrameLedger, Picture
+from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, FrameLedger, Picture
 
 ONE = np.ones(1)
 
@@ -17,7 +18,9 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         self.ledger = FrameLedger(waiting=2, attempts=3)
         self.now = 0.0
-        self.offered = self.whole = self.refused = 0
+        self.offered = self.whole = self.refused = self.late = 0
+        self.expired = set()
+        self.begun = {}
         self.open = {}
         self.waiting = []
         self.released = []
@@ -36,6 +39,7 @@ class Books(RuleBasedStateMachine):
         if self.waiting and len(self.open) < most:
             assert frame.picture.header == self.waiting.pop(0)
             self.open[frame.frame_id] = (0, set())
+            self.begun[frame.frame_id] = self.now
         else:
             assert frame is None
 
@@ -57,7 +61,10 @@ class Books(RuleBasedStateMachine):
     def result(self, frame_id, attempt, names):
         whole = self.ledger.result(frame_id, attempt, dict.fromkeys(names, ONE), (), (), 2, self.now)
         if frame_id not in self.open:
-            self.refused += 1
+            if frame_id in self.expired:
+                self.late += 1
+            else:
+                self.refused += 1
             assert not whole
             return
         now, have = self.open[frame_id]
@@ -71,9 +78,18 @@ class Books(RuleBasedStateMachine):
     @rule()
     def release(self):
         for frame in self.ledger.release():
-            assert frame.status in (DELIVERED, LOST)
+            assert frame.status in (DELIVERED, LOST, EXPIRED)
+            assert (frame.status == EXPIRED) == (frame.frame_id in self.expired)
             self.released.append(frame.frame_id)
         assert not self.released or not self.open or self.released[-1] < min(self.open)
+
+    @rule(age=st.integers(1, 5))
+    def expire(self, age):
+        old = [frame_id for frame_id in self.open if self.now - self.begun[frame_id] >= age]
+        assert [frame.frame_id for frame in self.ledger.expire(self.now, age)] == old
+        for frame_id in old:
+            del self.open[frame_id]
+        self.expired.update(old)
 
     @precondition(lambda self: len(self.open) > 2)
     @rule()
@@ -87,9 +103,29 @@ class Books(RuleBasedStateMachine):
         assert counts.accepted == counts.delivered + counts.expired + counts.lost + self.ledger.in_flight
         assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting)
         assert (counts.delivered, counts.duplicated) == (self.whole, self.refused)
+        assert (counts.expired, counts.late) == (len(self.expired), self.late)
         assert [frame.frame_id for frame in self.ledger.unfinished] == sorted(self.open)
         assert self.released == list(range(1, len(self.released) + 1))
 
 
 Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestBooks = Books.TestCase
+
+
+def test_frames_of_an_earlier_run_go_first_in_order():
+    ledger = FrameLedger(first_id=100)
+    one = Picture(np.zeros(1, np.uint8), 'jpeg')
+    ledger.restore(7, one, 1.0)
+    ledger.restore(9, one, 1.0)
+    for wrong in (8, 100):
+        with pytest.raises(ValueError, match='restored'):
+            ledger.restore(wrong, one, 1.0)
+    ledger.offer(one)
+    assert ledger.accept(2.0, 1, 3).frame_id == 100
+    assert [ledger.repeat(frame, 2.0, 1).frame_id for frame in (7, 9)] == [7, 9]
+    for frame in (100, 9, 7):
+        assert ledger.release() == []
+        ledger.result(frame, 1 if frame < 100 else 0, {'a': ONE}, (), (), 1, 3.0)
+    assert [frame.frame_id for frame in ledger.release()] == [7, 9, 100]
+    counts = ledger.counts
+    assert (counts.offered, counts.accepted, counts.delivered) == (3, 3, 3)

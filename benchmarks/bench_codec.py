@@ -1,0 +1,102 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tensor pieces as bytes: written and read by hand against the generated message class, the same CDR either way."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.runtime.piece_codec import decode, encode
+from edge_dnn_partition.runtime.piece_size import in_packets
+from edge_dnn_partition.runtime.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.runtime.tensors import WireTensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZES = (in_packets(1), 28_000, 60_000)
+
+
+def _pieces(size: int) -> tuple[Piece, Piece]:
+    """The first piece of a bundle, which has a head, and the second, which has none."""
+    total = 2 * size
+    layout = (WireTensor('features', 1, (1, total // 4), 'raw', 0, total),)
+    address = Address('0' * 64, 7, 1234, 0, 2)
+    bundle = Bundle(FRAME, 'jetson', 99, address, 5, memoryview(bytes(total)), layout, piece_bytes=size)
+    return bundle.piece(0, paced=True, sent_ns=1), bundle.piece(1, paced=True, sent_ns=2)
+
+
+def _generated(piece: Piece) -> Any:
+    """The message as a node without the codec would fill it in."""
+    from edge_dnn_partition.msg import PieceHead, TensorInfo, TensorPiece
+
+    message = TensorPiece(
+        sender=piece.sender, incarnation=piece.incarnation, sent_ns=piece.sent_ns, bundle=piece.bundle, index=piece.index,
+        count=piece.count, total=piece.total, kind=piece.kind, paced=piece.paced,
+    )  # fmt: skip
+    data = array('B')
+    data.frombytes(piece.data)
+    message.data = data
+    if piece.index == 0:
+        message.head = [PieceHead(
+            model_sha256=piece.address.model_sha256, frame_id=piece.address.frame_id, plan_version=piece.address.plan_version,
+            attempt=piece.address.attempt, from_stage=piece.address.from_stage,
+            tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,
+                                size=t.size) for t in piece.layout],
+        )]  # fmt: skip
+    return message
+
+
+def _microseconds(action: Callable[[], Any], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        for _ in range(20):
+            action()
+        times.append((time.perf_counter() - begin) / 20)
+    return statistics.median(times) * 1e6
+
+
+def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
+    """Run the benchmark (seconds)."""
+    from edge_dnn_partition import ros_env
+
+    ros_env.prepare()
+    from edge_dnn_partition.msg import TensorPiece
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    rounds = 20 if quick else 200
+    results, targets = [], []
+    for size in SIZES:
+        for piece in _pieces(size):
+            raw = encode(piece)
+            found = {
+                'bytes': size, 'head': piece.index == 0, 'encoded_bytes': len(raw),
+                'encode_microseconds': _microseconds(lambda piece=piece: encode(piece), rounds),
+                'decode_microseconds': _microseconds(lambda raw=raw: decode(raw), rounds),
+                'generated_encode_microseconds': _microseconds(lambda piece=piece: serialize_message(_generated(piece)), rounds),
+                'generated_decode_microseconds': _microseconds(lambda raw=raw: deserialize_message(raw, TensorPiece), rounds),
+            }  # fmt: skip
+            results.append(found)
+            for action in ('encode', 'decode'):
+                mine, theirs = found[f'{action}_microseconds'], found[f'generated_{action}_microseconds']
+                name = f'{action} a piece of {size} bytes {"with a head" if found["head"] else "without a head"}, times faster'
+                targets.append(Target(name, '>= 1', theirs / mine, 'x', theirs >= mine))
+                progress(f'{action} {size} bytes: {mine:.1f} us, by the generated class {theirs:.1f} us')
+    least = min(target.measured for target in targets)
+    conclusion = f'Writing and reading pieces by hand is {least:.1f} times faster than the generated class, or more.'
+    return BenchResult(results, targets, lambda figure: _plot(figure, results), conclusion)
+
+
+def _plot(figure: Figure, results: list[dict[str, Any]]) -> None:
+    for axes, action in zip(figure.subplots(1, 2), ('encode', 'decode'), strict=True):
+        for key, label in ((f'{action}_microseconds', 'by hand'), (f'generated_{action}_microseconds', 'generated class')):
+            rows = [row for row in results if not row['head']]
+            axes.plot([row['bytes'] for row in rows], [row[key] for row in rows], marker='o', label=label)
+        axes.set(xlabel='bytes in a piece', ylabel='µs', yscale='log', title=action)
+        axes.legend()

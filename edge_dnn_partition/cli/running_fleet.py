@@ -1,0 +1,155 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet in real processes on this machine, with a camera and a watcher: for benchmarks and tests."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.planning.fleet import Fleet, load_fleet
+from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.processes import NodeProcess, fleet_processes
+from edge_dnn_partition.runtime.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.msg import SourceStatus
+    from edge_dnn_partition.nodes.fleet_client import FleetClient
+
+PATIENCE_SECONDS = 30.0
+
+
+class CameraThread:
+    """Publishes pictures at a steady rate, and remembers which picture had which stamp."""
+
+    def __init__(self, publish: Callable[[Picture], int], pictures: Iterator[tuple[int, Picture]], rate: float) -> None:
+        self._publish = publish
+        self._pictures = pictures
+        self._period = 1 / rate
+        self._ended = threading.Event()
+        self.shown: dict[int, int] = {}
+        self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        for index, picture in self._pictures:
+            if self._ended.wait(max(0.0, due - time.monotonic())):
+                return
+            self.shown[self._publish(picture)] = index
+            due = max(due + self._period, time.monotonic())
+
+
+class RunningFleet:
+    """A fleet whose stream runs; see `running_fleet`.
+
+    :param pictures: what its camera shows, one after the other.
+    :param rate: in pictures per second.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        supervisor: Supervisor,
+        client: FleetClient,
+        log: list[tuple[str, str]],
+        pictures: Sequence[Picture],
+        rate: float,
+    ) -> None:
+        self._file = file
+        self.fleet: Fleet = client.fleet
+        if self.fleet.model is None:
+            raise ValueError('a running fleet has a model')
+        self.model = load_model(self.fleet.model.path)
+        self.supervisor, self.client, self.log, self.news = supervisor, client, log, client.news
+        stream = ((i % len(pictures), pictures[i % len(pictures)]) for i in itertools.count())
+        topic = f'/{self.fleet.fleet}/{self.fleet.source}/{self.fleet.camera.topic}'
+        self.camera = CameraThread(client.camera(topic), stream, rate)
+
+    def process(self, label: str) -> NodeProcess:
+        """Return a process of the fleet by its label, to start it again."""
+        return next(p for p in fleet_processes(self.fleet, self._file) if p.label == label)
+
+    def more_frames(self, count: int = 5, version: int = 0) -> None:
+        """Wait for so many new results of a plan or later ones.
+
+        :raises UserError: if they do not come.
+        """
+        begin = len(self.news.frames)
+        self.client.wait_for(
+            lambda: sum(f.plan_version >= version for f in self.news.frames[begin:]) >= count,
+            PATIENCE_SECONDS, f'frames of plan {version} or later: {self.log[-15:]}',
+        )  # fmt: skip
+
+    def follow(self, label: str, count: int = 5) -> None:
+        """Make the fleet follow a plan, and wait until it does, and for so many results of it.
+
+        :raises UserError: if it is refused, or does not come.
+        """
+        self.client.set_scheduler({'policy': 'fixed', 'fixed_plan': label})
+        wanted = label.replace('end', str(len(self.model.layers)))
+
+        def there() -> bool:
+            plan = self.client.plan
+            return plan is not None and plan.label() == wanted
+
+        self.client.wait_for(there, PATIENCE_SECONDS, label)
+        assert self.client.plan is not None
+        self.more_frames(count, self.client.plan.version)
+
+    def settle(self, *, every_frame: bool = True) -> SourceStatus:
+        """Stop the camera and wait for the last results; return the source's books.
+
+        :param every_frame: the source has not been started anew: its books know every result.
+        """
+        self.camera.stop()
+
+        def settled() -> bool:
+            status = self.news.status
+            if status is None or status.in_flight:
+                return False
+            done = status.delivered + status.expired + status.lost
+            return done == len(self.news.frames) or not every_frame
+
+        self.client.wait_for(settled, PATIENCE_SECONDS, 'the last frames')
+        assert self.news.status is not None
+        return self.news.status
+
+
+@contextmanager
+def running_fleet(file: Path, pictures: Sequence[Picture], *, rate: float = 10.0) -> Iterator[RunningFleet]:
+    """Run a fleet in real processes; its camera is on and its first results are there.
+
+    :param file: the fleet file; its camera is a topic.
+    :raises UserError: if it does not come up.
+    """
+    from edge_dnn_partition.nodes.fleet_client import FleetClient
+
+    fleet = load_fleet(file)
+    log: list[tuple[str, str]] = []
+    with Supervisor(dict(os.environ), lambda *line: log.append(line)) as supervisor:
+        for process in fleet_processes(fleet, file):
+            supervisor.start(process)
+        with FleetClient(fleet, name='watcher', keep_outputs=True) as client:
+            running = RunningFleet(file, supervisor, client, log, pictures, rate)
+            running.camera.start()
+            try:
+                running.more_frames()
+                yield running
+            finally:
+                running.camera.stop()

@@ -1,0 +1,88 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where a frame source's pictures come from: a topic, or a folder, video or camera that it reads itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.planning.fleet import Camera
+from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.pictures import pictures
+
+from .base import FleetNode
+from .camera_messages import picture_of_compressed, picture_of_image
+
+
+class CameraFeed:
+    """Offers pictures to a node.
+
+    :param node: a frame source, with its parameters.
+    :param camera: what the fleet file says.
+    :param offer: takes each picture; called from the thread that spins, or from this feed's own.
+    """
+
+    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[Picture], None]) -> None:
+        self._node, self._camera, self._offer = node, camera, offer
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._topic = node.params.text('image_topic') or camera.topic or ''
+        if not self._topic:
+            return
+        if node.params.flag('compressed') and camera.compressed:
+            kind, convert = CompressedImage, picture_of_compressed
+        else:
+            kind, convert = Image, picture_of_image
+        node.subscribe(kind, self._topic, lambda message: offer(convert(message)), qos_profile_sensor_data)
+
+    def start(self) -> None:
+        """Begin to read pictures, if they do not come over a topic.
+
+        :raises UserError: if there is nowhere to read them from.
+        """
+        self._ending.clear()
+        if self._topic:
+            return
+        stream = pictures(self._camera, self._node.params.whole('jpeg_quality'))
+        if stream is None:
+            raise PlanError(
+                'no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file'
+            )
+        self._thread = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+            self._thread = None
+
+    def _shoot(self, stream: Any) -> None:
+        node = self._node
+        due = time.monotonic()
+        while not node.ending.is_set() and not self._ending.is_set():
+            try:
+                picture = next(stream)
+            except StopIteration:
+                node.get_logger().info('the video has ended')
+                return
+            except (UserError, OSError) as error:
+                node.get_logger().error(f'no picture: {error}')
+                return
+            rate = node.params.number('rate') or self._camera.rate
+            due = max(due + 1 / rate, time.monotonic() - 1 / rate)
+            if self._ending.wait(max(0.0, due - time.monotonic())):
+                return
+            header = Header(frame_id='camera')
+            header.stamp = node.get_clock().now().to_msg()
+            if node.active:
+                self._offer(Picture(picture.data, picture.encoding, header))

@@ -1,0 +1,51 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The last plan in force, on disk: a transient-local message dies with the scheduler that sent it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from rclpy.serialization import deserialize_message, serialize_message
+
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.msg import Plan as PlanMessage
+
+from .topics import Topics
+
+PATIENCE_SECONDS: Final = 3.0
+"""So long a node that has started waits for a plan of the scheduler's before it takes up the one on disk."""
+_DIGEST_BYTES: Final = 32
+
+
+class PlanMemory:
+    """Keeps one node's last plan.
+
+    :param topics: names the fleet and the device.
+    :param node: the node's name.
+    """
+
+    def __init__(self, topics: Topics, node: str) -> None:
+        name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node)))
+        self._path = cache_dir('plans') / f'{name}.plan'
+
+    def keep(self, message: PlanMessage) -> None:
+        """Write a plan down; an error of the disk is not one of the fleet."""
+        content = serialize_message(message)
+        try:
+            write_atomic(self._path, hashlib.sha256(content).digest() + content)
+        except OSError:
+            return
+
+    def recall(self, model_sha256: str) -> PlanMessage | None:
+        """Return the plan that was kept last; None if there is none for this model, or it is damaged."""
+        try:
+            content = self._path.read_bytes()
+        except OSError:
+            return None
+        digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        message: PlanMessage = deserialize_message(content, PlanMessage)
+        return message if message.model_sha256 == model_sha256 else None

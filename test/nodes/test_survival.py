@@ -1,0 +1,145 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a fleet in real processes survives: scheduler, workers and the frame source killed; old frames expire."""
+
+import signal
+
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from support import wait_until
+
+
+@pytest.fixture(autouse=True)
+def own_cache(ros_domain, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+
+
+def kill(trial, label):
+    """Kill a process, and wait until it is gone."""
+    trial.supervisor.signal(label, signal.SIGKILL)
+    wait_until(lambda: label not in trial.supervisor.running, f'the end of {label}')
+    assert trial.supervisor.ended() == {label: -signal.SIGKILL}
+
+
+def test_the_stream_goes_on_without_a_scheduler_and_a_worker_takes_up_the_plan_on_disk(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        half = len(trial.model.layers) // 2
+        trial.follow(f'jetson:pre-{half} cloud:{half}-end')
+        version = trial.client.plan.version
+        kill(trial, 'scheduler')
+        trial.more_frames()
+        kill(trial, 'jetson/worker')
+        trial.supervisor.start(trial.process('jetson/worker'))
+        trial.more_frames()
+        assert {frame.plan_version for frame in trial.news.frames[-5:]} == {version}
+        assert trial.client.plan.version == version
+        trial.settle()
+    check_frames(trial, tmp_path)
+
+
+def test_a_new_scheduler_goes_on_with_the_plan_of_the_one_before(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        trial.more_frames()
+        version = trial.client.plan.version
+        kill(trial, 'scheduler')
+        trial.more_frames()
+        trial.news.state = None
+        trial.supervisor.start(trial.process('scheduler'))
+        trial.client.wait_for(
+            lambda: trial.news.state is not None and trial.news.state.plan_version > 0, 30.0, 'the new scheduler')
+        assert trial.news.state.plan_version == trial.client.plan.version == version
+        trial.follow('jetson:pre-end')
+        assert trial.client.plan.version > version
+        trial.settle()
+    check_frames(trial, tmp_path)
+
+
+def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        trial.follow('jetson:pre-end')
+        version = trial.client.plan.version
+        kill(trial, 'scheduler')
+        files = [*(tmp_path / 'cache' / 'scheduler').iterdir(), *(tmp_path / 'cache' / 'plans').glob('*scheduler*')]
+        assert len(files) == 2
+        for file in files:
+            file.unlink()
+        trial.supervisor.start(trial.process('scheduler'))
+        trial.client.wait_for(lambda: trial.client.plan.version > version, 30.0, 'a plan of a higher version')
+        trial.more_frames(version=trial.client.plan.version)
+        trial.settle()
+    check_frames(trial, tmp_path)
+
+
+@pytest.mark.parametrize('journal', [False, True])
+def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal):
+    from trial_fleet import trial_fleet
+
+    parameters = {'frame_source': {'journal': str(tmp_path / 'journal')} if journal else {}}
+    with trial_fleet(tmp_path, parameters=parameters) as trial:
+        trial.follow('cloud:pre-end')
+        trial.client.emulate({}, {('pi', 'cloud'): (2_000.0, 0.001)})  # a picture takes a second or more
+        accepted, before = trial.news.status.accepted, trial.news.status.incarnation
+        trial.client.wait_for(
+            lambda: trial.news.status.accepted > accepted + 1 and trial.news.status.in_flight > 0, 20.0, 'a frame under way')
+        kill(trial, 'pi/frame_source')
+        seen = {frame.frame_id for frame in trial.news.frames}
+        trial.supervisor.start(trial.process('pi/frame_source'))
+        trial.client.wait_for(lambda: trial.news.status.incarnation != before, 30.0, 'the new frame source')
+        trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
+        trial.more_frames(8)
+        status = trial.settle(every_frame=False)
+        old = [frame for frame in trial.news.frames if frame.frame_id not in seen and frame.frame_id < status_start(trial)]
+        assert old, 'a frame was under way when its source was killed'
+        assert {frame.delivered for frame in old} == {journal}
+        assert status.lost == (0 if journal else len(old))
+        assert status.accepted == status.delivered + status.lost
+    numbers = [frame.frame_id for frame in trial.news.frames]
+    assert numbers == sorted(set(numbers))
+
+
+def status_start(trial):
+    """The first number that the new frame source gave out: numbers leap from one source to the next."""
+    numbers = sorted({frame.frame_id for frame in trial.news.frames})
+    leaps = [(b - a, b) for a, b in zip(numbers, numbers[1:], strict=False)]
+    return max(leaps)[1]
+
+
+def test_a_frame_source_that_is_told_to_end_waits_for_its_results(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        trial.client.wait_for(lambda: trial.news.status.accepted > 5, 20.0, 'frames')
+        assert trial.supervisor.stop(['pi/frame_source']) == {'pi/frame_source': 0}
+        trial.client.wait_for(lambda: trial.news.status.in_flight == 0, 20.0, 'the last books')
+        assert (trial.news.status.lost, trial.news.status.accepted) == (0, trial.news.status.delivered)
+        trial.client.wait_for(lambda: len(trial.news.frames) == trial.news.status.delivered, 20.0, 'every result')
+        trial.camera.stop()
+    check_frames(trial, tmp_path)
+
+
+def test_old_frames_get_the_result_expired_and_are_counted(tmp_path):
+    from trial_fleet import trial_fleet
+
+    parameters = {'frame_source': {'max_age': 2.0, 'repeat_least': 60.0}}
+    with trial_fleet(tmp_path, parameters=parameters) as trial:
+        trial.follow('cloud:pre-end')
+        trial.client.emulate({}, {('pi', 'cloud'): (1_000.0, 0.001)})
+        trial.client.wait_for(lambda: trial.news.status.expired >= 2, 30.0, 'expired frames')
+        trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
+        begin = len(trial.news.frames)
+        trial.client.wait_for(lambda: any(f.delivered for f in trial.news.frames[begin:]), 30.0, 'a result in time')
+        status = trial.settle()
+    numbers = [frame.frame_id for frame in trial.news.frames]
+    assert numbers == sorted(set(numbers))
+    ages = [frame.latency_seconds for frame in trial.news.frames if not frame.delivered]
+    assert len(ages) == status.expired >= 2
+    assert min(ages) >= 2.0
+    assert (status.lost, status.accepted) == (0, status.delivered + status.expired)

@@ -1,0 +1,45 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a killed frame source had accepted and not finished is known to the next one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_dnn_partition.runtime import journal as module
+from edge_dnn_partition.runtime.journal import Journal
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=60), st.integers(0, 8))
+def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
+    path = tmp_path_factory.mktemp('journal') / 'frames'
+    journal, known = Journal(path, path.parent / 'pictures'), {}
+    for accept, frame in events:
+        if accept:
+            journal.accepted(frame, lambda frame=frame: bytes([frame]))
+            known.pop(frame, None)
+            known[frame] = None
+        else:
+            journal.finished(frame)
+            known.pop(frame, None)
+    journal.close()
+    with path.open('ab') as file:
+        file.write(b'+' * torn)
+    again = Journal(path, path.parent / 'pictures')
+    assert sorted(again.unfinished) == sorted(known)
+    assert all(again.picture(frame) == bytes([frame]) for frame in known)
+    assert len(list((path.parent / 'pictures').iterdir())) == len(known)
+    again.close()
+
+
+def test_it_stays_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, '_COMPACT_BYTES', 200)
+    journal = Journal(tmp_path / 'frames')
+    for frame in range(1000):
+        journal.accepted(frame, lambda: pytest.fail('nothing is kept'))
+        if frame != 7:
+            journal.finished(frame)
+        assert (tmp_path / 'frames').stat().st_size < 250
+    assert journal.picture(7) is None
+    journal.close()
+    assert Journal(tmp_path / 'frames').unfinished == (7,)
