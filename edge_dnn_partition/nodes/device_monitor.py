@@ -25,20 +25,20 @@ PARAMETERS = (Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are p
 class DeviceMonitor(FleetNode):
     """Publishes Telemetry and Heartbeat of the device that it runs on.
 
-    :param host: psutil, or what stands in for it.
+    :param root: of the proc and sysfs that are read; empty for this machine's own.
     :param kwargs: for `FleetNode`.
     """
 
-    def __init__(self, *, host: Any = psutil, **kwargs: Any) -> None:
+    def __init__(self, *, root: str = '', **kwargs: Any) -> None:
         super().__init__('device_monitor', PARAMETERS, **kwargs)
-        self._host = host
+        self._root = root
         self._process = psutil.Process()
         self._timer: Any = None
         self.params.on_change(self._follow_rate, 'rate_hz')
 
     def setup(self) -> None:
         """Make the publishers and the timer."""
-        self._meter = HostMeter(self._host)
+        self._meter = HostMeter(self._root)
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
