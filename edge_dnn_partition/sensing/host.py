@@ -9,13 +9,15 @@ cold or idle device.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .jtop import Jtop
 from .power.battery_meter import BatteryMeter
 from .power.ina3221 import Ina3221Meter
 from .power.jtop_meter import JtopMeter
+from .power.model import PowerModel
+from .power.modelled import ModelledPower, activity
 from .power.nvml_meter import NvmlMeter
 from .power.pi_pmic import PiPmicMeter
 from .power.rapl import RaplMeter
@@ -91,13 +93,17 @@ class HostMeter:
 
     :param root: of proc and sysfs: empty for this machine's own.
     :param more: further sources, such as a meter that a node feeds.
+    :param model: adds what it says to the power, as modelled.
     :param options: for `Sampler`.
     """
 
-    def __init__(self, root: str = '', more: Iterable[Source[Any]] = (), **options: float) -> None:
+    def __init__(
+        self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, **options: float
+    ) -> None:
         jtop = Jtop()
         meters = [*power_meters(root, jtop), *more]
         self._meters = [meter.name for meter in meters]
+        self._modelled = ModelledPower(model) if model is not None else None
         self._sampler = Sampler([*telemetry_sources(root, jtop), *meters], **options)
 
     def sample(self, now_seconds: float) -> HostSample:
@@ -106,7 +112,7 @@ class HostMeter:
         :param now_seconds: the time, on a steady clock.
         """
         found = self._sampler.sample(now_seconds)
-        return HostSample(
+        sample = HostSample(
             cpu=found.get('cpu', CpuReading()),
             memory=found.get('memory', MemoryReading()),
             pressure=found.get('pressure', PressureReading()),
@@ -119,6 +125,10 @@ class HostMeter:
             process=found.get('process', ProcessReading()),
             power=tuple(reading for name in self._meters for reading in found.get(name, ())),
         )
+        if self._modelled is None:
+            return sample
+        present = activity(sample.cpu, sample.clock, sample.gpus, sample.interfaces)
+        return replace(sample, power=(*sample.power, self._modelled.update(now_seconds, present)))
 
     def states(self) -> tuple[SourceState, ...]:
         """Return what became of each source: what it reads, or why it is left out."""

@@ -24,9 +24,10 @@ def parts(readings: Sequence[PowerReading]) -> tuple[PowerReading, ...]:
     """Return the readings whose sum is the most of the device that is measured now.
 
     That is the best meter of the whole board, or else one meter each of the processors, their memory
-    and the GPUs; empty if none tells watts.
+    and the GPUs; what is modelled only where nothing is measured; empty if none tells watts.
     """
     known = [reading for reading in readings if math.isfinite(reading.watts)]
+    known = [reading for reading in known if reading.kind == 'measured'] or known
     boards = [reading for reading in known if reading.scope == 'board']
     if boards:
         return (min(boards, key=_rank),)
