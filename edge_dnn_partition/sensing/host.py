@@ -16,6 +16,7 @@ from .jtop import Jtop
 from .power.battery_meter import BatteryMeter
 from .power.ina3221 import Ina3221Meter
 from .power.jtop_meter import JtopMeter
+from .power.meter import Meter
 from .power.model import PowerModel
 from .power.modelled import ModelledPower, activity
 from .power.nvml_meter import NvmlMeter
@@ -101,10 +102,10 @@ class HostMeter:
         self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, **options: float
     ) -> None:
         jtop = Jtop()
-        meters = [*power_meters(root, jtop), *more]
-        self._meters = [meter.name for meter in meters]
+        sources = [*telemetry_sources(root, jtop), *power_meters(root, jtop), *more]
+        self._meters = [source.name for source in sources if isinstance(source, Meter)]
         self._modelled = ModelledPower(model) if model is not None else None
-        self._sampler = Sampler([*telemetry_sources(root, jtop), *meters], **options)
+        self._sampler = Sampler(sources, **options)
 
     def sample(self, now_seconds: float) -> HostSample:
         """Return the present state; the first one knows no rates.
@@ -121,7 +122,7 @@ class HostMeter:
             throttling=found.get('throttling'),
             interfaces=found.get('network', ()),
             gpus=(found.get('jtop_gpu') or found.get('jetson_gpu', ())) + found.get('nvidia_gpu', ()),
-            battery=found.get('battery'),
+            battery=found.get('battery_topic') or found.get('battery'),
             process=found.get('process', ProcessReading()),
             power=tuple(reading for name in self._meters for reading in found.get(name, ())),
         )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 Reading = TypeVar('Reading')
 
@@ -30,7 +30,7 @@ class Source(ABC, Generic[Reading]):
     a sampler gives the last reading in between.
     """
 
-    name: ClassVar[str]
+    name: str
     period_seconds: float = 0.0
 
     @abstractmethod

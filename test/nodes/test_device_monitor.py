@@ -17,6 +17,8 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import BatteryState
+from std_msgs.msg import Float32
 from support import spin_until
 
 from edge_dnn_partition.errors import WireError
@@ -133,6 +135,28 @@ def test_the_rate_changes_while_it_runs(nodes, listener):
     assert listener.set(name, 'rate_hz', 50).successful
     listener.wait(listener.heartbeats, 10)  # at 0.1 Hz these would take longer than its patience
     monitor.assert_clean_end()
+
+
+def test_a_power_meter_and_a_battery_on_topics(nodes, listener):
+    monitor = nodes.start_node('device_monitor', '/watch/pi', rate_hz=10, power_topic='wall', battery_topic='battery')
+    watts = listener.node.create_publisher(Float32, '/watch/pi/wall', 1)
+    battery = listener.node.create_publisher(BatteryState, '/watch/pi/battery', 1)
+
+    def measured():
+        watts.publish(Float32(data=6.5))
+        battery.publish(BatteryState(voltage=12.0, current=-2.0, percentage=0.5))  # the status is unknown
+        last = listener.telemetry[-1][1] if listener.telemetry else Telemetry()
+        sources = {state.source: state for state in last.power}
+        return last if {'external wall', 'battery battery'} <= set(sources) and sources['external wall'].joules > 0 else None
+
+    spin_until(listener.executor, measured, 'watts in the telemetry', alive=[monitor])
+    message = listener.telemetry[-1][1]
+    power = {state.source: state for state in message.power}
+    assert (power['external wall'].watts, power['external wall'].in_total) == (6.5, True)
+    assert (power['battery battery'].watts, power['battery battery'].in_total) == (24.0, False)
+    assert (message.battery_percent, message.battery_discharge_watts) == (50.0, 24.0)
+    monitor.assert_clean_end()
+    assert 'Traceback' not in monitor.output
 
 
 def test_there_and_back():

@@ -19,6 +19,8 @@ from edge_dnn_partition.sensing.power.pi_pmic import OFFSET_WATTS, SLOPE, PiPmic
 from edge_dnn_partition.sensing.power.rapl import RaplMeter
 from edge_dnn_partition.sensing.power.zeus_meter import ZeusMeter
 from edge_dnn_partition.sensing.source import Unavailable
+from edge_dnn_partition.sensing.sources.battery import BatteryReading
+from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
 from edge_dnn_partition.sensing.sources.gpu_jtop import JtopGpuSource
 from edge_dnn_partition.sensing.sources.gpu_nvidia import NvidiaGpuSource
 
@@ -193,6 +195,20 @@ def test_an_external_meter_is_as_old_as_its_last_value():
         meter.take(9.5, bad)
         assert math.isnan(meter.read(9.5)[0].watts)
     assert meter.read(9.5)[0].joules == pytest.approx(11.5)
+
+
+def test_a_battery_on_a_topic():
+    source = BatteryTopicSource('/robot/battery', stale_seconds=10.0)
+    assert source.probe() == '/robot/battery'
+    assert math.isnan(source.read(0.0).percent)
+    source.take(1.0, fraction=0.4, volts=12.0, amperes=-1.5, discharging=True)
+    assert source.read(5.0) == BatteryReading(40.0, 18.0, charging=False)
+    assert math.isnan(source.read(12.0).percent)
+    source.take(13.0, fraction=math.nan, volts=12.0, amperes=2.0, discharging=False)
+    reading = source.read(13.0)
+    assert math.isnan(reading.percent)
+    assert (reading.discharge_watts, reading.charging) == (0.0, True)
+    assert math.isnan(source.take(14.0, fraction=0.4, volts=12.0, amperes=math.nan, discharging=True).discharge_watts)
 
 
 class FakeNvml:

@@ -17,13 +17,19 @@ class ExternalMeter(Meter):
     """Takes watts as they come; joules are added up at the times they came.
 
     :param label: what the readings are called, such as the topic's name.
+    :param name: of the source; two meters need two.
+    :param kind: what the readings' source begins with: ``external`` beats the device's own meters,
+        ``battery`` does not.
     :param stale_seconds: how long a value counts after it came.
     """
 
     name = 'external'
 
-    def __init__(self, label: str, stale_seconds: float = LONGEST_GAP_SECONDS) -> None:
-        self._label, self._stale = label, stale_seconds
+    def __init__(
+        self, label: str, stale_seconds: float = LONGEST_GAP_SECONDS, *, name: str = 'external', kind: str = 'external'
+    ) -> None:
+        self.name = name
+        self._label, self._stale, self._kind = label, stale_seconds, kind
         self._total = PowerIntegral(stale_seconds)
         self._at = -math.inf
         self._step = math.nan
@@ -44,13 +50,13 @@ class ExternalMeter(Meter):
     def probe(self) -> str:
         """Say whose values it takes."""
         if not self._label:
-            raise Unavailable('none named: set external_power_topic to a topic of std_msgs/Float32 (watts)')
+            raise Unavailable('none named: set power_topic of device_monitor to a topic of std_msgs/Float32 in watts')
         return self._label
 
     def read(self, now_seconds: float) -> tuple[PowerReading, ...]:
         """Return the last value, NaN if it is too old; its resolution is the least step seen."""
         reading = reading_of(
-            self._total, f'external {self._label}', 'board', resolution_watts=self._step, resolution_joules=self._step
+            self._total, f'{self._kind} {self._label}', 'board', resolution_watts=self._step, resolution_joules=self._step
         )
         if now_seconds - self._at > self._stale:
             return (replace(reading, watts=math.nan),)
