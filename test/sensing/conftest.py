@@ -17,6 +17,7 @@ def device(tmp_path):
     """Return a function that writes a device's tree, changed by further files, and returns its root."""
 
     def make(name, **changes):
-        return write_tree(tmp_path / name, DEVICES[name] | {path.replace('__', '/'): text for path, text in changes.items()})
+        more = {path.replace('__', '/'): text for path, text in changes.items()}
+        return write_tree(tmp_path / name, DEVICES[name] | more)
 
     return make

@@ -137,6 +137,14 @@ def test_a_calibration_is_kept_and_found_before_the_shipped_model(tmp_path, monk
             load_model(default_path())
 
 
+def test_a_machine_of_a_cloud_is_known_by_its_maker(device, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    assert device_model(device('server')) is None
+    model = device_model(device('server', sys__class__dmi__id__sys_vendor='Amazon EC2\n'))
+    assert model.idle_watts == pytest.approx(0.74 * 32 + 0.392 * 131_000_000 * 1024 / 1e9)
+    assert model.source.startswith('Cloud Carbon Footprint')
+
+
 def test_activity_of_a_host():
     did = activity(
         CpuReading(50.0, (100.0, 50.0, math.nan, 0.0)), ClockReading(1.2e9, 1.5e9),

@@ -10,6 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.sensing.files import read_text, text_or_empty
+from edge_dnn_partition.sensing.sources.cpu import parse_cores
+from edge_dnn_partition.sensing.sources.memory import MemorySource
 
 from .model import PowerModel, board_name, default_path, load_model
 
@@ -50,6 +53,9 @@ BOARDS: Final[Mapping[str, tuple[str, PowerModel]]] = {
     ),
 }
 
+_CLOUDS: Final = ('Amazon EC2', 'Google', 'Microsoft Corporation', 'DigitalOcean', 'Hetzner', 'Alibaba Cloud')
+"""What the BIOS of clouds' virtual machines says of its maker."""
+
 _CLOUD: Final = (
     'Cloud Carbon Footprint, Methodology, appendix I (AWS): 0.74 W idle and 3.5 W busy a vCPU, 0.392 W a GB of memory'
 )
@@ -77,7 +83,7 @@ def shipped_model(board: str) -> PowerModel | None:
 
 
 def device_model(root: str = '') -> PowerModel | None:
-    """Return this device's model: its calibration, else the shipped one of its board, else None.
+    """Return this device's model: its calibration, else the shipped one of its board or of the cloud, else None.
 
     :param root: of proc and sysfs.
     :raises UserError: if there is a calibration that cannot be read.
@@ -85,7 +91,14 @@ def device_model(root: str = '') -> PowerModel | None:
     path = default_path()
     if path.exists():
         return load_model(path)
-    return shipped_model(board_name(root))
+    shipped = shipped_model(board_name(root))
+    if shipped is not None or text_or_empty(f'{root}/sys/class/dmi/id/sys_vendor') not in _CLOUDS:
+        return shipped
+    try:
+        cores = len(parse_cores(read_text(f'{root}/proc/stat')))
+        return cloud_model(cores, MemorySource(root).read(0.0).total_bytes)
+    except OSError:
+        return None
 
 
 def named_model(board: str) -> PowerModel:
