@@ -8,11 +8,18 @@ cold or idle device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import importlib
+import math
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
+from .files import Run, run_command
 from .jtop import Jtop
+from .nvml import Import
 from .power.battery_meter import BatteryMeter
 from .power.ina3221 import Ina3221Meter
 from .power.jtop_meter import JtopMeter
@@ -39,6 +46,7 @@ from .sources.pressure import PressureReading, PressureSource
 from .sources.process import ProcessReading, ProcessSource
 from .sources.thermal import ThermalReading, ThermalSource
 from .sources.throttling import ThrottlingReading, ThrottlingSource
+from .sources.wifi import BitRate, ask_bit_rate
 
 
 @dataclass(frozen=True)
@@ -64,28 +72,52 @@ class HostSample:
     power: tuple[PowerReading, ...] = ()
 
 
+class _Ways(NamedTuple):
+    """How else than by files a device is asked: this machine's own libraries, commands and drivers."""
+
+    load: Import
+    run: Run
+    bit_rate: BitRate
+
+
+def _ways(root: str) -> _Ways:
+    """Return this machine's own ways, or for another root none: what was recorded there is files."""
+    if not root:
+        return _Ways(importlib.import_module, run_command, ask_bit_rate)
+
+    def no_module(name: str) -> ModuleType:
+        raise ModuleNotFoundError(name)
+
+    def no_command(command: Sequence[str]) -> str:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+
+    return _Ways(no_module, no_command, lambda interface: math.nan)
+
+
 def telemetry_sources(root: str = '', jtop: Jtop | None = None) -> list[Source[Any]]:
     """Return the sources of everything but power.
 
-    :param root: of proc and sysfs.
+    :param root: of proc and sysfs; for any but this machine's own nothing but files is asked.
     :param jtop: a connection that power meters share.
     """
+    ways = _ways(root)
     return [
         CpuSource(root), MemorySource(root), PressureSource(root), ClockSource(root), ThermalSource(root),
-        ThrottlingSource(root), NetworkSource(root), BatterySource(root), ProcessSource(root),
-        JetsonGpuSource(root), JtopGpuSource(jtop or Jtop()), NvidiaGpuSource(),
+        ThrottlingSource(root, ways.run), NetworkSource(root, ways.bit_rate), BatterySource(root), ProcessSource(root),
+        JetsonGpuSource(root), JtopGpuSource(jtop or Jtop(ways.load)), NvidiaGpuSource(ways.load),
     ]  # fmt: skip
 
 
 def power_meters(root: str = '', jtop: Jtop | None = None) -> list[Source[Any]]:
     """Return all power meters that a device may have of itself.
 
-    :param root: of proc and sysfs.
+    :param root: of proc and sysfs; for any but this machine's own nothing but files is asked.
     :param jtop: a connection that other sources share.
     """
+    ways = _ways(root)
     return [
-        Ina3221Meter(root), RaplMeter(root), PiPmicMeter(root), NvmlMeter(), BatteryMeter(root),
-        JtopMeter(jtop or Jtop(), root), ZeusMeter(),
+        Ina3221Meter(root), RaplMeter(root), PiPmicMeter(root, ways.run), NvmlMeter(ways.load), BatteryMeter(root),
+        JtopMeter(jtop or Jtop(ways.load), root), ZeusMeter(ways.load),
     ]  # fmt: skip
 
 
@@ -101,7 +133,7 @@ class HostMeter:
     def __init__(
         self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, **options: float
     ) -> None:
-        jtop = Jtop()
+        jtop = Jtop(_ways(root).load)
         sources = [*telemetry_sources(root, jtop), *power_meters(root, jtop), *more]
         self._meters = [source.name for source in sources if isinstance(source, Meter)]
         self._modelled = ModelledPower(model) if model is not None else None

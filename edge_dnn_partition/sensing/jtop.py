@@ -50,8 +50,7 @@ class Jtop:
 
     def gpus(self) -> Mapping[str, Any]:
         """Return jtop's GPUs by name."""
-        gpus = self._answer('gpu')
-        return gpus if isinstance(gpus, Mapping) else {}
+        return _plain(self._answer('gpu'))
 
     def shared_memory_bytes(self) -> tuple[float, float]:
         """Return what the GPU has of the memory, and all of it; NaN if jtop does not tell."""
@@ -59,14 +58,24 @@ class Jtop:
         return 1024 * number_in(memory, 'RAM', 'shared'), 1024 * number_in(memory, 'RAM', 'tot')
 
     def _answer(self, name: str) -> Any:
-        if self._jtop is None or not self._jtop.ok(spin=True):
-            self._jtop = None
+        client, self._jtop = self._jtop, None
+        try:
+            alive = client is not None and client.ok(spin=True)  # raises what its thread has met
+        except Exception as error:  # its thread may meet anything
+            raise Unavailable(f'jtop: {" ".join(str(error).split())[:120]}', _START) from error
+        if not alive:
             raise Unavailable('jtop no longer answers', _START)
-        return getattr(self._jtop, name)
+        self._jtop = client
+        return getattr(client, name)
 
 
 def number_in(document: Any, *keys: str) -> float:
     """Return the number at a path of keys in nested mappings, NaN if there is none."""
     for key in keys:
-        document = document.get(key) if isinstance(document, Mapping) else None
+        document = _plain(document).get(key)
     return float(document) if isinstance(document, (int, float)) else math.nan
+
+
+def _plain(value: Any) -> Mapping[str, Any]:
+    """Return what is a dictionary, or has jtop's likeness of one, as a dictionary; else an empty one."""
+    return dict(value.items()) if hasattr(value, 'items') else {}

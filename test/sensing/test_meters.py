@@ -301,19 +301,32 @@ def test_use_of_an_nvidia_gpu():
     assert math.isnan(reading.hertz)  # an older pynvml
 
 
+class Likeness:
+    """A dictionary as jtop has them: it is none."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def items(self):
+        return self.data.items()
+
+
 class FakeJtop:
     """Stands in for jtop's client."""
 
     def __init__(self, interval):
         self.running = True
         self.power = {'tot': {'power': 4_250}, 'rail': {}}
-        self.gpu = {'gpu': {'status': {'load': 42.0}, 'freq': {'cur': 624_750}}}
-        self.memory = {'RAM': {'tot': 8_000_000, 'shared': 1_000_000}}
+        self.gpu = Likeness({'gpu': {'status': {'load': 42.0}, 'freq': {'cur': 624_750}}})
+        self.memory = Likeness({'RAM': {'tot': 8_000_000, 'shared': 1_000_000}})
 
     def start(self):
         pass
 
     def ok(self, spin=False):
+        assert spin  # else it waits for the next sample
+        if isinstance(self.running, Exception):
+            raise self.running
         return self.running
 
 
@@ -330,6 +343,24 @@ def test_jtop_tells_the_gpus_memory_and_power_where_sysfs_has_no_rails(device):
         JtopMeter(jtop, device('orin_nano')).probe()
     with pytest.raises(Unavailable, match='not installed'):
         JtopMeter(Jtop(loader())).probe()
+
+
+@pytest.mark.parametrize('end', [False, RuntimeError('Lost connection with jtop server')])
+def test_jtop_that_ends_is_connected_anew(device, end):
+    clients = []
+
+    class Kept(FakeJtop):
+        def __init__(self, interval):
+            super().__init__(interval)
+            clients.append(self)
+
+    meter = probed(JtopMeter(Jtop(loader(jtop=SimpleNamespace(jtop=Kept, JtopException=RuntimeError))), device('pi4')))
+    clients[0].running = end
+    with pytest.raises(Unavailable, match='jtop'):
+        meter.read(0.0)
+    meter.probe()
+    assert meter.read(1.0)[0].watts == 4.25
+    assert len(clients) == 2
 
 
 def test_jtop_without_its_service_says_what_to_do():
