@@ -53,6 +53,15 @@ def test_rapl_of_a_laptop_counts_no_part_and_no_package_twice(device):
     assert second['cpu'].covered_seconds == 2.0
 
 
+def test_a_psys_that_counts_less_than_the_processor_is_not_the_board(device):
+    root = device('laptop')
+    meter = probed(RaplMeter(root))
+    meter.read(0.0)
+    for seconds, scopes in ((5, {'cpu', 'board'}), (11, {'cpu'}), (12, {'cpu'})):
+        rapl_files(root, {'intel-rapl:0': 1_000_000 + seconds * 8_000_000, 'intel-rapl:1': 5_000_000 + seconds * 500_000})
+        assert set(by_scope(meter.read(float(seconds)))) == scopes
+
+
 def test_rapl_of_a_server_sums_packages_and_wraps_each_where_it_does(device):
     root = device('server')
     meter = RaplMeter(root)

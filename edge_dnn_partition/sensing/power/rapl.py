@@ -22,6 +22,9 @@ from .reading import EnergyCounter, PowerReading, Scope, add
 _STEP_JOULES: Final = 2.0**-14
 """Intel's usual unit of energy (Software Developer's Manual, volume 4, MSR_RAPL_POWER_UNIT); others' are finer."""
 
+_TRUST_SECONDS: Final = 10.0
+_LEAST_SHARE: Final = 0.95
+
 ADVICE: Final = (
     'sudo chmod a+r /sys/class/powercap/*/energy_uj (until the next start), or a udev rule: only root may read them'
 )
@@ -82,8 +85,15 @@ class RaplMeter(Meter):
         return ', '.join(found)
 
     def read(self, now_seconds: float) -> tuple[PowerReading, ...]:
-        """Return one reading per scope: the sum of its zones."""
-        return tuple(self._sum(scope, zones, now_seconds) for scope, zones in self._zones.items())
+        """Return one reading per scope: the sum of its zones.
+
+        A psys that has counted less than the processors is not the board's: some firmware leaves it idle.
+        """
+        found = {scope: self._sum(scope, zones, now_seconds) for scope, zones in self._zones.items()}
+        board, cpu = found.get('board'), found.get('cpu')
+        if board and cpu and cpu.covered_seconds > _TRUST_SECONDS and board.joules < _LEAST_SHARE * cpu.joules:
+            del found['board']
+        return tuple(found.values())
 
     def _sum(self, scope: Scope, zones: list[tuple[str, EnergyCounter]], now: float) -> PowerReading:
         for path, counter in zones:
