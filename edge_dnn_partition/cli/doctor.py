@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks
+from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
 from edge_dnn_partition.cli.doctor_checks import Check
 
 ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
@@ -25,6 +25,7 @@ ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
     doctor_ros_checks.optional_packages,
     doctor_checks.socket_buffers,
     doctor_checks.shared_memory,
+    doctor_sensing_check.sensors,
 )
 COLOURS: Final = {'ok': '\033[32m', 'warn': '\033[33m', 'fail': '\033[31m'}
 
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'doctor',
         help='check this machine and say what to mend',
-        description='Checks Python, packages, ROS 2, messages, kernel buffers and shared memory. '
+        description='Checks Python, packages, ROS 2, messages, kernel buffers, shared memory, sensors and power meters. '
         'The exit code is 1 if something fails; a warning is no failure.',
         epilog='example:\n  edge-dnn-partition doctor --fleet robot.yaml',
     )

@@ -36,6 +36,7 @@ VERBS: Final[dict[str, Verb]] = {
     'split': Verb('write the stages between some cuts as ONNX files'),
     'profile': Verb("time the model's segments and seams on this machine"),
     'plan': Verb("place a model's layers on a fleet, offline"),
+    'calibrate': Verb("fit this device's power model against a meter"),
     'demo': Verb('split a camera stream over three emulated devices, live', needs_ros=True),
     'bench': Verb('run a benchmark and write its figures and a plot'),
     'up': Verb('start the processes of a fleet file', needs_ros=True),

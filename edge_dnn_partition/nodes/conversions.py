@@ -4,36 +4,83 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
 from builtin_interfaces.msg import Time
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import Telemetry
-from edge_dnn_partition.sensing.host import HostSample, Interface
+from edge_dnn_partition.msg import GpuState, PowerState, Telemetry
+from edge_dnn_partition.sensing.host import HostSample
+from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.total import parts
+from edge_dnn_partition.sensing.sources.battery import BatteryReading
+from edge_dnn_partition.sensing.sources.clock import ClockReading
+from edge_dnn_partition.sensing.sources.cpu import CpuReading
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.memory import MemoryReading
+from edge_dnn_partition.sensing.sources.network import Interface
+from edge_dnn_partition.sensing.sources.pressure import PressureReading
+from edge_dnn_partition.sensing.sources.process import ProcessReading
+from edge_dnn_partition.sensing.sources.thermal import ThermalReading
+from edge_dnn_partition.sensing.sources.throttling import ThrottlingReading
+
+_INTERFACE_FIELDS: Final = (
+    'sent_bytes_per_second', 'received_bytes_per_second', 'drops_per_second', 'link_bytes_per_second', 'signal_dbm',
+)  # fmt: skip
+
+_FIELDS: Final = {
+    'cpu': {'percent': 'cpu_percent', 'load_1min': 'load_1min'},
+    'process': {'cpu_percent': 'process_cpu_percent', 'resident_bytes': 'process_resident_bytes'},
+    'memory': {
+        'total_bytes': 'memory_total_bytes', 'available_bytes': 'memory_available_bytes',
+        'swap_total_bytes': 'swap_total_bytes', 'swap_used_bytes': 'swap_used_bytes',
+    },
+    'pressure': {
+        'cpu_percent': 'cpu_pressure_percent', 'memory_percent': 'memory_pressure_percent',
+        'io_percent': 'io_pressure_percent',
+    },
+    'thermal': {'cpu_celsius': 'temperature_celsius', 'gpu_celsius': 'gpu_temperature_celsius'},
+    'clock': {'hertz': 'clock_hertz', 'max_hertz': 'clock_max_hertz', 'limit_hertz': 'clock_limit_hertz'},
+}  # fmt: skip
+"""The message's fields by the sample's parts and their fields."""
+
+_GPU_FIELDS: Final = {
+    'name': 'name', 'percent': 'percent', 'memory_used_bytes': 'memory_used_bytes',
+    'memory_total_bytes': 'memory_total_bytes', 'celsius': 'temperature_celsius', 'hertz': 'clock_hertz',
+}  # fmt: skip
 
 
-def telemetry_to_message(sample: HostSample, *, device: str, incarnation: int, stamp: Time) -> Telemetry:
+def telemetry_to_message(
+    sample: HostSample, *, device: str, incarnation: int, stamp: Time, left_out: Sequence[str] = ()
+) -> Telemetry:
     """Return a host's state as a message.
 
     :param device: whose state it is.
     :param incarnation: of the process that measured it.
     :param stamp: when.
+    :param left_out: sources that fail or hang, with the reason.
     """
     message = Telemetry(
         device=device,
         incarnation=incarnation,
-        cpu_percent=sample.cpu_percent,
-        cpu_percent_per_core=list(sample.cpu_percent_per_core),
-        load_1min=sample.load_1min,
-        memory_total_bytes=sample.memory_total_bytes,
-        memory_available_bytes=sample.memory_available_bytes,
-        swap_used_bytes=sample.swap_used_bytes,
-        temperature_celsius=sample.temperature_celsius,
-        clock_hertz=sample.clock_hertz,
-        clock_max_hertz=sample.clock_max_hertz,
+        cpu_percent_per_core=list(sample.cpu.percent_per_core),
+        throttling_known=sample.throttling is not None,
+        throttling=list(sample.throttling.flags) if sample.throttling is not None else [],
         interfaces=[interface.name for interface in sample.interfaces],
-        sent_bytes_per_second=[interface.sent_bytes_per_second for interface in sample.interfaces],
-        received_bytes_per_second=[interface.received_bytes_per_second for interface in sample.interfaces],
+        battery_percent=sample.battery.percent if sample.battery is not None else math.nan,
+        battery_discharge_watts=sample.battery.discharge_watts if sample.battery is not None else math.nan,
+        gpus=[GpuState(**{to: getattr(gpu, name) for name, to in _GPU_FIELDS.items()}) for gpu in sample.gpus],
+        left_out=list(left_out),
     )
+    for part, fields in _FIELDS.items():
+        for name, to in fields.items():
+            setattr(message, to, float(getattr(getattr(sample, part), name)))
+    for name in _INTERFACE_FIELDS:
+        setattr(message, name, [getattr(interface, name) for interface in sample.interfaces])
+    in_total = parts(sample.power)
+    message.power = [PowerState(**vars(reading), in_total=reading in in_total) for reading in sample.power]
     message.header.stamp = stamp
     message.header.frame_id = device
     return message
@@ -45,21 +92,37 @@ def telemetry_from_message(message: Telemetry) -> HostSample:
     :raises WireError: if its lists of interfaces contradict each other.
     """
     names = list(message.interfaces)
-    sent, received = list(message.sent_bytes_per_second), list(message.received_bytes_per_second)
-    if not len(names) == len(sent) == len(received):
-        raise WireError(
-            f'telemetry of {message.device!r}: {len(names)} interfaces with {len(sent)} sent and '
-            f'{len(received)} received rates'
+    lists = [list(getattr(message, name)) for name in _INTERFACE_FIELDS]
+    if any(len(values) != len(names) for values in lists):
+        counts = ', '.join(
+            f'{len(values)} {name}' for name, values in zip(_INTERFACE_FIELDS, lists, strict=True)
         )
+        raise WireError(f'telemetry of {message.device!r}: {len(names)} interfaces with {counts}')
+
+    def part(name: str) -> dict[str, Any]:
+        return {field: getattr(message, source) for field, source in _FIELDS[name].items()}
+
+    battery = BatteryReading(
+        percent=message.battery_percent,
+        discharge_watts=message.battery_discharge_watts,
+        charging=message.battery_discharge_watts == 0,
+    )
+    told = math.isfinite(battery.percent) or math.isfinite(battery.discharge_watts)
     return HostSample(
-        cpu_percent=message.cpu_percent,
-        cpu_percent_per_core=tuple(message.cpu_percent_per_core),
-        load_1min=message.load_1min,
-        memory_total_bytes=message.memory_total_bytes,
-        memory_available_bytes=message.memory_available_bytes,
-        swap_used_bytes=message.swap_used_bytes,
-        temperature_celsius=message.temperature_celsius,
-        clock_hertz=message.clock_hertz,
-        clock_max_hertz=message.clock_max_hertz,
-        interfaces=tuple(map(Interface, names, sent, received)),
+        cpu=CpuReading(**part('cpu'), percent_per_core=tuple(message.cpu_percent_per_core)),
+        memory=MemoryReading(**part('memory')),
+        pressure=PressureReading(**part('pressure')),
+        clock=ClockReading(**part('clock')),
+        thermal=ThermalReading(**part('thermal')),
+        throttling=ThrottlingReading(tuple(message.throttling)) if message.throttling_known else None,
+        interfaces=tuple(map(Interface, names, *lists)),
+        gpus=tuple(
+            GpuReading(**{name: getattr(gpu, source) for name, source in _GPU_FIELDS.items()}) for gpu in message.gpus
+        ),
+        battery=battery if told else None,
+        process=ProcessReading(**part('process')),
+        power=tuple(
+            PowerReading(**{name: getattr(state, name) for name in PowerReading.__dataclass_fields__})
+            for state in message.power
+        ),
     )

@@ -7,38 +7,56 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-import psutil
+from sensor_msgs.msg import BatteryState
+from std_msgs.msg import Float32
 
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.sensing.host import HostMeter
+from edge_dnn_partition.sensing.power.boards import device_model
+from edge_dnn_partition.sensing.power.external import ExternalMeter
+from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.source import Source
+from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
 
 from . import qos
 from .base import FleetNode, run_node
 from .conversions import telemetry_to_message
 from .parameters import Parameter
 
-PARAMETERS = (Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are published, Hz', 0.1, 50.0),)
+PARAMETERS = (
+    Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are published, Hz', 0.1, 50.0),
+    Parameter(
+        'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
+    ),
+    Parameter(
+        'battery_topic', '', 'topic of the battery that feeds this device, sensor_msgs/BatteryState', read_only=True,
+    ),
+)  # fmt: skip
+
+_SENSOR_SECONDS: Final = 0.5
+"""How long a sensor may take before it is left out: meanwhile this node does nothing else."""
 
 
 class DeviceMonitor(FleetNode):
     """Publishes Telemetry and Heartbeat of the device that it runs on.
 
-    :param host: psutil, or what stands in for it.
+    :param root: of the proc and sysfs that are read; empty for this machine's own.
     :param kwargs: for `FleetNode`.
     """
 
-    def __init__(self, *, host: Any = psutil, **kwargs: Any) -> None:
+    def __init__(self, *, root: str = '', **kwargs: Any) -> None:
         super().__init__('device_monitor', PARAMETERS, **kwargs)
-        self._host = host
-        self._process = psutil.Process()
+        self._root = root
         self._timer: Any = None
+        self._left_out: tuple[str, ...] = ()
         self.params.on_change(self._follow_rate, 'rate_hz')
 
     def setup(self) -> None:
-        """Make the publishers and the timer."""
-        self._meter = HostMeter(self._host)
+        """Make the publishers, the subscriptions and the timer."""
+        self._meter = HostMeter(self._root, self._heard(), self._model(), deadline_seconds=_SENSOR_SECONDS)
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
@@ -51,6 +69,42 @@ class DeviceMonitor(FleetNode):
         """Forget the timer, which is about to go."""
         self._timer = None
 
+    def _heard(self) -> list[Source[Any]]:
+        """Subscribe to what the parameters name and return it as sources."""
+        sources: list[Source[Any]] = []
+        topic = self.params.text('power_topic')
+        if topic:
+            meter = ExternalMeter(topic)
+            sources.append(meter)
+            self.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR)
+        topic = self.params.text('battery_topic')
+        if topic:
+            battery = BatteryTopicSource(topic)
+            discharge = ExternalMeter(topic, name='battery_topic_meter', kind='battery')
+            sources += [battery, discharge]
+
+            def take(message: BatteryState) -> None:
+                now = time.monotonic()
+                reading = battery.take(
+                    now,
+                    fraction=message.percentage,
+                    volts=message.voltage,
+                    amperes=message.current,
+                    discharging=_discharging(message),
+                )
+                discharge.take(now, math.nan if reading.charging else reading.discharge_watts)
+
+            self.subscribe(BatteryState, topic, take, qos.SENSOR)
+        return sources
+
+    def _model(self) -> PowerModel | None:
+        """Return the power model of this device, which stands in where nothing measures."""
+        try:
+            return device_model(self._root)
+        except (UserError, OSError) as error:
+            self.get_logger().warning(f'no power model: {error}')
+            return None
+
     def _follow_rate(self, _name: str, rate_hz: float) -> None:
         if self._timer is not None:
             self.set_period(self._timer, 1 / rate_hz)
@@ -59,21 +113,42 @@ class DeviceMonitor(FleetNode):
         stamp = self.get_clock().now().to_msg()
         device = self.topics.device
         sample = self._meter.sample(time.monotonic())
+        self._say_what_is_left_out()
         self._telemetry.publish(
-            telemetry_to_message(sample, device=device, incarnation=self.incarnation, stamp=stamp)
+            telemetry_to_message(
+                sample, device=device, incarnation=self.incarnation, stamp=stamp, left_out=self._left_out
+            )
         )
+        resident = sample.process.resident_bytes
         self._heartbeat.publish(
             Heartbeat(
                 stamp=stamp,
                 device=device,
                 node='device_monitor',
                 incarnation=self.incarnation,
-                resident_bytes=self._process.memory_info().rss,
+                resident_bytes=int(resident) if math.isfinite(resident) else 0,
                 speed_factor=math.nan,
                 refused=sum(self.refused.values()),
                 last_refusal=self.last_refusal,
             )
         )
+
+    def _say_what_is_left_out(self) -> None:
+        """Log each source that begins to fail or hang, once."""
+        broken = [state for state in self._meter.states() if state.status in ('failed', 'hanging')]
+        left_out = tuple(f'{state.name}: {state.found}' for state in broken)
+        for text in left_out:
+            if text not in self._left_out:
+                self.get_logger().warning(f'left out for a while: {text}')
+        self._left_out = left_out
+
+
+def _discharging(message: BatteryState) -> bool:
+    """Return whether the battery gives power; many drivers leave the status unknown and tell by the current's sign."""
+    status = message.power_supply_status
+    if status == BatteryState.POWER_SUPPLY_STATUS_UNKNOWN:
+        return bool(message.current < 0)
+    return bool(status == BatteryState.POWER_SUPPLY_STATUS_DISCHARGING)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -27,6 +27,9 @@ TELEMETRY: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.
 """A newer sample replaces a lost one within half a second: repeating old ones would load a link that is
 poor already. The depth is for one reader of many devices."""
 
+SENSOR: Final = _profile(8, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""Of drivers that are not ours (a power meter, a battery): a best-effort reader hears reliable writers as well."""
+
 HEARTBEAT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One lost packet must not look like a dead device; of a device's signs only the last one counts. Readers of
 many devices use `heartbeat_reader`, since the depth of a subscription is over all its writers."""

@@ -1,215 +1,168 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The state of this host: CPU, memory, network, temperature and clock, from psutil.
+"""The state of this host, from all sources that it has.
 
-What a host does not tell is NaN (or an empty tuple), never 0: a planner must not take
-a missing sensor for a cold or idle device.
+What a host does not tell is NaN, None or empty, never 0: a planner must not take a missing sensor for a
+cold or idle device.
 """
 
 from __future__ import annotations
 
+import errno
+import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any, NamedTuple
 
-import psutil
-
-_UNKNOWN: Final = math.nan
-
-_CPU_CHIPS: Final = ('coretemp', 'k10temp', 'k8temp', 'zenpower', 'soc_thermal', 'soc-thermal')
-"""Names of CPU sensors in /sys/class/hwmon that do not say cpu: Intel, AMD, and boards."""
-
-_FALLBACK_CHIP: Final = 'acpitz'
-
-_PLAUSIBLE_CELSIUS: Final = (-40.0, 150.0)
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What a network interface carries.
-
-    :param name: such as ``eth0``.
-    :param sent_bytes_per_second: NaN where unknown, as in the first sample.
-    :param received_bytes_per_second: likewise.
-    """
-
-    name: str
-    sent_bytes_per_second: float
-    received_bytes_per_second: float
+from .files import Run, run_command
+from .jtop import Jtop
+from .nvml import Import
+from .power.battery_meter import BatteryMeter
+from .power.ina3221 import Ina3221Meter
+from .power.jtop_meter import JtopMeter
+from .power.meter import Meter
+from .power.model import PowerModel
+from .power.modelled import ModelledPower, activity
+from .power.nvml_meter import NvmlMeter
+from .power.pi_pmic import PiPmicMeter
+from .power.rapl import RaplMeter
+from .power.reading import PowerReading
+from .power.zeus_meter import ZeusMeter
+from .sampler import Sampler, SourceState
+from .source import Source
+from .sources.battery import BatteryReading, BatterySource
+from .sources.clock import ClockReading, ClockSource
+from .sources.cpu import CpuReading, CpuSource
+from .sources.gpu import GpuReading
+from .sources.gpu_jetson import JetsonGpuSource
+from .sources.gpu_jtop import JtopGpuSource
+from .sources.gpu_nvidia import NvidiaGpuSource
+from .sources.memory import MemoryReading, MemorySource
+from .sources.network import Interface, NetworkSource
+from .sources.pressure import PressureReading, PressureSource
+from .sources.process import ProcessReading, ProcessSource
+from .sources.thermal import ThermalReading, ThermalSource
+from .sources.throttling import ThrottlingReading, ThrottlingSource
+from .sources.wifi import BitRate, ask_bit_rate
 
 
 @dataclass(frozen=True)
 class HostSample:
-    """The state of a host, at one time or since the sample before; NaN or empty: unknown.
+    """The state of a host, at one time or since the sample before; NaN, None or empty: unknown.
 
-    :param cpu_percent: of all cores together, 0 to 100.
-    :param cpu_percent_per_core: 0 to 100 each.
-    :param load_1min: runnable processes, averaged over a minute.
-    :param memory_total_bytes: physical memory.
-    :param memory_available_bytes: what a new process could get without swapping.
-    :param swap_used_bytes: of the swap space.
-    :param temperature_celsius: of the hottest CPU sensor.
-    :param clock_hertz: mean of the cores.
-    :param clock_max_hertz: highest clock that the cores may take.
-    :param interfaces: by name.
+    :param throttling: None if nobody tells; a reading without flags says that nothing holds back.
+    :param interfaces: of the network, by name.
+    :param process: the process that was asked for, by default the one that samples.
+    :param power: of all meters; `edge_dnn_partition.sensing.power.total` says which make the total.
     """
 
-    cpu_percent: float
-    cpu_percent_per_core: tuple[float, ...]
-    load_1min: float
-    memory_total_bytes: float
-    memory_available_bytes: float
-    swap_used_bytes: float
-    temperature_celsius: float
-    clock_hertz: float
-    clock_max_hertz: float
-    interfaces: tuple[Interface, ...]
+    cpu: CpuReading = field(default_factory=CpuReading)
+    memory: MemoryReading = field(default_factory=MemoryReading)
+    pressure: PressureReading = field(default_factory=PressureReading)
+    clock: ClockReading = field(default_factory=ClockReading)
+    thermal: ThermalReading = field(default_factory=ThermalReading)
+    throttling: ThrottlingReading | None = None
+    interfaces: tuple[Interface, ...] = ()
+    gpus: tuple[GpuReading, ...] = ()
+    battery: BatteryReading | None = None
+    process: ProcessReading = field(default_factory=ProcessReading)
+    power: tuple[PowerReading, ...] = ()
 
 
-@dataclass(frozen=True)
-class HostCounters:
-    """Counters that only rise; rates come from two of these.
+class _Ways(NamedTuple):
+    """How else than by files a device is asked: this machine's own libraries, commands and drivers."""
 
-    :param seconds: when, on any steady clock.
-    :param cores: busy and total CPU seconds of each core.
-    :param sent_bytes: by interface.
-    :param received_bytes: by interface.
+    load: Import
+    run: Run
+    bit_rate: BitRate
+
+
+def _ways(root: str) -> _Ways:
+    """Return this machine's own ways, or for another root none: what was recorded there is files."""
+    if not root:
+        return _Ways(importlib.import_module, run_command, ask_bit_rate)
+
+    def no_module(name: str) -> ModuleType:
+        raise ModuleNotFoundError(name)
+
+    def no_command(command: Sequence[str]) -> str:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+
+    return _Ways(no_module, no_command, lambda interface: math.nan)
+
+
+def telemetry_sources(root: str = '', jtop: Jtop | None = None) -> list[Source[Any]]:
+    """Return the sources of everything but power.
+
+    :param root: of proc and sysfs; for any but this machine's own nothing but files is asked.
+    :param jtop: a connection that power meters share.
     """
-
-    seconds: float
-    cores: tuple[tuple[float, float], ...]
-    sent_bytes: Mapping[str, int]
-    received_bytes: Mapping[str, int]
-
-
-def _ask(source: Any, name: str, **options: bool) -> Any:
-    """Return what a psutil function says, None if this platform or container does not tell."""
-    try:
-        return getattr(source, name)(**options)
-    except (AttributeError, NotImplementedError, OSError, RuntimeError, ValueError):
-        return None
+    ways = _ways(root)
+    return [
+        CpuSource(root), MemorySource(root), PressureSource(root), ClockSource(root), ThermalSource(root),
+        ThrottlingSource(root, ways.run), NetworkSource(root, ways.bit_rate), BatterySource(root), ProcessSource(root),
+        JetsonGpuSource(root), JtopGpuSource(jtop or Jtop(ways.load)), NvidiaGpuSource(ways.load),
+    ]  # fmt: skip
 
 
-def _core(times: Any) -> tuple[float, float]:
-    """Return a core's busy and total seconds; guests are part of user and nice already."""
-    parts = times._asdict()
-    total = sum(parts.values()) - parts.get('guest', 0.0) - parts.get('guest_nice', 0.0)
-    return total - parts.get('idle', 0.0) - parts.get('iowait', 0.0), total
+def power_meters(root: str = '', jtop: Jtop | None = None) -> list[Source[Any]]:
+    """Return all power meters that a device may have of itself.
 
-
-def read_counters(now_seconds: float, source: Any = psutil) -> HostCounters:
-    """Read the counters of this host.
-
-    :param now_seconds: the time, on a steady clock.
-    :param source: psutil, or what stands in for it.
+    :param root: of proc and sysfs; for any but this machine's own nothing but files is asked.
+    :param jtop: a connection that other sources share.
     """
-    cores: Sequence[Any] = _ask(source, 'cpu_times', percpu=True) or ()
-    network: Mapping[str, Any] = _ask(source, 'net_io_counters', pernic=True) or {}
-    return HostCounters(
-        seconds=now_seconds,
-        cores=tuple(_core(times) for times in cores),
-        sent_bytes={name: counters.bytes_sent for name, counters in network.items()},
-        received_bytes={name: counters.bytes_recv for name, counters in network.items()},
-    )
-
-
-def cpu_percents(before: HostCounters, after: HostCounters) -> tuple[float, tuple[float, ...]]:
-    """Return the CPU use between two readings, of all cores together and of each.
-
-    A core whose counters did not move (twice read within a clock tick) is unknown; a set of cores that
-    changed makes all unknown.
-    """
-    if len(before.cores) != len(after.cores):
-        return _UNKNOWN, ()
-    busy = [now[0] - then[0] for then, now in zip(before.cores, after.cores, strict=True)]
-    total = [now[1] - then[1] for then, now in zip(before.cores, after.cores, strict=True)]
-    per_core = tuple(map(_percent, busy, total))
-    return _percent(math.fsum(busy), math.fsum(total)), per_core
-
-
-def _percent(busy_seconds: float, total_seconds: float) -> float:
-    if total_seconds <= 0:
-        return _UNKNOWN
-    return min(100.0, max(0.0, 100.0 * busy_seconds / total_seconds))  # iowait may run backwards
-
-
-def interface_rates(before: HostCounters | None, after: HostCounters) -> tuple[Interface, ...]:
-    """Return the rates of all present interfaces; one that is new or was reset has unknown ones."""
-
-    def rate(then: Mapping[str, int], now: Mapping[str, int], name: str) -> float:
-        seconds = after.seconds - before.seconds if before is not None else 0.0
-        if seconds <= 0 or name not in then or now[name] < then[name]:
-            return _UNKNOWN
-        return (now[name] - then[name]) / seconds
-
-    sent = before.sent_bytes if before is not None else {}
-    received = before.received_bytes if before is not None else {}
-    return tuple(
-        Interface(name, rate(sent, after.sent_bytes, name), rate(received, after.received_bytes, name))
-        for name in sorted(after.sent_bytes)
-    )
-
-
-def cpu_temperature(chips: Mapping[str, Sequence[Any]]) -> float:
-    """Return the temperature of the hottest CPU sensor, degrees Celsius.
-
-    :param chips: what `psutil.sensors_temperatures` returns: sensors (``label``, ``current``) by chip. A
-        sensor is a CPU's if its chip or its label says so; without one, ACPI's zone stands in.
-    """
-
-    def readings(wanted: Callable[[str, str], bool]) -> list[float]:
-        low, high = _PLAUSIBLE_CELSIUS
-        return [
-            float(sensor.current)
-            for chip, sensors in chips.items()
-            for sensor in sensors
-            if wanted(chip.lower(), (sensor.label or '').lower())
-            and sensor.current is not None
-            and low < sensor.current < high
-        ]
-
-    found = readings(lambda chip, label: chip in _CPU_CHIPS or 'cpu' in chip or 'cpu' in label)
-    found = found or readings(lambda chip, _: chip == _FALLBACK_CHIP)
-    return max(found, default=_UNKNOWN)
-
-
-def _hertz(megahertz: float | None) -> float:
-    return megahertz * 1e6 if megahertz else _UNKNOWN
+    ways = _ways(root)
+    return [
+        Ina3221Meter(root), RaplMeter(root), PiPmicMeter(root, ways.run), NvmlMeter(ways.load), BatteryMeter(root),
+        JtopMeter(jtop or Jtop(ways.load), root), ZeusMeter(ways.load),
+    ]  # fmt: skip
 
 
 class HostMeter:
     """Samples this host; rates are over the time since the sample before.
 
-    :param source: psutil, or what stands in for it.
+    :param root: of proc and sysfs: empty for this machine's own.
+    :param more: further sources, such as a meter that a node feeds.
+    :param model: adds what it says to the power, as modelled.
+    :param options: for `Sampler`.
     """
 
-    def __init__(self, source: Any = psutil) -> None:
-        self._source = source
-        self._before: HostCounters | None = None
+    def __init__(
+        self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, **options: float
+    ) -> None:
+        jtop = Jtop(_ways(root).load)
+        sources = [*telemetry_sources(root, jtop), *power_meters(root, jtop), *more]
+        self._meters = [source.name for source in sources if isinstance(source, Meter)]
+        self._modelled = ModelledPower(model) if model is not None else None
+        self._sampler = Sampler(sources, **options)
 
     def sample(self, now_seconds: float) -> HostSample:
         """Return the present state; the first one knows no rates.
 
         :param now_seconds: the time, on a steady clock.
         """
-        source = self._source
-        before, after = self._before, read_counters(now_seconds, source)
-        self._before = after
-        cpu_percent, per_core = cpu_percents(before, after) if before is not None else (_UNKNOWN, ())
-        load = _ask(source, 'getloadavg')
-        memory = _ask(source, 'virtual_memory')
-        swap = _ask(source, 'swap_memory')
-        clock = _ask(source, 'cpu_freq')
-        return HostSample(
-            cpu_percent=cpu_percent,
-            cpu_percent_per_core=per_core,
-            load_1min=float(load[0]) if load else _UNKNOWN,
-            memory_total_bytes=float(memory.total) if memory else _UNKNOWN,
-            memory_available_bytes=float(memory.available) if memory else _UNKNOWN,
-            swap_used_bytes=float(swap.used) if swap else _UNKNOWN,
-            temperature_celsius=cpu_temperature(_ask(source, 'sensors_temperatures') or {}),
-            clock_hertz=_hertz(clock.current if clock else None),
-            clock_max_hertz=_hertz(clock.max if clock else None),
-            interfaces=interface_rates(before, after),
+        found = self._sampler.sample(now_seconds)
+        sample = HostSample(
+            cpu=found.get('cpu', CpuReading()),
+            memory=found.get('memory', MemoryReading()),
+            pressure=found.get('pressure', PressureReading()),
+            clock=found.get('clock', ClockReading()),
+            thermal=found.get('thermal', ThermalReading()),
+            throttling=found.get('throttling'),
+            interfaces=found.get('network', ()),
+            gpus=(found.get('jtop_gpu') or found.get('jetson_gpu', ())) + found.get('nvidia_gpu', ()),
+            battery=found.get('battery_topic') or found.get('battery'),
+            process=found.get('process', ProcessReading()),
+            power=tuple(reading for name in self._meters for reading in found.get(name, ())),
         )
+        if self._modelled is None:
+            return sample
+        present = activity(sample.cpu, sample.clock, sample.gpus, sample.interfaces)
+        return replace(sample, power=(*sample.power, self._modelled.update(now_seconds, present)))
+
+    def states(self) -> tuple[SourceState, ...]:
+        """Return what became of each source: what it reads, or why it is left out."""
+        return self._sampler.states()

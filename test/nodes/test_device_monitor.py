@@ -17,12 +17,25 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import BatteryState
+from std_msgs.msg import Float32
 from support import spin_until
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.nodes import qos
 from edge_dnn_partition.nodes.conversions import telemetry_from_message, telemetry_to_message
-from edge_dnn_partition.sensing.host import HostMeter, HostSample, Interface
+from edge_dnn_partition.sensing.host import HostMeter, HostSample
+from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.sources.battery import BatteryReading
+from edge_dnn_partition.sensing.sources.clock import ClockReading
+from edge_dnn_partition.sensing.sources.cpu import CpuReading
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.memory import MemoryReading
+from edge_dnn_partition.sensing.sources.network import Interface
+from edge_dnn_partition.sensing.sources.pressure import PressureReading
+from edge_dnn_partition.sensing.sources.process import ProcessReading
+from edge_dnn_partition.sensing.sources.thermal import ThermalReading
+from edge_dnn_partition.sensing.sources.throttling import ThrottlingReading
 
 
 class Listener:
@@ -91,9 +104,9 @@ def test_telemetry_and_heartbeat_of_two_devices(nodes, listener):
     message = of(listener.telemetry, 'pi')[-1][1]
     sample = telemetry_from_message(message)
     assert message.header.stamp.sec > 1_600_000_000
-    assert sample.memory_total_bytes == psutil.virtual_memory().total
-    assert len(sample.cpu_percent_per_core) == psutil.cpu_count()
-    assert 0 <= sample.cpu_percent <= 100
+    assert sample.memory.total_bytes == psutil.virtual_memory().total
+    assert len(sample.cpu.percent_per_core) == psutil.cpu_count()
+    assert 0 <= sample.cpu.percent <= 100
     assert {interface.name for interface in sample.interfaces} == set(psutil.net_io_counters(pernic=True))
 
     heartbeat = of(listener.heartbeats, 'pi')[-1][1]
@@ -124,20 +137,52 @@ def test_the_rate_changes_while_it_runs(nodes, listener):
     monitor.assert_clean_end()
 
 
+def test_a_power_meter_and_a_battery_on_topics(nodes, listener):
+    monitor = nodes.start_node('device_monitor', '/watch/pi', rate_hz=10, power_topic='wall', battery_topic='battery')
+    watts = listener.node.create_publisher(Float32, '/watch/pi/wall', 1)
+    battery = listener.node.create_publisher(BatteryState, '/watch/pi/battery', 1)
+
+    def measured():
+        watts.publish(Float32(data=6.5))
+        battery.publish(BatteryState(voltage=12.0, current=-2.0, percentage=0.5))  # the status is unknown
+        last = listener.telemetry[-1][1] if listener.telemetry else Telemetry()
+        sources = {state.source: state for state in last.power}
+        return last if {'external wall', 'battery battery'} <= set(sources) and sources['external wall'].joules > 0 else None
+
+    spin_until(listener.executor, measured, 'watts in the telemetry', alive=[monitor])
+    message = listener.telemetry[-1][1]
+    power = {state.source: state for state in message.power}
+    assert (power['external wall'].watts, power['external wall'].in_total) == (6.5, True)
+    assert (power['battery battery'].watts, power['battery battery'].in_total) == (24.0, False)
+    assert (message.battery_percent, message.battery_discharge_watts) == (50.0, 24.0)
+    monitor.assert_clean_end()
+    assert 'Traceback' not in monitor.output
+
+
 def test_there_and_back():
     sample = HostMeter().sample(0.0)
     message = telemetry_to_message(sample, device='pi', incarnation=7, stamp=Time(sec=1))
     back = telemetry_from_message(message)
-    for name, value in vars(sample).items():
-        if name != 'interfaces':
-            assert getattr(back, name) == pytest.approx(value, nan_ok=True)
+    for part in ('cpu', 'memory', 'pressure', 'clock', 'thermal'):
+        for name, value in vars(getattr(sample, part)).items():
+            assert getattr(getattr(back, part), name) == pytest.approx(value, nan_ok=True), name
     assert [interface.name for interface in back.interfaces] == [i.name for i in sample.interfaces]
-    full = HostSample(1.0, (2.0, 3.0), 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, (Interface('eth0', 1.5, 2.5),))
-    message = telemetry_to_message(full, device='pi', incarnation=2**63, stamp=Time())
+    assert (back.throttling, back.battery) == (sample.throttling, sample.battery)
+    full = HostSample(
+        CpuReading(1.0, (2.0, 3.0), 4.0), MemoryReading(5.0, 6.0, 7.0, 8.0), PressureReading(9.0, 10.0, 11.0),
+        ClockReading(12.0, 13.0, 14.0), ThermalReading(15.0, 16.0), ThrottlingReading(('throttled',)),
+        (Interface('eth0', 1.5, 2.5, 3.5, 4.5, -50.0),), (GpuReading('gpu', 17.0, 18.0, 19.0, 20.0, 21.0),),
+        BatteryReading(22.0, 23.0), ProcessReading(24.0, resident_bytes=25.0),
+        (PowerReading('rapl package', 'cpu', 26.0, 27.0, 28.0, 0.1, 0.2, 'measured', 'n'),
+         PowerReading('battery', 'board', 29.0, 30.0, 31.0, 0.1, 0.2)),
+    )  # fmt: skip
+    message = telemetry_to_message(full, device='pi', incarnation=2**63, stamp=Time(), left_out=['x: why'])
     assert telemetry_from_message(message) == full
+    assert [state.in_total for state in message.power] == [False, True]
+    assert message.left_out == ['x: why']
 
 
 def test_lists_that_disagree_are_refused():
     message = Telemetry(device='pi', interfaces=['eth0', 'lo'], sent_bytes_per_second=[1.0])
-    with pytest.raises(WireError, match="'pi': 2 interfaces with 1 sent and 0 received"):
+    with pytest.raises(WireError, match="'pi': 2 interfaces with 1 sent_bytes_per_second, 0 received"):
         telemetry_from_message(message)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edge_dnn_partition import ros_env
-from edge_dnn_partition.cli import doctor, doctor_checks, doctor_dds_check, doctor_ros_checks
+from edge_dnn_partition.cli import doctor, doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
 from edge_dnn_partition.cli.main import main
 
 
@@ -179,3 +179,31 @@ def test_the_build_and_the_doctor_hash_the_messages_alike():
     share = prefix / 'share' / 'edge_dnn_partition'
     info = json.loads((share / 'build_info.json').read_text())
     assert doctor_ros_checks.messages_digest(share) == info['messages_sha256']
+
+
+def test_sensors_say_what_was_found_and_why_not(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    checks = {check.name: check for check in doctor_sensing_check.sensors(str(tmp_path))}
+    assert checks['sensor battery'].found.startswith('not here: no battery')
+    assert checks['meter rapl'].status == 'ok'
+    assert checks['power'].status == 'warn'
+    assert 'calibrate' in checks['power'].advice
+    for check in checks.values():
+        assert check.found
+        assert check.advice or check.status == 'ok'
+
+
+def test_the_power_of_a_board_with_and_without_a_meter(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    model = tmp_path / 'proc/device-tree/model'
+    model.parent.mkdir(parents=True)
+    model.write_text('Raspberry Pi 4 Model B Rev 1.4\0')
+    power = doctor_sensing_check.sensors(str(tmp_path))[-1]
+    assert power.found.startswith('no meter; modelled: 2.70 W idle, 0.93 W a busy core (raspberry_pi_4: Pi Dramble')
+    rails = tmp_path / 'sys/bus/i2c/devices/1-0040'
+    (rails / 'hwmon/hwmon1').mkdir(parents=True)
+    (rails / 'name').write_text('ina3221\n')
+    for name, text in (('in1_label', 'VDD_IN'), ('in1_input', '5000'), ('curr1_input', '900')):
+        (rails / 'hwmon/hwmon1' / name).write_text(f'{text}\n')
+    power = doctor_sensing_check.sensors(str(tmp_path))[-1]
+    assert (power.status, power.found) == ('ok', '4.50 W now, measured by ina3221 VDD_IN (the whole board)')

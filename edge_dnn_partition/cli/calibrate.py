@@ -1,0 +1,154 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb ``calibrate``: fits this device's power model against a meter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_dnn_partition.errors import UserError
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.cli.calibrate_run import Samples
+    from edge_dnn_partition.sensing.power.fit import Fit
+
+_EPILOG: Final = """\
+Products of matrices keep more and more cores busy while the meter is read. Without a meter in the device,
+put one between it and its supply: --typed asks for its watts after each step, --watts takes values that
+were noted before. What the steps do not vary (GPU, radio, often the clock) is taken from the board's shipped
+figures. The model goes where all nodes on this device look for it.
+
+--json prints
+  {"model": {"idle_watts", "core_watts", "clock_exponent", "gpu_watts", "joules_per_byte",
+             "relative_error", "source"},
+   "standard_errors": {coefficient: W}, null: no sample to spare
+   "rms_watts", "predicted_rms_watts",  of the fit; of predicting each sample from the others
+   "largest_watts", "fixed": [..],      coefficients that were not fitted
+   "samples": [{"busy_cores", "clock_ratio", "gpu_share", "radio_bytes_per_second", "watts"}, …],
+   "path"}
+
+examples:
+  edge-dnn-partition calibrate
+  edge-dnn-partition calibrate --typed
+  edge-dnn-partition calibrate --watts idle=2.7 --watts 2=4.6 --watts 4=6.4
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = subparsers.add_parser(
+        'calibrate',
+        help="fit this device's power model against a meter",
+        description="Fits this device's power model against a meter, and says how large its error is.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument('--meter', default='auto', metavar='NAME', help='ina3221, rapl, pi_pmic, nvml, battery; default: the best')
+    way.add_argument('--typed', action='store_true', help="ask for a wall meter's watts after each step")
+    way.add_argument('--watts', action='append', metavar='CORES=WATTS', help='a value noted before; several times')
+    way.add_argument('--samples', type=Path, metavar='FILE', help='samples of an earlier run (its --json document)')
+    parser.add_argument('--seconds', type=float, default=20.0, metavar='S', help='of each step (default: 20)')
+    parser.add_argument('--board', metavar='NAME', help='whose shipped figures fill what is not varied; default: this one')
+    parser.add_argument('--out', type=Path, metavar='FILE', help="default: the cache's power_model.json")
+    parser.add_argument('--json', action='store_true', help='print one JSON document')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take samples, fit, write the model and print it."""
+    from edge_dnn_partition.sensing.power import boards, fit, model
+
+    if not 1 <= args.seconds <= 3600:
+        raise UserError(f'--seconds {args.seconds:g}: must be between 1 and 3600')
+    prior = boards.named_model(args.board) if args.board else boards.shipped_model(model.board_name())
+    samples, source = _samples(args)
+    found = fit.fit(samples, prior=prior, source=source)
+    path = args.out or model.default_path()
+    document = _document(found, samples, path)
+    try:
+        model.save_model(found.model, path, {key: value for key, value in document.items() if key not in ('model', 'path')})
+    except OSError as error:
+        raise UserError(f'--out {path}: {error.strerror}') from error
+    if args.json:
+        print(json.dumps(document, indent=2))
+    else:
+        _print(found, path)
+    return 0
+
+
+def _samples(args: argparse.Namespace) -> tuple[Samples, str]:
+    from edge_dnn_partition.cli import calibrate_run
+    from edge_dnn_partition.sensing.host import HostMeter
+
+    if args.watts:
+        return calibrate_run.noted_samples(args.watts), 'calibrate --watts'
+    if args.samples:
+        return _read_samples(args.samples), f'calibrate --samples {args.samples.name}'
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    steps = calibrate_run.steps(usable)
+    if args.typed:
+        return calibrate_run.typed_samples(HostMeter(), steps, args.seconds, ask=_ask), 'calibrate --typed'
+    samples, meter = calibrate_run.measured_samples(HostMeter(), steps, args.seconds, args.meter, say=_say)
+    return samples, f'calibrate against {meter}'
+
+
+def _read_samples(path: Path) -> Samples:
+    from edge_dnn_partition.sensing.power.model import Activity
+
+    try:
+        document = json.loads(path.read_text(encoding='utf-8'))
+        rows = [dict(row) for row in document['samples']]
+        return [(Activity(**{k: float(v) for k, v in row.items() if k != 'watts'}), float(row['watts'])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'--samples {path}: not what `calibrate --json` writes ({type(error).__name__}: {error})') from None
+
+
+def _document(found: Fit, samples: Samples, path: Path) -> dict[str, Any]:
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(item) for key, item in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    document = asdict(found) | {
+        'fixed': list(found.fixed),
+        'samples': [finite({**vars(a), 'watts': watts}) for a, watts in samples if math.isfinite(watts)],
+        'path': str(path),
+    }
+    return {key: finite(value) for key, value in document.items()}
+
+
+def _print(found: Fit, path: Path) -> None:
+    model = found.model
+    units = {'idle_watts': 'W', 'core_watts': 'W', 'gpu_watts': 'W', 'joules_per_byte': 'J', 'clock_exponent': ''}
+    for name, unit in units.items():
+        error = found.standard_errors.get(name, math.nan)
+        spread = f' ± {error:.2g}' if math.isfinite(error) else ''
+        fixed = '   (not varied: taken from the board or the usual)' if name in found.fixed else ''
+        print(f'{name:<16} {getattr(model, name):.4g}{spread} {unit}{fixed}')
+    print(f'residuals        {found.rms_watts:.2g} W (root mean square), {found.largest_watts:.2g} W at most')
+    if math.isfinite(found.predicted_rms_watts):
+        share = f'{100 * model.relative_error:.1f} %'
+        print(f'prediction       {found.predicted_rms_watts:.2g} W, {share} of the mean, of samples that were left out')
+    else:
+        print('prediction       unknown: no sample to spare; measure more steps')
+    print(f'wrote {path}')
+
+
+def _ask(question: str) -> str:
+    print(question, end='', file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise UserError('the input ended before all steps had their watts')
+    return answer
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a meter's readings and the stages' runs together: energy by stage, window after window."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Generic
+
+from .attribution import Attribution, Run, Stage, attribute, busy_seconds
+from .idle import IdlePower
+from .reading import PowerReading
+from .trace import EnergyTrace
+
+
+class EnergyLedger(Generic[Stage]):
+    """Settles the time between two readings once the runs that fall into it can be known.
+
+    A run is told when it has ended, so a window waits ``lag_seconds``; a longer run loses what lies before.
+    A run's stage may be any key: (frame, stage) gives the energy of each stage of each frame.
+
+    :param idle: what the device draws anyway.
+    :param lag_seconds: longer than almost every run.
+    """
+
+    def __init__(self, idle: IdlePower, lag_seconds: float = 2.0) -> None:
+        self.idle = idle
+        self._lag = lag_seconds
+        self._trace = EnergyTrace(keep_seconds=30.0 + 10 * lag_seconds)
+        self._windows: deque[tuple[float, float, float]] = deque()  # start, end, busy core-seconds of the device
+        self._runs: deque[Run[Stage]] = deque()
+        self._last = math.nan
+
+    def run(self, run: Run[Stage]) -> None:
+        """Take in a run that has ended."""
+        self._runs.append(run)
+
+    def reading(
+        self, now_seconds: float, reading: PowerReading, busy_cores: float = math.nan, cores: int = 1
+    ) -> list[Attribution[Stage]]:
+        """Take in a reading and return what can be settled now, oldest first.
+
+        :param now_seconds: on the runs' clock.
+        :param reading: of the device's total, measured or modelled.
+        :param busy_cores: of the whole device since the reading before: what is beyond the stages is other
+            work; NaN: all of it is the stages'.
+        :param cores: of the device.
+        """
+        self._trace.add(now_seconds, reading)
+        self.idle.add(reading.watts, busy_cores / cores)
+        if self._last < now_seconds:
+            self._windows.append((self._last, now_seconds, busy_cores * (now_seconds - self._last)))
+        self._last = now_seconds
+        settled = []
+        while self._windows and self._windows[0][1] <= now_seconds - self._lag:
+            settled.append(self._settle(*self._windows.popleft()))
+            while self._runs and self._runs[0].end <= self._last - 2 * self._lag:
+                self._runs.popleft()
+        return settled
+
+    def _settle(self, start: float, end: float, device_busy: float) -> Attribution[Stage]:
+        busy = busy_seconds(self._runs, start, end)
+        other = device_busy - math.fsum(busy.values())
+        return attribute(
+            self._trace.between(start, end),
+            end - start,
+            idle_watts=self.idle.watts,
+            idle_error_watts=self.idle.error_watts,
+            busy=busy,
+            other_busy=max(0.0, other) if math.isfinite(other) else 0.0,
+        )

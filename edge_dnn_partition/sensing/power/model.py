@@ -1,0 +1,118 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A device's power by what it does, for devices without a meter and for plans that are not yet run.
+
+``watts = idle + core * busy cores * (clock / highest clock) ** exponent + gpu * GPU's share + joules a byte *
+radio bytes a second``: dynamic power of CMOS goes with clock and voltage squared, and voltage rises with the
+clock, so the exponent lies between 1 (one voltage) and 3 (Weste and Harris, CMOS VLSI Design, chapter 5).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from edge_dnn_partition import cache
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.sensing.files import text_or_empty
+
+USUAL_EXPONENT: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a device does, on average over some time.
+
+    :param busy_cores: 1.5 for one core that is busy and one that is half the time.
+    :param clock_ratio: the cores' clock over the highest one.
+    :param gpu_share: 0 to 1.
+    :param radio_bytes_per_second: sent and received over Wi-Fi.
+    """
+
+    busy_cores: float
+    clock_ratio: float = 1.0
+    gpu_share: float = 0.0
+    radio_bytes_per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class PowerModel:
+    """Coefficients of the model; ``source`` says where they are from.
+
+    :param idle_watts: drawn when nothing runs.
+    :param core_watts: what one busy core adds at the highest clock.
+    :param clock_exponent: how that falls with the clock.
+    :param gpu_watts: what the whole GPU adds.
+    :param joules_per_byte: what a byte adds that is sent or received over Wi-Fi.
+    :param relative_error: standard error of the watts, as a share of them.
+    :param source: a calibration, or who has published the figures.
+    """
+
+    idle_watts: float
+    core_watts: float
+    clock_exponent: float = USUAL_EXPONENT
+    gpu_watts: float = 0.0
+    joules_per_byte: float = 0.0
+    relative_error: float = math.nan
+    source: str = ''
+
+    def watts(self, activity: Activity) -> float:
+        """Return what the device draws; NaN where what it does is not known."""
+        return self.idle_watts + self.active_watts(activity)
+
+    def active_watts(self, activity: Activity) -> float:
+        """Return what the device draws above idleness."""
+        return (
+            self.core_watts * activity.busy_cores * math.pow(activity.clock_ratio, self.clock_exponent)
+            + self.gpu_watts * activity.gpu_share
+            + self.joules_per_byte * activity.radio_bytes_per_second
+        )
+
+    def stage_joules(self, core_seconds: float, *, clock_ratio: float = 1.0, gpu_seconds: float = 0.0,
+                     radio_bytes: float = 0.0) -> tuple[float, float]:  # fmt: skip
+        """Return what a stage adds to idleness and the standard error of that, in joules.
+
+        :param core_seconds: CPU time of all its threads.
+        """
+        joules = self.active_watts(Activity(core_seconds, clock_ratio, gpu_seconds, radio_bytes))
+        return joules, joules * self.relative_error
+
+
+def default_path() -> Path:
+    """Return where ``calibrate`` leaves this device's model, and everyone looks for it."""
+    return cache.cache_dir() / 'power_model.json'
+
+
+def save_model(model: PowerModel, path: Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write a model as JSON.
+
+    :param more: further keys, such as the fit's errors; they are not read again.
+    """
+    document = {**asdict(model), **(more or {})}
+    cache.write_atomic(path, f'{json.dumps(document, indent=2)}\n'.encode())
+
+
+def load_model(path: Path) -> PowerModel:
+    """Read a model.
+
+    :raises UserError: if it cannot be read, or a coefficient is missing or no number.
+    """
+    names = {field.name for field in fields(PowerModel)}
+    try:
+        document = json.loads(path.read_text(encoding='utf-8'))
+        model = PowerModel(**{name: value for name, value in document.items() if name in names})
+        numbers = [float(getattr(model, name)) for name in names if name not in ('source', 'relative_error')]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: no power model ({error}); make one with `edge-dnn-partition calibrate`') from None
+    if not all(value >= 0 and math.isfinite(value) for value in numbers):
+        raise UserError(f'{path}: a coefficient is negative or no number; make it anew with `edge-dnn-partition calibrate`')
+    return model
+
+
+def board_name(root: str = '') -> str:
+    """Return what the device tree or the BIOS calls this device, empty if neither does."""
+    return text_or_empty(f'{root}/proc/device-tree/model') or text_or_empty(f'{root}/sys/class/dmi/id/product_name')

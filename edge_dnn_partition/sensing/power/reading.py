@@ -1,0 +1,117 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a power meter says, and how joules are added up from what its sensor gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Scope = Literal['board', 'cpu', 'memory', 'gpu', 'parts']
+"""What the watts are of: the whole device, the processors, the memory beside them, or the GPUs;
+parts is several of these together where nothing measures the whole."""
+
+Kind = Literal['measured', 'modelled']
+
+LONGEST_GAP_SECONDS: Final = 10.0
+"""Between two samples of watts that are further apart nobody knows what was drawn; that time is not covered."""
+
+_PLAUSIBLE_WATTS: Final = 2000.0
+"""More than any device of a fleet draws; a counter that would have to wrap at this rate is not trusted."""
+
+
+@dataclass(frozen=True)
+class PowerReading:
+    """What a meter says of one scope; NaN: unknown.
+
+    :param source: which meter, and of what where it has several, as in ``ina3221 VDD_IN``.
+    :param scope: what it is of.
+    :param watts: now, or since the reading before.
+    :param joules: since the meter's first reading, over the time that it covers.
+    :param covered_seconds: how much time that is; less than has passed where the meter was away.
+    :param resolution_watts: the least step that the watts take.
+    :param resolution_joules: the least step between two values of the joules; for a sensor of watts what
+        a step of it makes in a second.
+    :param kind: measured, or modelled from what the device does.
+    :param note: what a reader must know, as of an estimate in it; empty if nothing.
+    """
+
+    source: str
+    scope: Scope
+    watts: float = math.nan
+    joules: float = math.nan
+    covered_seconds: float = 0.0
+    resolution_watts: float = math.nan
+    resolution_joules: float = math.nan
+    kind: Kind = 'measured'
+    note: str = ''
+
+
+@dataclass
+class Total:
+    """What has been added up so far: watts now, joules since the first value, and the seconds they cover."""
+
+    watts: float = math.nan
+    joules: float = 0.0
+    covered_seconds: float = 0.0
+
+
+def add(totals: Sequence[Total]) -> Total:
+    """Return several totals as one, which covers what all of them do."""
+    return Total(
+        watts=sum(total.watts for total in totals),
+        joules=math.fsum(total.joules for total in totals),
+        covered_seconds=min((total.covered_seconds for total in totals), default=0.0),
+    )
+
+
+class EnergyCounter(Total):
+    """Adds up a counter of joules that wraps around.
+
+    :param range_joules: where it begins anew, infinite for one that does not.
+    """
+
+    def __init__(self, range_joules: float = math.inf) -> None:
+        super().__init__()
+        self.range_joules = range_joules
+        self._before = (math.nan, math.nan)
+
+    def update(self, now_seconds: float, value_joules: float) -> None:
+        """Take in the counter's value; NaN breaks the chain, and time until the next value is not covered.
+
+        A step backwards is a wrap-around. If the counter could have wrapped more than once since the value
+        before, or does not wrap and went back (a driver was loaded anew), that time is not covered.
+        """
+        then, before = self._before
+        self._before = (now_seconds, value_joules)
+        self.watts = math.nan
+        seconds = now_seconds - then
+        if not (seconds > 0 and math.isfinite(value_joules) and math.isfinite(before)):
+            return
+        step = value_joules - before
+        if step < 0:
+            step += self.range_joules
+        if seconds * _PLAUSIBLE_WATTS > self.range_joules or not 0 <= step <= seconds * _PLAUSIBLE_WATTS:
+            return
+        self.watts = step / seconds
+        self.joules += step
+        self.covered_seconds += seconds
+
+
+class PowerIntegral(Total):
+    """Adds up samples of watts by the trapezoidal rule."""
+
+    def __init__(self, longest_gap_seconds: float = LONGEST_GAP_SECONDS) -> None:
+        super().__init__()
+        self._longest = longest_gap_seconds
+        self._at = math.nan
+
+    def update(self, now_seconds: float, watts: float) -> None:
+        """Take in a sample; NaN breaks the chain, and time until the next sample is not covered."""
+        before, self.watts = self.watts, watts
+        seconds, self._at = now_seconds - self._at, now_seconds
+        if 0 < seconds <= self._longest and math.isfinite(before) and math.isfinite(watts):
+            self.joules += 0.5 * (before + watts) * seconds
+            self.covered_seconds += seconds
