@@ -1,0 +1,171 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner's predictions miss, as logarithms: shared by plans (devices, links) and of single plans.
+
+A frame's latency over its prediction tells of every device and link on its way at once, and of the plan
+itself (a wrong profile of one stage, a stage that falls out of a cache). An extended Kalman filter tells
+them apart as far as they can be: the state is the logarithm of a factor of each component and of each
+candidate plan, the measurement the logarithm of a frame's cost. All factors drift back to 1 as they age, so
+that what was not seen for long is the planner's word again (an Ornstein-Uhlenbeck process, the dynamic
+linear model of West and Harrison, Bayesian Forecasting and Dynamic Models, 1997).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_dnn_partition.errors import PlanError
+
+from .components import Components
+from .problem import Floats
+
+
+@dataclass(frozen=True)
+class ResidualSettings:
+    """How strong and how lasting residuals are thought to be.
+
+    :param component_deviation: standard deviation of a device's or a link's log factor before anything is known.
+    :param component_seconds: time constant with which such a factor drifts.
+    :param plan_deviation: the same for a single plan; 0: plans have no effects of their own.
+    :param plan_seconds: time constant of a plan's effect.
+    :param noise: standard deviation of the logarithm of a frame's cost under equal conditions.
+    :param clip: the largest surprise that is believed at once, as a logarithm.
+    """
+
+    component_deviation: float = 0.4
+    component_seconds: float = 60.0
+    plan_deviation: float = 0.25
+    plan_seconds: float = 600.0
+    noise: float = 0.06
+    clip: float = 1.0
+
+
+class ResidualFilter:
+    """Follows log residuals; time is passed in. Not thread safe.
+
+    :param components: how many components predictions have (:attr:`.components.Predictor.count`).
+    :param plans: how many candidate plans have an effect of their own; they are counted from 0.
+    """
+
+    def __init__(self, components: int, plans: int = 0, settings: ResidualSettings | None = None) -> None:
+        self.settings = settings or ResidualSettings()
+        self.count = components
+        size = components + plans
+        self._prior = np.full(size, self.settings.component_deviation**2)
+        self._prior[components:] = self.settings.plan_deviation**2
+        self._seconds = np.full(size, self.settings.component_seconds)
+        self._seconds[components:] = self.settings.plan_seconds
+        self.mean: Floats = np.zeros(size)
+        self.covariance: Floats = np.diag(self._prior)
+        self._at = -math.inf
+        self._surprise = 0
+
+    @property
+    def component_logs(self) -> Floats:
+        """The log factor of each component, ``(components,)``."""
+        return self.mean[: self.count]
+
+    @property
+    def plan_logs(self) -> Floats:
+        """The log factor of each candidate plan, ``(plans,)``."""
+        return self.mean[self.count :]
+
+    def forget_plan(self, plan: int) -> None:
+        """Begin anew with one plan's effect: another plan has taken its number."""
+        index = self.count + plan
+        self.mean[index] = 0.0
+        self.covariance[index, :] = 0.0
+        self.covariance[:, index] = 0.0
+        self.covariance[index, index] = self._prior[index]
+
+    def advance(self, now: float) -> None:
+        """Let time pass: factors drift back to 1, and are less certain."""
+        if not now > self._at:
+            return
+        if math.isfinite(self._at):
+            keep = np.exp(-(now - self._at) / self._seconds)
+            self.mean = self.mean * keep
+            self.covariance = self.covariance * np.outer(keep, keep)
+            self.covariance[np.diag_indices_from(self.covariance)] += (1 - keep**2) * self._prior
+        self._at = now
+
+    def predict(self, components: Components) -> Floats:
+        """Return the logarithm of the corrected value of each candidate plan, ``(plans,)``."""
+        return components.log_values(self.component_logs) + self.plan_logs[: len(components.values)]
+
+    def deviations(self, components: Components) -> Floats:
+        """Return the standard deviation of each candidate's corrected log value, ``(plans,)``; 0 where it cannot run."""
+        found = np.zeros(len(components.values))
+        for plan in range(len(found)):
+            if np.isfinite(components.values[plan, 0]):
+                gradient = self._gradient(components, plan, plan)
+                found[plan] = math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
+        return found
+
+    def update(self, components: Components, row: int, plan: int | None, log_measured: float) -> float:
+        """Take a frame's cost in, and return by how much it surprised, as a logarithm (clipped).
+
+        Two great surprises on end of one sign mean that something has changed: then the components'
+        factors count as little known, so that they follow within a few frames.
+
+        :param row: which row of ``components`` the frame ran under.
+        :param plan: the number of that plan among the candidates; None if it is none of them.
+        :param log_measured: the logarithm of what the frame cost.
+        """
+        predicted = float(components.log_values(self.component_logs)[row])
+        if not (math.isfinite(predicted) and math.isfinite(log_measured)):
+            return 0.0
+        noise = self.settings.noise**2
+        if plan is None:
+            noise += self.settings.plan_deviation**2
+        else:
+            predicted += float(self.mean[self.count + plan])
+        surprise = min(max(log_measured - predicted, -self.settings.clip), self.settings.clip)
+        gradient = self._gradient(components, row, plan)
+        spread = self.covariance @ gradient
+        variance = float(gradient @ spread) + noise
+        if surprise**2 > 9 * variance:
+            sign = 1 if surprise > 0 else -1
+            if self._surprise == sign:
+                index = np.arange(self.count)
+                self.covariance[index, index] += self._prior[: self.count]
+                spread = self.covariance @ gradient
+                variance = float(gradient @ spread) + noise
+            self._surprise = sign
+        else:
+            self._surprise = 0
+        self.mean = self.mean + spread * (surprise / variance)
+        self.covariance = self.covariance - np.outer(spread, spread) / variance
+        return surprise
+
+    def _gradient(self, components: Components, row: int, plan: int | None) -> Floats:
+        gradient = np.zeros(len(self.mean))
+        gradient[: self.count] = components.shares(row, self.component_logs)
+        if plan is not None:
+            gradient[self.count + plan] = 1.0
+        return gradient
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plans' effects and how sure they are; the components' are of the moment and not kept."""
+        variances = np.diag(self.covariance)[self.count :]
+        return {'mean': self.plan_logs.tolist(), 'variance': variances.tolist()}
+
+    def restore(self, document: Any) -> None:
+        """Take up what :meth:`to_json` returned.
+
+        :raises PlanError: if it is malformed or of another number of plans.
+        """
+        try:
+            mean = np.array(document['mean'], dtype=np.float64)
+            variance = np.array(document['variance'], dtype=np.float64)
+        except (KeyError, TypeError, ValueError):
+            raise PlanError('the residuals on record are malformed; delete the file') from None
+        if not (mean.shape == variance.shape == self.plan_logs.shape and np.isfinite(mean).all() and (variance >= 0).all()):
+            raise PlanError('the residuals on record are of other plans; delete the file')
+        self.mean[self.count :] = mean
+        index = np.arange(self.count, len(self.mean))
+        self.covariance[index, index] = np.minimum(variance, self._prior[self.count :])
