@@ -17,7 +17,7 @@ from .takeover import Takeover, TakeoverSettings
 
 
 class AutoPolicy:
-    """Exact planning and Q-learning over the same residuals; :class:`.takeover.Takeover` says which decides.
+    """Exact planning on the estimates as they are, and Q-learning; :class:`.takeover.Takeover` says which decides.
 
     :param devices: the fleet's devices, also those that may be gone now.
     """
@@ -32,10 +32,9 @@ class AutoPolicy:
         seed: int = 0,
     ) -> None:
         self.learner = QLearningPolicy(devices, learning, seed=seed)
-        self.exact = ExactPolicy(devices, settings, self.learner.filter, learns=False)
+        self.exact = ExactPolicy(devices, settings)
         self.takeover = Takeover(takeover)
         self._problem: Problem | None = None
-        self._at_switch = self.exact.logs().copy()
 
     @property
     def learning(self) -> bool:
@@ -49,10 +48,9 @@ class AutoPolicy:
         return self.learner.pick(conditions) if self.learning else self.exact.choose(conditions)
 
     def moved(self, now: float, plan: Assignment) -> None:
-        """Remember the plan in force, and what it was predicted to cost."""
+        """Remember the plan in force and since when."""
         if plan != self.learner.present:
             self.takeover.switched(now)
-            self._at_switch = self.exact.logs().copy()
         self.exact.moved(now, plan)
         self.learner.moved(now, plan)
 
@@ -60,8 +58,7 @@ class AutoPolicy:
         """Hold the planner's prediction against what came true, then learn from it."""
         if self._problem is not None and frame.cost > 0:
             found = self.learner.predictor.components(self._problem, (frame.plan,))
-            logs = self.exact.logs() if frame.shadow else self._at_switch
-            error = math.log(frame.cost) - float(found.log_values(logs)[0])
+            error = math.log(frame.cost) - float(found.log_values()[0])
             self.takeover.frame(frame.now, error, shadow=frame.shadow)
         self.learner.learn(frame)
 

@@ -96,6 +96,20 @@ class Predictor:
         values[~np.isfinite(values).all(axis=1), 0] = np.inf
         return Components(values, self._groups(problem, places) if self.objective == 'throughput' else None)
 
+    def levels(self, problem: Problem) -> Floats:
+        """Return what telemetry says of each component, ``(components,)``: the logarithm of a time; NaN if nothing."""
+        found = np.full(self.count, np.nan)
+        count = len(self.devices)
+        for name, column in zip(problem.names, problem.seconds.T, strict=True):
+            total = float(column[np.isfinite(column)].sum())
+            if total > 0:
+                found[self._place[name]] = np.log(total)
+        for link in problem.links:
+            if link.bytes_per_second > 0:
+                place = count + self._place[link.sender] * count + self._place[link.reader]
+                found[place] = -np.log(link.bytes_per_second)
+        return found
+
     def _groups(self, problem: Problem, places: Ints) -> Ints:
         """Return the groups of components: a device alone, the links of one channel together."""
         count = len(self.devices)

@@ -8,12 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from .components import Assignment, Predictor, corrected
 from .decide import DecisionState, Settings, decide
 from .policy import Choice, Conditions, Frame, StillPolicy
-from .problem import Floats
 from .residuals import ResidualFilter
 
 
@@ -22,7 +19,6 @@ class ExactPolicy(StillPolicy):
 
     :param devices: the fleet's devices.
     :param residuals: what corrects the estimates; None: nothing does.
-    :param learns: whether this policy feeds the residuals; false where another one does.
     """
 
     def __init__(
@@ -30,29 +26,20 @@ class ExactPolicy(StillPolicy):
         devices: Sequence[str],
         settings: Settings | None = None,
         residuals: ResidualFilter | None = None,
-        *,
-        learns: bool = True,
     ) -> None:
         self.settings = settings or Settings()
         self.predictor = Predictor(devices, self.settings.objective)
         self.residuals = residuals
         self.state = DecisionState()
-        self._learns = learns and residuals is not None
         self._conditions: Conditions | None = None
-
-    def logs(self) -> Floats:
-        """Return the log factors that correct the estimates now, ``(components,)``."""
-        if self.residuals is None:
-            return np.zeros(self.predictor.count)
-        return self.residuals.component_logs
 
     def choose(self, conditions: Conditions) -> Choice:
         """Return what :func:`.decide.decide` says of the corrected problem."""
         problem = conditions.problem
         if self.residuals is not None:
-            if self._learns:
-                self.residuals.advance(conditions.now)
-            problem = corrected(problem, self.predictor.devices, self.logs())
+            self.residuals.advance(conditions.now)
+            self.residuals.telemetry(self.predictor.levels(problem))
+            problem = corrected(problem, self.predictor.devices, self.residuals.component_logs)
         self._conditions = conditions
         decision, state = decide(conditions.now, problem, self.state, self.settings, deviation=conditions.deviation)
         if decision.assignment is None:
@@ -69,7 +56,7 @@ class ExactPolicy(StillPolicy):
 
     def learn(self, frame: Frame) -> None:
         """Correct the residuals of the devices and links on the frame's way."""
-        if self._learns and self.residuals is not None and self._conditions is not None and frame.cost > 0:
+        if self.residuals is not None and self._conditions is not None and frame.cost > 0:
             found = self.predictor.components(self._conditions.problem, (frame.plan,))
             self.residuals.advance(frame.now)
             self.residuals.update(found, 0, None, math.log(frame.cost))

@@ -94,6 +94,7 @@ class QLearningPolicy:
         self._problem = problem
         self._where = self.settings.states.conditions(problem, self._first, conditions.temperature_celsius)
         self.filter.advance(conditions.now)
+        self.filter.telemetry(self.predictor.levels(problem))
         self._predict()
         self.table.see(self._where, self._excess)
         slot = self.candidates.index(self.present)
@@ -184,7 +185,7 @@ class QLearningPolicy:
         if slot is None:
             found, row = self.predictor.components(self._problem, (frame.plan,)), 0
         assert row is not None
-        surprise = self.filter.update(found, row, slot, math.log(frame.cost))
+        surprise = self.filter.update(found, row, slot, math.log(frame.cost), alone=frame.shadow)
         if not frame.shadow and frame.plan == self.present:
             self._surprises.append(surprise)
 

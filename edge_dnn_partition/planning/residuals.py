@@ -34,6 +34,7 @@ class ResidualSettings:
     :param plan_seconds: time constant of a plan's effect.
     :param noise: standard deviation of the logarithm of a frame's cost under equal conditions.
     :param clip: the largest surprise that is believed at once, as a logarithm.
+    :param telemetry_step: by how much an estimate must change, as a logarithm, to count as a change.
     """
 
     component_deviation: float = 0.4
@@ -42,6 +43,7 @@ class ResidualSettings:
     plan_seconds: float = 600.0
     noise: float = 0.06
     clip: float = 1.0
+    telemetry_step: float = 0.12
 
 
 class ResidualFilter:
@@ -63,6 +65,7 @@ class ResidualFilter:
         self.covariance: Floats = np.diag(self._prior)
         self._at = -math.inf
         self._surprise = 0
+        self._levels: Floats | None = None
 
     @property
     def component_logs(self) -> Floats:
@@ -93,6 +96,26 @@ class ResidualFilter:
             self.covariance[np.diag_indices_from(self.covariance)] += (1 - keep**2) * self._prior
         self._at = now
 
+    def telemetry(self, levels: Floats) -> None:
+        """Take in what telemetry says: what it has come to show, residuals need not explain any more.
+
+        Estimates come late. Until they do, a residual stands in for them; it must not stay when they have come, least
+        of all that of a link that is not used any more, since no frame would ever correct it.
+
+        :param levels: ``(components,)`` of :meth:`.components.Predictor.levels`.
+        """
+        if self._levels is None:
+            self._levels = levels.copy()
+            return
+        change = levels - self._levels
+        moved = np.abs(change) > self.settings.telemetry_step  # False for NaN
+        self._levels = np.where(moved | np.isnan(self._levels), levels, self._levels)
+        for index in np.flatnonzero(moved).tolist():
+            mean, step = float(self.mean[index]), float(change[index])
+            if mean * step > 0:
+                self.mean[index] = math.copysign(max(abs(mean) - abs(step), 0.0), mean)
+            self.covariance[index, index] += min(step**2, float(self._prior[index]))
+
     def predict(self, components: Components) -> Floats:
         """Return the logarithm of the corrected value of each candidate plan, ``(plans,)``."""
         return components.log_values(self.component_logs) + self.plan_logs[: len(components.values)]
@@ -106,15 +129,16 @@ class ResidualFilter:
                 found[plan] = math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
         return found
 
-    def update(self, components: Components, row: int, plan: int | None, log_measured: float) -> float:
+    def update(self, components: Components, row: int, plan: int | None, log_measured: float, *, alone: bool = False) -> float:
         """Take a frame's cost in, and return by how much it surprised, as a logarithm (clipped).
 
-        Two great surprises on end of one sign mean that something has changed: then the components'
-        factors count as little known, so that they follow within a few frames.
+        A great surprise may be a late frame and is let pass. Two on end of one sign mean that something has changed:
+        then the components' factors count as little known, so that they follow within a few frames.
 
         :param row: which row of ``components`` the frame ran under.
         :param plan: the number of that plan among the candidates; None if it is none of them.
         :param log_measured: the logarithm of what the frame cost.
+        :param alone: it has no neighbours that would confirm a great surprise (a shadow frame).
         """
         predicted = float(components.log_values(self.component_logs)[row])
         if not (math.isfinite(predicted) and math.isfinite(log_measured)):
@@ -128,14 +152,18 @@ class ResidualFilter:
         gradient = self._gradient(components, row, plan)
         spread = self.covariance @ gradient
         variance = float(gradient @ spread) + noise
-        if surprise**2 > 9 * variance:
+        if alone:
+            limit = 3 * math.sqrt(variance)
+            surprise = min(max(surprise, -limit), limit)
+        elif surprise**2 > 9 * variance:
             sign = 1 if surprise > 0 else -1
-            if self._surprise == sign:
-                index = np.arange(self.count)
-                self.covariance[index, index] += self._prior[: self.count]
-                spread = self.covariance @ gradient
-                variance = float(gradient @ spread) + noise
-            self._surprise = sign
+            if self._surprise != sign:
+                self._surprise = sign
+                return surprise
+            index = np.arange(self.count)
+            self.covariance[index, index] += self._prior[: self.count]
+            spread = self.covariance @ gradient
+            variance = float(gradient @ spread) + noise
         else:
             self._surprise = 0
         self.mean = self.mean + spread * (surprise / variance)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 class TakeoverSettings:
     """What makes the planner count as wrong, and as right again.
 
-    :param threshold: mean absolute logarithm of measured over predicted cost after switches.
-    :param hold_seconds: for so much evidence it must have been above to take over.
+    :param threshold: mean absolute logarithm of measured over predicted cost.
+    :param hold_seconds: for so much evidence on end it must be above to take over.
     :param agree_share: below this share of the threshold predictions agree.
-    :param return_seconds: for so much evidence they must have agreed to hand back.
-    :param watch_seconds: how long after a switch frames are evidence.
+    :param return_seconds: for so much evidence on end they must agree to hand back.
+    :param watch_seconds: how long after a switch a prediction that holds is evidence for the planner.
     :param shadow_seconds: for how many seconds of evidence a shadow frame stands.
     """
 
     threshold: float = 0.15
-    hold_seconds: float = 3.0
+    hold_seconds: float = 1.5
     agree_share: float = 0.6
     return_seconds: float = 12.0
     watch_seconds: float = 6.0
@@ -31,9 +31,10 @@ class TakeoverSettings:
 class Takeover:
     """Who decides: ``learning`` is false while the planner does, which it does at the start.
 
-    Only predictions *after switches* count, which the planner has made without having seen
-    the plan at work: within ``watch_seconds`` of a switch, and for shadow frames. How well the plan in force is
-    predicted later says little, since its predictions have been corrected by then.
+    What counts is how predictions stand up *after switches*. The estimates follow the plan in force, so
+    that it is predicted well after a while, whatever the planner misses: that its prediction holds counts for
+    the planner only within ``watch_seconds`` of a switch, and for shadow frames, whose plans were not in force.
+    That a prediction does not hold counts against it at any time.
     """
 
     def __init__(self, settings: TakeoverSettings | None = None) -> None:
@@ -52,22 +53,22 @@ class Takeover:
     def frame(self, now: float, log_error: float, *, shadow: bool = False) -> bool:
         """Take a frame in and return who decides now (:attr:`learning`).
 
-        :param log_error: logarithm of the measured cost over what was predicted for the plan at the switch, under
-            the present estimates.
+        :param log_error: logarithm of what the frame cost over what the planner predicts for its plan.
         """
         if not math.isfinite(log_error):
             return self.learning
+        settings = self.settings
         if shadow:
-            weight = self.settings.shadow_seconds
-        elif now - self._switched_at <= self.settings.watch_seconds:
+            weight = settings.shadow_seconds
+        else:
             weight = min(max(now - self._frame_at, 0.0), 1.0)
             self._frame_at = now
-        else:
-            return self.learning
-        settings = self.settings
         self.error += (1 - math.exp(-weight / max(settings.hold_seconds, 1e-9))) * (abs(log_error) - self.error)
         self._held = self._held + weight if self.error > settings.threshold else 0.0
-        self._agreed = self._agreed + weight if self.error < settings.agree_share * settings.threshold else 0.0
+        if self.error >= settings.agree_share * settings.threshold:
+            self._agreed = 0.0
+        elif shadow or now - self._switched_at <= settings.watch_seconds:
+            self._agreed += weight
         if not self.learning and self._held >= settings.hold_seconds:
             self.learning, self._agreed = True, 0.0
         elif self.learning and self._agreed >= settings.return_seconds:

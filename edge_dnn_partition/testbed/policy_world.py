@@ -220,8 +220,10 @@ class World:
         frames = self.scenario.frames
         device, link = np.ones((frames, len(DEVICES))), np.ones((frames, len(PAIRS)))
         # Drawn whether wanted or not, so that the effects of a scenario do not depend on its others.
-        neighbours = [(begin, end, int(rng.integers(1, 3)), float(rng.uniform(1.5, 2.8))) for begin, end in self._steps(rng, 60, 180)]
-        losses = [(begin, end, int(rng.integers(0, 3)), float(rng.uniform(1.4, 3.0))) for begin, end in self._steps(rng, 60, 180)]
+        steps = self._steps(rng, 60, 180)
+        neighbours = [(begin, end, int(rng.integers(1, 3)), float(rng.uniform(1.5, 2.8))) for begin, end in steps]
+        steps = self._steps(rng, 60, 180)
+        losses = [(begin, end, int(rng.integers(0, 3)), float(rng.uniform(1.4, 3.0))) for begin, end in steps]
         for number, (begin, end, where, factor) in enumerate(neighbours):
             if 'neighbour' in self.scenario.hidden and number % 2:
                 device[begin:end, where] *= factor
@@ -246,7 +248,7 @@ def _network(rng: np.random.Generator) -> Problem:
     """Return a chain of 30 segments like a residual network of 8-bit tensors, with shrinking tensors and seams."""
     work = rng.lognormal(0, 0.35, NODES)
     work /= work.sum()
-    speed = np.array([0.55, 0.062, 0.022])
+    speed = np.array([0.55, 0.066, 0.026])
     seconds = work[:, None] * speed[None, :] * rng.lognormal(0, 0.25, (NODES, len(DEVICES)))
     sizes = 2.2e5 * np.exp(-np.linspace(0, 3.4, NODES)) * rng.lognormal(0, 0.45, NODES)
     sizes[-1] = 4000.0
@@ -257,7 +259,7 @@ def _network(rng: np.random.Generator) -> Problem:
         )
         for i in range(NODES)
     ]
-    rates = {PAIRS[0]: (5.0e6, 0.002), PAIRS[1]: (2.4e6, 0.012), PAIRS[2]: (3.2e6, 0.010)}
+    rates = {PAIRS[0]: (5.0e6, 0.003), PAIRS[1]: (2.2e6, 0.012), PAIRS[2]: (5.0e6, 0.005)}
     return Problem(
         source='pi',
         sink='pi',
