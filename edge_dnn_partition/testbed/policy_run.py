@@ -146,6 +146,5 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
             busy += own
             carry = max(0.0, seconds + took - period)
             policy.learn(Frame(now + seconds + took, shadow, took * float(world.noise[1, frame]), shadow=True))
-        after, throttles = thermal.next(temperature, hot, min(busy / period, 1.0), period)
-        temperature, hot = float(after), bool(throttles)
+        temperature, hot = thermal.step(temperature, hot, min(busy / period, 1.0), period)
     return trace

@@ -17,6 +17,7 @@ those of a real board, so that a run of minutes has several cycles.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +27,7 @@ import numpy as np
 from edge_dnn_partition.planning.components import Assignment
 from edge_dnn_partition.planning.linear import transfers
 from edge_dnn_partition.planning.policy import Conditions
-from edge_dnn_partition.planning.problem import INPUT, Device, Floats, Link, Problem, Tensor
+from edge_dnn_partition.planning.problem import INPUT, Bools, Device, Floats, Link, Problem, Tensor
 
 DEVICES: Final = ('pi', 'jetson', 'cloud')
 PAIRS: Final = (('pi', 'jetson'), ('pi', 'cloud'), ('jetson', 'cloud'))
@@ -71,11 +72,17 @@ class Thermal:
     recovers_at: float = 60.0
     slowdown: float = 1.9
 
-    def next(self, temperature: float | Floats, hot: bool, busy: float | Floats, dt: float) -> tuple[float | Floats, bool | Floats]:
-        """Return temperature and whether it throttles after ``dt`` seconds at a share ``busy`` of computing."""
+    def next(self, temperature: Floats, hot: Bools, busy: Floats, dt: float) -> tuple[Floats, Bools]:
+        """Return temperatures and where it throttles after ``dt`` seconds at a share ``busy`` of computing."""
         goal = self.ambient + self.heating * busy
-        after = goal + (temperature - goal) * np.exp(-dt / self.seconds)
-        return after, np.where(hot, after > self.recovers_at, after >= self.throttles_at)
+        after: Floats = goal + (temperature - goal) * math.exp(-dt / self.seconds)
+        return after, np.asarray(np.where(hot, after > self.recovers_at, after >= self.throttles_at), dtype=np.bool_)
+
+    def step(self, temperature: float, hot: bool, busy: float, dt: float) -> tuple[float, bool]:
+        """Return :meth:`next` for one device."""
+        goal = self.ambient + self.heating * busy
+        after = goal + (temperature - goal) * math.exp(-dt / self.seconds)
+        return after, after > self.recovers_at if hot else after >= self.throttles_at
 
 
 @dataclass(frozen=True, eq=False)
