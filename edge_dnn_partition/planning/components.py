@@ -149,8 +149,8 @@ class _Shape:
             node = node - np.bincount(self.stay_place, saved, minlength=plans * devices)
         size = problem.tensor_bytes[self.tensor]
         hop = cost.hop_per_byte[self.sender, self.reader] * size
-        if not throughput:
-            hop = hop + cost.hop[self.sender, self.reader]
+        fixed = cost.hop[self.sender, self.reader]
+        hop = hop + (np.where(np.isinf(fixed), np.inf, 0.0) if throughput else fixed)
         pair = np.bincount(self.pair_place, hop, minlength=plans * devices * devices)
         shape = (plans, devices), (plans, devices * devices)
         return np.asarray(node, np.float64).reshape(shape[0]), np.asarray(pair, np.float64).reshape(shape[1])

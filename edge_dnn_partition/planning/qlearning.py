@@ -38,15 +38,17 @@ class LearningSettings:
     :param shadow_share: shadow frames for each frame, at most.
     :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
         so many standard deviations.
+    :param optimism: how many standard deviations of its prediction a plan is given the benefit of when plans are chosen.
     :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
     """
 
     objective: str = 'latency'
-    least_gain: float = 0.04
-    confirmations: int = 2
-    dwell_seconds: float = 1.0
+    least_gain: float = 0.02
+    confirmations: int = 1
+    dwell_seconds: float = 0.4
     shadow_share: float = 0.02
     explore: float = 2.0
+    optimism: float = 0.2
     refresh_seconds: float = 2.0
     candidates: int = LIMIT
     residuals: ResidualSettings = field(default_factory=ResidualSettings)
@@ -110,7 +112,7 @@ class QLearningPolicy:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
         problem, now = conditions.problem, conditions.now
         can = self.present is not None and feasible(problem, self.present)
-        q = self.q_values()
+        q = self._hopeful()
         if not len(q) or not np.isfinite(q).any():
             if can:
                 return Choice(None, 'no other plan is known')
@@ -139,10 +141,17 @@ class QLearningPolicy:
         """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
         return self.table.q(self._where, self.candidates.index(self.present), self._excess)
 
+    def _hopeful(self) -> Floats:
+        """Return Q less what an uncertain plan is given the benefit of."""
+        q = self.q_values()
+        if self.settings.optimism <= 0 or self._components is None:
+            return q
+        return q - self.settings.optimism * self.filter.deviations(self._components)
+
     def _present_q(self, problem: Problem) -> float:
         slot = self.candidates.index(self.present)
         if slot is not None:
-            return float(self.q_values()[slot])
+            return float(self._hopeful()[slot])
         assert self.present is not None
         logs = self.filter.component_logs
         mine = self.predictor.components(problem, (self.present,)).log_values(logs)[0]
@@ -201,8 +210,11 @@ class QLearningPolicy:
         return None
 
     def wishes(self) -> Sequence[Assignment]:
-        """Return candidates that may turn out better than the present plan, the likeliest first."""
-        return self._promising()
+        """Return the plan that the next shadow frame should run under, when one is affordable or soon will be.
+
+        Preparing takes time from the frames, so no more than that is wished for.
+        """
+        return self._promising()[:1] if self.budget.near else ()
 
     def _promising(self) -> list[Assignment]:
         """Return the candidates that would be better if predictions were a few deviations off, likeliest first."""

@@ -89,7 +89,7 @@ class QSettings:
     :param replays: transitions replayed at each step.
     """
 
-    discount: float = 0.9
+    discount: float = 0.8
     rate: float = 0.1
     clip: float = 0.7
     switch_cost: float = 0.02

@@ -38,8 +38,8 @@ class ResidualSettings:
     """
 
     component_deviation: float = 0.4
-    component_seconds: float = 60.0
-    plan_deviation: float = 0.25
+    component_seconds: float = 30.0
+    plan_deviation: float = 0.15
     plan_seconds: float = 600.0
     noise: float = 0.06
     clip: float = 1.0

@@ -35,6 +35,11 @@ class ShadowBudget:
         # The count is compared as well, so that rounding of the credit grants nothing.
         return self._credit >= 1 - 1e-9 and self.granted + 1 <= self.share * self.frames + 1e-9
 
+    @property
+    def near(self) -> bool:
+        """Whether a shadow frame may run now or soon, so that its plan should be prepared."""
+        return self.share > 0 and self._credit >= 0.8
+
     def spend(self) -> None:
         """Count a shadow frame.
 
