@@ -80,7 +80,6 @@ def _learning(values: Values) -> LearningSettings:
     return LearningSettings(
         least_gain=values['q_least_gain'],
         explore=values['explore'],
-        optimism=values['optimism'],
         confirmations=int(values['q_confirmations']),
         residuals=_residuals(values, plans=True),
         table=QSettings(discount=values['discount']),
@@ -127,7 +126,6 @@ _LEARN: Final = {
     'q_least_gain': Range(_L.least_gain, 0.01, 0.06),
     'q_confirmations': Range(_L.confirmations, choices=(1, 1, 2)),
     'explore': Range(_L.explore, 1.0, 3.0),
-    'optimism': Range(_L.optimism, choices=(0.0, 0.2, 0.5)),
     'discount': Range(_L.table.discount, choices=(0.0, 0.5, 0.8, 0.9)),
 }
 _TAKE: Final = {

@@ -41,6 +41,11 @@ class AutoPolicy:
         """Whether Q-learning decides at present."""
         return self.takeover.learning
 
+    @property
+    def present(self) -> Assignment | None:
+        """The plan in force."""
+        return self.learner.present
+
     def choose(self, conditions: Conditions) -> Choice:
         """Return the choice of whoever decides now."""
         self._problem = conditions.problem

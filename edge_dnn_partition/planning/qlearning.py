@@ -38,7 +38,6 @@ class LearningSettings:
     :param shadow_share: shadow frames for each frame, at most.
     :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
         so many standard deviations.
-    :param optimism: how many standard deviations of its prediction a plan is given the benefit of when plans are chosen.
     :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
     """
 
@@ -48,7 +47,6 @@ class LearningSettings:
     dwell_seconds: float = 0.4
     shadow_share: float = 0.02
     explore: float = 2.0
-    optimism: float = 0.2
     refresh_seconds: float = 2.0
     candidates: int = LIMIT
     residuals: ResidualSettings = field(default_factory=ResidualSettings)
@@ -112,7 +110,7 @@ class QLearningPolicy:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
         problem, now = conditions.problem, conditions.now
         can = self.present is not None and feasible(problem, self.present)
-        q = self._hopeful()
+        q = self.q_values()
         if not len(q) or not np.isfinite(q).any():
             if can:
                 return Choice(None, 'no other plan is known')
@@ -141,17 +139,10 @@ class QLearningPolicy:
         """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
         return self.table.q(self._where, self.candidates.index(self.present), self._excess)
 
-    def _hopeful(self) -> Floats:
-        """Return Q less what an uncertain plan is given the benefit of."""
-        q = self.q_values()
-        if self.settings.optimism <= 0 or self._components is None:
-            return q
-        return q - self.settings.optimism * self.filter.deviations(self._components)
-
     def _present_q(self, problem: Problem) -> float:
         slot = self.candidates.index(self.present)
         if slot is not None:
-            return float(self._hopeful()[slot])
+            return float(self.q_values()[slot])
         assert self.present is not None
         logs = self.filter.component_logs
         mine = self.predictor.components(problem, (self.present,)).log_values(logs)[0]

@@ -16,8 +16,8 @@ from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, 
 FRAMES = 160
 
 
-def world(*hidden, seed=1, **more):
-    return World(Scenario('test', hidden, frames=FRAMES, **more), seed)
+def world(*hidden, seed=1, frames=FRAMES, **more):
+    return World(Scenario('test', hidden, frames=frames, **more), seed)
 
 
 def plans_of(simulated):
@@ -45,9 +45,9 @@ def test_without_effects_telemetry_tells_the_truth_but_for_noise():
 
 
 def test_effects_change_what_frames_take_and_not_what_is_seen():
-    plain = world()
+    plain = world(frames=400)
     for effect in ('loss', 'neighbour', 'profile', 'plans'):
-        hidden = world(effect)
+        hidden = world(effect, frames=400)
         assert any(
             not np.allclose(plain.times(p).rest, hidden.times(p).rest) or not np.allclose(plain.times(p).jetson, hidden.times(p).jetson)
             for p in plans_of(plain)
