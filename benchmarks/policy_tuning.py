@@ -116,7 +116,7 @@ _DECIDE: Final = {
     'confirmations': Range(_D.confirmations, choices=(1, 2, 3)),
 }
 _FILTER: Final = {
-    'component_deviation': Range(_R.component_deviation, 0.2, 0.6),
+    'component_deviation': Range(_R.component_deviation, 0.2, 1.0),
     'component_seconds': Range(_R.component_seconds, 15.0, 120.0),
     'noise': Range(_R.noise, 0.04, 0.12),
 }
@@ -134,9 +134,9 @@ _TAKE: Final = {
 }
 _BANDIT: Final = {
     'alpha': Range(0.1, 0.01, 1.0),
-    'ridge': Range(1.0, 0.1, 10.0),
+    'ridge': Range(0.1, 0.003, 3.0),
     'forced': Range(0.01, choices=(0.0, 0.0, 0.01, 0.03)),
-    'least_gain': Range(0.04, choices=(0.0, 0.02, 0.04, 0.08)),
+    'least_gain': Range(0.02, choices=(0.0, 0.02, 0.04, 0.08)),
 }
 KINDS: Final = (
     Kind('exact', _DECIDE, lambda values, _: ExactPolicy(DEVICES, _settings(values))),

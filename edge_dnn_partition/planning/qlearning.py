@@ -208,15 +208,20 @@ class QLearningPolicy:
         return self._promising()[:1] if self.budget.near else ()
 
     def _promising(self) -> list[Assignment]:
-        """Return the candidates that would be better if predictions were a few deviations off, likeliest first."""
+        """Return the candidates that may be better than the present plan, by expected improvement.
+
+        The expectation of how much better each would be (Jones, Schonlau and Welch, J. Global Optimization, 1998), as
+        far as that is possible at all within ``explore`` standard deviations.
+        """
         if self._components is None or self.present is None or not len(self._excess):
             return []
         slot = self.candidates.index(self.present)
         mine = float(self._excess[slot]) if slot is not None else float(self._excess.min())
-        spread = np.maximum(self.filter.deviations(self._components), 1e-6)
+        spread = np.maximum(self.filter.deviations(self._components, slot), 1e-6)
         score = (self._excess - mine) / spread
-        order = [int(i) for i in np.argsort(score, kind='stable') if score[i] <= self.settings.explore and i != slot]
-        return [self.candidates.plans[i] for i in order]
+        able = np.flatnonzero(np.isfinite(score) & (score <= self.settings.explore)).tolist()
+        gains = [float(spread[i]) * _improvement(float(score[i])) for i in able]
+        return [self.candidates.plans[i] for _, i in sorted(zip(gains, able, strict=True), key=lambda g: -g[0]) if i != slot]
 
     # Upkeep ---------------------------------------------------------------------------------------------------
 
@@ -243,3 +248,9 @@ class QLearningPolicy:
             self.filter.forget_plan(slot)
             self.table.forget_plan(slot)
             self._before = None
+
+
+def _improvement(score: float) -> float:
+    """Return the expectation of ``max(-x, 0)`` for a normal ``x`` with mean ``score`` and variance 1."""
+    density = math.exp(-score * score / 2) / math.sqrt(2 * math.pi)
+    return density - score * 0.5 * math.erfc(score / math.sqrt(2))

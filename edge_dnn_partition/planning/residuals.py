@@ -120,14 +120,21 @@ class ResidualFilter:
         """Return the logarithm of the corrected value of each candidate plan, ``(plans,)``."""
         return components.log_values(self.component_logs) + self.plan_logs[: len(components.values)]
 
-    def deviations(self, components: Components) -> Floats:
-        """Return the standard deviation of each candidate's corrected log value, ``(plans,)``; 0 where it cannot run."""
-        found = np.zeros(len(components.values))
-        for plan in range(len(found)):
-            if np.isfinite(components.values[plan, 0]):
-                gradient = self._gradient(components, plan, plan)
-                found[plan] = math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
-        return found
+    def deviations(self, components: Components, than: int | None) -> Floats:
+        """Return the standard deviation of how each candidate's corrected log value differs from that of one of them.
+
+        Plans that share a device share its uncertainty, which says nothing of which is better.
+
+        :param than: that one's number; None: of each value alone.
+        :return: ``(plans,)``; 0 where a plan cannot run.
+        """
+        able = np.isfinite(components.values[:, 0])
+        base = np.zeros(len(self.mean))
+        if than is not None and able[than]:
+            base = self._gradient(components, than, than)
+        rows = np.array([self._gradient(components, i, i) - base if able[i] else base * 0 for i in range(len(able))])
+        rows = rows.reshape(len(able), len(self.mean))
+        return np.sqrt(np.maximum(np.einsum('ki,ij,kj->k', rows, self.covariance, rows), 0.0))
 
     def update(self, components: Components, row: int, plan: int | None, log_measured: float, *, alone: bool = False) -> float:
         """Take a frame's cost in, and return by how much it surprised, as a logarithm (clipped).

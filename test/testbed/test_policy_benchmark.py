@@ -42,8 +42,8 @@ def test_every_policy_is_tuned_on_the_same_worlds(kind):
 
 
 @pytest.mark.parametrize('make', [
-    lambda: LinearBandit(BanditSettings(forget=0.98)), lambda: LinearBandit(BanditSettings(window=40)),
-    lambda: ElasticBandit(BanditSettings(prior=False)),
+    lambda: LinearBandit(BanditSettings(forget=0.98, ridge=0.1)), lambda: LinearBandit(BanditSettings(window=40, ridge=0.1)),
+    lambda: ElasticBandit(BanditSettings(ridge=0.1, prior=False)),
 ])  # fmt: skip
 def test_rivals_learn_what_telemetry_does_not_show(make):
     """A cloud that is eight times slower than it says is used less than the first plan does."""
