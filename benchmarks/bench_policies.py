@@ -175,10 +175,10 @@ def _conclusion(rows: Results, targets: list[Target]) -> str:
 
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     """Run the benchmark; ``quick`` takes two seeds, short courses and two draws."""
-    frames, seeds, draws = (240, 2, 2) if quick else (900, 20, 12)
+    frames, seeds, draws = (120, 2, 2) if quick else (900, 20, 12)
     results: Results = []
     tuned: dict[str, dict[str, float]] = {}
-    worlds = tuning_worlds(160 if quick else 600)
+    worlds = tuning_worlds(60 if quick else 600)
     for kind in KINDS:
         values, scores = tune(kind, worlds, draws)
         tuned[kind.name] = values

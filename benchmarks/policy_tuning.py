@@ -130,7 +130,7 @@ _LEARN: Final = {
 }
 _TAKE: Final = {
     'threshold': Range(TakeoverSettings().threshold, 0.08, 0.25),
-    'hold_seconds': Range(TakeoverSettings().hold_seconds, 0.6, 4.0),
+    'hold_seconds': Range(TakeoverSettings().hold_seconds, 0.3, 3.0),
 }
 _BANDIT: Final = {
     'alpha': Range(0.1, 0.01, 1.0),

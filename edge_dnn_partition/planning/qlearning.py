@@ -109,8 +109,12 @@ class QLearningPolicy:
     def pick(self, conditions: Conditions) -> Choice:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
         problem, now = conditions.problem, conditions.now
-        can = self.present is not None and feasible(problem, self.present)
         q = self.q_values()
+        slot = self.candidates.index(self.present)
+        if slot is not None:
+            can = bool(np.isfinite(q[slot]))
+        else:
+            can = self.present is not None and feasible(problem, self.present)
         if not len(q) or not np.isfinite(q).any():
             if can:
                 return Choice(None, 'no other plan is known')

@@ -21,7 +21,7 @@ class TakeoverSettings:
     """
 
     threshold: float = 0.15
-    hold_seconds: float = 1.5
+    hold_seconds: float = 1.0
     agree_share: float = 0.6
     return_seconds: float = 12.0
     watch_seconds: float = 6.0
