@@ -134,7 +134,8 @@ class ResidualFilter:
             base = self._gradient(components, than, than)
         rows = np.array([self._gradient(components, i, i) - base if able[i] else base * 0 for i in range(len(able))])
         rows = rows.reshape(len(able), len(self.mean))
-        return np.sqrt(np.maximum(np.einsum('ki,ij,kj->k', rows, self.covariance, rows), 0.0))
+        variances = np.einsum('ki,ij,kj->k', rows, self.covariance, rows)
+        return np.asarray(np.sqrt(np.maximum(variances, 0.0)), dtype=np.float64)
 
     def update(self, components: Components, row: int, plan: int | None, log_measured: float, *, alone: bool = False) -> float:
         """Take a frame's cost in, and return by how much it surprised, as a logarithm (clipped).
