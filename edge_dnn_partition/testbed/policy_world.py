@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -136,11 +136,13 @@ class World:
         return Conditions(frame * self.scenario.period_seconds, problem, temperature, self.scenario.estimate_noise)
 
     def true_problem(self, frame: int) -> Problem:
-        """Return the problem with all that is hidden but throttling and the effects of single plans."""
+        """Return the problem with all that is hidden but throttling and the effects of single plans.
+
+        Losses are counted on the bytes alone, not on the links' delays.
+        """
         factors = self._factors[frame] * self._hidden_device[frame]
-        problem = self._problem(factors, self._rates[frame] / self._hidden_link[frame], 1.0)
-        object.__setattr__(problem, 'seconds', problem.seconds * self._profile)
-        return problem
+        problem = self._problem(factors, self._rates[frame] / self._hidden_link[frame])
+        return replace(problem, seconds=problem.seconds * self._profile)
 
     # What happens ---------------------------------------------------------------------------------------------
 
@@ -178,14 +180,14 @@ class World:
 
     # The course of events -------------------------------------------------------------------------------------
 
-    def _problem(self, factors: Floats, rates: Floats, delay: float = 1.0) -> Problem:
+    def _problem(self, factors: Floats, rates: Floats) -> Problem:
         base = self.problem
         links = []
         for link in base.links:
             names = sorted((link.sender, link.reader), key=DEVICES.index)
             rate = float(rates[PAIRS.index((names[0], names[1]))])
             links.append(
-                Link(sender=link.sender, reader=link.reader, bytes_per_second=rate, latency_seconds=link.latency_seconds * delay)
+                Link(sender=link.sender, reader=link.reader, bytes_per_second=rate, latency_seconds=link.latency_seconds)
             )
         assert base.seam_seconds is not None
         return Problem(
