@@ -1,0 +1,76 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""When learning takes over from the exact planner, and when it hands back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TakeoverSettings:
+    """What makes the planner count as wrong, and as right again.
+
+    :param threshold: mean absolute logarithm of measured over predicted cost.
+    :param hold_seconds: for so much evidence on end it must be above to take over.
+    :param agree_share: below this share of the threshold predictions agree.
+    :param return_seconds: for so much evidence on end they must agree to hand back.
+    :param watch_seconds: how long after a switch a prediction that holds is evidence for the planner.
+    :param shadow_seconds: for how many seconds of evidence a shadow frame stands.
+    """
+
+    threshold: float = 0.15
+    hold_seconds: float = 1.0
+    agree_share: float = 0.6
+    return_seconds: float = 12.0
+    watch_seconds: float = 6.0
+    shadow_seconds: float = 2.0
+
+
+class Takeover:
+    """Who decides: ``learning`` is false while the planner does, which it does at the start.
+
+    What counts is how predictions stand up *after switches*. The estimates follow the plan in force, so
+    that it is predicted well after a while, whatever the planner misses: that its prediction holds counts for
+    the planner only within ``watch_seconds`` of a switch, and for shadow frames, whose plans were not in force.
+    That a prediction does not hold counts against it at any time.
+    """
+
+    def __init__(self, settings: TakeoverSettings | None = None) -> None:
+        self.settings = settings or TakeoverSettings()
+        self.learning = False
+        self.error = 0.0
+        self._held = 0.0
+        self._agreed = 0.0
+        self._switched_at = -math.inf
+        self._frame_at = -math.inf
+
+    def switched(self, now: float) -> None:
+        """Take in that a plan has come into force."""
+        self._switched_at = self._frame_at = now
+
+    def frame(self, now: float, log_error: float, *, shadow: bool = False) -> bool:
+        """Take a frame in and return who decides now (:attr:`learning`).
+
+        :param log_error: logarithm of what the frame cost over what the planner predicts for its plan.
+        """
+        if not math.isfinite(log_error):
+            return self.learning
+        settings = self.settings
+        if shadow:
+            weight = settings.shadow_seconds
+        else:
+            weight = min(max(now - self._frame_at, 0.0), 1.0)
+            self._frame_at = now
+        self.error += (1 - math.exp(-weight / max(settings.hold_seconds, 1e-9))) * (abs(log_error) - self.error)
+        self._held = self._held + weight if self.error > settings.threshold else 0.0
+        if self.error >= settings.agree_share * settings.threshold:
+            self._agreed = 0.0
+        elif shadow or now - self._switched_at <= settings.watch_seconds:
+            self._agreed += weight
+        if not self.learning and self._held >= settings.hold_seconds:
+            self.learning, self._agreed = True, 0.0
+        elif self.learning and self._agreed >= settings.return_seconds:
+            self.learning, self._held = False, 0.0
+        return self.learning
