@@ -26,22 +26,24 @@ from edge_dnn_partition.msg import (
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
-from edge_dnn_partition.planning.decide import Decision, DecisionState, Settings, decide, value_of
+from edge_dnn_partition.planning.decide import feasible, value_of
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
+from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from . import qos
+from . import policy_seat, qos
 from .base import FleetNode, run_node
 from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
+from .policy_seat import PolicySeat
 from .wire import stage_time
 
 PARAMETERS = (
@@ -52,17 +54,8 @@ PARAMETERS = (
         "what to minimise; empty: the fleet file's",
         choices=('', 'latency', 'energy', 'throughput', 'balanced'),
     ),
-    Parameter(
-        'policy',
-        'exact',
-        'exact: plan on the estimates; fixed: keep to fixed_plan while its devices are there',
-        choices=('exact', 'fixed'),
-    ),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
-    Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
-    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
-    Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
     Parameter(
         'heartbeat_timeout',
         1.0,
@@ -79,6 +72,7 @@ PARAMETERS = (
         maximum=60.0,
     ),
     Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
+    *policy_seat.PARAMETERS,
 )
 
 
@@ -87,6 +81,7 @@ class Scheduler(FleetNode):
 
     def __init__(self) -> None:
         self._model: Model | None = None
+        self._seat: PolicySeat | None = None
         super().__init__('scheduler', PARAMETERS, check=self._check, per_device=False)
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -103,7 +98,7 @@ class Scheduler(FleetNode):
         self._earlier = self._memory.recall(self._model.sha256)
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
-        self._state = DecisionState()
+        self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
         self._pipeline: Pipeline | None = None
@@ -122,6 +117,12 @@ class Scheduler(FleetNode):
         self.params.on_change(lambda _, value: self.set_period(timer, value), 'decision_period')
         self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
         self.every(0.5, self._publish_state)
+
+    def teardown(self) -> None:
+        """Keep what was learned."""
+        if self._seat is not None:
+            self._seat.renew()
+            self._seat = None
 
     def _last_version(self) -> int:
         try:
@@ -175,6 +176,7 @@ class Scheduler(FleetNode):
         if message.device in self._view.devices:
             self._view.devices[message.device].profile = profile_of(message)
             self._pipeline = None
+            self._seat.renew()
 
     def _stage_state(self, message: StageState) -> None:
         now = time.monotonic()
@@ -203,6 +205,7 @@ class Scheduler(FleetNode):
                 profiled = view.profile.preprocess_seconds or 0.0
                 self._view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
             self._view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
+        self._seat.learn(message, now)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -218,28 +221,33 @@ class Scheduler(FleetNode):
             return
         if len(ready) < len(self._fleet.devices) and now - self._began < self.params.number('settle_seconds'):
             return
-        begin = time.perf_counter()
         problem = self._problem(ready, now)
         if not self._take_up(ready, now):
             return
-        settings = Settings(
-            self._objective, self.params.number('least_gain'), dwell_seconds=self.params.number('dwell_seconds'),
-            confirmations=self.params.whole('confirmations'),
-        )  # fmt: skip
         if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, now):
+            self._seat.forget_question()
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
-        decision, state = decide(now, problem, self._state, settings, deviation=deviation)
-        self._planning_seconds = time.perf_counter() - begin
-        self._decision = decision.reason
-        if decision.assignment is None:
-            self._state = state
-        elif self._failed_until.get(decision.assignment, 0.0) > now:
+        assert self._pipeline is not None
+        conditions = Conditions(now, problem, self._temperature(ready), deviation)
+        choice = self._seat.choose(conditions, self._pipeline.boundaries)
+        if choice is None:
+            return
+        self._planning_seconds = self._seat.thought_for_seconds
+        self._decision = choice.reason
+        if choice.assignment is None or choice.costs is None:
+            return
+        if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
-        elif decision.costs is not None and self._pipeline is not None:
-            placement = placement_of(decision.assignment, self._pipeline.boundaries)
-            self._propose(compose(self._model, placement, **self._ends()), decision.costs, self._why(decision), now, deviation)
-            self._proposed = decision.assignment
+        elif set(choice.assignment) <= set(ready):
+            placement = placement_of(choice.assignment, self._pipeline.boundaries)
+            reason = self._why(choice, problem)
+            self._propose(compose(self._model, placement, **self._ends()), choice.costs, reason, now, deviation)
+            self._proposed = choice.assignment
+
+    def _temperature(self, ready: Sequence[str]) -> float:
+        known = [t for t in (self._view.devices[name].temperature_celsius for name in ready) if not math.isnan(t)]
+        return max(known, default=math.nan)
 
     def _take_up(self, ready: Sequence[str], now: float) -> bool:
         """Go on with the plan that was in force when an earlier scheduler ended, if every device of it still has it.
@@ -251,17 +259,13 @@ class Scheduler(FleetNode):
         plan = plan_of(self._earlier)
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
             self._switch.adopt(plan)
-            self._state = DecisionState(assignment_of(plan.placement, self._pipeline.boundaries), now)
+            self._seat.in_force(assignment_of(plan.placement, self._pipeline.boundaries), now)
             self._plans.publish(self._earlier)
             self.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')
         elif any(self._prepared.values()) and now - self._began < self.params.number('settle_seconds') + PATIENCE_SECONDS:
             return False
         self._earlier = None
         return True
-
-    @property
-    def _objective(self) -> str:
-        return self.params.text('objective') or self._fleet.objective
 
     def _ends(self) -> dict[str, object]:
         return {
@@ -309,13 +313,15 @@ class Scheduler(FleetNode):
         self._proposed = assignment
         return True
 
-    def _why(self, decision: Decision) -> str:
+    def _why(self, choice: Choice, problem: Problem) -> str:
         """Say in words why a plan was chosen."""
-        assert decision.costs is not None
-        text = decision.reason
-        if decision.present is not None:
-            old, new = (value_of(c, self._objective, decision.present) for c in (decision.present, decision.costs))
-            unit = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}.get(self._objective, (1.0, ''))
+        assert choice.costs is not None
+        text = choice.reason
+        if self._seat.assignment is not None and feasible(problem, self._seat.assignment):
+            present = evaluate(problem, self._seat.assignment)
+            old, new = (value_of(c, self._seat.objective, present) for c in (present, choice.costs))
+            units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}
+            unit = units.get(self._seat.objective, (1.0, ''))
             text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
         return text + (f' ({", ".join(gone)} gone)' if gone else '')
@@ -325,13 +331,13 @@ class Scheduler(FleetNode):
     def _propose(self, plan: Plan, costs: Costs | None, reason: str, now: float, deviation: float) -> None:
         if costs is not None:
             room = costs.latency_seconds / costs.bottleneck_seconds if costs.bottleneck_seconds > 0 else 1.0
-            wanted = math.ceil(room) + 1 if self._objective == 'throughput' else math.floor(room + 1e-9)
+            wanted = math.ceil(room) + 1 if self._seat.objective == 'throughput' else math.floor(room + 1e-9)
             plan = replace(
                 plan, max_in_flight=max(1, wanted), latency_seconds=costs.latency_seconds,
                 latency_deviation=deviation * costs.latency_seconds, energy_joules=costs.energy_joules,
                 bottleneck_seconds=costs.bottleneck_seconds,
             )  # fmt: skip
-        plan = replace(plan, objective=self._objective, reason=reason)
+        plan = replace(plan, objective=self._seat.objective, reason=reason)
         self._switch.propose(plan, now)
         write_atomic(self._file, json.dumps({'last_version': plan.version}).encode())
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
@@ -342,7 +348,7 @@ class Scheduler(FleetNode):
             message = plan_message(plan, PlanMessage.ACTIVE)
             self._plans.publish(message)
             self._memory.keep(message)
-            self._state = DecisionState(self._proposed, now)
+            self._seat.in_force(self._proposed, now)
             self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason})')
         elif isinstance(outcome, Drop):
             self._plans.publish(plan_message(replace(outcome.plan, reason=outcome.reason), PlanMessage.DROPPED))

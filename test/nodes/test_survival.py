@@ -60,6 +60,24 @@ def test_a_new_scheduler_goes_on_with_the_plan_of_the_one_before(tmp_path):
     check_frames(trial, tmp_path)
 
 
+def test_what_a_policy_learned_comes_back_from_disk(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    kept = tmp_path / 'cache' / 'scheduler' / 'trial-learned.json'
+    with trial_fleet(tmp_path, parameters={'scheduler': {'policy': 'auto'}}) as trial:
+        trial.more_frames(20)
+        assert trial.supervisor.stop(['scheduler']) == {'scheduler': 0}
+        learned = kept.read_bytes()
+        trial.supervisor.start(trial.process('scheduler'))
+        trial.more_frames(20)
+        trial.client.set_scheduler({'policy': 'q_learning', 'takeover_seconds': 2.0})
+        trial.more_frames(20)
+        trial.client.wait_for(lambda: kept.read_bytes() != learned, 40.0, 'more that was learned')
+        trial.settle()
+    check_frames(trial, tmp_path)
+    assert not [line for _, line in trial.log if 'policy failed' in line or 'refused (policy' in line]
+
+
 def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 

@@ -1,0 +1,134 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the scheduler's policy sits: made as its parameters say, asked without being waited for, told what happened."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Final
+
+from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.msg import FrameReport, Result
+from edge_dnn_partition.planning.decide import Settings
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.planning.learned import key_of
+from edge_dnn_partition.planning.policies import LEARNING, policy_of
+from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
+from edge_dnn_partition.planning.takeover import TakeoverSettings
+from edge_dnn_partition.runtime.decider import Decider
+
+from .base import FleetNode
+from .parameters import Parameter
+
+PARAMETERS: Final = (
+    Parameter(
+        'policy',
+        'exact',
+        'exact: plan on the estimates; q_learning: learn what they miss (objective latency); auto: exact while its '
+        'predictions hold, else q_learning; fixed: keep to fixed_plan while its devices are there',
+        choices=('exact', 'q_learning', 'auto', 'fixed'),
+    ),
+    Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
+    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
+    Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
+    Parameter(
+        'takeover_threshold',
+        0.15,
+        'auto: q_learning takes over when predictions are off by this much (mean absolute logarithm) ...',
+        minimum=0.01,
+        maximum=2.0,
+    ),
+    Parameter('takeover_seconds', 1.5, '... for so long', minimum=0.1, maximum=600.0),
+)
+_THINK_SECONDS: Final = 0.05
+"""So long a decision is waited for; one that takes longer is taken up at the next turn."""
+
+
+class PolicySeat:
+    """Holds the policy of one scheduler; used in the thread that spins.
+
+    :param node: has `PARAMETERS`; a change of one, or of ``objective``, makes the policy begin anew with what was learned.
+    :param fleet: of these devices, for this model.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet, model_sha256: str) -> None:
+        self._node, self._fleet, self._model_sha256 = node, fleet, model_sha256
+        self._decider: Decider | None = None
+        self._thinking: Future[Choice] | None = None
+        self._asked_at = 0.0
+        self.assignment: tuple[str, ...] | None = None
+        """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
+        self.thought_for_seconds = 0.0
+        """What the last decision took."""
+        for name in ('objective', *(parameter.name for parameter in PARAMETERS)):
+            node.params.on_change(lambda *_: self.renew(), name)
+
+    @property
+    def objective(self) -> str:
+        """What is to be least."""
+        return self._node.params.text('objective') or self._fleet.objective
+
+    def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
+        """Return the policy's choice; None while it is at work on it.
+
+        :param boundaries: where the problem's nodes begin and end, in layers.
+        """
+        if self._decider is None:
+            self._decider = self._new(boundaries)
+        if self._thinking is None:
+            self._thinking, self._asked_at = self._decider.choose(conditions), time.monotonic()
+        try:
+            choice = self._thinking.result(_THINK_SECONDS)
+        except FutureTimeoutError:
+            return None
+        except Exception:
+            self._thinking = None
+            raise
+        self._thinking, self.thought_for_seconds = None, time.monotonic() - self._asked_at
+        return choice
+
+    def learn(self, report: FrameReport, now: float) -> None:
+        """Tell the policy what a frame of the plan in force cost, if that was the plan's doing alone."""
+        alone = report.attempt == 0 and report.in_flight == 1
+        known = self._decider is not None and self.assignment is not None and self.objective == 'latency'
+        if known and alone and report.status == Result.OK:
+            assert self._decider is not None
+            assert self.assignment is not None
+            self._decider.learn(Frame(now, self.assignment, report.latency_seconds))
+
+    def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
+        """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""
+        self.assignment = assignment
+        if assignment is None:
+            self.renew()
+        elif self._decider is not None:
+            self._decider.moved(now, assignment)
+
+    def renew(self) -> None:
+        """Let the next decision begin with a policy of the present parameters and profiles; what was learned is kept."""
+        if self._decider is not None:
+            self._decider.close()
+        self._decider = self._thinking = None
+
+    def forget_question(self) -> None:
+        """Take no choice that was asked for before."""
+        self._thinking = None
+
+    def _new(self, boundaries: tuple[int, ...]) -> Decider:
+        params = self._node.params
+        settings = Settings(
+            self.objective, params.number('least_gain'), dwell_seconds=params.number('dwell_seconds'),
+            confirmations=params.whole('confirmations'),
+        )  # fmt: skip
+        takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))
+        learns = params.text('policy') in LEARNING and self.objective == 'latency'
+        name = params.text('policy') if learns else 'exact'
+        policy = policy_of(name, list(self._fleet.devices), settings, takeover=takeover)
+        key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
+        file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
+        decider = Decider(policy, file, key, lambda text: self._node.refuse('policy', text))
+        if self.assignment is not None:
+            decider.moved(time.monotonic(), self.assignment)
+        return decider

@@ -1,0 +1,47 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policies by name, as the scheduler's parameter has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .auto import AutoPolicy
+from .decide import Settings
+from .exact import ExactPolicy
+from .policy import Policy
+from .qlearning import LearningSettings, QLearningPolicy
+from .takeover import TakeoverSettings
+
+LEARNING: Final = ('q_learning', 'auto')
+
+
+def policy_of(
+    name: str,
+    devices: Sequence[str],
+    settings: Settings,
+    *,
+    takeover: TakeoverSettings | None = None,
+) -> Policy:
+    """Return a new policy.
+
+    :param name: ``exact``, ``q_learning`` or ``auto``.
+    :param devices: the fleet's devices, also those that may be gone now.
+    :raises ValueError: if there is no such policy.
+    """
+    if name == 'exact':
+        return ExactPolicy(devices, settings)
+    learning = LearningSettings(settings.objective)
+    if name == 'q_learning':
+        return QLearningPolicy(devices, learning)
+    if name == 'auto':
+        return AutoPolicy(devices, settings, learning, takeover)
+    raise ValueError(f'no policy is called {name!r}')
+
+
+def learner_of(policy: Policy) -> QLearningPolicy | None:
+    """Return what learns in a policy; None if nothing does."""
+    if isinstance(policy, AutoPolicy):
+        return policy.learner
+    return policy if isinstance(policy, QLearningPolicy) else None
