@@ -12,7 +12,7 @@ from typing import Any, Final
 from edge_dnn_partition.errors import WireError
 
 from .piece_size import PIECES_FOR_DISPERSION
-from .pieces import Address, Piece
+from .pieces import FRAME, Address, Piece
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
@@ -121,6 +121,8 @@ class Assembler:
     remember: int = 4096
     _partial: OrderedDict[BundleKey, _Partial] = field(default_factory=OrderedDict)
     _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
+    _delivered: OrderedDict[tuple[str, int, Address], None] = field(default_factory=OrderedDict)
+    """What has been handed over: a bundle that was cut anew may come under both its numbers."""
     held_bytes: int = 0
     evicted: int = 0
 
@@ -166,7 +168,8 @@ class Assembler:
         if key in self._done:
             return None
         check_layout(piece.layout, piece.total)
-        self._note_done(key, piece.address)
+        if not self._note_done(key, piece.address, piece.kind):
+            return None
         return Received(
             piece.kind, piece.sender, piece.incarnation, piece.address, piece.bundle, buffer, piece.layout, piece.stages,
             piece.hops, piece.encode_seconds, 0, 0.0, piece.paced, piece.sent_ns, now,
@@ -246,14 +249,24 @@ class Assembler:
     def _drop(self, key: BundleKey) -> None:
         self.held_bytes -= self._partial.pop(key).total
 
-    def _note_done(self, key: BundleKey, address: Address) -> None:
+    def _note_done(self, key: BundleKey, address: Address, kind: int) -> bool:
+        """Note that a bundle is whole; return whether it is new, and not the same one under another number."""
         self._done[key] = address
         while len(self._done) > self.remember:
             self._done.popitem(last=False)
+        if kind != FRAME:
+            return True
+        what = (*key[:2], address)
+        known = what in self._delivered
+        self._delivered[what] = None
+        while len(self._delivered) > self.remember:
+            self._delivered.popitem(last=False)
+        return not known
 
-    def _finish(self, key: BundleKey, partial: _Partial) -> Received:
+    def _finish(self, key: BundleKey, partial: _Partial) -> Received | None:
         self._drop(key)
-        self._note_done(key, partial.address)
+        if not self._note_done(key, partial.address, partial.kind):
+            return None
         head = partial.head
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')

@@ -29,7 +29,7 @@ def test_components_add_up_to_the_cost_model(reference, seed, objective, missing
     for plan, mine in zip(plans, found):
         costs = evaluate(problem, plan)
         if costs.feasible:
-            assert mine == pytest.approx(value(costs, objective, None), rel=1e-9)
+            assert mine == pytest.approx(value(costs, objective, None), rel=1e-9, abs=2e-12)
         else:
             assert np.isinf(mine)
 

@@ -54,6 +54,20 @@ def test_any_order_with_losses_and_repetitions(size, piece_bytes, data):
     assert assembler.add(sent.piece(0), 4.0) is None, 'a bundle came out twice'
 
 
+def test_a_bundle_that_comes_under_two_numbers_is_handed_over_once():
+    """A sender that cuts a bundle anew cannot know whether the old pieces arrive after all."""
+    one, other = bundle(number=5), bundle(number=6, piece_bytes=50)
+    assembler = Assembler()
+    for index in range(one.count - 1):
+        assert assembler.add(one.piece(index), 1.0) is None
+    assert [assembler.add(other.piece(i), 2.0) for i in range(other.count)][-1].buffer == bytes(one.buffer)
+    assert assembler.add(one.piece(one.count - 1), 3.0) is None
+    assert assembler.is_done(('pi', 7, 5))
+    assert assembler.held_bytes == 0
+    again = dataclasses.replace(one, number=7, address=dataclasses.replace(ADDRESS, attempt=1))
+    assert [assembler.add(again.piece(i), 4.0) for i in range(again.count)][-1] is not None
+
+
 WRONG = {
     'count': {'count': 11}, 'total': {'total': 999}, 'none': {'count': 0}, 'too many': {'count': 1 << 24},
     'index': {'index': 12}, 'short': {'data': b'x' * 80},
