@@ -100,8 +100,10 @@ PARAMETERS = (
 )
 
 _PUMP_SECONDS = 0.02
-_DISCOVERY_SECONDS = 2.0
-"""Before that, who listens to results may not have been found, and would not hear of those of an earlier run."""
+_DISCOVERY_SECONDS = 5.0
+_LISTENERS_SECONDS = 1.0
+"""So long who listens to results may take to be found, and others after the first: before that results of an earlier run's
+frames would go unheard."""
 _STATUS = {DELIVERED: Result.OK, LOST: Result.LOST, EXPIRED: Result.EXPIRED}
 
 
@@ -305,7 +307,7 @@ class FrameSource(FleetNode):
 
     def _settle(self, now: float) -> None:
         """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
-        if self._left and now >= self._account_at:
+        if self._left and self._listened_to(now):
             for frame_id in self._left:
                 self._ledger.lose(frame_id, now)
             self.get_logger().warning(f'{len(self._left)} frames of an earlier run have no result')
@@ -321,10 +323,16 @@ class FrameSource(FleetNode):
                 self.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
                 self._plan(kept)
 
+    def _listened_to(self, now: float) -> bool:
+        """True once who wants results has been found, or has had time to be."""
+        if self._results.get_subscription_count() > 0:
+            self._account_at = min(self._account_at, now + _LISTENERS_SECONDS)
+        return now >= self._account_at
+
     def _overdue(self, frame: Frame, now: float) -> bool:
         plan = self._plans.get(frame.plan_version)
         if plan is None:
-            return True
+            return self._listened_to(now)  # of an earlier run
         sent_to = self._sent_to.get(frame.frame_id, {})
         for device, incarnation in sent_to.items():
             known = self._workers.get(device)

@@ -103,10 +103,10 @@ def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal):
     parameters = {'frame_source': {'journal': str(tmp_path / 'journal')} if journal else {}}
     with trial_fleet(tmp_path, parameters=parameters) as trial:
         trial.follow('cloud:pre-end')
-        trial.client.emulate({}, {('pi', 'cloud'): (2_000.0, 0.001)})  # a picture takes a second or more
+        trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # a picture takes half a second
         before, begin = trial.news.status.incarnation, len(trial.news.frames)
         trial.client.wait_for(
-            lambda: any(frame.latency_seconds > 0.5 for frame in trial.news.frames[begin:]), 20.0, 'a slow frame')
+            lambda: any(frame.latency_seconds > 0.4 for frame in trial.news.frames[begin:]), 20.0, 'a slow frame')
         accepted = trial.news.status.accepted
         trial.client.wait_for(
             lambda: trial.news.status.accepted > accepted and trial.news.status.in_flight > 0, 20.0, 'a frame under way')
