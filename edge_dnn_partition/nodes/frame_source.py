@@ -386,7 +386,8 @@ class FrameSource(FleetNode):
         assert self._sender is not None
         message = Heartbeat(
             device=self.topics.device, node='frame_source', incarnation=self.incarnation,
-            model_sha256=self._model.sha256, frames=self._ledger.in_flight, speed_factor=float('nan'),
+            model_sha256=self._model.sha256, active_version=self._active.version if self._active else 0,
+            last_version=self._active.version if self._active else 0, frames=self._ledger.in_flight, speed_factor=float('nan'),
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

@@ -96,6 +96,7 @@ class Scheduler(FleetNode):
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
         self._memory = PlanMemory(self.topics, self.get_name())
         self._earlier = self._memory.recall(self._model.sha256)
+        self._fleet_version = 0
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
@@ -149,14 +150,27 @@ class Scheduler(FleetNode):
             for peer, rate, latency, age in rows:
                 estimate = LinkEstimate(rate, 0.0 if math.isnan(latency) else latency, measured=True)
                 self._view.link(message.device, peer, message.incarnation, estimate, age, now)
+        self._heard(message, now)
         if message.node == 'worker':
             if message.model_sha256 != self._model.sha256:
                 raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
             self._prepared[message.device] = frozenset(message.plan_versions)
-            if message.plan_versions:  # versions only rise, even if this scheduler's own record of them is gone
-                self._switch.last_version = max(self._switch.last_version, *message.plan_versions)
             if self._view.heartbeat(message.device, message.incarnation, message.speed_factor, now):
                 self._started_anew(message.device)
+
+    def _heard(self, message: Heartbeat, now: float) -> None:
+        """Go on from the fleet's versions, even if this scheduler's own record of them is gone."""
+        self._fleet_version = max(self._fleet_version, message.active_version)
+        if message.last_version <= self._switch.last_version:
+            return
+        active = self._switch.active
+        self._apply(self._switch.heard(message.last_version), now)
+        if active is not None:
+            self.get_logger().warning(
+                f'{message.device} knows version {message.last_version}, so that nobody follows plan {active.version}; '
+                f'another will be proposed'
+            )
+            self._seat.in_force(None, now)
 
     def _started_anew(self, device: str) -> None:
         """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
@@ -257,6 +271,9 @@ class Scheduler(FleetNode):
         if self._earlier is None or self._pipeline is None:
             return True
         plan = plan_of(self._earlier)
+        if plan.version < self._fleet_version:
+            self._earlier = None  # this record is of an older plan than the one in force
+            return True
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
             self._switch.adopt(plan)
             self._seat.in_force(assignment_of(plan.placement, self._pipeline.boundaries), now)

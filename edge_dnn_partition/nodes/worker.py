@@ -70,6 +70,7 @@ class Worker(FleetNode):
         self._speed_factor = math.nan
         self._profile: Profile | None = None
         self._active_version = 0
+        self._last_version = 0
         self._process = psutil.Process()
         self._store: StageStore | None = None
         self._sender: TensorSender | None = None
@@ -166,6 +167,7 @@ class Worker(FleetNode):
                 f'plan {plan.version} is for another model than this device has; copy one model file to all devices'
             )
         check_plan(plan, list(self._fleet.devices))
+        self._last_version = max(self._last_version, plan.version)
         if message.status == PlanMessage.DROPPED:
             self._tasks.put(lambda: self._release(plan.version))
             return
@@ -384,7 +386,8 @@ class Worker(FleetNode):
         now = time.monotonic()
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
-            plan_versions=list(self._store.versions), frames=self._pipeline.frames,
+            plan_versions=list(self._store.versions), active_version=self._active_version,
+            last_version=self._last_version, frames=self._pipeline.frames,
             resident_bytes=self._process.memory_info().rss, speed_factor=self._speed_factor,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip

@@ -43,6 +43,20 @@ class PlanSwitch:
         """Return the version that the next proposal must carry."""
         return self.last_version + 1
 
+    def heard(self, version: int) -> Drop | None:
+        """Take in a version that somebody in the fleet knows.
+
+        One that was not given out here is of a scheduler before, whose record this one lacks: what was proposed or
+        activated meanwhile counts for nothing, since the fleet follows only versions that rise.
+
+        :return: Drop if a proposal was under way.
+        """
+        if version <= self.last_version:
+            return None
+        self.last_version = version
+        plan, self.active, self.proposal = self.proposal, None, None
+        return Drop(plan, f'the fleet knows version {version} already') if plan is not None else None
+
     def adopt(self, plan: Plan) -> None:
         """Take a plan for the one in force that an earlier scheduler activated and that every device of it still has."""
         self.last_version = max(self.last_version, plan.version)

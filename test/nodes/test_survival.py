@@ -78,7 +78,8 @@ def test_what_a_policy_learned_comes_back_from_disk(tmp_path):
     assert not [line for _, line in trial.log if 'policy failed' in line or 'refused (policy' in line]
 
 
-def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
+@pytest.mark.parametrize('silent', [False, True])
+def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path, silent):
     from trial_fleet import check_frames, trial_fleet
 
     with trial_fleet(tmp_path) as trial:
@@ -89,9 +90,15 @@ def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
         assert len(files) == 2
         for file in files:
             file.unlink()
+        if silent:  # who has the plan does not say so while the new scheduler decides
+            trial.supervisor.signal('jetson/worker', signal.SIGSTOP)
         trial.supervisor.start(trial.process('scheduler'))
-        trial.client.wait_for(lambda: trial.client.plan.version > version, 30.0, 'a plan of a higher version')
-        trial.more_frames(version=trial.client.plan.version)
+        try:
+            trial.client.wait_for(lambda: trial.client.plan.version > version, 30.0, 'a plan of a higher version')
+            trial.more_frames(version=trial.client.plan.version)
+        finally:
+            if silent:
+                trial.supervisor.signal('jetson/worker', signal.SIGCONT)
         trial.settle()
     check_frames(trial, tmp_path)
 

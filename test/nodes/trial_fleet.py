@@ -53,7 +53,10 @@ def trial_fleet(folder, *, parameters=None, slowdown=1.0):
     :param slowdown: of every device.
     """
     with running_fleet(write_fleet(folder, parameters, slowdown), pictures()) as trial:
-        yield trial
+        try:
+            yield trial
+        finally:  # pytest shows it where the test fails
+            print(*(f'{label}: {line}' for label, line in trial.log), sep='\n')
 
 
 def check_frames(trial: RunningFleet, folder):

@@ -65,6 +65,15 @@ class Switching(RuleBasedStateMachine):
         late = self.proposal is not None and self.now - self.proposed_at >= 5.0
         self.dropped(self.switch.tick(self.now), late, 'did not get ready within 5 s', self.missing)
 
+    @rule(ahead=st.integers(-2, 3))
+    def heard(self, ahead):
+        version = self.switch.last_version + ahead
+        answer = self.switch.heard(version)
+        self.dropped(answer, ahead > 0 and self.proposal is not None, f'version {version}')
+        if ahead > 0:
+            self.active = None
+            assert self.switch.next_version() == version + 1
+
     def dropped(self, answer, expected, words, names=()):
         if not expected:
             assert answer is None
