@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dnn_partition.runtime.dds_environment import dds_environment
+from edge_dnn_partition.runtime.dds_environment import datagram_bytes, dds_environment
 from edge_dnn_partition.runtime.dds_profile import DdsProfile
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pair:
             command = [sys.executable, str(ENDS), path, role, json.dumps(options)]
             settings: dict[str, Any] = {
                 'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True,
-                'env': self._environment(domain, None if network is None else network.address(other), own=path == 'own'),
+                'env': self._environment(domain, network, other, own=path == 'own'),
             }  # fmt: skip
             self._processes[role] = (
                 subprocess.Popen(command, **settings) if network is None else network.popen(host, command, **settings)
@@ -58,14 +58,14 @@ class Pair:
                 raise RuntimeError(f'the end {role} of {path} did not start')
 
     @staticmethod
-    def _environment(domain: int, peer: str | None, *, own: bool) -> Mapping[str, str]:
+    def _environment(domain: int, network: Namespaces | None, other: str, *, own: bool) -> Mapping[str, str]:
         environment = {name: value for name, value in os.environ.items() if name not in _INHERITED}
         environment |= {'ROS_DOMAIN_ID': str(domain), 'PYTHONSAFEPATH': '1', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-        if peer is not None:
-            environment |= {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': peer}
-        if own:
-            environment |= dds_environment(DdsProfile('machine' if peer is None else 'lan'), environment)
-        return environment
+        profile = DdsProfile('machine')
+        if network is not None:
+            environment |= {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': network.address(other)}
+            profile = DdsProfile('lan', datagram_bytes=datagram_bytes(network.slowest))
+        return environment | (dds_environment(profile, environment) if own else {})
 
     def __enter__(self) -> Self:
         return self

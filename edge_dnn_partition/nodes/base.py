@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
@@ -110,6 +111,18 @@ class FleetNode(LifecycleNode):
             publisher = self.create_lifecycle_publisher(message_type, topic, qos)
             self._entities.append((self.destroy_lifecycle_publisher, publisher))
         return publisher
+
+    def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:
+        """Wait until the readers have what reliable publishers sent: it would die with this process.
+
+        :param seconds: for all of them together; a reader that is out of reach is not waited for longer.
+        :return: whether they have.
+        """
+        deadline = time.monotonic() + seconds
+        heard = True
+        for publisher in publishers:
+            heard &= publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
+        return heard
 
     def subscribe(
         self,

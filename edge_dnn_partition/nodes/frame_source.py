@@ -191,6 +191,7 @@ class FrameSource(FleetNode):
         if lost:
             self.get_logger().warning(f'{lost} accepted frames have no result')
         self._publish_status()
+        self.flush(self._results, self._reports, self._status)
 
     def teardown(self) -> None:
         """Let the sender and the journal go."""
@@ -308,9 +309,9 @@ class FrameSource(FleetNode):
     def _settle(self, now: float) -> None:
         """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
         if self._left and self._listened_to(now):
-            for frame_id in self._left:
-                self._ledger.lose(frame_id, now)
-            self.get_logger().warning(f'{len(self._left)} frames of an earlier run have no result')
+            lost = sum(self._ledger.lose(frame_id, now) for frame_id in self._left)
+            if lost:
+                self.get_logger().warning(f'{lost} frames of an earlier run have no result')
             self._left = ()
         if self.params.number('max_age') > 0:
             for frame in self._ledger.expire(now, self.params.number('max_age')):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import socket
 import ssl
@@ -19,7 +20,7 @@ from edge_dnn_partition.cache import cache_dir, write_atomic
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet import Fleet
 
-from .dds_profile import SEGMENT_BYTES, DdsProfile, Version, profile_xml
+from .dds_profile import NARROW_DATAGRAM_BYTES, NARROW_RATE, SEGMENT_BYTES, DdsProfile, Version, profile_xml
 
 VARIABLES: Final[dict[str, Version]] = {'FASTRTPS_DEFAULT_PROFILES_FILE': 2, 'FASTDDS_DEFAULT_PROFILES_FILE': 3}
 """Fast DDS 2 reads the first only; 3 the second, and rmw_fastrtps gives it what the first names as well."""
@@ -55,6 +56,8 @@ def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsP
     """
     kind, network = fleet.network_kind, fleet.network
     segment = _segment_bytes() if kind == 'cloud' or node == 'frame_source' else 0
+    if kind == 'lan':
+        return DdsProfile(kind, segment, datagram_bytes=datagram_bytes(min((link.rate for link in fleet.links), default=math.inf)))
     if kind != 'cloud' or network.server is None:
         return DdsProfile(kind, segment)
     device = network.server_device if node == 'scheduler' else device
@@ -63,6 +66,11 @@ def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsP
         index = LISTENERS.index(node)
         listen = network.port + (1 + PORTS_EACH * (index - 1) if index else 0)
     return DdsProfile(kind, segment, network.server, network.port, listen, network.tls)
+
+
+def datagram_bytes(slowest: float) -> int:
+    """Return the largest datagram for a network whose slowest link carries so many bytes per second; 0: Fast DDS's own."""
+    return NARROW_DATAGRAM_BYTES if slowest < NARROW_RATE else 0
 
 
 def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = None) -> dict[str, str]:

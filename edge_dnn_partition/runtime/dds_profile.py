@@ -20,13 +20,19 @@ ANNOUNCEMENT_SECONDS: Final = 3
 HEARTBEAT_MILLISECONDS: Final = 200
 LARGEST_LOCAL_FLEET: Final = 100
 SERVER_PREFIX: Final = '44.53.00.5f.45.50.52.4f.53.49.4d.41'
+NARROW_DATAGRAM_BYTES: Final = 4_432
+"""Three packets of a network with an MTU of 1500. What Fast DDS (2.14) repeats of its discovery fills datagrams of 9 kB
+else, of which a link so slow that its queue holds two packets drops a part each time, so that nobody is found. Pieces
+on such a link are as long at most; on a fast one of the same fleet they cross in parts, each with headers."""
+NARROW_RATE: Final = 250_000.0
+"""A link is that slow below so many bytes per second."""
 
 
 @dataclass(frozen=True)
 class DdsProfile:
     """What one process's profile depends on.
 
-    All but the first two are for the kind ``cloud``.
+    All but the first two and the last are for the kind ``cloud``.
 
     :param segment_bytes: what this process may have under way in shared memory; 0: it does not use that.
     :param server: the IPv4 address of the server.
@@ -34,6 +40,7 @@ class DdsProfile:
     :param listen: the TCP port that this process is reached at, under the server's address; None for a process that
         only connects. The one that listens at ``port`` is the discovery server.
     :param tls: certificates, of which one who only connects needs that of the CA; None sends in clear.
+    :param datagram_bytes: of the largest datagram; 0: as Fast DDS likes it. See `NARROW_DATAGRAM_BYTES`.
     """
 
     kind: NetworkKind
@@ -42,6 +49,7 @@ class DdsProfile:
     port: int = 0
     listen: int | None = None
     tls: Tls | None = None
+    datagram_bytes: int = 0
 
     @property
     def serves(self) -> bool:
@@ -74,6 +82,8 @@ def profile_xml(profile: DdsProfile, version: Version) -> str:
     for name in used:
         _add(user, 'transport_id', name)
     _add(rtps, 'useBuiltinTransports', 'false')
+    if profile.datagram_bytes:
+        _property(rtps, 'fastdds.max_message_size', profile.datagram_bytes)
     builtin = _add(rtps, 'builtin')
     _patience(_add(builtin, 'discovery_config'), profile, version)
     if profile.kind == 'machine':
@@ -161,6 +171,12 @@ def _patience(discovery: ET.Element, profile: DdsProfile, version: Version) -> N
     if profile.kind != 'machine':
         _duration(discovery, 'leaseDuration', LEASE_SECONDS)
         _duration(discovery, 'leaseAnnouncement', ANNOUNCEMENT_SECONDS)
+
+
+def _property(rtps: ET.Element, name: str, value: object) -> None:
+    entry = _add(_add(_add(rtps, 'propertiesPolicy'), 'properties'), 'property')
+    _add(entry, 'name', name)
+    _add(entry, 'value', value)
 
 
 def _own_address(rtps: ET.Element, builtin: ET.Element, profile: DdsProfile) -> None:

@@ -205,12 +205,15 @@ class FrameLedger:
         self.counts.offered += 1
         self.counts.accepted += 1
 
-    def lose(self, frame_id: int, now: float) -> None:
-        """Count a frame that is under way as lost."""
-        frame = self._frames[frame_id]
+    def lose(self, frame_id: int, now: float) -> bool:
+        """Count a frame as lost; False if it has a result (that of a frame of an earlier run may have come meanwhile)."""
+        frame = self._frames.get(frame_id)
+        if frame is None or frame.status:
+            return False
         frame.status = LOST
         frame.finished_at = now
         self.counts.lost += 1
+        return True
 
     def give_up(self, now: float) -> None:
         """Count every frame that is under way as lost."""

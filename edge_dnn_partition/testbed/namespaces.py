@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import os
 import re
 import shutil
@@ -141,6 +142,11 @@ class Namespaces:
             if self._handler_set and signal.getsignal(signal.SIGTERM) is _end:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self._handler_set = False
+
+    @property
+    def slowest(self) -> float:
+        """The rate of the slowest direction that was asked for, in bytes per second; infinite if none is shaped."""
+        return min((shape.bits_per_second / 8 for shape in self._wanted.values()), default=math.inf)
 
     def namespace(self, host: str) -> str:
         """The name of a host's namespace, as ``ip netns`` lists it."""

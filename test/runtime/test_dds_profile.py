@@ -69,6 +69,14 @@ def test_a_lan_is_patient(version, period):
     assert texts(profile, 'interfaceWhiteList/address', version) == []
 
 
+@pytest.mark.parametrize(('rate', 'size'), [('1 Mbit/s', ['4432']), ('2 Mbit/s', []), ('40 Mbit/s', [])])
+def test_where_a_link_is_slow_no_datagram_is_long(rate, size):
+    links = [{'between': ['a', 'b'], 'rate': rate}, {'between': ['b', 'c'], 'rate': '1 Gbit/s'}]
+    document = {'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}, 'c': {}}, 'links': links}
+    profile = dds_profile(parse_fleet({**document, 'network': {'kind': 'lan'}}))
+    assert texts(profile, 'propertiesPolicy/properties/property/value') == size
+
+
 def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():
     assert doctor_checks.RECEIVE_BUFFER_BYTES == profiles.RECEIVE_BUFFER_BYTES
 

@@ -129,3 +129,16 @@ def test_frames_of_an_earlier_run_go_first_in_order():
     assert [frame.frame_id for frame in ledger.release()] == [7, 9, 100]
     counts = ledger.counts
     assert (counts.offered, counts.accepted, counts.delivered) == (3, 3, 3)
+
+
+def test_a_frame_of_an_earlier_run_whose_result_came_is_not_lost():
+    ledger = FrameLedger(first_id=100)
+    one = Picture(np.zeros(1, np.uint8), 'jpeg')
+    for frame in (7, 8, 9):
+        ledger.restore(frame, one, 1.0)
+    for frame in (7, 9):
+        assert ledger.result(frame, 0, {'a': ONE}, (), (), 1, 3.0)
+    assert [frame.frame_id for frame in ledger.release()] == [7]
+    assert [ledger.lose(frame, 4.0) for frame in (7, 8, 9)] == [False, True, False]
+    assert (ledger.counts.delivered, ledger.counts.lost) == (2, 1)
+    assert [frame.frame_id for frame in ledger.release()] == [8, 9]
