@@ -61,6 +61,8 @@ class FleetNews:
     state: FleetState | None = None
     status: SourceStatus | None = None
     report: FrameReport | None = None
+    shadows: list[FrameReport] = field(default_factory=list)
+    """Reports of shadow frames, which have no results."""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
 
@@ -122,7 +124,10 @@ class FleetClient:
 
     def _report(self, message: FrameReport) -> None:
         with self.lock:
-            self.news.report = message
+            if message.shadow:
+                self.news.shadows.append(message)
+            else:
+                self.news.report = message
 
     def _result(self, message: Result) -> None:
         outputs = {}

@@ -27,6 +27,7 @@ from edge_dnn_partition.runtime.journal import Journal
 from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
+from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.tensors import dtype_number
 from edge_dnn_partition.runtime.timing import HopTime
 
@@ -117,6 +118,7 @@ class FrameSource(FleetNode):
         self._active: Plan | None = None
         self._workers: dict[str, tuple[int, float]] = {}
         self._accepted_with: dict[int, int] = {}
+        self._last_picture: Picture | None = None
         self._sent_to: dict[int, dict[str, int]] = {}
         self._next_accept = 0.0
         self._sender: TensorSender | None = None
@@ -144,6 +146,7 @@ class FrameSource(FleetNode):
         self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         self._memory = PlanMemory(self.topics, self.get_name())
         self._open_journal()
+        self._shadow = ShadowRun(len(self._outputs))
         self._sender = TensorSender(self, self._fleet)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
@@ -155,6 +158,7 @@ class FrameSource(FleetNode):
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
@@ -232,6 +236,8 @@ class FrameSource(FleetNode):
         plan = self._active
         if plan is None or self._draining or now < self._next_accept or not self._reachable(plan):
             return
+        if self._shadow.under_way(now) or self._begin_shadow(now):
+            return
         room = self.params.whole('max_in_flight') or plan.max_in_flight
         frame = self._ledger.accept(now, plan.version, room)
         if frame is None:
@@ -243,6 +249,38 @@ class FrameSource(FleetNode):
             self._next_accept = now + 0.9 * plan.bottleneck_seconds
         self._send(frame, plan)
 
+    def _begin_shadow(self, now: float) -> bool:
+        """Send the last picture once more if that was asked for and nothing else is under way."""
+        if self._ledger.in_flight or self._last_picture is None or self._sender is None:
+            return False
+        shadow = self._shadow.begin(now)
+        if shadow is None or not self._reachable(shadow.plan):
+            self._shadow.forget()
+            return False
+        address = Address(shadow.plan.model_sha256, shadow.plan.version, shadow.number, 0, SOURCE_STAGE)
+        picture = self._last_picture
+        self._sender.send((first_device(shadow.plan), False), address, {PICTURE: picture.data}, {PICTURE: picture.encoding})
+        return True
+
+    def _receive_shadow(self, received: Received, hop: HopTime) -> None:
+        """Report what a shadow frame cost; its outputs are nobody's."""
+        arrays, _ = views(received)
+        names = [name for name in arrays if name in self._outputs]
+        hops = (*received.hops, hop)
+        done = self._shadow.result(received.address.frame_id, names, received.stages, hops, received.arrived)
+        if done is None:
+            return
+        assert self._sender is not None
+        self._sender.forget_frame(done.number)
+        self._reports.publish(
+            FrameReport(
+                status=Result.OK, frame_id=done.number, plan_version=done.plan.version, shadow=True, in_flight=1,
+                latency_seconds=done.taken_seconds, stages=[stage_message(stage) for stage in done.stages],
+                hops=[hop_message(hop) for hop in done.hops],
+            )
+        )  # fmt: skip
+        self._pump(time.monotonic())
+
     def _send(self, frame: Frame, plan: Plan) -> None:
         assert self._sender is not None
         device = first_device(plan)
@@ -251,6 +289,10 @@ class FrameSource(FleetNode):
         self._sender.send((device, False), address, {PICTURE: frame.picture.data}, {PICTURE: frame.picture.encoding})
 
     def _receive(self, received: Received, hop: HopTime) -> None:
+        if received.address.frame_id >= FIRST_NUMBER:
+            with self._lock:
+                self._receive_shadow(received, hop)
+            return
         arrays, _ = views(received)
         with self._lock:
             outputs = {name: value for name, value in arrays.items() if name in self._outputs}
@@ -268,6 +310,8 @@ class FrameSource(FleetNode):
         for frame in self._ledger.release():
             self._sent_to.pop(frame.frame_id, None)
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
+            if frame.status == DELIVERED:
+                self._last_picture = frame.picture
             result = Result(
                 status=_STATUS[frame.status], frame_id=frame.frame_id, plan_version=frame.plan_version,
                 attempt=frame.attempt, latency_seconds=frame.latency_seconds,
@@ -375,6 +419,15 @@ class FrameSource(FleetNode):
             self._plans = {version: p for version, p in self._plans.items() if version in using}
             self._tick()
 
+    def _shadow_plan(self, message: PlanMessage) -> None:
+        """Take a request for a shadow frame; workers alone prepare plans for it."""
+        if message.status != PlanMessage.ACTIVE:
+            return
+        plan = plan_of(message)
+        with self._lock:
+            if plan.model_sha256 == self._model.sha256:
+                self._shadow.ask(plan, time.monotonic())
+
     def _alive(self, message: Heartbeat) -> None:
         if message.node != 'worker':
             return
@@ -403,7 +456,8 @@ class FrameSource(FleetNode):
                 plan_version=self._active.version if self._active else 0, offered=counts.offered,
                 dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
                 lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
-                in_flight=self._ledger.in_flight, late=counts.late,
+                in_flight=self._ledger.in_flight, late=counts.late, shadows=self._shadow.run,
+                shadows_unanswered=self._shadow.unanswered,
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)

@@ -70,6 +70,11 @@ class PolicySeat:
         """What is to be least."""
         return self._node.params.text('objective') or self._fleet.objective
 
+    @property
+    def decider(self) -> Decider | None:
+        """Who is asked at present; None before the first decision and while the policy begins anew."""
+        return self._decider
+
     def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
         """Return the policy's choice; None while it is at work on it.
 
@@ -97,6 +102,11 @@ class PolicySeat:
             assert self._decider is not None
             assert self.assignment is not None
             self._decider.learn(Frame(now, self.assignment, report.latency_seconds))
+
+    def learn_shadow(self, assignment: tuple[str, ...], seconds: float, now: float) -> None:
+        """Tell the policy what a shadow frame cost under a plan that is not in force."""
+        if self._decider is not None and self.objective == 'latency':
+            self._decider.learn(Frame(now, assignment, seconds, shadow=True))
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""

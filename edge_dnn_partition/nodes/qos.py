@@ -38,6 +38,9 @@ PLAN: Final = _profile(8, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT
 """A device that comes late still learns the plan in force: of a switch it needs the proposal as well as the
 activation, so more than the last one is kept."""
 
+SHADOW: Final = _profile(8, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Of use at once or not at all, and apart from the plans in force, which it would push out of their history."""
+
 PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A scheduler that starts anew still learns who is ready; one reader hears all workers."""
 

@@ -44,6 +44,7 @@ from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
 from .policy_seat import PolicySeat
+from .shadow_seat import ShadowSeat
 from .wire import stage_time
 
 PARAMETERS = (
@@ -108,6 +109,8 @@ class Scheduler(FleetNode):
         self._planning_seconds = 0.0
         self._began = time.monotonic()
         self._plans = self.advertise(PlanMessage, self.topics.plan, qos.PLAN)
+        shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
+        self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._states = self.advertise(FleetState, self.topics.state, qos.STATE)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._heartbeat, qos.heartbeat_reader())
         self.subscribe(Telemetry, self.topics.telemetry, self._telemetry, qos.TELEMETRY)
@@ -176,6 +179,7 @@ class Scheduler(FleetNode):
         """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
         self.get_logger().info(f'{device} has started anew')
         self._apply(self._switch.lost(device), time.monotonic())
+        self._shadows.lost(device)
 
     def _telemetry(self, message: Telemetry) -> None:
         view = self._view.devices.get(message.device)
@@ -197,6 +201,7 @@ class Scheduler(FleetNode):
         view = self._view.devices.get(message.device)
         if view is None or view.incarnation not in (0, message.incarnation):
             return
+        self._shadows.stage_state(message, now)
         if message.state == StageState.READY:
             self._apply(self._switch.ready(message.device, message.plan_version), now)
         elif message.state == StageState.FAILED:
@@ -204,6 +209,10 @@ class Scheduler(FleetNode):
 
     def _report(self, message: FrameReport) -> None:
         now = time.monotonic()
+        if message.shadow:
+            self._shadows.report(message, now)
+            return
+        self._shadows.frame_done()
         for hop in message.hops:
             if hop.from_stage < 0:
                 self._input_bytes += 0.2 * (hop.size - self._input_bytes)
@@ -238,6 +247,7 @@ class Scheduler(FleetNode):
         problem = self._problem(ready, now)
         if not self._take_up(ready, now):
             return
+        self._shadows.tend(ready, now)
         if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, now):
             self._seat.forget_question()
             return
@@ -288,6 +298,18 @@ class Scheduler(FleetNode):
         return {
             'version': self._switch.next_version(), 'source': self._fleet.source, 'sink': self._fleet.sink_device,
         }  # fmt: skip
+
+    def _shadow_plan(self, assignment: tuple[str, ...]) -> Plan:
+        """Return the plan of an assignment, for shadow frames: its version is never in force."""
+        assert self._pipeline is not None
+        now = time.monotonic()
+        plan = compose(self._model, placement_of(assignment, self._pipeline.boundaries), **self._ends())
+        costs = evaluate(self._problem(self._view.ready(now), now), assignment)
+        self._keep_version(self._switch.reserve())
+        return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
+
+    def _keep_version(self, version: int) -> None:
+        write_atomic(self._file, json.dumps({'last_version': version}).encode())
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
         if self._pipeline is None:
@@ -356,7 +378,7 @@ class Scheduler(FleetNode):
             )  # fmt: skip
         plan = replace(plan, objective=self._seat.objective, reason=reason)
         self._switch.propose(plan, now)
-        write_atomic(self._file, json.dumps({'last_version': plan.version}).encode())
+        self._keep_version(plan.version)
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
 
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:

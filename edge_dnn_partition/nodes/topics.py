@@ -88,6 +88,11 @@ class Topics:
         return self._of_fleet('plan')
 
     @property
+    def shadow(self) -> str:
+        """Plans for shadow frames (Plan): PROPOSED: prepare it; ACTIVE: run one frame under it; DROPPED: let it go."""
+        return self._of_fleet('shadow')
+
+    @property
     def plan_state(self) -> str:
         """What workers have made of their part of a plan (StageState)."""
         return self._of_fleet('plan_state')

@@ -111,6 +111,7 @@ class Worker(FleetNode):
         self._profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
@@ -183,6 +184,11 @@ class Worker(FleetNode):
             if transfer.from_device == self.topics.device and transfer.from_stage >= 0 and self._sender is not None:
                 self._sender.connect((transfer.to_device, transfer.to_sink))
         self._tasks.put(lambda: self._make_ready(plan))
+
+    def _shadow_plan(self, message: PlanMessage) -> None:
+        """Prepare a plan for shadow frames, or let it go; a request to run one is the frame source's."""
+        if message.status != PlanMessage.ACTIVE:
+            self._plan(message)
 
     def _make_ready(self, plan: Plan) -> None:
         assert self._store is not None and self._sender is not None

@@ -7,17 +7,20 @@ from __future__ import annotations
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.components import Assignment
 from edge_dnn_partition.planning.learned import load, save
 from edge_dnn_partition.planning.policies import learner_of
 from edge_dnn_partition.planning.policy import Choice, Conditions, Frame, Policy
 
 SAVE_SECONDS: Final = 30.0
+
+_Answer = TypeVar('_Answer')
 
 
 class Decider:
@@ -51,6 +54,27 @@ class Decider:
             if conditions.now - self._saved_at >= SAVE_SECONDS:
                 self._save()
                 self._saved_at = conditions.now
+
+        self._tasks.put(task)
+        return future
+
+    def wishes(self) -> Future[Sequence[Assignment]]:
+        """Return what will be the plans that are worth being kept prepared."""
+        return self._ask(self._policy.wishes)
+
+    def shadow(self, warm: Collection[Assignment]) -> Future[Assignment | None]:
+        """Count a frame; return what will be the prepared plan that a shadow frame is to run under, or None."""
+        return self._ask(lambda: self._policy.shadow(warm))
+
+    def _ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
+        future: Future[_Answer] = Future()
+
+        def task() -> None:
+            try:
+                future.set_result(question())
+            except Exception as error:
+                future.set_exception(error)
+                raise
 
         self._tasks.put(task)
         return future

@@ -57,6 +57,11 @@ class PlanSwitch:
         plan, self.active, self.proposal = self.proposal, None, None
         return Drop(plan, f'the fleet knows version {version} already') if plan is not None else None
 
+    def reserve(self) -> int:
+        """Return a version for a plan that is never to be in force, such as one for shadow frames."""
+        self.last_version += 1
+        return self.last_version
+
     def adopt(self, plan: Plan) -> None:
         """Take a plan for the one in force that an earlier scheduler activated and that every device of it still has."""
         self.last_version = max(self.last_version, plan.version)
