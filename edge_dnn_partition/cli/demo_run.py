@@ -135,7 +135,7 @@ class DemoRun:
 
     def free(self) -> None:
         """Let the scheduler choose again."""
-        self._client.set_scheduler({'policy': 'exact'})
+        self._client.set_scheduler({'policy': 'auto'})
 
     def _in_force(self, label: str) -> bool:
         plan = self._client.plan

@@ -25,7 +25,7 @@ from .parameters import Parameter
 PARAMETERS: Final = (
     Parameter(
         'policy',
-        'exact',
+        'auto',
         'exact: plan on the estimates; q_learning: learn what they miss (objective latency); auto: exact while its '
         'predictions hold, else q_learning; fixed: keep to fixed_plan while its devices are there',
         choices=('exact', 'q_learning', 'auto', 'fixed'),
