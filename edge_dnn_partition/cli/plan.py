@@ -13,6 +13,7 @@ from edge_dnn_partition.errors import UserError
 from .model_arguments import load_given_model
 
 if TYPE_CHECKING:
+    from edge_dnn_partition.planning.objective import Goal
     from edge_dnn_partition.planning.problem import Problem
     from edge_dnn_partition.planning.solve import Solution
 
@@ -29,11 +30,14 @@ and each device takes its emulate.slowdown times that.
    "assignment": [device, …],       one for each layer; for a model, for each node of "nodes"
    "planning_seconds"}
 and for a model also "nodes" (names; the first is the preprocessing), "stages" and "label".
+With --objective deadline also "deadline_met"; where no plan keeps to the deadline it is false, the plan is
+the one of least latency, and "reason" says so.
 Where no plan can run, "feasible" is false, the values are null, "reason" says why, "optimal" says
 whether that is proven, and the exit code is 0 all the same; without --json it is 1.
 
 examples:
   edge-dnn-partition plan --costs costs.json --objective throughput --space each_device_once
+  edge-dnn-partition plan --costs costs.json --objective deadline --deadline '200 ms'
   edge-dnn-partition plan model.onnx --fleet fleet.yaml --profile pi=pi.json
 """
 
@@ -51,8 +55,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--costs', metavar='COSTS.json', help='plan on bare costs')
     parser.add_argument('--fleet', metavar='FLEET.yaml', help='the devices and links to plan a model for')
     parser.add_argument(
-        '--objective', choices=('latency', 'energy', 'throughput', 'balanced'),
-        help="what to make least (default: the fleet's, else latency)",
+        '--objective', choices=('latency', 'energy', 'throughput', 'balanced', 'deadline'),
+        help="what to make least (default: the fleet's, else latency); deadline: least energy within --deadline",
+    )
+    parser.add_argument(
+        '--deadline', metavar='TIME', help="the most latency, as 0.2 (seconds) or '200 ms', for --objective deadline"
+    )
+    parser.add_argument(
+        '--weights', metavar='LATENCY,ENERGY',
+        help="what latency and energy count in --objective balanced, as 0.7,0.3 (default: the fleet's, else 0.5,0.5)",
     )
     parser.add_argument(
         '--space', choices=('any', 'each_device_once'), default='any',
@@ -88,9 +99,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan_costs(args: argparse.Namespace) -> int:
     from edge_dnn_partition.planning.costs_json import load
+    from edge_dnn_partition.planning.objective import Goal
 
     problem = load(args.costs)
-    solution = _solve(problem, args.objective or 'latency', args.space)
+    solution = _solve(problem, _goal(args, Goal()), args.space)
     if args.json:
         print(json.dumps(solution.to_json(), allow_nan=False))
         return 0
@@ -104,9 +116,10 @@ def _plan_model(args: argparse.Namespace) -> int:
     from .plan_model import build
 
     fleet = load_fleet(args.fleet)
+    goal = _goal(args, fleet.goal)
     model = load_given_model(args)
     pipeline, problem = build(model, fleet, profiles=args.profile, picture=args.picture, runs=args.runs)
-    solution = _solve(problem, args.objective or fleet.objective, args.space)
+    solution = _solve(problem, goal, args.space)
     document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None}
     if solution.assignment is not None:
         placement = placement_of(solution.assignment, pipeline.boundaries)
@@ -124,10 +137,31 @@ def _plan_model(args: argparse.Namespace) -> int:
     return _print(problem, solution)
 
 
-def _solve(problem: Problem, objective: str, space: str) -> Solution:
+def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
+    """Return what is to be least: what was given, else the usual."""
+    from edge_dnn_partition.planning.objective import Goal
+    from edge_dnn_partition.units import parse
+
+    name, weights, deadline = args.objective or usual.name, usual.weights, usual.deadline_seconds
+    if args.deadline is not None:
+        if name != 'deadline':
+            raise UserError(f'--deadline is for --objective deadline, not {name}; give both, or neither')
+        deadline = parse('time', args.deadline, what='--deadline')
+    if args.weights is not None:
+        if name != 'balanced':
+            raise UserError(f'--weights are for --objective balanced, not {name}; give both, or neither')
+        try:
+            latency, energy = (float(part) for part in args.weights.split(','))
+        except ValueError:
+            raise UserError(f'--weights {args.weights}: write two numbers, for latency and energy, as 0.7,0.3') from None
+        weights = (latency, energy)
+    return Goal(name, weights, deadline)
+
+
+def _solve(problem: Problem, goal: Goal, space: str) -> Solution:
     from edge_dnn_partition.planning.solve import solve
 
-    return solve(problem, objective, space)
+    return solve(problem, goal, space)
 
 
 def _print(problem: Problem, solution: Solution) -> int:
@@ -177,6 +211,6 @@ def _print(problem: Problem, solution: Solution) -> int:
         f'planned in {solution.planning_seconds * 1e3:.1f} ms',
         highlight=False,
     )
+    if solution.reason:
+        console.print(solution.reason, markup=False, highlight=False)
     return 0
-
-

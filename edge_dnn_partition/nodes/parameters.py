@@ -91,7 +91,9 @@ class Parameter:
         if self.choices:
             result.additional_constraints = 'one of ' + ', '.join(str(choice) for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.default, float):
+            if isinstance(self.default, (list, tuple)):  # ROS has no ranges for lists
+                result.additional_constraints = f'each number from {self.minimum:g} to {self.maximum:g}'
+            elif isinstance(self.default, float):
                 result.floating_point_range = [
                     FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
                 ]

@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Final
+from typing import Any, Final
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.msg import FrameReport, Result
 from edge_dnn_partition.planning.decide import Settings
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.learned import key_of
+from edge_dnn_partition.planning.objective import Goal, check_weights
 from edge_dnn_partition.planning.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
 from edge_dnn_partition.planning.takeover import TakeoverSettings
@@ -23,6 +26,26 @@ from .base import FleetNode
 from .parameters import Parameter
 
 PARAMETERS: Final = (
+    Parameter(
+        'objective',
+        '',
+        "what to minimise; empty: the fleet file's; deadline: least energy among the plans within the deadline",
+        choices=('', 'latency', 'energy', 'throughput', 'balanced', 'deadline'),
+    ),
+    Parameter(
+        'weights',
+        [0.0, 0.0],
+        "balanced: what latency and energy count, as [0.7, 0.3]; [0, 0]: the fleet file's, else half each",
+        minimum=0.0,
+        maximum=1e6,
+    ),
+    Parameter(
+        'deadline',
+        0.0,
+        "deadline: the most latency, in seconds; 0: the fleet file's",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
     Parameter(
         'policy',
         'auto',
@@ -46,11 +69,25 @@ _THINK_SECONDS: Final = 0.05
 """So long a decision is waited for; one that takes longer is taken up at the next turn."""
 
 
+def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
+    """Return what is to be least: what the parameters say, else the fleet file.
+
+    :raises PlanError: if the parameters do not fit each other.
+    """
+    weights = tuple(values['weights'])
+    if weights == (0.0, 0.0):
+        weights = fleet.weights
+    check_weights(weights)
+    deadline = values['deadline'] or fleet.deadline or math.inf
+    return Goal(values['objective'] or fleet.objective, (weights[0], weights[1]), deadline)
+
+
 class PolicySeat:
     """Holds the policy of one scheduler; used in the thread that spins.
 
-    :param node: has `PARAMETERS`; a change of one, or of ``objective``, makes the policy begin anew with what was learned.
+    :param node: has `PARAMETERS`; a change of one makes the policy begin anew with what was learned.
     :param fleet: of these devices, for this model.
+    :raises PlanError: if the objective, the weights and the deadline do not fit each other.
     """
 
     def __init__(self, node: FleetNode, fleet: Fleet, model_sha256: str) -> None:
@@ -62,13 +99,19 @@ class PolicySeat:
         """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
         self.thought_for_seconds = 0.0
         """What the last decision took."""
-        for name in ('objective', *(parameter.name for parameter in PARAMETERS)):
-            node.params.on_change(lambda *_: self.renew(), name)
+        goal_of_parameters(node.params, fleet)
+        for parameter in PARAMETERS:
+            node.params.on_change(lambda *_: self.renew(), parameter.name)
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return goal_of_parameters(self._node.params, self._fleet)
 
     @property
     def objective(self) -> str:
-        """What is to be least."""
-        return self._node.params.text('objective') or self._fleet.objective
+        """What is to be least, by name."""
+        return self.goal.name
 
     @property
     def decider(self) -> Decider | None:
@@ -129,7 +172,7 @@ class PolicySeat:
     def _new(self, boundaries: tuple[int, ...]) -> Decider:
         params = self._node.params
         settings = Settings(
-            self.objective, params.number('least_gain'), dwell_seconds=params.number('dwell_seconds'),
+            self.goal, params.number('least_gain'), dwell_seconds=params.number('dwell_seconds'),
             confirmations=params.whole('confirmations'),
         )  # fmt: skip
         takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))

@@ -43,18 +43,12 @@ from .base import FleetNode, run_node
 from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
-from .policy_seat import PolicySeat
+from .policy_seat import PolicySeat, goal_of_parameters
 from .shadow_seat import ShadowSeat
 from .wire import stage_time
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
-    Parameter(
-        'objective',
-        '',
-        "what to minimise; empty: the fleet file's",
-        choices=('', 'latency', 'energy', 'throughput', 'balanced'),
-    ),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
     Parameter(
@@ -135,7 +129,9 @@ class Scheduler(FleetNode):
             return 0
 
     def _check(self, values: Mapping[str, Any]) -> None:
-        """Refuse a fixed plan that this model or fleet cannot follow."""
+        """Refuse a goal that is not whole, and a fixed plan that this model or fleet cannot follow."""
+        if self._model is not None:
+            goal_of_parameters(values, self._fleet)
         if values['fixed_plan'] and self._model is not None:
             for device, _, _ in parse_label(values['fixed_plan'], len(self._model.layers)):
                 if device not in self._fleet.devices:
@@ -358,8 +354,8 @@ class Scheduler(FleetNode):
         text = choice.reason
         if self._seat.assignment is not None and feasible(problem, self._seat.assignment):
             present = evaluate(problem, self._seat.assignment)
-            old, new = (value_of(c, self._seat.objective, present) for c in (present, choice.costs))
-            units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J')}
+            old, new = (value_of(c, self._seat.goal, present) for c in (present, choice.costs))
+            units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
             unit = units.get(self._seat.objective, (1.0, ''))
             text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]

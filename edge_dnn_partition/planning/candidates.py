@@ -94,7 +94,7 @@ class Candidates:
         """
         answers: dict[Assignment, None] = {}
         for condition in _around(problem):
-            solution = solve(condition, self.predictor.objective)
+            solution = solve(condition, self.predictor.goal)
             if solution.assignment is not None:
                 self.see(condition)
                 answers[tuple(solution.assignment)] = None

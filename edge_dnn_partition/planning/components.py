@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .linear import LinearCost, latency_cost, transfers
-from .objective import Reference, levels, reference
+from .objective import Goal, Reference, goal_of, levels, reference
 from .problem import Bools, Floats, Ints, Problem
 
 Assignment = tuple[str, ...]
@@ -62,12 +62,12 @@ class Predictor:
     """Predicts plans of one fleet and model under changing conditions; what does not change is kept.
 
     :param devices: the fleet's devices, also those that may be gone now.
-    :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``.
+    :param objective: its name, or a whole goal; for ``deadline`` a plan's energy is predicted.
     """
 
-    def __init__(self, devices: Sequence[str], objective: str = 'latency') -> None:
+    def __init__(self, devices: Sequence[str], objective: str | Goal = 'latency') -> None:
         self.devices = tuple(devices)
-        self.objective = objective
+        self.goal = goal_of(objective)
         self._place = {name: index for index, name in enumerate(self.devices)}
         self._shapes: dict[object, _Shape] = {}
 
@@ -86,7 +86,7 @@ class Predictor:
             shape = self._shapes[key] = _Shape(problem, plans)
         places = np.array([self._place[name] for name in problem.names], dtype=np.int64)
         count = len(self.devices)
-        node, pair = shape.costs(problem, _cost(problem, self.objective), throughput=self.objective == 'throughput')
+        node, pair = shape.costs(problem, _cost(problem, self.goal), throughput=self.goal.name == 'throughput')
         values = np.zeros((len(plans), self.count))
         values[:, places] = node
         columns = (count + places[:, None] * count + places[None, :]).ravel()
@@ -94,7 +94,7 @@ class Predictor:
         values[~shape.known] = 0.0
         values[~shape.known, 0] = np.inf
         values[~np.isfinite(values).all(axis=1), 0] = np.inf
-        return Components(values, self._groups(problem, places) if self.objective == 'throughput' else None)
+        return Components(values, self._groups(problem, places) if self.goal.name == 'throughput' else None)
 
     def levels(self, problem: Problem) -> Floats:
         """Return what telemetry says of each component, ``(components,)``: the logarithm of a time; NaN if nothing."""
@@ -156,17 +156,17 @@ class _Shape:
         return np.asarray(node, np.float64).reshape(shape[0]), np.asarray(pair, np.float64).reshape(shape[1])
 
 
-def _cost(problem: Problem, objective: str) -> LinearCost:
+def _cost(problem: Problem, goal: Goal) -> LinearCost:
     """Return the linear cost of an objective; for throughput that of a device's and a channel's seconds."""
-    if objective in ('latency', 'throughput'):
+    if goal.name in ('latency', 'throughput'):
         return latency_cost(problem)
     ref: Reference | None = None
-    if objective == 'balanced':
+    if goal.name == 'balanced':
         from .objective import Judge
         from .solve import answer
 
-        ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)))
-    return levels(problem, objective, ref)[0]
+        ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)), goal.shares)
+    return levels(problem, goal.name, ref)[0]
 
 
 def corrected(problem: Problem, devices: Sequence[str], log_factors: Floats) -> Problem:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .evaluate import Costs, evaluate
+from .objective import Goal, goal_of
 from .problem import Problem
 from .solve import solve
 
@@ -18,18 +19,23 @@ from .solve import solve
 class Settings:
     """What tempers the decision.
 
-    :param objective: latency, energy, throughput or balanced.
+    :param objective: its name, or a whole goal.
     :param least_gain: a new plan must be predicted to be better by this share of the present plan's value.
     :param most_gain: a gain of that share is enough however uncertain the predictions are.
     :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
     :param confirmations: in how many decisions on end the same plan must be the better one.
     """
 
-    objective: str = 'latency'
+    objective: str | Goal = 'latency'
     least_gain: float = 0.08
     most_gain: float = 0.2
     dwell_seconds: float = 2.0
     confirmations: int = 2
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return goal_of(self.objective)
 
 
 @dataclass(frozen=True)
@@ -52,21 +58,34 @@ class Decision:
     reason: str
 
 
-def value_of(costs: Costs, objective: str, reference: Costs | None = None) -> float:
+def value_of(costs: Costs, objective: str | Goal, reference: Costs | None = None) -> float:
     """Return what an objective makes of costs (seconds or joules; balanced: relative to ``reference``)."""
-    if objective == 'latency':
+    goal = goal_of(objective)
+    if goal.name == 'latency':
         return costs.latency_seconds
-    if objective == 'energy':
+    if goal.name in ('energy', 'deadline'):
         return costs.energy_joules
-    if objective == 'throughput':
+    if goal.name == 'throughput':
         return costs.bottleneck_seconds
     base = reference or costs
-    parts = [
-        mine / his
-        for mine, his in ((costs.latency_seconds, base.latency_seconds), (costs.energy_joules, base.energy_joules))
-        if his > 0
-    ]
-    return 0.5 * sum(parts)
+    pairs = ((costs.latency_seconds, base.latency_seconds), (costs.energy_joules, base.energy_joules))
+    return sum(share * mine / his for share, (mine, his) in zip(goal.shares, pairs, strict=True) if his > 0)
+
+
+def _gain(goal: Goal, present: Costs, costs: Costs, reference: Costs) -> float:
+    """Return the share of the present plan's value that another plan would save.
+
+    Under a deadline a plan that is late is better by nothing than one that is in time, one in time saves all of one that
+    is late, and of two that are late the quicker one is better.
+    """
+    mine, his = value_of(present, goal, reference), value_of(costs, goal, reference)
+    if goal.name == 'deadline' and not goal.meets(present.latency_seconds):
+        if goal.meets(costs.latency_seconds):
+            return 1.0
+        mine, his = present.latency_seconds, costs.latency_seconds
+    elif goal.name == 'deadline' and not goal.meets(costs.latency_seconds):
+        return 0.0
+    return 1 - his / mine if mine > 0 else 0.0
 
 
 def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
@@ -84,15 +103,18 @@ def decide(
     The exact planner's answer to the present estimates is taken if the present plan cannot
     go on; else only if its gain exceeds ``least_gain`` and the predictions' own uncertainty,
     it has been the answer ``confirmations`` times on end, and the present plan has stayed for
-    ``dwell_seconds``.
+    ``dwell_seconds``. Under a deadline, a plan that is to replace another must keep to it with as much
+    to spare, while the present one is late only beyond the deadline itself.
 
     :param now: seconds of a steady clock.
     :param problem: the pipeline under the present estimates, with the devices that are alive.
     :param deviation: relative standard deviation of the predictions.
     """
-    solution = solve(problem, settings.objective)
+    goal = settings.goal
+    threshold = max(settings.least_gain, min(deviation, settings.most_gain))
     present_ok = state.assignment is not None and feasible(problem, state.assignment)
     present = evaluate(problem, state.assignment) if present_ok and state.assignment else None
+    solution = solve(problem, goal if present is None else goal.tightened(threshold))
     if not solution.feasible or solution.assignment is None:
         reason = 'no device can run the model now' if not present_ok else 'no other plan is possible'
         return Decision(None, None, present, reason), replace(state, rival=None, rival_count=0)
@@ -104,13 +126,10 @@ def decide(
     reference = evaluate(problem, [problem.source] * problem.nodes)
     if not np.isfinite(reference.latency_seconds):
         reference = costs
-    mine = value_of(present, settings.objective, reference)
-    his = value_of(costs, settings.objective, reference)
-    gain = 1 - his / mine if mine > 0 else 0.0
+    gain = _gain(goal, present, costs, reference)
     calm = replace(state, rival=None, rival_count=0)
     if best == state.assignment or gain <= 0:
         return Decision(None, costs, present, 'the present plan is the best one'), calm
-    threshold = max(settings.least_gain, min(deviation, settings.most_gain))
     if gain < threshold:
         return Decision(None, costs, present, f'a gain of {gain:.0%} is less than {threshold:.0%}'), calm
     count = state.rival_count + 1

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.units import parse
 
+from .objective import HALVES, Goal, Objective
+
 NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
-Objective = Literal['latency', 'energy', 'throughput', 'balanced']
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
@@ -147,13 +149,15 @@ class Network(_Strict):
 
 
 class Fleet(_Strict):
-    """A whole fleet file."""
+    """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
 
     fleet: str = 'fleet'
     model: ModelFile | None = None
     source: str
     sink: str | None = None
     objective: Objective = 'latency'
+    weights: tuple[float, float] = HALVES
+    deadline: Seconds | None = None
     devices: dict[str, Device] = Field(min_length=1)
     links: tuple[Link, ...] = ()
     constraints: Constraints = Constraints()
@@ -165,6 +169,11 @@ class Fleet(_Strict):
     def sink_device(self) -> str:
         """The device that needs the result; the source unless the file says otherwise."""
         return self.sink or self.source
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return Goal(self.objective, self.weights, math.inf if self.deadline is None else self.deadline)
 
     @property
     def emulated(self) -> bool:
@@ -180,6 +189,10 @@ class Fleet(_Strict):
 
     @model_validator(mode='after')
     def _check(self) -> Fleet:
+        try:
+            _ = self.goal
+        except PlanError as error:
+            raise ValueError(str(error)) from None
         for name in (self.fleet, *self.devices):
             if not NAME_PATTERN.match(name):
                 raise ValueError(

@@ -176,6 +176,14 @@ class Program:
                 terms = [(x, self.problem.weight_bytes[i] / scale) for (i, e), x in self.x.items() if e == d]
                 self.row(terms, -np.inf, limit / scale)
 
+    def at_most(self, cost: LinearCost, limit: float) -> None:
+        """Add that a linear cost, above 0, is at most so much."""
+        terms = [(x, float(cost.node[i, d]) / limit) for (i, d), x in self.x.items()]
+        terms += [(y, float(cost.transfer(self.problem.tensors[t].bytes)[a, b]) / limit) for (t, a, b), y in self.y.items()]
+        if cost.seam is not None:
+            terms += [(both, -float(cost.seam[i, d]) / limit) for both, i, d in self.seams()]
+        self.row(terms, -np.inf, 1.0)
+
     def linear(self, cost: LinearCost, weight: float) -> None:
         """Set the objective to a linear cost."""
         for (i, d), x in self.x.items():
@@ -285,9 +293,12 @@ def estimate_variables(problem: Problem) -> int:
 
 def linear(
     problem: Problem, cost: LinearCost, known: Ints | None, *, limit: int = VARIABLES, nodes: int = NODES,
-    time_limit: float | None = None,
+    time_limit: float | None = None, within: tuple[LinearCost, float] | None = None,
 ) -> Result | None:
-    """Solve for a linear cost and memory limits; ``None`` if the program is too large."""
+    """Solve for a linear cost and memory limits; ``None`` if the program is too large.
+
+    :param within: another cost, and what it may be at most.
+    """
     if estimate_variables(problem) > limit:
         return None
     program = Program(problem)
@@ -298,6 +309,8 @@ def linear(
         size = max(float(np.where(np.isfinite(cost.node), cost.node, 0.0).max(axis=1).sum()), 1e-30)
     weight = _SCALE / size
     program.linear(cost, weight)
+    if within is not None:
+        program.at_most(*within)
     return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)
 
 

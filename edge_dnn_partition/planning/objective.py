@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -16,12 +17,68 @@ from .evaluate import Costs, evaluate
 from .linear import LinearCost, device_once, energy_cost, latency_cost
 from .problem import Ints, Problem, nearest
 
-Objective = Literal['latency', 'energy', 'throughput', 'balanced']
+Objective = Literal['latency', 'energy', 'throughput', 'balanced', 'deadline']
 Space = Literal['any', 'each_device_once']
 OBJECTIVES: Final[tuple[str, ...]] = get_args(Objective)
 SPACES: Final[tuple[str, ...]] = get_args(Space)
 EQUAL: Final = 1e-11
 """Relative difference up to which two values of a whole plan count as equal."""
+DEADLINE_SLACK: Final = 1e-9
+"""Relative excess up to which a latency counts as within a deadline: it is no more than rounding."""
+HALVES: Final = (0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be least, whole.
+
+    :param name: ``latency``, ``energy``, ``throughput``, ``balanced`` or ``deadline`` (least energy among the plans whose
+        latency keeps to the deadline; where none does, least latency).
+    :param weights: of latency and energy in ``balanced``; only their ratio counts.
+    :param deadline_seconds: for ``deadline``.
+    :raises PlanError: if the name is unknown, the weights are no weights, or a deadline is missing.
+    """
+
+    name: str = 'latency'
+    weights: tuple[float, float] = HALVES
+    deadline_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.name not in OBJECTIVES:
+            raise PlanError(f'unknown objective {self.name!r}{nearest(self.name, OBJECTIVES)}')
+        check_weights(self.weights)
+        if self.name == 'deadline' and not 0 < self.deadline_seconds < math.inf:
+            raise PlanError('the objective deadline needs a deadline; give one in seconds, above 0')
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The weights, scaled to a sum of 1."""
+        latency, energy = self.weights
+        return latency / (latency + energy), energy / (latency + energy)
+
+    def meets(self, latency_seconds: float) -> bool:
+        """Return whether a latency keeps to the deadline (always, if there is none)."""
+        return latency_seconds <= self.deadline_seconds * (1 + DEADLINE_SLACK)
+
+    def tightened(self, share: float) -> Goal:
+        """Return the goal with a deadline that leaves so large a share of itself unused."""
+        return replace(self, deadline_seconds=self.deadline_seconds * (1 - share))
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Refuse what are no weights of latency and energy.
+
+    :raises PlanError: with the reason.
+    """
+    good = len(weights) == 2 and all(math.isfinite(w) and w >= 0 for w in weights) and sum(weights) > 0
+    if not good:
+        given = ', '.join(f'{w:g}' for w in weights)
+        raise PlanError(f'weights must be two numbers, for latency and energy, from 0 up and not both 0, not [{given}]')
+
+
+def goal_of(objective: str | Goal) -> Goal:
+    """Return a goal, given by its name alone or whole."""
+    return objective if isinstance(objective, Goal) else Goal(objective)
 
 
 @dataclass(frozen=True)
@@ -37,27 +94,35 @@ class Answer:
     optimal: bool
 
 
-def check(objective: str, space: str) -> None:
-    """Refuse unknown objectives and spaces.
+def check_space(space: str) -> None:
+    """Refuse unknown spaces.
 
     :raises PlanError: naming the nearest known one.
     """
-    if objective not in OBJECTIVES:
-        raise PlanError(f'unknown objective {objective!r}{nearest(objective, OBJECTIVES)}')
     if space not in SPACES:
         raise PlanError(f'unknown space {space!r}{nearest(space, SPACES)}')
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Latency and energy that ``balanced`` is measured against."""
+    """Latency and energy that ``balanced`` is measured against, and what each counts."""
 
     latency_seconds: float
     energy_joules: float
     proven: bool = True
+    shares: tuple[float, float] = HALVES
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """What a second and what a joule count; 0 where the reference is 0."""
+        zeros = (self.latency_seconds, self.energy_joules)
+        latency, energy = (share / zero if zero > 0 else 0.0 for share, zero in zip(self.shares, zeros, strict=True))
+        return latency, energy
 
 
-def reference(problem: Problem, fastest: Callable[[], Answer]) -> Reference | None:
+def reference(
+    problem: Problem, fastest: Callable[[], Answer], shares: tuple[float, float] = HALVES
+) -> Reference | None:
     """Return the costs of everything on the source if that can run, else of the plan of least latency.
 
     The plan of least latency is sought in the space ``any`` whatever the space asked for, so that
@@ -65,22 +130,22 @@ def reference(problem: Problem, fastest: Callable[[], Answer]) -> Reference | No
     """
     costs = evaluate(problem, np.full(problem.nodes, problem.source_index))
     if costs.feasible:
-        return Reference(costs.latency_seconds, costs.energy_joules)
+        return Reference(costs.latency_seconds, costs.energy_joules, shares=shares)
     answer = fastest()
     if answer.assignment is None:
         return None
     costs = evaluate(problem, answer.assignment)
-    return Reference(costs.latency_seconds, costs.energy_joules, answer.optimal)
+    return Reference(costs.latency_seconds, costs.energy_joules, answer.optimal, shares)
 
 
 def levels(problem: Problem, objective: str, ref: Reference | None) -> list[LinearCost]:
     """Return the linear costs that decide, in order; for throughput those that decide among equals."""
     latency, energy = latency_cost(problem), energy_cost(problem)
-    if objective == 'energy':
+    if objective in ('energy', 'deadline'):
         return [energy, latency]
     if objective == 'balanced' and ref is not None:
-        weights = [0.5 / zero if zero > 0 else 0.0 for zero in (ref.latency_seconds, ref.energy_joules)]
-        return [latency.plus(energy, weights[1], weights[0]), latency, energy]
+        seconds, joules = ref.factors
+        return [latency.plus(energy, joules, seconds), latency, energy]
     return [latency, energy]
 
 
@@ -88,27 +153,28 @@ def value(costs: Costs, objective: str, ref: Reference | None) -> float:
     """Return the objective's value."""
     if objective == 'balanced':
         assert ref is not None
-        total = 0.0
-        if ref.latency_seconds > 0:
-            total += 0.5 * costs.latency_seconds / ref.latency_seconds
-        if ref.energy_joules > 0:
-            total += 0.5 * costs.energy_joules / ref.energy_joules
-        return total
+        seconds, joules = ref.factors
+        return seconds * costs.latency_seconds + joules * costs.energy_joules
     return {
         'latency': costs.latency_seconds,
         'energy': costs.energy_joules,
+        'deadline': costs.energy_joules,
         'throughput': costs.bottleneck_seconds,
     }[objective]
 
 
 @dataclass
 class Judge:
-    """Compares plans for one objective and space; the best seen is kept."""
+    """Compares plans for one objective and space; the best seen is kept.
+
+    :param most_seconds: plans of more latency do not count.
+    """
 
     problem: Problem
     objective: str
     space: str
     ref: Reference | None
+    most_seconds: float = math.inf
     best: Ints | None = None
     best_value: float = float('inf')
     _rank: tuple[float, ...] = ()
@@ -118,7 +184,7 @@ class Judge:
         if self.space == 'each_device_once' and not device_once(assignment):
             return float('inf')
         costs = evaluate(self.problem, assignment)
-        return value(costs, self.objective, self.ref) if costs.feasible else float('inf')
+        return value(costs, self.objective, self.ref) if self._counts(costs) else float('inf')
 
     def offer(self, assignment: Ints | None) -> float:
         """Take a plan if it is better than the best so far, or equal and first among equals."""
@@ -127,13 +193,16 @@ class Judge:
         if self.space == 'each_device_once' and not device_once(assignment):
             return float('inf')
         costs = evaluate(self.problem, assignment)
-        if not costs.feasible:
+        if not self._counts(costs):
             return float('inf')
         new = value(costs, self.objective, self.ref)
         rank = (new, costs.latency_seconds, costs.energy_joules, float(costs.stages), *assignment.tolist())
         if self.best is None or before(rank, self._rank):
             self.best, self.best_value, self._rank = assignment.copy(), new, rank
         return new
+
+    def _counts(self, costs: Costs) -> bool:
+        return costs.feasible and costs.latency_seconds <= self.most_seconds
 
 
 def before(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -21,6 +21,7 @@ from typing import Protocol
 from .components import Assignment
 from .decide import feasible
 from .evaluate import Costs, evaluate
+from .objective import Goal
 from .problem import Problem
 from .solve import solve
 
@@ -106,7 +107,7 @@ class StillPolicy:
 class FixedPolicy(StillPolicy):
     """Keeps to one plan, for experiments; the planner stands in while it cannot run."""
 
-    def __init__(self, plan: Assignment, objective: str = 'latency') -> None:
+    def __init__(self, plan: Assignment, objective: str | Goal = 'latency') -> None:
         self.plan = plan
         self.objective = objective
         self._present: Assignment | None = None

@@ -19,6 +19,7 @@ from .candidates import LIMIT, Candidates
 from .components import Assignment, Components, Predictor, corrected
 from .decide import feasible
 from .evaluate import evaluate
+from .objective import Goal
 from .policy import Choice, Conditions, Frame
 from .problem import Floats, Problem
 from .qtable import QSettings, QTable, StateSpace
@@ -31,7 +32,7 @@ from .solve import solve
 class LearningSettings:
     """What tempers and feeds the learning policy.
 
-    :param objective: latency, energy, throughput or balanced.
+    :param objective: its name, or a whole goal.
     :param least_gain: a plan must be better by this share to be moved to.
     :param confirmations: in how many decisions on end some plan must have been better by that.
     :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
@@ -41,7 +42,7 @@ class LearningSettings:
     :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
     """
 
-    objective: str = 'latency'
+    objective: str | Goal = 'latency'
     least_gain: float = 0.02
     confirmations: int = 1
     dwell_seconds: float = 0.4

@@ -10,6 +10,8 @@ balanced               two devices, any graph     minimum cut (exact)
 ..                     any graph                  expansion and swap moves, each a minimum cut; exact
                                                   search over the frontier; HiGHS where small
 ..                     each device once           search over (position, device, devices used)
+deadline               any                        the above at a price on seconds (Lagrangean bound); then
+                                                  Pareto labels on chains, else HiGHS where small
 throughput             each device once, chain    exact search over sets of devices
 ..                     else                       Lagrangian bound, local search, HiGHS where small
 memory that binds                                 the same with a price on memory, and HiGHS where small
@@ -30,7 +32,7 @@ import numpy as np
 from . import chain, twodevices
 from .evaluate import evaluate
 from .linear import LinearCost
-from .objective import Answer, Judge, check, levels, reference, value
+from .objective import Answer, Goal, Judge, check_space, goal_of, levels, reference, value
 from .problem import Problem
 
 
@@ -41,7 +43,8 @@ class Solution:
     :param assignment: the device of each node.
     :param optimal: proven best of its space, to 1e-9 relative (with ``feasible`` false: proven
         that nothing can run).
-    :param reason: why there is no plan.
+    :param reason: why there is no plan, or, for the objective ``deadline``, why this one misses it.
+    :param deadline_met: for the objective ``deadline``: whether the plan keeps to it.
     """
 
     objective: str
@@ -54,6 +57,7 @@ class Solution:
     bottleneck_seconds: float | None
     planning_seconds: float
     reason: str = ''
+    deadline_met: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as ``plan --costs --json`` prints it."""
@@ -68,43 +72,58 @@ class Solution:
             'assignment': None if self.assignment is None else list(self.assignment),
             'planning_seconds': self.planning_seconds,
         }
-        if not self.feasible:
+        if self.deadline_met is not None:
+            answer['deadline_met'] = self.deadline_met
+        if self.reason:
             answer['reason'] = self.reason
         return answer
 
 
-def solve(problem: Problem, objective: str = 'latency', space: str = 'any') -> Solution:
+def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any') -> Solution:
     """Return the best plan that is found for a problem.
 
     Equal values are decided by less latency, then less energy, then fewer stages (maximal runs of
     consecutive nodes on one device), then the order of the devices, from the first node on.
 
-    :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``.
+    :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``, or a whole :class:`.objective.Goal`.
     :param space: ``any``, or ``each_device_once``: no device has two stages.
-    :raises PlanError: for an unknown objective or space.
+    :raises PlanError: for an unknown objective or space, or a goal that is not whole.
     """
-    check(objective, space)
+    goal = goal_of(objective)
+    check_space(space)
     start = time.perf_counter()
-    ref = None
-    if objective == 'balanced':
-        ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)))
-        if ref is None:
-            return _nothing(problem, objective, start, proven=True)
-    judge = Judge(problem, objective, space, ref)
-    found = answer(problem, judge)
+    ref, met, reason = None, None, ''
+    if goal.name == 'deadline':
+        from .deadline import answer_deadline
+
+        found, met = answer_deadline(problem, goal, space)
+    else:
+        if goal.name == 'balanced':
+            ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)), goal.shares)
+            if ref is None:
+                return _nothing(problem, goal.name, start, proven=True)
+        found = answer(problem, Judge(problem, goal.name, space, ref))
     if found.assignment is None:
-        return _nothing(problem, objective, start, proven=found.optimal)
+        return _nothing(problem, goal.name, start, proven=found.optimal)
     costs = evaluate(problem, found.assignment)
+    if met is False:
+        plan = 'no plan keeps' if found.optimal else 'no plan was found that keeps'
+        reason = (
+            f'{plan} to the deadline of {goal.deadline_seconds * 1e3:.4g} ms; '
+            f'this is the one of least latency, {costs.latency_seconds * 1e3:.4g} ms'
+        )
     return Solution(
-        objective=objective,
+        objective=goal.name,
         feasible=True,
         optimal=found.optimal and (ref is None or ref.proven),
         assignment=tuple(problem.names[d] for d in found.assignment),
-        objective_value=value(costs, objective, ref),
+        objective_value=value(costs, goal.name, ref),
         latency_seconds=costs.latency_seconds,
         energy_joules=costs.energy_joules,
         bottleneck_seconds=costs.bottleneck_seconds,
         planning_seconds=time.perf_counter() - start,
+        reason=reason,
+        deadline_met=met,
     )
 
 

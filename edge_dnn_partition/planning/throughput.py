@@ -96,9 +96,8 @@ def enumerate_all(problem: Problem, judge: Judge) -> Answer:
                 continue
             rank = (float(value[row]), float(measured.latency_seconds[row]), float(measured.energy_joules[row]),
                     float(stage_count(plan)))
-            if best is None or _first(rank, best):
+            if (best is None or _first(rank, best)) and np.isfinite(judge.offer(plan)):
                 best = rank
-                judge.offer(plan)
     return Answer(judge.best, True)
 
 
@@ -111,16 +110,17 @@ def _first(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def _values(measured: Measured, judge: Judge) -> Floats:
     if judge.objective == 'throughput':
         return measured.bottleneck_seconds
+    if judge.objective == 'deadline':
+        return np.where(measured.latency_seconds <= judge.most_seconds, measured.energy_joules, np.inf)
     if judge.objective == 'energy':
         return measured.energy_joules
     if judge.objective == 'balanced' and judge.ref is not None:
+        seconds, joules = judge.ref.factors
         total = np.zeros_like(measured.latency_seconds)
-        for cost, zero in (
-            (measured.latency_seconds, judge.ref.latency_seconds),
-            (measured.energy_joules, judge.ref.energy_joules),
-        ):
-            if zero > 0:
-                total = total + 0.5 * cost / zero
+        # an infinite cost times a factor of 0 would be no number
+        for cost, factor in ((measured.latency_seconds, seconds), (measured.energy_joules, joules)):
+            if factor > 0:
+                total = total + factor * cost
         return total
     return measured.latency_seconds
 

@@ -24,7 +24,7 @@ TABLE = (
     Parameter('threads', 2, 'threads', minimum=1, maximum=8, validate=even),
     Parameter('objective', 'latency', 'what to plan for', choices=('latency', 'energy')),
     Parameter('verbose', False, 'say more'),
-    Parameter('window_seconds', (0.5, 2.0), 'least and longest window, s', minimum=0.0),
+    Parameter('window_seconds', (0.5, 2.0), 'least and longest window, s', minimum=0.0, maximum=60.0),
     Parameter('providers', (), 'execution providers'),
     Parameter('model', 'model.onnx', 'model file', read_only=True),
 )
@@ -139,12 +139,13 @@ def test_those_who_asked_are_told_after_a_change(make):
 
 def test_tools_are_told_ranges_choices_and_text(make):
     node, _ = make()
-    rate, threads, objective = node.describe_parameters(['rate_hz', 'threads', 'objective'])
+    rate, threads, objective, window = node.describe_parameters(['rate_hz', 'threads', 'objective', 'window_seconds'])
     assert rate.type == ParameterType.PARAMETER_DOUBLE
     assert rate.description == 'how often, Hz'
     assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (0.1, 50.0)
     assert (threads.integer_range[0].from_value, threads.integer_range[0].to_value) == (1, 8)
     assert objective.additional_constraints == 'one of latency, energy'
+    assert window.additional_constraints == 'each number from 0 to 60'
 
 
 def test_two_parameters_of_one_name_are_a_bug(context):

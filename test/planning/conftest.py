@@ -63,8 +63,11 @@ def runs(assignment):
     return [device for device, _ in itertools.groupby(assignment)]
 
 
-def brute_force(document, objective, space='any'):
-    """Return (value, latency, energy, stages, device indices) of the best assignment, or None."""
+def brute_force(document, objective, space='any', *, weights=(0.5, 0.5), deadline=None):
+    """Return (value, latency, energy, stages, device indices) of the best assignment, or None.
+
+    Under the objective deadline, where no assignment keeps to it, the value is the latency.
+    """
     devices = list(document['devices'])
     every = []
     for chosen in itertools.product(range(len(devices)), repeat=len(document['layers'])):
@@ -77,11 +80,14 @@ def brute_force(document, objective, space='any'):
         home = plain_costs(document, [document['source']] * len(document['layers']))
         zero = home or min(every, key=lambda item: _ranks(item[0], 'latency', item[1]))[0]
         for costs, _ in every:
-            costs['balanced'] = sum(0.5 * costs[k] / zero[k] for k in ('latency', 'energy') if zero[k] > 0)
+            costs['balanced'] = sum(w * costs[k] / zero[k] for w, k in zip(weights, ('latency', 'energy')) if zero[k] > 0)
     if space == 'each_device_once':
         every = [item for item in every if len(set(runs(item[1]))) == len(runs(item[1]))]
     if not every:
         return None
+    if objective == 'deadline':
+        in_time = [item for item in every if item[0]['latency'] <= deadline * (1 + 1e-9)]
+        every, objective = (in_time, 'energy') if in_time else (every, 'latency')
     return min(_ranks(costs, objective, chosen) for costs, chosen in every)
 
 

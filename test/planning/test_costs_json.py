@@ -191,3 +191,33 @@ def test_private_tensors_hold_their_later_readers_at_the_source(capsys, tmp_path
     document |= {'outputs': [0], 'sink': 'jetson', 'constraints': {'private_until': 'fc'}}
     code, _, err = plan(capsys, tmp_path, document, '--json')
     assert code == 2 and "'conv' may not leave the source" in err
+
+
+def test_a_deadline_and_weights(tmp_path, capsys):
+    latency = json.loads(plan(capsys, tmp_path, GOOD, '--json')[1])['latency_seconds']
+    for given in (str(latency * 2), f'{latency * 2e3} ms'):
+        _, out, _ = plan(capsys, tmp_path, GOOD, '--objective', 'deadline', '--deadline', given, '--json')
+        answer = json.loads(out)
+        assert answer['deadline_met'] and answer['latency_seconds'] <= latency * 2 and 'reason' not in answer
+        assert answer['objective_value'] == answer['energy_joules']
+    code, out, _ = plan(capsys, tmp_path, GOOD, '--objective', 'deadline', '--deadline', '1us', '--json')
+    answer = json.loads(out)
+    assert (code, answer['deadline_met'], answer['latency_seconds']) == (0, False, latency)
+    assert 'no plan keeps to the deadline' in answer['reason']
+    assert 'no plan keeps' in ' '.join(plan(capsys, tmp_path, GOOD, '--objective', 'deadline', '--deadline', '1us')[1].split())
+    _, out, _ = plan(capsys, tmp_path, GOOD, '--objective', 'balanced', '--weights', '1,0', '--json')
+    assert json.loads(out)['latency_seconds'] == latency
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (('--objective', 'deadline'), 'needs a deadline'),
+    (('--objective', 'deadline', '--deadline', '5 J'), 'is no time'),
+    (('--objective', 'deadline', '--deadline', '0'), 'above 0'),
+    (('--deadline', '1'), 'is for --objective deadline'),
+    (('--weights', '1,1'), 'are for --objective balanced'),
+    (('--objective', 'balanced', '--weights', '1'), 'write two numbers'),
+    (('--objective', 'balanced', '--weights', '0,0'), 'not both 0'),
+])  # fmt: skip
+def test_goals_that_are_refused(tmp_path, capsys, arguments, words):
+    code, _, err = plan(capsys, tmp_path, GOOD, *arguments)
+    assert code == 2 and err.startswith('error: ') and words in err and err.count('\n') == 1

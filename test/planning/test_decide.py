@@ -5,17 +5,18 @@
 import numpy as np
 
 from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.objective import Goal
 from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
 
 RATE = 1e6
 
 
-def problem(cloud=0.2, *, local=1.0, devices=('pi', 'cloud'), rate=RATE):
+def problem(cloud=0.2, *, local=1.0, devices=('pi', 'cloud'), rate=RATE, watts=(1.0, 1.0)):
     """Two nodes; the tensor between them takes 0.1 s on the link, the picture 0.2 s."""
     seconds = {'pi': [local / 2, local / 2], 'cloud': [cloud / 2, cloud / 2]}
     pairs = [(a, b) for a in devices for b in devices if a != b]
     return Problem(
-        source='pi', sink='pi', devices=tuple(Device(name=d) for d in devices),
+        source='pi', sink='pi', devices=tuple(Device(name=d, active_watts=w) for d, w in zip(devices, watts)),
         links=tuple(Link(sender=a, reader=b, bytes_per_second=rate, latency_seconds=0.0) for a, b in pairs),
         node_names=('a', 'b'),
         tensors=(Tensor(name='in', producer=INPUT, readers=(0,), bytes=2e5, at_sink=False),
@@ -25,7 +26,7 @@ def problem(cloud=0.2, *, local=1.0, devices=('pi', 'cloud'), rate=RATE):
     )  # fmt: skip
 
 
-LOCAL, REMOTE = ('pi', 'pi'), ('cloud', 'cloud')
+LOCAL, SPLIT, REMOTE = ('pi', 'pi'), ('pi', 'cloud'), ('cloud', 'cloud')
 
 
 def test_the_first_plan_is_the_best_one_at_once():
@@ -88,14 +89,53 @@ def test_noise_does_not_make_it_flap():
     """The two plans cost the same in the mean; every estimate has an error of up to 20 %."""
     random = np.random.default_rng(3)
     state, settings, switches, naive, last = DecisionState(), Settings(), 0, 0, None
-    for step in range(2000):
+    for step in range(10_000):
         a, b, c = random.uniform(0.8, 1.2, 3)
         now = problem(0.8 * a, local=1.0 * b, rate=RATE * c)
+        decision, state = decide(step * 0.25, now, state, settings, deviation=0.12)
+        switches += decision.assignment is not None
+        if step < 2000:
+            best, _ = decide(0.0, now, DecisionState(), settings)
+            naive += best.assignment != last
+            last = best.assignment
+    assert naive > 500, 'the noise was to move the best plan'
+    assert switches <= naive * 5 / 8
+    assert switches <= 10_000 * 0.25 / settings.dwell_seconds / 2
+
+
+def test_under_a_deadline_the_thrifty_plan_goes_when_it_is_late_and_comes_back_with_time_to_spare():
+    """The pi takes 1 J for its second; the cloud is quicker and takes 20 W."""
+    settings = Settings(Goal('deadline', deadline_seconds=1.1), confirmations=1, dwell_seconds=0.0)
+
+    def choice(state, local):
+        return decide(0.0, problem(0.2, local=local, watts=(1.0, 20.0)), DecisionState(state, -100.0), settings)[0]
+
+    assert choice(None, 1.0).assignment == LOCAL
+    assert choice(LOCAL, 1.09).assignment is None, 'it is in time yet'
+    assert choice(LOCAL, 1.11).assignment == SPLIT
+    assert choice(SPLIT, 1.09).assignment is None, 'it would be in time, but with nothing to spare'
+    assert choice(SPLIT, 0.9).assignment == LOCAL
+
+
+def test_a_deadline_that_nothing_meets_is_missed_by_as_little_as_can_be():
+    settings = Settings(Goal('deadline', deadline_seconds=0.01), confirmations=1, dwell_seconds=0.0)
+    move, _ = decide(0.0, problem(0.2), DecisionState(LOCAL, -100.0), settings)
+    assert move.assignment == REMOTE
+    assert decide(0.0, problem(0.2), DecisionState(REMOTE, -100.0), settings)[0].assignment is None
+
+
+def test_noise_around_a_deadline_does_not_make_it_flap():
+    """The thrifty plan is in time in the mean, with estimates that are off by up to 20 %."""
+    random = np.random.default_rng(4)
+    settings = Settings(Goal('deadline', deadline_seconds=1.05))
+    state, switches, naive, last = DecisionState(), 0, 0, None
+    for step in range(2000):
+        a, b = random.uniform(0.8, 1.2, 2)
+        now = problem(0.2 * a, local=1.0 * b, watts=(1.0, 20.0))
         decision, state = decide(step * 0.25, now, state, settings, deviation=0.12)
         switches += decision.assignment is not None
         best, _ = decide(0.0, now, DecisionState(), settings)
         naive += best.assignment != last
         last = best.assignment
-    assert naive > 500, 'the noise was to move the best plan'
-    assert switches <= naive / 8
-    assert switches <= 2000 * 0.25 / settings.dwell_seconds / 2
+    assert naive > 400, 'the noise was to move the best plan'
+    assert switches <= naive / 4

@@ -39,6 +39,10 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'cloud', 'port': 80}), 'network.port'),
     (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'tls': {'ca': 'a', 'certificate': 'b', 'key': 'c', 'keys': 'd'}}), "did you mean 'key'"),
     (lambda d: d.update(network={'server': 'a.org'}), 'server is for kind: cloud'),
+    (lambda d: d.update(objective='deadline'), 'needs a deadline'),
+    (lambda d: d.update(deadline='200 Mbit/s'), 'deadline: .* is no time'),
+    (lambda d: d.update(weights=[0.0, 0.0]), 'weights must be two numbers'),
+    (lambda d: d.update(weights=[0.3]), 'weights'),
     (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port is for kind: cloud'),
 ])  # fmt: skip
 def test_refusals(change, words):
@@ -67,3 +71,9 @@ def test_certificates_lie_beside_the_fleet_file(tmp_path):
     assert [str(path) for path in (found.ca, found.certificate, found.key)] == [
         f'{tmp_path}/ca.pem', f'{tmp_path}/keys/cert.pem', '/etc/key.pem',
     ]  # fmt: skip
+
+
+def test_goals():
+    fleet = parse_fleet({**GOOD, 'objective': 'deadline', 'deadline': '200 ms', 'weights': [3, 1]})
+    assert (fleet.goal.name, fleet.goal.deadline_seconds, fleet.goal.shares) == ('deadline', 0.2, (0.75, 0.25))
+    assert parse_fleet(GOOD).goal.shares == (0.5, 0.5)

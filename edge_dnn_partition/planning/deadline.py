@@ -1,0 +1,161 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Least energy under a latency deadline: a constrained shortest path, and its general form on graphs.
+
+A price on seconds makes the cost add up, so that the exact methods find its least plan; that cost less what the
+deadline is worth is a lower bound of the energy. The best price is that of a line through two plans, one on either
+side of the deadline, until no plan lies below it (Handler and Zang, "A dual algorithm for the constrained shortest path
+problem", Networks 10, 1980). What is left between the bound and the best plan known is searched: chains
+by :mod:`.labels`, few assignments one by one, small programs by HiGHS with the deadline as a constraint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from . import batch, labels, milp
+from .evaluate import Costs, evaluate
+from .linear import LinearCost, energy_cost, latency_cost
+from .objective import DEADLINE_SLACK, Answer, Goal, Judge, Reference
+from .problem import Problem
+
+_ROUNDS: Final = 24
+_PROOF: Final = 1e-9
+
+
+@dataclass
+class _Search:
+    """The two plans that enclose the deadline, and what is proven."""
+
+    problem: Problem
+    judge: Judge
+    deadline: float
+    bound: float = -np.inf
+    price: float = 0.0
+
+    def proven(self) -> bool:
+        """Return whether the best plan known is no more than rounding above the bound."""
+        if self.judge.best is None:
+            return False
+        energy = self.judge.best_value
+        return energy - self.bound <= _PROOF * max(abs(energy), abs(self.bound))
+
+
+def answer_deadline(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool]:
+    """Return the plan of least energy that keeps to the deadline; where none does, that of least latency.
+
+    :return: the answer, and whether its plan keeps to the deadline.
+    """
+    most = goal.deadline_seconds * (1 + DEADLINE_SLACK)
+    judge = Judge(problem, 'deadline', space, None, most)
+    cheapest = _solve(problem, Judge(problem, 'energy', space, None))
+    if cheapest.assignment is None:
+        return cheapest, False
+    if np.isfinite(judge.offer(cheapest.assignment)) and cheapest.optimal:
+        return cheapest, True
+    fastest = _solve(problem, Judge(problem, 'latency', space, None))
+    if fastest.assignment is None:
+        return (Answer(judge.best, False), True) if judge.best is not None else (fastest, False)
+    judge.offer(fastest.assignment)
+    search = _Search(problem, judge, most)
+    if judge.best is None and fastest.optimal:
+        return Answer(fastest.assignment, True), False
+    if judge.best is not None and not np.isfinite(judge.measure(cheapest.assignment)):
+        _raise_price(search, evaluate(problem, cheapest.assignment), cheapest.optimal, evaluate(problem, judge.best))
+    proven = search.proven() or _close(search, space)
+    if judge.best is None:
+        return Answer(fastest.assignment, False), False
+    return Answer(judge.best, proven), True
+
+
+def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> None:
+    """Find the price of a second at which the bound is greatest, offering what plans come up.
+
+    :param cheap: the plan of least energy, which is too slow.
+    :param proven: whether it is proven to be that.
+    :param quick: a plan that is in time.
+    """
+    if proven:
+        search.bound = cheap.energy_joules
+    for _ in range(_ROUNDS):
+        span = cheap.latency_seconds - quick.latency_seconds
+        price = (quick.energy_joules - cheap.energy_joules) / span if span > 0 else 0.0
+        if not price > 0:
+            return
+        search.price = price
+        priced = Reference(1.0, 1.0, shares=(price, 1.0))
+        found = _solve(search.problem, Judge(search.problem, 'balanced', search.judge.space, priced))
+        if found.assignment is None:
+            return
+        costs = evaluate(search.problem, found.assignment)
+        line = quick.energy_joules + price * quick.latency_seconds
+        value = costs.energy_joules + price * costs.latency_seconds
+        if found.optimal:
+            search.bound = max(search.bound, value - _PROOF * abs(value) / 10 - price * search.deadline)
+        if value >= line - _PROOF * abs(line):
+            return
+        if np.isfinite(search.judge.offer(found.assignment)):
+            quick = costs
+        else:
+            cheap = costs
+
+
+def _close(search: _Search, space: str) -> bool:
+    """Search what lies between the bound and the best plan; return whether the best is then proven."""
+    problem, judge = search.problem, search.judge
+    energy, latency = energy_cost(problem), latency_cost(problem)
+    if problem.is_chain and len(problem.devices) <= labels.DEVICES:
+        plan, complete = labels.search(
+            problem, energy, latency, search.deadline, price=search.price, known=judge.best_value, once=space == 'each_device_once'
+        )
+        fits = plan is None or np.isfinite(judge.offer(plan))
+        if complete and fits:
+            return True
+    if batch.count_assignments(problem) <= batch.ENUMERATED:
+        from .throughput import enumerate_all
+
+        return enumerate_all(problem, judge).optimal
+    if space == 'each_device_once':
+        from .once import answer_once_graph
+
+        return answer_once_graph(problem, judge).optimal
+    return _program(search, energy, latency)
+
+
+def _program(search: _Search, energy: LinearCost, latency: LinearCost) -> bool:
+    """Ask HiGHS; its tolerance is wider than the deadline's, so that a plan it lets pass may need a second try."""
+    problem, judge = search.problem, search.judge
+    improve(problem, judge)
+    first: milp.Result | None = None
+    for share in (1.0, 1.0 - 2e-6):
+        result = milp.linear(problem, energy, judge.best, within=(latency, search.deadline * share))
+        if result is None:
+            break
+        first = first or result
+        if result.assignment is None or np.isfinite(judge.offer(result.assignment)):
+            break
+    if first is None:
+        return search.proven()
+    search.bound = max(search.bound, first.lower_bound)
+    return search.proven() if judge.best is not None else first.infeasible
+
+
+def improve(problem: Problem, judge: Judge) -> None:
+    """Improve the judge's best by moves of nodes."""
+    from .localsearch import descend
+    from .throughput import _values
+
+    if judge.best is not None:
+        descend(
+            problem, judge, judge.best, lambda measured: np.where(measured.fits, _values(measured, judge), np.inf),
+            focused=False, work=1_500_000,
+        )  # fmt: skip
+
+
+def _solve(problem: Problem, judge: Judge) -> Answer:
+    from .solve import answer
+
+    return answer(problem, judge)
