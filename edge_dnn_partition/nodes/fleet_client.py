@@ -8,7 +8,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[Any]
+ParameterGiven = str | float | int | Sequence[float] | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class FleetClient:
         self.lock = threading.Lock()
         self._keep_outputs = keep_outputs
         self._name = name
+        self._parameters: dict[str, Client[Any, Any]] = {}
 
     def __enter__(self) -> Self:
         """Join the fleet's network."""
@@ -91,7 +94,6 @@ class FleetClient:
         node.create_subscription(FrameReport, topics.frame_report, self._report, qos.RESULT)
         node.create_subscription(Result, topics.result, self._result, qos.RESULT)
         self._emulation = node.create_publisher(Emulation, topics.emulation, qos.EMULATION)
-        self._parameters = node.create_client(SetParameters, f'/{self.fleet.fleet}/scheduler/set_parameters')
         self._spinner = Spinner(node, failed=lambda _: None)
         self._spinner.start()
         return self
@@ -198,24 +200,43 @@ class FleetClient:
                 message.link_channels.append('')
         self._emulation.publish(message)
 
-    def set_scheduler(self, parameters: Mapping[str, str | float | int]) -> None:
+    def set_scheduler(self, parameters: Mapping[str, ParameterGiven]) -> None:
         """Set parameters of the scheduler, as ``ros2 param set`` does.
 
         :raises UserError: with the reason if one is refused, or nobody answers.
         """
-        if not self._parameters.wait_for_service(timeout_sec=10.0):
-            raise UserError('the scheduler does not answer; is it running?')
+        self.set_parameters('scheduler', parameters)
+
+    def set_parameters(self, node: str, parameters: Mapping[str, ParameterGiven]) -> None:
+        """Set parameters of one of the fleet's nodes, such as ``pi/worker``.
+
+        :raises UserError: with the reason if one is refused, or nobody answers.
+        """
+        client = self._parameters.get(node)
+        if client is None:
+            client = self.node.create_client(SetParameters, f'/{self.fleet.fleet}/{node}/set_parameters')
+            self._parameters[node] = client
+        if not client.wait_for_service(timeout_sec=10.0):
+            raise UserError(f'the {node} does not answer; is it running?')
         request = SetParameters.Request(parameters=[_parameter(name, value) for name, value in parameters.items()])
-        future = self._parameters.call_async(request)
-        self.wait_for(future.done, 10.0, "the scheduler's answer")
+        future = client.call_async(request)
+        self.wait_for(future.done, 10.0, f"the {node}'s answer")
         for result in future.result().results:
             if not result.successful:
                 raise UserError(result.reason)
 
 
-def _parameter(name: str, value: str | float) -> Parameter:
+def _parameter(name: str, value: ParameterGiven) -> Parameter:
     if isinstance(value, str):
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value))
     if isinstance(value, int):
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
-    return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+    if isinstance(value, float):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+    if all(isinstance(item, int) for item in value):
+        return Parameter(
+            name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=list(value))
+        )
+    return Parameter(
+        name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE_ARRAY, double_array_value=list(value))
+    )

@@ -9,19 +9,26 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from typing import Any, Final
 
 from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.msg import Calibration as CalibrationMessage
 from edge_dnn_partition.msg import FrameReport, Result
+from edge_dnn_partition.planning import calibration
+from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings
 from edge_dnn_partition.planning.decide import Settings
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.learned import key_of
 from edge_dnn_partition.planning.objective import Goal, check_weights
 from edge_dnn_partition.planning.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
+from edge_dnn_partition.planning.recorded import RecordedPolicy
 from edge_dnn_partition.planning.takeover import TakeoverSettings
 from edge_dnn_partition.runtime.decider import Decider
 
+from . import qos
 from .base import FleetNode
 from .parameters import Parameter
 
@@ -53,7 +60,13 @@ PARAMETERS: Final = (
         'predictions hold, else q_learning; fixed: keep to fixed_plan while its devices are there',
         choices=('exact', 'q_learning', 'auto', 'fixed'),
     ),
-    Parameter('least_gain', 0.08, 'share by which another plan must be better', minimum=0.0, maximum=0.9),
+    Parameter(
+        'least_gain',
+        0.08,
+        'share by which another plan must be predicted to be better, until eight changes of plan say what share has paid',
+        minimum=0.0,
+        maximum=0.9,
+    ),
     Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
     Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
     Parameter(
@@ -100,6 +113,9 @@ class PolicySeat:
         self.thought_for_seconds = 0.0
         """What the last decision took."""
         goal_of_parameters(node.params, fleet)
+        self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION)
+        self._record = self._recall()
+        node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), 'least_gain')
         for parameter in PARAMETERS:
             node.params.on_change(lambda *_: self.renew(), parameter.name)
 
@@ -140,7 +156,8 @@ class PolicySeat:
     def learn(self, report: FrameReport, now: float) -> None:
         """Tell the policy what a frame of the plan in force cost, if that was the plan's doing alone."""
         alone = report.attempt == 0 and report.in_flight == 1
-        known = self._decider is not None and self.assignment is not None and self.objective == 'latency'
+        self._publish_calibration()
+        known = self._decider is not None and self.assignment is not None
         if known and alone and report.status == Result.OK:
             assert self._decider is not None
             assert self.assignment is not None
@@ -169,6 +186,40 @@ class PolicySeat:
         """Take no choice that was asked for before."""
         self._thinking = None
 
+    def _recall(self) -> Calibration:
+        """Return the record of switches as it was kept; a fresh one for another ``least_gain``, model or fleet."""
+        record = Calibration(CalibrationSettings(prior=self._node.params.number('least_gain')))
+        try:
+            calibration.load(self._record_file, self._record_key, record)
+        except PlanError as error:
+            self._node.refuse('calibration', str(error))
+        return record
+
+    @property
+    def _record_file(self) -> Path:
+        return cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-calibration.json'
+
+    @property
+    def _record_key(self) -> str:
+        prior = self._node.params.number('least_gain')
+        return key_of(self._model_sha256, self._fleet.model_dump_json(), (), f'switches, {prior}')
+
+    def _publish_calibration(self) -> None:
+        """Publish what became of each switch that was assessed since, and keep the record."""
+        record = self._record
+        if not record.fresh:
+            return
+        while record.fresh:
+            found = record.fresh.popleft()
+            self._calibrations.publish(CalibrationMessage(
+                stamp=self._node.get_clock().now().to_msg(), predicted_seconds=found.predicted_seconds,
+                low_seconds=found.low_seconds, high_seconds=found.high_seconds, measured_seconds=found.measured_seconds,
+                inside=found.inside, predicted_gain=found.predicted_gain, measured_gain=found.measured_gain,
+                switches=len(record.assessments), level=record.settings.level, coverage=record.coverage, bias=record.bias,
+                paid=record.paid, hysteresis=record.hysteresis,
+            ))  # fmt: skip
+        calibration.save(self._record_file, self._record_key, record)
+
     def _new(self, boundaries: tuple[int, ...]) -> Decider:
         params = self._node.params
         settings = Settings(
@@ -181,7 +232,8 @@ class PolicySeat:
         policy = policy_of(name, list(self._fleet.devices), settings, takeover=takeover)
         key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
         file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
-        decider = Decider(policy, file, key, lambda text: self._node.refuse('policy', text))
+        recorded = RecordedPolicy(policy, self._record, gains=self.objective == 'latency')
+        decider = Decider(recorded, file, key, lambda text: self._node.refuse('policy', text))
         if self.assignment is not None:
             decider.moved(time.monotonic(), self.assignment)
         return decider

@@ -123,6 +123,11 @@ class Topics:
         return self._of_fleet('frame_report')
 
     @property
+    def calibration(self) -> str:
+        """Predictions of the last change of plan and what came true (Calibration)."""
+        return self._of_fleet('calibration')
+
+    @property
     def source_status(self) -> str:
         """The frame source's books (SourceStatus)."""
         return self._of_fleet('source_status')

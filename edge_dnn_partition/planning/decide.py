@@ -20,7 +20,8 @@ class Settings:
     """What tempers the decision.
 
     :param objective: its name, or a whole goal.
-    :param least_gain: a new plan must be predicted to be better by this share of the present plan's value.
+    :param least_gain: a new plan must be predicted to be better by this share of the present plan's value; what a scheduler
+        begins with, until :mod:`.calibration` has a record.
     :param most_gain: a gain of that share is enough however uncertain the predictions are.
     :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
     :param confirmations: in how many decisions on end the same plan must be the better one.

@@ -41,7 +41,10 @@ class ExactPolicy(StillPolicy):
             self.residuals.telemetry(self.predictor.levels(problem))
             problem = corrected(problem, self.predictor.devices, self.residuals.component_logs)
         self._conditions = conditions
-        decision, state = decide(conditions.now, problem, self.state, self.settings, deviation=conditions.deviation)
+        settings = self.settings
+        if conditions.least_gain is not None:
+            settings = replace(settings, least_gain=conditions.least_gain)
+        decision, state = decide(conditions.now, problem, self.state, settings, deviation=conditions.deviation)
         if decision.assignment is None:
             self.state = state
         else:

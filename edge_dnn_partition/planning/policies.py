@@ -12,6 +12,7 @@ from .decide import Settings
 from .exact import ExactPolicy
 from .policy import Policy
 from .qlearning import LearningSettings, QLearningPolicy
+from .recorded import RecordedPolicy
 from .takeover import TakeoverSettings
 
 LEARNING: Final = ('q_learning', 'auto')
@@ -42,6 +43,8 @@ def policy_of(
 
 def learner_of(policy: Policy) -> QLearningPolicy | None:
     """Return what learns in a policy; None if nothing does."""
+    if isinstance(policy, RecordedPolicy):
+        return learner_of(policy.policy)
     if isinstance(policy, AutoPolicy):
         return policy.learner
     return policy if isinstance(policy, QLearningPolicy) else None

@@ -34,12 +34,14 @@ class Conditions:
     :param problem: the pipeline under the present estimates, with the devices that are alive.
     :param temperature_celsius: of the warmest device; NaN if unknown.
     :param deviation: relative standard deviation of the predictions.
+    :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
     """
 
     now: float
     problem: Problem
     temperature_celsius: float = math.nan
     deviation: float = 0.0
+    least_gain: float | None = None
 
 
 @dataclass(frozen=True)
