@@ -1,0 +1,60 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters that are set while a fleet runs: what is refused, and that the others act. Real processes."""
+
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from edge_dnn_partition.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(ros_domain, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+
+
+def test_goals_are_set_while_the_stream_runs(tmp_path):
+    from edge_dnn_partition.msg import Calibration
+    from trial_fleet import check_frames, trial_fleet
+
+    from edge_dnn_partition.nodes import qos
+
+    with trial_fleet(tmp_path, parameters={'scheduler': {'dwell_seconds': 0.0, 'confirmations': 1}}) as trial:
+        client, found = trial.client, []
+        client.node.create_subscription(Calibration, '/trial/calibration', found.append, qos.CALIBRATION)
+        for bad, words in (
+            ({'objective': 'deadline'}, 'needs a deadline'),
+            ({'objective': 'speed'}, 'must be one of'),
+            ({'weights': [0.5]}, 'weights must be two numbers'),
+            ({'weights': [-1.0, 1.0]}, 'at least 0'),
+            ({'weights': 'half'}, 'must be a list'),
+            ({'deadline': -1.0}, 'at least 0|out of range'),
+        ):
+            with pytest.raises(UserError, match=words):
+                client.set_scheduler(bad)
+        half = len(trial.model.layers) // 2
+        for objective, goal in (
+            ('deadline', {'deadline': 5, 'objective': 'deadline'}),
+            ('balanced', {'weights': [3, 1], 'objective': 'balanced'}),
+            ('latency', {'objective': 'latency'}),
+        ):
+            trial.follow(f'jetson:pre-{half} cloud:{half}-end')
+            client.set_scheduler({k: v for k, v in goal.items() if k != 'objective'})
+            client.set_scheduler({'objective': goal['objective'], 'policy': 'exact'})
+            client.wait_for(
+                lambda objective=objective: client.plan.objective == objective and 'fixed_plan' not in client.plan.reason,
+                20.0, f'a plan for {objective}',
+            )  # fmt: skip
+            trial.more_frames(version=client.plan.version)
+        with pytest.raises(UserError, match='needs a deadline'):
+            client.set_scheduler({'deadline': 0.0, 'objective': 'deadline'})
+        client.wait_for(lambda: bool(found), 30.0, 'a switch that was assessed')
+        trial.settle()
+    check_frames(trial, tmp_path)
+    last = found[-1]
+    assert 0 < last.low_seconds <= last.predicted_seconds <= last.high_seconds
+    assert last.measured_seconds > 0 and last.inside == (last.low_seconds <= last.measured_seconds <= last.high_seconds)
+    assert last.switches == len(found) and last.level == pytest.approx(0.9) and last.hysteresis == pytest.approx(0.08)
+    kept = tmp_path / 'cache' / 'scheduler' / 'trial-calibration.json'
+    assert kept.exists()
