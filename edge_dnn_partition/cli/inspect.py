@@ -6,14 +6,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from edge_dnn_partition.cli.layer_view import add_layer_arguments, print_layers, write_layer_files
 from edge_dnn_partition.cli.model_arguments import (
     add_model_arguments,
     console_for_tables,
     load_given_model,
     readable_bytes,
 )
+from edge_dnn_partition.errors import PlanError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_dnn_partition.runtime.layer_costs import LayerCost
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,8 +31,12 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Show the layers of an ONNX model, and what would be sent at each cut between them.',
         epilog='example:\n  edge-dnn-partition inspect resnet50.onnx\n'
-               '  edge-dnn-partition inspect detector.onnx --shape images=1x3x640x640 --json')
+               '  edge-dnn-partition inspect detector.onnx --shape images=1x3x640x640 --json\n'
+               '  edge-dnn-partition inspect resnet50.onnx --profile pi.json --plot layers.png')
     add_model_arguments(parser)
+    parser.add_argument('--profile', metavar='FILE.json',
+                        help='add the seconds and joules of a file that `profile --energy --out FILE.json` wrote')
+    add_layer_arguments(parser)
     parser.add_argument('--json', action='store_true', help='print one JSON document instead of tables')
     parser.set_defaults(run=run)
 
@@ -38,20 +50,47 @@ def run(args: argparse.Namespace) -> int:
 
     model = load_given_model(args)
     cuts = linear_cuts(model)
+    rows = _rows(model, args.profile)
+    write_layer_files(args, model.name, rows)
     if args.json:
-        print(json.dumps(document(model, cuts)))
+        print(json.dumps(document(model, cuts, rows), allow_nan=False))
     else:
-        _print_tables(model, cuts)
+        _print_tables(model, rows)
     return 0
 
 
-def document(model: Any, cuts: Any) -> dict[str, Any]:
+def _rows(model: Any, profile: str | None) -> Sequence[LayerCost]:
+    from edge_dnn_partition.runtime.layer_costs import layer_costs, with_measurements
+
+    rows = layer_costs(model)
+    if profile is None:
+        return rows
+    try:
+        described = json.loads(Path(profile).read_bytes())
+        if isinstance(described, dict) and described.get('model_sha256') != model.sha256:
+            raise PlanError('it is of another model; profile this one')
+        return with_measurements(rows, described)
+    except OSError as error:
+        raise UserError(f'--profile {profile}: {error.strerror}') from error
+    except ValueError as error:
+        raise UserError(f'--profile {profile}: no JSON: {error}') from error
+    except PlanError as error:
+        raise UserError(f'--profile {profile}: {error}') from error
+
+
+#: What a layer costs, beside what the graph says of it; null: unknown.
+_COSTS = ('memory_bytes', 'seconds', 'joules', 'joules_error', 'energy_kind', 'energy_source')
+
+
+def document(model: Any, cuts: Any, rows: Sequence[LayerCost]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     return {
         'model': {'name': model.name, 'sha256': model.sha256},
         'layers': [
             {'index': layer.index, 'name': layer.name, 'operators': list(layer.operators),
-             'output_bytes': layer.output_bytes, 'weight_bytes': layer.weight_bytes} for layer in model.layers],
+             'output_bytes': layer.output_bytes, 'weight_bytes': layer.weight_bytes,
+             **{key: plain[key] for key in _COSTS}}
+            for layer, plain in zip(model.layers, (row.plain() for row in rows), strict=True)],
         'cuts': [
             {'index': cut.index, 'bytes': cut.bytes,
              'tensors': [{'name': tensor.name, 'dtype': tensor.dtype, 'shape': list(tensor.shape),
@@ -59,28 +98,13 @@ def document(model: Any, cuts: Any) -> dict[str, Any]:
     }
 
 
-def _print_tables(model: Any, cuts: Any) -> None:
+def _print_tables(model: Any, rows: Sequence[LayerCost]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    from edge_dnn_partition.graph.cuts import candidate_boundaries
-
+    print_layers(f'{model.name}  ·  sha256 {model.sha256[:12]}…', rows)
     console = console_for_tables()
-    candidates = set(candidate_boundaries(model))
-    table = Table(title=f'{escape(model.name)}  ·  sha256 {model.sha256[:12]}…', title_justify='left')
-    for heading, justify in (('layer', 'right'), ('name', 'left'), ('operators', 'left'), ('weights', 'right'),
-                             ('cut after it', 'right'), ('tensors', 'right'), ('sent there', 'right')):
-        table.add_column(heading, justify=justify, overflow='fold')  # type: ignore[arg-type]
-    for layer, cut in zip(model.layers, cuts[1:], strict=True):
-        table.add_row(
-            str(layer.index), escape(layer.name), ' '.join(layer.operators), readable_bytes(layer.weight_bytes),
-            str(cut.index), str(len(cut.tensors)), readable_bytes(cut.bytes),
-            style='bold' if cut.index in candidates else None)
-    console.print(table)
-    for heading, names in (('inputs', model.inputs), ('outputs', model.outputs)):
+    for heading, names in (('input', model.inputs), ('output', model.outputs)):
         for name in names:
             tensor = model.tensors[name]
-            console.print(f'{heading[:-1]}: {escape(name)} {"x".join(map(str, tensor.shape)) or "scalar"}, '
+            console.print(f'{heading}: {escape(name)} {"x".join(map(str, tensor.shape)) or "scalar"}, '
                           f'{readable_bytes(tensor.bytes)}', highlight=False)
-    console.print(f'{len(model.layers)} layers, {readable_bytes(sum(layer.weight_bytes for layer in model.layers))} '
-                  'of weights. Bold: the cuts that plans choose from.', highlight=False)

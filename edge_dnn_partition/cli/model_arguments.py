@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Final
+
+_ZOO: Final = 'zoo:'
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL and ``--shape``."""
-    parser.add_argument('model', metavar='MODEL.onnx', help='the ONNX file')
+    parser.add_argument('model', metavar='MODEL.onnx', help='the ONNX file; zoo:NAME is a network of the zoo, such as zoo:vit_b16')
     parser.add_argument('--shape', action='append', default=[], metavar='NAME=1x3x224x224',
                         help='the shape of an input that the file leaves open; once per input')
 
@@ -23,7 +25,12 @@ def load_given_model(args: argparse.Namespace) -> Any:
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.graph.shapes import parse_shapes
 
-    return load_model(args.model, shapes=parse_shapes(args.shape))
+    path = args.model
+    if path.startswith(_ZOO):
+        from edge_dnn_partition.graph.zoo import model_path
+
+        path = model_path(path.removeprefix(_ZOO))
+    return load_model(path, shapes=parse_shapes(args.shape))
 
 
 def readable_bytes(count: int) -> str:

@@ -7,18 +7,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
 
+from .layer_view import add_layer_arguments, print_layers, write_layer_files
 from .model_arguments import add_model_arguments, load_given_model
 
 if TYPE_CHECKING:
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.planning.profile import Profile
+    from edge_dnn_partition.runtime.layer_costs import LayerCost
+    from edge_dnn_partition.sensing.power.model import PowerModel
 
 _EPILOG: Final = """\
 The segments lie between at most 20 cuts worth cutting at. A stage takes its segments' seconds
@@ -38,9 +41,18 @@ error of their prediction is said. With one thread on the CPU, seconds are CPU t
    "probe_seconds": s,                 the speed probe's median meanwhile
    "interval_seconds": s,              idleness before each timed run
    "version": 1}
+and with --layers, --energy, --csv or --plot
+   "layers": [{"index", "name", "operators", "seconds", "joules", "joules_error", "energy_kind",
+               "energy_source", "output_bytes", "weight_bytes", "memory_bytes", "cut", "cut_bytes",
+               "cut_tensors", "candidate"}, …]      null: unknown
 
-example:
+A layer's seconds are its share of its segment's, by onnxruntime's own clock on its operators.
+Joules are above idleness: measured where a meter tells the device's power (each segment is
+repeated, the device otherwise left alone), else from its power model, and named so.
+
+examples:
   edge-dnn-partition profile model.onnx --runs 7 --out pi.json
+  edge-dnn-partition profile model.onnx --energy --csv layers.csv --plot layers.png
 """
 
 
@@ -61,6 +73,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
     parser.add_argument('--preprocessing', metavar='FILE.yaml', help='time this preprocessing too …')
     parser.add_argument('--picture', metavar='FILE.jpg', help='… of this JPEG or PNG')
+    parser.add_argument('--layers', action='store_true', help='say what each layer takes, too')
+    parser.add_argument('--energy', action='store_true', help='with joules; measured if there is a meter, else modelled')
+    parser.add_argument('--energy-seconds', type=float, default=1.0, metavar='S',
+                        help='how long each segment is repeated under a meter (default 1)')
+    parser.add_argument('--board', metavar='NAME',
+                        help="a shipped power model (docs/energy.md), or cloud; default: this device's calibration or board")
+    add_layer_arguments(parser)
     parser.add_argument('--out', metavar='FILE', help='write the JSON to a file')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
@@ -72,23 +91,53 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.runtime.profiler import ProfileOptions, profile_model
     from edge_dnn_partition.units import parse
 
+    if not 0.1 <= args.energy_seconds <= 600:
+        raise UserError(f'--energy-seconds: {args.energy_seconds} must be from 0.1 to 600')
     providers = tuple(args.provider or (CPU_PROVIDER,))
     check_providers(providers)
     options = ProfileOptions(device=args.device, providers=providers, threads=args.threads, runs=args.runs,
                              interval_seconds=parse('time', args.interval, what='--interval'),
                              limit_seconds=max(20.0, 4.0 * args.runs))
+    power = _power_model(args.board) if args.energy else None
     preprocess = _preprocess(args.preprocessing, args.picture, args.threads)
     model = load_given_model(args)
     with _progress() as progress:
         profile = profile_model(model, options, preprocess=preprocess, progress=progress)
-    text = json.dumps(profile.to_dict() | {'total_seconds': profile.total_seconds}, indent=1)
+    document = profile.to_dict() | {'total_seconds': profile.total_seconds}
+    rows: Sequence[LayerCost] = ()
+    if args.layers or args.energy or args.csv or args.plot:
+        rows = _layers(args, model, profile, power)
+        document['layers'] = [row.plain() for row in rows]
+        write_layer_files(args, f'{model.name}, {profile.provider}, {profile.total_seconds * 1e3:.1f} ms', rows)
+    text = json.dumps(document, indent=1)
     if args.out:
         _write(args.out, text)
     if args.json:
         print(text)
     else:
         _print_tables(model, profile)
+        if rows:
+            print_layers(f'{model.name}, layer by layer', rows)
     return 0
+
+
+def _power_model(board: str | None) -> PowerModel | None:
+    from edge_dnn_partition.sensing.power.boards import device_model, named_model
+
+    return named_model(board) if board else device_model()
+
+
+def _layers(args: argparse.Namespace, model: Model, profile: Profile, power: PowerModel | None) -> Sequence[LayerCost]:
+    from edge_dnn_partition.runtime.layer_costs import layer_costs
+    from edge_dnn_partition.runtime.layer_shares import layer_shares
+    from edge_dnn_partition.runtime.segment_energy import segment_energy
+    from edge_dnn_partition.sensing.host import HostMeter
+
+    shares = layer_shares(model, profile.boundaries, providers=(profile.provider,), threads=profile.threads)
+    if not args.energy:
+        return layer_costs(model, profile, shares)
+    energy = segment_energy(model, profile, HostMeter(only_power=True), power, seconds=args.energy_seconds)
+    return layer_costs(model, profile, shares, energy)
 
 
 def _preprocess(settings: str | None, picture: str | None, threads: int) -> Callable[[], object] | None:

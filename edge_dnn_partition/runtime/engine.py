@@ -68,12 +68,13 @@ class Engine:
         next time, which takes about half as long or less; whatever fails there, the
         original file is loaded.
     :param log_severity: onnxruntime's level, 0 (verbose) to 4 (fatal).
+    :param trace: a path's beginning; each run's operators are timed, until ``end_trace``.
     :raises UserError: if a provider is not available or ``threads`` is below 1.
     :raises ModelError: if the file cannot be read or run.
     """
 
     def __init__(self, path: str | Path, *, providers: Sequence[str] = (CPU_PROVIDER,), threads: int = 1,
-                 optimised_cache: bool = False, log_severity: int = 3) -> None:
+                 optimised_cache: bool = False, log_severity: int = 3, trace: str = '') -> None:
         if threads < 1:
             raise UserError(f'threads: {threads} must be at least 1')
         check_providers(providers)
@@ -83,6 +84,7 @@ class Engine:
         self.last_seconds = 0.0
         self.last_cpu_seconds = 0.0
         self._log_severity = log_severity
+        self._trace = trace
         self._lock = threading.Lock()
         self._options: onnxruntime.RunOptions | None = None
         if not self.path.is_file():
@@ -146,6 +148,10 @@ class Engine:
             if self._options is not None:
                 self._options.terminate = True
 
+    def end_trace(self) -> Path:
+        """Stop timing operators and return the file with their times, in the format of Chrome's tracing."""
+        return Path(self._session.end_profiling())
+
     def warm_up(self, runs: int = 1) -> None:
         """Run on made-up input so that the first frame does not pay for first touches.
 
@@ -184,6 +190,9 @@ class Engine:
         # Spinning threads burn a CPU quota that the stages need.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         options.add_session_config_entry('session.inter_op.allow_spinning', '0')
+        if self._trace:
+            options.enable_profiling = True
+            options.profile_file_prefix = self._trace
         return options
 
     def _open(self, path: Path, options: onnxruntime.SessionOptions | None = None

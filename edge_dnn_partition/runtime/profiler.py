@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import onnxruntime
 import psutil
 
@@ -28,6 +27,7 @@ from .span_fit import fit_spans, spans_to_fit
 from .span_timing import Bench, ProfilingCancelledError, Span, in_groups, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from .stage_cache import limit_stage_cache, stage_file
+from .stage_inputs import StageInputs
 
 __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'profile_model']
 
@@ -36,8 +36,6 @@ _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
 _METHOD_VERSION: Final = 2
-
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -183,9 +181,8 @@ class _Stages:
         self._boundaries = boundaries
         self._options = options
         self._shares = shares  # of each run, wall time over busy time
-        self._values: Arrays = {}
-        self._computed = 0  # segments whose outputs are among the values
-        self._random = np.random.default_rng(0)
+        self._inputs = StageInputs()
+        self._computed = 0  # segments whose outputs are among the inputs
 
     def memory_bytes(self, span: Span) -> int:
         layers = self._model.layers[self._boundaries[span[0]]:self._boundaries[span[1]]]
@@ -195,7 +192,7 @@ class _Stages:
         engines = {span: self._engine(span) for span in spans}
         for span, engine in engines.items():
             self._compute_until(span[0], engines)
-            self._add_missing(engine)
+            self._inputs.feeds(engine)
         return {span: self._runner(engine) for span, engine in engines.items()}
 
     def _engine(self, span: Span) -> Engine:
@@ -206,24 +203,11 @@ class _Stages:
     def _compute_until(self, position: int, engines: Mapping[Span, Engine]) -> None:
         while self._computed < position:
             span = (self._computed, self._computed + 1)
-            engine = engines.get(span) or self._engine(span)
-            self._add_missing(engine)
-            self._values |= engine.run(self._feeds(engine))
+            self._inputs.compute(engines.get(span) or self._engine(span))
             self._computed += 1
 
-    def _add_missing(self, engine: Engine) -> None:
-        """Make up the model's inputs: normal values, or ones where a value may be an index."""
-        for name, ones in engine.made_up_feeds().items():
-            if name not in self._values:
-                floats = np.issubdtype(ones.dtype, np.floating)
-                self._values[name] = (self._random.standard_normal(ones.shape).astype(ones.dtype) if floats
-                                      else ones)
-
-    def _feeds(self, engine: Engine) -> Arrays:
-        return {tensor.name: self._values[tensor.name] for tensor in engine.inputs}
-
     def _runner(self, engine: Engine) -> Callable[[], float]:
-        feeds = self._feeds(engine)
+        feeds = self._inputs.feeds(engine)
 
         def run() -> float:
             engine.run(feeds)

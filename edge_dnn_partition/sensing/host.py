@@ -127,14 +127,17 @@ class HostMeter:
     :param root: of proc and sysfs: empty for this machine's own.
     :param more: further sources, such as a meter that a node feeds.
     :param model: adds what it says to the power, as modelled.
+    :param only_power: leave out all but the meters and what the model needs, the cores and their clock.
     :param options: for `Sampler`.
     """
 
     def __init__(
-        self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, **options: float
-    ) -> None:
+        self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, *,
+        only_power: bool = False, **options: float,
+    ) -> None:  # fmt: skip
         jtop = Jtop(_ways(root).load)
-        sources = [*telemetry_sources(root, jtop), *power_meters(root, jtop), *more]
+        telemetry = [CpuSource(root), ClockSource(root)] if only_power else telemetry_sources(root, jtop)
+        sources = [*telemetry, *power_meters(root, jtop), *more]
         self._meters = [source.name for source in sources if isinstance(source, Meter)]
         self._modelled = ModelledPower(model) if model is not None else None
         self._sampler = Sampler(sources, **options)

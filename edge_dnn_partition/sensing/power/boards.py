@@ -94,19 +94,23 @@ def device_model(root: str = '') -> PowerModel | None:
     shipped = shipped_model(board_name(root))
     if shipped is not None or text_or_empty(f'{root}/sys/class/dmi/id/sys_vendor') not in _CLOUDS:
         return shipped
-    try:
-        cores = len(parse_cores(read_text(f'{root}/proc/stat')))
-        return cloud_model(cores, MemorySource(root).read(0.0).total_bytes)
-    except OSError:
-        return None
+    return _cloud_here(root)
 
 
-def named_model(board: str) -> PowerModel:
-    """Return a shipped model by its name.
+def named_model(board: str, root: str = '') -> PowerModel:
+    """Return a shipped model by its name; ``cloud`` is that of a cloud's server of this one's size.
 
+    :param root: of proc and sysfs.
     :raises UserError: if there is none.
     """
-    model = shipped_model(board)
+    model = _cloud_here(root) if board == 'cloud' else shipped_model(board)
     if model is None:
-        raise UserError(f'no power model of a board {board!r}: one of {", ".join(BOARDS)}')
+        raise UserError(f'no power model of a board {board!r}: one of {", ".join(BOARDS)}, cloud')
     return model
+
+
+def _cloud_here(root: str) -> PowerModel | None:
+    try:
+        return cloud_model(len(parse_cores(read_text(f'{root}/proc/stat'))), MemorySource(root).read(0.0).total_bytes)
+    except OSError:
+        return None
