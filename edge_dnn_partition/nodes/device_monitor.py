@@ -127,6 +127,7 @@ class DeviceMonitor(FleetNode):
                 node='device_monitor',
                 incarnation=self.incarnation,
                 resident_bytes=int(resident) if math.isfinite(resident) else 0,
+                process_cpu_percent=sample.process.cpu_percent,
                 speed_factor=math.nan,
                 refused=sum(self.refused.values()),
                 last_refusal=self.last_refusal,

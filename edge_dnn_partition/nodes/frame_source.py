@@ -29,7 +29,7 @@ from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.tensors import dtype_number
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.runtime.timing import HopTime, frame_energy
 
 from . import qos
 from .base import FleetNode, run_node
@@ -318,6 +318,7 @@ class FrameSource(FleetNode):
             )  # fmt: skip
             result.header = frame.picture.header or Header()
             result.stages = [stage_message(stage) for stage in frame.stages]
+            result.energy_joules, result.energy_deviation_joules, result.energy_measured = frame_energy(frame.stages)
             result.hops = [hop_message(hop) for hop in frame.hops]
             result.outputs = [
                 _tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
@@ -329,7 +330,8 @@ class FrameSource(FleetNode):
                 FrameReport(
                     status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
                     attempt=frame.attempt, latency_seconds=frame.latency_seconds, in_flight=in_flight,
-                    stages=result.stages, hops=result.hops,
+                    stages=result.stages, hops=result.hops, energy_joules=result.energy_joules,
+                    energy_deviation_joules=result.energy_deviation_joules, energy_measured=result.energy_measured,
                 )
             )  # fmt: skip
 

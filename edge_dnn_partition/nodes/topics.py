@@ -113,6 +113,11 @@ class Topics:
         return self._of_fleet('telemetry')
 
     @property
+    def energy(self) -> str:
+        """Where the energy of all devices went (DeviceEnergy)."""
+        return self._of_fleet('energy')
+
+    @property
     def profile(self) -> str:
         """How fast each device runs the model (Profile)."""
         return self._of_fleet('profile')

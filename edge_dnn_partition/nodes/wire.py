@@ -17,6 +17,9 @@ def stage_message(stage: StageTime) -> StageTiming:
         decode_seconds=stage.decode_seconds,
         run_seconds=stage.run_seconds,
         cpu_seconds=stage.cpu_seconds,
+        joules=stage.joules,
+        deviation_joules=stage.deviation_joules,
+        energy_measured=stage.energy_measured,
     )
 
 
@@ -24,7 +27,7 @@ def stage_time(message: StageTiming) -> StageTime:
     """Return a stage's timing from its message."""
     return StageTime(
         message.device, message.stage, message.queue_seconds, message.decode_seconds, message.run_seconds,
-        message.cpu_seconds,
+        message.cpu_seconds, message.joules, message.deviation_joules, message.energy_measured,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ from edge_dnn_partition.testbed.dilation import Dilation
 
 from . import qos
 from .base import FleetNode, run_node
+from .energy import ENERGY_PARAMETERS, EnergyWatch
 from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
@@ -55,6 +56,7 @@ PARAMETERS = (
         'connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0
     ),
     Parameter('profile_runs', 5, 'timed rounds while profiling', minimum=1, maximum=1000, read_only=True),
+    *ENERGY_PARAMETERS,
 )
 
 
@@ -72,6 +74,8 @@ class Worker(FleetNode):
         self._active_version = 0
         self._last_version = 0
         self._process = psutil.Process()
+        self._cpu_percent = math.nan
+        self._energy: EnergyWatch | None = None
         self._store: StageStore | None = None
         self._sender: TensorSender | None = None
 
@@ -101,6 +105,7 @@ class Worker(FleetNode):
         self._pipeline = FramePipeline(device)
         self._memory = PlanMemory(self.topics, self.get_name())
         self._sender = TensorSender(self, self._fleet)
+        self._energy = EnergyWatch(self, self._config)
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
             self._inbox.connect(name)
@@ -137,6 +142,8 @@ class Worker(FleetNode):
             thread.start()
             self._threads.append(thread)
         self._tasks.put(self._measure)
+        if self._energy is not None:
+            self._energy.start()
 
     def stop(self) -> None:
         """End the threads; frames under way are repeated by the source elsewhere."""
@@ -148,6 +155,8 @@ class Worker(FleetNode):
 
     def teardown(self) -> None:
         """Let the sender go."""
+        if self._energy is not None:
+            self._energy.stop()
         if self._sender is not None:
             self._sender.stop()
 
@@ -240,6 +249,7 @@ class Worker(FleetNode):
         if self._store is None:
             return
         now = time.monotonic()
+        self._cpu_percent = self._process.cpu_percent()
         if not self._active_version and now >= self._recall_at:
             self._recall_at = math.inf
             if (kept := self._memory.recall(self._model.sha256)) is not None:
@@ -312,7 +322,15 @@ class Worker(FleetNode):
             cpu = runner.engine.last_cpu_seconds
             self._dilation.pause(runner.engine.last_busy_seconds)
         done = time.monotonic()
-        timing = StageTime(self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu)
+        cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
+        if runner.engine is not None and not runner.engine.measures_cpu_time:
+            cores = float(runner.engine.threads)
+        assert self._energy is not None
+        energy = self._energy.ran(job.frame.address, job.stage, runner.stage, begin, done, cores)
+        timing = StageTime(
+            self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu,
+            energy.joules, energy.error_joules, energy.kind == 'measured',
+        )  # fmt: skip
         with self._lock:
             sends, jobs = self._pipeline.finished(job, outputs, timing, done)
         address = job.frame.address
@@ -394,7 +412,7 @@ class Worker(FleetNode):
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
             plan_versions=list(self._store.versions), active_version=self._active_version,
             last_version=self._last_version, frames=self._pipeline.frames,
-            resident_bytes=self._process.memory_info().rss, speed_factor=self._speed_factor,
+            resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent, speed_factor=self._speed_factor,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

@@ -138,11 +138,15 @@ def _read_tensor(reader: _Reader) -> WireTensor:
 def _write_stage(writer: _Writer, stage: StageTime) -> None:
     writer.text(stage.device)
     writer.number('h', stage.stage)
-    writer.numbers('4d', 8, (stage.queue_seconds, stage.decode_seconds, stage.run_seconds, stage.cpu_seconds))
+    writer.numbers('6d', 8, (stage.queue_seconds, stage.decode_seconds, stage.run_seconds, stage.cpu_seconds,
+                             stage.joules, stage.deviation_joules))  # fmt: skip
+    writer.number('?', stage.energy_measured)
 
 
 def _read_stage(reader: _Reader) -> StageTime:
-    return StageTime(reader.text(), reader.number('h'), *reader.numbers('4d', 8))
+    device, stage = reader.text(), reader.number('h')
+    queue, decode, run, cpu, joules, deviation = reader.numbers('6d', 8)
+    return StageTime(device, stage, queue, decode, run, cpu, joules, deviation, reader.number('?'))
 
 
 def _write_hop(writer: _Writer, hop: HopTime) -> None:
@@ -156,7 +160,7 @@ def _read_hop(reader: _Reader) -> HopTime:
     return HopTime(reader.text(), reader.text(), reader.number('h'), *reader.numbers('QddQ', 8))
 
 
-_SIZES: Final = {code: struct.calcsize(f'={code}') for code in 'hHiIqQd'}
+_SIZES: Final = {code: struct.calcsize(f'={code}') for code in 'hHiIqQd?'}
 
 
 class _Writer:

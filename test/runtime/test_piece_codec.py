@@ -21,7 +21,7 @@ SECONDS = st.floats(allow_nan=False)
 TENSORS = st.builds(
     WireTensor, TEXT, st.integers(-(2**31), 2**31 - 1), st.lists(I64, max_size=5).map(tuple), TEXT, U64, U64
 )
-STAGES = st.builds(StageTime, TEXT, I16, SECONDS, SECONDS, SECONDS, SECONDS)
+STAGES = st.builds(StageTime, TEXT, I16, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, st.booleans())
 HOPS = st.builds(HopTime, TEXT, TEXT, I16, U64, SECONDS, SECONDS, U64)
 FIRST = st.builds(
     Piece, st.integers(0, 255), TEXT, U64, U32, st.just(0), U32, U32, st.binary(max_size=50), st.booleans(), U64,
@@ -34,7 +34,7 @@ LATER = st.builds(
 )  # fmt: skip
 PIECES = FIRST | LATER
 SIMPLE = Piece(0, 'pi', 7, 5, 0, 2, 8, b'abcd', True, 9, Address('m', 1, 2, 0, -1),
-               (WireTensor('t', 2, (8,), 'raw', 0, 8),), (StageTime('pi', 0, 0.1, 0.2, 0.3, 0.4),))  # fmt: skip
+               (WireTensor('t', 2, (8,), 'raw', 0, 8),), (StageTime('pi', 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.1, True),))  # fmt: skip
 
 
 def message_of(piece):

@@ -34,12 +34,14 @@ class Attribution(Generic[Stage]):
 
     :param idle: what the device would have drawn anyway.
     :param other: what was drawn above that and belongs to no stage.
+    :param seconds: how long the window was.
     """
 
     total: Energy
     idle: Energy
     other: Energy
     stages: Mapping[Stage, Energy]
+    seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ def attribute(
     remaining = max(0.0, 1.0 - math.fsum(shares.values())) if whole > 0 else 1.0
     other = rest * remaining
     return Attribution(
-        total=Energy(total, error), idle=Energy(idle, idle_error), other=Energy(other, rest_error * remaining), stages=stages
-    )
+        total=Energy(total, error), idle=Energy(idle, idle_error), other=Energy(other, rest_error * remaining), stages=stages,
+        seconds=seconds,
+    )  # fmt: skip
 
 
 def modelled(model: PowerModel, seconds: float, *, busy: Mapping[Stage, float], other_busy: float = 0.0,
@@ -112,7 +115,7 @@ def modelled(model: PowerModel, seconds: float, *, busy: Mapping[Stage, float], 
     idle = model.idle_watts * seconds
     other = model.stage_joules(other_busy, clock_ratio=clock_ratio)[0]
     total = idle + other + math.fsum(share.joules for share in stages.values())
-    return Attribution(total=energy(total), idle=energy(idle), other=energy(other), stages=stages)
+    return Attribution(total=energy(total), idle=energy(idle), other=energy(other), stages=stages, seconds=seconds)
 
 
 def add_up(parts: Sequence[Attribution[Stage]]) -> Attribution[Stage]:
@@ -133,4 +136,5 @@ def add_up(parts: Sequence[Attribution[Stage]]) -> Attribution[Stage]:
         idle=together([part.idle for part in parts], independent=False),
         other=together([part.other for part in parts]),
         stages={n: together([part.stages[n] for part in parts if n in part.stages]) for n in names},
+        seconds=math.fsum(part.seconds for part in parts),
     )

@@ -1,0 +1,161 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's energy: reads the device's meters on a thread of its own, keeps the books, publishes the totals."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any, Final
+
+from std_msgs.msg import Float32
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.msg import DeviceEnergy
+from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
+from edge_dnn_partition.planning.fleet import Device
+from edge_dnn_partition.planning.plan import StagePlan
+from edge_dnn_partition.runtime.pieces import Address
+from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun, Sum
+from edge_dnn_partition.sensing.host import HostMeter
+from edge_dnn_partition.sensing.power.attribution import Energy
+from edge_dnn_partition.sensing.power.boards import device_model
+from edge_dnn_partition.sensing.power.external import ExternalMeter
+from edge_dnn_partition.sensing.power.model import PowerModel
+
+from . import qos
+from .base import FleetNode
+from .parameters import Parameter
+
+ENERGY_PARAMETERS: Final = (
+    Parameter('energy_hz', 4.0, 'readings of the power meters per second', minimum=0.5, maximum=20.0),
+    Parameter(
+        'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
+    ),
+)  # fmt: skip
+
+_MOST_SETTLED: Final = 400
+"""Runs in one message; older ones are in the totals only."""
+
+_SENSOR_SECONDS: Final = 0.5
+
+
+def fleet_model(device: Device) -> PowerModel | None:
+    """Return the fleet file's power figures of a device as a model, None if it gives none of its work."""
+    given = device.power.model_fields_set
+    if 'active' not in given:
+        return None
+    idle = device.power.idle if 'idle' in given else math.nan
+    return PowerModel(idle, device.power.active, source='the fleet file')
+
+
+class EnergyWatch:
+    """The books of one worker. A device that is played has the fleet file's figures, any other its own meters.
+
+    :param node: of the worker.
+    :param device: as the fleet file describes it.
+    """
+
+    def __init__(self, node: FleetNode, device: Device) -> None:
+        self._node = node
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._settled: list[StageEnergyMessage] = []
+        self._lock = threading.Lock()
+        self._threads = device.threads
+        self._meter: HostMeter | None = None
+        figures = fleet_model(device)
+        model = figures
+        if device.emulate is None:
+            self._meter = HostMeter(more=self._heard(), only_power=True, deadline_seconds=_SENSOR_SECONDS)
+            model = figures if figures is not None else self._board()
+        self._energy = StageEnergy(model, whole_device=figures is not None)
+        self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY)
+        node.every(1.0, self._publish)
+
+    def start(self) -> None:
+        """Begin to read the meters."""
+        self._thread = threading.Thread(target=self._watch, name='energy', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a meter that hangs is left behind."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(0.2)
+
+    def ran(self, address: Address, stage: int, plan: StagePlan, start: float, end: float, cores: float) -> Energy:
+        """Take in a run; return what is known of its energy at once.
+
+        :param address: of the frame.
+        :param stage: index in the plan.
+        :param plan: the stage.
+        :param start: seconds, steady clock; likewise ``end``.
+        :param cores: that it kept busy on average.
+        """
+        run = StageRun(address.plan_version, stage, address.frame_id, address.attempt, (plan.preprocess, plan.layers))
+        return self._energy.ran(run, start, end, cores)
+
+    def _heard(self) -> list[ExternalMeter]:
+        topic = self._node.params.text('power_topic')
+        if not topic:
+            return []
+        meter = ExternalMeter(topic)
+        self._node.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR)
+        return [meter]
+
+    def _board(self) -> PowerModel | None:
+        try:
+            return device_model()
+        except (UserError, OSError) as error:
+            self._node.get_logger().warning(f'no power model: {error}')
+            return None
+
+    def _watch(self) -> None:
+        failed = False
+        while not self._ending.wait(1 / self._node.params.number('energy_hz')):
+            try:
+                sample = self._meter.sample(time.monotonic()) if self._meter is not None else None
+                done = self._energy.take(time.monotonic(), sample)
+            except Exception as error:  # noqa: BLE001 (a sensor must not end the books, nor the worker)
+                if not failed:
+                    self._node.get_logger().warning(f'energy is not known for now: {type(error).__name__}: {error}')
+                failed = True
+                continue
+            with self._lock:
+                self._settled = [*self._settled, *(_run_message(run, energy) for run, energy in done)][-_MOST_SETTLED:]
+
+    def _publish(self) -> None:
+        books = self._energy.snapshot()
+        active, deviation = self._energy.active_watts(self._threads)
+        with self._lock:
+            settled, self._settled = self._settled, []
+        sums: dict[str, Any] = {}
+        for name in ('total', 'idle', 'other', 'stages'):
+            part: Sum = getattr(books, name)
+            known = part.count > 0 and books.covered_seconds > 0
+            sums[f'{name}_joules'] = part.joules if known else math.nan
+            sums[f'{name}_deviation_joules'] = part.error_joules if known else math.nan
+        if books.covered_seconds > 0 and not books.stages.count:
+            sums['stages_joules'] = sums['stages_deviation_joules'] = 0.0  # nothing ran, which is known
+        message = DeviceEnergy(
+            device=self._node.topics.device, incarnation=self._node.incarnation, kind=books.kind, source=books.source,
+            scope=books.scope, watts=books.watts, covered_seconds=books.covered_seconds,
+            uncovered_seconds=books.uncovered_seconds, active_watts=active, active_watts_deviation=deviation,
+            settled=settled, **sums,
+            totals=[
+                StageEnergyMessage(plan_version=version, stage=stage, runs=part.count, joules=part.joules,
+                                   deviation_joules=part.error_joules)
+                for (version, stage), part in books.by_stage.items()
+            ],
+        )  # fmt: skip
+        message.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+def _run_message(run: StageRun, energy: Energy) -> StageEnergyMessage:
+    return StageEnergyMessage(
+        plan_version=run.version, stage=run.stage, frame_id=run.frame, attempt=run.attempt, runs=1,
+        joules=energy.joules, deviation_joules=energy.error_joules,
+    )  # fmt: skip

@@ -1,0 +1,231 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's books of energy: what each run of a stage took, at once as an estimate and later as it was settled.
+
+A meter's window can be shared out only after the runs in it have ended, some seconds later, and a result does not wait
+for that. So a run's joules are first what the device's meter has taught of such runs (or what its model says), and the
+settled ones follow in the running totals. Time is passed in; nothing here reads a sensor.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge_dnn_partition.sensing.host import HostSample
+from edge_dnn_partition.sensing.power.active_watts import StageWatts
+from edge_dnn_partition.sensing.power.attribution import Attribution, Energy, Run
+from edge_dnn_partition.sensing.power.idle import IdlePower
+from edge_dnn_partition.sensing.power.ledger import EnergyLedger
+from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.modelled import activity
+from edge_dnn_partition.sensing.power.modelled_ledger import ModelledLedger
+from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.total import total
+
+UNKNOWN: Final = Energy(math.nan, math.nan, 'modelled')
+_MOST_RUNS: Final = 4096
+_MOST_STAGES: Final = 64
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One run of a stage: ``frame`` and ``attempt`` of plan ``version``; ``layers`` tells ranges apart."""
+
+    version: int
+    stage: int
+    frame: int
+    attempt: int
+    layers: Hashable = field(compare=False, default=())
+
+
+@dataclass
+class Sum:
+    """Energies added up; errors of windows by a meter are independent, those of a model or of idleness are not."""
+
+    joules: float = 0.0
+    count: int = 0
+    _squares: float = 0.0
+    _together: float = 0.0
+
+    def add(self, energy: Energy, *, independent: bool) -> None:
+        """Add one."""
+        self.joules += energy.joules
+        self.count += 1
+        if independent:
+            self._squares += energy.error_joules**2
+        else:
+            self._together += energy.error_joules
+
+    @property
+    def error_joules(self) -> float:
+        """Standard error of the sum."""
+        return math.hypot(math.sqrt(self._squares), self._together)
+
+
+@dataclass
+class Books:
+    """Running totals since the start; ``idle``, ``other`` and ``stages`` add up to ``total``.
+
+    :param uncovered_seconds: time that the meter did not cover, of which nothing is in the totals.
+    :param by_stage: by plan version and stage; ``count`` is of runs that were settled.
+    """
+
+    kind: str = ''
+    source: str = ''
+    scope: str = ''
+    watts: float = math.nan
+    covered_seconds: float = 0.0
+    uncovered_seconds: float = 0.0
+    total: Sum = field(default_factory=Sum)
+    idle: Sum = field(default_factory=Sum)
+    other: Sum = field(default_factory=Sum)
+    stages: Sum = field(default_factory=Sum)
+    by_stage: OrderedDict[tuple[int, int], Sum] = field(default_factory=OrderedDict)
+
+
+class StageEnergy:
+    """The books of one device. May be used from several threads.
+
+    :param model: what the device draws where no meter says it; None: unknown.
+    :param whole_device: the model's ``core_watts`` are of the whole device while it runs a stage, as a fleet file's
+        figures are; then what else it does is not known, and modelled books leave it out.
+    :param lag_seconds: longer than almost every run.
+    """
+
+    def __init__(self, model: PowerModel | None, *, whole_device: bool = False, lag_seconds: float = 2.0) -> None:
+        self.books = Books()
+        self._model, self._whole, self._lag = model, whole_device, lag_seconds
+        prior = math.nan if model is None or whole_device else model.core_watts
+        self.learned = StageWatts(prior, prior * model.relative_error if model is not None else math.nan)
+        self._metered: EnergyLedger[StageRun] | None = None
+        self._modelled = ModelledLedger[StageRun](model, lag_seconds) if model is not None else None
+        self._open: OrderedDict[StageRun, tuple[float, float, list[Energy]]] = OrderedDict()
+        self._last = math.nan
+        self._lock = threading.Lock()
+
+    def ran(self, run: StageRun, start: float, end: float, cores: float) -> Energy:
+        """Take in a run that has ended, and return what it took as far as that is known now.
+
+        :param start: seconds, on the clock of the readings.
+        :param end: likewise.
+        :param cores: that it kept busy, on average.
+        """
+        with self._lock:
+            if self._whole and self._metered is None:
+                cores = 1.0
+            core_seconds = (end - start) * cores
+            span = Run(run, start, end, cores)
+            self._open[run] = (end, core_seconds, [])
+            if len(self._open) > _MOST_RUNS:
+                self._open.popitem(last=False)
+            if self._metered is not None:
+                self._metered.run(span)
+                return self.learned.energy(run.layers, core_seconds)
+            if self._modelled is None or self._model is None:
+                return UNKNOWN
+            self._modelled.run(span)
+            return Energy(*self._model.stage_joules(core_seconds), 'modelled')
+
+    def snapshot(self) -> Books:
+        """Return a copy of the totals."""
+        with self._lock:
+            return copy.deepcopy(self.books)
+
+    def active_watts(self, threads: int) -> tuple[float, float]:
+        """Return what the device draws above idleness while a stage runs, and the standard deviation of that.
+
+        :param threads: that a stage keeps busy.
+        """
+        with self._lock:
+            if self._metered is not None:
+                known = self.learned.device.watts if self.learned.measured else math.nan
+                return known * threads, self.learned.device.deviation * threads
+            if self._model is None:
+                return math.nan, math.nan
+            watts = self._model.core_watts * (1 if self._whole else threads)
+            return watts, watts * self._model.relative_error
+
+    def take(self, now: float, sample: HostSample | None = None) -> list[tuple[StageRun, Energy]]:
+        """Take in what the host's meters say, and return the runs whose energy is settled now.
+
+        :param now: seconds, on the runs' clock.
+        :param sample: with power, cores and clock; None: the device is played, and does nothing but its stages.
+        """
+        measured = None
+        if sample is not None:
+            measured = total([reading for reading in sample.power if reading.kind == 'measured'])
+        with self._lock:
+            seconds, self._last = now - self._last, now
+            if measured is not None and math.isfinite(measured.joules):
+                settled = self._by_meter(now, measured, sample)
+            elif self._metered is not None:  # it had a meter, which is silent: this time is not covered
+                settled = self._by_meter(now, PowerReading(self.books.source, 'board'), sample)
+            elif self._modelled is not None and self._model is not None:
+                settled = self._by_model(now, sample)
+            else:
+                self.books.uncovered_seconds += seconds if seconds > 0 else 0.0
+                return []
+            for part in settled:
+                self._book(part)
+            return self._finished(now)
+
+    def _by_meter(self, now: float, reading: PowerReading, sample: HostSample | None) -> list[Attribution[StageRun]]:
+        if self._metered is None:
+            guess = self._model.idle_watts if self._model is not None else math.nan
+            error = guess * self._model.relative_error if self._model is not None else math.nan
+            self._metered, self._modelled = EnergyLedger(IdlePower(guess, error), self._lag), None
+            self.books = Books('measured', reading.source, reading.scope)  # what was modelled before is no part of it
+        self.books.watts = reading.watts
+        cores = len(sample.cpu.percent_per_core) if sample is not None else 0
+        busy = activity(sample.cpu, sample.clock).busy_cores if sample is not None else math.nan
+        return self._metered.reading(now, reading, busy, max(1, cores))
+
+    def _by_model(self, now: float, sample: HostSample | None) -> list[Attribution[StageRun]]:
+        assert self._modelled is not None and self._model is not None
+        self.books.kind, self.books.source, self.books.scope = 'modelled', self._model.source, 'board'
+        if sample is None or self._whole:
+            return self._modelled.reading(now)
+        present = activity(sample.cpu, sample.clock)
+        self.books.watts = self._model.watts(present)
+        return self._modelled.reading(now, present.busy_cores, present.clock_ratio)
+
+    def _book(self, part: Attribution[StageRun]) -> None:
+        books, independent = self.books, self.books.kind == 'measured'
+        for run, energy in part.stages.items():
+            if run in self._open:
+                self._open[run][2].append(energy)
+        if not math.isfinite(part.total.joules) or not math.isfinite(part.idle.joules):
+            books.uncovered_seconds += part.seconds
+            return
+        books.covered_seconds += part.seconds
+        books.total.add(part.total, independent=independent)
+        books.idle.add(part.idle, independent=False)
+        books.other.add(part.other, independent=independent)
+        for energy in part.stages.values():
+            books.stages.add(energy, independent=independent)
+
+    def _finished(self, now: float) -> list[tuple[StageRun, Energy]]:
+        """Return the runs all of whose windows are settled, and learn from them."""
+        done = []
+        for run in [run for run, (end, _, _) in self._open.items() if end <= now - 2 * self._lag]:
+            _, core_seconds, parts = self._open.pop(run)
+            if not parts:
+                continue
+            metered = self._metered is not None
+            energy = Energy(math.fsum(part.joules for part in parts), math.hypot(*(part.error_joules for part in parts)),
+                            'measured' if metered else 'modelled')  # fmt: skip
+            if metered:
+                self.learned.observe(run.layers, core_seconds, energy.joules, energy.error_joules)
+            if math.isfinite(energy.joules):
+                totals = self.books.by_stage.setdefault((run.version, run.stage), Sum())
+                totals.add(energy, independent=metered)
+                while len(self.books.by_stage) > _MOST_STAGES:
+                    self.books.by_stage.popitem(last=False)
+            done.append((run, energy))
+        return done

@@ -1,0 +1,70 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Energy in a fleet of real processes: on results, in the totals, named for what it is, unknown where it is."""
+
+import math
+
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+POWER = {'pi': {'idle': '2 W', 'active': '4 W'}, 'jetson': {'idle': '3 W', 'active': '10 W'}}  # the cloud gives none
+
+
+@pytest.fixture(autouse=True)
+def own_cache(ros_domain, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+
+
+def test_results_and_totals_carry_joules_with_their_source(tmp_path):
+    from edge_dnn_partition.msg import DeviceEnergy, Heartbeat, Result
+    from trial_fleet import check_frames, trial_fleet
+
+    from edge_dnn_partition.nodes import qos
+
+    with trial_fleet(tmp_path, power=POWER, slowdown=2.0) as trial:
+        half = len(trial.model.layers) // 2
+        node, wait = trial.client.node, trial.client.wait_for
+        results, books, beats = [], [], {}
+        node.create_subscription(Result, '/trial/result', results.append, qos.RESULT)
+        node.create_subscription(DeviceEnergy, '/trial/energy', books.append, qos.TELEMETRY)
+        node.create_subscription(Heartbeat, '/trial/heartbeat', lambda m: beats.update({(m.device, m.node): m}),
+                                 qos.heartbeat_reader())  # fmt: skip
+        trial.follow(f'pi:pre-{half} jetson:{half}-end')
+        version = trial.client.plan.version
+        trial.more_frames(10, version=version)
+        wait(lambda: sum(r.plan_version == version for r in results) >= 5, 20.0, 'results of the plan')
+        for result in [r for r in results if r.plan_version == version]:
+            for stage in result.stages:
+                watts = {'pi': 4.0, 'jetson': 10.0}[stage.device]
+                assert stage.joules == pytest.approx(watts * (stage.decode_seconds + stage.run_seconds), rel=1e-3, abs=1e-6)
+                assert not stage.energy_measured
+                assert math.isnan(stage.deviation_joules)  # a fleet file gives none
+            assert result.energy_joules == pytest.approx(math.fsum(s.joules for s in result.stages))
+            assert not result.energy_measured
+
+        def last(device):
+            return next((b for b in reversed(books) if b.device == device), None)
+
+        def settled(device):
+            return last(device) is not None and any(t.plan_version == version for t in last(device).totals)
+
+        wait(lambda: settled('pi') and settled('jetson') and last('cloud') is not None, 30.0, 'settled totals')
+        for device, (idle, active) in {'pi': (2.0, 4.0), 'jetson': (3.0, 10.0)}.items():
+            found = last(device)
+            assert (found.kind, found.source) == ('modelled', 'the fleet file')
+            assert found.active_watts == active
+            assert found.idle_joules == pytest.approx(idle * found.covered_seconds)
+            assert found.total_joules == pytest.approx(found.idle_joules + found.other_joules + found.stages_joules)
+        runs = [(b.device, s) for b in books for s in b.settled if s.plan_version == version]
+        assert {device for device, _ in runs} == {'pi', 'jetson'}
+        given = {(r.frame_id, s.device): s.joules for r in results for s in r.stages if r.plan_version == version}
+        both = [(given[run.frame_id, device], run.joules) for device, run in runs if (run.frame_id, device) in given]
+        assert both
+        assert all(now == pytest.approx(later, rel=1e-3, abs=1e-6) for now, later in both)
+        assert math.isnan(last('cloud').total_joules)
+        assert last('cloud').kind == ''
+        wait(lambda: ('pi', 'worker') in beats and beats['pi', 'worker'].process_cpu_percent > 0, 20.0, "the worker's CPU")
+        assert beats['pi', 'worker'].resident_bytes > 0
+        trial.settle()
+    check_frames(trial, tmp_path)

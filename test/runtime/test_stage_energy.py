@@ -1,0 +1,165 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's books of energy on synthetic traces: sums that are the meter's, estimates that become right, modelled devices."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun
+from edge_dnn_partition.runtime.timing import StageTime, frame_energy
+from edge_dnn_partition.sensing.host import HostSample
+from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.sources.cpu import CpuReading
+
+STEP = 0.01
+
+
+class Board:
+    """Four cores, 2 W idle, 1.5 W a busy core; a counter of joules with a step; another process now and then."""
+
+    def __init__(self, energy: StageEnergy, metered: bool = True) -> None:
+        self.energy, self.metered = energy, metered
+        self.now = self.joules = self.lost_seconds = self.lost_joules = 0.0
+        self.frame = 0
+        self.counted: dict[float, float] = {}
+        self.given: dict[StageRun, object] = {}
+        self.settled: dict[StageRun, object] = {}
+        self.true: dict[StageRun, float] = {}
+
+    def tick(self, busy: float = 0.0, other: float = 0.0, cores: float = 1.0, silent: bool = False) -> None:
+        """A quarter of a second, of which a stage keeps ``cores`` busy for ``busy`` seconds at its end."""
+        self.now += 0.25
+        core_seconds = busy * cores + other * 0.25
+        self.joules += 0.25 * 2.0 + 1.5 * core_seconds
+        if silent:  # a meter that comes back does not know what was drawn meanwhile
+            self.lost_seconds += 0.25
+            self.lost_joules += 0.25 * 2.0 + 1.5 * core_seconds
+        if busy:
+            self.frame += 1
+            run = StageRun(1, self.frame % 2, self.frame, 0, ('layers', self.frame % 2))
+            self.true[run] = 1.5 * busy * cores
+            self.given[run] = self.energy.ran(run, self.now - busy, self.now, cores)
+        power = ()
+        if self.metered and not silent:
+            told = math.floor((self.joules - self.lost_joules) / STEP) * STEP
+            self.counted[self.now] = told
+            power = (PowerReading('meter', 'board', 2.0 + 6.0 * core_seconds, told, self.now - self.lost_seconds, 0.01, STEP),)
+        cpu = CpuReading(0.0, tuple([100 * core_seconds / 0.25 / 4] * 4))
+        self.settled |= dict(self.energy.take(self.now, HostSample(cpu=cpu, power=power)))
+
+
+def test_frames_get_what_they_took_and_the_sum_is_the_meters():
+    board = Board(StageEnergy(None))
+    for _ in range(20):
+        board.tick()
+    for i in range(200):
+        board.tick(busy=0.2 if i % 2 else 0.0, other=0.5 if i % 5 == 0 else 0.0, cores=2.0)
+    for _ in range(20):
+        board.tick()
+    books = board.energy.snapshot()
+    assert (books.kind, books.source) == ('measured', 'meter')
+    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+    assert books.total.joules == pytest.approx(board.counted[0.25 + books.covered_seconds] - board.counted[0.25], abs=STEP)
+    assert len(board.settled) == 100
+    for run, energy in board.settled.items():
+        assert abs(energy.joules - board.true[run]) < 4 * energy.error_joules + 0.02 * board.true[run]
+    assert sum(part.count for part in books.by_stage.values()) == 100
+    assert math.fsum(part.joules for part in books.by_stage.values()) == pytest.approx(books.stages.joules)
+
+
+def test_an_estimate_is_given_at_once_and_becomes_that_of_the_meter():
+    board = Board(StageEnergy(None))
+    for _ in range(20):
+        board.tick()
+    for i in range(120):
+        board.tick(busy=0.1 if i % 2 else 0.0)
+    first, *_, last = board.given.values()
+    assert math.isnan(first.joules)
+    assert last.kind == 'measured'
+    assert last.joules == pytest.approx(0.15, rel=0.1)
+    assert 0 < last.error_joules < 0.05
+    watts, deviation = board.energy.active_watts(1)
+    assert watts == pytest.approx(1.5, rel=0.1)
+    assert deviation < 0.2
+
+
+def test_while_the_meter_is_silent_nothing_is_booked_and_nothing_is_zero():
+    board = Board(StageEnergy(None))
+    for _ in range(40):
+        board.tick()
+    before = board.energy.snapshot()
+    for _ in range(40):
+        board.tick(busy=0.1, silent=True)
+    for _ in range(40):
+        board.tick()
+    books = board.energy.snapshot()
+    lost = [energy for energy in board.settled.values() if math.isnan(energy.joules)]
+    assert len(lost) >= 30
+    assert books.uncovered_seconds >= 9.0
+    assert books.total.joules - before.total.joules <= 0.25 * 2.0 * 60
+    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+
+
+def test_without_a_meter_the_model_says_it_and_is_named():
+    board = Board(StageEnergy(PowerModel(2.0, 1.5, relative_error=0.2, source='a board')), metered=False)
+    for i in range(80):
+        board.tick(busy=0.1 if i % 2 else 0.0, other=0.5)
+    books = board.energy.snapshot()
+    assert (books.kind, books.source) == ('modelled', 'a board')
+    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+    assert books.total.joules == pytest.approx(board.joules * books.covered_seconds / board.now, rel=0.05)
+    assert {energy.kind for energy in board.given.values()} == {'modelled'}
+    assert [energy.joules for energy in board.given.values()] == pytest.approx([0.15] * 40)
+    assert books.total.error_joules == pytest.approx(0.2 * books.total.joules)
+
+
+def test_a_played_device_has_the_fleet_files_figures():
+    energy = StageEnergy(PowerModel(3.0, 5.0, source='the fleet file'), whole_device=True)
+    energy.take(0.0)
+    given = energy.ran(StageRun(1, 0, 1, 0), 0.1, 0.3, cores=0.01)  # it sleeps most of the time, and counts as busy
+    assert given.joules == pytest.approx(1.0)
+    assert math.isnan(given.error_joules)
+    for tick in range(1, 41):
+        done = energy.take(tick * 0.25)
+        assert all(found.joules == pytest.approx(1.0) for _, found in done)
+    books = energy.snapshot()
+    assert books.stages.joules == pytest.approx(1.0)
+    assert books.total.joules == pytest.approx(1.0 + 3.0 * books.covered_seconds)
+    assert energy.active_watts(4)[0] == 5.0
+
+
+def test_with_neither_meter_nor_model_all_is_unknown():
+    energy = StageEnergy(None)
+    energy.take(0.0, HostSample())
+    assert math.isnan(energy.ran(StageRun(1, 0, 1, 0), 0.1, 0.3, 1.0).joules)
+    assert energy.take(5.0, HostSample()) == []
+    books = energy.snapshot()
+    assert (books.kind, books.covered_seconds, books.uncovered_seconds) == ('', 0.0, 5.0)
+    assert math.isnan(energy.active_watts(1)[0])
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 0.25), st.floats(0.0, 2.0), st.booleans()), min_size=5, max_size=60))
+def test_whatever_happens_the_parts_are_the_total(ticks):
+    board = Board(StageEnergy(PowerModel(2.0, 1.5, relative_error=0.2)))
+    for busy, other, silent in ticks:
+        board.tick(busy, other, silent=silent)
+    for _ in range(30):
+        board.tick()
+    books = board.energy.snapshot()
+    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules, abs=1e-6)
+    assert books.covered_seconds + books.uncovered_seconds <= board.now + 1e-6
+
+
+def test_a_frames_energy_is_unknown_if_a_stages_is():
+    known = StageTime('a', 0, 0, 0, 0, 0, 1.0, 0.1, True)
+    modelled = StageTime('b', 1, 0, 0, 0, 0, 2.0, 0.3, False)
+    assert frame_energy((known, modelled)) == (3.0, pytest.approx(0.4), False)
+    assert frame_energy((known, known))[2]
+    assert math.isnan(frame_energy((known, StageTime('c', 2, 0, 0, 0, 0)))[0])
+    assert math.isnan(frame_energy(())[0])
