@@ -36,7 +36,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         began = news.plans[0][0] if news.plans else time.monotonic()
     parts: list[RenderableType] = [Text(headline, style='bold')]
     devices = Table(box=None, padding=(0, 2))
-    for name in ('device', 'worker', 'time now / profiled', 'CPU', 'runs'):
+    for name in ('device', 'worker', 'time now / profiled', 'CPU', 'power', 'runs'):
         devices.add_column(name)
     for device in state.devices if state else ():
         mine = [
@@ -49,7 +49,8 @@ def render(client: FleetClient, headline: str) -> RenderableType:
             Text('up', style='green') if device.alive else Text('gone', style='bold red'),
             f'{device.speed_factor:.2f}',
             '?' if np.isnan(device.cpu_percent) else f'{device.cpu_percent:.0f} %',
-            '; '.join(mine) or '–',
+            '?' if np.isnan(device.watts) else f'{device.watts:.1f} W {device.energy_kind}',
+            ('; '.join(mine) or '–') + (f' ({device.relief})' if device.relief else ''),
         )
     parts.append(devices)
     links = Table(box=None, padding=(0, 2))

@@ -38,12 +38,13 @@ from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from . import policy_seat, qos
+from . import policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
 from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
 from .policy_seat import PolicySeat, goal_of_parameters
+from .relief_seat import ReliefSeat
 from .shadow_seat import ShadowSeat
 from .wire import stage_time
 
@@ -68,6 +69,7 @@ PARAMETERS = (
     ),
     Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
     *policy_seat.PARAMETERS,
+    *relief_seat.PARAMETERS,
 )
 
 
@@ -95,6 +97,7 @@ class Scheduler(FleetNode):
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
+        self._relief = ReliefSeat(self, self._fleet)
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
         self._pipeline: Pipeline | None = None
@@ -178,6 +181,7 @@ class Scheduler(FleetNode):
         self._shadows.lost(device)
 
     def _telemetry(self, message: Telemetry) -> None:
+        self._relief.telemetry(message)
         view = self._view.devices.get(message.device)
         if view is not None:
             view.cpu_percent = message.cpu_percent
@@ -311,13 +315,14 @@ class Scheduler(FleetNode):
         if self._pipeline is None:
             profiles = {name: view.profile for name, view in self._view.devices.items() if view.profile is not None}
             self._pipeline = Pipeline(self._model, profiles, self._fleet)
-        return self._pipeline.problem(
+        problem = self._pipeline.problem(
             devices=ready,
             factors=self._view.factors(now),
             preprocessing_factors=self._view.preprocessing_factors(now),
             links=self._view.links(),
             input_bytes=self._input_bytes,
         )
+        return self._relief.problem(problem, now)
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
         """Propose the fixed plan if it is not the one in force.
@@ -359,7 +364,7 @@ class Scheduler(FleetNode):
             unit = units.get(self._seat.objective, (1.0, ''))
             text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
-        return text + (f' ({", ".join(gone)} gone)' if gone else '')
+        return text + self._relief.words + (f' ({", ".join(gone)} gone)' if gone else '')
 
     # Moving ---------------------------------------------------------------------------------------------------
 
@@ -405,6 +410,8 @@ class Scheduler(FleetNode):
             )
             for name, view in self._view.devices.items()
         ]  # fmt: skip
+        for state in message.devices:
+            self._relief.describe(state)
         message.links = [
             LinkState(
                 sender=a, receiver=b, measured=link.measured, bytes_per_second=link.bytes_per_second,

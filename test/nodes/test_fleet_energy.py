@@ -68,3 +68,33 @@ def test_results_and_totals_carry_joules_with_their_source(tmp_path):
         assert beats['pi', 'worker'].resident_bytes > 0
         trial.settle()
     check_frames(trial, tmp_path)
+
+
+def test_a_device_with_a_low_battery_is_spared_with_a_reason_and_works_again_when_it_is_charged(tmp_path):
+    from sensor_msgs.msg import BatteryState
+    from trial_fleet import check_frames, trial_fleet
+
+    from edge_dnn_partition.nodes import qos
+
+    parameters = {'device_monitor': {'battery_topic': 'battery'}, 'scheduler': {'most_slowdown': 100.0}}
+    with trial_fleet(tmp_path, parameters=parameters) as trial:
+        node, wait = trial.client.node, trial.client.wait_for
+        victim = trial.client.plan.devices[0]
+        low = BatteryState(percentage=0.1, voltage=12.0, current=-1.0,
+                           power_supply_status=BatteryState.POWER_SUPPLY_STATUS_DISCHARGING)  # fmt: skip
+        publisher = node.create_publisher(BatteryState, f'/trial/{victim}/battery', qos.SENSOR)
+        timer = node.create_timer(0.2, lambda: publisher.publish(low))
+        wait(lambda: victim not in trial.client.plan.devices, 30.0, f'a plan that spares {victim}')
+        assert f'{victim} is spared: its battery is at 10 %' in trial.client.plan.reason
+        trial.more_frames(version=trial.client.plan.version)
+
+        def relief():
+            return {device.device: device.relief for device in trial.news.state.devices}[victim]
+
+        wait(lambda: 'is spared' in relief(), 20.0, 'the reason in the picture of the fleet')
+        low.percentage, low.current = 0.9, 1.0
+        low.power_supply_status = BatteryState.POWER_SUPPLY_STATUS_CHARGING
+        wait(lambda: relief() == '', 20.0, 'relief to end')
+        node.destroy_timer(timer)
+        trial.settle()
+    check_frames(trial, tmp_path)
