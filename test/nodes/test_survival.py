@@ -87,7 +87,7 @@ def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path, si
         version = trial.client.plan.version
         kill(trial, 'scheduler')
         files = [*(tmp_path / 'cache' / 'scheduler').iterdir(), *(tmp_path / 'cache' / 'plans').glob('*scheduler*')]
-        assert len(files) == 2
+        assert {'trial.json', 'trial-scheduler.plan'} <= {file.name for file in files}
         for file in files:
             file.unlink()
         if silent:  # who has the plan does not say so while the new scheduler decides
