@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.units import parse
 
 Value = Any
 """bool, int, float, str, or a list of one of them."""
@@ -34,6 +35,8 @@ class Parameter:
     :param maximum: largest allowed number.
     :param choices: the allowed values, if they can be listed.
     :param read_only: whether it can be set at the start only.
+    :param quantity: of a text: ``size``, ``time``, ``rate`` or ``power``, a number with or without its unit (see `units`), or
+        nothing. A number is taken as well.
     :param validate: raises `UserError` with the reason if a value is no good; called after the other checks.
     """
 
@@ -44,6 +47,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[Value, ...] = ()
     read_only: bool = False
+    quantity: str = ''
     validate: Callable[[Value], None] | None = None
 
     def coerce(self, value: Value) -> Value:
@@ -58,11 +62,15 @@ class Parameter:
             result: Value = [self._coerce_one(item, model) for item in value]
         else:
             result = self._coerce_one(value, self.default)
+        if self.quantity and result:
+            parse(self.quantity, result, what=self.name)
         if self.validate is not None:
             self.validate(result)
         return result
 
     def _coerce_one(self, value: Value, model: Value) -> Value:
+        if self.quantity and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = f'{value}'
         if isinstance(model, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if model is not None and type(value) is not type(model):
@@ -162,6 +170,11 @@ class ParameterTable(Mapping[str, Value]):
     def text(self, name: str) -> str:
         """Return a parameter whose default is a str."""
         return str(self[name])
+
+    def quantity(self, name: str) -> float | None:
+        """Return a parameter that is a quantity in its base unit; None where it says nothing."""
+        text = self.text(name)
+        return parse(self._table[name].quantity, text, what=name) if text else None
 
     def flag(self, name: str) -> bool:
         """Return a parameter whose default is a bool."""

@@ -77,6 +77,13 @@ PARAMETERS: Final = (
         maximum=2.0,
     ),
     Parameter('takeover_seconds', 1.5, '... for so long', minimum=0.1, maximum=600.0),
+    Parameter(
+        'exploration',
+        0.02,
+        'q_learning, auto: share of the frames that run once more under another plan, to learn of it; 0: none',
+        minimum=0.0,
+        maximum=0.5,
+    ),
 )
 _THINK_SECONDS: Final = 0.05
 """So long a decision is waited for; one that takes longer is taken up at the next turn."""
@@ -229,7 +236,9 @@ class PolicySeat:
         takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))
         learns = params.text('policy') in LEARNING and self.objective == 'latency'
         name = params.text('policy') if learns else 'exact'
-        policy = policy_of(name, list(self._fleet.devices), settings, takeover=takeover)
+        policy = policy_of(
+            name, list(self._fleet.devices), settings, takeover=takeover, exploration=params.number('exploration')
+        )
         key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
         file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
         recorded = RecordedPolicy(policy, self._record, gains=self.objective == 'latency')

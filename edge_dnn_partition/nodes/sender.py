@@ -19,8 +19,9 @@ from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.runtime.outbox import Look, Loss, Outbox
 from edge_dnn_partition.runtime.piece_codec import encode
-from edge_dnn_partition.runtime.piece_size import probe_piece_size
+from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, probe_piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.runtime.probe_budget import ProbeBudget
 from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool
 from edge_dnn_partition.runtime.tensors import WireTensor, buffer_size, lay_out, place
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
@@ -71,6 +72,9 @@ class TensorSender:
         """So long has one piece held this process up, at most."""
         self.longest_publish_cpu_seconds = 0.0
         """And so long has it been at work on one: the rest is the machine's other business."""
+        self.probing_share = 0.01
+        """What probes may take of an idle link."""
+        self._budgets: dict[str, ProbeBudget] = {}
         self._links = Links(fleet, self._device)
         self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
         self._thread.start()
@@ -137,9 +141,16 @@ class TensorSender:
         return place(layout, flat), ''
 
     def probe(self, device: str) -> None:
-        """Measure a link that nothing uses; does nothing while something does."""
+        """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
         peer = self._peer((device, False))
         size = probe_piece_size(peer.outbox.rate)
+        with self._condition:
+            budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
+            budget.share = self.probing_share
+            rate = self._links.estimators[device].estimate.bytes_per_second
+            cost = PROBE_PIECES * (size + HEADER_BYTES)
+            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate):
+                return
         buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
         bundle = Bundle(

@@ -34,6 +34,7 @@ from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancell
 from edge_dnn_partition.runtime.speed_probe import SpeedProbe
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 from edge_dnn_partition.testbed.dilation import Dilation
+from edge_dnn_partition.units import format_bytes
 
 from . import qos
 from .base import FleetNode, run_node
@@ -49,7 +50,16 @@ PARAMETERS = (
     Parameter(
         'providers', [''], "onnxruntime's execution providers, best first; ['']: the fleet file's", read_only=True
     ),
-    Parameter('threads', 0, "threads of one operator; 0: the fleet file's", minimum=0, maximum=1024, read_only=True),
+    Parameter(
+        'threads', 0, "threads of one operator, from the next prepared plan on; 0: the fleet file's", minimum=0, maximum=1024
+    ),
+    Parameter(
+        'memory_budget', '', "for stages that no plan holds any more, such as 256 MiB, or bytes; empty: the fleet file's memory",
+        quantity='size',
+    ),
+    Parameter(
+        'probing_budget', 0.01, 'share of an idle link that probes may take; 0: none', minimum=0.0, maximum=1.0
+    ),
     Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
     Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
     Parameter(
@@ -100,12 +110,13 @@ class Worker(FleetNode):
             preprocessing.check(self._model.tensors[self._model.inputs[0]])
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
-            budget_bytes=self._config.memory or (1 << 30), cancelled=self.ending.is_set,
+            budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._pipeline = FramePipeline(device)
         self._memory = PlanMemory(self.topics, self.get_name())
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config)
+        self._sender.probing_share = self.params.number('probing_budget')
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
             self._inbox.connect(name)
@@ -123,7 +134,25 @@ class Worker(FleetNode):
         self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
         probe = self.every(self.params.number('probe_period'), self._probe_links)
         self.params.on_change(lambda _, value: self.set_period(probe, value), 'probe_period')
+        self.params.on_change(lambda _, value: setattr(self._sender, 'probing_share', value), 'probing_budget')
+        self.params.on_change(lambda *_: self._resize(), 'memory_budget')
+        self.params.on_change(lambda *_: self._resize(), 'threads')
         self.every(1.0, self._tidy)
+
+    def _memory_budget(self) -> float:
+        given = self.params.quantity('memory_budget')
+        return given if given is not None else self._config.memory or 1 << 30
+
+    def _resize(self) -> None:
+        """Follow new limits; what is prepared goes on."""
+        if self._store is not None:
+            self._config = self._device(self._fleet.devices[self.topics.device])
+            self._store.budget_bytes = self._memory_budget()
+            self._store.use_threads(self._config.threads)
+            self.get_logger().info(
+                f'plans are prepared with {self._config.threads} thread(s) from now on; '
+                f'{format_bytes(self._store.budget_bytes)} for stages that no plan holds'
+            )
 
     def _device(self, described: Device) -> Device:
         """Return what the fleet file says of this device, with this node's parameters over it."""

@@ -24,16 +24,18 @@ def policy_of(
     settings: Settings,
     *,
     takeover: TakeoverSettings | None = None,
+    exploration: float = LearningSettings.shadow_share,
 ) -> Policy:
     """Return a new policy.
 
     :param name: ``exact``, ``q_learning`` or ``auto``.
     :param devices: the fleet's devices, also those that may be gone now.
+    :param exploration: shadow frames for each frame, at most.
     :raises ValueError: if there is no such policy.
     """
     if name == 'exact':
         return ExactPolicy(devices, settings)
-    learning = LearningSettings(settings.objective)
+    learning = LearningSettings(settings.objective, shadow_share=exploration)
     if name == 'q_learning':
         return QLearningPolicy(devices, learning)
     if name == 'auto':

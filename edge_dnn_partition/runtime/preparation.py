@@ -67,7 +67,8 @@ class StageStore:
     """Loads stages for plans and keeps the engines used last, within a budget. Thread safe.
 
     :param model: the prepared model.
-    :param budget_bytes: of weights of engines that no plan holds.
+    :param threads: of one operator; :meth:`use_threads` changes it.
+    :param budget_bytes: of weights of engines that no plan holds; may be changed at any time.
     :param cancelled: asked before each stage whether to give up.
     """
 
@@ -85,7 +86,7 @@ class StageStore:
         self.preprocessing = preprocessing
         self._providers = tuple(providers)
         self._threads = threads
-        self._budget = budget_bytes
+        self.budget_bytes = budget_bytes
         self._cancelled = cancelled
         self._lock = threading.Lock()
         self._engines: OrderedDict[EngineKey, Engine] = OrderedDict()
@@ -127,22 +128,30 @@ class StageStore:
             self._plans.pop(version, None)
             self._shrink()
 
+    def use_threads(self, threads: int) -> None:
+        """Let the plans that are prepared from now on run with so many threads; those that are prepared go on."""
+        with self._lock:
+            if threads != self._threads:
+                self._threads = threads
+                self._engines.clear()
+
     def terminate(self) -> None:
         """End the runs under way: the process is to end."""
         with self._lock:
-            engines = list(self._engines.values())
-        for engine in engines:
+            held = (runner.engine for runners in self._plans.values() for runner in runners.values())
+            engines = {id(engine): engine for engine in (*self._engines.values(), *held) if engine is not None}
+        for engine in engines.values():
             engine.terminate()
 
     def _engine(self, stage: StagePlan) -> Engine | None:
         if not stage.layers:
             return None
         with self._lock:
-            engine = self._engines.get(stage.layers)
+            engine, threads = self._engines.get(stage.layers), self._threads
         if engine is not None:
             return engine
         file = stage_file(self.model, stage.layer_indices)
-        engine = Engine(file.path, providers=self._providers, threads=self._threads, optimised_cache=True)
+        engine = Engine(file.path, providers=self._providers, threads=threads, optimised_cache=True)
         engine.warm_up(2)
         return engine
 
@@ -151,7 +160,7 @@ class StageStore:
         spare = [key for key in self._engines if key not in held]
         size = sum(self._weight(key) for key in spare)
         for key in spare:
-            if size <= self._budget:
+            if size <= self.budget_bytes:
                 break
             size -= self._weight(key)
             del self._engines[key]

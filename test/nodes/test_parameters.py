@@ -27,6 +27,7 @@ TABLE = (
     Parameter('window_seconds', (0.5, 2.0), 'least and longest window, s', minimum=0.0, maximum=60.0),
     Parameter('providers', (), 'execution providers'),
     Parameter('model', 'model.onnx', 'model file', read_only=True),
+    Parameter('budget', '', 'memory', quantity='size'),
 )
 
 
@@ -94,6 +95,9 @@ def test_whole_numbers_are_taken_for_floats(make):
         ({'window_seconds': [3.0, 1.0]}, 'window_seconds: 3.0 is above 1.0'),
         ({'window_seconds': [-1.0, 1.0]}, 'window_seconds must be at least 0'),
         ({'window_seconds': 1.0}, 'window_seconds must be a list'),
+        ({'budget': '3 ms'}, "budget: '3 ms' is no size"),
+        ({'budget': -1}, 'budget: '),
+        ({'budget': True}, 'budget must be a text, not True'),
     ],
 )
 def test_a_bad_value_is_refused_with_the_reason_and_changes_nothing(make, values, reason):
@@ -107,6 +111,15 @@ def test_a_bad_value_is_refused_with_the_reason_and_changes_nothing(make, values
     with pytest.raises(UserError) as caught:
         make(**values)
     assert reason in str(caught.value) or rclpys in str(caught.value)
+
+
+def test_quantities_with_and_without_their_unit(make):
+    node, table = make(budget=4096)
+    assert (table['budget'], table.quantity('budget')) == ('4096', 4096.0)
+    for given, expected in (('2 MiB', 2.0**21), ('1500', 1500.0), (10**9, 1e9), (2.5e6, 2.5e6), ('', None)):
+        assert put(node, budget=given).successful
+        assert table.quantity('budget') == expected
+        assert node.get_parameter('budget').type_ == RosParameter.Type.STRING
 
 
 def test_read_only_is_for_the_start(make):

@@ -58,3 +58,43 @@ def test_goals_are_set_while_the_stream_runs(tmp_path):
     assert last.switches == len(found) and last.level == pytest.approx(0.9) and last.hysteresis == pytest.approx(0.08)
     kept = tmp_path / 'cache' / 'scheduler' / 'trial-calibration.json'
     assert kept.exists()
+
+
+def test_limits_are_set_while_the_stream_runs(tmp_path):
+    from rcl_interfaces.srv import DescribeParameters
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        client = trial.client
+        refused = (
+            ('pi/worker', {'memory_budget': '3 ms'}, 'is no size'),
+            ('pi/worker', {'memory_budget': -5}, 'is no size'),
+            ('pi/worker', {'threads': -1}, 'at least 0|out of range'),
+            ('pi/worker', {'threads': 1.5}, 'whole number'),
+            ('pi/worker', {'probing_budget': 1.5}, 'at most 1|out of range'),
+            ('scheduler', {'exploration': 0.9}, 'at most 0.5|out of range'),
+            ('scheduler', {'exploration': 'much'}, 'must be a number'),
+        )
+        for node, bad, words in refused:
+            with pytest.raises(UserError, match=words):
+                client.set_parameters(node, bad)
+        half = len(trial.model.layers) // 2
+        trial.follow(f'pi:pre-{half} cloud:{half}-end')
+        for node, good in (
+            ('pi/worker', {'threads': 2}), ('pi/worker', {'memory_budget': 0}), ('cloud/worker', {'memory_budget': '64 MiB'}),
+            ('cloud/worker', {'threads': 2}), ('pi/worker', {'probing_budget': 0}), ('scheduler', {'exploration': 0}),
+        ):  # fmt: skip
+            client.set_parameters(node, good)
+        trial.follow(f'pi:pre-{half // 2} cloud:{half // 2}-end')
+        trial.follow(f'pi:pre-{half} cloud:{half}-end')
+        describe = client.node.create_client(DescribeParameters, '/trial/pi/worker/describe_parameters')
+        assert describe.wait_for_service(timeout_sec=10.0)
+        future = describe.call_async(DescribeParameters.Request(names=['threads', 'memory_budget', 'probing_budget']))
+        client.wait_for(future.done, 10.0, 'the descriptions')
+        assert all(d.description for d in future.result().descriptors)
+        assert future.result().descriptors[2].floating_point_range[0].to_value == 1.0
+        trial.settle()
+    check_frames(trial, tmp_path)
+    said = [line for label, line in trial.log if label == 'cloud/worker']
+    assert any('with 2 thread(s) from now on; 67.1 MB for' in line for line in said)
+    assert not [line for _, line in trial.log if 'failed' in line]

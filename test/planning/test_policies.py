@@ -15,8 +15,10 @@ from edge_dnn_partition.planning.auto import AutoPolicy
 from edge_dnn_partition.planning.candidates import Candidates
 from edge_dnn_partition.planning.components import Predictor
 from edge_dnn_partition.planning.costs_json import read
+from edge_dnn_partition.planning.decide import Settings
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.exact import ExactPolicy
+from edge_dnn_partition.planning.policies import learner_of, policy_of
 from edge_dnn_partition.planning.policy import Conditions, FixedPolicy, Frame
 from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
 from edge_dnn_partition.planning.qlearning import LearningSettings, QLearningPolicy
@@ -224,3 +226,9 @@ def test_frames_before_conditions_and_senseless_costs_are_let_pass():
         policy.learn(Frame(2.0, CLOUD, cost))
     assert np.isfinite(policy.learner.filter.mean).all()
     np.testing.assert_allclose(policy.learner.filter.mean, before, atol=0.01)
+
+
+@pytest.mark.parametrize('name', ['q_learning', 'auto'])
+def test_exploration_is_what_is_asked_for(name):
+    assert learner_of(policy_of(name, ['pi', 'cloud'], Settings(), exploration=0.1)).budget.share == 0.1
+    assert learner_of(policy_of(name, ['pi', 'cloud'], Settings())).budget.share == 0.02

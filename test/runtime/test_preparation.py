@@ -196,3 +196,31 @@ def test_a_picture_is_taken_for_a_jpeg_unless_it_says_otherwise_and_a_broken_one
     np.testing.assert_array_equal(values['image'], PREPROCESSING.apply(PIXELS, 'rgb8'))
     with pytest.raises(WireError):
         runner.decode({PICTURE: jpeg[:40]}, {})
+
+
+def test_other_threads_are_for_plans_that_are_prepared_from_then_on(model, ended):
+    made = store(model)
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-end', 1), 'pi')
+    first = made.runner(1, 0).engine
+    made.use_threads(1)
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-end', 2), 'pi')
+    assert made.runner(2, 0).engine is first
+    made.use_threads(2)
+    assert made.runner(1, 0).engine is first
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-20 pi:20-end', 3), 'pi')
+    second = made.runner(3, 0).engine
+    assert second is not first
+    assert (first.threads, second.threads) == (1, 2)
+    made.terminate()
+    assert {id(first), id(second)} < {id(engine) for engine in ended}
+
+
+def test_a_smaller_budget_lets_engines_go(model):
+    made = store(model)
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-end', 1), 'pi')
+    engine = made.runner(1, 0).engine
+    made.release(1)
+    made.budget_bytes = 0
+    made.prepare(plan(model, 'pi:pre cloud:0-end', 2), 'pi')
+    made.prepare(plan(model, 'pi:pre-9 cloud:9-end', 3), 'pi')
+    assert made.runner(3, 0).engine is not engine

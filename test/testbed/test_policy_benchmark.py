@@ -10,6 +10,7 @@ from edge_dnn_partition.testbed.policy_run import run
 from edge_dnn_partition.testbed.policy_world import Scenario, World
 
 bench.load('policies', bench.find()['policies'])
+calibration = bench.load('calibration', bench.find()['calibration'])
 
 from edge_dnn_partition.benchmarks import policy_measures, policy_tuning  # noqa: E402
 from edge_dnn_partition.benchmarks.policy_rivals import BanditSettings, ElasticBandit, LinearBandit  # noqa: E402
@@ -52,3 +53,12 @@ def test_rivals_learn_what_telemetry_does_not_show(make):
     trace = run(world, make())
     first = world.times(trace.plans[0])
     assert trace.seconds[200:].mean() < 0.75 * (first.jetson + first.rest)[200:].mean()
+
+
+def test_the_benchmark_of_switches_counts_what_was_assessed():
+    row, counted = calibration._scenario(Scenario('short', ('loss',), frames=500), 6)
+    assert 0 < len(counted) == row['intervals'] == row['assessed'] - 8
+    assert row['coverage'] == pytest.approx(np.mean([a.inside for a in counted]))
+    assert row['switches'] >= row['assessed'] - 6, 'the first plan of a course is assessed as well, and is no switch'
+    assert 0.9 < row['over_constant'] < 1.1
+    assert 0.02 <= row['hysteresis'] <= 0.3

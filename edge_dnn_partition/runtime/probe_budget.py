@@ -1,0 +1,56 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What probing an idle link may cost: a share of what the link carries. Time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+REMEMBER_SECONDS: Final = 120.0
+"""For so long the most that a link was seen to carry counts: one that is down now is looked for as often as before."""
+LONGEST_SECONDS: Final = 30.0
+"""A probe is granted after so long in any case, so that a link that has become slow for good is not given up."""
+
+
+class ProbeBudget:
+    """A token bucket of bytes for the probes of one link; it holds what one probe costs, and is full at first.
+
+    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and one probe, are granted; beyond
+    that one every :data:`LONGEST_SECONDS`.
+
+    :param share: of the link, from 0 (no probes at all) to 1.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._credit = math.inf
+        self._at = -math.inf
+        self._granted_at = -math.inf
+        self._rates: deque[tuple[float, float]] = deque()
+
+    def grant(self, now: float, size_bytes: float, bytes_per_second: float) -> bool:
+        """Return whether a probe may be sent now, and count it if so.
+
+        :param size_bytes: what it costs on the wire.
+        :param bytes_per_second: what the link is believed to carry.
+        """
+        capacity = self._capacity(now, bytes_per_second)
+        elapsed = now - self._at
+        earned = self.share * capacity * elapsed if math.isfinite(elapsed) else 0.0
+        self._credit, self._at = min(self._credit + earned, size_bytes), now
+        if self.share <= 0 or (self._credit < size_bytes and now - self._granted_at < LONGEST_SECONDS):
+            return False
+        self._credit = max(self._credit - size_bytes, 0.0)
+        self._granted_at = now
+        return True
+
+    def _capacity(self, now: float, bytes_per_second: float) -> float:
+        while self._rates and (self._rates[-1][1] <= bytes_per_second or self._rates[0][0] < now - REMEMBER_SECONDS):
+            if self._rates[-1][1] <= bytes_per_second:
+                self._rates.pop()
+            else:
+                self._rates.popleft()
+        self._rates.append((now, bytes_per_second))
+        return self._rates[0][1]
