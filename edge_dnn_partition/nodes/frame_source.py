@@ -444,6 +444,7 @@ class FrameSource(FleetNode):
             device=self.topics.device, node='frame_source', incarnation=self.incarnation,
             model_sha256=self._model.sha256, active_version=self._active.version if self._active else 0,
             last_version=self._active.version if self._active else 0, frames=self._ledger.in_flight, speed_factor=float('nan'),
+            process_cpu_percent=float('nan'),
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
