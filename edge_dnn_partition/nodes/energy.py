@@ -63,7 +63,7 @@ class EnergyWatch:
         self._thread: threading.Thread | None = None
         self._settled: list[StageEnergyMessage] = []
         self._lock = threading.Lock()
-        self._threads = device.threads
+        self.threads = device.threads
         self._meter: HostMeter | None = None
         figures = fleet_model(device)
         model = figures
@@ -128,7 +128,7 @@ class EnergyWatch:
 
     def _publish(self) -> None:
         books = self._energy.snapshot()
-        active, deviation = self._energy.active_watts(self._threads)
+        active, deviation = self._energy.active_watts(self.threads)
         with self._lock:
             settled, self._settled = self._settled, []
         sums: dict[str, Any] = {}

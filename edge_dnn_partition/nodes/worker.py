@@ -149,6 +149,8 @@ class Worker(FleetNode):
             self._config = self._device(self._fleet.devices[self.topics.device])
             self._store.budget_bytes = self._memory_budget()
             self._store.use_threads(self._config.threads)
+            if self._energy is not None:
+                self._energy.threads = self._config.threads
             self.get_logger().info(
                 f'plans are prepared with {self._config.threads} thread(s) from now on; '
                 f'{format_bytes(self._store.budget_bytes)} for stages that no plan holds'
