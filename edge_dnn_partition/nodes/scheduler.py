@@ -40,6 +40,7 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 
 from . import policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
+from .conversions import host_load
 from .parameters import Parameter
 from .plan_memory import PATIENCE_SECONDS, PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
@@ -156,6 +157,7 @@ class Scheduler(FleetNode):
         if message.node == 'worker':
             if message.model_sha256 != self._model.sha256:
                 raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
+            self._view.devices[message.device].own_cores = message.process_cpu_percent / 100
             self._prepared[message.device] = frozenset(message.plan_versions)
             if self._view.heartbeat(message.device, message.incarnation, message.speed_factor, now):
                 self._started_anew(message.device)
@@ -187,6 +189,7 @@ class Scheduler(FleetNode):
             view.cpu_percent = message.cpu_percent
             view.memory_available_bytes = message.memory_available_bytes
             view.temperature_celsius = message.temperature_celsius
+            self._view.host(message.device, host_load(message))
 
     def _profile(self, message: ProfileMessage) -> None:
         if message.model_sha256 != self._model.sha256:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from edge_dnn_partition.sensing.compute import ComputeEstimator
+from edge_dnn_partition.sensing.contention import HostLoad, host_factor
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .fleet import Fleet
@@ -28,6 +29,8 @@ class DeviceView:
     cpu_percent: float = math.nan
     memory_available_bytes: float = math.nan
     temperature_celsius: float = math.nan
+    own_cores: float = math.nan
+    """How many cores the worker keeps busy."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class FleetView:
         view.seen_at = now
         view.compute.probe(speed_factor)
         return anew
+
+    def host(self, device: str, load: HostLoad) -> None:
+        """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        if config.emulate is None:
+            view.compute.host(host_factor(replace(load, own_cores=view.own_cores), config.threads))
 
     def link(
         self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float

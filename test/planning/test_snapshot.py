@@ -148,3 +148,15 @@ def test_the_least_certain_device_counts(view):
     assert view.deviation(['pi', 'cloud'], 2.0) == view.deviation(['cloud'], 2.0) > 0.5
     assert view.deviation(['jetson'], 2.0) == 0.1
     assert view.deviation([], 2.0) == 0.0
+
+
+def test_telemetry_counts_on_real_hosts_and_not_on_those_that_share_one():
+    from edge_dnn_partition.planning.fleet import parse_fleet
+    from edge_dnn_partition.sensing.contention import HostLoad
+
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {'threads': 4}, 'cloud': {'emulate': {'slowdown': 2}}}})
+    view = FleetView(fleet)
+    for name in fleet.devices:
+        view.devices[name].own_cores = 1.0
+        view.host(name, HostLoad(cores=4, busy_cores=3.0, clock_limit_hertz=1e9, clock_max_hertz=2e9))
+    assert view.factors(0.0) == {'pi': pytest.approx(3.0), 'cloud': 1.0}

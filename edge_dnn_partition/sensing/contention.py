@@ -1,0 +1,50 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""By how much a host's telemetry says that its worker is slowed down, before a frame has paid for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+_MOST_PRESSURE: Final = 0.9
+MOST: Final = 20.0
+"""More is not believed of telemetry alone."""
+
+
+@dataclass(frozen=True)
+class HostLoad:
+    """What telemetry says of a host; NaN where it says nothing.
+
+    :param cores: how many there are; 0: unknown.
+    :param busy_cores: how many are at work, the worker's own included.
+    :param own_cores: how many the worker keeps at work itself.
+    :param clock_limit_hertz: the highest clock that the cores may take now; below ``clock_max_hertz`` they are throttled.
+    :param memory_pressure: share of the time in which some task waited for memory, 0 to 1.
+    """
+
+    cores: int = 0
+    busy_cores: float = math.nan
+    own_cores: float = math.nan
+    clock_limit_hertz: float = math.nan
+    clock_max_hertz: float = math.nan
+    memory_pressure: float = math.nan
+
+
+def host_factor(load: HostLoad, threads: int) -> float:
+    """Return how many times as long the worker's runs take than on a host that is its own, from 1 to :data:`MOST`.
+
+    Three causes multiply: a clock that is held down; other processes, with which the worker's threads share the cores
+    fairly where there are not enough for all (as Linux's scheduler does); and waits for memory. What is unknown counts as
+    no cause. The present clock does not count, since that of idle cores is low by itself.
+    """
+    factor = 1.0
+    if 0 < load.clock_limit_hertz < load.clock_max_hertz:
+        factor *= load.clock_max_hertz / load.clock_limit_hertz
+    others = load.busy_cores - load.own_cores
+    if load.cores > 0 and others > 0:
+        factor *= max(1.0, (min(threads, load.cores) + others) / load.cores)
+    if load.memory_pressure > 0:
+        factor /= 1.0 - min(load.memory_pressure, _MOST_PRESSURE)
+    return min(factor, MOST)
