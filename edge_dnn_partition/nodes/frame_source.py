@@ -4,41 +4,39 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
 
-from edge_dnn_partition.cache import cache_dir
-from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
 from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.journal import Journal
 from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
+from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.tensors import dtype_number
 from edge_dnn_partition.runtime.timing import HopTime, frame_energy
 
-from . import qos
+from . import hedging, qos
 from .base import FleetNode, run_node
 from .camera import CameraFeed
+from .frame_accounts import FrameAccounts
+from .hedging import Hedging
 from .inbox import TensorInbox, views
-from .kept_pictures import pack_picture, unpack_picture
 from .parameters import Parameter
-from .plan_memory import PATIENCE_SECONDS, PlanMemory
-from .plan_messages import plan_of
+from .plan_memory import PlanMemory
+from .plan_messages import plan_for, status_of
 from .sender import TensorSender
 from .wire import hop_message, stage_message
 
@@ -98,13 +96,10 @@ PARAMETERS = (
         minimum=0.2,
         maximum=60.0,
     ),
+    *hedging.PARAMETERS,
 )
 
 _PUMP_SECONDS = 0.02
-_DISCOVERY_SECONDS = 5.0
-_LISTENERS_SECONDS = 1.0
-"""So long who listens to results may take to be found, and others after the first: before that results of an earlier run's
-frames would go unheard."""
 _STATUS = {DELIVERED: Result.OK, LOST: Result.LOST, EXPIRED: Result.EXPIRED}
 
 
@@ -112,20 +107,15 @@ class FrameSource(FleetNode):
     """Numbers frames, bounds how many are under way, repeats what is lost, delivers results in order."""
 
     def __init__(self) -> None:
-        super().__init__('frame_source', PARAMETERS)
+        super().__init__('frame_source', PARAMETERS, check=hedging.check)
         self._lock = threading.RLock()
-        self._plans: dict[int, Plan] = {}
-        self._active: Plan | None = None
-        self._workers: dict[str, tuple[int, float]] = {}
+        self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
         self._last_picture: Picture | None = None
-        self._sent_to: dict[int, dict[str, int]] = {}
         self._next_accept = 0.0
         self._sender: TensorSender | None = None
-        self._journal: Journal | None = None
+        self._accounts: FrameAccounts | None = None
         self._draining = False
-        self._left: tuple[int, ...] = ()
-        """Frames of an earlier run that have no result and whose pictures were not kept."""
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -144,14 +134,16 @@ class FrameSource(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._outputs = set(self._model.outputs)
         self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
-        self._memory = PlanMemory(self.topics, self.get_name())
-        self._open_journal()
+        self._memory = PlanMemory(self)
+        self._plans = SourcePlans()
+        self._accounts = FrameAccounts(self, self._ledger)
         self._shadow = ShadowRun(len(self._outputs))
         self._sender = TensorSender(self, self._fleet)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
             inbox.connect(name)
             self._sender.connect((name, False))
+        self._hedging = Hedging(self, self._model, device)
         self._results = self.advertise(Result, self.topics.result, qos.RESULT)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT)
         self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE)
@@ -170,8 +162,11 @@ class FrameSource(FleetNode):
     def start(self) -> None:
         """Begin to take pictures, if they do not come over a topic."""
         self._draining = False
-        self._recall_at = time.monotonic() + PATIENCE_SECONDS
-        self._account_at = time.monotonic() + _DISCOVERY_SECONDS
+        now = time.monotonic()
+        self._plans.begin(now)
+        if self._accounts is not None:
+            self._accounts.begin(now)
+        self._hedging.announce()
         self._camera.start()
 
     def drain(self) -> None:
@@ -201,26 +196,9 @@ class FrameSource(FleetNode):
         """Let the sender and the journal go."""
         if self._sender is not None:
             self._sender.stop()
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-
-    def _open_journal(self) -> None:
-        """Read which frames of an earlier run have no result; those whose pictures were kept are to be sent again."""
-        folder = self.params.text('journal')
-        name = f'{self.topics.fleet.replace("/", "-")}-{self.topics.device}'
-        root = Path(folder).expanduser() if folder else cache_dir('frames')
-        try:
-            self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
-        except OSError as error:
-            raise UserError(f'journal: {root} cannot be written ({error.strerror}); name another folder') from error
-        now, lost = time.monotonic(), []
-        for frame_id in self._journal.unfinished:
-            kept = self._journal.picture(frame_id)
-            self._ledger.restore(frame_id, unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), ''), now)
-            if not kept:
-                lost.append(frame_id)
-        self._left = tuple(lost)
+        if self._accounts is not None:
+            self._accounts.close()
+            self._accounts = None
 
     # Pictures -------------------------------------------------------------------------------------------------
 
@@ -233,7 +211,7 @@ class FrameSource(FleetNode):
 
     def _pump(self, now: float) -> None:
         """Accept waiting pictures while there is room; not faster than the plan's slowest part can take them."""
-        plan = self._active
+        plan = self._plans.active
         if plan is None or self._draining or now < self._next_accept or not self._reachable(plan):
             return
         if self._shadow.under_way(now) or self._begin_shadow(now):
@@ -242,8 +220,8 @@ class FrameSource(FleetNode):
         frame = self._ledger.accept(now, plan.version, room)
         if frame is None:
             return
-        if self._journal is not None:
-            self._journal.accepted(frame.frame_id, lambda: pack_picture(frame.picture))
+        if self._accounts is not None:
+            self._accounts.accepted(frame)
         self._accepted_with[frame.frame_id] = self._ledger.in_flight
         if room > 1 and plan.bottleneck_seconds > 0:
             self._next_accept = now + 0.9 * plan.bottleneck_seconds
@@ -282,11 +260,13 @@ class FrameSource(FleetNode):
         self._pump(time.monotonic())
 
     def _send(self, frame: Frame, plan: Plan) -> None:
+        self._plans.sent(frame.frame_id, plan)
+        self._send_picture(frame, plan)
+
+    def _send_picture(self, frame: Frame, plan: Plan) -> None:
         assert self._sender is not None
-        device = first_device(plan)
         address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        self._sent_to[frame.frame_id] = {d: self._workers.get(d, (0, 0.0))[0] for d in plan.devices}
-        self._sender.send((device, False), address, {PICTURE: frame.picture.data}, {PICTURE: frame.picture.encoding})
+        self._sender.send((first_device(plan), False), address, {PICTURE: frame.picture.data}, {PICTURE: frame.picture.encoding})
 
     def _receive(self, received: Received, hop: HopTime) -> None:
         if received.address.frame_id >= FIRST_NUMBER:
@@ -294,21 +274,24 @@ class FrameSource(FleetNode):
                 self._receive_shadow(received, hop)
             return
         arrays, _ = views(received)
+        frame_id, version = received.address.frame_id, received.address.plan_version
         with self._lock:
+            self._hedging.came(frame_id, version, received.arrived)
             outputs = {name: value for name, value in arrays.items() if name in self._outputs}
             whole = self._ledger.result(
-                received.address.frame_id, received.address.attempt, outputs, received.stages,
-                (*received.hops, hop), len(self._outputs), received.arrived,
+                frame_id, received.address.attempt, version, outputs,
+                received.stages, (*received.hops, hop), len(self._outputs), received.arrived,
             )  # fmt: skip
-            if whole:
+            if whole is not None:
+                self._hedging.finished(frame_id, whole.plan_version, whole.latency_seconds)
                 if self._sender is not None:
-                    self._sender.forget_frame(received.address.frame_id)
+                    self._sender.forget_frame(frame_id)
                 self._deliver()
                 self._pump(time.monotonic())
 
     def _deliver(self) -> None:
         for frame in self._ledger.release():
-            self._sent_to.pop(frame.frame_id, None)
+            self._plans.done(frame.frame_id)
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
             if frame.status == DELIVERED:
                 self._last_picture = frame.picture
@@ -324,8 +307,8 @@ class FrameSource(FleetNode):
                 _tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
             ]
             self._results.publish(result)
-            if self._journal is not None:
-                self._journal.finished(frame.frame_id)
+            if self._accounts is not None:
+                self._accounts.finished(frame.frame_id)
             self._reports.publish(
                 FrameReport(
                     status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
@@ -340,61 +323,46 @@ class FrameSource(FleetNode):
         now = time.monotonic()
         with self._lock:
             self._settle(now)
-            plan = self._active
+            plan = self._plans.active
             if plan is not None and self._reachable(plan):
+                patience = self._patience
                 for frame in self._ledger.unfinished:
-                    if self._overdue(frame, now):
+                    if self._plans.overdue(frame, now, patience) and self._may_repeat(frame, now):
                         assert self._sender is not None
                         self._sender.forget_frame(frame.frame_id)
                         again = self._ledger.repeat(frame.frame_id, now, plan.version)
                         if again is not None:
                             self._send(again, plan)
+                    elif self._hedging.due(frame, self._plans.plan_of(frame) or plan, now):
+                        self._ledger.hedged(frame.frame_id)
+                        self._send_picture(frame, self._hedging.plan)
                 self._deliver()
             self._pump(now)
 
+    def _may_repeat(self, frame: Frame, now: float) -> bool:
+        """False for a frame of an earlier run while nobody would hear its result."""
+        return self._plans.plan_of(frame) is not None or self._heard(now)
+
+    def _heard(self, now: float) -> bool:
+        return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
+
+    @property
+    def _patience(self) -> Patience:
+        number = self.params.number
+        return Patience(number('repeat_factor'), number('repeat_least'), number('heartbeat_timeout'))
+
     def _settle(self, now: float) -> None:
         """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
-        if self._left and self._listened_to(now):
-            lost = sum(self._ledger.lose(frame_id, now) for frame_id in self._left)
-            if lost:
-                self.get_logger().warning(f'{lost} frames of an earlier run have no result')
-            self._left = ()
+        if self._accounts is not None and self._heard(now):
+            self._accounts.settle(now)
         if self.params.number('max_age') > 0:
             for frame in self._ledger.expire(now, self.params.number('max_age')):
+                self._hedging.expired()
                 if self._sender is not None:
                     self._sender.forget_frame(frame.frame_id)
         self._deliver()
-        if self._active is None and now >= self._recall_at:
-            self._recall_at = math.inf
-            if (kept := self._memory.recall(self._model.sha256)) is not None:
-                self.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
-                self._plan(kept)
-
-    def _listened_to(self, now: float) -> bool:
-        """True once who wants results has been found, or has had time to be."""
-        if self._results.get_subscription_count() > 0:
-            self._account_at = min(self._account_at, now + _LISTENERS_SECONDS)
-        return now >= self._account_at
-
-    def _overdue(self, frame: Frame, now: float) -> bool:
-        plan = self._plans.get(frame.plan_version)
-        if plan is None:
-            return self._listened_to(now)  # of an earlier run
-        sent_to = self._sent_to.get(frame.frame_id, {})
-        for device, incarnation in sent_to.items():
-            known = self._workers.get(device)
-            if known is not None and incarnation and known[0] != incarnation:
-                return True  # it has started anew and knows nothing of this frame
-            if known is not None and self._gone(device, now) and self._active is not plan:
-                return True
-        patience = self.params.number('repeat_least')
-        if plan.latency_seconds > 0:
-            patience = max(patience, self.params.number('repeat_factor') * plan.latency_seconds)
-        return now - frame.sent_at > patience * 2 ** min(frame.attempt, 4)
-
-    def _gone(self, device: str, now: float) -> bool:
-        known = self._workers.get(device)
-        return known is None or now - known[1] > self.params.number('heartbeat_timeout')
+        if (kept := self._memory.take_up(self._plans, self._model.sha256, now)) is not None:
+            self._plan(kept)
 
     def _reachable(self, plan: Plan) -> bool:
         """True if the plan's first device can be sent to; a frame is not accepted before."""
@@ -403,47 +371,36 @@ class FrameSource(FleetNode):
     # Plans and signs of life ----------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
-        if message.status != PlanMessage.ACTIVE:
-            return
-        plan = plan_of(message)
-        if plan.model_sha256 != self._model.sha256:
-            raise PlanError(
-                f'plan {plan.version} is for another model than this device has; copy one file to all devices'
-            )
+        plan = plan_for(message, self._model.sha256)
         with self._lock:
-            if self._active is not None and plan.version <= self._active.version:
+            if not self._plans.hear(plan, status_of(message)):
                 return
             self._memory.keep(message)
-            self._plans[plan.version] = plan
-            self._active = plan
             self._next_accept = 0.0
-            using = {frame.plan_version for frame in self._ledger.unfinished} | {plan.version}
-            self._plans = {version: p for version, p in self._plans.items() if version in using}
+            self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
             self._tick()
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""
         if message.status != PlanMessage.ACTIVE:
             return
-        plan = plan_of(message)
+        plan = plan_for(message, self._model.sha256)
         with self._lock:
-            if plan.model_sha256 == self._model.sha256:
-                self._shadow.ask(plan, time.monotonic())
+            self._shadow.ask(plan, time.monotonic())
 
     def _alive(self, message: Heartbeat) -> None:
         if message.node != 'worker':
             return
-        known = self._workers.get(message.device)
-        if known is not None and known[0] != message.incarnation and self._sender is not None:
+        self._hedging.alive(message)
+        if self._plans.heartbeat(message.device, message.incarnation, time.monotonic()) and self._sender is not None:
             self._sender.forget_device(message.device)
-        self._workers[message.device] = (message.incarnation, time.monotonic())
 
     def _beat(self) -> None:
         assert self._sender is not None
         message = Heartbeat(
             device=self.topics.device, node='frame_source', incarnation=self.incarnation,
-            model_sha256=self._model.sha256, active_version=self._active.version if self._active else 0,
-            last_version=self._active.version if self._active else 0, frames=self._ledger.in_flight, speed_factor=float('nan'),
+            model_sha256=self._model.sha256, active_version=self._plans.active_version,
+            last_version=self._plans.last_version, frames=self._ledger.in_flight, speed_factor=float('nan'),
             process_cpu_percent=float('nan'),
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
@@ -456,10 +413,11 @@ class FrameSource(FleetNode):
             counts = self._ledger.counts
             message = SourceStatus(
                 device=self.topics.device, incarnation=self.incarnation,
-                plan_version=self._active.version if self._active else 0, offered=counts.offered,
+                plan_version=self._plans.active_version, offered=counts.offered,
                 dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
                 lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
-                in_flight=self._ledger.in_flight, late=counts.late, shadows=self._shadow.run,
+                in_flight=self._ledger.in_flight, late=counts.late, hedged=self._hedging.hedger.started,
+                hedge_won=self._hedging.hedger.won, shadows=self._shadow.run,
                 shadows_unanswered=self._shadow.unanswered,
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

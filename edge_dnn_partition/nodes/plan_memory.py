@@ -11,23 +11,19 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_dnn_partition.cache import cache_dir, write_atomic
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.runtime.plan_book import PlanBook
 
-from .topics import Topics
+from .base import FleetNode
 
-PATIENCE_SECONDS: Final = 3.0
-"""So long a node that has started waits for a plan of the scheduler's before it takes up the one on disk."""
 _DIGEST_BYTES: Final = 32
 
 
 class PlanMemory:
-    """Keeps one node's last plan.
+    """Keeps one node's last plan."""
 
-    :param topics: names the fleet and the device.
-    :param node: the node's name.
-    """
-
-    def __init__(self, topics: Topics, node: str) -> None:
-        name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node)))
+    def __init__(self, node: FleetNode) -> None:
+        self._node, topics = node, node.topics
+        name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node.get_name())))
         self._path = cache_dir('plans') / f'{name}.plan'
 
     def keep(self, message: PlanMessage) -> None:
@@ -49,3 +45,10 @@ class PlanMemory:
             return None
         message: PlanMessage = deserialize_message(content, PlanMessage)
         return message if message.model_sha256 == model_sha256 else None
+
+    def take_up(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
+        """Return the plan on disk if it is to be followed, since nobody says one."""
+        kept = self.recall(model_sha256) if book.recall_due(now) else None
+        if kept is not None:
+            self._node.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
+        return kept

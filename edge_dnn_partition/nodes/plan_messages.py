@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 
+from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.plan_book import PlanStatus
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:
@@ -69,6 +71,29 @@ def plan_of(message: PlanMessage) -> Plan:
         max(1, message.max_in_flight), message.latency_seconds, message.latency_deviation, message.energy_joules,
         message.bottleneck_seconds, message.reason,
     )  # fmt: skip
+
+
+def plan_for(message: PlanMessage, model_sha256: str) -> Plan:
+    """Return a plan from its message, for a node that has one model.
+
+    :raises PlanError: if the plan is for another model.
+    """
+    if message.model_sha256 != model_sha256:
+        raise PlanError(
+            f'plan {message.version} is for another model than this device has; copy one model file to all devices'
+        )
+    return plan_of(message)
+
+
+def status_of(message: PlanMessage) -> PlanStatus:
+    """Return what a message says of its plan.
+
+    :raises PlanError: if that is nothing known.
+    """
+    try:
+        return PlanStatus(message.status)
+    except ValueError:
+        raise PlanError(f'plan {message.version} comes with the status {message.status}, which is unknown') from None
 
 
 def profile_message(profile: Profile, device: str) -> ProfileMessage:

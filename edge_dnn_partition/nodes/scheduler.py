@@ -35,6 +35,7 @@ from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.sensing.link import LinkEstimate
 
@@ -42,7 +43,7 @@ from . import policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
 from .conversions import host_load
 from .parameters import Parameter
-from .plan_memory import PATIENCE_SECONDS, PlanMemory
+from .plan_memory import PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
 from .policy_seat import PolicySeat, goal_of_parameters
 from .relief_seat import ReliefSeat
@@ -92,7 +93,7 @@ class Scheduler(FleetNode):
         self._model = load_model(self._fleet.model.path)
         self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
-        self._memory = PlanMemory(self.topics, self.get_name())
+        self._memory = PlanMemory(self)
         self._earlier = self._memory.recall(self._model.sha256)
         self._fleet_version = 0
         self._prepared: dict[str, frozenset[int]] = {}

@@ -158,3 +158,7 @@ class Topics:
     def receipts(self, device: str | None = None) -> str:
         """Return where receipts for a sender go (HopReceipt); to this device if none is named."""
         return self._of_device(device, 'receipts')
+
+    def hedge_plan(self) -> str:
+        """Return where the frame source tells its device's worker the plan of hedges (Plan)."""
+        return self._of_device(None, 'hedge_plan')

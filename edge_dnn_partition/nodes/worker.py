@@ -26,8 +26,10 @@ from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
+from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
 from edge_dnn_partition.runtime.pictures import sample_picture
 from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
+from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
@@ -41,8 +43,8 @@ from .base import FleetNode, run_node
 from .energy import ENERGY_PARAMETERS, EnergyWatch
 from .inbox import TensorInbox, views
 from .parameters import Parameter
-from .plan_memory import PATIENCE_SECONDS, PlanMemory
-from .plan_messages import plan_of, profile_message
+from .plan_memory import PlanMemory
+from .plan_messages import plan_for, profile_message, status_of
 from .sender import TensorSender
 
 PARAMETERS = (
@@ -81,8 +83,6 @@ class Worker(FleetNode):
         self._threads: list[threading.Thread] = []
         self._speed_factor = math.nan
         self._profile: Profile | None = None
-        self._active_version = 0
-        self._last_version = 0
         self._process = psutil.Process()
         self._cpu_percent = math.nan
         self._energy: EnergyWatch | None = None
@@ -113,7 +113,9 @@ class Worker(FleetNode):
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._pipeline = FramePipeline(device)
-        self._memory = PlanMemory(self.topics, self.get_name())
+        self._hedges = FramePipeline(device)
+        self._plans = WorkerPlans(device=device)
+        self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config)
         self._sender.probing_share = self.params.number('probing_budget')
@@ -128,6 +130,8 @@ class Worker(FleetNode):
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
+        if device == self._fleet.source:
+            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN)
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
@@ -167,7 +171,7 @@ class Worker(FleetNode):
 
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
-        self._recall_at = time.monotonic() + PATIENCE_SECONDS
+        self._plans.begin(time.monotonic())
         for name, body in (('inference', self._infer), ('preparation', self._prepare)):
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
@@ -202,28 +206,35 @@ class Worker(FleetNode):
     # Plans ----------------------------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
-        plan = plan_of(message)
-        if plan.model_sha256 != self._model.sha256:
-            raise PlanError(
-                f'plan {plan.version} is for another model than this device has; copy one model file to all devices'
-            )
+        plan, status = plan_for(message, self._model.sha256), status_of(message)
         check_plan(plan, list(self._fleet.devices))
-        self._last_version = max(self._last_version, plan.version)
-        if message.status == PlanMessage.DROPPED:
-            self._tasks.put(lambda: self._release(plan.version))
-            return
-        if message.status == PlanMessage.ACTIVE:
-            if plan.version > self._active_version:
-                self._memory.keep(message)
-            self._active_version = max(self._active_version, plan.version)
-        if self.topics.device not in plan.devices or self._store is None:
-            return
-        if plan.version in self._store.versions or plan.version < self._active_version:
-            return
-        for transfer in plan.transfers:
-            if transfer.from_device == self.topics.device and transfer.from_stage >= 0 and self._sender is not None:
-                self._sender.connect((transfer.to_device, transfer.to_sink))
-        self._tasks.put(lambda: self._make_ready(plan))
+        assert self._store is not None and self._sender is not None
+        if self._plans.hear(plan, status):
+            self._memory.keep(message)
+        self._do(self._plans.task(plan, status, self._store.versions))
+
+    def _hedge_plan(self, message: PlanMessage) -> None:
+        """Keep the whole model warm for hedges, or let it go; other plans know nothing of it."""
+        plan = plan_for(message, self._model.sha256)
+        check_plan(plan, list(self._fleet.devices))
+        if plan.version != HEDGE_VERSION:
+            raise PlanError(f'plan {plan.version} is none of hedges')
+        self._do(Release(plan.version) if status_of(message) is PlanStatus.DROPPED else Prepare(plan))
+
+    def _do(self, task: Prepare | Release | None) -> None:
+        assert self._sender is not None
+        match task:
+            case Release(version):
+                self._tasks.put(lambda: self._release(version))
+            case Prepare(plan):
+                for transfer in plan.transfers:
+                    if transfer.from_device == self.topics.device and transfer.from_stage >= 0:
+                        self._sender.connect((transfer.to_device, transfer.to_sink))
+                self._tasks.put(lambda: self._make_ready(plan))
+
+    def _frames(self, version: int) -> FramePipeline:
+        """Return the books of a plan's frames; a hedge does not supersede the frame's other try."""
+        return self._hedges if version == HEDGE_VERSION else self._pipeline
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Prepare a plan for shadow frames, or let it go; a request to run one is the frame source's."""
@@ -257,12 +268,12 @@ class Worker(FleetNode):
             self._state(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
             return
         with self._lock:
-            self._pipeline.add_plan(plan)
+            self._frames(plan.version).add_plan(plan)
         self._state(StageState.READY, plan.version, time.monotonic() - begin)
 
     def _release(self, version: int) -> None:
         with self._lock:
-            self._pipeline.remove_plan(version)
+            self._frames(version).remove_plan(version)
         if self._store is not None and version in self._store.versions:
             self._store.release(version)
             self._state(StageState.RELEASED, version, 0.0)
@@ -281,15 +292,12 @@ class Worker(FleetNode):
             return
         now = time.monotonic()
         self._cpu_percent = self._process.cpu_percent()
-        if not self._active_version and now >= self._recall_at:
-            self._recall_at = math.inf
-            if (kept := self._memory.recall(self._model.sha256)) is not None:
-                self.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
-                self._plan(kept)
-        old = sorted(version for version in self._store.versions if version < self._active_version)
+        if (kept := self._memory.take_up(self._plans, self._model.sha256, now)) is not None:
+            self._plan(kept)
         with self._lock:
             self._pipeline.expire(now)
-            drained = [version for version in old[:-1] if self._pipeline.drained(version)]
+            self._hedges.expire(now)
+            drained = self._plans.idle(self._store.versions, self._pipeline.drained)
         for version in drained:
             self._tasks.put(lambda version=version: self._release(version))
 
@@ -298,7 +306,7 @@ class Worker(FleetNode):
     def _receive(self, received: Received, hop: HopTime) -> None:
         arrays, encodings = views(received)
         with self._lock:
-            jobs = self._pipeline.receive(
+            jobs = self._frames(received.address.plan_version).receive(
                 received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
             )
         for job in jobs:
@@ -331,13 +339,13 @@ class Worker(FleetNode):
 
     def _failed(self, job: Job, reason: str) -> None:
         with self._lock:
-            self._pipeline.failed(job)
+            self._frames(job.frame.address.plan_version).failed(job)
         self.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
 
     def _run(self, job: Job) -> None:
         assert self._store is not None and self._sender is not None
         with self._lock:
-            if not self._pipeline.current(job):
+            if not self._frames(job.frame.address.plan_version).current(job):
                 return
         runner = self._store.runner(job.frame.address.plan_version, job.stage)
         if runner is None:
@@ -363,7 +371,7 @@ class Worker(FleetNode):
             energy.joules, energy.error_joules, energy.kind == 'measured',
         )  # fmt: skip
         with self._lock:
-            sends, jobs = self._pipeline.finished(job, outputs, timing, done)
+            sends, jobs = self._frames(job.frame.address.plan_version).finished(job, outputs, timing, done)
         address = job.frame.address
         for target, arrays, _ in sends:
             where = type(address)(
@@ -441,8 +449,8 @@ class Worker(FleetNode):
         now = time.monotonic()
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
-            plan_versions=list(self._store.versions), active_version=self._active_version,
-            last_version=self._last_version, frames=self._pipeline.frames,
+            plan_versions=list(self._store.versions), active_version=self._plans.active_version,
+            last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.frames,
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent, speed_factor=self._speed_factor,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip

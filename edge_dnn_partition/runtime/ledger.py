@@ -66,7 +66,7 @@ class Counts:
     duplicated: int = 0
     repeated: int = 0
     late: int = 0
-    """Results of frames that had expired before."""
+    """Results of frames that had expired before, or of a hedged frame's second try."""
 
 
 @dataclass
@@ -89,6 +89,8 @@ class FrameLedger:
     _next_id: int = 0
     _expired: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """The last frames that expired, so that their results are not taken for repetitions."""
+    _hedged: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """The last frames of which two results are to be expected."""
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -142,34 +144,38 @@ class FrameLedger:
         self,
         frame_id: int,
         attempt: int,
+        plan_version: int,
         outputs: Mapping[str, NDArray[Any]],
         stages: tuple[StageTime, ...],
         hops: tuple[HopTime, ...],
         wanted: int,
         now: float,
-    ) -> bool:
-        """Take outputs in (all of them or some); return whether the frame is whole now.
+    ) -> Frame | None:
+        """Take outputs in (all of them or some); return the frame if it is whole now.
 
         :param wanted: how many outputs the model has.
         """
         frame = self._frames.get(frame_id)
         if frame is None or frame.status:
-            late = frame_id in self._expired
+            late = frame_id in self._expired or self._hedged.pop(frame_id, 0) is None
             self.counts.late += late
             self.counts.duplicated += not late
-            return False
+            return None
         if attempt != frame.attempt and len(outputs) < wanted:
-            return False  # a part of an older sending; parts of two sendings are not mixed
+            return None  # a part of an older sending; parts of two sendings are not mixed
+        if len(outputs) >= wanted:  # whole by itself, maybe of an older sending
+            frame.outputs, frame.stages, frame.hops = {}, (), ()
+            frame.attempt, frame.plan_version = attempt, plan_version
         for name, array in outputs.items():
             frame.outputs.setdefault(name, array)
         frame.stages += tuple(s for s in stages if s not in frame.stages)
         frame.hops += tuple(h for h in hops if h not in frame.hops)
         if len(frame.outputs) < wanted:
-            return False
+            return None
         frame.status = DELIVERED
         frame.finished_at = now
         self.counts.delivered += 1
-        return True
+        return frame
 
     def release(self) -> list[Frame]:
         """Return the finished frames that are next in order, and forget them."""
@@ -188,10 +194,17 @@ class FrameLedger:
             frame.status = EXPIRED
             frame.finished_at = now
             self.counts.expired += 1
-            self._expired[frame.frame_id] = None
-            while len(self._expired) > self.remember:
-                self._expired.popitem(last=False)
+            self._remember(self._expired, frame.frame_id)
         return old
+
+    def hedged(self, frame_id: int) -> None:
+        """Note that a frame was sent on a second way at the same time: one of two results is not a repetition."""
+        self._remember(self._hedged, frame_id)
+
+    def _remember(self, frames: OrderedDict[int, None], frame_id: int) -> None:
+        frames[frame_id] = None
+        while len(frames) > self.remember:
+            frames.popitem(last=False)
 
     def restore(self, frame_id: int, picture: Picture, now: float) -> None:
         """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
