@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 
 from edge_dnn_partition.errors import UserError
 
@@ -28,6 +30,8 @@ __all__ = ['FleetNode', 'Parameter', 'run_node']
 _WARN_SECONDS = 5.0
 """A refusal of one kind is logged at once, and then at most this often with the count."""
 
+_DRAIN_STEP_SECONDS = 0.005
+
 _AUTOSTART = Parameter(
     'autostart',
     True,
@@ -39,9 +43,9 @@ _AUTOSTART = Parameter(
 class FleetNode(LifecycleNode):
     """A lifecycle node of a fleet.
 
-    A node overrides the hooks `setup`, `start`, `stop`, `teardown`, `drain` and `stop_work`, and makes its entities in
-    `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the node is not active
-    (unless ``always``), survive what a callback raises, and go at clean-up.
+    A node overrides the hooks `setup`, `start`, `begin_drain`, `drained`, `stop`, `give_up`, `teardown` and `stop_work`,
+    and makes its entities in `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the
+    node is not active (unless ``always``), survive what a callback raises, and go at clean-up.
 
     :param name: the node's name.
     :param parameters: its parameters; ``autostart`` is added.
@@ -94,8 +98,19 @@ class FleetNode(LifecycleNode):
     def teardown(self) -> None:
         """Let go of what `setup` made, other than the entities; called after a failed `setup` as well."""
 
-    def drain(self) -> None:
-        """Finish what is under way. Called from the main thread before the end, while callbacks still come; a second at most."""
+    def begin_drain(self, *, ending: bool) -> float:  # noqa: ARG002
+        """Take nothing more on; return for how many seconds at most to wait until `drained` says so, while callbacks come.
+
+        :param ending: the process ends, and so a second is the most that is waited for; else the node is deactivated.
+        """
+        return 0.0
+
+    def drained(self) -> bool:
+        """Return whether nothing is under way any more."""
+        return True
+
+    def give_up(self) -> None:
+        """The node ends after having been active: account for what is under way. Publishers still work."""
 
     def stop_work(self) -> None:
         """Make long work (an inference, a thread) end soon. Called once, from the main thread, at the end."""
@@ -215,6 +230,29 @@ class FleetNode(LifecycleNode):
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 
+    def drain(self) -> None:
+        """Finish what is under way, before the process ends; called from the main thread, while callbacks still come."""
+        deadline = time.monotonic() + min(1.0, self.begin_drain(ending=True))
+        while time.monotonic() < deadline and not self.drained():
+            time.sleep(_DRAIN_STEP_SECONDS)
+
+    async def _drain_meanwhile(self) -> None:
+        """Finish what is under way, while callbacks still come, although one of them waits for it."""
+        deadline = time.monotonic() + self.begin_drain(ending=False)
+        if self.drained() or time.monotonic() >= deadline:
+            return
+        done = Future()
+
+        def look() -> None:
+            if not done.done() and (self.drained() or time.monotonic() >= deadline or self.ending.is_set()):
+                done.set_result(None)
+
+        timer = self.create_timer(_DRAIN_STEP_SECONDS, look)
+        try:
+            await done
+        finally:
+            self.destroy_timer(timer)
+
     def autostart(self) -> None:
         """Configure and activate, as a lifecycle manager would.
 
@@ -263,6 +301,7 @@ class FleetNode(LifecycleNode):
         """Stop if active, let everything go."""
         if self.active:
             self._deactivate()
+            self._hook('give_up', self.give_up)
         result = super().on_shutdown(state)
         self._clean()
         return result
@@ -313,8 +352,10 @@ class FleetNode(LifecycleNode):
             if service.srv_type is ChangeState:
                 change = service.callback
 
-                def answer(request: Any, response: Any, change: Callable[..., Any] = change) -> Any:
+                async def answer(request: Any, response: Any, change: Callable[..., Any] = change) -> Any:
                     try:
+                        if self.active and _leaves_active(request.transition):
+                            await self._drain_meanwhile()
                         return change(request, response)
                     except Exception as error:  # noqa: BLE001
                         reason = str(error).partition(', at ')[0]
@@ -323,3 +364,9 @@ class FleetNode(LifecycleNode):
                         return response
 
                 service.callback = answer
+
+
+def _leaves_active(transition: Transition) -> bool:
+    """Return whether a transition, by number or by label as rclpy takes it, ends the active state."""
+    numbers = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    return transition.label in ('deactivate', 'shutdown') if transition.label else transition.id in numbers

@@ -52,6 +52,8 @@ class FrameRecord:
     latency_seconds: float
     attempt: int
     outputs: Mapping[str, Array]
+    busy_seconds: float = 0.0
+    """What its stages took, all together."""
 
 
 @dataclass
@@ -141,6 +143,7 @@ class FleetClient:
         record = FrameRecord(
             time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
             message.status == Result.OK, message.latency_seconds, message.attempt, outputs,
+            sum(stage.decode_seconds + stage.run_seconds for stage in message.stages),
         )  # fmt: skip
         with self.lock:
             self.news.frames.append(record)
@@ -229,6 +232,8 @@ class FleetClient:
 def _parameter(name: str, value: ParameterGiven) -> Parameter:
     if isinstance(value, str):
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value))
+    if isinstance(value, bool):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value))
     if isinstance(value, int):
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
     if isinstance(value, float):

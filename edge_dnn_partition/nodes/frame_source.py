@@ -83,7 +83,11 @@ PARAMETERS = (
         read_only=True,
     ),
     Parameter(
-        'drain_seconds', 0.6, 'how long to wait for the results of frames under way at the end', minimum=0.0, maximum=1.0
+        'drain_seconds',
+        0.6,
+        'how long to wait for the results of frames under way at the end, or at a deactivation',
+        minimum=0.0,
+        maximum=1.0,
     ),
     Parameter(
         'repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0
@@ -149,7 +153,7 @@ class FrameSource(FleetNode):
         self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
@@ -169,20 +173,24 @@ class FrameSource(FleetNode):
         self._hedging.announce()
         self._camera.start()
 
-    def drain(self) -> None:
+    def begin_drain(self, *, ending: bool) -> float:  # noqa: ARG002
         """Accept nothing more, and wait for the results of what is under way."""
-        deadline = time.monotonic() + self.params.number('drain_seconds')
         with self._lock:
             self._draining = True
-        while time.monotonic() < deadline:
-            with self._lock:
-                if not self._ledger.in_flight:
-                    return
-            time.sleep(0.005)
+        return self.params.number('drain_seconds')
+
+    def drained(self) -> bool:
+        """Return whether every accepted frame has its result."""
+        with self._lock:
+            return not self._ledger.in_flight
 
     def stop(self) -> None:
-        """Account for what is under way; nothing is dropped in silence."""
+        """Take no more pictures; frames under way are kept, and go on when the node is active again."""
         self._camera.stop()
+        self._publish_status()
+
+    def give_up(self) -> None:
+        """Account for what is under way; nothing is dropped in silence."""
         with self._lock:
             self._ledger.give_up(time.monotonic())
             self._deliver()
@@ -333,7 +341,7 @@ class FrameSource(FleetNode):
                         again = self._ledger.repeat(frame.frame_id, now, plan.version)
                         if again is not None:
                             self._send(again, plan)
-                    elif self._hedging.due(frame, self._plans.plan_of(frame) or plan, now):
+                    elif (its := self._plans.plan_of(frame)) is not None and self._hedging.due(frame, its, now):
                         self._ledger.hedged(frame.frame_id)
                         self._send_picture(frame, self._hedging.plan)
                 self._deliver()
@@ -378,7 +386,8 @@ class FrameSource(FleetNode):
             self._memory.keep(message)
             self._next_accept = 0.0
             self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
-            self._tick()
+            if self.active:
+                self._tick()
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""

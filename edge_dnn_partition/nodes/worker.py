@@ -67,6 +67,10 @@ PARAMETERS = (
     Parameter(
         'connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0
     ),
+    Parameter(
+        'drain_seconds', 3.0, 'when deactivated: how long to work on while the fleet moves to another plan',
+        minimum=0.0, maximum=60.0
+    ),
     Parameter('profile_runs', 5, 'timed rounds while profiling', minimum=1, maximum=1000, read_only=True),
     *ENERGY_PARAMETERS,
 )
@@ -81,6 +85,8 @@ class Worker(FleetNode):
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._tasks: queue.Queue[Any] = queue.Queue()
         self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._leaving = False
         self._speed_factor = math.nan
         self._profile: Profile | None = None
         self._process = psutil.Process()
@@ -128,10 +134,10 @@ class Worker(FleetNode):
         self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
         self._profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
-            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN)
+            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN, always=True)
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
@@ -172,16 +178,32 @@ class Worker(FleetNode):
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
         self._plans.begin(time.monotonic())
+        self._leaving = False
+        self._stopping = threading.Event()
         for name, body in (('inference', self._infer), ('preparation', self._prepare)):
-            thread = threading.Thread(target=body, name=name, daemon=True)
+            thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
         self._tasks.put(self._measure)
         if self._energy is not None:
             self._energy.start()
 
+    def begin_drain(self, *, ending: bool) -> float:
+        """Give no more signs of life, so that the fleet moves away, and work on until it has."""
+        self._leaving = True
+        return 0.0 if ending else self.params.number('drain_seconds')
+
+    def drained(self) -> bool:
+        """Return whether the plan in force is one without this device, and no frame is here."""
+        plan = self._plans.active
+        with self._lock:
+            here = self._pipeline.frames + self._hedges.frames
+        assert self._sender is not None
+        return not here and not self._sender.bytes_waiting and (plan is None or self.topics.device not in plan.devices)
+
     def stop(self) -> None:
-        """End the threads; frames under way are repeated by the source elsewhere."""
+        """End the threads; frames that are left are repeated by the source elsewhere, or gone on with when active again."""
+        self._stopping.set()
         self._jobs.put(None)
         self._tasks.put(None)
         for thread in self._threads:
@@ -312,10 +334,10 @@ class Worker(FleetNode):
         for job in jobs:
             self._jobs.put(job)
 
-    def _infer(self) -> None:
+    def _infer(self, stopping: threading.Event) -> None:
         """Run stages one after the other, on a thread of its own; when idle, read the speed probe."""
         probe: SpeedProbe | None = None
-        while not self.ending.is_set():
+        while not self.ending.is_set() and not stopping.is_set():
             try:
                 job = self._jobs.get(timeout=self.params.number('probe_period'))
             except queue.Empty:
@@ -327,7 +349,7 @@ class Worker(FleetNode):
                     self.refuse('probe', str(error))
                 continue
             if job is None:
-                return
+                continue
             try:
                 self._run(job)
             except UserError as error:
@@ -383,13 +405,13 @@ class Worker(FleetNode):
 
     # Measuring ------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
+    def _prepare(self, stopping: threading.Event) -> None:
         """Do what takes long, one after the other, at low priority."""
         lower_priority()
-        while not self.ending.is_set():
+        while not self.ending.is_set() and not stopping.is_set():
             task = self._tasks.get()
             if task is None:
-                return
+                continue
             try:
                 task()
             except UserError as error:
@@ -446,6 +468,8 @@ class Worker(FleetNode):
 
     def _beat(self) -> None:
         assert self._store is not None and self._sender is not None
+        if self._leaving:
+            return
         now = time.monotonic()
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
