@@ -41,10 +41,8 @@ class Batch:
         self._latency, self._energy = latency_cost(problem), energy_cost(problem)
         self._memory = problem.column('memory_bytes')
         self._limited = bool(np.isfinite(self._memory).any())
-        column = problem.column
-        self._encode = column('encode_seconds'), column('encode_seconds_per_byte')
-        self._decode = column('decode_seconds'), column('decode_seconds_per_byte')
-        self._codes = any(bool(c.any()) for c in (*self._encode, *self._decode))
+        spent = ('encode_seconds', 'encode_seconds_per_byte', 'decode_seconds', 'decode_seconds_per_byte')
+        self._codes = problem.coding is not None or any(bool(problem.column(field).any()) for field in spent)
         self._channels = int(problem.channel.max(initial=-1)) + 1
 
     def measure(self, plans: Ints) -> Measured:
@@ -90,23 +88,22 @@ class Batch:
         needed[rows, np.arange(tensors)[None, :], homes] = False
         m, t, b = np.nonzero(needed)
         a = homes[m, t]
-        size = problem.tensor_bytes[t]
         rate = problem.rate[a, b]
         linked = rate > 0
         bad[m[~linked]] = True
-        m, a, b, size, rate = m[linked], a[linked], b[linked], size[linked], rate[linked]
-        busy = np.bincount(m * self._channels + problem.channel[a, b], size / rate, minlength=many * self._channels)
+        m, t, a, b, rate = m[linked], t[linked], a[linked], b[linked], rate[linked]
+        air = problem.wire_bytes(t, a, b) / rate
+        busy = np.bincount(m * self._channels + problem.channel[a, b], air, minlength=many * self._channels)
         busy = busy.reshape(many, self._channels)
 
         def hops(cost: LinearCost) -> Floats:
-            seconds = cost.hop[a, b] + cost.hop_per_byte[a, b] * size
+            seconds = cost.hop[a, b] + cost.of_transfers(problem, t, a, b)
             return np.bincount(m, seconds, minlength=many).astype(np.float64)
 
         latency = latency + hops(self._latency)
         energy = energy + hops(self._energy)
         if self._codes:
-            for end, (fixed, per_byte) in ((a, self._encode), (b, self._decode)):
-                spent = fixed[end] + per_byte[end] * size
+            for end, spent in zip((a, b), problem.coding_seconds(t, a, b), strict=True):
                 device += np.bincount(m * devices + end, spent, minlength=many * devices).reshape(many, devices)
         loads = np.concatenate((device, busy), axis=1)
         bottleneck = loads.max(axis=1)

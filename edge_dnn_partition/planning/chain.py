@@ -41,33 +41,34 @@ def trellis(problem: Problem, cost: LinearCost) -> Trellis:
     node = cost.node.copy()
     source, sink = problem.source_index, problem.sink_index
     constant = 0.0
-    fast_reader: list[int] = []
-    fast_bytes: list[float] = []
+    fast: list[int] = []
     special: list[tuple[int, Floats]] = []
-    for tensor in problem.tensors:
+    for t, tensor in enumerate(problem.tensors):
         transfer = None
         if tensor.producer == INPUT:
-            transfer = cost.transfer(tensor.bytes)
+            transfer = cost.transfer(problem, t)
             if tensor.readers:
                 node[tensor.readers[0]] += transfer[source]
             elif tensor.at_sink:
                 constant += float(transfer[source, sink])
         elif tensor.readers and tensor.at_sink:
-            transfer = cost.transfer(tensor.bytes)
+            transfer = cost.transfer(problem, t)
             both = transfer + np.where(np.arange(devices)[None, :] == sink, 0.0, transfer[:, sink][:, None])
             special.append((tensor.producer, both))
         elif tensor.readers:
-            fast_reader.append(tensor.producer)
-            fast_bytes.append(tensor.bytes)
+            fast.append(t)
         elif tensor.at_sink:
-            node[tensor.producer] += cost.transfer(tensor.bytes)[:, sink]
+            node[tensor.producer] += cost.transfer(problem, t)[:, sink]
     arcs = np.zeros((count - 1, devices, devices))
-    at = np.array(fast_reader, dtype=np.int64)
-    size = np.array(fast_bytes)
+    sent = np.array(fast, dtype=np.int64)
+    at = problem.producers[sent]
+    transfers = cost.hop.T[None] + problem.tensor_bytes[sent][:, None, None] * cost.hop_per_byte.T[None]
+    if cost.coding is not None:
+        transfers += cost.coding[sent].transpose(0, 2, 1)
     if len(np.unique(at)) == len(at):
-        arcs[at] = cost.hop.T[None] + size[:, None, None] * cost.hop_per_byte.T[None]
+        arcs[at] = transfers
     else:
-        np.add.at(arcs, at, cost.hop.T[None] + size[:, None, None] * cost.hop_per_byte.T[None])
+        np.add.at(arcs, at, transfers)
     for i, both in special:
         arcs[i] += both.T
     arcs += node[1:, :, None]

@@ -147,8 +147,7 @@ class _Shape:
         if cost.seam is not None:
             saved = cost.seam[self.stays[1], self.chosen[self.stays]]
             node = node - np.bincount(self.stay_place, saved, minlength=plans * devices)
-        size = problem.tensor_bytes[self.tensor]
-        hop = cost.hop_per_byte[self.sender, self.reader] * size
+        hop = cost.of_transfers(problem, self.tensor, self.sender, self.reader)
         fixed = cost.hop[self.sender, self.reader]
         hop = hop + (np.where(np.isinf(fixed), np.inf, 0.0) if throughput else fixed)
         pair = np.bincount(self.pair_place, hop, minlength=plans * devices * devices)

@@ -46,14 +46,12 @@ def loads(problem: Problem, assignment: Ints) -> Loads:
     """Return the loads of an assignment whose nodes can run and whose devices can talk."""
     count = len(problem.devices)
     tensor, sender, reader = transfers(problem, assignment)
-    size = problem.tensor_bytes[tensor]
+    size = problem.wire_bytes(tensor, sender, reader)
     device = np.bincount(assignment, problem.seconds[np.arange(problem.nodes), assignment], minlength=count)
     if problem.seam_seconds is not None:
         stays = np.flatnonzero(assignment[1:] == assignment[:-1])
         device -= np.bincount(assignment[stays], problem.seam_seconds[stays, assignment[stays]], minlength=count)
-    column = problem.column
-    encode = column('encode_seconds')[sender] + column('encode_seconds_per_byte')[sender] * size
-    decode = column('decode_seconds')[reader] + column('decode_seconds_per_byte')[reader] * size
+    encode, decode = problem.coding_seconds(tensor, sender, reader)
     device = device + np.bincount(sender, encode, minlength=count) + np.bincount(reader, decode, minlength=count)
     channels = int(problem.channel.max(initial=-1)) + 1
     busy = np.bincount(problem.channel[sender, reader], size / problem.rate[sender, reader], minlength=channels)
@@ -82,7 +80,7 @@ def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints)
         bad = int(np.flatnonzero(used > memory)[0])
         return _infeasible(f'{problem.names[bad]!r} has {memory[bad]:.0f} bytes of memory, the weights take {used[bad]:.0f}')
     load = loads(problem, chosen)
-    size = problem.tensor_bytes[tensor]
+    size = problem.wire_bytes(tensor, sender, reader)
     latency = float(load.device_seconds.sum() + problem.latency[sender, reader].sum() + (size / rate).sum())
     count = len(problem.devices)
     air = np.bincount(sender, size / rate, minlength=count) + np.bincount(reader, size / rate, minlength=count)

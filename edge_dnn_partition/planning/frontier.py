@@ -79,7 +79,7 @@ def search(
             states.sent[t] = one + ((1 << home) | ((1 << problem.sink_index) if tensor.at_sink else 0))
         if tensor.producer == INPUT and tensor.at_sink:
             for level, cost in enumerate(costs):
-                states.values[level] += cost.transfer(tensor.bytes)[problem.source_index, problem.sink_index]
+                states.values[level] += cost.transfer(problem, t)[problem.source_index, problem.sink_index]
     trace: list[tuple[Ints, Ints]] = []
     done, complete = 0, True
     beam = max(8, beam_work // (problem.nodes * devices))
@@ -126,14 +126,13 @@ def _extend(
     devices = np.arange(len(problem.devices))
     values = states.values[:, :, None] + np.stack([cost.node[node] for cost in costs])[:, None, :]
     for t in problem.node_inputs[node]:
-        size = problem.tensors[t].bytes
         there = (states.sent[t][:, None] >> devices[None, :]) & 1 == 1
         for level, cost in enumerate(costs):
-            values[level] += np.where(there, 0.0, cost.transfer(size)[states.home[t]])
+            values[level] += np.where(there, 0.0, cost.transfer(problem, t)[states.home[t]])
     for t in problem.node_outputs[node]:
         if problem.tensors[t].at_sink:
             for level, cost in enumerate(costs):
-                values[level] += cost.transfer(problem.tensors[t].bytes)[:, problem.sink_index][None, :]
+                values[level] += cost.transfer(problem, t)[:, problem.sink_index][None, :]
     if node:
         stays = states.previous[:, None] == devices[None, :]
         for level, cost in enumerate(costs):

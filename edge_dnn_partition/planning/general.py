@@ -79,8 +79,8 @@ def relaxed_trellis(problem: Problem, cost: LinearCost) -> chain.Trellis:
     node = cost.node.copy()
     arcs = np.zeros((max(count - 1, 0), devices, devices))
     source, sink = problem.source_index, problem.sink_index
-    for tensor in problem.tensors:
-        transfer = cost.transfer(tensor.bytes)
+    for t, tensor in enumerate(problem.tensors):
+        transfer = cost.transfer(problem, t)
         if tensor.producer < 0:
             if tensor.readers:
                 node[tensor.readers[0]] += np.where(np.isinf(transfer[source]), 0.0, transfer[source])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .problem import Bools, Floats, Problem
+from .problem import Bools, Floats, Ints, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,16 +19,24 @@ class LinearCost:
     :param hop: ``(devices, devices)``: each transfer; infinite without a link, 0 on the diagonal.
     :param hop_per_byte: ``(devices, devices)``: each byte of a transfer; 0 without a link.
     :param seam: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
+    :param coding: ``(tensors, devices, devices)``: what a tensor's encoding adds to its transfer, or saves (below 0).
     """
 
     node: Floats
     hop: Floats
     hop_per_byte: Floats
     seam: Floats | None
+    coding: Floats | None = None
 
-    def transfer(self, size_bytes: float) -> Floats:
-        """Return the cost of sending so many bytes, ``(devices, devices)``."""
-        return self.hop + size_bytes * self.hop_per_byte
+    def transfer(self, problem: Problem, tensor: int) -> Floats:
+        """Return the cost of sending a tensor, ``(devices, devices)``."""
+        total = self.hop + problem.tensors[tensor].bytes * self.hop_per_byte
+        return total if self.coding is None else total + self.coding[tensor]
+
+    def of_transfers(self, problem: Problem, tensor: Ints, sender: Ints, reader: Ints) -> Floats:
+        """Return what some transfers cost beside ``hop``, ``(transfers,)``."""
+        total = self.hop_per_byte[sender, reader] * problem.tensor_bytes[tensor]
+        return total if self.coding is None else total + self.coding[tensor, sender, reader]
 
     def plus(self, other: LinearCost, weight: float, own_weight: float = 1.0) -> LinearCost:
         """Return ``own_weight`` times this plus ``weight`` times the other."""
@@ -41,8 +49,11 @@ class LinearCost:
         seam = None
         if self.seam is not None and other.seam is not None:
             seam = own_weight * self.seam + weight * other.seam
+        coding = None
+        if self.coding is not None and other.coding is not None:
+            coding = own_weight * self.coding + weight * other.coding
         return LinearCost(
-            mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam
+            mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam, coding
         )
 
     def value(self, problem: Problem, assignment: np.ndarray) -> float:
@@ -52,7 +63,7 @@ class LinearCost:
         total += float(self.hop[sender, reader].sum())
         if not np.isfinite(total):
             return float('inf')
-        total += float((problem.tensor_bytes[tensor] * self.hop_per_byte[sender, reader]).sum())
+        total += float(self.of_transfers(problem, tensor, sender, reader).sum())
         if self.seam is not None:
             stays = np.flatnonzero(assignment[1:] == assignment[:-1])
             total -= float(self.seam[stays, assignment[stays]].sum())
@@ -88,13 +99,32 @@ def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, 
     return hop, per_byte
 
 
+def coding_cost(problem: Problem, per_byte: Floats, sender: Floats, reader: Floats) -> Floats | None:
+    """Return what encodings add to each tensor's transfers, ``(tensors, devices, devices)``.
+
+    :param per_byte: ``(devices, devices)``: what a byte on a link costs.
+    :param sender: ``(devices,)``: what a second of encoding costs.
+    :param reader: ``(devices,)``: what a second of decoding costs.
+    """
+    coding = problem.coding
+    if coding is None:
+        return None
+    saved = (problem.tensor_bytes[:, None, None] - coding.wire_bytes) * per_byte[None]
+    spent = coding.encode_seconds * sender[None, :, None] + coding.decode_seconds * reader[None, None, :]
+    total = np.where((problem.rate > 0)[None], spent - saved, 0.0)
+    total[:, np.arange(len(sender)), np.arange(len(sender))] = 0.0
+    return np.asarray(total, dtype=np.float64)
+
+
 def latency_cost(problem: Problem) -> LinearCost:
     """Return the latency in seconds as a linear cost."""
     linked, per_byte = _hops(problem)
     column = problem.column
     hop = problem.latency + column('encode_seconds')[:, None] + column('decode_seconds')[None, :]
+    one = np.ones(len(problem.devices))
+    coding = coding_cost(problem, per_byte, one, one)
     per_byte = per_byte + column('encode_seconds_per_byte')[:, None] + column('decode_seconds_per_byte')[None, :]
-    return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds)
+    return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds, coding)
 
 
 def energy_cost(problem: Problem) -> LinearCost:
@@ -111,13 +141,14 @@ def energy_cost(problem: Problem) -> LinearCost:
     node = np.where(np.isinf(problem.seconds), np.inf, _times(problem.seconds, active + idle))
     hop = active[:, None] * column('encode_seconds')[:, None] + active[None, :] * column('decode_seconds')[None, :]
     byte = (radio[:, None] + radio[None, :]) * per_byte
+    coding = coding_cost(problem, byte + idle * per_byte, active + idle, active + idle)
     byte = byte + active[:, None] * column('encode_seconds_per_byte')[:, None]
     byte = byte + active[None, :] * column('decode_seconds_per_byte')[None, :]
     latency = latency_cost(problem)
     hop = hop + idle * np.where(linked, latency.hop, 0.0)
     byte = byte + idle * latency.hop_per_byte
     seam = None if problem.seam_seconds is None else problem.seam_seconds * (active + idle)[None, :]
-    return LinearCost(node, *_finish(hop, byte, linked), seam)
+    return LinearCost(node, *_finish(hop, byte, linked), seam, coding)
 
 
 def _times(seconds: Floats, watts: Floats) -> Floats:

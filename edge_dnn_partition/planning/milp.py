@@ -189,7 +189,7 @@ class Program:
         for (i, d), x in self.x.items():
             self.cost[x] = float(cost.node[i, d]) * weight
         for (t, a, b), y in self.y.items():
-            self.cost[y] = float(cost.transfer(self.problem.tensors[t].bytes)[a, b]) * weight
+            self.cost[y] = float(cost.transfer(self.problem, t)[a, b]) * weight
         for both, i, d in self.seams():
             assert cost.seam is not None
             self.cost[both] = -float(cost.seam[i, d]) * weight
@@ -336,7 +336,6 @@ def throughput(
     weight = _SCALE / known if np.isfinite(known) and known > 0 else 1.0
     largest = program.variable(upper=below * weight)  # times the weight, as all that it is compared with
     program.cost[largest] = 1.0
-    column = problem.column
     devices: dict[int, list[tuple[int, float]]] = {}
     channels: dict[int, list[tuple[int, float]]] = {}
     for (i, d), x in program.x.items():
@@ -344,15 +343,15 @@ def throughput(
     for both, i, d in program.seams():
         assert problem.seam_seconds is not None
         devices.setdefault(d, []).append((both, -float(problem.seam_seconds[i, d])))
-    for (t, a, b), y in program.y.items():
-        size = problem.tensors[t].bytes
-        channels.setdefault(int(problem.channel[a, b]), []).append((y, size / float(problem.rate[a, b])))
-        encode = column('encode_seconds')[a] + size * column('encode_seconds_per_byte')[a]
-        decode = column('decode_seconds')[b] + size * column('decode_seconds_per_byte')[b]
-        if encode:
-            devices.setdefault(a, []).append((y, float(encode)))
-        if decode:
-            devices.setdefault(b, []).append((y, float(decode)))
+    sent = np.array(list(program.y), dtype=np.int64).reshape(-1, 3).T
+    air = problem.wire_bytes(*sent) / problem.rate[sent[1], sent[2]]
+    encoding, decoding = problem.coding_seconds(*sent)
+    for k, ((_, a, b), y) in enumerate(program.y.items()):
+        channels.setdefault(int(problem.channel[a, b]), []).append((y, float(air[k])))
+        if encoding[k]:
+            devices.setdefault(a, []).append((y, float(encoding[k])))
+        if decoding[k]:
+            devices.setdefault(b, []).append((y, float(decoding[k])))
     for terms in (*devices.values(), *channels.values()):
         program.row([(v, c * weight) for v, c in terms] + [(largest, -1.0)], -np.inf, 0.0)
     return _read(program, program.solve(nodes=nodes, time_limit=time_limit), weight)

@@ -12,6 +12,7 @@ the present one (Rother et al., CVPR 2005), so that no move makes a plan worse.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,9 @@ _BETTER: Final = 1e-11
 _WORK: Final = 40_000
 """Nodes that may be placed anew in all moves together."""
 _KEEP, _CHANGE, _HEAD = 0, 1, 2
+
+Price = Callable[[int, int], float]
+"""What it costs to send a tensor from one device (its index) to another."""
 
 
 def improve(problem: Problem, cost: LinearCost, start: Ints) -> Ints:
@@ -63,6 +67,19 @@ def improve(problem: Problem, cost: LinearCost, start: Ints) -> Ints:
         if value >= before:
             break
     return best
+
+
+def _tables(problem: Problem, cost: LinearCost) -> Iterator[Price]:
+    """Yield what each tensor's transfer costs, by sender and reader."""
+    hop, per_byte = cost.hop.tolist(), cost.hop_per_byte.tolist()
+    coding = None if cost.coding is None else cost.coding.tolist()
+    for t, tensor in enumerate(problem.tensors):
+        more = None if coding is None else coding[t]
+
+        def price(a: int, b: int, size: float = tensor.bytes, more: list[list[float]] | None = more) -> float:
+            return float(hop[a][b] + size * per_byte[a][b] + (more[a][b] if more is not None else 0.0))
+
+        yield price
 
 
 class _Moves(CutGraph):
@@ -123,9 +140,7 @@ def expand(problem: Problem, cost: LinearCost, plan: Ints, target: int, *, cauti
     graph.second[active + _HEAD] = cost.node[active, target]
     place, where = plan.tolist(), vertex.tolist()
     source, sink = problem.source_index, problem.sink_index
-    hop, per_byte = cost.hop.tolist(), cost.hop_per_byte.tolist()
-    for tensor in problem.tensors:
-        size = tensor.bytes
+    for tensor, table in zip(problem.tensors, _tables(problem, cost), strict=True):
         if tensor.producer < 0:
             home, producer = source, (_CHANGE if source == target else _KEEP)
         else:
@@ -138,8 +153,8 @@ def expand(problem: Problem, cost: LinearCost, plan: Ints, target: int, *, cauti
         if not groups:
             continue
 
-        def price(a: int, b: int, size: float = size) -> float:
-            return hop[a][b] + size * per_byte[a][b] if a != b else 0.0
+        def price(a: int, b: int, table: Price = table) -> float:
+            return table(a, b) if a != b else 0.0
 
         if producer != _CHANGE and len(groups) == 1 and home != target:
             (device, readers), = groups.items()
@@ -193,9 +208,7 @@ def swap(problem: Problem, cost: LinearCost, plan: Ints, one: int, other: int) -
     place, within = plan.tolist(), inside.tolist()
     ends = {one: _KEEP, other: _CHANGE}
     source, sink = problem.source_index, problem.sink_index
-    hop, per_byte = cost.hop.tolist(), cost.hop_per_byte.tolist()
-    for tensor in problem.tensors:
-        size = tensor.bytes
+    for tensor, price in zip(problem.tensors, _tables(problem, cost), strict=True):
         if tensor.producer < 0:
             home, producer = source, ends.get(source)
         else:
@@ -210,15 +223,15 @@ def swap(problem: Problem, cost: LinearCost, plan: Ints, one: int, other: int) -
                 fixed.add(sink)
         if producer is None:
             if movable:
-                graph.sent(_CHANGE, movable, 0.0, hop[home][one] + size * per_byte[home][one])
-                graph.sent(_KEEP, movable, hop[home][other] + size * per_byte[home][other], 0.0)
+                graph.sent(_CHANGE, movable, 0.0, price(home, one))
+                graph.sent(_KEEP, movable, price(home, other), 0.0)
             continue
         if producer >= _HEAD:
             for device in fixed:
-                graph.first[producer] += hop[one][device] + size * per_byte[one][device]
-                graph.second[producer] += hop[other][device] + size * per_byte[other][device]
+                graph.first[producer] += price(one, device)
+                graph.second[producer] += price(other, device)
         if movable:
-            forth, back = hop[one][other] + size * per_byte[one][other], hop[other][one] + size * per_byte[other][one]
+            forth, back = price(one, other), price(other, one)
             graph.sent(producer, movable, forth, back)
     if cost.seam is not None:
         for i in np.flatnonzero(inside[1:] & inside[:-1]).tolist():

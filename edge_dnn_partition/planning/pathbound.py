@@ -55,7 +55,7 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
         for t in outputs:
             tensor = problem.tensors[t]
             if tensor.at_sink:
-                node[tensor.producer] += cost.transfer(tensor.bytes)[:, sink]
+                node[tensor.producer] += cost.transfer(problem, t)[:, sink]
     diagonal = np.arange(len(problem.devices))
     after = np.zeros_like(node)
     starts = np.zeros(count)
@@ -65,7 +65,7 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
         follower = child[i]
         if follower != -1:
             tensor = problem.tensors[link[i]]
-            hop = cost.transfer(tensor.bytes)
+            hop = cost.transfer(problem, link[i])
             if tensor.at_sink:
                 hop[:, sink] = 0.0
             if cost.seam is not None and follower == i + 1:
@@ -74,7 +74,7 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
         if parent[i] == -1:
             begin = node[i] + after[i]
             if from_input[i] != -1:
-                begin = begin + cost.transfer(problem.tensors[from_input[i]].bytes)[source]
+                begin = begin + cost.transfer(problem, from_input[i])[source]
             starts[i] = begin.min()
     later = np.concatenate((np.cumsum(starts[::-1])[::-1], [0.0]))
     return PathBound(child, parent, after, later.tolist())

@@ -76,6 +76,20 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Coding:
+    """How tensors are encoded on their ways, ``(tensors, devices, devices)`` each: from a row's device to a column's.
+
+    The seconds are spent on the sender and on the reader: they add to the latency and to the device's compute seconds.
+
+    :param wire_bytes: what is sent, in place of the tensor's own bytes.
+    """
+
+    wire_bytes: Floats
+    encode_seconds: Floats
+    decode_seconds: Floats
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """Everything that the cost model needs (see ``docs/planning.md``).
 
@@ -83,6 +97,7 @@ class Problem:
     :param weight_bytes: ``(nodes,)``.
     :param seam_seconds: ``(nodes - 1, devices)``: what is saved where node ``i`` and
         node ``i + 1`` both run on the device; ``None`` for nothing.
+    :param coding: how tensors are encoded; ``None``: all go raw.
     """
 
     source: str
@@ -94,6 +109,7 @@ class Problem:
     seconds: Floats
     weight_bytes: Floats
     seam_seconds: Floats | None = None
+    coding: Coding | None = None
 
     @property
     def nodes(self) -> int:
@@ -180,6 +196,20 @@ class Problem:
     def tensor_bytes(self) -> Floats:
         """The bytes of each tensor."""
         return np.array([tensor.bytes for tensor in self.tensors], dtype=np.float64)
+
+    def wire_bytes(self, tensor: Ints, sender: Ints, reader: Ints) -> Floats:
+        """Return the bytes that some transfers send, ``(transfers,)``."""
+        return self.tensor_bytes[tensor] if self.coding is None else self.coding.wire_bytes[tensor, sender, reader]
+
+    def coding_seconds(self, tensor: Ints, sender: Ints, reader: Ints) -> tuple[Floats, Floats]:
+        """Return what some transfers take on their senders and on their readers, ``(transfers,)`` each."""
+        size = self.tensor_bytes[tensor]
+        encode = self.column('encode_seconds')[sender] + self.column('encode_seconds_per_byte')[sender] * size
+        decode = self.column('decode_seconds')[reader] + self.column('decode_seconds_per_byte')[reader] * size
+        if self.coding is not None:
+            encode = encode + self.coding.encode_seconds[tensor, sender, reader]
+            decode = decode + self.coding.decode_seconds[tensor, sender, reader]
+        return encode, decode
 
     @cached_property
     def at_sink(self) -> Bools:

@@ -44,6 +44,7 @@ def kinds(problem: Problem) -> Kinds:
     """Return the devices by kind; the source and the sink are kinds of their own."""
     groups: list[list[int]] = []
     seconds, rate, latency = problem.seconds, problem.rate, problem.latency
+    matrices = [rate, latency, *([] if problem.coding is None else vars(problem.coding).values())]
     fixed = {problem.source_index, problem.sink_index}
     fields = [tuple(v for k, v in vars(d).items() if k != 'name') for d in problem.devices]
 
@@ -52,7 +53,7 @@ def kinds(problem: Problem) -> Kinds:
             return False
         swapped = np.arange(len(problem.devices))
         swapped[[a, b]] = b, a
-        return all(np.array_equal(m[np.ix_(swapped, swapped)], m) for m in (rate, latency))
+        return all(np.array_equal(m[..., swapped[:, None], swapped[None, :]], m) for m in matrices)
 
     for device in range(len(problem.devices)):
         home = next((g for g in groups if alike(g[0], device)), None)
@@ -73,32 +74,37 @@ class _Chain:
     linked: Floats
 
 
-def _chain(problem: Problem, group: Kinds) -> _Chain:  # noqa: C901
+def _chain(problem: Problem, group: Kinds) -> _Chain:
     first, count = group.first, problem.nodes
     types = len(first)
     seconds = problem.seconds[:, first]
     stage = np.full((types, count + 1, count + 1), np.inf)
     room = problem.column('memory_bytes')[first]
     sink, source = problem.sink_index, problem.source_index
-    to_sink = np.zeros(count)
-    between = np.zeros(count)
-    enter_bytes = np.full(count, -1.0)
-    for tensor in problem.tensors:
-        if tensor.producer == INPUT:
-            if tensor.readers:
-                enter_bytes[tensor.readers[0]] = max(enter_bytes[tensor.readers[0]], 0.0) + tensor.bytes
-        else:
-            if tensor.at_sink:
-                to_sink[tensor.producer] += tensor.bytes
-            if tensor.readers:
-                between[tensor.readers[0]] += tensor.bytes
+    sender, reader = np.broadcast_to(first[:, None], (types, types)), np.broadcast_to(first, (types, types)).copy()
+    for k, members in enumerate(group.members):
+        reader[k, k] = members[min(1, len(members) - 1)]
+    # Bytes, by the kind that sends, that reads, or both: an encoding makes them differ.
+    to_sink, enter_bytes = np.zeros((types, count)), np.full((types, count), -1.0)
+    between = np.zeros((count, types, types))
     at_sink = np.zeros(count, dtype=np.bool_)
     crosses = np.zeros(count, dtype=np.bool_)
-    for tensor in problem.tensors:
-        if tensor.producer != INPUT and tensor.at_sink:
+    for t, tensor in enumerate(problem.tensors):
+
+        def sent(a: Ints, b: Ints, t: int = t) -> Floats:
+            return problem.wire_bytes(np.full(a.shape, t), a, b)
+
+        if tensor.producer == INPUT:
+            if tensor.readers:
+                at = tensor.readers[0]
+                enter_bytes[:, at] = np.maximum(enter_bytes[:, at], 0.0) + sent(np.full(types, source), first)
+            continue
+        if tensor.at_sink:
             at_sink[tensor.producer] = True
-        if tensor.producer != INPUT and tensor.readers:
+            to_sink[:, tensor.producer] += sent(first, np.full(types, sink))
+        if tensor.readers:
             crosses[tensor.readers[0]] = True
+            between[tensor.readers[0]] += sent(sender, reader)
     rate = problem.rate
     for k, device in enumerate(first.tolist()):
         for p in range(count):
@@ -108,17 +114,15 @@ def _chain(problem: Problem, group: Kinds) -> _Chain:  # noqa: C901
             spent[np.cumsum(problem.weight_bytes[p:]) > room[k]] = np.inf
             if device != sink and at_sink[p:].any():
                 link = rate[device, sink]
-                sent = np.cumsum(to_sink[p:]) / link if link > 0 else np.where(np.cumsum(at_sink[p:]) > 0, np.inf, 0.0)
-                spent = np.maximum(spent, sent)
-            if device != source and (enter_bytes[p:] >= 0).any():
+                left = np.cumsum(to_sink[k, p:]) / link if link > 0 else np.where(np.cumsum(at_sink[p:]) > 0, np.inf, 0.0)
+                spent = np.maximum(spent, left)
+            if device != source and (enter_bytes[k, p:] >= 0).any():
                 link = rate[source, device]
-                some = np.cumsum(enter_bytes[p:] >= 0) > 0
-                read = np.cumsum(np.maximum(enter_bytes[p:], 0.0))
+                some = np.cumsum(enter_bytes[k, p:] >= 0) > 0
+                read = np.cumsum(np.maximum(enter_bytes[k, p:], 0.0))
                 spent = np.maximum(spent, read / link if link > 0 else np.where(some, np.inf, 0.0))
             stage[k, p, p + 1 :] = spent
-    pairs = rate[np.ix_(first, first)].copy()
-    for k, members in enumerate(group.members):
-        pairs[k, k] = rate[members[0], members[1]] if len(members) > 1 else 0.0
+    pairs = rate[sender, reader]
     hop = np.zeros((types, types, count + 1))
     for p in range(1, count):
         if crosses[p]:
@@ -198,11 +202,11 @@ def _extra(problem: Problem, cost: object, node: int, device: int) -> float:
     for t in problem.node_inputs[node]:
         tensor = problem.tensors[t]
         if tensor.producer == INPUT:
-            total += float(cost.transfer(tensor.bytes)[problem.source_index, device])  # type: ignore[attr-defined]
+            total += float(cost.transfer(problem, t)[problem.source_index, device])  # type: ignore[attr-defined]
     for t in problem.node_outputs[node]:
         tensor = problem.tensors[t]
         if tensor.at_sink and not tensor.readers:
-            total += float(cost.transfer(tensor.bytes)[device, problem.sink_index])  # type: ignore[attr-defined]
+            total += float(cost.transfer(problem, t)[device, problem.sink_index])  # type: ignore[attr-defined]
     return total
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from . import batch, chain, frontier, milp, once, subsets, twodevices, windows
 from .batch import Measured
 from .evaluate import Loads, loads
-from .linear import LinearCost
+from .linear import LinearCost, coding_cost
 from .localsearch import descend
 from .objective import EQUAL, Answer, Judge
 from .problem import Floats, Ints, Problem
@@ -179,6 +179,7 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     column = problem.column
     price = np.where(linked, channel_price[np.maximum(problem.channel, 0)] if len(channel_price) else 0.0, 0.0)
     per_byte = np.divide(price, problem.rate, out=np.zeros_like(price), where=linked)
+    coding = coding_cost(problem, per_byte, device_price, device_price)
     sender, reader = device_price[:, None], device_price[None, :]
     per_byte = per_byte + sender * column('encode_seconds_per_byte')[:, None]
     per_byte = np.where(linked, per_byte + reader * column('decode_seconds_per_byte')[None, :], 0.0)
@@ -189,7 +190,7 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     finite = np.isfinite(problem.seconds)
     node[finite] = (np.where(finite, problem.seconds, 0.0) * device_price[None, :])[finite]
     seam = None if problem.seam_seconds is None else problem.seam_seconds * device_price[None, :]
-    return LinearCost(node, hop, per_byte, seam)
+    return LinearCost(node, hop, per_byte, seam, coding)
 
 
 def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:

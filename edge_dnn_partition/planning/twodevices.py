@@ -116,6 +116,8 @@ def _add_tensors(problem: Problem, cost: LinearCost, graph: CutGraph) -> None:
     alone = ~many[tensor]
     for a, b, forward in ((0, 1, True), (1, 0, False)):
         price = cost.hop[a, b] + cost.hop_per_byte[a, b] * size
+        if cost.coding is not None:
+            price = price + cost.coding[:, a, b]
         auxiliary = np.cumsum(many) - 1 + graph.vertices  # only those of tensors with several readers count
         graph.vertices += int(many.sum())
         tails = np.concatenate((home[tensor[alone]], home[many], auxiliary[tensor[~alone]]))

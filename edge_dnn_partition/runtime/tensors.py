@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.planning.encodings import ENCODINGS, RAW
 
 Array = NDArray[Any]
 
@@ -26,6 +27,8 @@ DTYPES: Final[dict[int, np.dtype[Any]]] = {
 _NUMBERS: Final = {dtype: number for number, dtype in DTYPES.items()}
 ALIGNMENT: Final = 64
 MAX_AXES: Final = 16
+MAX_DECODED_BYTES: Final = 1 << 30
+"""No tensor that comes encoded may claim to be larger."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class WireTensor:
     size: int
 
 
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A tensor as it travels: ``data`` are its bytes (flat, uint8) under ``encoding``; dtype and shape are its own."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    encoding: str
+    data: Array
+
+
 def dtype_number(dtype: np.dtype[Any]) -> int:
     """Return ONNX's number for a numpy dtype.
 
@@ -52,21 +65,27 @@ def dtype_number(dtype: np.dtype[Any]) -> int:
 
 
 def lay_out(
-    arrays: Mapping[str, Array], encodings: Mapping[str, str] | None = None
+    arrays: Mapping[str, Array | Coded], encodings: Mapping[str, str] | None = None
 ) -> tuple[tuple[WireTensor, ...], list[Array]]:
     """Decide where tensors lie in one buffer, each at a multiple of 64 bytes.
 
     :param arrays: tensors by name.
-    :param encodings: the encoding by name where it is not ``raw``.
+    :param encodings: a picture's encoding by name.
     :return: the layout, and the tensors as flat contiguous arrays of bytes (a contiguous one is not copied).
     """
     layout, flat = [], []
     offset = 0
     for name, value in arrays.items():
+        if isinstance(value, Coded):
+            size = value.data.nbytes
+            layout.append(WireTensor(name, dtype_number(value.dtype), value.shape, value.encoding, offset, size))
+            flat.append(value.data)
+            offset += -(-size // ALIGNMENT) * ALIGNMENT
+            continue
         array = np.asarray(value, order='C')
         number = dtype_number(array.dtype)
         array = np.ascontiguousarray(array, dtype=DTYPES[number]).reshape(array.shape)
-        encoding = (encodings or {}).get(name, 'raw')
+        encoding = (encodings or {}).get(name, RAW)
         layout.append(WireTensor(name, number, tuple(array.shape), encoding, offset, array.nbytes))
         flat.append(array.reshape(-1).view(np.uint8))
         offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
@@ -93,7 +112,7 @@ def place(layout: Sequence[WireTensor], flat: Sequence[Array], buffer: memoryvie
 
 
 def pack(
-    arrays: Mapping[str, Array], encodings: Mapping[str, str] | None = None
+    arrays: Mapping[str, Array | Coded], encodings: Mapping[str, str] | None = None
 ) -> tuple[tuple[WireTensor, ...], memoryview]:
     """Return the layout of tensors and a buffer that holds them; see `lay_out` and `place`."""
     layout, flat = lay_out(arrays, encodings)
@@ -114,9 +133,13 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
             raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')
         if len(tensor.shape) > MAX_AXES or any(axis < 0 for axis in tensor.shape):
             raise WireError(f'tensor {tensor.name!r} has the impossible shape {list(tensor.shape)}')
-        if tensor.encoding == 'raw':
+        if tensor.encoding in ENCODINGS:
             asked = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-            if asked != tensor.size:
+            if asked > MAX_DECODED_BYTES and tensor.encoding != RAW:
+                raise WireError(
+                    f'tensor {tensor.name!r}: shape {list(tensor.shape)} is too large for encoding {tensor.encoding}'
+                )
+            if asked != tensor.size and tensor.encoding == RAW:
                 raise WireError(
                     f'tensor {tensor.name!r}: shape {list(tensor.shape)} needs {asked} bytes, not {tensor.size}'
                 )
@@ -124,17 +147,19 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
             raise WireError(f'tensor {tensor.name!r} lies outside of its buffer of {total} bytes')
 
 
-def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array]:
-    """Return the tensors of a buffer as views of it, by name.
+def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array | Coded]:
+    """Return the tensors of a buffer as views of it, by name; encoded ones stay so.
 
     :raises WireError: if layout and buffer contradict each other.
     """
     check_layout(layout, len(buffer))
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array | Coded] = {}
     for tensor in layout:
         flat = np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)
-        if tensor.encoding == 'raw':
+        if tensor.encoding == RAW:
             arrays[tensor.name] = flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+        elif tensor.encoding in ENCODINGS:
+            arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, tensor.encoding, flat)
         else:  # a picture: pixels have their shape, a compressed one has none
             arrays[tensor.name] = flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat
     return arrays

@@ -12,8 +12,8 @@ import pytest
 from edge_dnn_partition.planning import chain, frontier, maxflow, milp, moves, once, revisits, subsets, twodevices
 from edge_dnn_partition.planning.batch import Batch
 from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.linear import LinearCost, device_once, energy_cost, latency_cost
-from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor, from_costs_json
+from edge_dnn_partition.planning.linear import LinearCost, device_once, energy_cost, latency_cost, transfers
+from edge_dnn_partition.planning.problem import Coding, Device, Link, Problem, Tensor, from_costs_json
 from edge_dnn_partition.planning.solve import solve
 
 OBJECTIVES = ('latency', 'energy', 'throughput', 'balanced')
@@ -63,6 +63,62 @@ def best_of_all(problem, objective, once_only=False):
         return {'latency': c.latency_seconds, 'energy': c.energy_joules, 'throughput': c.bottleneck_seconds}[objective]
 
     return min(value(c) for c in costs if c.feasible)
+
+
+def encoded(problem, seed):
+    """The problem with encodings whose sizes and seconds differ by tensor and by pair of devices."""
+    rng = np.random.default_rng([seed, 5])
+    shape = (len(problem.tensors), len(problem.devices), len(problem.devices))
+    wire = problem.tensor_bytes[:, None, None] * rng.uniform(0.1, 1.1, shape)
+    coding = Coding(
+        wire_bytes=wire, encode_seconds=rng.uniform(0, 0.01, shape), decode_seconds=rng.uniform(0, 0.005, shape)
+    )
+    return dataclasses.replace(problem, coding=coding)
+
+
+@pytest.mark.parametrize('objective', OBJECTIVES)
+@pytest.mark.parametrize(('nodes', 'devices', 'is_chain'), [(7, 2, False), (5, 3, False), (6, 3, True)])
+@pytest.mark.parametrize('seed', range(3))
+def test_encodings_are_counted_exactly(objective, nodes, devices, is_chain, seed):
+    problem = encoded(rich_problem(seed, nodes, devices, chain=is_chain, coding=seed == 0, seams=seed > 0), seed)
+    for space in ('any', 'each_device_once'):
+        solution = solve(problem, objective, space)
+        best = best_of_all(problem, objective, once_only=space == 'each_device_once')
+        assert solution.objective_value >= best * (1 - 1e-9)
+        assert not solution.optimal or solution.objective_value == pytest.approx(best, rel=1e-9)
+        if objective != 'throughput':
+            assert solution.optimal
+
+
+def test_encodings_in_every_form_of_the_costs():
+    problem = encoded(rich_problem(4, 8, 3), 4)
+    plans = np.random.default_rng(0).integers(0, 3, (60, problem.nodes))
+    plain = dataclasses.replace(problem, coding=None)
+    latency, energy = latency_cost(problem), energy_cost(problem)
+    measured = Batch(problem).measure(plans)
+    for k, plan in enumerate(plans):
+        costs = evaluate(problem, plan)
+        assert latency.value(problem, plan) == pytest.approx(costs.latency_seconds, rel=1e-12)
+        assert energy.value(problem, plan) == pytest.approx(costs.energy_joules, rel=1e-12)
+        assert measured.latency_seconds[k] == pytest.approx(costs.latency_seconds, rel=1e-12)
+        assert measured.energy_joules[k] == pytest.approx(costs.energy_joules, rel=1e-12)
+        assert measured.bottleneck_seconds[k] == pytest.approx(costs.bottleneck_seconds, rel=1e-12)
+        sent = transfers(problem, plan)
+        saved = (plain.wire_bytes(*sent) - problem.wire_bytes(*sent)) / problem.rate[sent[1], sent[2]]
+        spent = sum(problem.coding_seconds(*sent)) - sum(plain.coding_seconds(*sent))
+        difference = costs.latency_seconds - evaluate(plain, plan).latency_seconds
+        assert difference == pytest.approx((spent - saved).sum(), abs=1e-12)
+
+
+@pytest.mark.parametrize('objective', ['latency', 'energy', 'balanced'])
+def test_encodings_on_larger_graphs_agree_with_highs(objective):
+    problem = encoded(rich_problem(7, 14, 3, seams=False), 7)
+    solution = solve(problem, objective)
+    if objective != 'balanced':
+        cost = latency_cost(problem) if objective == 'latency' else energy_cost(problem)
+        other = milp.linear(problem, cost, None)
+        assert solution.objective_value == pytest.approx(cost.value(problem, other.assignment), rel=1e-7)
+    assert solution.optimal
 
 
 @pytest.mark.parametrize('objective', OBJECTIVES)
