@@ -25,7 +25,8 @@ from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
-from edge_dnn_partition.runtime.tensors import dtype_number
+from edge_dnn_partition.runtime.tensor_codec import decode
+from edge_dnn_partition.runtime.tensors import Coded, dtype_number
 from edge_dnn_partition.runtime.timing import HopTime, frame_energy
 
 from . import hedging, qos
@@ -285,7 +286,11 @@ class FrameSource(FleetNode):
         frame_id, version = received.address.frame_id, received.address.plan_version
         with self._lock:
             self._hedging.came(frame_id, version, received.arrived)
-            outputs = {name: value for name, value in arrays.items() if name in self._outputs}
+            outputs = {
+                name: decode(value) if isinstance(value, Coded) else value
+                for name, value in arrays.items()
+                if name in self._outputs
+            }
             whole = self._ledger.result(
                 frame_id, received.address.attempt, version, outputs,
                 received.stages, (*received.hops, hop), len(self._outputs), received.arrived,

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.msg import TensorCoding as CodingMessage
+from edge_dnn_partition.planning.encodings import TensorCoding
 from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.plan_book import PlanStatus
@@ -110,6 +113,7 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         relative_error=profile.relative_error,
         throttled=profile.throttled,
         probe_seconds=profile.probe_seconds,
+        codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
     )
 
 
@@ -131,4 +135,8 @@ def profile_of(message: ProfileMessage) -> Profile:
         relative_error=message.relative_error,
         throttled=message.throttled,
         probe_seconds=message.probe_seconds,
+        codings=tuple(
+            TensorCoding(c.tensor, c.encoding, c.size, c.encode_seconds, c.decode_seconds, c.error, c.top_changed)
+            for c in message.codings
+        ),
     )

@@ -27,6 +27,7 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
 from edge_dnn_partition.planning.decide import feasible, value_of
+from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
@@ -39,9 +40,10 @@ from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from . import policy_seat, qos, relief_seat
+from . import encoding_seat, policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
 from .conversions import host_load
+from .encoding_seat import EncodingSeat, encodings_of
 from .parameters import Parameter
 from .plan_memory import PlanMemory
 from .plan_messages import plan_message, plan_of, profile_of
@@ -72,6 +74,7 @@ PARAMETERS = (
     Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
     *policy_seat.PARAMETERS,
     *relief_seat.PARAMETERS,
+    *encoding_seat.PARAMETERS,
 )
 
 
@@ -100,6 +103,7 @@ class Scheduler(FleetNode):
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._relief = ReliefSeat(self, self._fleet)
+        self._encodings = EncodingSeat(self)
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
         self._pipeline: Pipeline | None = None
@@ -264,6 +268,7 @@ class Scheduler(FleetNode):
         self._planning_seconds = self._seat.thought_for_seconds
         self._decision = choice.reason
         if choice.assignment is None or choice.costs is None:
+            self._encode_anew(problem, now, deviation)
             return
         if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
@@ -272,6 +277,20 @@ class Scheduler(FleetNode):
             reason = self._why(choice, problem)
             self._propose(compose(self._model, placement, **self._ends()), choice.costs, reason, now, deviation)
             self._proposed = choice.assignment
+
+    def _encode_anew(self, problem: Problem, now: float, deviation: float) -> None:
+        """Propose the plan in force with other encodings, if these have become better."""
+        plan, assignment = self._switch.active, self._seat.assignment
+        if plan is None or assignment is None or self._pipeline is None or not feasible(problem, assignment):
+            return
+        present = self._pipeline.encoded(problem, encodings_of(plan), self._view.factors(now))
+        why = self._encodings.needs_others(plan, assignment, present, problem, self._seat.goal, now)
+        if why and self._failed_until.get(assignment, 0.0) <= now:
+            self._decision = why
+            placement = placement_of(assignment, self._pipeline.boundaries)
+            plan = compose(self._model, placement, **self._ends())
+            self._propose(plan, evaluate(problem, assignment), why, now, deviation)
+            self._proposed = assignment
 
     def _temperature(self, ready: Sequence[str]) -> float:
         known = [t for t in (self._view.devices[name].temperature_celsius for name in ready) if not math.isnan(t)]
@@ -310,6 +329,7 @@ class Scheduler(FleetNode):
         plan = compose(self._model, placement_of(assignment, self._pipeline.boundaries), **self._ends())
         costs = evaluate(self._problem(self._view.ready(now), now), assignment)
         self._keep_version(self._switch.reserve())
+        plan = self._encodings.encode(plan)
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
 
     def _keep_version(self, version: int) -> None:
@@ -325,8 +345,12 @@ class Scheduler(FleetNode):
             preprocessing_factors=self._view.preprocessing_factors(now),
             links=self._view.links(),
             input_bytes=self._input_bytes,
+            permitted=self._encodings.permitted,
+            objective=self._seat.objective,
         )
-        return self._relief.problem(problem, now)
+        problem = self._relief.problem(problem, now)
+        self._encodings.take(problem, self._pipeline.profiles)
+        return problem
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
         """Propose the fixed plan if it is not the one in force.
@@ -381,7 +405,7 @@ class Scheduler(FleetNode):
                 latency_deviation=deviation * costs.latency_seconds, energy_joules=costs.energy_joules,
                 bottleneck_seconds=costs.bottleneck_seconds,
             )  # fmt: skip
-        plan = replace(plan, objective=self._seat.objective, reason=reason)
+        plan = replace(self._encodings.encode(plan), objective=self._seat.objective, reason=reason)
         self._switch.propose(plan, now)
         self._keep_version(plan.version)
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
@@ -393,7 +417,8 @@ class Scheduler(FleetNode):
             self._plans.publish(message)
             self._memory.keep(message)
             self._seat.in_force(self._proposed, now)
-            self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason})')
+            coded = ''.join(f', {t.tensor!r} as {t.encoding}' for t in plan.transfers if t.encoding != RAW)
+            self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason}){coded}')
         elif isinstance(outcome, Drop):
             self._plans.publish(plan_message(replace(outcome.plan, reason=outcome.reason), PlanMessage.DROPPED))
             self._failed_until[self._proposed or outcome.plan.placement] = now + 5.0

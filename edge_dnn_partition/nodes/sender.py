@@ -109,8 +109,13 @@ class TensorSender:
         *,
         stages: tuple[StageTime, ...] = (),
         hops: tuple[HopTime, ...] = (),
+        encode_seconds: float = 0.0,
     ) -> None:
-        """Send tensors; they are kept until the receiver has them. The arrays must not change any more."""
+        """Send tensors; they are kept until the receiver has them. The arrays must not change any more.
+
+        :param encodings: of pictures; an encoded tensor (`Coded`) names its own.
+        :param encode_seconds: what it took to encode them.
+        """
         begin = time.perf_counter()
         peer = self._peer(target)
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
@@ -118,7 +123,7 @@ class TensorSender:
         buffer, segment = self._place(peer, layout, flat)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
-            time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
+            encode_seconds + time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
         )  # fmt: skip
         self._put(target[0], peer, bundle)
 

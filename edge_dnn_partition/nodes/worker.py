@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -21,6 +21,7 @@ from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
@@ -34,6 +35,8 @@ from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 from edge_dnn_partition.runtime.speed_probe import SpeedProbe
+from edge_dnn_partition.runtime.tensor_codec import encode
+from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.units import format_bytes
@@ -374,7 +377,7 @@ class Worker(FleetNode):
             raise WireError(f'plan {job.frame.address.plan_version} was released')
         begin, busy = time.monotonic(), time.thread_time()
         values = runner.decode(job.inputs, job.frame.encodings)
-        if runner.stage.preprocess:
+        if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):
             self._dilation.pause(time.thread_time() - busy)
         decoded = time.monotonic()
         outputs = runner.run(values)
@@ -395,13 +398,35 @@ class Worker(FleetNode):
         with self._lock:
             sends, jobs = self._frames(job.frame.address.plan_version).finished(job, outputs, timing, done)
         address = job.frame.address
-        for target, arrays, _ in sends:
+        coded: dict[tuple[str, str], Any] = {}
+        for target, arrays, encodings in sends:
             where = type(address)(
                 address.model_sha256, address.plan_version, address.frame_id, address.attempt, job.stage
             )
-            self._sender.send(target, where, arrays, {}, stages=job.frame.stages, hops=job.frame.hops)
+            tensors, seconds = self._encode(arrays, encodings, coded)
+            self._sender.send(
+                target, where, tensors, {}, stages=job.frame.stages, hops=job.frame.hops, encode_seconds=seconds
+            )
         for following in jobs:
             self._jobs.put(following)
+
+    def _encode(
+        self, arrays: Mapping[str, Any], encodings: Mapping[str, str], done: dict[tuple[str, str], Any]
+    ) -> tuple[dict[str, Any], float]:
+        """Encode tensors as the plan says.
+
+        :param done: what has been encoded of this stage's outputs, for other devices; it is added to.
+        :return: the tensors, and the seconds that it took, emulated slowness included.
+        """
+        begin, busy = time.monotonic(), time.thread_time()
+        missing = [key for key in encodings.items() if key not in done and key[1] != RAW]
+        for name, encoding in missing:
+            done[name, encoding] = encode(arrays[name], encoding)
+        if missing:
+            self._dilation.pause(time.thread_time() - busy)
+        return {name: done.get((name, encodings.get(name, RAW)), value) for name, value in arrays.items()}, (
+            time.monotonic() - begin
+        )
 
     # Measuring ------------------------------------------------------------------------------------------------
 

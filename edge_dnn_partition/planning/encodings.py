@@ -8,8 +8,9 @@ lossless) or a reduction that is then compressed, written ``int8+zstd``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge_dnn_partition.errors import PlanError
@@ -65,10 +66,43 @@ class Permitted:
         if not 0 <= self.largest_error <= 1:
             raise PlanError(f"largest_error: {self.largest_error:g} is not from 0 to 1, a share of the output's range")
 
-    def allows(self, encoding: str, error: float) -> bool:
-        """Return whether a tensor whose encoding makes this error may be sent so."""
-        named = all(not part or part in self.names for part in parts(encoding))
-        return encoding == RAW or (named and (not is_lossy(encoding) or error <= self.largest_error))
+    def allows(self, coding: TensorCoding) -> bool:
+        """Return whether a tensor may be sent so."""
+        named = all(not part or part in self.names for part in parts(coding.encoding))
+        harmless = not is_lossy(coding.encoding) or (coding.error <= self.largest_error and not coding.top_changed)
+        return named and harmless
+
+
+@dataclass(frozen=True)
+class TensorCoding:
+    """What an encoding makes of one tensor on one device.
+
+    :param size: bytes as it is sent.
+    :param encode_seconds: to encode it.
+    :param decode_seconds: to decode it.
+    :param error: the largest difference that it makes in the model's outputs, as a share of their range.
+    :param top_changed: whether another class comes out first.
+    :raises PlanError: if there is no such encoding or a number is out of range.
+    """
+
+    tensor: str
+    encoding: str
+    size: int
+    encode_seconds: float
+    decode_seconds: float
+    error: float = 0.0
+    top_changed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the name and the numbers."""
+        parts(self.encoding)
+        numbers = (self.size, self.encode_seconds, self.decode_seconds, self.error)
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+            raise PlanError(f'{self.tensor!r} as {self.encoding}: bytes, seconds and error must be finite and not negative')
+
+    def scaled(self, factor: float) -> TensorCoding:
+        """Return it for a device that is ``factor`` times slower."""
+        return replace(self, encode_seconds=self.encode_seconds * factor, decode_seconds=self.decode_seconds * factor)
 
 
 def check_names(names: Collection[str]) -> None:

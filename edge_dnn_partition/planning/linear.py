@@ -99,21 +99,31 @@ def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, 
     return hop, per_byte
 
 
-def coding_cost(problem: Problem, per_byte: Floats, sender: Floats, reader: Floats) -> Floats | None:
+def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> Floats | None:
     """Return what encodings add to each tensor's transfers, ``(tensors, devices, devices)``.
 
     :param per_byte: ``(devices, devices)``: what a byte on a link costs.
-    :param sender: ``(devices,)``: what a second of encoding costs.
-    :param reader: ``(devices,)``: what a second of decoding costs.
+    :param per_second: ``(devices,)``: what a second of encoding or decoding costs.
     """
     coding = problem.coding
     if coding is None:
         return None
     saved = (problem.tensor_bytes[:, None, None] - coding.wire_bytes) * per_byte[None]
-    spent = coding.encode_seconds * sender[None, :, None] + coding.decode_seconds * reader[None, None, :]
+    spent = coding.encode_seconds * per_second[None, :, None] + coding.decode_seconds * per_second[None, None, :]
     total = np.where((problem.rate > 0)[None], spent - saved, 0.0)
-    total[:, np.arange(len(sender)), np.arange(len(sender))] = 0.0
+    total[:, np.arange(len(per_second)), np.arange(len(per_second))] = 0.0
     return np.asarray(total, dtype=np.float64)
+
+
+def coding_prices(problem: Problem, objective: str) -> tuple[Floats, Floats]:
+    """Return what a byte on each link and a second of coding on each device cost, for energy in joules, else in seconds."""
+    _, per_byte = _hops(problem)
+    if objective != 'energy':
+        return per_byte, np.ones(len(problem.devices))
+    weight = problem.column('energy_weight')
+    radio = weight * problem.column('radio_watts')
+    idle = float((weight * problem.column('idle_watts')).sum())
+    return (radio[:, None] + radio[None, :] + idle) * per_byte, weight * problem.column('active_watts') + idle
 
 
 def latency_cost(problem: Problem) -> LinearCost:
@@ -121,8 +131,7 @@ def latency_cost(problem: Problem) -> LinearCost:
     linked, per_byte = _hops(problem)
     column = problem.column
     hop = problem.latency + column('encode_seconds')[:, None] + column('decode_seconds')[None, :]
-    one = np.ones(len(problem.devices))
-    coding = coding_cost(problem, per_byte, one, one)
+    coding = coding_cost(problem, *coding_prices(problem, 'latency'))
     per_byte = per_byte + column('encode_seconds_per_byte')[:, None] + column('decode_seconds_per_byte')[None, :]
     return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds, coding)
 
@@ -141,7 +150,7 @@ def energy_cost(problem: Problem) -> LinearCost:
     node = np.where(np.isinf(problem.seconds), np.inf, _times(problem.seconds, active + idle))
     hop = active[:, None] * column('encode_seconds')[:, None] + active[None, :] * column('decode_seconds')[None, :]
     byte = (radio[:, None] + radio[None, :]) * per_byte
-    coding = coding_cost(problem, byte + idle * per_byte, active + idle, active + idle)
+    coding = coding_cost(problem, *coding_prices(problem, 'energy'))
     byte = byte + active[:, None] * column('encode_seconds_per_byte')[:, None]
     byte = byte + active[None, :] * column('decode_seconds_per_byte')[None, :]
     latency = latency_cost(problem)

@@ -179,7 +179,7 @@ class Program:
     def at_most(self, cost: LinearCost, limit: float) -> None:
         """Add that a linear cost, above 0, is at most so much."""
         terms = [(x, float(cost.node[i, d]) / limit) for (i, d), x in self.x.items()]
-        terms += [(y, float(cost.transfer(self.problem.tensors[t].bytes)[a, b]) / limit) for (t, a, b), y in self.y.items()]
+        terms += [(y, float(cost.transfer(self.problem, t)[a, b]) / limit) for (t, a, b), y in self.y.items()]
         if cost.seam is not None:
             terms += [(both, -float(cost.seam[i, d]) / limit) for both, i, d in self.seams()]
         self.row(terms, -np.inf, 1.0)

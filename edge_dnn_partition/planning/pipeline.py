@@ -17,6 +17,8 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.sensing.link import LinkEstimate
 
+from .coding import CodingChooser
+from .encodings import Permitted
 from .fleet import Fleet
 from .plan import PICTURE
 from .problem import INPUT, Device, Link, Problem, Tensor, nearest
@@ -61,6 +63,8 @@ class Pipeline:
             [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
         )
         self._tensors = self._find_tensors()
+        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
+        self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
 
         def node(name: str, what: str) -> int:
@@ -117,6 +121,7 @@ class Pipeline:
             elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
             if elsewhere or name in outputs:
                 bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
+        self._bundles = [(PICTURE,), *(tuple(names) for names in bundles.values())]
         return tuple(
             Tensor(
                 name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
@@ -124,6 +129,12 @@ class Pipeline:
             )
             for (node, elsewhere, at_sink), names in bundles.items()
         )  # fmt: skip
+
+    def encoded(
+        self, problem: Problem, encodings: Mapping[tuple[str, str, str], str], factors: Mapping[str, float]
+    ) -> Problem:
+        """Return the problem with given encodings, by tensor, sender and reader, in place of its own."""
+        return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings)
 
     def problem(
         self,
@@ -133,6 +144,8 @@ class Pipeline:
         preprocessing_factors: Mapping[str, float] | None = None,
         links: Mapping[tuple[str, str], LinkEstimate],
         input_bytes: float,
+        permitted: Permitted | None = None,
+        objective: str = 'latency',
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
@@ -141,6 +154,8 @@ class Pipeline:
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
         :param input_bytes: the size of a camera picture as it is sent.
+        :param permitted: the encodings that tensors may be sent in; None: all go raw.
+        :param objective: what the encodings are chosen for.
         :raises PlanError: if the source or a pinned device is missing, a device has no profile, or the
             sink needs a private tensor.
         """
@@ -201,4 +216,6 @@ class Pipeline:
             if device not in devices:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
             problem = problem.constrained(pin={self.names[node]: device})
+        if permitted is not None:
+            problem = self._codings.choose(problem, self._bundles, permitted, objective, factors)
         return problem.constrained(exclude=[name for name in self.fleet.constraints.exclude if name in devices])

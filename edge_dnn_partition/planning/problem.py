@@ -10,7 +10,7 @@ tensors and read several; a tensor is sent at most once to each other device.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,11 +82,18 @@ class Coding:
     The seconds are spent on the sender and on the reader: they add to the latency and to the device's compute seconds.
 
     :param wire_bytes: what is sent, in place of the tensor's own bytes.
+    :param encodings: the encoding by tensor, sender and reader, by name, where it is not ``raw``.
     """
 
     wire_bytes: Floats
     encode_seconds: Floats
     decode_seconds: Floats
+    encodings: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> tuple[Floats, Floats, Floats]:
+        """All that costs something."""
+        return self.wire_bytes, self.encode_seconds, self.decode_seconds
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

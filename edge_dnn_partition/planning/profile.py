@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError
 
+from .encodings import TensorCoding
+
 _VERSION: Final = 1
 
 
@@ -64,6 +66,7 @@ class Profile:
     :param probe_seconds: what the speed probe took while profiling.
     :param interval_seconds: of idleness before each timed run.
     :param held_back: the stages that tested the prediction.
+    :param codings: what encodings make of the tensors between the segments.
     :raises PlanError: if the parts contradict each other.
     """
 
@@ -82,6 +85,7 @@ class Profile:
     onnxruntime_version: str = ''
     interval_seconds: float = 0.0
     held_back: tuple[HeldBack, ...] = ()
+    codings: tuple[TensorCoding, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -143,7 +147,8 @@ class Profile:
             probe_seconds=self.probe_seconds * factor,
             held_back=tuple(dataclasses.replace(stage, measured_seconds=stage.measured_seconds * factor,
                                                 predicted_seconds=stage.predicted_seconds * factor)
-                            for stage in self.held_back))
+                            for stage in self.held_back),
+            codings=tuple(coding.scaled(factor) for coding in self.codings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON knows them."""
@@ -224,6 +229,12 @@ def _held_back(value: Any) -> HeldBack:
                     _real(value['predicted_seconds']))
 
 
+def _coding(value: Any) -> TensorCoding:
+    return TensorCoding(_text(value['tensor']), _text(value['encoding']), _whole(value['size']),
+                        _real(value['encode_seconds']), _real(value['decode_seconds']), _real(value['error']),
+                        _flag(value['top_changed']))
+
+
 _READERS: Final[dict[str, Any]] = {
     'model_sha256': _text,
     'model': _text,
@@ -240,4 +251,5 @@ _READERS: Final[dict[str, Any]] = {
     'probe_seconds': _real,
     'interval_seconds': _real,
     'held_back': lambda values: tuple(map(_held_back, values)),
+    'codings': lambda values: tuple(map(_coding, values)),
 }

@@ -44,7 +44,7 @@ def kinds(problem: Problem) -> Kinds:
     """Return the devices by kind; the source and the sink are kinds of their own."""
     groups: list[list[int]] = []
     seconds, rate, latency = problem.seconds, problem.rate, problem.latency
-    matrices = [rate, latency, *([] if problem.coding is None else vars(problem.coding).values())]
+    matrices = [rate, latency, *([] if problem.coding is None else problem.coding.arrays)]
     fixed = {problem.source_index, problem.sink_index}
     fields = [tuple(v for k, v in vars(d).items() if k != 'name') for d in problem.devices]
 

@@ -179,7 +179,7 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     column = problem.column
     price = np.where(linked, channel_price[np.maximum(problem.channel, 0)] if len(channel_price) else 0.0, 0.0)
     per_byte = np.divide(price, problem.rate, out=np.zeros_like(price), where=linked)
-    coding = coding_cost(problem, per_byte, device_price, device_price)
+    coding = coding_cost(problem, per_byte, device_price)
     sender, reader = device_price[:, None], device_price[None, :]
     per_byte = per_byte + sender * column('encode_seconds_per_byte')[:, None]
     per_byte = np.where(linked, per_byte + reader * column('decode_seconds_per_byte')[None, :], 0.0)

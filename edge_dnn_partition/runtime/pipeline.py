@@ -15,9 +15,11 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.planning.plan import Plan
 
 from .pieces import Address
+from .tensors import Coded
 from .timing import HopTime, StageTime
 
 Array = NDArray[Any]
+Tensor = Array | Coded
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class FrameState:
 
     address: Address
     part: Part
-    tensors: dict[str, Array] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
     encodings: dict[str, str] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
     ran: set[int] = field(default_factory=set)
@@ -63,7 +65,7 @@ class Job:
 
     frame: FrameState
     stage: int
-    inputs: Mapping[str, Array]
+    inputs: Mapping[str, Tensor]
     ready_at: float
 
 
@@ -104,7 +106,7 @@ class FramePipeline:
     def receive(
         self,
         address: Address,
-        tensors: Mapping[str, Array],
+        tensors: Mapping[str, Tensor],
         encodings: Mapping[str, str],
         stages: tuple[StageTime, ...],
         hops: tuple[HopTime, ...],
@@ -153,7 +155,7 @@ class FramePipeline:
 
     def finished(
         self, job: Job, outputs: Mapping[str, Array], timing: StageTime, now: float
-    ) -> tuple[list[tuple[tuple[str, bool], dict[str, Array], dict[str, str]]], list[Job]]:
+    ) -> tuple[list[tuple[tuple[str, bool], dict[str, Tensor], dict[str, str]]], list[Job]]:
         """Take a stage's outputs in.
 
         :return: what to send, as ``((device, to the sink), tensors, encodings)``, and the stages that can run now.

@@ -20,6 +20,8 @@ from edge_dnn_partition.planning.plan import PICTURE, Plan, StagePlan
 from .engine import Engine
 from .preprocess import Preprocessing
 from .stage_cache import stage_file
+from .tensor_codec import decode
+from .tensors import Coded
 
 Array = NDArray[Any]
 EngineKey = tuple[tuple[int, int], ...]
@@ -40,12 +42,12 @@ class StageRunner:
                 'the plan begins with the preprocessing; name its file in the fleet file (model.preprocessing)'
             )
 
-    def decode(self, inputs: Mapping[str, Array], encodings: Mapping[str, str]) -> dict[str, Array]:
-        """Return the stage's input tensors with the picture decoded, resized and normalised.
+    def decode(self, inputs: Mapping[str, Array | Coded], encodings: Mapping[str, str]) -> dict[str, Array]:
+        """Return the stage's input tensors decoded, the picture resized and normalised too.
 
-        :raises WireError: if the picture is broken.
+        :raises WireError: if the picture or an encoded tensor is broken.
         """
-        values = dict(inputs)
+        values = {name: decode(value) if isinstance(value, Coded) else value for name, value in inputs.items()}
         if self.stage.preprocess and self._preprocessing is not None:
             picture = values.pop(PICTURE)
             values[self._entry] = self._preprocessing.apply(picture, encodings.get(PICTURE, 'jpeg'))

@@ -22,12 +22,14 @@ from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.profile import HeldBack, Profile
 
+from .coding_profile import measure_codings
 from .engine import CPU_PROVIDER, Engine
 from .span_fit import fit_spans, spans_to_fit
 from .span_timing import Bench, ProfilingCancelledError, Span, in_groups, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from .stage_cache import limit_stage_cache, stage_file
 from .stage_inputs import StageInputs
+from .tensor_codec import available
 
 __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'profile_model']
 
@@ -35,7 +37,7 @@ __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'prof
 _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
-_METHOD_VERSION: Final = 2
+_METHOD_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ProfileOptions:
     :param boundaries: at most so many boundaries.
     :param held_back: stages that are timed only to test the prediction.
     :param limit_seconds: no further round begins after that.
+    :param coding_seconds: for so long encodings of tensors are measured.
     :raises UserError: if a number is out of its range.
     """
 
@@ -61,6 +64,7 @@ class ProfileOptions:
     boundaries: int = 20
     held_back: int = 6
     limit_seconds: float = 20.0
+    coding_seconds: float = 6.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -114,6 +118,9 @@ def profile_model(model: Model, options: ProfileOptions, *,
     samples = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
                          limit_seconds=options.limit_seconds, seed=model.sha256)
     seconds, seams = fit_spans({span: samples[span] for span in fitted}, segments)
+    codings = measure_codings(
+        model, boundaries, providers=options.providers, threads=options.threads, picture=preprocess,
+        limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
     limit_stage_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)
@@ -123,7 +130,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
         threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
         segment_seconds=seconds, seam_seconds=seams, preprocess_seconds=median(preparing) if preparing else None,
         throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
-        interval_seconds=options.interval_seconds)
+        interval_seconds=options.interval_seconds, codings=codings)
     return with_held_back(profile, {span: median(samples[span]) for span in held_back})
 
 
@@ -156,7 +163,7 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
     :raises ModelError: if a stage cannot be extracted or run.
     """
     key = (model.key, options.device, options.providers, options.threads, onnxruntime.__version__,
-           options.boundaries, options.interval_seconds, options.runs, options.held_back, _METHOD_VERSION)
+           options.boundaries, options.interval_seconds, options.runs, options.held_back, available(), _METHOD_VERSION)
     path = cache_dir('profiles') / f'{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.json'
     if not refresh:
         try:

@@ -1,0 +1,155 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses how each tensor is encoded on each link, from what the devices measured, under the links' present rates.
+
+A transfer's encoding changes nothing but the cost of that transfer. So for a cost that adds up the best one of each
+transfer is part of every best plan that has this transfer, and taking it beforehand leaves the planners exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .encodings import ENCODINGS, RAW, Permitted, is_lossy
+from .linear import coding_prices
+from .plan import Plan
+from .problem import Coding, Floats, Problem
+from .profile import Profile
+
+
+class CodingChooser:
+    """What encodings make of tensors on profiled devices.
+
+    :param sizes: bytes by tensor, raw.
+    :param profiles: by device.
+    """
+
+    def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile]) -> None:
+        self.profiles = profiles
+        self._names = [name for name in sizes if any(c.tensor == name for p in profiles.values() for c in p.codings)]
+        self._row = {name: i for i, name in enumerate(self._names)}
+        self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
+        self._tables = {name: self._table(profile) for name, profile in profiles.items()}
+        self._allowed: dict[tuple[Permitted, str], np.ndarray] = {}
+
+    def _table(self, profile: Profile) -> Floats:
+        """Return sizes, encoding and decoding seconds, ``(3, tensors, encodings)``; infinite where not measured."""
+        table = np.full((3, len(self._names), len(ENCODINGS)), np.inf)
+        table[:, :, 0] = 0.0
+        table[0, :, 0] = self._raw
+        for coding in profile.codings:
+            if coding.tensor in self._row:
+                place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
+                table[:, place[0], place[1]] = coding.size, coding.encode_seconds, coding.decode_seconds
+        return table
+
+    def _permitted(self, permitted: Permitted, device: str) -> np.ndarray:
+        """Return which encodings of which tensors a device may send, ``(tensors, encodings)``."""
+        if (permitted, device) not in self._allowed:
+            allowed = np.zeros((len(self._names), len(ENCODINGS)), dtype=np.bool_)
+            allowed[:, 0] = True
+            for coding in self.profiles[device].codings:
+                if coding.tensor in self._row:
+                    allowed[self._row[coding.tensor], ENCODINGS.index(coding.encoding)] = permitted.allows(coding)
+            self._allowed[permitted, device] = allowed
+        return self._allowed[permitted, device]
+
+    def choose(
+        self, problem: Problem, bundles: Sequence[Sequence[str]], permitted: Permitted, objective: str,
+        factors: Mapping[str, float], given: Mapping[tuple[str, str, str], str] | None = None,
+    ) -> Problem:  # fmt: skip
+        """Return the problem with the best permitted encoding of each transfer.
+
+        For the objective energy that is the one of least energy, else that of least latency.
+
+        :param problem: without encodings.
+        :param bundles: the names of the tensors that each of the problem's tensors stands for.
+        :param factors: each device's time now over its profiled time.
+        :param given: take these, as in ``Coding.encodings``, and not the best ones.
+        """
+        if not self._names:
+            return problem
+        tables = np.stack([self._tables[name] for name in problem.names], axis=-1)
+        speed = np.array([factors.get(name, 1.0) for name in problem.names])
+        size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
+        allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
+        per_byte, per_second = coding_prices(problem, objective)
+        sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)[:, :, :, None]
+        with np.errstate(invalid='ignore'):
+            total = sending + size[:, :, :, None] * per_byte[None, None] + (decode * per_second)[:, :, None, :]
+        total[np.isnan(total)] = np.inf  # not measured, and free where it were
+        total[:, 1:, problem.rate <= 0] = np.inf
+        best = total.argmin(axis=1)  # (tensors, senders, readers); of equal ones the first, which changes less
+        if given is not None:
+            best = np.zeros_like(best)
+            for (name, sends, reads), encoding in given.items():
+                if name in self._row and sends in problem.position and reads in problem.position:
+                    best[self._row[name], problem.position[sends], problem.position[reads]] = ENCODINGS.index(encoding)
+        tensor, sender, reader = np.indices(best.shape)
+        chosen = (size[tensor, best, sender], encode[tensor, best, sender], decode[tensor, best, reader])
+        arrays = [np.zeros((len(bundles), *problem.rate.shape)) for _ in chosen]
+        arrays[0] += problem.tensor_bytes[:, None, None]
+        for t, names in enumerate(bundles):
+            for row in (self._row[name] for name in names if name in self._row):
+                arrays[0][t] += chosen[0][row] - self._raw[row]
+                arrays[1][t] += chosen[1][row]
+                arrays[2][t] += chosen[2][row]
+        names = {
+            (self._names[n], problem.names[a], problem.names[b]): ENCODINGS[best[n, a, b]]
+            for n, a, b in np.argwhere(best > 0).tolist()
+        }
+        coding = Coding(wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2], encodings=names)
+        return replace(problem, coding=coding)
+
+
+def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) -> Plan:
+    """Return the plan with the encodings of its transfers; those within a device stay raw."""
+
+    def encoding(tensor: str, sender: str, reader: str) -> str:
+        return RAW if sender == reader else encodings.get((tensor, sender, reader), RAW)
+
+    return replace(
+        plan,
+        transfers=tuple(replace(t, encoding=encoding(t.tensor, t.from_device, t.to_device)) for t in plan.transfers),
+    )
+
+
+def within_error(plan: Plan, profiles: Mapping[str, Profile], permitted: Permitted) -> Plan:
+    """Return the plan with so many lossy encodings made lossless that the errors of all of them together are permitted.
+
+    Errors of several tensors may add up. Those that err most go first; each goes in the lossless way that is
+    permitted and smallest, mostly at a price far below that of the error.
+    """
+    errors: dict[tuple[str, str], float] = {}
+    for t in plan.transfers:
+        if is_lossy(t.encoding):
+            errors[t.tensor, t.encoding] = max(
+                (c.error for p in profiles.values() for c in p.codings if (c.tensor, c.encoding) == (t.tensor, t.encoding)),
+                default=np.inf,
+            )
+    dropped: set[tuple[str, str]] = set()
+    for key in sorted(errors, key=lambda k: (-errors[k], k)):
+        if sum(error for k, error in errors.items() if k not in dropped) <= permitted.largest_error * (1 + 1e-9):
+            break
+        dropped.add(key)
+
+    def lossless(tensor: str, sender: str, reader: str) -> str:
+        there = {c.encoding for c in profiles[reader].codings if c.tensor == tensor}
+        known = [
+            (c.size, c.encoding) for c in profiles[sender].codings
+            if c.tensor == tensor and not is_lossy(c.encoding) and permitted.allows(c) and c.encoding in there
+        ]  # fmt: skip
+        return min(known, default=(0, RAW))[1]
+
+    return replace(
+        plan,
+        transfers=tuple(
+            replace(t, encoding=lossless(t.tensor, t.from_device, t.to_device))
+            if (t.tensor, t.encoding) in dropped
+            else t
+            for t in plan.transfers
+        ),
+    )
