@@ -365,6 +365,7 @@ class Scheduler(FleetNode):
             return False
         if active is not None and active.placement == placement:
             self._decision = 'the policy is fixed'
+            self._encode_anew(problem, now, 0.1)
             return True
         if self._failed_until.get(placement, 0.0) > now:
             self._decision = 'the policy is fixed, and its plan could not be prepared lately'

@@ -97,11 +97,11 @@ class CodingChooser:
                 arrays[0][t] += chosen[0][row] - self._raw[row]
                 arrays[1][t] += chosen[1][row]
                 arrays[2][t] += chosen[2][row]
-        names = {
+        encodings = {
             (self._names[n], problem.names[a], problem.names[b]): ENCODINGS[best[n, a, b]]
             for n, a, b in np.argwhere(best > 0).tolist()
         }
-        coding = Coding(wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2], encodings=names)
+        coding = Coding(wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2], encodings=encodings)
         return replace(problem, coding=coding)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -131,8 +132,8 @@ def _time(name: str, value: Array, errors: Mapping[str, tuple[float, bool]]) -> 
         usable = isinstance(coded, Coded) and coded.encoding == encoding and coded.data.nbytes < value.nbytes
         if encoding == RAW or not usable or (is_lossy(encoding) and reduction not in errors):
             continue
-        encoding_seconds = _fastest(lambda encoding=encoding: encode(value, encoding))
-        decoding_seconds = _fastest(lambda coded=coded: decode(coded))
+        encoding_seconds = _fastest(partial(encode, value, encoding))
+        decoding_seconds = _fastest(partial(decode, coded))
         error, top_changed = errors[reduction]
         found.append(
             TensorCoding(name, encoding, int(coded.data.nbytes), encoding_seconds, decoding_seconds, error, top_changed)
