@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[Any]
-ParameterGiven = str | float | int | Sequence[float] | Sequence[int]
+ParameterGiven = str | float | int | Sequence[float] | Sequence[int] | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,10 @@ def _parameter(name: str, value: ParameterGiven) -> Parameter:
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
     if isinstance(value, float):
         return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+    if value and all(isinstance(item, str) for item in value):
+        return Parameter(
+            name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(value))
+        )
     if all(isinstance(item, int) for item in value):
         return Parameter(
             name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=list(value))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.encodings import RAW, REDUCTIONS, TensorCoding, is_lossy, parts
+from edge_dnn_partition.planning.encodings import REDUCTIONS, TensorCoding, is_lossy, parts
 
 from .engine import Engine
 from .span_timing import ProfilingCancelledError
@@ -129,8 +129,9 @@ def _time(name: str, value: Array, errors: Mapping[str, tuple[float, bool]]) -> 
     for encoding in available():
         reduction = parts(encoding)[0]
         coded = encode(value, encoding)
-        usable = isinstance(coded, Coded) and coded.encoding == encoding and coded.data.nbytes < value.nbytes
-        if encoding == RAW or not usable or (is_lossy(encoding) and reduction not in errors):
+        if not isinstance(coded, Coded) or coded.encoding != encoding or coded.data.nbytes >= value.nbytes:
+            continue
+        if is_lossy(encoding) and reduction not in errors:
             continue
         encoding_seconds = _fastest(partial(encode, value, encoding))
         decoding_seconds = _fastest(partial(decode, coded))

@@ -1,0 +1,84 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors that travel encoded over a slow link, in real processes: exactly, or within what is permitted."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from edge_dnn_partition.errors import UserError
+
+LOSSLESS, LOSSY = {'zstd', 'lz4'}, {'float16', 'float16+zstd', 'float16+lz4'}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(ros_domain, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+
+
+def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
+    from trial_fleet import DEVICES, pictures, trial_fleet
+
+    from edge_dnn_partition.graph.cuts import candidate_boundaries
+    from edge_dnn_partition.runtime.engine import Engine
+    from edge_dnn_partition.runtime.preprocess import Preprocessing
+
+    settings = {'dwell_seconds': 0.0, 'confirmations': 1, 'least_gain': 0.01, 'encodings': ['raw']}
+    with trial_fleet(tmp_path, parameters={'scheduler': settings}) as trial:
+        client = trial.client
+        for bad, words in (
+            ({'encodings': ['raw', 'int9']}, "no encoding 'int9'"),
+            ({'encodings': 'raw'}, 'must be a list'),
+            ({'largest_error': 1.5}, 'at most 1|out of range'),
+        ):
+            with pytest.raises(UserError, match=words):
+                client.set_scheduler(bad)
+        slow = dict.fromkeys(itertools.permutations(DEVICES, 2), (4000000.0 / 8, 0.001))
+        client.emulate(dict.fromkeys(DEVICES, 1.0), slow)
+        inner = candidate_boundaries(trial.model, limit=20)[1:-1]
+        half = inner[len(inner) // 2]
+        trial.follow(f'jetson:pre-{half} cloud:{half}-end')
+
+        def between():
+            return {t.encoding for t in client.plan.transfers if t.from_stage == 0 and t.to_device == 'cloud'}
+
+        def size():
+            report = trial.news.report
+            assert report.plan_version == client.plan.version
+            return next(hop.size for hop in report.hops if hop.receiver == 'cloud')
+
+        assert between() == {'raw'}
+        versions, sizes = {'raw': client.plan.version}, {'raw': size()}
+        for kind, names, wanted in (
+            ('lossless', ['raw', 'zstd', 'lz4'], LOSSLESS), ('lossy', ['raw', 'float16', 'zstd'], LOSSY),
+        ):  # fmt: skip
+            client.set_scheduler({'encodings': names})
+            client.wait_for(lambda wanted=wanted: between() <= wanted, 30.0, f'{kind} encodings')
+            versions[kind] = client.plan.version
+            trial.more_frames(5, client.plan.version)
+            sizes[kind] = size()
+        client.set_scheduler({'largest_error': 0.0})
+        client.wait_for(lambda: not between() & LOSSY, 30.0, 'no lossy encoding')
+        trial.more_frames(3, client.plan.version)
+        trial.settle()
+    status = trial.news.status
+    assert (status.lost, status.accepted) == (0, status.delivered + status.in_flight)
+    engine, preprocessing = Engine(trial.fleet.model.path), Preprocessing.from_yaml(tmp_path / 'preprocessing.yaml')
+    entry = trial.model.inputs[0]
+    whole = [engine.run({entry: preprocessing.apply(p.data, p.encoding)}) for p in pictures()]
+    results = {kind: {} for kind in versions}
+    for frame in trial.news.frames:
+        kind = next((k for k, version in versions.items() if version == frame.plan_version), None)
+        if kind is None:
+            continue
+        shown = trial.camera.shown[frame.stamp_ns]
+        for name, expected in whole[shown].items():
+            tolerance = 0.02 * np.ptp(expected) if kind == 'lossy' else 1e-4
+            np.testing.assert_allclose(frame.outputs[name], expected, rtol=0 if kind == 'lossy' else 1e-4, atol=tolerance)
+            results[kind].setdefault((shown, name), frame.outputs[name])
+    both = set(results['raw']) & set(results['lossless'])
+    assert both and all(np.array_equal(results['raw'][k], results['lossless'][k]) for k in both)
+    assert sizes['lossy'] < sizes['lossless'] < sizes['raw']
