@@ -29,7 +29,8 @@ and each device takes its emulate.slowdown times that.
    "latency_seconds", "energy_joules", "bottleneck_seconds",
    "assignment": [device, …],       one for each layer; for a model, for each node of "nodes"
    "planning_seconds"}
-and for a model also "nodes" (names; the first is the preprocessing), "stages" and "label".
+and for a model also "nodes" (names; the first is the preprocessing), "stages", "label" and "transfers"
+([{"tensor", "from", "to", "encoding"}, …]).
 With --objective deadline also "deadline_met"; where no plan keeps to the deadline it is false, the plan is
 the one of least latency, and "reason" says so.
 Where no plan can run, "feasible" is false, the values are null, "reason" says why, "optimal" says
@@ -79,6 +80,14 @@ def add_parser(subparsers: Any) -> None:
         '--shape', action='append', default=[], metavar='NAME=1x3x224x224',
         help='the shape of an input that the model leaves open; once per input',
     )
+    parser.add_argument(
+        '--encodings', metavar='NAMES', default='raw',
+        help='how tensors may be sent: raw, zstd, lz4, float16, int8, separated by commas (default raw); MODEL.onnx only',
+    )
+    parser.add_argument(
+        '--largest-error', type=float, default=0.02, metavar='SHARE',
+        help="the most that lossy encodings may change the model's output, as a share of its range (default 0.02)",
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
 
@@ -110,7 +119,9 @@ def _plan_costs(args: argparse.Namespace) -> int:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.planning.compose import placement_of
+    from edge_dnn_partition.planning.coding import with_encodings, within_error
+    from edge_dnn_partition.planning.compose import compose, placement_of
+    from edge_dnn_partition.planning.encodings import Permitted, names_of
     from edge_dnn_partition.planning.fleet import load_fleet
 
     from .plan_model import build
@@ -118,14 +129,27 @@ def _plan_model(args: argparse.Namespace) -> int:
     fleet = load_fleet(args.fleet)
     goal = _goal(args, fleet.goal)
     model = load_given_model(args)
-    pipeline, problem = build(model, fleet, profiles=args.profile, picture=args.picture, runs=args.runs)
+    permitted = Permitted(names_of(args.encodings), args.largest_error)
+    pipeline, problem = build(
+        model, fleet, profiles=args.profile, picture=args.picture, runs=args.runs, permitted=permitted, objective=goal.name
+    )
     solution = _solve(problem, goal, args.space)
-    document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None}
+    document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None, 'transfers': []}
     if solution.assignment is not None:
         placement = placement_of(solution.assignment, pipeline.boundaries)
         document['stages'] = [
             {'device': device, 'preprocess': preprocess, 'layers': [list(pair) for pair in ranges]}
             for device, preprocess, ranges in placement
+        ]
+        plan = with_encodings(
+            compose(model, placement, version=0, source=problem.source, sink=problem.sink),
+            problem.coding.encodings if problem.coding is not None else {},
+        )
+        plan = within_error(plan, pipeline.profiles, permitted)
+        document['transfers'] = [
+            {'tensor': t.tensor, 'from': t.from_device, 'to': t.to_device, 'encoding': t.encoding}
+            for t in plan.transfers
+            if t.from_device != t.to_device
         ]
         document['label'] = ' '.join(
             f'{device}:{",".join([*(["pre"] if preprocess else []), *(f"{a}-{b}" for a, b in ranges)])}'
@@ -134,7 +158,10 @@ def _plan_model(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(document, allow_nan=False))
         return 0
-    return _print(problem, solution)
+    code = _print(problem, solution)
+    for transfer in document['transfers']:
+        print(f'{transfer["tensor"]}: {transfer["from"]} to {transfer["to"]} as {transfer["encoding"]}')
+    return code
 
 
 def _goal(args: argparse.Namespace, usual: Goal) -> Goal:

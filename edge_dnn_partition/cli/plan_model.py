@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.encodings import Permitted
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.problem import Problem, nearest
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def build(
-    model: Model, fleet: Fleet, *, profiles: Sequence[str], picture: str | None, runs: int
+    model: Model, fleet: Fleet, *, profiles: Sequence[str], picture: str | None, runs: int,
+    permitted: Permitted | None = None, objective: str = 'latency',
 ) -> tuple[Pipeline, Problem]:
     """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
 
@@ -33,6 +35,8 @@ def build(
 
     :param profiles: ``DEVICE=FILE.json`` each.
     :param picture: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
+    :param permitted: the encodings that tensors may be sent in; None: all go raw.
+    :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
     given = _given(profiles, fleet)
@@ -66,7 +70,9 @@ def build(
         for link in fleet.links
         for pair in (link.between, (link.between[1], link.between[0]))
     }
-    problem = pipeline.problem(devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes)
+    problem = pipeline.problem(
+        devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted, objective=objective
+    )
     return pipeline, problem
 
 

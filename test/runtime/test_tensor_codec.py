@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.planning.encodings import COMPRESSORS, ENCODINGS, LOSSLESS, Permitted, is_lossy, names_of, parts
+from edge_dnn_partition.planning.encodings import (
+    COMPRESSORS,
+    ENCODINGS,
+    LOSSLESS,
+    Permitted,
+    TensorCoding,
+    is_lossy,
+    names_of,
+    parts,
+)  # fmt: skip
 from edge_dnn_partition.runtime import tensor_codec
 from edge_dnn_partition.runtime.tensor_codec import available, decode, encode
 from edge_dnn_partition.runtime.tensors import DTYPES, Coded, pack, unpack
@@ -182,6 +191,9 @@ def test_names():
     with pytest.raises(PlanError, match='from 0 to 1'):
         Permitted(largest_error=1.5)
     allowed = Permitted(('int8', 'lz4'), 0.01)
-    assert allowed.allows('raw', 0) and allowed.allows('int8+lz4', 0.01) and allowed.allows('lz4', 0)
-    assert not allowed.allows('int8', 0.011) and not allowed.allows('zstd', 0) and not allowed.allows('float16', 0)
-    assert not allowed.allows('int8', float('nan'))
+
+    def allows(encoding, error=0.0, top_changed=False):
+        return allowed.allows(TensorCoding('t', encoding, 1, 0.0, 0.0, error, top_changed))
+
+    assert allows('raw') and allows('int8+lz4', 0.01) and allows('lz4')
+    assert not any((allows('int8', 0.011), allows('zstd'), allows('float16'), allows('int8', 0.0, True)))

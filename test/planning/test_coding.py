@@ -1,0 +1,132 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The best permitted encoding of every transfer, and a plan that keeps to the largest error."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.coding import CodingChooser, with_encodings, within_error
+from edge_dnn_partition.planning.encodings import ENCODINGS, NAMES, Permitted, TensorCoding
+from edge_dnn_partition.planning.evaluate import evaluate
+from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.profile import Profile
+
+SIZES = {'a': 4e5, 'b': 1e5, 'c': 2e4}
+DEVICES = ('d0', 'd1', 'd2')
+
+
+def profiles(seed):
+    rng = np.random.default_rng(seed)
+    kinds = [e for e in ENCODINGS if e != 'raw']
+    shares = {key: rng.uniform(0.1, 0.9) for key in itertools.product(SIZES, kinds)}
+    errors = {key: float(rng.uniform(0.001, 0.04)) if key[1][0] in 'fi' else 0.0 for key in shares}
+    return {
+        device: Profile(
+            model_sha256='0', device=device, provider='p', threads=1, boundaries=(0, 1, 2), segment_seconds=(0.1, 0.1),
+            seam_seconds=(0.0,),
+            codings=tuple(
+                TensorCoding(name, e, int(SIZES[name] * shares[name, e]), rng.uniform(0, 0.01), rng.uniform(0, 0.01), errors[name, e])
+                for name, e in shares if not (device == 'd2' and 'lz4' in e)
+            ),
+        )
+        for device in DEVICES
+    }  # fmt: skip
+
+
+def problem(seed):
+    rng = np.random.default_rng(seed)
+    return Problem(
+        source='d0', sink='d0',
+        devices=tuple(Device(name=n, active_watts=rng.uniform(1, 9), idle_watts=0.5, radio_watts=2.0) for n in DEVICES),
+        links=tuple(
+            Link(sender=a, reader=b, bytes_per_second=10 ** rng.uniform(6, 8)) for a, b in itertools.permutations(DEVICES, 2)
+        ),
+        node_names=('n0', 'n1'), seconds=np.full((2, 3), 0.1), weight_bytes=np.zeros(2),
+        tensors=(
+            Tensor(name='picture', producer=-1, readers=(0,), bytes=3e4),
+            Tensor(name='a b', producer=0, readers=(1,), bytes=SIZES['a'] + SIZES['b']),
+            Tensor(name='c', producer=1, readers=(), bytes=SIZES['c'], at_sink=True),
+        ),
+    )  # fmt: skip
+
+
+BUNDLES = (('picture',), ('a', 'b'), ('c',))
+
+
+@pytest.mark.parametrize('objective', ['latency', 'energy'])
+@pytest.mark.parametrize('seed', range(4))
+def test_the_least_of_all_encodings(objective, seed):
+    base, known = problem(seed), profiles(seed)
+    chooser = CodingChooser(SIZES, known)
+    permitted, factors = Permitted(NAMES, 0.02), {'d0': 2.0, 'd1': 1.0, 'd2': 0.5}
+    chosen = chooser.choose(base, BUNDLES, permitted, objective, factors)
+
+    def value(costs):
+        return costs.latency_seconds if objective == 'latency' else costs.energy_joules
+
+    own = {(c.tensor, c.encoding): c for c in known['d0'].codings}
+    for plan in itertools.product(DEVICES, repeat=2):
+        costs = evaluate(chosen, plan)
+        raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, {}), plan))
+        least = raw
+        for name in SIZES:  # costs add up, so that each tensor can be looked at alone
+            found = [raw]
+            for encoding in (e for e in ENCODINGS if e != 'raw' and permitted.allows(own[name, e])):
+                ways = [w for w in itertools.permutations(DEVICES, 2) if 'lz4' not in encoding or 'd2' not in w]
+                table = {(name, *way): encoding for way in ways}
+                found.append(value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, table), plan)))
+            least += min(found) - raw
+        assert value(costs) == pytest.approx(least, rel=1e-9)
+    assert not any('lz4' in e for (_, *ends), e in chosen.coding.encodings.items() if 'd2' in ends)
+
+
+def test_only_what_is_permitted():
+    base, known = problem(1), profiles(1)
+    chooser = CodingChooser(SIZES, known)
+
+    def used(*arguments):
+        return set(chooser.choose(base, BUNDLES, Permitted(*arguments), 'latency', {}).coding.encodings.values())
+
+    assert used(('raw',)) == set()
+    assert used(('raw', 'zstd', 'lz4')) <= {'zstd', 'lz4'}
+    assert used(('raw', 'int8'), 0.0) == set()
+    assert used(('raw', 'int8'), 1.0) == {'int8'}
+    flipped = {
+        name: dataclasses.replace(p, codings=tuple(dataclasses.replace(c, top_changed=True) for c in p.codings))
+        for name, p in known.items()
+    }
+    found = CodingChooser(SIZES, flipped).choose(base, BUNDLES, Permitted(('int8',), 1.0), 'latency', {})
+    assert not found.coding.encodings
+
+
+def test_errors_of_several_tensors_add_up():
+    known = profiles(2)
+    ends = ('a', 0, 'd0', 'd1'), ('b', 0, 'd0', 'd1'), ('c', 1, 'd1', 'd0')
+    stages = (StagePlan('d0', True, ((0, 1),), (), ('a', 'b')), StagePlan('d1', False, ((1, 2),), ('a', 'b'), ('c',)))
+    plan = Plan(1, '0', 'd0', 'd0', stages, tuple(Transfer(*e, to_sink=e[0] == 'c') for e in ends))
+    coded = with_encodings(plan, {(t, a, b): 'int8' for t, _, a, b in ends})
+    assert {t.encoding for t in coded.transfers} == {'int8'}
+    errors = {c.tensor: c.error for c in known['d0'].codings if c.encoding == 'int8'}
+    assert within_error(coded, known, Permitted(NAMES, 1.0)) == coded
+    limit = sum(errors.values()) - max(errors.values())
+    kept = within_error(coded, known, Permitted(('int8', 'zstd'), limit))
+    assert {t.encoding for t in kept.transfers if errors[t.tensor] == max(errors.values())} == {'zstd'}
+    assert sum(t.encoding == 'int8' for t in kept.transfers) == 2
+    assert {t.encoding for t in within_error(coded, known, Permitted(('int8',), 0.0)).transfers} == {'raw'}
+
+
+def test_profiles_carry_codings():
+    profile = profiles(3)['d0']
+    assert Profile.from_json(profile.to_json()) == profile
+    slow = profile.scaled(3.0)
+    assert slow.codings[0].encode_seconds == pytest.approx(3 * profile.codings[0].encode_seconds)
+    assert slow.codings[0].size == profile.codings[0].size
+    document = profile.to_dict()
+    document['codings'] = [dict(document['codings'][0], encoding='int9')]
+    with pytest.raises(PlanError, match='int9'):
+        Profile.from_dict(document)
