@@ -23,6 +23,8 @@ NEEDED: Final = {
     'numpy': ('numpy', '1.26'),
     'onnx': ('onnx', '1.16'),
     'onnxruntime': ('onnxruntime', '1.19'),
+    'lz4': ('lz4', '3.1'),
+    'zstandard': ('zstandard', '0.18'),
     'cv2': ('opencv-python-headless', '4.6'),
     'psutil': ('psutil', '5.9'),
     'pydantic': ('pydantic', '2.5'),

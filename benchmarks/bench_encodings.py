@@ -1,0 +1,190 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What encodings of tensors cost and gain: accuracy of a trained network, bytes and speed, predicted latency over link rates.
+
+The trained network is the zoo's ``digits``, judged on the pictures that it was not trained on. All tensors that cross a cut
+are encoded; then those of five cuts, one after the other. Bytes, speed and latency are those of MobileNetV2 with seeded
+weights, whose input is made up: a Raspberry Pi of an eighth of this machine's speed and a server of this machine's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import yaml
+
+from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.graph import zoo
+from edge_dnn_partition.graph.cuts import candidate_boundaries
+from edge_dnn_partition.graph.model import Model, load_model
+from edge_dnn_partition.planning.coding import with_encodings
+from edge_dnn_partition.planning.compose import compose, placement_of
+from edge_dnn_partition.planning.encodings import ENCODINGS, LOSSLESS, NAMES, REDUCTIONS, Permitted
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.runtime.engine import Engine
+from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
+from edge_dnn_partition.runtime.stage_cache import stage_file
+from edge_dnn_partition.runtime.tensor_codec import decode, encode
+from edge_dnn_partition.runtime.tensors import Array, Coded
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SLOWDOWN: Final = 8.0
+_PICTURE_BYTES: Final = 100_000.0
+_DELAY_SECONDS: Final = 0.002
+_SETS: Final = {'raw': ('raw',), 'lossless': LOSSLESS, 'lossy too': NAMES}
+
+
+def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
+    """Run the benchmark; ``quick`` takes every fifth picture and a smaller network."""
+    accuracy = _accuracy(quick=quick, progress=progress)
+    model = load_model(zoo.model_path('mobilenetv2_small' if quick else 'mobilenetv2'))
+    progress(f'{model.name}: profiling with encodings')
+    profile = load_or_profile(model, ProfileOptions(device='host', runs=2 if quick else 5, coding_seconds=30.0))
+    speeds = []
+    for encoding in ENCODINGS[1:]:
+        rows = [c for c in profile.codings if c.encoding == encoding]
+        raw = sum(model.tensors[c.tensor].bytes for c in rows)
+        if rows:
+            speeds.append({
+                'kind': 'speed', 'model': model.name, 'encoding': encoding, 'tensors': len(rows),
+                'bytes_of_raw': sum(c.size for c in rows) / raw,
+                'encode_megabytes_per_second': raw / sum(c.encode_seconds for c in rows) / 1e6,
+                'decode_megabytes_per_second': raw / sum(c.decode_seconds for c in rows) / 1e6,
+                'largest_error': max(c.error for c in rows), 'median_error': float(np.median([c.error for c in rows])),
+            })  # fmt: skip
+    rates = (2, 10, 50, 200) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500)
+    latency = _latency(model, dataclasses.replace(profile, preprocess_seconds=0.0), rates)
+    targets = []
+    for reduction in REDUCTIONS:
+        rows = [r for r in accuracy if r['encoding'] == reduction]
+        single = max(r['points_lost'] for r in rows if r['cuts'] == 1)
+        together = max(r['points_lost'] for r in rows if r['cuts'] > 1)
+        for name, lost in (('the worst single cut', single), ('five cuts together', together)):
+            targets.append(Target(f'digits, {reduction}: accuracy lost at {name}', '<= 0.5', lost, 'points', lost <= 0.5))
+    best = max(latency, key=lambda r: float(r['raw'] / r['lossy too']))
+    text = (
+        f'{model.name}: at {best["megabits_per_second"]} Mbit/s the best plan takes {best["raw"] * 1e3:.0f} ms raw, '
+        f'{best["lossless"] * 1e3:.0f} ms lossless, {best["lossy too"] * 1e3:.0f} ms with lossy encodings (predicted).'
+    )
+    return BenchResult([*accuracy, *speeds, *latency], targets, lambda figure: _plot(figure, accuracy, speeds, latency), text)
+
+
+class _Segments:
+    """A network cut at its boundaries, run picture by picture."""
+
+    def __init__(self, model: Model, boundaries: Sequence[int]) -> None:
+        self.model = model
+        self.boundaries = boundaries
+        self.engines = [Engine(stage_file(model, range(a, b)).path) for a, b in itertools.pairwise(boundaries)]
+        reads = [{tensor.name for tensor in engine.inputs} for engine in self.engines]
+        made = [set(model.inputs), *({tensor.name for tensor in engine.outputs} for engine in self.engines)]
+        self.crossing = [
+            set().union(*made[: i + 1]) & (set().union(*reads[i:]) | (set(model.outputs) if i == len(self.engines) else set()))
+            for i in range(len(boundaries))
+        ]
+        """The tensors that cross each boundary; at the last one the results."""
+
+    def scores(self, picture: Array, coded: Mapping[int, str]) -> Array:
+        """Return the classes' scores of a picture with the tensors that cross some boundaries encoded, by boundary."""
+        values: dict[str, Array] = {self.model.inputs[0]: picture}
+        done: set[str] = set()
+        for i in range(len(self.boundaries)):
+            for name in (self.crossing[i] - done) if i in coded else ():
+                sent = encode(values[name], coded[i])
+                values[name] = decode(sent) if isinstance(sent, Coded) else sent
+                done.add(name)
+            if i < len(self.engines):
+                engine = self.engines[i]
+                values.update(engine.run({tensor.name: values[tensor.name] for tensor in engine.inputs}))
+        return values[self.model.outputs[0]].reshape(-1)
+
+
+def _accuracy(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    from edge_dnn_partition.graph.zoo.digits import data
+
+    model = load_model(zoo.model_path('digits'))
+    _, _, pictures, labels = data()
+    if quick:
+        pictures, labels = pictures[::5], labels[::5]
+    segments = _Segments(model, candidate_boundaries(model, limit=20))
+    places = list(range(len(segments.boundaries)))
+    five = [places[round(k)] for k in np.linspace(0, len(places) - 2, 5)]
+
+    def judge(coded: Mapping[int, str]) -> tuple[float, Array]:
+        scores = np.stack([segments.scores(p[None], coded) for p in pictures])
+        return float(np.mean(scores.argmax(axis=1) == labels)), scores
+
+    exact, whole = judge({})
+    span = np.ptp(whole, axis=1, keepdims=True)
+    rows = []
+    for reduction in REDUCTIONS:
+        rows += [(reduction, cuts, *judge(dict.fromkeys(cuts, reduction))) for cuts in (*([p] for p in places), five)]
+        progress(f'digits, {reduction}: {rows[-1][2]:.2%} with five cuts, {exact:.2%} as float32')
+    return [
+        {'kind': 'accuracy', 'model': 'digits', 'encoding': reduction, 'cuts': len(cuts),
+         'boundaries': [segments.boundaries[c] for c in cuts], 'accuracy': got, 'float32_accuracy': exact,
+         'points_lost': (exact - got) * 100, 'pictures': len(labels),
+         'largest_error': float((np.abs(scores - whole) / span).max()),
+         'classes_changed': int((scores.argmax(1) != whole.argmax(1)).sum())}
+        for reduction, cuts, got, scores in rows
+    ]  # fmt: skip
+
+
+def _latency(model: Model, profile: Any, rates: Sequence[float]) -> list[dict[str, Any]]:
+    document = {
+        'fleet': 'bench', 'source': 'pi', 'devices': {'pi': {}, 'server': {}},
+        'links': [{'between': ['pi', 'server'], 'rate': '10 Mbit/s', 'delay': '2 ms'}],
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'fleet.yaml'
+        path.write_text(yaml.safe_dump(document))
+        fleet = load_fleet(path)
+    pipeline = Pipeline(model, {'pi': profile.scaled(_SLOWDOWN), 'server': profile}, fleet)
+    rows = []
+    for rate in rates:
+        row: dict[str, Any] = {'kind': 'latency', 'model': model.name, 'megabits_per_second': rate}
+        link = LinkEstimate(rate * 1e6 / 8, _DELAY_SECONDS, measured=True)
+        for label, names in _SETS.items():
+            problem = pipeline.problem(
+                devices=['pi', 'server'], factors={}, links={('pi', 'server'): link, ('server', 'pi'): link},
+                input_bytes=_PICTURE_BYTES, permitted=Permitted(names),
+            )  # fmt: skip
+            solution = solve(problem)
+            assert solution.assignment is not None
+            plan = compose(model, placement_of(solution.assignment, pipeline.boundaries), version=0, source='pi', sink='pi')
+            coded = with_encodings(plan, problem.coding.encodings if problem.coding else {})
+            row[label] = solution.latency_seconds
+            row[f'{label}: plan'] = coded.label()
+            row[f'{label}: encodings'] = [t.encoding for t in coded.transfers if t.from_device != t.to_device and t.from_stage >= 0]
+        rows.append(row)
+    return rows
+
+
+def _plot(
+    figure: Figure, accuracy: list[dict[str, Any]], speeds: list[dict[str, Any]], latency: list[dict[str, Any]]
+) -> None:
+    first, second, third = figure.subplots(1, 3)
+    for reduction in REDUCTIONS:
+        rows = [r for r in accuracy if r['encoding'] == reduction and r['cuts'] == 1]
+        first.plot([r['boundaries'][0] for r in rows], [r['points_lost'] for r in rows], marker='o', label=reduction)
+    first.axhline(0.5, color='grey', linestyle='--')
+    first.set(title='digits', xlabel='cut', ylabel='accuracy lost, points')
+    first.legend()
+    names = [r['encoding'] for r in speeds]
+    second.barh(names, [r['bytes_of_raw'] * 100 for r in speeds])
+    second.set(title='bytes sent', xlabel='% of raw')
+    for label in _SETS:
+        third.plot([r['megabits_per_second'] for r in latency], [r[label] * 1e3 for r in latency], marker='o', label=label)
+    third.set(title='best plan, predicted', xlabel='link, Mbit/s', ylabel='latency, ms', xscale='log', yscale='log')
+    third.legend()
