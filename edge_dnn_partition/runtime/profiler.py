@@ -118,7 +118,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
     samples = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
                          limit_seconds=options.limit_seconds, seed=model.sha256)
     seconds, seams = fit_spans({span: samples[span] for span in fitted}, segments)
-    codings = measure_codings(
+    codings = () if stages.memory_bytes((0, segments)) > free else measure_codings(  # it holds all segments at once
         model, boundaries, providers=options.providers, threads=options.threads, picture=preprocess,
         limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
     limit_stage_cache()
