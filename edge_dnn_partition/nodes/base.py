@@ -17,7 +17,6 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
-from rclpy.task import Future
 
 from edge_dnn_partition.errors import UserError
 
@@ -236,22 +235,17 @@ class FleetNode(LifecycleNode):
         while time.monotonic() < deadline and not self.drained():
             time.sleep(_DRAIN_STEP_SECONDS)
 
-    async def _drain_meanwhile(self) -> None:
-        """Finish what is under way, while callbacks still come, although one of them waits for it."""
+    def _when_drained(self, action: Callable[[], None]) -> None:
+        """Call ``action`` once what is under way is finished, or has had its time; callbacks come meanwhile."""
         deadline = time.monotonic() + self.begin_drain(ending=False)
-        if self.drained() or time.monotonic() >= deadline:
-            return
-        done = Future()
 
         def look() -> None:
-            if not done.done() and (self.drained() or time.monotonic() >= deadline or self.ending.is_set()):
-                done.set_result(None)
+            if self.drained() or time.monotonic() >= deadline or self.ending.is_set():
+                timer.cancel()
+                self.destroy_timer(timer)
+                action()
 
         timer = self.create_timer(_DRAIN_STEP_SECONDS, look)
-        try:
-            await done
-        finally:
-            self.destroy_timer(timer)
 
     def autostart(self) -> None:
         """Configure and activate, as a lifecycle manager would.
@@ -350,20 +344,33 @@ class FleetNode(LifecycleNode):
         """Answer an impossible transition with success false, where rclpy raises and gives no answer."""
         for service in self.services:
             if service.srv_type is ChangeState:
-                change = service.callback
+                self._guard_transition(service)
 
-                async def answer(request: Any, response: Any, change: Callable[..., Any] = change) -> Any:
-                    try:
-                        if self.active and _leaves_active(request.transition):
-                            await self._drain_meanwhile()
-                        return change(request, response)
-                    except Exception as error:  # noqa: BLE001
-                        reason = str(error).partition(', at ')[0]
-                        self.get_logger().warning(f'transition {request.transition.id} refused: {reason}')
-                        response.success = False
-                        return response
+    def _guard_transition(self, service: Any) -> None:
+        change, send = service.callback, service.send_response
 
-                service.callback = answer
+        def attempt(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except Exception as error:  # noqa: BLE001
+                reason = str(error).partition(', at ')[0]
+                self.get_logger().warning(f'transition {request.transition.id} refused: {reason}')
+                response.success = False
+                return response
+
+        def answer(request: Any, response: Any) -> Any:
+            if self.active and _leaves_active(request.transition):
+                return lambda: attempt(request, response)
+            return attempt(request, response)
+
+        def send_later(response: Any, header: Any) -> None:
+            # EventsExecutor takes no coroutines, and so it is the sending that waits.
+            if callable(response):
+                self._when_drained(lambda: send(response(), header))
+            else:
+                send(response, header)
+
+        service.callback, service.send_response = answer, send_later
 
 
 def _leaves_active(transition: Transition) -> bool:
