@@ -137,7 +137,7 @@ def test_a_frame_of_an_earlier_run_whose_result_came_is_not_lost():
     for frame in (7, 8, 9):
         ledger.restore(frame, one, 1.0)
     for frame in (7, 9):
-        assert ledger.result(frame, 0, {'a': ONE}, (), (), 1, 3.0)
+        assert ledger.result(frame, 0, 1, {'a': ONE}, (), (), 1, 3.0)
     assert [frame.frame_id for frame in ledger.release()] == [7]
     assert [ledger.lose(frame, 4.0) for frame in (7, 8, 9)] == [False, True, False]
     assert (ledger.counts.delivered, ledger.counts.lost) == (2, 1)
