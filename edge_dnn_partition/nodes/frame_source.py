@@ -235,6 +235,7 @@ class FrameSource(FleetNode):
         if room > 1 and plan.bottleneck_seconds > 0:
             self._next_accept = now + 0.9 * plan.bottleneck_seconds
         self._send(frame, plan)
+        self._hedge(frame, now)
 
     def _begin_shadow(self, now: float) -> bool:
         """Send the last picture once more if that was asked for and nothing else is under way."""
@@ -346,11 +347,17 @@ class FrameSource(FleetNode):
                         again = self._ledger.repeat(frame.frame_id, now, plan.version)
                         if again is not None:
                             self._send(again, plan)
-                    elif (its := self._plans.plan_of(frame)) is not None and self._hedging.due(frame, its, now):
-                        self._ledger.hedged(frame.frame_id)
-                        self._send_picture(frame, self._hedging.plan)
+                    else:
+                        self._hedge(frame, now)
                 self._deliver()
             self._pump(now)
+
+    def _hedge(self, frame: Frame, now: float) -> None:
+        """Send a frame to this device as well if it is time for that."""
+        plan = self._plans.plan_of(frame)
+        if plan is not None and self._hedging.due(frame, plan, now):
+            self._ledger.hedged(frame.frame_id)
+            self._send_picture(frame, self._hedging.plan)
 
     def _may_repeat(self, frame: Frame, now: float) -> bool:
         """False for a frame of an earlier run while nobody would hear its result."""

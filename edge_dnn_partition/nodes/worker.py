@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -21,23 +21,18 @@ from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
-from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
 from edge_dnn_partition.runtime.pictures import sample_picture
-from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
+from edge_dnn_partition.runtime.pipeline import FramePipeline
 from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
-from edge_dnn_partition.runtime.speed_probe import SpeedProbe
-from edge_dnn_partition.runtime.tensor_codec import encode
-from edge_dnn_partition.runtime.tensors import Coded
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.runtime.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.units import format_bytes
 
@@ -49,6 +44,7 @@ from .parameters import Parameter
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, profile_message, status_of
 from .sender import TensorSender
+from .stage_runner import StageRunner
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
@@ -79,19 +75,24 @@ PARAMETERS = (
 )
 
 
+_ENDING_SECONDS = 0.6
+"""So long a worker whose process ends works on at most ..."""
+_QUIET_SECONDS = 0.25
+"""... and no longer than this after the last frame: the frame source accepts nothing more then, if it ends as well."""
+
+
 class Worker(FleetNode):
     """Runs one device's part of each plan (see docs/architecture.md)."""
 
     def __init__(self) -> None:
         super().__init__('worker', PARAMETERS)
         self._lock = threading.RLock()
-        self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._tasks: queue.Queue[Any] = queue.Queue()
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._leaving = False
-        self._speed_factor = math.nan
-        self._profile: Profile | None = None
+        self._leaving = self._ending = False
+        self._busy_at = 0.0
+        self._runner: StageRunner | None = None
         self._process = psutil.Process()
         self._cpu_percent = math.nan
         self._energy: EnergyWatch | None = None
@@ -128,6 +129,10 @@ class Worker(FleetNode):
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config)
         self._sender.probing_share = self.params.number('probing_budget')
+        self._runner = StageRunner(
+            self, self._store, self._sender, self._energy, self._dilation, self._frames, self._lock,
+            wall_clock=not self._fleet.emulated,
+        )  # fmt: skip
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
             self._inbox.connect(name)
@@ -180,10 +185,11 @@ class Worker(FleetNode):
 
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
+        assert self._runner is not None
         self._plans.begin(time.monotonic())
         self._leaving = False
         self._stopping = threading.Event()
-        for name, body in (('inference', self._infer), ('preparation', self._prepare)):
+        for name, body in (('inference', self._runner.work), ('preparation', self._prepare)):
             thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -193,21 +199,31 @@ class Worker(FleetNode):
 
     def begin_drain(self, *, ending: bool) -> float:
         """Give no more signs of life, so that the fleet moves away, and work on until it has."""
-        self._leaving = True
-        return 0.0 if ending else self.params.number('drain_seconds')
+        self._leaving, self._ending, self._busy_at = True, ending, time.monotonic()
+        return _ENDING_SECONDS if ending else self.params.number('drain_seconds')
 
     def drained(self) -> bool:
-        """Return whether the plan in force is one without this device, and no frame is here."""
+        """Return whether no frame is here, and the plan in force is one without this device.
+
+        Where the process ends, perhaps with the whole fleet, nobody makes such a plan: then frames that are on their way
+        are waited for.
+        """
         plan = self._plans.active
         with self._lock:
             here = self._pipeline.frames + self._hedges.frames
         assert self._sender is not None
-        return not here and not self._sender.bytes_waiting and (plan is None or self.topics.device not in plan.devices)
+        if here or self._sender.bytes_waiting:
+            self._busy_at = time.monotonic()
+            return False
+        if self._ending:
+            return time.monotonic() - self._busy_at >= _QUIET_SECONDS
+        return plan is None or self.topics.device not in plan.devices
 
     def stop(self) -> None:
         """End the threads; frames that are left are repeated by the source elsewhere, or gone on with when active again."""
         self._stopping.set()
-        self._jobs.put(None)
+        if self._runner is not None:
+            self._runner.wake()
         self._tasks.put(None)
         for thread in self._threads:
             thread.join(1.0)
@@ -225,7 +241,8 @@ class Worker(FleetNode):
         if self._store is not None:
             self._dilation.interrupt()
             self._store.terminate()
-        self._jobs.put(None)
+        if self._runner is not None:
+            self._runner.wake()
         self._tasks.put(None)
 
     # Plans ----------------------------------------------------------------------------------------------------
@@ -334,99 +351,8 @@ class Worker(FleetNode):
             jobs = self._frames(received.address.plan_version).receive(
                 received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
             )
-        for job in jobs:
-            self._jobs.put(job)
-
-    def _infer(self, stopping: threading.Event) -> None:
-        """Run stages one after the other, on a thread of its own; when idle, read the speed probe."""
-        probe: SpeedProbe | None = None
-        while not self.ending.is_set() and not stopping.is_set():
-            try:
-                job = self._jobs.get(timeout=self.params.number('probe_period'))
-            except queue.Empty:
-                try:
-                    if self._profile is not None:
-                        probe = probe or SpeedProbe()
-                        self._read_probe(probe)
-                except UserError as error:
-                    self.refuse('probe', str(error))
-                continue
-            if job is None:
-                continue
-            try:
-                self._run(job)
-            except UserError as error:
-                self._failed(job, str(error))
-            except Exception:  # noqa: BLE001
-                if self.ending.is_set():
-                    return
-                self._failed(job, traceback.format_exc())
-
-    def _failed(self, job: Job, reason: str) -> None:
-        with self._lock:
-            self._frames(job.frame.address.plan_version).failed(job)
-        self.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
-
-    def _run(self, job: Job) -> None:
-        assert self._store is not None and self._sender is not None
-        with self._lock:
-            if not self._frames(job.frame.address.plan_version).current(job):
-                return
-        runner = self._store.runner(job.frame.address.plan_version, job.stage)
-        if runner is None:
-            raise WireError(f'plan {job.frame.address.plan_version} was released')
-        begin, busy = time.monotonic(), time.thread_time()
-        values = runner.decode(job.inputs, job.frame.encodings)
-        if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):
-            self._dilation.pause(time.thread_time() - busy)
-        decoded = time.monotonic()
-        outputs = runner.run(values)
-        cpu = 0.0
-        if runner.engine is not None:
-            cpu = runner.engine.last_cpu_seconds
-            self._dilation.pause(runner.engine.last_busy_seconds)
-        done = time.monotonic()
-        cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
-        if runner.engine is not None and not runner.engine.measures_cpu_time:
-            cores = float(runner.engine.threads)
-        assert self._energy is not None
-        energy = self._energy.ran(job.frame.address, job.stage, runner.stage, begin, done, cores)
-        timing = StageTime(
-            self.topics.device, job.stage, begin - job.ready_at, decoded - begin, done - decoded, cpu,
-            energy.joules, energy.error_joules, energy.kind == 'measured',
-        )  # fmt: skip
-        with self._lock:
-            sends, jobs = self._frames(job.frame.address.plan_version).finished(job, outputs, timing, done)
-        address = job.frame.address
-        coded: dict[tuple[str, str], Any] = {}
-        for target, arrays, encodings in sends:
-            where = type(address)(
-                address.model_sha256, address.plan_version, address.frame_id, address.attempt, job.stage
-            )
-            tensors, seconds = self._encode(arrays, encodings, coded)
-            self._sender.send(
-                target, where, tensors, {}, stages=job.frame.stages, hops=job.frame.hops, encode_seconds=seconds
-            )
-        for following in jobs:
-            self._jobs.put(following)
-
-    def _encode(
-        self, arrays: Mapping[str, Any], encodings: Mapping[str, str], done: dict[tuple[str, str], Any]
-    ) -> tuple[dict[str, Any], float]:
-        """Encode tensors as the plan says.
-
-        :param done: what has been encoded of this stage's outputs, for other devices; it is added to.
-        :return: the tensors, and the seconds that it took, emulated slowness included.
-        """
-        begin, busy = time.monotonic(), time.thread_time()
-        missing = [key for key in encodings.items() if key not in done and key[1] != RAW]
-        for name, encoding in missing:
-            done[name, encoding] = encode(arrays[name], encoding)
-        if missing:
-            self._dilation.pause(time.thread_time() - busy)
-        return {name: done.get((name, encodings.get(name, RAW)), value) for name, value in arrays.items()}, (
-            time.monotonic() - begin
-        )
+        assert self._runner is not None
+        self._runner.put(jobs)
 
     # Measuring ------------------------------------------------------------------------------------------------
 
@@ -462,21 +388,15 @@ class Worker(FleetNode):
             )
         except ProfilingCancelledError:
             return
-        self._profile = profile.scaled(self._slowdown)
-        self._profiles.publish(profile_message(self._profile, self.topics.device))
+        profile = profile.scaled(self._slowdown)
+        if self._runner is not None:
+            self._runner.profile = profile
+        self._profiles.publish(profile_message(profile, self.topics.device))
         self.get_logger().info(
-            f'profile: {self._profile.total_seconds * 1e3:.1f} ms for the whole model, '
-            f'predicts stages to {self._profile.relative_error:.0%}'
-            + (', measured while throttled' if self._profile.throttled else '')
+            f'profile: {profile.total_seconds * 1e3:.1f} ms for the whole model, '
+            f'predicts stages to {profile.relative_error:.0%}'
+            + (', measured while throttled' if profile.throttled else '')
         )
-
-    def _read_probe(self, probe: SpeedProbe) -> None:
-        profile = self._profile
-        if profile is None or not profile.probe_seconds > 0:
-            return
-        reading = probe.read()
-        seconds = reading.busy_seconds * self._dilation.factor if self._fleet.emulated else reading.wall_seconds
-        self._speed_factor = seconds / profile.probe_seconds
 
     def _probe_links(self) -> None:
         if self._sender is not None:
@@ -500,7 +420,8 @@ class Worker(FleetNode):
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
             plan_versions=list(self._store.versions), active_version=self._plans.active_version,
             last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.frames,
-            resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent, speed_factor=self._speed_factor,
+            resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
+            speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

