@@ -16,6 +16,7 @@ import numpy as np
 
 from . import chain
 from .linear import LinearCost
+from .once import traced_back
 from .problem import Floats, Ints, Problem
 
 DEVICES: Final = 62
@@ -91,12 +92,7 @@ def search(
         stages, weights = stages[keep], weights[keep]
         trace.append((parent[keep], here))
     order = np.lexsort((stages, values[1], np.round(values[0] / _unit(values[0]))))
-    label = int(order[0])
-    path = np.empty(problem.nodes, dtype=np.int64)
-    for i in range(problem.nodes - 1, -1, -1):
-        path[i] = trace[i][1][label]
-        label = int(trace[i][0][label])
-    return path, complete
+    return traced_back(trace, int(order[0])), complete
 
 
 def _room(total: float, constant: float) -> float:

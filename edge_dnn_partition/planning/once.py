@@ -114,12 +114,20 @@ def chain_labels(
         stages, weights = stages[keep], weights[keep]
         trace.append((parent[keep], here))
     order = np.lexsort((stages, *np.round(values / unit)[::-1]))
-    label = int(order[0])
-    path = np.empty(problem.nodes, dtype=np.int64)
-    for i in range(problem.nodes - 1, -1, -1):
-        path[i] = trace[i][1][label]
-        label = int(trace[i][0][label])
-    return path, complete
+    return traced_back(trace, int(order[0])), complete
+
+
+def traced_back(trace: Sequence[tuple[Ints, Ints]], label: int) -> Ints:
+    """Return the device of each node on the path that ends in a label of the last node.
+
+    :param trace: by node, each label's label at the node before, and its device.
+    """
+    path = np.empty(len(trace), dtype=np.int64)
+    for i in range(len(trace) - 1, -1, -1):
+        before, device = trace[i]
+        path[i] = device[label]
+        label = int(before[label])
+    return path
 
 
 def count_plans(nodes: int, devices: int) -> int:
