@@ -83,10 +83,14 @@ class Link(_Strict):
 
 
 class ModelFile(_Strict):
-    """The ONNX file and the preprocessing file; relative paths start at the fleet file."""
+    """The ONNX file and the preprocessing file; relative paths start at the fleet file.
+
+    ``postprocessing`` says what the outputs mean (runtime/postprocess.py): ``{kind: classification, labels: labels.txt}``.
+    """
 
     path: Path
     preprocessing: Path | None = None
+    postprocessing: dict[str, Any] | None = None
 
 
 class Constraints(_Strict):
@@ -270,8 +274,8 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
 
     model = fleet.model
     if model is not None:
-        path = base / model.path
-        model = ModelFile(path=path, preprocessing=absolute(model.preprocessing))
+        paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
+        model = model.model_copy(update=paths)
     camera = fleet.camera.model_copy(
         update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
     )
