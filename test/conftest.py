@@ -26,6 +26,7 @@ def browser():
     path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
     if path is None:
         pytest.skip('there is no Chromium on the PATH (Debian: apt install chromium)')
+    playwright.expect.set_options(timeout=20_000)  # milliseconds, for a loaded machine
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=path, args=['--no-sandbox'] if os.geteuid() == 0 else [])
         yield chromium
