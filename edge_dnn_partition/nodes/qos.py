@@ -69,6 +69,10 @@ RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityP
 RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
 
+ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Pictures for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
+rviz asks for reliable ones unless told."""
+
 
 def heartbeat_reader(devices: int = 64) -> QoSProfile:
     """Return HEARTBEAT for a node that listens to all of a fleet's nodes at once.
