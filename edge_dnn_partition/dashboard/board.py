@@ -76,7 +76,7 @@ class Board:
         self._log: deque[Document] = deque(maxlen=LINES)
         self._books: deque[Document] = deque(maxlen=1)
         self._decision: deque[Document] = deque(maxlen=1)
-        self._wording = ''
+        self._said = self._logged = ''
 
     # Taking in ------------------------------------------------------------------------------------------------
 
@@ -121,15 +121,20 @@ class Board:
         self._emit('books', dict(counts), self._books)
 
     def say(self, now: float, text: str, version: int | None = None) -> None:
-        """Write a line into the log of decisions; without a version only if it says something else than the last one.
+        """Write a line into the log of decisions.
 
-        Numbers alone do not make a line another: the scheduler says what it keeps to four times a second.
+        The scheduler says twice a second why it keeps its plan (no version): that is a line once it has said so twice on end,
+        and if it is another than the last one. Numbers alone do not make it another.
         """
-        wording = re.sub(r'[\d.,]+', '', text)
-        with self._lock:
-            if not text or (version is None and wording == self._wording):
-                return
-            self._wording = wording
+        if not text:
+            return
+        if version is None:
+            wording = re.sub(r'[\d.,]+', '', text)
+            with self._lock:
+                before, self._said = self._said, wording
+                if wording != before or wording == self._logged:
+                    return
+                self._logged = wording
         self._emit('log', {'at': now, 'version': version, 'text': text}, self._log)
 
     def explain(self, now: float, decision: Mapping[str, Any]) -> None:

@@ -45,16 +45,17 @@ def test_who_is_forgotten_hears_no_more():
 
     board.listen(hear, 0.0)
     board.forget(hear)
-    board.say(1.0, 'a word')
+    board.say(1.0, 'a word', 1)
     assert not news
 
 
 def test_the_log_repeats_no_decision_that_differs_in_figures_only():
     board = Board('demo')
-    for text in ('keeps it: 3.1 % is too little', 'keeps it: 2.9 % is too little', '', 'cloud is gone', 'keeps it: 1 % is too little'):
+    for text in ('keeps: 3.1 %', 'keeps: 2.9 %', '', 'passes: 1', 'keeps: 1 %', 'keeps: 2 %', 'waits', 'waits', 'keeps: 4 %', 'keeps: 5 %'):
         board.say(0.0, text)
     board.say(0.0, 'cloud is gone', 7)
-    assert [line['text'][:5] for line in board.snapshot(0.0)['log']] == ['keeps', 'cloud', 'keeps', 'cloud']
+    board.say(0.0, 'keeps: 6 %')
+    assert [line['text'] for line in board.snapshot(0.0)['log']] == ['keeps: 2.9 %', 'waits', 'keeps: 5 %', 'cloud is gone']
 
 
 def test_history_is_bounded():

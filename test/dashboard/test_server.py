@@ -70,7 +70,7 @@ def test_the_page_and_its_files(served):
 
 def test_news_follow_the_snapshot(served):
     one = served()
-    one.board.say(1.0, 'before')
+    one.board.say(1.0, 'before', 1)
     connection = http.client.HTTPConnection(urlsplit(one.address).netloc, timeout=10)
     connection.request('GET', '/api/events')
     stream = connection.getresponse()

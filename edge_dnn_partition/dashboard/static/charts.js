@@ -98,7 +98,9 @@ function drawLines(svg, world, time, series, empty) {
   const frame = chart(svg, [span[0], span[0] + (span[1] - span[0]) * (plot.edge.right - plot.edge.left) / (plot.edge.right - room - plot.edge.left)], most, 'none');
   for (const label of [...frame.grid.querySelectorAll('.middle')]) label.remove();
   const times = make('g', {}, text(x(span[0]), plot.edge.bottom + 16, world.mode === 'live' ? `−${span[1] - span[0]} s` : '0 s', 'small middle'), text(x(span[1]), plot.edge.bottom + 16, world.mode === 'live' ? 'now' : `${span[1].toFixed(0)} s`, 'small middle'));
-  svg.replaceChildren(frame.grid, times, changes(world, time, plot, span, false), ...paths, ...words);
+  const moved = changes(world, time, plot, span, false);
+  moved.setAttribute('class', 'faint');
+  svg.replaceChildren(frame.grid, times, moved, ...paths, ...words);
 }
 
 export function drawBandwidth(svg, world, time) {

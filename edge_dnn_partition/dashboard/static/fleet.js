@@ -4,7 +4,7 @@
 import { colour, devices, links, planAt, rate, runs, stateAt } from './model.js';
 import { make, size, text, title } from './svg.js';
 
-const WIDTH = 178, HEIGHT = 66;
+const WIDTH = 192, HEIGHT = 66;
 
 function places(names, width, height) {
   const angles = names.map((_, i) => Math.PI + (2 * Math.PI * i) / names.length);

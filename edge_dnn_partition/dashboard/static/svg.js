@@ -39,7 +39,7 @@ export function chart(svg, range, most, mode) {
   const x = scale(range[0], range[1], edge.left, edge.right);
   const y = scale(0, most, edge.bottom, edge.top);
   const grid = make('g');
-  for (const value of ticks(most, height > 180 ? 5 : 3)) {
+  for (const value of ticks(most, height > 180 ? 5 : 4)) {
     grid.append(make('line', { class: 'grid', x1: edge.left, x2: edge.right, y1: y(value), y2: y(value) }));
     grid.append(text(edge.left - 6, y(value) + 4, short(value), 'small end'));
   }
