@@ -18,6 +18,8 @@ MOST_GUESSED: Final = 5e6
 FEW_LOST: Final = 0.02
 """Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
 version 2), or on the air."""
+OVERTAKEN: Final = 1.2
+"""Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
 _GUESS: Final = (12.5e6, 0.002)
 
 
@@ -48,7 +50,8 @@ class Links:
                 self._delays[other] = link.delay
         for other in fleet.devices:
             if other != device:
-                self.estimators[other] = LinkEstimator(guesses.get(other, _GUESS))
+                rate, latency = guesses.get(other, _GUESS)
+                self.estimators[other] = LinkEstimator((min(rate, MOST_GUESSED), latency))
 
     def delay(self, device: str) -> float:
         """The emulated delay to a device, in seconds; 0 on a real link."""
@@ -58,8 +61,7 @@ class Links:
         """The bytes per second that pieces to a device are paced to; None: they are not."""
         if device == self._device or device in self.shapers:
             return None
-        estimate = self.estimators[device].estimate
-        return estimate.bytes_per_second if estimate.measured else min(estimate.bytes_per_second, MOST_GUESSED)
+        return self.estimators[device].estimate.bytes_per_second
 
     def guessed(self, device: str) -> bool:
         """True if pieces to a device are paced to a rate that nothing has shown yet."""
@@ -95,8 +97,10 @@ class Links:
         estimator = self.estimators.get(receipt.receiver)
         if estimator is None or receipt.receiver in self.shapers:
             return
+        if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
+            return
         if loss.share > FEW_LOST:
-            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds)
+            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
         elif estimator.estimate.measured:
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
