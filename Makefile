@@ -31,7 +31,7 @@ lint:
 test:
 	@scripts/setup.sh --with lint test export
 	@$(MAKE) --no-print-directory lint
-	@.venv/bin/pytest $(TEST_ARGS)
+	@$(if $(strip $(TEST_ARGS)),.venv/bin/pytest $(TEST_ARGS),scripts/run_tests.sh)
 
 clean:
 	rm -rf .venv build install log *.egg-info
