@@ -9,10 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 patient=(test/nodes test/testbed)
 log=build/test_computing.log
 mkdir -p build
-computing=(-p no:cacheprovider)
+computing=(-p no:cacheprovider -o timeout=600)
 for part in "${patient[@]}"; do computing+=("--ignore=$part"); done
 
-nice -n 10 .venv/bin/pytest "${computing[@]}" >"$log" 2>&1 &
+OMP_NUM_THREADS=1 nice -n 10 .venv/bin/pytest "${computing[@]}" >"$log" 2>&1 &
 background=$!
 trap 'kill "$background" 2>/dev/null' INT TERM
 .venv/bin/pytest "${patient[@]}"
