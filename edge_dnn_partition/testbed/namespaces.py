@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ from edge_dnn_partition.testbed.netns import (
     COMMAND_SECONDS,
     NAMESPACE_FOLDER,
     SHARED_MEMORY,
+    enter,
     first_complaint,
     new_stem,
     remove,
@@ -158,6 +160,26 @@ class Namespaces:
         self._check_host(host)
         return f'10.77.{self._index[host]}.2'
 
+    def prefix(self, host: str) -> list[str]:
+        """What to put before a command so that it runs on a host; it becomes the command, with the same pid."""
+        return [
+            'nsenter', f'--net={NAMESPACE_FOLDER}/{self.namespace(host)}', 'unshare', '--mount', 'sh', '-c',
+            f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"', f'{SHARED_MEMORY}/{self.namespace(host)}',
+        ]  # fmt: skip
+
+    @contextmanager
+    def inside(self, host: str) -> Iterator[None]:
+        """Move this thread, and the threads that it starts, into a host's network; its shared memory stays the machine's.
+
+        :raises UserError: if the system refuses.
+        """
+        with open('/proc/thread-self/ns/net', 'rb') as home, open(f'{NAMESPACE_FOLDER}/{self.namespace(host)}', 'rb') as there:
+            enter(there.fileno())
+            try:
+                yield
+            finally:
+                enter(home.fileno())
+
     def popen(
         self, host: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None, **popen_kwargs: Any
     ) -> subprocess.Popen[Any]:
@@ -169,13 +191,9 @@ class Namespaces:
         :param environment: variables to add to ``env``, or to this process's where that is not given.
         :param popen_kwargs: as for ``subprocess.Popen``.
         """
-        prefix = [
-            'nsenter', f'--net={NAMESPACE_FOLDER}/{self.namespace(host)}', 'unshare', '--mount', 'sh', '-c',
-            f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"', f'{SHARED_MEMORY}/{self.namespace(host)}',
-        ]  # fmt: skip
         base = popen_kwargs.pop('env', None)
         env = {**(os.environ if base is None else base), **(environment or {})}
-        process: subprocess.Popen[Any] = subprocess.Popen([*prefix, *command], env=env, **popen_kwargs)
+        process: subprocess.Popen[Any] = subprocess.Popen([*self.prefix(host), *command], env=env, **popen_kwargs)
         with self._lock:
             self._processes = [*(each for each in self._processes if each.poll() is None), process]
         return process
