@@ -40,7 +40,7 @@ from edge_dnn_partition.runtime.supervisor import Supervisor
 from edge_dnn_partition.testbed import cgroups
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.cgroups import Cgroup
-from edge_dnn_partition.testbed.namespaces import Counters, Namespaces, why_not
+from edge_dnn_partition.testbed.namespaces import Counters, Namespaces, delays, why_not
 from edge_dnn_partition.testbed.netns import new_stem
 from edge_dnn_partition.testbed.traces import Event, timeline
 
@@ -133,7 +133,11 @@ class Bed(BedControls):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='testbed-')))
         path = folder / 'fleet.yaml'
         compressed = self.pictures[0].encoding in ('jpeg', 'png')
-        path.write_text(yaml.safe_dump(self.file.fleet_document(user_space=user_space, compressed=compressed)))
+        self.delayed = not user_space and delays()
+        if not (user_space or self.delayed) and any(link.delay for link in self.file.links):
+            self._say('this kernel has no netem: delays of links are left to the sending processes')
+        document = self.file.fleet_document(user_space=user_space, delayed=self.delayed, compressed=compressed)
+        path.write_text(yaml.safe_dump(document))
         fleet = self.fleet = load_fleet(path)
         self.processes = {process.label: process for process in fleet_processes(fleet, path)}
         if not user_space:

@@ -32,6 +32,8 @@ class BedControls:
     """The fleet's, by label."""
     network: Namespaces | None = None
     """The namespaces; None if the links are held to their rate in user space."""
+    delayed: bool = False
+    """Whether the kernel delays what crosses the links, and not the sending processes."""
 
     def __init__(self, file: BedFile, model: Model) -> None:
         self.file = file
@@ -47,14 +49,9 @@ class BedControls:
 
         :raises UserError: if there is no such link, or the system refuses.
         """
-        link, pair = self.file.link(a, b), frozenset((a, b))
-        self._rates[pair] = bits_per_second
-        if self.network is None:
-            self._emulate(pair)
-            return
-        shape = Shape(bits_per_second, link.queue)
-        self.network.reshape(a, b, shape)
-        self.network.reshape(b, a, shape)
+        self.file.link(a, b)
+        self._rates[frozenset((a, b))] = bits_per_second
+        self._shape(a, b)
 
     def set_delay(self, a: str, b: str, seconds: float) -> None:
         """Give a link another one-way delay. The file must give it one: else nothing there holds it back.
@@ -64,7 +61,7 @@ class BedControls:
         if not self.file.link(a, b).delay > 0:
             raise UserError(f'{a} to {b}: give the link a delay in the testbed file, if only of 0.001 ms, to change it later')
         self._delays[frozenset((a, b))] = seconds
-        self._emulate(frozenset((a, b)))
+        self._shape(a, b)
 
     def set_load(self, device: str, factor: float) -> None:
         """Make a device's runs take ``factor`` times what its slowdown in the file makes of them.
@@ -105,6 +102,18 @@ class BedControls:
             self._emulate(frozenset((a, b)))
         else:
             self.network.heal(a, b, both_ways=True)
+
+    def _shape(self, a: str, b: str) -> None:
+        """Put a link's rate and delay in force, in the kernel as far as that can."""
+        pair = frozenset((a, b))
+        if self.network is None or not self.delayed:
+            self._emulate(pair)
+        if self.network is not None:
+            # 1 µs, as a queue that delays is not exchanged for one that does not
+            delay = max(1e-6, self._delays[pair]) if self.delayed and self.file.link(a, b).delay > 0 else 0.0
+            shape = Shape(self._rates[pair], self.file.link(a, b).queue, delay)
+            self.network.reshape(a, b, shape)
+            self.network.reshape(b, a, shape)
 
     def _emulate(self, pair: frozenset[str]) -> None:
         a, b = sorted(pair)

@@ -137,11 +137,11 @@ class BedFile(Fleet):
                 return link
         raise UserError(f'there is no link between {a} and {b}')
 
-    def fleet_document(self, *, user_space: bool, compressed: bool = True) -> dict[str, Any]:
+    def fleet_document(self, *, user_space: bool, delayed: bool = False, compressed: bool = True) -> dict[str, Any]:
         """Return the fleet file that the nodes get: they are told nothing of traces, faults and limits.
 
-        :param user_space: links are held to their rate by the sending processes; else by the kernel, and only delays
-            are left to the processes.
+        :param user_space: links are held to their rate by the sending processes; else by the kernel.
+        :param delayed: the kernel delays, too; else only delays are left to the processes.
         :param compressed: whether the camera's topic carries compressed pictures.
         """
         document: dict[str, Any] = self.model_dump(mode='json', exclude_defaults=True)
@@ -155,7 +155,7 @@ class BedFile(Fleet):
             table.setdefault('emulate', {})
         for link, table in zip(self.links, document.get('links', ()), strict=True):
             table.pop('queue', None)
-            table['emulate'] = True if user_space else 'delay' if link.delay > 0 else False
+            table['emulate'] = True if user_space else 'delay' if link.delay > 0 and not delayed else False
         document['camera'] = {'topic': CAMERA_TOPIC, 'compressed': compressed}
         document['network'] = {'kind': 'machine' if user_space else 'lan'}
         return document

@@ -42,7 +42,7 @@ from edge_dnn_partition.testbed.shaping import MOST_PACKETS_AT_ONCE, Counters, S
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ['Counters', 'Namespaces', 'Shape', 'remove_leftovers', 'why_not']
+__all__ = ['Counters', 'Namespaces', 'Shape', 'delays', 'remove_leftovers', 'why_not']
 
 _HOST: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,63}')
 _TOOLS: Final = ('ip', 'tc', 'nsenter', 'unshare', 'mount', 'sh')
@@ -74,6 +74,16 @@ def why_not() -> str | None:
     except (UserError, OSError, subprocess.SubprocessError) as error:
         return f'no namespaces here: {error}'
     return None
+
+
+@functools.cache
+def delays() -> bool:
+    """Return whether the kernel can delay packets (``netem``); later calls repeat the first answer."""
+    try:
+        with Namespaces(['a', 'b'], {('a', 'b'): Shape(1e6, delay_seconds=0.001)}):
+            return True
+    except UserError:
+        return False
 
 
 class Namespaces:

@@ -36,6 +36,7 @@ def test_what_the_nodes_are_told() -> None:
     power = fleet.devices['pi'].power
     assert (power.idle, power.active, power.radio) == pytest.approx((2.7, 2.7 + 2 * (6.4 - 2.7) / 4, 0.5))
     assert fleet.devices['cloud'].power.active == 60
+    assert parse_fleet(file.fleet_document(user_space=False, delayed=True)).links[0].emulate is False
     in_user_space = parse_fleet(file.fleet_document(user_space=True))
     assert (in_user_space.network_kind, in_user_space.links[0].emulate) == ('machine', True)
 
