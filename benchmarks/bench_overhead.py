@@ -94,7 +94,7 @@ def _latency(folder: Path, model: str, *, quick: bool, say: Say) -> Row:
     with Bed(file, pictures=[picture], say=say) as bed:
         measure = _direct(file, bed.model, picture)
         bed.stream(2.0, fps)
-        for _ in range(1 if quick else 4):
+        for _ in range(1 if quick else 3):
             path += [frame.latency_seconds for frame in bed.stream(4.0, fps) if frame.delivered]
             direct += measure(4.0, fps)
     ours, base = statistics.median(path), statistics.median(direct)
@@ -117,7 +117,7 @@ def _cpu_share(pid: int, seconds: float, meanwhile: Callable[[float], object] = 
 def _shares(folder: Path, *, quick: bool, say: Say) -> list[Row]:
     from edge_dnn_partition.cli.bed import Bed
 
-    seconds = 8.0 if quick else 30.0
+    seconds = 8.0 if quick else 20.0
     names = [f'd{number}' for number in range(1, DEVICES + 1)]
     with Bed(_bed_file(folder, 'demo', names, parameters={'worker': {'profile_runs': 1}}), say=say) as bed:
         bed.stream(5.0, 5.0)

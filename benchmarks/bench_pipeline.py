@@ -52,7 +52,7 @@ def _bed_file(folder: Path, model: str) -> BedFile:
         'links': [{'between': list(pair), 'rate': '1 Gbit/s'} for pair in itertools.combinations(NAMES, 2)],
         'parameters': {
             'scheduler': {'policy': 'fixed', 'fixed_plan': f'{NAMES[0]}:pre-end'},
-            'frame_source': {'max_in_flight': 2 * len(NAMES), 'waiting': 4},
+            'frame_source': {'waiting': 4},
         },
     })  # fmt: skip
 
@@ -94,12 +94,14 @@ class _Planner:
 
 def _throughput(bed: Bed, label: str, expected: float, *, quick: bool) -> tuple[float, float]:
     """Return frames per second under a plan that has more pictures than it can take, and how many cores were busy."""
-    bed.force(label)
-    count = 12 if quick else 30
+    devices = len(bed.force(label).devices)
+    bed.set_parameter(f'{NAMES[0]}/frame_source', 'max_in_flight', devices + 2)
+    count = 10 if quick else min(30, max(10, round(10 * expected)))
     psutil.cpu_percent()
-    frames = bed.stream(max(5.0, (count + 8) / expected), 1.4 * expected + 1)
-    busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
-    at = [frame.at for frame in frames if frame.delivered][6:]  # the pipeline is full by then
+    with bed.camera(1.4 * expected + 1) as frames:
+        bed.wait_for(lambda: len(frames()) >= count + devices + 2, 120.0, f'{count} frames of {label}')
+        busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
+        at = [frame.at for frame in frames() if frame.delivered][devices + 1 :]  # the pipeline is full by then
     return (len(at) - 1) / (at[-1] - at[0]), busy
 
 

@@ -4,8 +4,8 @@
 
 *Rates*: bulk transfers over TCP between two namespaces, each direction in turn. *Speeds*: stages of about 2, 5 and 50 ms on
 devices that are to be 4 and 10 times slower than one that is not slowed, in the fleet's real processes, at one frame
-after the other and at one a second; the devices take turns. *Way*: what the fleet's frames say they sent over a hop, against
-what the link's own shaper counted meanwhile. Needs root.
+after the other and with 0.4 s of rest before each; the devices take turns. *Way*: what the fleet's frames say they sent
+over a hop, against what the link's own shaper counted meanwhile. Needs root.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ def _bed_file(folder: Path, layers: int) -> BedFile:
         'fleet': 'proof', 'source': 'source',
         'model': {'path': str(chain_model.build(folder / 'chain.onnx', layers)), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': SLOWDOWNS.get(name, 1.0)}} for name in names}, 'links': links,
-        'parameters': {'worker': {'profile_runs': 1}, 'scheduler': {'policy': 'fixed', 'fixed_plan': 'source:pre-end'}},
+        'parameters': {
+            'worker': {'profile_runs': 1, 'probing_budget': 0.0},
+            'scheduler': {'policy': 'fixed', 'fixed_plan': 'source:pre-end'},
+        },
     })  # fmt: skip
 
 
@@ -134,13 +137,13 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
         stop = 1 + max(1, round(milliseconds / per_layer))
         found: dict[tuple[str, str], list[float]] = {}
         cpu: dict[tuple[str, str], list[float]] = {}
-        for turn in range(1 if quick else 3):
+        for turn in range(1 if quick else 2):
             names = list(SLOWDOWNS)
             for name in names[turn:] + names[:turn]:
                 bed.force(f'source:pre-1 {name}:1-{stop} source:{stop}-end')
                 slowest = milliseconds * SLOWDOWNS[name] / 1e3
                 streaming = bed.stream(min(6.0, max(2.0, 30 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
-                idle = bed.stream(3.0 if quick else 5.0, 1.0 / (1 + slowest))
+                idle = bed.stream(3.0 if quick else 5.0, 1.0 / (0.4 + slowest))
                 for kind, frames in (('streaming', streaming[2:]), ('idle', idle[1:])):
                     stages = [stage for frame in frames for stage in frame.stages if stage.device == name]
                     found.setdefault((kind, name), []).extend(stage.run_seconds for stage in stages)

@@ -174,13 +174,14 @@ class Bed(BedControls):
         return single | {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': peers}
 
     def _limit(self, stack: ExitStack) -> None:
+        if os.geteuid() == 0:
+            cgroups.remove_leftovers()
         wanted = {name: d for name, d in self.file.devices.items() if d.cores is not None or d.memory_limit is not None}
         if not wanted:
             return
         if os.geteuid() != 0:
             self._say('limits of cores and memory need root: the devices run without')
             return
-        cgroups.remove_leftovers()
         stem = new_stem()
         for name, device in wanted.items():
             group = Cgroup(f'{stem}-{name}', cores=device.cores, memory_bytes=device.memory_limit)
