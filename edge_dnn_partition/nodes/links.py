@@ -45,9 +45,10 @@ class Links:
             other = link.between[0] if link.between[1] == device else link.between[1]
             guesses[other] = (link.rate, link.delay)
             if link.emulate:
+                self._delays[other] = link.delay
+            if link.emulate is True:
                 channel = channels.setdefault(link.channel, Channel()) if link.channel else Channel()
                 self.shapers[other] = EmulatedLink(link.rate, link.delay, channel=channel)
-                self._delays[other] = link.delay
         for other in fleet.devices:
             if other != device:
                 rate, latency = guesses.get(other, _GUESS)
@@ -56,6 +57,10 @@ class Links:
     def delay(self, device: str) -> float:
         """The emulated delay to a device, in seconds; 0 on a real link."""
         return self._delays.get(device, 0.0)
+
+    def hold(self, device: str) -> float:
+        """For how many seconds a piece is kept here that may leave: the emulated delay of a link whose rate is real."""
+        return 0.0 if device in self.shapers else self.delay(device)
 
     def pace(self, device: str) -> float | None:
         """The bytes per second that pieces to a device are paced to; None: they are not."""
@@ -112,9 +117,12 @@ class Links:
         )  # fmt: skip
         for sender, receiver, rate, latency in rows:
             shaper = self.shapers.get(receiver)
-            if sender == self._device and shaper is not None:
+            if sender != self._device or receiver not in self._delays:
+                continue
+            self._delays[receiver] = latency
+            if shaper is not None:
                 shaper.bytes_per_second = rate
-                shaper.latency_seconds = self._delays[receiver] = latency
+                shaper.latency_seconds = latency
 
     def describe(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured."""
