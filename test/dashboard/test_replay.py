@@ -4,9 +4,11 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from edge_dnn_partition.cli.demo_report import timeline
 from edge_dnn_partition.dashboard.replay import board_of_report
 from edge_dnn_partition.errors import UserError
 
@@ -27,7 +29,9 @@ def test_the_demos_report():
 
 def test_frames_of_a_run_that_has_them(tmp_path):
     report = json.loads((REPORTS / 'demo.json').read_text())
-    report['timeline'] = [{'seconds': 1.5, 'latency': 0.3, 'compute': 0.2, 'waiting': 0.02, 'plan': 1}]
+    frame = {'delivered': True, 'at': 101.5, 'latency_seconds': 0.3, 'busy_seconds': 0.2, 'queue_seconds': 0.02, 'plan_version': 1}
+    lost = {'delivered': False}
+    report['timeline'] = timeline([SimpleNamespace(begin=100.0, frames=[SimpleNamespace(**f) for f in (frame, lost)])])
     path = tmp_path / 'report.json'
     path.write_text(json.dumps(report))
     (row,) = board_of_report(path).snapshot(0.0)['frames']
