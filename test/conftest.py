@@ -1,8 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: nothing is written to the user's folders, and no test is heard by another machine."""
+"""What all tests share: nothing is written to the user's folders, and no test is heard by another machine; and a browser."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,35 @@ def ros_domain():
         os.environ['ROS_DOMAIN_ID'] = str(domain)
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
         yield domain
+
+
+@pytest.fixture(scope='session')
+def browser():
+    """A headless Chromium of this machine, driven by Playwright; skips where one of them is missing."""
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if path is None:
+        pytest.skip('there is no Chromium on the PATH (Debian: apt install chromium)')
+    playwright.expect.set_options(timeout=20_000)  # milliseconds, for a loaded machine
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=path, args=['--no-sandbox'] if os.geteuid() == 0 else [])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails the test if a script of it does."""
+    context = browser.new_context(viewport={'width': 1280, 'height': 860}, color_scheme='light', locale='en-GB')
+    page = context.new_page()
+    wrong = []
+    page.on('pageerror', lambda error: wrong.append(str(error)))
+    page.on('console', lambda message: wrong.append(message.text) if _is_ours(message) else None)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def _is_ours(message):
+    """Whether a message of the console tells of a mistake; a request that is refused is none."""
+    return message.type == 'error' and 'the server responded with a status' not in message.text

@@ -59,10 +59,14 @@ class Link(Strict):
 
 
 class ModelFile(Strict):
-    """The ONNX file and the preprocessing file; relative paths start at the fleet file."""
+    """The ONNX file and the preprocessing file; relative paths start at the fleet file.
+
+    ``postprocessing`` says what the outputs mean (runtime/postprocess.py): ``{kind: classification, labels: labels.txt}``.
+    """
 
     path: Path
     preprocessing: Path | None = None
+    postprocessing: dict[str, Any] | None = None
 
 
 class Constraints(Strict):
@@ -220,8 +224,8 @@ def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
 
     model = fleet.model
     if model is not None:
-        path = base / model.path
-        model = ModelFile(path=path, preprocessing=absolute(model.preprocessing))
+        paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
+        model = model.model_copy(update=paths)
     camera = fleet.camera.model_copy(
         update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
     )
