@@ -47,6 +47,9 @@ PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TR
 STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A picture for people and tools (fleet state, the source's books): whoever looks sees the last one."""
 
+DECISION: Final = STATE
+"""The last decision is the one that is in force: whoever looks sees it at once."""
+
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 

@@ -128,6 +128,11 @@ class Topics:
         return self._of_fleet('frame_report')
 
     @property
+    def decision(self) -> str:
+        """Why the plan in force is what it is (Decision)."""
+        return self._of_fleet('decision')
+
+    @property
     def calibration(self) -> str:
         """Predictions of the last change of plan and what came true (Calibration)."""
         return self._of_fleet('calibration')
