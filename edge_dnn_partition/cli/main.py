@@ -41,6 +41,8 @@ VERBS: Final[dict[str, Verb]] = {
     'bench': Verb('run a benchmark and write its figures and a plot'),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
+    'tell': Verb('pin a plan of a running fleet, free it, plan or profile again', needs_ros=True),
+    'replay': Verb("replay a bag of a fleet's topics into the scheduler, offline"),
     'doctor': Verb('check this machine and say what to mend'),
 }  # fmt: skip
 
