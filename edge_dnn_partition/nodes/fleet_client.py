@@ -27,11 +27,13 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes import qos
 from edge_dnn_partition.nodes.executor import Spinner
 from edge_dnn_partition.nodes.topics import Topics
+from edge_dnn_partition.nodes.wire import hop_time, stage_time
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.readings import plan_of
 from edge_dnn_partition.runtime.tensors import DTYPES
+from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,8 +54,13 @@ class FrameRecord:
     latency_seconds: float
     attempt: int
     outputs: Mapping[str, Array]
-    busy_seconds: float = 0.0
-    """What its stages took, all together."""
+    stages: tuple[StageTime, ...] = ()
+    hops: tuple[HopTime, ...] = ()
+
+    @property
+    def busy_seconds(self) -> float:
+        """What its stages took, all together."""
+        return sum(stage.decode_seconds + stage.run_seconds for stage in self.stages)
 
 
 @dataclass
@@ -150,7 +157,7 @@ class FleetClient:
         record = FrameRecord(
             time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
             message.status == Result.OK, message.latency_seconds, message.attempt, outputs,
-            sum(stage.decode_seconds + stage.run_seconds for stage in message.stages),
+            tuple(map(stage_time, message.stages)), tuple(map(hop_time, message.hops)),
         )  # fmt: skip
         with self.lock:
             self.news.frames.append(record)
