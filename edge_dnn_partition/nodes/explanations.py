@@ -75,6 +75,10 @@ class ExplanationSeat:
             explaining = functools.partial(explain, problem, assignment, boundaries, goal, reason=reason, moved=moved)
             self._work = aside(explaining, 'explaining')
 
+    def taken_up(self, version: int) -> None:
+        """Take in that a plan goes on which an earlier scheduler made: the fleet did not move to it now."""
+        self._version = version
+
     def _publish(self, found: Explanation) -> None:
         """Publish an explanation unless it says what the last one said."""
         version, moved = self._about

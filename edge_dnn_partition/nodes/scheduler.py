@@ -88,6 +88,7 @@ class Scheduler(FleetNode):
     def __init__(self) -> None:
         self._model: Model | None = None
         self._seat: PolicySeat | None = None
+        self._service_seat: ServiceSeat | None = None
         super().__init__('scheduler', PARAMETERS, check=self._check, per_device=False)
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -144,7 +145,9 @@ class Scheduler(FleetNode):
         if self._seat is not None:
             self._seat.renew()
             self._seat = None
+        if self._service_seat is not None:
             self._service_seat.close()
+            self._service_seat = None
 
     def _last_version(self) -> int:
         try:
@@ -286,6 +289,7 @@ class Scheduler(FleetNode):
             return True
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
             self._switch.adopt(plan)
+            self._explanations.taken_up(plan.version)
             self._seat.in_force(assignment_of(plan.placement, self._hearing.pipeline.boundaries), now)
             self._plans.publish(self._earlier)
             self.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _SPARE_SECONDS: Final = 2.0
 """Beyond the time to prepare a plan, after which one that was asked for is given up."""
 
+_LOOK_SECONDS: Final = 0.5
+
 
 @dataclass
 class _Waiting:
@@ -67,7 +69,7 @@ class ServiceSeat:
         node.serve(Trigger, topics.replan, self._replan)
         node.serve(ProfileAgain, topics.profile_again(), self._profile_again)
         self._profilers = {name: node.client(Trigger, topics.profile_again(name)) for name in fleet.devices}
-        node.every(0.1, self._look)
+        node.every(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
         """Tell those who wait that no answer will come."""
