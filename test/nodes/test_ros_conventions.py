@@ -227,8 +227,7 @@ def test_diagnostics_tell_of_devices_and_pipeline_and_of_one_that_dies(trial, re
 
 def test_what_was_recorded_is_replayed(trial, recorder, half, folder, capsys):
     recorder.write(folder / 'bag')
-    bag, fleet = str(folder / 'bag'), str(folder / 'fleet.yaml')
-    assert main(['replay', bag, '--fleet', fleet, '--policy', 'exact', '--json']) == 0
+    assert main(['replay', str(folder / 'bag'), '--fleet', str(folder / 'fleet.yaml'), '--policy', 'exact', '--json']) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found['policy'], found['objective'], found['unit'], found['refused']) == ('exact', 'latency', 's', [])
     then = [step['plan'] for step in found['then']]
@@ -237,6 +236,3 @@ def test_what_was_recorded_is_replayed(trial, recorder, half, folder, capsys):
     gone = [step for step in found['now'] if step['reason'].endswith('cannot go on')]
     assert all('cloud' not in step['plan'] for step in gone)
     assert all(step['text'] for step in found['now'])
-    assert main(['replay', bag, '--fleet', fleet, '--objective', 'energy', '--policy', 'exact']) == 0
-    shown = capsys.readouterr().out
-    assert 'then' in shown and 'decisions in' in shown

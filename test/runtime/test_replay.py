@@ -7,6 +7,7 @@ from types import SimpleNamespace as Message
 
 import pytest
 
+from edge_dnn_partition.cli import replay
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.compose import compose
@@ -56,17 +57,17 @@ def plan(model, label):
 
 def replayed(model, **decide):
     """Ten seconds: a fast link, from 4 s on a slow one, and from 7 s on no cloud; the fleet stays on the Pi all the time."""
-    replay = Replay(model, FLEET, ReplaySettings(policy='exact', decide=Settings(**decide)))
+    player = Replay(model, FLEET, ReplaySettings(policy='exact', decide=Settings(**decide)))
     for device, seconds in (('pi', 0.5), ('cloud', 0.01)):
-        replay.take('profile', profile(model, device, seconds), 100.0)
-    replay.take('plan', plan(model, 'pi:pre-end'), 100.0)
+        player.take('profile', profile(model, device, seconds), 100.0)
+    player.take('plan', plan(model, 'pi:pre-end'), 100.0)
     for tick in range(101):
         now = 100.0 + tick / 10
         rate = 20e6 if tick < 40 else 1e4
-        replay.take('heartbeat', heartbeat(model, 'pi', rate), now)
+        player.take('heartbeat', heartbeat(model, 'pi', rate), now)
         if tick < 70:
-            replay.take('heartbeat', heartbeat(model, 'cloud', rate), now)
-    return replay.outcome
+            player.take('heartbeat', heartbeat(model, 'cloud', rate), now)
+    return player.outcome
 
 
 def test_it_moves_when_it_pays_and_says_why(model):
@@ -85,22 +86,32 @@ def test_it_moves_when_it_pays_and_says_why(model):
     assert outcome.to_json()['then'][0]['version'] == 4
 
 
+def test_the_table_has_what_was_and_what_would_be_decided(model, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '300')
+    replay._show(replayed(model))
+    rows = capsys.readouterr().out.splitlines()
+    who = [words[2] for row in rows[1:-1] if len(words := row.split()) > 3 and words[1] == 's' and words[2] in ('then', 'now')]
+    assert who == ['then', 'now', 'now']
+    assert 'all on cloud: 150.0 kB over a link of 160 Mbit/s' in rows[2]
+    assert rows[-1].endswith('% worse on average')
+
+
 def test_other_settings_lead_elsewhere(model):
     assert [step.plan.split(':')[0] for step in replayed(model, dwell_seconds=60.0).now] == []
 
 
 def test_records_that_do_not_fit_are_left_out_with_the_reason(model):
-    replay = Replay(model, FLEET, ReplaySettings(policy='exact'))
-    replay.take('heartbeat', heartbeat(model, 'pi', 1e6, model_sha256='other'), 1.0)
+    player = Replay(model, FLEET, ReplaySettings(policy='exact'))
+    player.take('heartbeat', heartbeat(model, 'pi', 1e6, model_sha256='other'), 1.0)
     stranger = heartbeat(model, 'pi', 1e6)
     stranger.device = 'tpu'
-    replay.take('heartbeat', stranger, 1.1)
-    replay.take('heartbeat', stranger, 1.2)
-    other, unknown = replay.outcome.refused
+    player.take('heartbeat', stranger, 1.1)
+    player.take('heartbeat', stranger, 1.2)
+    other, unknown = player.outcome.refused
     assert 'another model file' in other
     assert 'which the fleet file does not name' in unknown
-    assert not replay.outcome.decisions
-    assert math.isnan(replay.outcome.mean_loss)
+    assert not player.outcome.decisions
+    assert math.isnan(player.outcome.mean_loss)
 
 
 def test_a_bag_that_is_none_is_refused_in_one_line(tmp_path, capsys):
