@@ -123,7 +123,7 @@ class Scheduler(FleetNode):
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._explanations = ExplanationSeat(self)
-        self._service_seat = ServiceSeat(self, self._fleet, self._model, self._seat)
+        self._service_seat = ServiceSeat(self, self._model, self._seat, self._view)
         self.subscribe(SourceStatus, self.topics.source_status, self._watch.take_books, qos.STATE)
         PlotSeat(self, self._view, self._watch, self._explanations)
         DiagnosticsSeat(
@@ -355,10 +355,6 @@ class Scheduler(FleetNode):
     def switch(self) -> PlanSwitch:
         """The plan in force, and the one that is proposed."""
         return self._switch
-
-    def alive_now(self) -> tuple[str, ...]:
-        """Return the devices whose workers are alive."""
-        return self._view.alive(time.monotonic())
 
     def problem_now(self) -> Problem:
         """Return the planning problem under the present estimates.

@@ -15,12 +15,12 @@ from std_srvs.srv import Trigger
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.decide import feasible, value_of
+from edge_dnn_partition.planning.decide import feasible, gain_of
 from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.pinned import placement_of_words
 from edge_dnn_partition.planning.plan import label_of
 from edge_dnn_partition.planning.problem import Problem
+from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.planning.solve import solve
 from edge_dnn_partition.runtime.switch import Activate, Drop
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _SPARE_SECONDS: Final = 2.0
 """Beyond the time to prepare a plan, after which one that was asked for is given up."""
+
+_GONE_SECONDS: Final = 5.0
+"""Without a sign of life after which a worker that profiles is given up."""
 
 _LOOK_SECONDS: Final = 0.5
 
@@ -57,18 +60,21 @@ class ServiceSeat:
 
     :param node: the scheduler.
     :param seat: where its policy sits.
+    :param view: its picture of the fleet.
     """
 
-    def __init__(self, node: Scheduler, fleet: Fleet, model: Model, seat: PolicySeat) -> None:
-        self._node, self._fleet, self._model, self._seat = node, fleet, model, seat
+    def __init__(self, node: Scheduler, model: Model, seat: PolicySeat, view: FleetView) -> None:
+        self._node, self._model, self._seat, self._view, self._fleet = node, model, seat, view, view.fleet
         self._policy_before = ''
         self._waiting: list[_Waiting] = []
+        self._profiling: dict[str, tuple[Later, Any]] = {}
+        """Who waits for a device's profile."""
         topics = node.topics
         node.serve(PinPlan, topics.pin_plan, self._pin)
         node.serve(Trigger, topics.free_plan, self._free)
         node.serve(Trigger, topics.replan, self._replan)
         node.serve(ProfileAgain, topics.profile_again(), self._profile_again)
-        self._profilers = {name: node.client(Trigger, topics.profile_again(name)) for name in fleet.devices}
+        self._profilers = {name: node.client(Trigger, topics.profile_again(name)) for name in self._fleet.devices}
         node.every(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
@@ -90,6 +96,7 @@ class ServiceSeat:
         before = {name: self._node.params.text(name) for name in ('policy', 'fixed_plan')}
         if before['policy'] != 'fixed':
             self._policy_before = before['policy']
+        self._forget_pins()
         self._node.forget_failures()
         self._set({'policy': 'fixed', 'fixed_plan': label})
         predicted = f', {costs.latency_seconds * 1e3:.3g} ms predicted' if costs is not None else ''
@@ -102,10 +109,17 @@ class ServiceSeat:
         if policy != 'fixed':
             return _filled(response, f'no plan was pinned; the policy is {policy}')
         policy = self._policy_before or 'auto'
+        self._forget_pins()
         self._set({'policy': policy, 'fixed_plan': ''})
         active = self._node.switch.active
         stays = f'; plan {active.version} stays until it finds a better one' if active is not None else ''
         return _filled(response, f'free: the policy {policy} decides{stays}')
+
+    def _forget_pins(self) -> None:
+        """Answer those whose plan is not there yet: something else is asked for now."""
+        for one in [one for one in self._waiting if one.undo]:
+            self._waiting.remove(one)
+            self._answer(one, success=False, message='something else was asked for meanwhile')
 
     def _set(self, values: dict[str, str]) -> None:
         result = self._node.set_parameters_atomically([RosParameter(name, value=value) for name, value in values.items()])
@@ -135,7 +149,7 @@ class ServiceSeat:
             return self._wait(response, self._node.switch.proposal.placement, 'the fleet was on the move already')
         if active is not None and present is not None and feasible(problem, present):
             own = evaluate(problem, present)
-            gain = 1 - value_of(costs, goal, own) / value_of(own, goal, own)
+            gain = gain_of(goal, own, costs, own)
             if tuple(best) == present or gain <= 0:
                 what = f'plan {active.version}, {active.label()}, is the best one'
                 return _filled(response, f'{what}: {own.latency_seconds * 1e3:.3g} ms predicted')
@@ -168,6 +182,10 @@ class ServiceSeat:
         now = time.monotonic()
         for one in [one for one in self._waiting if now > one.until]:
             self._end(one, success=False, message='the plan did not come into force in time; see /diagnostics')
+        for device, (later, response) in list(self._profiling.items()):
+            if now - self._view.devices[device].seen_at > _GONE_SECONDS:
+                del self._profiling[device]
+                later.give(_filled(response, f'{device}: its worker has gone meanwhile', success=False))
 
     def _end(self, one: _Waiting, *, success: bool, message: str) -> None:
         self._waiting.remove(one)
@@ -185,7 +203,7 @@ class ServiceSeat:
     def _profile_again(self, request: ProfileAgain.Request, response: ProfileAgain.Response) -> Any:
         if request.device and request.device not in self._fleet.devices:
             raise PlanError(f'no device is called {request.device!r}; known are {", ".join(self._fleet.devices)}')
-        alive = self._node.alive_now()
+        alive = self._view.alive(time.monotonic())
         devices = [request.device] if request.device else list(alive)
         if not devices:
             raise PlanError('no device is alive')
@@ -199,11 +217,16 @@ class ServiceSeat:
         """Profile the first of some devices, then the others: played on one machine, they would hold each other up."""
         device, *rest = devices
         client = self._profilers[device]
+        if device in self._profiling:
+            later.give(_filled(response, f'{device} is being profiled already', success=False))
+            return
         if not client.service_is_ready():
             later.give(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))
             return
 
         def done(future: Any) -> None:
+            if self._profiling.pop(device, None) is None:
+                return  # the worker was given up
             answer = future.result()
             told.append(answer.message)
             if rest and answer.success:
@@ -211,6 +234,7 @@ class ServiceSeat:
             else:
                 later.give(_filled(response, '; '.join(told), success=answer.success))
 
+        self._profiling[device] = (later, response)
         client.call_async(Trigger.Request()).add_done_callback(done)
 
 

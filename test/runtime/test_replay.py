@@ -70,8 +70,12 @@ def replayed(model, **decide):
     return player.outcome
 
 
-def test_it_moves_when_it_pays_and_says_why(model):
-    outcome = replayed(model)
+@pytest.fixture(scope='module')
+def outcome(model):
+    return replayed(model)
+
+
+def test_it_moves_when_it_pays_and_says_why(model, outcome):
     assert [(step.plan.split(':')[0], step.version) for step in outcome.then] == [('pi', 4)]
     plans = [step.plan for step in outcome.now]
     count = len(model.layers)
@@ -86,9 +90,9 @@ def test_it_moves_when_it_pays_and_says_why(model):
     assert outcome.to_json()['then'][0]['version'] == 4
 
 
-def test_the_table_has_what_was_and_what_would_be_decided(model, capsys, monkeypatch):
+def test_the_table_has_what_was_and_what_would_be_decided(outcome, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '300')
-    replay._show(replayed(model))
+    replay._show(outcome)
     rows = capsys.readouterr().out.splitlines()
     who = [words[2] for row in rows[1:-1] if len(words := row.split()) > 3 and words[1] == 's' and words[2] in ('then', 'now')]
     assert who == ['then', 'now', 'now']
