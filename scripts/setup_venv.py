@@ -35,7 +35,7 @@ STAMP = VENV / 'edge_dnn_partition-setup.json'
 PYTHON = VENV / 'bin' / 'python'
 RUN_GROUPS = ('demo', 'bench', 'dashboard')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
-NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg')
+NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg', 'srv')
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
 
 _log_started = False
@@ -215,7 +215,7 @@ def remove_stale_modules() -> None:
         inside = file.relative_to(site)
         in_benchmarks = inside.parts[0] == 'benchmarks'
         source = ROOT / inside if in_benchmarks else ROOT / 'edge_dnn_partition' / inside
-        if inside.parts[0] != 'msg' and not source.exists():
+        if inside.parts[0] not in ('msg', 'srv') and not source.exists():
             file.unlink()
 
 

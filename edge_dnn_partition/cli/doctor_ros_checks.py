@@ -79,16 +79,17 @@ def messages() -> tuple[Check, ...]:
     info = json.loads((share / 'build_info.json').read_text(encoding='utf-8'))
     source = Path(info['source'])
     if (source / 'msg').is_dir() and messages_digest(source) != info['messages_sha256']:
-        return (Check('messages', 'fail', f'built before {source / "msg"} was changed', again),)
+        return (Check('messages', 'fail', f'built before msg/ or srv/ in {source} was changed', again),)
     count = len(list((share / 'msg').glob('*.msg')))
     return (Check('messages', 'ok', f'{count}, built for version {__version__} in {prefix}'),)
 
 
 def messages_digest(source: Path) -> str:
-    """Return the hash of all message files of a checkout, as CMakeLists.txt computes it."""
+    """Return the hash of all message and service files of a checkout, as CMakeLists.txt computes it."""
     lines = [
-        f'msg/{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n'
-        for path in sorted((source / 'msg').glob('*.msg'))
+        f'{kind}/{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n'
+        for kind in ('msg', 'srv')
+        for path in sorted((source / kind).glob(f'*.{kind}'))
     ]
     return hashlib.sha256(''.join(lines).encode()).hexdigest()
 

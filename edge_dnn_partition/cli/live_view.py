@@ -33,6 +33,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         plan = news.plans[-1][1] if news.plans else None
         recent = list(news.frames[-400:])
         changes = list(news.plans[-6:])
+        decision = news.decisions[-1].text if news.decisions else ''
         began = news.plans[0][0] if news.plans else time.monotonic()
     parts: list[RenderableType] = [Text(headline, style='bold')]
     devices = Table(box=None, padding=(0, 2))
@@ -72,7 +73,9 @@ def render(client: FleetClient, headline: str) -> RenderableType:
                 f'{status.repeated} sent again, {status.lost} lost, {status.dropped} camera pictures skipped'
             )
         )
-    if state is not None:
+    if decision:
+        parts.append(Text(f'why: {decision}', style='dim'))
+    elif state is not None:
         parts.append(Text(f'scheduler: {state.decision}', style='dim'))
     log = [Text(f'{at - began:7.1f} s  plan {p.version}: {p.label()}  ({p.reason})') for at, p in changes]
     parts.append(Panel(Group(*log) if log else Text('–'), title='changes of plan', title_align='left'))

@@ -44,6 +44,8 @@ VERBS: Final[dict[str, Verb]] = {
     'up': Verb('start the processes of a fleet file', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
     'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),
+    'tell': Verb('pin a plan of a running fleet, free it, plan or profile again', needs_ros=True),
+    'replay': Verb("replay a bag of a fleet's topics into the scheduler, offline"),
     'doctor': Verb('check this machine and say what to mend'),
 }  # fmt: skip
 

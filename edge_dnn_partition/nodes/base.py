@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
 import time
@@ -20,8 +21,10 @@ from rclpy.qos import QoSProfile
 
 from edge_dnn_partition.errors import UserError
 
+from .later import Later, allow_later
 from .parameters import Parameter, ParameterTable, Value
 from .process import run_node
+from .qos import with_overrides
 from .topics import Topics
 
 __all__ = ['FleetNode', 'Parameter', 'run_node']
@@ -69,7 +72,7 @@ class FleetNode(LifecycleNode):
         self.ending = threading.Event()
         """Set when the process is about to end, for threads of the node's own to look at."""
         self.incarnation = secrets.randbits(63)
-        """Random, new at each start."""
+        """Random, new each time the node is configured: what it knew and counted before is gone then."""
         self.refused: Counter[str] = Counter()
         """How often messages were refused, by kind of reason."""
         self.last_refusal = ''
@@ -116,14 +119,17 @@ class FleetNode(LifecycleNode):
 
     # Entities -----------------------------------------------------------------------------------------------
 
-    def advertise(self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False) -> Any:
-        """Return a publisher; while the node is not active it drops what is published, unless ``always``."""
-        if always:
-            publisher = self.create_publisher(message_type, topic, qos)
-            self._entities.append((self.destroy_publisher, publisher))
-        else:
-            publisher = self.create_lifecycle_publisher(message_type, topic, qos)
-            self._entities.append((self.destroy_lifecycle_publisher, publisher))
+    def advertise(
+        self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False, overridable: bool = False
+    ) -> Any:
+        """Return a publisher; while the node is not active it drops what is published, unless ``always``.
+
+        :param overridable: whether the parameters ``qos_overrides.TOPIC.publisher.…`` change its quality of service.
+        :raises UserError: if what they say is no good.
+        """
+        create = self.create_publisher if always else self.create_lifecycle_publisher
+        publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
+        self._entities.append((self.destroy_publisher if always else self.destroy_lifecycle_publisher, publisher))
         return publisher
 
     def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:
@@ -146,12 +152,12 @@ class FleetNode(LifecycleNode):
         qos: QoSProfile,
         *,
         always: bool = False,
+        overridable: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Return a subscription whose callback is `guarded`."""
-        entity = self.create_subscription(
-            message_type, topic, self.guarded(callback, always=always), qos, **kwargs
-        )
+        """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`."""
+        create = functools.partial(self.create_subscription, callback=self.guarded(callback, always=always), **kwargs)
+        entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
 
@@ -174,10 +180,15 @@ class FleetNode(LifecycleNode):
             timer.reset()
 
     def serve(self, service_type: type, name: str, callback: Callable[[Any, Any], Any]) -> Any:
-        """Return a service that always answers: if the callback fails, with success false and the reason."""
+        """Return a service that always answers: if the node is not active or the callback fails, with success false and why.
+
+        :param callback: returns the response, or a `Later` that is given it.
+        """
 
         def answer(request: Any, response: Any) -> Any:
             try:
+                if not self.active:
+                    raise UserError(f'{self.get_name()} is not active; activate it first')
                 return callback(request, response)
             except Exception as error:  # noqa: BLE001
                 if isinstance(error, UserError):
@@ -191,7 +202,14 @@ class FleetNode(LifecycleNode):
                 return response
 
         entity = self.create_service(service_type, name, answer)
+        allow_later(entity)
         self._entities.append((self.destroy_service, entity))
+        return entity
+
+    def client(self, service_type: type, name: str) -> Any:
+        """Return a client of another node's service."""
+        entity = self.create_client(service_type, name)
+        self._entities.append((self.destroy_client, entity))
         return entity
 
     def guarded(self, callback: Callable[..., None], *, always: bool = False) -> Callable[..., None]:
@@ -261,6 +279,7 @@ class FleetNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Set up; a failure leaves the node unconfigured."""
         result = super().on_configure(state)
+        self.incarnation = secrets.randbits(63)
         if result == TransitionCallbackReturn.SUCCESS and not self._hook('setup', self.setup):
             self._clean()
             result = TransitionCallbackReturn.FAILURE
@@ -347,7 +366,7 @@ class FleetNode(LifecycleNode):
                 self._guard_transition(service)
 
     def _guard_transition(self, service: Any) -> None:
-        change, send = service.callback, service.send_response
+        change = service.callback
 
         def attempt(request: Any, response: Any) -> Any:
             try:
@@ -360,17 +379,13 @@ class FleetNode(LifecycleNode):
 
         def answer(request: Any, response: Any) -> Any:
             if self.active and _leaves_active(request.transition):
-                return lambda: attempt(request, response)
+                later = Later()
+                self._when_drained(lambda: later.give(attempt(request, response)))
+                return later
             return attempt(request, response)
 
-        def send_later(response: Any, header: Any) -> None:
-            # EventsExecutor takes no coroutines, and so it is the sending that waits.
-            if callable(response):
-                self._when_drained(lambda: send(response(), header))
-            else:
-                send(response, header)
-
-        service.callback, service.send_response = answer, send_later
+        service.callback = answer
+        allow_later(service)
 
 
 def _leaves_active(transition: Transition) -> bool:

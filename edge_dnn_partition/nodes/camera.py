@@ -41,7 +41,9 @@ class CameraFeed:
             kind, convert = CompressedImage, picture_of_compressed
         else:
             kind, convert = Image, picture_of_image
-        node.subscribe(kind, self._topic, lambda message: offer(convert(message)), qos_profile_sensor_data)
+        node.subscribe(
+            kind, self._topic, lambda message: offer(convert(message)), qos_profile_sensor_data, overridable=True
+        )
 
     def start(self) -> None:
         """Begin to read pictures, if they do not come over a topic.

@@ -12,7 +12,6 @@ from builtin_interfaces.msg import Time
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import GpuState, PowerState, Telemetry
-from edge_dnn_partition.sensing.contention import HostLoad
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
 from edge_dnn_partition.sensing.power.total import parts
@@ -85,15 +84,6 @@ def telemetry_to_message(
     message.header.stamp = stamp
     message.header.frame_id = device
     return message
-
-
-def host_load(message: Telemetry) -> HostLoad:
-    """Return what telemetry says of how busy a host is."""
-    cores = len(message.cpu_percent_per_core)
-    return HostLoad(
-        cores=cores, busy_cores=message.cpu_percent / 100 * cores, clock_limit_hertz=message.clock_limit_hertz,
-        clock_max_hertz=message.clock_max_hertz, memory_pressure=message.memory_pressure_percent / 100,
-    )  # fmt: skip
 
 
 def telemetry_from_message(message: Telemetry) -> HostSample:

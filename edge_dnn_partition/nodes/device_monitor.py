@@ -57,7 +57,7 @@ class DeviceMonitor(FleetNode):
     def setup(self) -> None:
         """Make the publishers, the subscriptions and the timer."""
         self._meter = HostMeter(self._root, self._heard(), self._model(), deadline_seconds=_SENSOR_SECONDS)
-        self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY)
+        self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY, overridable=True)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
 
@@ -76,7 +76,7 @@ class DeviceMonitor(FleetNode):
         if topic:
             meter = ExternalMeter(topic)
             sources.append(meter)
-            self.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR)
+            self.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR, overridable=True)
         topic = self.params.text('battery_topic')
         if topic:
             battery = BatteryTopicSource(topic)
@@ -94,7 +94,7 @@ class DeviceMonitor(FleetNode):
                 )
                 discharge.take(now, math.nan if reading.charging else reading.discharge_watts)
 
-            self.subscribe(BatteryState, topic, take, qos.SENSOR)
+            self.subscribe(BatteryState, topic, take, qos.SENSOR, overridable=True)
         return sources
 
     def _model(self) -> PowerModel | None:

@@ -71,7 +71,7 @@ class EnergyWatch:
             self._meter = HostMeter(more=self._heard(), only_power=True, deadline_seconds=_SENSOR_SECONDS)
             model = figures if figures is not None else self._board()
         self._energy = StageEnergy(model, whole_device=figures is not None)
-        self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY)
+        self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY, overridable=True)
         node.every(1.0, self._publish)
 
     def start(self) -> None:
@@ -102,7 +102,9 @@ class EnergyWatch:
         if not topic:
             return []
         meter = ExternalMeter(topic)
-        self._node.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR)
+        self._node.subscribe(
+            Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR, overridable=True
+        )
         return [meter]
 
     def _board(self) -> PowerModel | None:

@@ -21,17 +21,17 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.msg import Emulation, FleetState, FrameReport, Result, SourceStatus
+from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes import qos
 from edge_dnn_partition.nodes.executor import Spinner
 from edge_dnn_partition.nodes.parameter_messages import ParameterGiven, parameter_message
-from edge_dnn_partition.nodes.plan_messages import plan_of
 from edge_dnn_partition.nodes.topics import Topics
 from edge_dnn_partition.nodes.wire import hop_time, stage_time
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.readings import plan_of
 from edge_dnn_partition.runtime.tensors import DTYPES
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
@@ -76,6 +76,8 @@ class FleetNews:
     state: FleetState | None = None
     status: SourceStatus | None = None
     report: FrameReport | None = None
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=200))
+    """The scheduler's explanations, the last one last."""
     shadows: list[FrameReport] = field(default_factory=list)
     """Reports of shadow frames, which have no results."""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=200))
@@ -103,6 +105,7 @@ class FleetClient:
         topics = self.topics
         node.create_subscription(PlanMessage, topics.plan, self._plan, qos.PLAN)
         node.create_subscription(FleetState, topics.state, self._state, qos.STATE)
+        node.create_subscription(Decision, topics.decision, self._decision, qos.DECISION)
         node.create_subscription(SourceStatus, topics.source_status, self._status, qos.STATE)
         node.create_subscription(FrameReport, topics.frame_report, self._report, qos.RESULT)
         node.create_subscription(Result, topics.result, self._result, qos.RESULT)
@@ -132,6 +135,10 @@ class FleetClient:
     def _state(self, message: FleetState) -> None:
         with self.lock:
             self.news.state = message
+
+    def _decision(self, message: Decision) -> None:
+        with self.lock:
+            self.news.decisions.append(message)
 
     def _status(self, message: SourceStatus) -> None:
         with self.lock:
@@ -213,6 +220,22 @@ class FleetClient:
                 message.link_latency_seconds.append(latency)
                 message.link_channels.append('')
         self._emulation.publish(message)
+
+    def call(self, service_type: type, name: str, request: Any = None, *, seconds: float = 60.0) -> Any:
+        """Call one of the fleet's services and return its response.
+
+        :param request: None: an empty one.
+        :raises UserError: if nobody answers.
+        """
+        client = self.node.create_client(service_type, name)
+        try:
+            if not client.wait_for_service(timeout_sec=10.0):
+                raise UserError(f'nobody serves {name}; is the fleet running?')
+            future = client.call_async(request or service_type.Request())
+            self.wait_for(future.done, seconds, f'an answer of {name}')
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
 
     def set_scheduler(self, parameters: Mapping[str, ParameterGiven]) -> None:
         """Set parameters of the scheduler, as ``ros2 param set`` does.

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans, profiles and emulation: messages to the project's own types and back."""
+"""Plans and profiles as messages, and plans of messages, checked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
-from edge_dnn_partition.planning.encodings import TensorCoding
-from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.plan_book import PlanStatus
+from edge_dnn_partition.runtime.readings import plan_of
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:
@@ -52,28 +52,6 @@ def plan_message(plan: Plan, status: int) -> PlanMessage:
         for t in plan.transfers
     ]  # fmt: skip
     return message
-
-
-def plan_of(message: PlanMessage) -> Plan:
-    """Return a plan from its message."""
-    stages = tuple(
-        StagePlan(
-            s.device,
-            s.preprocess,
-            tuple(zip(map(int, s.layer_ranges[::2]), map(int, s.layer_ranges[1::2]), strict=True)),
-            tuple(s.inputs),
-            tuple(s.outputs),
-        )
-        for s in message.stages
-    )
-    transfers = tuple(
-        Transfer(t.tensor, t.from_stage, t.from_device, t.to_device, t.to_sink, t.encoding) for t in message.transfers
-    )
-    return Plan(
-        message.version, message.model_sha256, message.source, message.sink, stages, transfers, message.objective,
-        max(1, message.max_in_flight), message.latency_seconds, message.latency_deviation, message.energy_joules,
-        message.bottleneck_seconds, message.reason,
-    )  # fmt: skip
 
 
 def plan_for(message: PlanMessage, model_sha256: str) -> Plan:
@@ -114,29 +92,4 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         throttled=profile.throttled,
         probe_seconds=profile.probe_seconds,
         codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
-    )
-
-
-def profile_of(message: ProfileMessage) -> Profile:
-    """Return a profile from its message.
-
-    :raises PlanError: if its parts contradict each other.
-    """
-    seconds = message.preprocess_seconds
-    return Profile(
-        model_sha256=message.model_sha256,
-        device=message.device,
-        provider=message.provider,
-        threads=message.threads,
-        boundaries=tuple(message.boundaries),
-        segment_seconds=tuple(message.segment_seconds),
-        seam_seconds=tuple(message.seam_seconds),
-        preprocess_seconds=None if math.isnan(seconds) else seconds,
-        relative_error=message.relative_error,
-        throttled=message.throttled,
-        probe_seconds=message.probe_seconds,
-        codings=tuple(
-            TensorCoding(c.tensor, c.encoding, c.size, c.encode_seconds, c.decode_seconds, c.error, c.top_changed)
-            for c in message.codings
-        ),
     )

@@ -120,7 +120,7 @@ class PolicySeat:
         self.thought_for_seconds = 0.0
         """What the last decision took."""
         goal_of_parameters(node.params, fleet)
-        self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION)
+        self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION, overridable=True)
         self._record = self._recall()
         node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), 'least_gain')
         for parameter in PARAMETERS:

@@ -8,9 +8,15 @@ always match (a reliable reader hears nothing of a best-effort writer).
 
 from __future__ import annotations
 
-from typing import Final
+import copy
+from collections.abc import Callable
+from typing import Any, Final
 
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
+
+from edge_dnn_partition.errors import UserError
 
 BURST_PIECES: Final = 400
 """How many pieces of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
@@ -50,6 +56,12 @@ STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIEN
 DECISION: Final = STATE
 """The last decision is the one that is in force: whoever looks sees it at once."""
 
+DIAGNOSTICS: Final = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""What diagnostic_aggregator and diagnostic_updater use."""
+
+PLOT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Reliable, so that plotters hear it whichever reliability they ask for."""
+
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 
@@ -80,3 +92,24 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
     :param devices: how many nodes may send within the time that the reader is held up.
     """
     return _profile(devices, HEARTBEAT.reliability, HEARTBEAT.durability)
+
+
+def with_overrides(
+    create: Callable[..., Any], message_type: type, topic: str, profile: QoSProfile, *, overridable: bool
+) -> Any:
+    """Return a publisher or subscription; history, depth and reliability may be set by parameters where that harms nothing.
+
+    That is so for what people and their tools read or send, not for what the fleet's nodes say to each other.
+
+    :param create: takes type, topic and ``qos_profile``.
+    :raises UserError: if such a parameter is no good.
+    """
+    if not overridable:
+        return create(message_type, topic, qos_profile=profile)
+    try:
+        return create(
+            message_type, topic, qos_profile=copy.copy(profile),  # rclpy writes the overrides into it
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+    except (InvalidParameterTypeException, InvalidQosOverridesError, RuntimeError) as error:
+        raise UserError(f'qos_overrides of {topic}: {error}') from None

@@ -20,37 +20,40 @@ from edge_dnn_partition.msg import (
     FrameReport,
     Heartbeat,
     LinkState,
+    SourceStatus,
     StageState,
     Telemetry,
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
+from edge_dnn_partition.planning.compose import Placement, assignment_of, compose, placement_of
 from edge_dnn_partition.planning.decide import feasible, value_of
 from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
+from edge_dnn_partition.planning.pinned import pinned_costs
+from edge_dnn_partition.planning.plan import Plan, parse_label
 from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.runtime.hearing import Hearing
 from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
+from edge_dnn_partition.runtime.readings import plan_of
+from edge_dnn_partition.runtime.stream_watch import StreamWatch
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.sensing.link import LinkEstimate
 
-from . import encoding_seat, policy_seat, qos, relief_seat
+from . import encoding_seat, plots, policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
-from .conversions import host_load
+from .diagnostics import DiagnosticsSeat
 from .encoding_seat import EncodingSeat, encodings_of
+from .explanations import ExplanationSeat
 from .parameters import Parameter
 from .plan_memory import PlanMemory
-from .plan_messages import plan_message, plan_of, profile_of
+from .plan_messages import plan_message
+from .plots import PlotSeat
 from .policy_seat import PolicySeat, goal_of_parameters
 from .relief_seat import ReliefSeat
+from .services import ServiceSeat
 from .shadow_seat import ShadowSeat
-from .wire import stage_time
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
@@ -75,6 +78,7 @@ PARAMETERS = (
     *policy_seat.PARAMETERS,
     *relief_seat.PARAMETERS,
     *encoding_seat.PARAMETERS,
+    *plots.PARAMETERS,
 )
 
 
@@ -84,6 +88,7 @@ class Scheduler(FleetNode):
     def __init__(self) -> None:
         self._model: Model | None = None
         self._seat: PolicySeat | None = None
+        self._service_seat: ServiceSeat | None = None
         super().__init__('scheduler', PARAMETERS, check=self._check, per_device=False)
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -94,7 +99,12 @@ class Scheduler(FleetNode):
         if self._fleet.model is None:
             raise PlanError('the fleet file names no model; add model: {path: …}')
         self._model = load_model(self._fleet.model.path)
-        self._view = FleetView(self._fleet, heartbeat_timeout=self.params.number('heartbeat_timeout'))
+        number = self.params.number
+        self._hearing = Hearing(
+            self._model, self._fleet, heartbeat_timeout=number('heartbeat_timeout'), input_bytes=number('input_bytes')
+        )
+        self._view = self._hearing.view
+        self._watch = StreamWatch()
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
         self._memory = PlanMemory(self)
         self._earlier = self._memory.recall(self._model.sha256)
@@ -102,19 +112,24 @@ class Scheduler(FleetNode):
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
-        self._relief = ReliefSeat(self, self._fleet)
+        self._relief = ReliefSeat(self, self._hearing)
         self._encodings = EncodingSeat(self)
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
-        self._pipeline: Pipeline | None = None
-        self._input_bytes = self.params.number('input_bytes')
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
         self._began = time.monotonic()
         self._plans = self.advertise(PlanMessage, self.topics.plan, qos.PLAN)
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
-        self._states = self.advertise(FleetState, self.topics.state, qos.STATE)
+        self._explanations = ExplanationSeat(self)
+        self._service_seat = ServiceSeat(self, self._model, self._seat, self._view)
+        self.subscribe(SourceStatus, self.topics.source_status, self._watch.take_books, qos.STATE)
+        PlotSeat(self, self._view, self._watch, self._explanations)
+        DiagnosticsSeat(
+            self, self._view, self._watch, lambda: (self._switch.active, self._decision), self._relief.reason
+        )
+        self._states = self.advertise(FleetState, self.topics.state, qos.STATE, overridable=True)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._heartbeat, qos.heartbeat_reader())
         self.subscribe(Telemetry, self.topics.telemetry, self._telemetry, qos.TELEMETRY)
         self.subscribe(ProfileMessage, self.topics.profile, self._profile, qos.PROFILE)
@@ -130,6 +145,9 @@ class Scheduler(FleetNode):
         if self._seat is not None:
             self._seat.renew()
             self._seat = None
+        if self._service_seat is not None:
+            self._service_seat.close()
+            self._service_seat = None
 
     def _last_version(self) -> int:
         try:
@@ -151,20 +169,13 @@ class Scheduler(FleetNode):
 
     def _heartbeat(self, message: Heartbeat) -> None:
         now = time.monotonic()
-        if message.device not in self._view.devices:
-            raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
-        if message.node in ('worker', 'frame_source'):
-            rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
-            for peer, rate, latency, age in rows:
-                estimate = LinkEstimate(rate, 0.0 if math.isnan(latency) else latency, measured=True)
-                self._view.link(message.device, peer, message.incarnation, estimate, age, now)
+        self._hearing.links(message, now)
         self._heard(message, now)
+        self._watch.heartbeat(message)
         if message.node == 'worker':
-            if message.model_sha256 != self._model.sha256:
-                raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
-            self._view.devices[message.device].own_cores = message.process_cpu_percent / 100
+            anew = self._hearing.worker(message, now)
             self._prepared[message.device] = frozenset(message.plan_versions)
-            if self._view.heartbeat(message.device, message.incarnation, message.speed_factor, now):
+            if anew:
                 self._started_anew(message.device)
 
     def _heard(self, message: Heartbeat, now: float) -> None:
@@ -188,20 +199,11 @@ class Scheduler(FleetNode):
         self._shadows.lost(device)
 
     def _telemetry(self, message: Telemetry) -> None:
-        self._relief.telemetry(message)
-        view = self._view.devices.get(message.device)
-        if view is not None:
-            view.cpu_percent = message.cpu_percent
-            view.memory_available_bytes = message.memory_available_bytes
-            view.temperature_celsius = message.temperature_celsius
-            self._view.host(message.device, host_load(message))
+        self._hearing.telemetry(message)
+        self._watch.telemetry(message, time.monotonic())
 
     def _profile(self, message: ProfileMessage) -> None:
-        if message.model_sha256 != self._model.sha256:
-            raise PlanError(f'a profile of {message.device} for another model; copy one model file to all devices')
-        if message.device in self._view.devices:
-            self._view.devices[message.device].profile = profile_of(message)
-            self._pipeline = None
+        if self._hearing.profile(message):
             self._seat.renew()
 
     def _stage_state(self, message: StageState) -> None:
@@ -221,22 +223,9 @@ class Scheduler(FleetNode):
             self._shadows.report(message, now)
             return
         self._shadows.frame_done()
-        for hop in message.hops:
-            if hop.from_stage < 0:
-                self._input_bytes += 0.2 * (hop.size - self._input_bytes)
-        plan = self._switch.active
-        if plan is None or plan.version != message.plan_version:
-            return
-        for timing in map(stage_time, message.stages):
-            view = self._view.devices.get(timing.device)
-            if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
-                continue
-            stage = plan.stages[timing.stage]
-            if stage.preprocess:
-                profiled = view.profile.preprocess_seconds or 0.0
-                self._view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
-            self._view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
-        self._seat.learn(message, now)
+        self._watch.report(message, now)
+        if self._hearing.report(message, self._switch.active, now):
+            self._seat.learn(message, now)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -256,13 +245,14 @@ class Scheduler(FleetNode):
         if not self._take_up(ready, now):
             return
         self._shadows.tend(ready, now)
+        boundaries = self._hearing.pipeline.boundaries
+        self._explanations.look(self._switch.active, problem, boundaries, self._seat.goal, self._decision, now)
         if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, now):
             self._seat.forget_question()
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
-        assert self._pipeline is not None
-        conditions = Conditions(now, problem, self._temperature(ready), deviation)
-        choice = self._seat.choose(conditions, self._pipeline.boundaries)
+        conditions = Conditions(now, problem, self._hearing.temperature(ready), deviation)
+        choice = self._seat.choose(conditions, boundaries)
         if choice is None:
             return
         self._planning_seconds = self._seat.thought_for_seconds
@@ -273,35 +263,25 @@ class Scheduler(FleetNode):
         if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
         elif set(choice.assignment) <= set(ready):
-            placement = placement_of(choice.assignment, self._pipeline.boundaries)
-            reason = self._why(choice, problem)
-            self._propose(compose(self._model, placement, **self._ends()), choice.costs, reason, now, deviation)
-            self._proposed = choice.assignment
+            self.move(choice.assignment, choice.costs, self._why(choice, problem), deviation)
 
     def _encode_anew(self, problem: Problem, now: float, deviation: float) -> None:
         """Propose the plan in force with other encodings, if these have become better."""
         plan, assignment = self._switch.active, self._seat.assignment
-        if plan is None or assignment is None or self._pipeline is None or not feasible(problem, assignment):
+        if plan is None or assignment is None or not feasible(problem, assignment):
             return
-        present = self._pipeline.encoded(problem, encodings_of(plan), self._view.factors(now))
+        present = self._hearing.pipeline.encoded(problem, encodings_of(plan), self._view.factors(now))
         why = self._encodings.needs_others(plan, assignment, present, problem, self._seat.goal, now)
         if why and self._failed_until.get(assignment, 0.0) <= now:
             self._decision = why
-            placement = placement_of(assignment, self._pipeline.boundaries)
-            plan = compose(self._model, placement, **self._ends())
-            self._propose(plan, evaluate(problem, assignment), why, now, deviation)
-            self._proposed = assignment
-
-    def _temperature(self, ready: Sequence[str]) -> float:
-        known = [t for t in (self._view.devices[name].temperature_celsius for name in ready) if not math.isnan(t)]
-        return max(known, default=math.nan)
+            self.move(assignment, evaluate(problem, assignment), why, deviation)
 
     def _take_up(self, ready: Sequence[str], now: float) -> bool:
         """Go on with the plan that was in force when an earlier scheduler ended, if every device of it still has it.
 
         :return: False while that is not known, for a few seconds at most; the stream goes on meanwhile.
         """
-        if self._earlier is None or self._pipeline is None:
+        if self._earlier is None:
             return True
         plan = plan_of(self._earlier)
         if plan.version < self._fleet_version:
@@ -309,7 +289,8 @@ class Scheduler(FleetNode):
             return True
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
             self._switch.adopt(plan)
-            self._seat.in_force(assignment_of(plan.placement, self._pipeline.boundaries), now)
+            self._explanations.taken_up(plan.version)
+            self._seat.in_force(assignment_of(plan.placement, self._hearing.pipeline.boundaries), now)
             self._plans.publish(self._earlier)
             self.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')
         elif any(self._prepared.values()) and now - self._began < self.params.number('settle_seconds') + PATIENCE_SECONDS:
@@ -324,9 +305,8 @@ class Scheduler(FleetNode):
 
     def _shadow_plan(self, assignment: tuple[str, ...]) -> Plan:
         """Return the plan of an assignment, for shadow frames: its version is never in force."""
-        assert self._pipeline is not None
         now = time.monotonic()
-        plan = compose(self._model, placement_of(assignment, self._pipeline.boundaries), **self._ends())
+        plan = compose(self._model, placement_of(assignment, self._hearing.pipeline.boundaries), **self._ends())
         costs = evaluate(self._problem(self._view.ready(now), now), assignment)
         self._keep_version(self._switch.reserve())
         plan = self._encodings.encode(plan)
@@ -336,20 +316,9 @@ class Scheduler(FleetNode):
         write_atomic(self._file, json.dumps({'last_version': version}).encode())
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
-        if self._pipeline is None:
-            profiles = {name: view.profile for name, view in self._view.devices.items() if view.profile is not None}
-            self._pipeline = Pipeline(self._model, profiles, self._fleet)
-        problem = self._pipeline.problem(
-            devices=ready,
-            factors=self._view.factors(now),
-            preprocessing_factors=self._view.preprocessing_factors(now),
-            links=self._view.links(),
-            input_bytes=self._input_bytes,
-            permitted=self._encodings.permitted,
-            objective=self._seat.objective,
-        )
-        problem = self._relief.problem(problem, now)
-        self._encodings.take(problem, self._pipeline.profiles)
+        permitted, objective = self._encodings.permitted, self._seat.objective
+        problem = self._hearing.problem(ready, now, permitted, objective, self._relief.settings)
+        self._encodings.take(problem, self._hearing.pipeline.profiles)
         return problem
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
@@ -367,20 +336,56 @@ class Scheduler(FleetNode):
             self._decision = 'the policy is fixed'
             self._encode_anew(problem, now, 0.1)
             return True
-        if self._failed_until.get(placement, 0.0) > now:
+        assignment = assignment_of(placement, self._hearing.pipeline.boundaries)
+        if self._failed_until.get(assignment or placement, 0.0) > now:
             self._decision = 'the policy is fixed, and its plan could not be prepared lately'
             return True
-        boundaries = self._pipeline.boundaries if self._pipeline else ()
-        assignment = assignment_of(placement, boundaries)
-        costs = evaluate(problem, assignment) if assignment else None
-        constrained = self._fleet.constraints != Constraints()
-        if (costs is not None and not costs.feasible) or (costs is None and constrained):
-            why = costs.reason if costs else "its cuts are none of the profile's, so the constraints cannot be checked"
-            self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {why}')
+        try:
+            costs = self.costs_of(placement, problem)
+        except PlanError as error:
+            self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {error}')
             return False
         self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
         self._proposed = assignment
         return True
+
+    # What its services ask ------------------------------------------------------------------------------------
+
+    @property
+    def switch(self) -> PlanSwitch:
+        """The plan in force, and the one that is proposed."""
+        return self._switch
+
+    def problem_now(self) -> Problem:
+        """Return the planning problem under the present estimates.
+
+        :raises PlanError: if there is none, since the source is not ready.
+        """
+        now = time.monotonic()
+        ready = self._view.ready(now)
+        if self._fleet.source not in ready:
+            raise PlanError(f'the source {self._fleet.source} is not ready: its worker is gone, or not profiled yet')
+        return self._problem(ready, now)
+
+    def costs_of(self, placement: Placement, problem: Problem) -> Costs | None:
+        """Return what a plan that people ask for is predicted to cost; see `pinned_costs`.
+
+        :raises PlanError: if it cannot be followed now.
+        """
+        constrained = self._fleet.constraints != Constraints()
+        return pinned_costs(placement, problem, self._hearing.pipeline.boundaries, constrained=constrained)
+
+    def forget_failures(self) -> None:
+        """Let plans be proposed that could not be prepared lately."""
+        self._failed_until.clear()
+
+    def move(self, assignment: tuple[str, ...], costs: Costs, reason: str, deviation: float = 0.0) -> None:
+        """Propose a plan, given as the device of each of the problem's nodes."""
+        plan = compose(self._model, placement_of(assignment, self._hearing.pipeline.boundaries), **self._ends())
+        self._propose(plan, costs, reason, time.monotonic(), deviation)
+        self._proposed = assignment
+
+    # ----------------------------------------------------------------------------------------------------------
 
     def _why(self, choice: Choice, problem: Problem) -> str:
         """Say in words why a plan was chosen."""
@@ -412,6 +417,7 @@ class Scheduler(FleetNode):
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
 
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
+        self._service_seat.plan_outcome(outcome)
         if isinstance(outcome, Activate):
             plan = outcome.plan
             message = plan_message(plan, PlanMessage.ACTIVE)
@@ -450,16 +456,6 @@ class Scheduler(FleetNode):
             for (a, b), link in self._view.links().items()
         ]  # fmt: skip
         self._states.publish(message)
-
-
-def _profiled_seconds(profile: Profile, stage: StagePlan) -> float:
-    """What a profile says of a stage's layers; 0 if it cannot say, or there are none."""
-    seconds = 0.0
-    for start, stop in stage.layers:
-        if start not in profile.boundaries or stop not in profile.boundaries:
-            return 0.0
-        seconds += profile.stage_seconds(start, stop)
-    return seconds
 
 
 def main(args: Sequence[str] | None = None) -> int:

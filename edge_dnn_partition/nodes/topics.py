@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The names of all topics, built from a node's namespace ``/<fleet>/<device>``.
+"""The names of all topics and services, built from a node's namespace ``/<fleet>/<device>``.
 
 ROS has no name that is relative to the parent of a namespace, so the parts are
 taken apart here, once, and every topic is named absolutely: two fleets share a
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_dnn_partition.errors import UserError
+
+DIAGNOSTICS: Final = '/diagnostics'
+"""The one topic that is not a fleet's own: everybody's diagnostics go there (REP 107)."""
 
 _PART: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
@@ -186,6 +189,29 @@ class Topics:
     def markers(self) -> str:
         """The fleet for rviz (visualization_msgs/MarkerArray)."""
         return self._of_fleet('markers')
+
+    def plot(self, figure: str) -> str:
+        """Return the topic of one figure, for plotters (Float64); may have several parts."""
+        return self._of_fleet(f'plot/{figure}')
+
+    @property
+    def pin_plan(self) -> str:
+        """The scheduler's service that keeps the fleet to a plan (PinPlan)."""
+        return self._of_fleet('pin_plan')
+
+    @property
+    def free_plan(self) -> str:
+        """The scheduler's service that ends that (Trigger)."""
+        return self._of_fleet('free_plan')
+
+    @property
+    def replan(self) -> str:
+        """The scheduler's service that plans and moves at once (Trigger)."""
+        return self._of_fleet('replan')
+
+    def profile_again(self, device: str = '') -> str:
+        """Return the service that profiles again: the scheduler's (ProfileAgain), or a device's worker's (Trigger)."""
+        return self._of_device(device, 'profile_again') if device else self._of_fleet('profile_again')
 
     def tensors(self, device: str | None = None) -> str:
         """Return a worker's inbox (TensorPiece); this device's own if none is named."""

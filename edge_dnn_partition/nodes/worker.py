@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import queue
@@ -20,18 +19,15 @@ from edge_dnn_partition.errors import PlanError, UserError, WireError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
-from edge_dnn_partition.runtime.pictures import sample_picture
 from edge_dnn_partition.runtime.pipeline import FramePipeline
 from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 from edge_dnn_partition.runtime.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.units import format_bytes
@@ -42,7 +38,8 @@ from .energy import ENERGY_PARAMETERS, EnergyWatch
 from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_memory import PlanMemory
-from .plan_messages import plan_for, profile_message, status_of
+from .plan_messages import plan_for, status_of
+from .profiling_seat import ProfilingSeat
 from .sender import TensorSender
 from .stage_runner import StageRunner
 
@@ -133,6 +130,10 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._energy, self._dilation, self._frames, self._lock,
             wall_clock=not self._fleet.emulated,
         )  # fmt: skip
+        self._profiling = ProfilingSeat(
+            self, self._model, self._fleet, preprocessing, lambda: self._config, self._slowdown, self._tasks.put,
+            lambda profile: setattr(self._runner, 'profile', profile),
+        )  # fmt: skip
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
             self._inbox.connect(name)
@@ -140,7 +141,6 @@ class Worker(FleetNode):
                 self._sender.connect((name, False))
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
-        self._profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
@@ -193,7 +193,7 @@ class Worker(FleetNode):
             thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._tasks.put(self._measure)
+        self._tasks.put(self._profiling.measure)
         if self._energy is not None:
             self._energy.start()
 
@@ -370,33 +370,6 @@ class Worker(FleetNode):
             except Exception:  # noqa: BLE001
                 if not self.ending.is_set():
                     self.get_logger().error(f'a preparation failed, going on:\n{traceback.format_exc()}')
-
-    def _measure(self) -> None:
-        """Profile the model on this device, or take what was measured before, and publish it."""
-        assert self._store is not None
-        preprocess = None
-        if (preprocessing := self._store.preprocessing) is not None:
-            picture = sample_picture(self._fleet.camera)
-            preprocess = functools.partial(preprocessing.apply, picture.data, picture.encoding)
-        options = ProfileOptions(
-            device='host' if self._fleet.emulated else self.topics.device,
-            providers=self._config.providers, threads=self._config.threads, runs=self.params.whole('profile_runs'),
-        )  # fmt: skip
-        try:
-            profile = load_or_profile(
-                self._model, options, preprocess=preprocess, cancel=self.ending, accept_throttled=self._fleet.emulated
-            )
-        except ProfilingCancelledError:
-            return
-        profile = profile.scaled(self._slowdown)
-        if self._runner is not None:
-            self._runner.profile = profile
-        self._profiles.publish(profile_message(profile, self.topics.device))
-        self.get_logger().info(
-            f'profile: {profile.total_seconds * 1e3:.1f} ms for the whole model, '
-            f'predicts stages to {profile.relative_error:.0%}'
-            + (', measured while throttled' if profile.throttled else '')
-        )
 
     def _probe_links(self) -> None:
         if self._sender is not None:

@@ -73,7 +73,7 @@ def value_of(costs: Costs, objective: str | Goal, reference: Costs | None = None
     return sum(share * mine / his for share, (mine, his) in zip(goal.shares, pairs, strict=True) if his > 0)
 
 
-def _gain(goal: Goal, present: Costs, costs: Costs, reference: Costs) -> float:
+def gain_of(goal: Goal, present: Costs, costs: Costs, reference: Costs) -> float:
     """Return the share of the present plan's value that another plan would save.
 
     Under a deadline a plan that is late is better by nothing than one that is in time, one in time saves all of one that
@@ -127,7 +127,7 @@ def decide(
     reference = evaluate(problem, [problem.source] * problem.nodes)
     if not np.isfinite(reference.latency_seconds):
         reference = costs
-    gain = _gain(goal, present, costs, reference)
+    gain = gain_of(goal, present, costs, reference)
     calm = replace(state, rival=None, rival_count=0)
     if best == state.assignment or gain <= 0:
         return Decision(None, costs, present, 'the present plan is the best one'), calm

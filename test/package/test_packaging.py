@@ -60,7 +60,7 @@ def test_the_version_is_the_same_everywhere():
 def test_package_xml_names_every_ros_package_that_the_code_imports():
     package = ET.parse(ROOT / 'package.xml').getroot()
     declared = {element.text for element in package if element.tag.endswith('depend')}
-    ours = re.compile(r'(rclpy|cv_bridge|launch|launch_ros|ament_index_python|[a-z_]+_(?:msgs|interfaces))$')
+    ours = re.compile(r'(rclpy|cv_bridge|launch|launch_ros|ament_index_python|[a-z_]+_(?:msgs|interfaces|srvs))$')
     imported = set()
     for path in [*(ROOT / 'edge_dnn_partition').rglob('*.py'), *(ROOT / 'launch').glob('*.py')]:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,0 +1,173 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition replay``: a recorded fleet's decisions, then and now."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_dnn_partition.errors import UserError
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.planning.fleet import Fleet
+    from edge_dnn_partition.runtime.replay import Outcome, ReplaySettings, Step
+
+KINDS = ('heartbeat', 'telemetry', 'profile', 'energy', 'frame_report', 'plan')
+
+EPILOG = f"""
+record, while the fleet runs (its name here is robot):
+  ros2 bag record -o drive {' '.join(f'/robot/{kind}' for kind in KINDS)}
+
+examples:
+  edge-dnn-partition replay drive --fleet robot.yaml
+  edge-dnn-partition replay drive --fleet robot.yaml --policy exact --objective energy
+  edge-dnn-partition replay drive --fleet robot.yaml --least-gain 0.2 --dwell-seconds 10
+
+Feeds what the scheduler heard to its own code, with the bag's times, and shows what was decided then, what would be
+decided now, and why. No ROS is needed. Shadow frames, encodings changed on their own and the time that a move takes are
+left out.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'replay', help="replay a bag of a fleet's topics into the scheduler, offline",
+        description="Show what a scheduler would decide on a bag of a fleet's topics.",
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('bag', metavar='BAG', help='the folder of a rosbag2 bag (sqlite3 or mcap)')
+    parser.add_argument('--fleet', required=True, metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
+    parser.add_argument('--policy', choices=('exact', 'q_learning', 'auto'), help="default: the fleet file's, else auto")
+    parser.add_argument('--objective', choices=('latency', 'energy', 'throughput', 'balanced', 'deadline'),
+                        help="what to minimise; default: the fleet file's")  # fmt: skip
+    parser.add_argument('--deadline', type=float, metavar='SECONDS', help="for the objective deadline; default: the fleet file's")
+    parser.add_argument('--least-gain', type=float, metavar='SHARE', help='as the parameter of the scheduler')
+    parser.add_argument('--dwell-seconds', type=float, metavar='SECONDS', help='as the parameter of the scheduler')
+    parser.add_argument('--confirmations', type=int, metavar='N', help='as the parameter of the scheduler')
+    parser.add_argument('--json', action='store_true', help='print one JSON document instead of the table')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay the bag and print what came of it."""
+    from edge_dnn_partition.graph.model import load_model
+    from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.replay import Replay
+
+    fleet = load_fleet(args.fleet)
+    if fleet.model is None:
+        raise UserError(f'{args.fleet} names no model; add model: {{path: …}}')
+    settings = _settings(args, fleet)
+    replay = Replay(load_model(fleet.model.path), fleet, settings)
+    for kind, message, seconds in _records(Path(args.bag), fleet.fleet):
+        replay.take(kind, message, seconds)
+    outcome = replay.outcome
+    if not outcome.decisions:
+        why = outcome.refused[0] if outcome.refused else 'it holds no profile and heartbeats of the source'
+        raise UserError(f'{args.bag}: nothing could be decided: {why}; record all of {", ".join(KINDS)} from the start on')
+    if args.json:
+        described = {'bag': args.bag, 'policy': settings.policy, 'objective': settings.decide.goal.name}
+        print(json.dumps(described | outcome.to_json(), allow_nan=False))
+    else:
+        _show(outcome)
+    return 0
+
+
+def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
+    """Return what the options say, else the fleet file, else the defaults.
+
+    :raises PlanError: if objective and deadline do not fit each other.
+    """
+    from edge_dnn_partition.planning.decide import Settings
+    from edge_dnn_partition.planning.encodings import Permitted
+    from edge_dnn_partition.planning.objective import Goal
+    from edge_dnn_partition.planning.relief import ReliefSettings
+    from edge_dnn_partition.runtime.replay import ReplaySettings
+
+    given = dict(fleet.parameters.get('scheduler', {}))
+    given |= {name: value for name in ('policy', 'objective', 'deadline', 'least_gain', 'dwell_seconds', 'confirmations')
+              if (value := getattr(args, name)) is not None}  # fmt: skip
+    goal = Goal(
+        given.get('objective') or fleet.objective, tuple(given.get('weights') or fleet.weights),
+        given.get('deadline') or fleet.deadline or math.inf,
+    )  # fmt: skip
+    policy = given.get('policy', ReplaySettings.policy)
+    decide = {name: given[name] for name in ('least_gain', 'dwell_seconds', 'confirmations') if name in given}
+    own = {field.name for field in dataclasses.fields(ReplaySettings)} - {'policy', 'decide', 'permitted', 'relief'}
+    relief = {field.name: given[field.name] for field in dataclasses.fields(ReliefSettings) if field.name in given}
+    if 'spare_throttled' in given:
+        relief['throttling'] = given['spare_throttled']
+    permitted = Permitted()
+    return ReplaySettings(
+        policy='auto' if policy == 'fixed' else policy, decide=Settings(goal, **decide), relief=ReliefSettings(**relief),
+        permitted=Permitted(tuple(given.get('encodings', permitted.names)), given.get('largest_error', permitted.largest_error)),
+        **{name: given[name] for name in own if name in given},
+    )  # fmt: skip
+
+
+def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
+    """Yield what the scheduler would have heard: kind, message, time in seconds.
+
+    :raises UserError: if the bag cannot be read, or holds nothing of the fleet.
+    """
+    try:
+        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.typesys import Stores, get_typestore
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'`replay` needs the Python package `rosbags` ({error.name} is missing): pip install rosbags'
+        ) from error
+    if not bag.exists():
+        raise UserError(f'there is no bag {bag}')
+    try:
+        reader = AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except (AnyReaderError, OSError, ValueError) as error:
+        raise UserError(f'{bag} is no bag that can be read: {error}') from error
+    try:
+        topics = {f'/{fleet}/{kind}': kind for kind in KINDS}
+        connections = [c for c in reader.connections if c.topic in topics]
+        if not connections:
+            found = ', '.join(sorted({c.topic for c in reader.connections})[:6]) or 'nothing'
+            raise UserError(f'{bag} holds no topic of the fleet {fleet!r} ({", ".join(topics)}); it holds {found}')
+        unknown = [c.msgtype for c in connections if c.msgtype not in reader.typestore.fielddefs]
+        if unknown:
+            raise UserError(f'{bag} does not define {unknown[0]}: record it with the rosbag2 of Jazzy or newer')
+        for connection, nanoseconds, data in reader.messages(connections=connections):
+            yield topics[connection.topic], reader.deserialize(data, connection.msgtype), nanoseconds * 1e-9
+    finally:
+        reader.close()
+
+
+def _show(outcome: Outcome) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, padding=(0, 2))
+    table.add_column('at', justify='right')
+    table.add_column('who')
+    table.add_column('plan')
+    table.add_column(f'predicted{f", {outcome.unit}" if outcome.unit else ""}', justify='right')
+    table.add_column('why', overflow='fold')
+    rows: list[tuple[float, str, Step]] = [
+        *((step.seconds, 'then', step) for step in outcome.then), *((step.seconds, 'now', step) for step in outcome.now),
+    ]  # fmt: skip
+    for seconds, who, step in sorted(rows, key=lambda row: row[:2]):
+        value = '–' if math.isnan(step.value) else f'{step.value:.4g}'
+        table.add_row(f'{seconds:.2f} s', who, step.plan, value, step.text or step.reason)
+    console.print(table)
+    loss = '' if math.isnan(outcome.mean_loss) else (
+        f'; by the predictions the plans then were {abs(outcome.mean_loss):.1%} '
+        f'{"worse" if outcome.mean_loss >= 0 else "better"} on average'
+    )  # fmt: skip
+    console.print(f'{outcome.decisions} decisions in {outcome.seconds:.1f} s, {outcome.same} with the plan of then{loss}')
+    for reason in outcome.refused:
+        console.print(f'left out: {reason}')

@@ -1,0 +1,64 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition tell``: the scheduler's services from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from edge_dnn_partition.errors import UserError
+
+EPILOG = """
+examples:
+  edge-dnn-partition tell robot.yaml pin 'pi:pre-12 jetson:12-end'   keep to a plan, as top shows them
+  edge-dnn-partition tell robot.yaml pin jetson                      all on the Jetson
+  edge-dnn-partition tell robot.yaml pin                             keep to the plan in force
+  edge-dnn-partition tell robot.yaml free                            let the policy decide again
+  edge-dnn-partition tell robot.yaml replan                          plan at once, and move for any gain
+  edge-dnn-partition tell robot.yaml profile jetson                  measure the Jetson anew; without a name: all
+
+Says what happened. The exit code is 1 if it was refused.
+"""
+
+_PROFILE_SECONDS = 600.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'tell', help='pin a plan of a running fleet, free it, plan or profile again',
+        description="Call a running fleet's services: pin, free, replan, profile.",
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
+    parser.add_argument('what', choices=('pin', 'free', 'replan', 'profile'), help='what to do')
+    parser.add_argument('name', nargs='?', default='', metavar='PLAN|DEVICE', help='for pin: a plan; for profile: a device')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Call the service and print its answer."""
+    if args.name and args.what not in ('pin', 'profile'):
+        raise UserError(f'`{args.what}` takes no name: leave {args.name!r} out')
+    from std_srvs.srv import Trigger
+
+    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.srv import PinPlan, ProfileAgain
+
+    fleet = load_fleet(args.fleet)
+    os.environ.update(dds_environment(dds_profile(fleet)))
+    with FleetClient(fleet, name='tell') as client:
+        topics = client.topics
+        service, name, request = {
+            'pin': (PinPlan, topics.pin_plan, PinPlan.Request(plan=args.name)),
+            'free': (Trigger, topics.free_plan, None),
+            'replan': (Trigger, topics.replan, None),
+            'profile': (ProfileAgain, topics.profile_again(), ProfileAgain.Request(device=args.name)),
+        }[args.what]
+        answer = client.call(service, name, request, seconds=_PROFILE_SECONDS)
+    print(answer.message)
+    return 0 if answer.success else 1

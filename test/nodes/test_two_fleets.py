@@ -1,0 +1,132 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two fleets on one network, with devices of the same name; one is brought up and down by a lifecycle manager, in odd orders."""
+
+import itertools
+
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+
+@pytest.fixture(autouse=True)
+def own_cache(ros_domain, tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+
+
+def write_one_device_fleet(folder, name):
+    import yaml
+    from trial_fleet import write_fleet
+
+    (folder / name).mkdir()
+    path = write_fleet(folder / name)
+    document = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(document | {'fleet': name, 'devices': {'pi': document['devices']['pi']}, 'links': []}))
+    return path
+
+
+class Manager:
+    """Drives nodes through their lifecycle as an external manager does."""
+
+    def __init__(self, client, nodes):
+        from lifecycle_msgs.srv import ChangeState
+
+        self.client, self.kind = client, ChangeState
+        self.services = {name: client.node.create_client(ChangeState, f'{path}/change_state') for name, path in nodes.items()}
+        for service in self.services.values():
+            assert service.wait_for_service(timeout_sec=20.0)
+
+    def go(self, name, *labels):
+        from lifecycle_msgs.msg import Transition
+
+        for label in labels:
+            number = getattr(Transition, f'TRANSITION_{label.upper()}')
+            future = self.services[name].call_async(self.kind.Request(transition=Transition(id=number)))
+            self.client.wait_for(future.done, 30.0, f'the answer of {name} to {label}')
+            assert future.result().success, (name, label)
+
+
+def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_path):
+    from edge_dnn_partition.msg import Heartbeat, Result
+    from std_srvs.srv import Trigger
+    from trial_fleet import check_frames, pictures
+
+    from edge_dnn_partition.cli.running_fleet import CameraThread, running_fleet
+    from edge_dnn_partition.nodes import qos
+
+    left, right = (write_one_device_fleet(tmp_path, name) for name in ('left', 'right'))
+    runs = {'worker': {'profile_runs': 1}}  # as in the left fleet, whose profile is then taken
+    for node in ('frame_source', 'worker'):
+        nodes.start_node(node, '/right/pi', fleet_file=right, autostart=False, **runs.get(node, {}))
+    nodes.start_node('scheduler', '/right', fleet_file=right, autostart=False)
+    results, beats = [], []
+    with running_fleet(left, pictures()) as trial:
+        client = trial.client
+        client.node.create_subscription(Result, '/right/result', results.append, qos.RESULT)
+        for fleet in ('left', 'right'):
+            client.node.create_subscription(Heartbeat, f'/{fleet}/heartbeat', beats.append, qos.heartbeat_reader())
+        shots = ((0, picture) for picture in itertools.cycle(pictures()))
+        camera = CameraThread(client.camera('/right/pi/image/compressed'), shots, 10.0)
+        camera.start()
+        manager = Manager(client, {'source': '/right/pi/frame_source', 'worker': '/right/pi/worker', 'scheduler': '/right/scheduler'})
+
+        def more_results(count=5):
+            begin = len(results)
+            client.wait_for(lambda: len(results) >= begin + count, 30.0, "the right fleet's results")
+
+        try:
+            manager.go('source', 'configure', 'activate')
+            manager.go('scheduler', 'configure', 'activate')
+            manager.go('worker', 'configure', 'activate')
+            more_results()
+            for fleet, topic in itertools.product(('left', 'right'), ('tensors', 'results', 'receipts')):
+                name = f'/{fleet}/pi/{topic}'
+                ends = [*client.node.get_publishers_info_by_topic(name), *client.node.get_subscriptions_info_by_topic(name)]
+                assert ends, name
+                assert {end.node_namespace for end in ends} == {f'/{fleet}/pi'}, name
+            assert {result.status for result in results} == {Result.OK}
+            assert {beat.device for beat in beats} == {'pi'}
+            assert not {beat.last_refusal for beat in beats if beat.refused}
+            manager.go('worker', 'deactivate', 'cleanup')
+            manager.go('scheduler', 'deactivate')
+            answer = client.call(Trigger, '/right/replan')
+            assert (answer.success, answer.message) == (False, 'scheduler is not active; activate it first')
+            manager.go('scheduler', 'cleanup')
+            manager.go('source', 'deactivate')
+            manager.go('scheduler', 'configure')
+            manager.go('worker', 'configure', 'activate')
+            manager.go('source', 'activate')
+            manager.go('scheduler', 'activate')
+            more_results()
+        finally:
+            camera.stop()
+            print(*(process.output for process in nodes.all), sep='\n')  # pytest shows it where the test fails
+        trial.more_frames(5)
+        trial.settle()
+    check_frames(trial, tmp_path / 'left')
+    for process in nodes.all:
+        process.assert_clean_end()
+
+
+def test_a_topic_is_remapped(nodes, context):
+    from edge_dnn_partition.msg import Telemetry
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+    from support import ros_arguments, spin_until
+
+    from edge_dnn_partition.nodes import qos
+
+    heard = []
+    node = Node('listener', context=context)
+    node.create_subscription(Telemetry, '/elsewhere/telemetry', heard.append, qos.TELEMETRY)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    monitor = nodes.start(
+        '-m', 'edge_dnn_partition.nodes', 'device_monitor', *ros_arguments('/lab/pi'),
+        '-r', '/lab/telemetry:=/elsewhere/telemetry',
+    )  # fmt: skip
+    spin_until(executor, lambda: heard, 'telemetry under its new name', alive=[monitor])
+    assert heard[0].device == 'pi'
+    monitor.assert_clean_end()
+    executor.shutdown()
+    node.destroy_node()
