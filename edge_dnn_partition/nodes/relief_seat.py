@@ -48,9 +48,14 @@ class ReliefSeat:
             health.discharge_watts = message.battery_discharge_watts
             health.throttling = tuple(message.throttling)
 
-    def problem(self, problem: Problem, now: float) -> Problem:
-        """Return a problem under the devices' state; a fixed plan is not asked whom to spare."""
+    def problem(self, problem: Problem, boundaries: tuple[int, ...], now: float) -> Problem:
+        """Return a problem under the devices' state; a fixed plan is not asked whom to spare.
+
+        :param boundaries: where the problem's segments begin and end; joules of other segments do not count.
+        """
         params = self._node.params
+        for name, told in self._energy.items():
+            self._health[name].node_joules = tuple(told.node_joules) if tuple(told.boundaries) == boundaries else ()
         fixed = params.text('policy') == 'fixed'
         settings = ReliefSettings(
             battery_weight=params.number('battery_weight'),

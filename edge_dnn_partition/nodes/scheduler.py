@@ -348,7 +348,7 @@ class Scheduler(FleetNode):
             permitted=self._encodings.permitted,
             objective=self._seat.objective,
         )
-        problem = self._relief.problem(problem, now)
+        problem = self._relief.problem(problem, self._pipeline.boundaries, now)
         self._encodings.take(problem, self._pipeline.profiles)
         return problem
 

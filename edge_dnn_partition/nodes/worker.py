@@ -127,7 +127,7 @@ class Worker(FleetNode):
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
-        self._energy = EnergyWatch(self, self._config)
+        self._energy = EnergyWatch(self, self._config, self._fleet)
         self._sender.probing_share = self.params.number('probing_budget')
         self._runner = StageRunner(
             self, self._store, self._sender, self._energy, self._dilation, self._frames, self._lock,
@@ -141,7 +141,7 @@ class Worker(FleetNode):
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
         self._profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
-        self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
@@ -351,8 +351,14 @@ class Worker(FleetNode):
             jobs = self._frames(received.address.plan_version).receive(
                 received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
             )
-        assert self._runner is not None
+        assert self._runner is not None and self._energy is not None
         self._runner.put(jobs)
+        self._energy.received(hop, received.arrived)
+
+    def _receipt(self, receipt: HopReceipt) -> None:
+        assert self._sender is not None and self._energy is not None
+        self._sender.on_receipt(receipt)
+        self._energy.sent(receipt)
 
     # Measuring ------------------------------------------------------------------------------------------------
 
@@ -389,8 +395,9 @@ class Worker(FleetNode):
         except ProfilingCancelledError:
             return
         profile = profile.scaled(self._slowdown)
-        if self._runner is not None:
+        if self._runner is not None and self._energy is not None:
             self._runner.profile = profile
+            self._energy.profiled(profile)
         self._profiles.publish(profile_message(profile, self.topics.device))
         self.get_logger().info(
             f'profile: {profile.total_seconds * 1e3:.1f} ms for the whole model, '
