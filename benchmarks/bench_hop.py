@@ -10,6 +10,7 @@ what a message of 1 kB takes over a TCP socket there, its own bytes taken off.
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -36,10 +37,14 @@ _MOST_SECONDS = 4.0
 
 def _machine(*, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
     rounds, count = (1, 30) if quick else (2, 60)
+    paths = PATHS
+    if importlib.util.find_spec('zmq') is None:
+        say('ZeroMQ is left out: pip install "edge_dnn_partition[bench]"')
+        paths = tuple(path for path in PATHS if path != 'zmq')
     for size in SIZES:
-        runs: dict[str, Results] = {path: [] for path in PATHS}
+        runs: dict[str, Results] = {path: [] for path in paths}
         for number in range(rounds):
-            for path in PATHS[number:] + PATHS[:number]:
+            for path in paths[number:] + paths[:number]:
                 with Pair(path) as pair:
                     pair.stream(size, 5, gap=0.002)
                     paced = pair.stream(size, count, gap=0.002)

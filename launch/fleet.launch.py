@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts every process of a fleet file on this machine.
 
-ros2 launch edge_dnn_partition fleet.launch.py fleet_file:=/path/to/fleet.yaml
+ros2 launch edge_dnn_partition fleet.launch.py fleet_file:=/path/to/fleet.yaml dashboard:=true
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -10,12 +10,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.processes import fleet_processes
+from edge_dnn_partition.runtime.processes import TOOLS, fleet_processes
 from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list[Node]:
     path = LaunchConfiguration('fleet_file').perform(context)
+    tools = [tool for tool in TOOLS if LaunchConfiguration(tool).perform(context).lower() == 'true']
     return [
         Node(
             package='edge_dnn_partition',
@@ -25,12 +26,18 @@ def nodes(context: LaunchContext) -> list[Node]:
             additional_env=process.environment(),
             output='screen',
         )
-        for process in fleet_processes(load_fleet(path), path)
+        for process in fleet_processes(load_fleet(path), path, tools)
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        DeclareLaunchArgument(
+            'dashboard', default_value='false', choices=['true', 'false'], description='the web dashboard as well'
+        ),
+        DeclareLaunchArgument(
+            'visualisation', default_value='false', choices=['true', 'false'], description='markers for rviz as well'
+        ),
         OpaqueFunction(function=nodes),
     ])

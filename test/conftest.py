@@ -1,10 +1,12 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: nothing is written to the user's folders, and no test is heard by another machine."""
+"""What all tests share: nothing is written to the user's folders, and no test is heard by another machine; and a browser."""
 
 import os
+import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -15,3 +17,53 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 settings.register_profile('seeded', derandomize=True, deadline=None)
 settings.load_profile('seeded')
+
+
+@pytest.fixture(scope='session')
+def ros_domain():
+    """A ROS domain that no other test run on this machine uses; set in this process's environment."""
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    from domain_coordinator import domain_id
+
+    from edge_dnn_partition import ros_env
+
+    prefix = ros_env.install_prefix()
+    if prefix is not None and str(prefix) not in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep):
+        parts = [part for part in (os.environ.get('AMENT_PREFIX_PATH'), str(prefix)) if part]
+        os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(parts)
+    with domain_id() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        yield domain
+
+
+@pytest.fixture(scope='session')
+def browser():
+    """A headless Chromium of this machine, driven by Playwright; skips where one of them is missing."""
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if path is None:
+        pytest.skip('there is no Chromium on the PATH (Debian: apt install chromium)')
+    playwright.expect.set_options(timeout=20_000)  # milliseconds, for a loaded machine
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=path, args=['--no-sandbox'] if os.geteuid() == 0 else [])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails the test if a script of it does."""
+    context = browser.new_context(viewport={'width': 1280, 'height': 860}, color_scheme='light', locale='en-GB')
+    page = context.new_page()
+    wrong = []
+    page.on('pageerror', lambda error: wrong.append(str(error)))
+    page.on('console', lambda message: wrong.append(message.text) if _is_ours(message) else None)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def _is_ours(message):
+    """Whether a message of the console tells of a mistake; a request that is refused is none."""
+    return message.type == 'error' and 'the server responded with a status' not in message.text

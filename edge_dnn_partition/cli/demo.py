@@ -151,6 +151,7 @@ class _Demo:
                 {'seconds': round(at - runs[0].begin, 3), 'plan': plan.label(), 'reason': plan.reason,
                  'predicted_ms': round(plan.latency_seconds * 1e3, 2)} for at, plan in live
             ],
+            'timeline': demo_report.timeline(runs),
             'whole_run': demo_report.whole_run(runs, fixed),
             'frames': counts,
             **difference,

@@ -58,6 +58,19 @@ def phase_document(run: PhaseRun, before: Plan | None, fixed: Mapping[str, Fixed
     }  # fmt: skip
 
 
+def timeline(runs: Sequence[PhaseRun]) -> list[dict[str, Any]]:
+    """Return every frame of the live part, for the dashboard: when it ended, and where its time went; in seconds."""
+    return [
+        {
+            'seconds': round(frame.at - runs[0].begin, 3), 'latency': round(frame.latency_seconds, 5),
+            'compute': round(frame.busy_seconds, 5), 'waiting': round(frame.queue_seconds, 5), 'plan': frame.plan_version,
+        }
+        for run in runs
+        for frame in run.frames
+        if frame.delivered
+    ]  # fmt: skip
+
+
 def whole_run(runs: Sequence[PhaseRun], fixed: Sequence[Mapping[str, FixedRun | None]]) -> dict[str, Any]:
     """Return medians over the whole run: each phase counts for the same time, one sample a phase's every frame.
 

@@ -29,6 +29,8 @@ class Verb:
 
     summary: str
     needs_ros: bool = False
+    without_ros: str = ''
+    """An option with which it does not."""
 
 
 VERBS: Final[dict[str, Verb]] = {
@@ -41,6 +43,7 @@ VERBS: Final[dict[str, Verb]] = {
     'bench': Verb('run a benchmark and write its figures and a plot'),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
+    'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),
     'doctor': Verb('check this machine and say what to mend'),
 }  # fmt: skip
 
@@ -113,7 +116,8 @@ def _dispatch(arguments: list[str], *, own_process: bool) -> int:
             from edge_dnn_partition import ros_env
 
             ros_env.prepare()
-        if name and verb and verb.needs_ros and not help_only:
+        bare = verb is not None and verb.without_ros in [word.partition('=')[0] for word in arguments]
+        if name and verb and verb.needs_ros and not bare and not help_only:
             from edge_dnn_partition import ros_env
 
             if own_process:

@@ -33,13 +33,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file')
     parser.add_argument('--device', metavar='NAME', help='start what this device runs, nothing else')
     parser.add_argument('--scheduler', action='store_true', help='with --device: the scheduler as well')
+    parser.add_argument(
+        '--dashboard', action='append_const', const='dashboard', dest='tools', default=[], help='the web dashboard as well'
+    )
+    parser.add_argument(
+        '--visualisation', action='append_const', const='visualisation', dest='tools', help='markers for rviz as well'
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and wait until one fails or the user ends it."""
     from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.processes import device_processes, fleet_processes, scheduler_process
+    from edge_dnn_partition.runtime.processes import device_processes, fleet_processes, scheduler_process, tool_process
     from edge_dnn_partition.runtime.supervisor import Supervisor
 
     fleet = load_fleet(args.fleet)
@@ -47,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
         processes = list(device_processes(fleet, args.fleet, args.device))
         if args.scheduler:
             processes.insert(0, scheduler_process(fleet, args.fleet))
+        processes += [tool_process(fleet, args.fleet, tool) for tool in args.tools]
     elif fleet.emulated or len(fleet.devices) == 1:
-        processes = list(fleet_processes(fleet, args.fleet))
+        processes = list(fleet_processes(fleet, args.fleet, args.tools))
     else:
         names = ', '.join(fleet.devices)
         raise UserError(f'{args.fleet} has several real devices; say which one this is with --device ({names})')

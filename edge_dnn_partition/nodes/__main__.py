@@ -13,7 +13,7 @@ import sys
 
 from edge_dnn_partition.nodes import signals
 
-NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source')
+NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation')
 
 
 def main(name: str | None = None) -> int:

@@ -8,14 +8,13 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.signals import SignalHandlerOptions
@@ -26,18 +25,20 @@ from edge_dnn_partition.msg import Emulation, FleetState, FrameReport, Result, S
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes import qos
 from edge_dnn_partition.nodes.executor import Spinner
+from edge_dnn_partition.nodes.parameter_messages import ParameterGiven, parameter_message
 from edge_dnn_partition.nodes.plan_messages import plan_of
 from edge_dnn_partition.nodes.topics import Topics
+from edge_dnn_partition.nodes.wire import hop_time, stage_time
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.tensors import DTYPES
+from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[Any]
-ParameterGiven = str | float | int | Sequence[float] | Sequence[int] | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,18 @@ class FrameRecord:
     latency_seconds: float
     attempt: int
     outputs: Mapping[str, Array]
-    busy_seconds: float = 0.0
-    """What its stages took, all together."""
+    stages: tuple[StageTime, ...] = ()
+    hops: tuple[HopTime, ...] = ()
+
+    @property
+    def busy_seconds(self) -> float:
+        """What its stages took, all together."""
+        return sum(stage.decode_seconds + stage.run_seconds for stage in self.stages)
+
+    @property
+    def queue_seconds(self) -> float:
+        """What it waited for its stages, all together."""
+        return sum(stage.queue_seconds for stage in self.stages)
 
 
 @dataclass
@@ -143,7 +154,7 @@ class FleetClient:
         record = FrameRecord(
             time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
             message.status == Result.OK, message.latency_seconds, message.attempt, outputs,
-            sum(stage.decode_seconds + stage.run_seconds for stage in message.stages),
+            tuple(map(stage_time, message.stages)), tuple(map(hop_time, message.hops)),
         )  # fmt: skip
         with self.lock:
             self.news.frames.append(record)
@@ -221,31 +232,9 @@ class FleetClient:
             self._parameters[node] = client
         if not client.wait_for_service(timeout_sec=10.0):
             raise UserError(f'the {node} does not answer; is it running?')
-        request = SetParameters.Request(parameters=[_parameter(name, value) for name, value in parameters.items()])
+        request = SetParameters.Request(parameters=[parameter_message(name, value) for name, value in parameters.items()])
         future = client.call_async(request)
         self.wait_for(future.done, 10.0, f"the {node}'s answer")
         for result in future.result().results:
             if not result.successful:
                 raise UserError(result.reason)
-
-
-def _parameter(name: str, value: ParameterGiven) -> Parameter:
-    if isinstance(value, str):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value))
-    if isinstance(value, bool):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value))
-    if isinstance(value, int):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
-    if isinstance(value, float):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
-    if value and all(isinstance(item, str) for item in value):
-        return Parameter(
-            name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(value))
-        )
-    if all(isinstance(item, int) for item in value):
-        return Parameter(
-            name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=list(value))
-        )
-    return Parameter(
-        name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE_ARRAY, double_array_value=list(value))
-    )

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import threading
 import time
-from array import array
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus, TensorData
+from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
@@ -27,7 +24,7 @@ from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.tensor_codec import decode
-from edge_dnn_partition.runtime.tensors import Coded, dtype_number
+from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import HopTime, frame_energy
 
 from . import hedging, qos
@@ -36,11 +33,12 @@ from .camera import CameraFeed
 from .frame_accounts import FrameAccounts
 from .hedging import Hedging
 from .inbox import TensorInbox, views
+from .outcome_seat import OutcomeSeat
 from .parameters import Parameter
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
 from .sender import TensorSender
-from .wire import hop_message, stage_message
+from .wire import hop_message, stage_message, tensor_message
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
@@ -121,6 +119,7 @@ class FrameSource(FleetNode):
         self._next_accept = 0.0
         self._sender: TensorSender | None = None
         self._accounts: FrameAccounts | None = None
+        self._outcome: OutcomeSeat | None = None
         self._draining = False
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -151,6 +150,7 @@ class FrameSource(FleetNode):
             inbox.connect(name)
             self._sender.connect((name, False))
         self._hedging = Hedging(self, self._model, device)
+        self._outcome = OutcomeSeat(self, self._fleet, self._model.outputs)
         self._results = self.advertise(Result, self.topics.result, qos.RESULT)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT)
         self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE)
@@ -204,7 +204,10 @@ class FrameSource(FleetNode):
         self.flush(self._results, self._reports, self._status)
 
     def teardown(self) -> None:
-        """Let the sender and the journal go."""
+        """Let the sender, the journal and the postprocessing go."""
+        if self._outcome is not None:
+            self._outcome.stop()
+            self._outcome = None
         if self._sender is not None:
             self._sender.stop()
         if self._accounts is not None:
@@ -311,6 +314,8 @@ class FrameSource(FleetNode):
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
             if frame.status == DELIVERED:
                 self._last_picture = frame.picture
+                if self._outcome is not None:
+                    self._outcome.delivered(frame)
             result = Result(
                 status=_STATUS[frame.status], frame_id=frame.frame_id, plan_version=frame.plan_version,
                 attempt=frame.attempt, latency_seconds=frame.latency_seconds,
@@ -322,7 +327,7 @@ class FrameSource(FleetNode):
             result.hop_radio_joules = [self._radio.joules(hop) for hop in frame.hops]
             result.radio_joules = self._radio.total(frame.hops)
             result.outputs = [
-                _tensor(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
+                tensor_message(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
             ]
             self._results.publish(result)
             if self._accounts is not None:
@@ -448,14 +453,6 @@ class FrameSource(FleetNode):
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
-
-
-def _tensor(name: str, value: np.ndarray[Any, Any]) -> TensorData:
-    message = TensorData(name=name, dtype=dtype_number(value.dtype), shape=list(value.shape))
-    data = array('B')
-    data.frombytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-    message.data = data
-    return message
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -92,8 +92,8 @@ class TensorInbox:
             self._whole(received)
         elif self._assembler.is_done(key):  # it is here already, under another number
             self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
-        elif piece.index == piece.count - 1 and (gap := self._assembler.gap(key, now)) is not None:
-            self._ask(gap)  # the last piece is here and others are not: they are lost
+        elif (gap := self._assembler.gap(piece, now)) is not None:
+            self._ask(gap)
 
     def _whole(self, received: Received) -> None:
         state, reason = HopReceipt.COMPLETE, ''

@@ -18,6 +18,8 @@ MOST_GUESSED: Final = 5e6
 FEW_LOST: Final = 0.02
 """Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
 version 2), or on the air."""
+OVERTAKEN: Final = 1.2
+"""Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
 _GUESS: Final = (12.5e6, 0.002)
 
 
@@ -43,23 +45,28 @@ class Links:
             other = link.between[0] if link.between[1] == device else link.between[1]
             guesses[other] = (link.rate, link.delay)
             if link.emulate:
+                self._delays[other] = link.delay
+            if link.emulate is True:
                 channel = channels.setdefault(link.channel, Channel()) if link.channel else Channel()
                 self.shapers[other] = EmulatedLink(link.rate, link.delay, channel=channel)
-                self._delays[other] = link.delay
         for other in fleet.devices:
             if other != device:
-                self.estimators[other] = LinkEstimator(guesses.get(other, _GUESS))
+                rate, latency = guesses.get(other, _GUESS)
+                self.estimators[other] = LinkEstimator((min(rate, MOST_GUESSED), latency))
 
     def delay(self, device: str) -> float:
         """The emulated delay to a device, in seconds; 0 on a real link."""
         return self._delays.get(device, 0.0)
 
+    def hold(self, device: str) -> float:
+        """For how many seconds a piece is kept here that may leave: the emulated delay of a link whose rate is real."""
+        return 0.0 if device in self.shapers else self.delay(device)
+
     def pace(self, device: str) -> float | None:
         """The bytes per second that pieces to a device are paced to; None: they are not."""
         if device == self._device or device in self.shapers:
             return None
-        estimate = self.estimators[device].estimate
-        return estimate.bytes_per_second if estimate.measured else min(estimate.bytes_per_second, MOST_GUESSED)
+        return self.estimators[device].estimate.bytes_per_second
 
     def guessed(self, device: str) -> bool:
         """True if pieces to a device are paced to a rate that nothing has shown yet."""
@@ -95,8 +102,10 @@ class Links:
         estimator = self.estimators.get(receipt.receiver)
         if estimator is None or receipt.receiver in self.shapers:
             return
+        if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
+            return
         if loss.share > FEW_LOST:
-            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds)
+            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
         elif estimator.estimate.measured:
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
@@ -108,9 +117,12 @@ class Links:
         )  # fmt: skip
         for sender, receiver, rate, latency in rows:
             shaper = self.shapers.get(receiver)
-            if sender == self._device and shaper is not None:
+            if sender != self._device or receiver not in self._delays:
+                continue
+            self._delays[receiver] = latency
+            if shaper is not None:
                 shaper.bytes_per_second = rate
-                shaper.latency_seconds = self._delays[receiver] = latency
+                shaper.latency_seconds = latency
 
     def describe(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured."""

@@ -47,6 +47,9 @@ PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TR
 STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A picture for people and tools (fleet state, the source's books): whoever looks sees the last one."""
 
+DECISION: Final = STATE
+"""The last decision is the one that is in force: whoever looks sees it at once."""
+
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 
@@ -65,6 +68,10 @@ RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityP
 
 RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
+
+ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Pictures for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
+rviz asks for reliable ones unless told."""
 
 
 def heartbeat_reader(devices: int = 64) -> QoSProfile:

@@ -169,7 +169,7 @@ class TensorSender:
             if bundle.segment:
                 peer.shared[bundle.number] = bundle
             now = time.monotonic()
-            alone = device not in self._links.shapers and peer.outbox.idle
+            alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
             peer.outbox.put(bundle, now)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
@@ -287,11 +287,12 @@ class TensorSender:
                 if wait > 0:
                     self._condition.wait(min(wait, 1.0))
                     continue
-                for peer in self._peers.values():
+                for target, peer in self._peers.items():
                     ready = peer.outbox.take(now)
                     if ready is not None:
                         action = functools.partial(self._publish, peer.publisher, ready.piece)
-                        heapq.heappush(self._air, (ready.at, next(self._order), action))
+                        at = ready.at + self._links.hold(target[0])
+                        heapq.heappush(self._air, (at, next(self._order), action))
                 actions = []
                 while self._air and self._air[0][0] <= now:
                     actions.append(heapq.heappop(self._air)[2])

@@ -128,6 +128,11 @@ class Topics:
         return self._of_fleet('frame_report')
 
     @property
+    def decision(self) -> str:
+        """Why the plan in force is what it is (Decision)."""
+        return self._of_fleet('decision')
+
+    @property
     def calibration(self) -> str:
         """Predictions of the last change of plan and what came true (Calibration)."""
         return self._of_fleet('calibration')
@@ -146,6 +151,41 @@ class Topics:
     def result(self) -> str:
         """The results, for everyone (Result)."""
         return self._of_fleet('result')
+
+    @property
+    def classification(self) -> str:
+        """The best classes of each picture (Classification)."""
+        return self._of_fleet('classification')
+
+    @property
+    def detections(self) -> str:
+        """The objects in each picture (Detections)."""
+        return self._of_fleet('detections')
+
+    @property
+    def mask(self) -> str:
+        """The class of each pixel (sensor_msgs/Image, mono8)."""
+        return self._of_fleet('mask')
+
+    @property
+    def vision_classification(self) -> str:
+        """The best classes, where vision_msgs is installed (vision_msgs/Classification)."""
+        return self._of_fleet('vision/classification')
+
+    @property
+    def vision_detections(self) -> str:
+        """The objects, where vision_msgs is installed (vision_msgs/Detection2DArray)."""
+        return self._of_fleet('vision/detections')
+
+    @property
+    def annotated(self) -> str:
+        """Each picture with what the model says of it (sensor_msgs/Image)."""
+        return self._of_fleet('annotated')
+
+    @property
+    def markers(self) -> str:
+        """The fleet for rviz (visualization_msgs/MarkerArray)."""
+        return self._of_fleet('markers')
 
     def tensors(self, device: str | None = None) -> str:
         """Return a worker's inbox (TensorPiece); this device's own if none is named."""

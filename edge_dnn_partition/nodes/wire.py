@@ -1,10 +1,16 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The timing of stages and hops: messages to the project's own types and back."""
+"""Results, and the timing of stages and hops: messages to the project's own types and back."""
 
 from __future__ import annotations
 
-from edge_dnn_partition.msg import HopTiming, StageTiming
+from array import array
+from typing import Any
+
+import numpy as np
+
+from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
+from edge_dnn_partition.runtime.tensors import dtype_number
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 
@@ -50,3 +56,12 @@ def hop_time(message: HopTiming) -> HopTime:
         message.sender, message.receiver, message.from_stage, message.size, message.encode_seconds,
         message.spread_seconds, message.spread_bytes,
     )  # fmt: skip
+
+
+def tensor_message(name: str, value: np.ndarray[Any, Any]) -> TensorData:
+    """Return a whole tensor of a result as a message."""
+    message = TensorData(name=name, dtype=dtype_number(value.dtype), shape=list(value.shape))
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    message.data = data
+    return message

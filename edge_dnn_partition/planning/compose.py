@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 
-from .plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
+from .plan import PICTURE, SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
 
-Placement = Sequence[tuple[str, bool, tuple[tuple[int, int], ...]]]
-"""Stages in order: device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
+Placement = Sequence[PlacedStage]
+"""Stages in order."""
 
 
 def compose(model: Model, placement: Placement, *, version: int, source: str, sink: str) -> Plan:
@@ -72,7 +72,7 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
     return Plan(version, model.sha256, source, sink, tuple(stages), tuple(transfers))
 
 
-def merge_stages(placement: Placement) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+def merge_stages(placement: Placement) -> tuple[PlacedStage, ...]:
     """Join neighbouring stages of one device, and the ranges within each."""
     merged: list[tuple[str, bool, list[tuple[int, int]]]] = []
     for device, preprocess, ranges in placement:
@@ -87,9 +87,7 @@ def merge_stages(placement: Placement) -> tuple[tuple[str, bool, tuple[tuple[int
     return tuple((device, preprocess, tuple(ranges)) for device, preprocess, ranges in merged)
 
 
-def placement_of(
-    assignment: Sequence[str], boundaries: Sequence[int]
-) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+def placement_of(assignment: Sequence[str], boundaries: Sequence[int]) -> tuple[PlacedStage, ...]:
     """Return the stages of an assignment of a pipeline's nodes to devices.
 
     :param assignment: the device of the preprocessing, then of each segment.

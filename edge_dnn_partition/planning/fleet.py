@@ -4,48 +4,24 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.units import parse
+from edge_dnn_partition.errors import PlanError
 
 from .objective import HALVES, Goal, Objective
+from .schema import Bytes, Rate, Seconds, Strict, Watts, check, nearest, read_yaml
 
 NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
-def _quantity(kind: str) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            return parse(kind, value)
-        except UserError as error:
-            raise ValueError(str(error)) from error
-
-    return BeforeValidator(read)
-
-
-Rate = Annotated[float, _quantity('rate'), Field(gt=0)]
-Seconds = Annotated[float, _quantity('time')]
-Bytes = Annotated[float, _quantity('size')]
-Watts = Annotated[float, _quantity('power')]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
-
-
-class Power(_Strict):
+class Power(Strict):
     """Modelled power of a device. ``weight`` is what a joule of it counts in the objective energy."""
 
     idle: Watts = 0.0
@@ -54,13 +30,13 @@ class Power(_Strict):
     weight: float = Field(default=1.0, ge=0)
 
 
-class Emulate(_Strict):
+class Emulate(Strict):
     """How a device is played on one machine: each run takes ``slowdown`` times its CPU time."""
 
     slowdown: float = Field(default=1.0, ge=1.0, le=1000.0)
 
 
-class Device(_Strict):
+class Device(Strict):
     """One computer of the fleet."""
 
     threads: int = Field(default=1, ge=1, le=1024)
@@ -70,34 +46,38 @@ class Device(_Strict):
     emulate: Emulate | None = None
 
 
-class Link(_Strict):
+class Link(Strict):
     """A connection of two devices, alike in both directions; rate and delay are first guesses
-    unless ``emulate`` is set. Links with the same ``channel`` share their rate.
+    unless ``emulate`` is set, or, for the delay alone, is ``delay``. Links with the same ``channel`` share their rate.
     """
 
     between: tuple[str, str]
     rate: Rate
     delay: Seconds = 0.0
     channel: str | None = None
-    emulate: bool = False
+    emulate: bool | Literal['delay'] = False
 
 
-class ModelFile(_Strict):
-    """The ONNX file and the preprocessing file; relative paths start at the fleet file."""
+class ModelFile(Strict):
+    """The ONNX file and the preprocessing file; relative paths start at the fleet file.
+
+    ``postprocessing`` says what the outputs mean (runtime/postprocess.py): ``{kind: classification, labels: labels.txt}``.
+    """
 
     path: Path
     preprocessing: Path | None = None
+    postprocessing: dict[str, Any] | None = None
 
 
-class Constraints(_Strict):
+class Constraints(Strict):
     """What a plan must keep to."""
 
     private_until: str | None = None
-    pin: dict[str, str] = {}
+    pin: dict[str, str] = Field(default={})
     exclude: tuple[str, ...] = ()
 
 
-class Camera(_Strict):
+class Camera(Strict):
     """Where pictures come from: a topic, a folder of images, a video file or a camera's number."""
 
     topic: str | None = None
@@ -115,7 +95,7 @@ class Camera(_Strict):
         return self
 
 
-class Tls(_Strict):
+class Tls(Strict):
     """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
 
     ca: Path
@@ -123,7 +103,7 @@ class Tls(_Strict):
     key: Path
 
 
-class Network(_Strict):
+class Network(Strict):
     """What lies between the devices, which chooses how DDS is set up.
 
     ``machine``: all on one; ``lan``: one network, Wi-Fi or cable; ``cloud``: ``server_device`` has the address
@@ -148,7 +128,7 @@ class Network(_Strict):
         return self
 
 
-class Fleet(_Strict):
+class Fleet(Strict):
     """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
 
     fleet: str = 'fleet'
@@ -163,7 +143,7 @@ class Fleet(_Strict):
     constraints: Constraints = Constraints()
     camera: Camera = Camera()
     network: Network = Network()
-    parameters: dict[str, dict[str, Any]] = {}
+    parameters: dict[str, dict[str, Any]] = Field(default={})
 
     @property
     def sink_device(self) -> str:
@@ -208,7 +188,7 @@ class Fleet(_Strict):
             *(('network.server_device', d) for d in (self.network.server_device,) if d is not None),
         ):
             if device not in self.devices:
-                raise ValueError(f'{what}: no device is called {device!r}{_nearest(device, known)}')
+                raise ValueError(f'{what}: no device is called {device!r}{nearest(device, known)}')
         seen: set[frozenset[str]] = set()
         for link in self.links:
             pair = frozenset(link.between)
@@ -220,33 +200,7 @@ class Fleet(_Strict):
         return self
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f'; did you mean {close[0]!r}?' if close else f'; known are {", ".join(known)}'
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    """The keys that the schema knows where an unknown one was found."""
-    tables: dict[str, type[BaseModel]] = {
-        'model': ModelFile, 'devices': Device, 'power': Power, 'emulate': Emulate, 'links': Link,
-        'constraints': Constraints, 'camera': Camera, 'network': Network, 'tls': Tls,
-    }  # fmt: skip
-    for part in reversed(path):
-        if part in tables:
-            return list(tables[part].model_fields)
-    return list(Fleet.model_fields)
-
-
-def _describe(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = '.'.join(str(part) for part in first['loc'])
-    if first['type'] == 'extra_forbidden':
-        key = str(first['loc'][-1])
-        return f'unknown key {where!r}{_nearest(key, _known_keys(first["loc"][:-1]))}'
-    if first['type'] == 'missing':
-        return f'{where} is missing'
-    text = first['msg'].removeprefix('Value error, ')
-    return f'{where}: {text}' if where else text
+AnyFleet = TypeVar('AnyFleet', bound=Fleet)
 
 
 def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file') -> Fleet:
@@ -258,20 +212,20 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
     """
     if not isinstance(document, Mapping):
         raise PlanError(f'{what}: expected a table with fleet, model, source, devices, links; see config/')
-    try:
-        fleet = Fleet.model_validate(dict(document))
-    except ValidationError as error:
-        raise PlanError(f'{what}: {_describe(error)}') from error
-    if base is None:
-        return fleet
+    fleet = check(Fleet, document, what=what)
+    return fleet if base is None else absolute_paths(fleet, base)
+
+
+def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
+    """Return a fleet whose relative paths start from ``base``."""
 
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else base / path
 
     model = fleet.model
     if model is not None:
-        path = base / model.path
-        model = ModelFile(path=path, preprocessing=absolute(model.preprocessing))
+        paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
+        model = model.model_copy(update=paths)
     camera = fleet.camera.model_copy(
         update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
     )
@@ -288,11 +242,4 @@ def load_fleet(path: str | Path) -> Fleet:
     :raises PlanError: if it cannot be read, is no YAML, or does not fit the schema.
     """
     path = Path(path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise PlanError(f'{path}: cannot be read ({error.strerror}); give the path of a fleet file') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = ' '.join(str(error).split())
-        raise PlanError(f'{path}: is no valid YAML: {line}') from error
-    return parse_fleet(document, base=path.resolve().parent, what=str(path))
+    return parse_fleet(read_yaml(path), base=path.resolve().parent, what=str(path))

@@ -15,6 +15,9 @@ PICTURE = '@picture'
 SOURCE_STAGE = -1
 """Stands for the frame source where a stage's index is asked for."""
 
+PlacedStage = tuple[str, bool, tuple[tuple[int, int], ...]]
+"""A stage's device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -72,24 +75,29 @@ class Plan:
         return tuple(dict.fromkeys(stage.device for stage in self.stages))
 
     @property
-    def placement(self) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+    def placement(self) -> tuple[PlacedStage, ...]:
         """What makes two plans the same for those who run them: devices, layers, nothing else."""
         return tuple((stage.device, stage.preprocess, stage.layers) for stage in self.stages)
 
     def label(self) -> str:
         """Return the placement in a form for people that :func:`parse_label` reads: ``pi:pre-12 cloud:12-31``."""
-        parts = []
-        for stage in self.stages:
-            ranges = [f'{start}-{stop}' for start, stop in stage.layers]
-            if stage.preprocess:
-                ranges = ['pre', *ranges]
-                if stage.layers and stage.layers[0][0] == 0:
-                    ranges = [f'pre-{stage.layers[0][1]}', *ranges[2:]]
-            parts.append(f'{stage.device}:{",".join(ranges)}')
-        return ' '.join(parts)
+        return label_of(self.placement)
 
 
-def parse_label(text: str, layers: int) -> tuple[tuple[str, bool, tuple[tuple[int, int], ...]], ...]:
+def label_of(placement: Iterable[PlacedStage]) -> str:
+    """Return a placement in the form that :func:`parse_label` reads."""
+    parts = []
+    for device, preprocess, layers in placement:
+        ranges = [f'{start}-{stop}' for start, stop in layers]
+        if preprocess:
+            ranges = ['pre', *ranges]
+            if layers and layers[0][0] == 0:
+                ranges = [f'pre-{layers[0][1]}', *ranges[2:]]
+        parts.append(f'{device}:{",".join(ranges)}')
+    return ' '.join(parts)
+
+
+def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
     """Read a placement as :meth:`Plan.label` writes it.
 
     The ranges of a stage are put in order and joined where they touch, so that equal stages are written alike.

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edge_dnn_partition.errors import WireError
 
 from .piece_size import PIECES_FOR_DISPERSION
-from .pieces import FRAME, Address, Piece
+from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, Address, Piece
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
@@ -22,6 +22,9 @@ _TAIL_STRETCHED: Final = 1.05
 _LONG: Final = 32
 _LONG_STRETCHED: Final = 1.01
 """The same for a bundle of so many pieces, which a link that is a little slower than the pace stretches for sure."""
+_MUCH_MISSING: Final = 0.3
+"""Where `MANY_MISSING` pieces and so large a share of those before the newest are missing, that is said before the last is
+here: the link is far slower than the pace."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class _Partial:
     repeated: bool = False
     asked_at: float = float('-inf')
     asked: int = 0
+    told_missing: int = 0
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
     train: tuple[int, float] | None = None
@@ -102,16 +106,13 @@ class _Partial:
         """The same by the sender's clock, when they left."""
         return (self.echo_sent_ns - self.first_sent_ns) * 1e-9
 
-    def missing(self, most: int) -> list[int]:
-        """The pieces that have not come, by index."""
-        return [index for index, have in enumerate(self.have) if not have][:most]
+    def missing(self, most: int, before: int | None = None) -> list[int]:
+        """The pieces that have not come, by index; of those before one index, or of all."""
+        return [index for index, have in enumerate(self.have[:before]) if not have][:most]
 
 
 BundleKey = tuple[str, int, int]
 """Sender, its incarnation, the bundle's number."""
-
-MISSING_AT_ONCE: Final = 2_000
-
 
 @dataclass(frozen=True)
 class Gap:
@@ -158,7 +159,7 @@ class Assembler:
         size = len(piece.data)
         if piece.index == 0 and partial.head is None:
             partial.head, partial.address = piece, piece.address
-        if partial.asked or partial.have[piece.index]:
+        if partial.asked or partial.told_missing or partial.have[piece.index]:
             partial.repeated = True
         partial.last_at = now
         partial.echo_sent_ns = piece.sent_ns
@@ -196,10 +197,23 @@ class Assembler:
         """True if that bundle was whole before, so that its pieces are repetitions."""
         return key in self._done
 
-    def gap(self, key: BundleKey, now: float) -> Gap | None:
-        """Return what a bundle lacks, to be asked for now; None if it is unknown or whole."""
+    def gap(self, piece: Piece, now: float) -> Gap | None:
+        """Return what the bundle of a piece that has just come lacks, to be asked for now; None if it is to be waited for.
+
+        That is when its last piece is here and others are not, or when many that left before are not, and twice as many as
+        when that was said the last time.
+        """
+        key = (piece.sender, piece.incarnation, piece.bundle)
         partial = self._partial.get(key)
-        return None if partial is None else self._ask(key, partial, now)
+        if partial is None:
+            return None
+        if piece.index == partial.count - 1:
+            return self._ask(key, partial, now)
+        lost = piece.index + 1 - (partial.count - partial.left)
+        if lost < max(MANY_MISSING, _MUCH_MISSING * (piece.index + 1), 2 * partial.told_missing):
+            return None
+        partial.told_missing = lost
+        return self._ask(key, partial, now, before=piece.index)
 
     def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
         """Yield what each bundle lacks that has been quiet for so long, or for long as its pieces go.
@@ -214,13 +228,13 @@ class Assembler:
                 yield self._ask(key, partial, now)
 
     @staticmethod
-    def _ask(key: BundleKey, partial: _Partial, now: float) -> Gap:
+    def _ask(key: BundleKey, partial: _Partial, now: float, before: int | None = None) -> Gap:
         lossy = not partial.repeated
         partial.asked_at = now
-        partial.asked += 1
+        partial.asked += before is None
         partial.repeated = True
         bytes_, seconds = (partial.came_bytes, partial.spread_seconds) if lossy else (0, 0.0)
-        return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE), bytes_, seconds)
+        return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE, before), bytes_, seconds)
 
     def forget(self, now: float, after_seconds: float) -> int:
         """Drop bundles of which nothing has come for so long; return how many."""

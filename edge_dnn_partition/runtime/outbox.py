@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .piece_size import PIECE_SECONDS, PIECES_FOR_DISPERSION, packets_of, piece_size
-from .pieces import PROBE, Bundle, Piece
+from .piece_size import PATIENT_PACKETS, PIECE_SECONDS, PIECES_FOR_DISPERSION, packets_of, piece_size
+from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
 
 PROBE_GAIN: Final = 1.12
 MOST_PROBE_GAIN: Final = 2.0
@@ -38,9 +40,11 @@ _LONG: Final = 1.5
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
-_CALM_BUNDLES: Final = 6
+_MUCH_LOST: Final = 0.3
+_HALF: Final = 0.5
+_MOST_CALM_BUNDLES: Final = 8
 _MOST_DOUBLINGS: Final = 8
-_SINGLE_PACKETS_FOR: Final = 64
+_SHORTER_PIECES_FOR: Final = 64
 
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
@@ -70,10 +74,18 @@ class _Outgoing:
     since: float
     sent_at: float = 0.0
     rounds: int = 0
+    offered: int = 0
+    """How many pieces were queued the last time that some were."""
+    rates: array[float] = field(default_factory=lambda: array('d'))
+    """The pace at which each piece left last, in bytes per second."""
     asked: float = 0.0
     """From this rate on its first pieces show that there is room."""
     pace: float = 0.0
     """The fastest that its pieces were to leave, in bytes per second; 0: they were not paced."""
+
+    def left_at(self, indices: Sequence[int]) -> float:
+        """The fastest pace at which one of these pieces left; 0 if they were not paced."""
+        return max((self.rates[index] for index in indices), default=0.0) if self.rates else 0.0
 
     def gain(self, index: int) -> float:
         """The pace of a piece over the estimated rate."""
@@ -105,13 +117,32 @@ class Look:
 class Loss:
     """What the receiver's list of missing pieces says.
 
-    :param share: of the bundle's pieces; 0 if it says nothing of the rate: a single piece, a few of those that looked
-        for room, a bundle that is still being sent or that nobody knows.
-    :param carried: what the link carried over what came whole: of a piece that lost one packet the others crossed.
+    :param share: of the pieces that were sent; 0 if it says nothing of the rate: a single piece, a few of those that
+        looked for room, a bundle that is still being sent or that nobody knows.
+    :param packets: of each piece. Where one of them is lost, the piece is, but the others have crossed.
+    :param rate: the fastest pace at which one of those pieces left, in bytes per second; 0 if they were not paced.
     """
 
     share: float = 0.0
-    carried: float = 1.0
+    packets: int = 1
+    rate: float = 0.0
+
+    @property
+    def carried(self) -> float:
+        """What the link carried over what came whole.
+
+        If most were lost, they will have lost more than one packet each; so it is less than that would make it.
+        """
+        if self.share >= 1:
+            return 1.0
+        return 1 + min(self.share / (1 - self.share), 1.0) * (self.packets - 1) / self.packets
+
+    @property
+    def bears(self) -> float:
+        """The most that the link can bear, in bytes per second; infinite where little was lost, which may be by chance."""
+        if not self.rate or self.share <= _MUCH_LOST:
+            return math.inf
+        return self.rate * (1 - self.share + self.share * min((self.packets - 1) / self.packets, _HALF))
 
 
 @dataclass(frozen=True)
@@ -158,9 +189,15 @@ class Outbox:
     _doublings: int = 0
     """How often in a row there was room."""
     _calm: int = 0
-    """For so many bundles more nothing looks for room: there was none."""
-    _in_single_packets: int = 0
-    """For so many bundles more no piece is longer than a packet or than the link takes in a few milliseconds."""
+    """For so many bundles more nothing looks for room: there was none..."""
+    _calm_for: int = 1
+    """... and so many bundles it is to be the next time."""
+    _patient_packets: int = PATIENT_PACKETS
+    """On a slow link a piece has so many packets, even where they take longer than the few milliseconds of others..."""
+    _doubtful: bool = False
+    """Nothing was answered: until something is, the rate is as good as guessed."""
+    _impatient: int = 0
+    """... and does not have more again for so many bundles: its queue did not hold them."""
     bytes_unacknowledged: int = 0
     pieces_repeated: int = 0
     given_up: int = 0
@@ -168,7 +205,8 @@ class Outbox:
     def piece_bytes(self, total: int) -> int:
         """Return how large the pieces of a bundle should be, by what is known of the link."""
         return piece_size(
-            total, rate=self.rate, measured=not self.cautious, local=self.local, patient=not self._in_single_packets
+            total, rate=self.rate, measured=not (self.cautious or self._doubtful), local=self.local,
+            patient_packets=self._patient_packets,
         )
 
     def put(self, bundle: Bundle, now: float) -> None:
@@ -177,9 +215,11 @@ class Outbox:
             return
         self._cycle += 1
         self._calm = max(0, self._calm - 1)
+        if self.cautious or self._doubtful:
+            self._doublings = _MOST_DOUBLINGS  # what is only guessed may be far too low
         probing = bundle.kind == PROBE or self._doublings > 0 or (self._cycle % 2 == 1 and not self._calm)
         gain = self._probe_gain(bundle) if probing else 0.0
-        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now)
+        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._forget(next(iter(self._waiting)))
@@ -237,6 +277,9 @@ class Outbox:
             self._next_at = start + following / (self.rate * outgoing.gain(index))
             paced = not outgoing.probe_gain
             outgoing.pace = max(outgoing.pace, self.rate * outgoing.gain(index))
+            if len(outgoing.rates) != outgoing.bundle.count:
+                outgoing.rates = array('d', bytes(8 * outgoing.bundle.count))
+            outgoing.rates[index] = self.rate * outgoing.gain(index)
             if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
                 more = 1 + _MORE * (outgoing.probe_gain - 1)
                 outgoing.asked = outgoing.asked or self.rate * max(_ROOM * outgoing.probe_gain, more)
@@ -263,14 +306,22 @@ class Outbox:
         :param measured: the rate at which its first pieces came, in bytes per second; 0 if it was not measured.
         """
         self._heard_at = max(self._heard_at, now)
+        if measured:
+            self._doubtful = False
         outgoing = self._waiting.get(number)
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
-            self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if measured >= outgoing.asked else 0
-            self._in_single_packets = max(0, self._in_single_packets - 1)
+            found = measured >= outgoing.asked
+            self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if found else 0
+            self._calm_for = 1 if found else self._calm_for
+            self._impatient = max(0, self._impatient - 1)
+            if not self._impatient:
+                self._patient_packets = PATIENT_PACKETS
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int]) -> Loss:
         """Queue the missing pieces of a bundle again, before those that are new; return what that says of the link."""
+        if number in self._queue:
+            return self._lost_on_the_way(self._queue[number], missing)
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
             return Loss()
@@ -284,12 +335,14 @@ class Outbox:
         packets = packets_of(outgoing.bundle.piece_bytes)
         by_chance = len(valid) == 1 and share <= _LOST_BY_CHANCE
         usual = by_chance or (looked and share <= _LOST_BY_LOOKING)
-        lost = Loss(0.0 if usual else share, 1 + share * (packets - 1) / packets)
+        if usual or len(valid) > outgoing.offered:  # some were sent earlier, at another rate
+            lost = Loss(0.0 if usual else share, packets, outgoing.left_at(valid))
+        else:  # what is told at once of very many missing pieces are the first ones
+            among = outgoing.offered if len(valid) < MISSING_AT_ONCE else min(outgoing.offered, max(valid) + 1)
+            lost = Loss(len(valid) / among, packets, outgoing.left_at(valid))
         outgoing.rounds += 1
-        self._doublings = 0
-        self._calm = _CALM_BUNDLES
-        if self.rate is not None and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
-            self._in_single_packets = _SINGLE_PACKETS_FOR
+        outgoing.offered = len(valid)
+        self._no_room(outgoing)
         if self._cut_anew(outgoing, outgoing.since):
             return lost
         outgoing.todo.extend(valid)
@@ -297,6 +350,35 @@ class Outbox:
         self._queue[number] = outgoing
         self._queue.move_to_end(number, last=False)
         return lost
+
+    def _lost_on_the_way(self, outgoing: _Outgoing, missing: Sequence[int]) -> Loss:
+        """Take in that pieces of a bundle that is still being sent are missing; of interest only if they are many."""
+        pending = set(outgoing.todo)
+        valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count and index not in pending]
+        if len(valid) < MANY_MISSING:
+            return Loss()
+        share = len(valid) / min(outgoing.bundle.count - len(pending), max(valid) + 1)
+        if share <= _MUCH_LOST:
+            return Loss()
+        packets = packets_of(outgoing.bundle.piece_bytes)
+        outgoing.rounds += 1
+        self._no_room(outgoing)
+        outgoing.todo.extend(valid)
+        lost = Loss(share, packets, outgoing.left_at(valid))
+        outgoing.offered = len(outgoing.todo)
+        self.pieces_repeated += len(valid)
+        return lost
+
+    def _no_room(self, outgoing: _Outgoing) -> None:
+        """Note that pieces of a bundle were lost: look for no room for a while, and keep to pieces that the queue holds."""
+        self._doublings = 0
+        if outgoing.rounds == 1:
+            self._calm = self._calm_for
+            self._calm_for = min(2 * self._calm_for, _MOST_CALM_BUNDLES)
+        packets = packets_of(outgoing.bundle.piece_bytes)
+        if self.rate is not None and packets > 1 and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
+            self._patient_packets = min(self._patient_packets, packets - 1)
+            self._impatient = _SHORTER_PIECES_FOR
 
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
@@ -314,12 +396,13 @@ class Outbox:
     def _cut_larger(self, outgoing: _Outgoing) -> None:
         """Cut a bundle of which nothing has been sent to what has become known of the link since it was queued."""
         bundle = outgoing.bundle
-        if self.rate is None or self.cautious or self.numbers is None or bundle.kind == PROBE:
+        if self.rate is None or self.cautious or self._doubtful or self.numbers is None or bundle.kind == PROBE:
             return
         size = self.piece_bytes(len(bundle.buffer))
         if size > bundle.piece_bytes / _MUCH_SMALLER:
             outgoing.bundle = replace(bundle, piece_bytes=size)
             outgoing.todo = deque(range(outgoing.bundle.count))
+            outgoing.offered = outgoing.bundle.count
 
     def _cut_anew(self, outgoing: _Outgoing, now: float) -> bool:
         """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
@@ -333,7 +416,9 @@ class Outbox:
         if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1:
             return False
         smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
-        self._queue[smaller.number] = _Outgoing(smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds)
+        self._queue[smaller.number] = _Outgoing(
+            smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count
+        )
         self._queue.move_to_end(smaller.number, last=False)
         return True
 
@@ -344,6 +429,7 @@ class Outbox:
             return
         if heard or outgoing.rounds in _SILENT_ROUNDS:
             self._silent_at = now
+            self._doubtful |= not heard
             self.rate = self.on_silence(now, heard)
 
     def _may_leave_at(self) -> float:

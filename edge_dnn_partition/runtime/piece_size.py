@@ -36,7 +36,7 @@ def packets_of(size: int) -> int:
 
 
 def piece_size(
-    total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient: bool = True
+    total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient_packets: int = PATIENT_PACKETS
 ) -> int:
     """Return how large pieces of a bundle should be, in bytes.
 
@@ -51,7 +51,7 @@ def piece_size(
     :param rate: the link's estimated rate in bytes per second; None: nothing is lost on it.
     :param measured: whether that is more than a guess.
     :param local: the bundle stays on its device.
-    :param patient: the link's queue holds a few packets, even where they take longer than usual.
+    :param patient_packets: the link's queue holds so many packets, even where they take longer than usual.
     """
     if local:
         return MAX_PIECE_BYTES
@@ -59,7 +59,7 @@ def piece_size(
         return min(MAX_PIECE_BYTES, max(MIN_PIECE_BYTES, -(-total // PIECES_FOR_DISPERSION)))
     if not measured:
         return in_packets(1)
-    most = max(round(rate * PIECE_SECONDS / PACKET_BYTES), PATIENT_PACKETS if patient else 1)
+    most = max(round(rate * PIECE_SECONDS / PACKET_BYTES), patient_packets)
     few = min(rate * LEAST_SECONDS, total / LEAST_PIECES)
     wanted = max(MIN_PIECE_BYTES, few, total / PIECES_FOR_DISPERSION)
     largest = in_packets(min(most, packets_of(math.ceil(wanted))))

@@ -14,6 +14,11 @@ from .timing import HopTime, StageTime
 FRAME: Final = 0
 PROBE: Final = 1
 
+MISSING_AT_ONCE: Final = 2_000
+"""So many missing pieces are named in one receipt."""
+MANY_MISSING: Final = 16
+"""So many missing pieces are worth a receipt while others are still coming."""
+
 
 @dataclass(frozen=True)
 class Address:

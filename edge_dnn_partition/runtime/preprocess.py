@@ -215,6 +215,26 @@ class Preprocessing:
             pixels = decode_raw(flat, encoding, width=width, height=height, step=step)
         return self._normalised(self._resized(pixels))
 
+    def to_picture(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return where points of the model's input lie in the camera's picture.
+
+        :param points: x and y in pixels of the input, ``[n, 2]``.
+        :param size: the picture's width and height.
+        """
+        factors, offsets = self._placement(size)
+        return np.asarray((points - offsets) / factors)
+
+    def from_picture(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return where points of the camera's picture lie in the model's input; see `to_picture`."""
+        factors, offsets = self._placement(size)
+        return np.asarray(points * factors + offsets)
+
+    def _placement(self, size: tuple[int, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return by what a picture is scaled in x and y, and where its corner comes to lie."""
+        scaled = self._scaled_size(*size)
+        offsets = ((self.width - scaled[0]) // 2, (self.height - scaled[1]) // 2)
+        return np.array(scaled) / np.array(size), np.array(offsets, np.float64)
+
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size that the whole picture is scaled to."""
         if self.resize == 'stretch':

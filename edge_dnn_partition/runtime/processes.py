@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,10 @@ from .dds_environment import dds_environment, dds_profile
 from .dds_profile import DdsProfile
 
 SCHEDULER: Final = 'scheduler'
-NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER)
+TOOLS: Final = ('dashboard', 'visualisation')
+"""Nodes of the fleet as a whole that it does not need: they show it."""
+
+NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER, *TOOLS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class NodeProcess:
     def label(self) -> str:
         """A short name for logs, such as ``pi/worker``."""
         device = self.namespace.rsplit('/', 1)[-1]
-        return self.node if self.node == SCHEDULER else f'{device}/{self.node}'
+        return self.node if self.node in (SCHEDULER, *TOOLS) else f'{device}/{self.node}'
 
     def environment(self, present: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return what the process's environment needs beside ``present``, see `dds_environment`."""
@@ -82,7 +85,17 @@ def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
     return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file), dds_profile(fleet, SCHEDULER))
 
 
-def fleet_processes(fleet: Fleet, fleet_file: str | Path) -> tuple[NodeProcess, ...]:
-    """Return the processes of the whole fleet, as they are started where it is played on one machine."""
+def tool_process(fleet: Fleet, fleet_file: str | Path, node: str) -> NodeProcess:
+    """Return the process of one of `TOOLS`, which may run on any machine of the fleet's network."""
+    own = {'fleet_file': str(Path(fleet_file).resolve())} if node == 'dashboard' else {}
+    return NodeProcess(node, f'/{fleet.fleet}', _parameters(fleet, node, own), dds_profile(fleet, node))
+
+
+def fleet_processes(fleet: Fleet, fleet_file: str | Path, tools: Sequence[str] = ()) -> tuple[NodeProcess, ...]:
+    """Return the processes of the whole fleet, as they are started where it is played on one machine.
+
+    :param tools: which of `TOOLS` as well.
+    """
     devices = (process for name in fleet.devices for process in device_processes(fleet, fleet_file, name))
-    return (scheduler_process(fleet, fleet_file), *devices)
+    more = (tool_process(fleet, fleet_file, node) for node in tools)
+    return (scheduler_process(fleet, fleet_file), *devices, *more)

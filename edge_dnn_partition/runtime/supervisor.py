@@ -41,14 +41,19 @@ class Supervisor:
 
     :param environment: what is added to this process's own.
     :param on_line: called with label and line for each line that a process prints, from threads of its own.
+    :param prefix: what to put before a process's command: a program that becomes it, such as ``nice``.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] | None = None, on_line: Callable[[str, str], None] | None = None
+        self,
+        environment: Mapping[str, str] | None = None,
+        on_line: Callable[[str, str], None] | None = None,
+        prefix: Callable[[NodeProcess], Sequence[str]] = lambda _: (),
     ) -> None:
         # Else `python -m` would take the package from a checkout in the current folder, which has no messages built.
         self._environment = {**os.environ, 'PYTHONSAFEPATH': '1', **(environment or {})}
         self._on_line = on_line
+        self._prefix = prefix
         # The processes end with the thread that starts them: it must live as long as this does.
         self._starter = ThreadPoolExecutor(1, 'starter')
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -72,7 +77,7 @@ class Supervisor:
         """
         if process.label in self.running:
             raise UserError(f'{process.label} runs already; stop it before it is started again')
-        command = [sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
+        command = [*self._prefix(process), sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
         started = self._starter.submit(
             subprocess.Popen,
             command,
@@ -111,6 +116,15 @@ class Supervisor:
                 found[label] = self.codes[label] = code
                 del self._processes[label]
         return found
+
+    def pid(self, label: str) -> int:
+        """Return the process number of one that runs.
+
+        :raises UserError: if it does not.
+        """
+        if label not in self.running:
+            raise UserError(f'{label} does not run; these do: {", ".join(self.running) or "none"}')
+        return self._processes[label].pid
 
     def signal(self, label: str, number: int) -> None:
         """Send a signal to a process that runs."""

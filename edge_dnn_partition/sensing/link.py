@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
@@ -73,16 +74,19 @@ class LinkEstimator:
         while len(self._rates) > self.window:
             self._rates.popleft()
 
-    def loss(self, now: float, size: float, seconds: float) -> None:
+    def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf) -> None:
         """Take in that pieces were lost: what has come shows what the link bears, and it is less than was believed.
 
         :param size: bytes that came in ``seconds``; 0 if that is not known.
+        :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
+            much of it lost; what came may have been too little to be timed.
         """
         self.silent = False
         present = self.estimate.bytes_per_second
         seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
+        floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
-        self._rates.append(max(min(_LOSS_FACTOR * present, seen), _LOSS_FLOOR * present, LEAST_RATE))
+        self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
         self.last_at = now
 
     def silence(self, now: float) -> None:

@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ from edge_dnn_partition.testbed.netns import (
     COMMAND_SECONDS,
     NAMESPACE_FOLDER,
     SHARED_MEMORY,
+    enter,
     first_complaint,
     new_stem,
     remove,
@@ -40,7 +42,7 @@ from edge_dnn_partition.testbed.shaping import MOST_PACKETS_AT_ONCE, Counters, S
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ['Counters', 'Namespaces', 'Shape', 'remove_leftovers', 'why_not']
+__all__ = ['Counters', 'Namespaces', 'Shape', 'delays', 'remove_leftovers', 'why_not']
 
 _HOST: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,63}')
 _TOOLS: Final = ('ip', 'tc', 'nsenter', 'unshare', 'mount', 'sh')
@@ -72,6 +74,16 @@ def why_not() -> str | None:
     except (UserError, OSError, subprocess.SubprocessError) as error:
         return f'no namespaces here: {error}'
     return None
+
+
+@functools.cache
+def delays() -> bool:
+    """Return whether the kernel can delay packets (``netem``); later calls repeat the first answer."""
+    try:
+        with Namespaces(['a', 'b'], {('a', 'b'): Shape(1e6, delay_seconds=0.001)}):
+            return True
+    except UserError:
+        return False
 
 
 class Namespaces:
@@ -158,6 +170,26 @@ class Namespaces:
         self._check_host(host)
         return f'10.77.{self._index[host]}.2'
 
+    def prefix(self, host: str) -> list[str]:
+        """What to put before a command so that it runs on a host; it becomes the command, with the same pid."""
+        return [
+            'nsenter', f'--net={NAMESPACE_FOLDER}/{self.namespace(host)}', 'unshare', '--mount', 'sh', '-c',
+            f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"', f'{SHARED_MEMORY}/{self.namespace(host)}',
+        ]  # fmt: skip
+
+    @contextmanager
+    def inside(self, host: str) -> Iterator[None]:
+        """Move this thread, and the threads that it starts, into a host's network; its shared memory stays the machine's.
+
+        :raises UserError: if the system refuses.
+        """
+        with open('/proc/thread-self/ns/net', 'rb') as home, open(f'{NAMESPACE_FOLDER}/{self.namespace(host)}', 'rb') as there:
+            enter(there.fileno())
+            try:
+                yield
+            finally:
+                enter(home.fileno())
+
     def popen(
         self, host: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None, **popen_kwargs: Any
     ) -> subprocess.Popen[Any]:
@@ -169,13 +201,9 @@ class Namespaces:
         :param environment: variables to add to ``env``, or to this process's where that is not given.
         :param popen_kwargs: as for ``subprocess.Popen``.
         """
-        prefix = [
-            'nsenter', f'--net={NAMESPACE_FOLDER}/{self.namespace(host)}', 'unshare', '--mount', 'sh', '-c',
-            f'mount --bind "$0" {SHARED_MEMORY} && exec "$@"', f'{SHARED_MEMORY}/{self.namespace(host)}',
-        ]  # fmt: skip
         base = popen_kwargs.pop('env', None)
         env = {**(os.environ if base is None else base), **(environment or {})}
-        process: subprocess.Popen[Any] = subprocess.Popen([*prefix, *command], env=env, **popen_kwargs)
+        process: subprocess.Popen[Any] = subprocess.Popen([*self.prefix(host), *command], env=env, **popen_kwargs)
         with self._lock:
             self._processes = [*(each for each in self._processes if each.poll() is None), process]
         return process

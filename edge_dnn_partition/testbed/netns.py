@@ -9,6 +9,7 @@ from a later process with the same pid. A host's folder in the shared memory has
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import secrets
@@ -30,6 +31,7 @@ _PREFIX: Final = 'ednp'
 _NAME: Final = re.compile(rf'{_PREFIX}-(\d+)-(\d+)-[0-9a-f]{{8}}[-.]\w+')
 #: How long what runs in a namespace may take to die of SIGKILL.
 _DEATH_SECONDS: Final = 5.0
+_CLONE_NEWNET: Final = 0x40000000
 
 
 def new_stem() -> str:
@@ -46,10 +48,15 @@ def remove_leftovers() -> list[str]:
     :raises UserError: if the system refuses.
     """
     names = {name for folder in (NAMESPACE_FOLDER, SHARED_MEMORY) if os.path.isdir(folder) for name in os.listdir(folder)}
-    matches = [match for name in sorted(names) if (match := _NAME.fullmatch(name))]
-    gone = [match[0] for match in matches if _start_ticks(int(match[1])) != int(match[2])]
+    gone = [name for name in sorted(names) if owner_is_gone(name)]
     remove(gone)
     return gone
+
+
+def owner_is_gone(name: str) -> bool:
+    """Return whether a name is one of this package's, and the process that made it is no more."""
+    match = _NAME.fullmatch(name)
+    return match is not None and _start_ticks(int(match[1])) != int(match[2])
 
 
 def remove(names: Sequence[str]) -> None:
@@ -83,6 +90,15 @@ def kill_all(names: Iterable[str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
+
+
+def enter(file: int) -> None:
+    """Move this thread into the network namespace of an open file.
+
+    :raises UserError: if the system refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).setns(file, _CLONE_NEWNET):
+        raise UserError(f'setns: {os.strerror(ctypes.get_errno())}')
 
 
 def run(command: Sequence[str], lines: Iterable[str] = ()) -> str:

@@ -33,27 +33,39 @@ _MOST_BITS_PER_SECOND: Final = 1e11
 class Shape:
     """One direction of a link.
 
-    It has no delay of its own: what is between two packets is the time that they take, and the queue.
+    Without a delay, what is between two packets is the time that they take, and the queue.
 
     :param bits_per_second: its rate, headers included: of 1514 bytes, TCP leaves 1448 for the payload.
     :param queue_seconds: the time that a full queue takes to drain; what finds it full is dropped.
         No queue is shorter than two full packets.
-    :raises UserError: if the rate is outside 8 kbit/s to 100 Gbit/s, or the queue is negative or not finite.
+    :param delay_seconds: what every packet is late beside that; above 0 it needs the kernel's ``netem``.
+    :raises UserError: if the rate is outside 8 kbit/s to 100 Gbit/s, or the queue or the delay is negative or not finite.
     """
 
     bits_per_second: float
     queue_seconds: float = 0.1
+    delay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not _LEAST_BITS_PER_SECOND <= self.bits_per_second <= _MOST_BITS_PER_SECOND:
             raise UserError(f'bits_per_second: {self.bits_per_second} must be from 8e3 to 1e11')
-        if not (math.isfinite(self.queue_seconds) and self.queue_seconds >= 0):
-            raise UserError(f'queue_seconds: {self.queue_seconds} must be finite and not below 0')
+        for name in ('queue_seconds', 'delay_seconds'):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f'{name}: {getattr(self, name)} must be finite and not below 0')
 
     @property
     def queue_bytes(self) -> int:
         """What the queue holds: at least two full packets."""
         return min(max(round(self.bits_per_second / 8 * self.queue_seconds), 2 * PACKET_BYTES), 2**32 - 1)
+
+    @property
+    def queue(self) -> str:
+        """The queue as ``tc`` makes it: one that counts bytes; with a delay one that counts packets, those on the way too."""
+        if self.delay_seconds <= 0:
+            return f'bfifo limit {self.queue_bytes}'
+        on_the_way = self.bits_per_second / 8 * self.delay_seconds
+        packets = math.ceil((self.queue_bytes + on_the_way) / PACKET_BYTES)
+        return f'netem delay {round(self.delay_seconds * 1e6)}us limit {packets}'
 
     @property
     def burst_bytes(self) -> int:
@@ -104,24 +116,25 @@ class ShapedLink:
 
     @property
     def _queue(self) -> str:
-        return f'dev {self.interface} parent 1:{self.minor:x} handle {self.minor + 0x1000:x}: bfifo'
+        return f'dev {self.interface} parent 1:{self.minor:x} handle {self.minor + 0x1000:x}:'
 
     def add(self, shape: Shape) -> list[str]:
         """Commands that shape an unshaped link."""
         flow = f'flowid 1:{self.minor:x}'
         return [
             f'class add {self._class} {_htb(shape)}',
-            f'qdisc add {self._queue} limit {shape.queue_bytes}',
+            f'qdisc add {self._queue} {shape.queue}',
             f'filter add dev {self.interface} parent 1: protocol ip prio 1 u32 match ip src {self.sender_address}/32 {flow}',
         ]
 
     def change(self, shape: Shape) -> list[str]:
-        """Commands that give a shaped link another shape; what is in its queue stays there."""
-        return [f'class change {self._class} {_htb(shape)}', f'qdisc change {self._queue} limit {shape.queue_bytes}']
+        """Commands that give a shaped link another shape, with a delay if it had one; what is in its queue stays there."""
+        return [f'class change {self._class} {_htb(shape)}', f'qdisc change {self._queue} {shape.queue}']
 
     def flush(self, shape: Shape) -> list[str]:
         """Commands that drop what is in the queue; the class and its counters stay."""
-        return [f'qdisc del {self._queue}', f'qdisc add {self._queue} limit {shape.queue_bytes}']
+        kind = shape.queue.partition(' ')[0]
+        return [f'qdisc del {self._queue} {kind}', f'qdisc add {self._queue} {shape.queue}']
 
     def counters(self, class_statistics: str) -> Counters:
         """Find this link in the text that ``tc -s class show dev INTERFACE`` printed.

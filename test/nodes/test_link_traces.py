@@ -92,6 +92,8 @@ class Hop:
                 if received is not None:
                     self._receipt(received)
                     break
+                if (gap := self.assembler.gap(piece, at)) is not None:
+                    self._asked(gap)
             elif leave <= self.now:
                 ready = self.outbox.take(self.now)
                 if ready is not None:
@@ -108,10 +110,13 @@ class Hop:
         return max(self.now, min(at)) + 0.01 if at else None
 
     def _gaps(self):
-        for gap in self.assembler.overdue(self.now, 0.1):
-            told = SimpleNamespace(receiver='b', spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
-            self.links.lost(told, self.outbox.resend(gap.key[2], gap.missing), self.now)
-            self._pace()
+        for gap in list(self.assembler.overdue(self.now, 0.1)):
+            self._asked(gap)
+
+    def _asked(self, gap):
+        told = SimpleNamespace(receiver='b', spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
+        self.links.lost(told, self.outbox.resend(gap.key[2], gap.missing), self.now)
+        self._pace()
 
     def _receipt(self, received):
         self.now += DELAY

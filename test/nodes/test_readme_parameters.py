@@ -23,7 +23,7 @@ def row(node, parameter):
     return f'| `{node}` | `{parameter.name}` | `{parameter.default!r}` | {limits} | {what} |'
 
 
-@pytest.mark.parametrize('node', ['device_monitor', 'worker', 'scheduler', 'frame_source'])
+@pytest.mark.parametrize('node', ['device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation'])
 def test_table(node):
     declared = importlib.import_module(f'edge_dnn_partition.nodes.{node}').PARAMETERS
     written = [line for line in README.read_text().splitlines() if line.startswith(f'| `{node}` | `')]

@@ -18,10 +18,11 @@ from edge_dnn_partition.testbed import demo_model
 DEVICES = ('pi', 'jetson', 'cloud')
 
 
-def document(model, preprocessing, parameters, slowdown, power=None):
+def document(model, preprocessing, parameters, slowdown, power=None, postprocessing=None):
     """Return the fleet file: three emulated devices on fast links."""
     return {
-        'fleet': 'trial', 'source': 'pi', 'model': {'path': str(model), 'preprocessing': str(preprocessing)},
+        'fleet': 'trial', 'source': 'pi',
+        'model': {'path': str(model), 'preprocessing': str(preprocessing), 'postprocessing': postprocessing},
         'devices': {name: {'emulate': {'slowdown': slowdown}, 'power': (power or {}).get(name, {})} for name in DEVICES},
         'links': [{'between': list(pair), 'rate': '400 Mbit/s', 'delay': '1 ms', 'emulate': True}
                   for pair in itertools.combinations(DEVICES, 2)],
@@ -29,12 +30,13 @@ def document(model, preprocessing, parameters, slowdown, power=None):
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, power=None, postprocessing=None):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
-    path.write_text(yaml.safe_dump(document(demo_model.cached('tiny'), settings, parameters or {}, slowdown, power)))
+    model = demo_model.cached('tiny')
+    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, postprocessing)))
     return path
 
 
@@ -46,14 +48,15 @@ def pictures(count=4):
 
 
 @contextmanager
-def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None):
+def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, postprocessing=None):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
     :param slowdown: of every device.
     :param power: figures by device.
+    :param postprocessing: as in the fleet file.
     """
-    with running_fleet(write_fleet(folder, parameters, slowdown, power), pictures()) as trial:
+    with running_fleet(write_fleet(folder, parameters, slowdown, power, postprocessing), pictures()) as trial:
         try:
             yield trial
         finally:  # pytest shows it where the test fails

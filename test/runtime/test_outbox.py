@@ -287,7 +287,7 @@ def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
     assert not outbox.resend(1, [0]).share
     drain(outbox)
     assert outbox.resend(1, [99]) == Loss()
-    assert outbox.resend(1, [0, 1, 2]) == Loss(0.3)
+    assert outbox.resend(1, [0, 1, 2]) == Loss(0.3, rate=pytest.approx(PROBE_GAIN * 1e6))
     assert outbox.resend(7, [0, 1]) == Loss()
 
 
@@ -306,7 +306,54 @@ def test_of_pieces_that_lost_a_packet_the_others_took_their_time_on_the_link():
     outbox = Outbox(rate=1e6)
     outbox.put(bundle(1, 3 * in_packets(4), in_packets(4)), 0.0)
     drain(outbox)
-    assert outbox.resend(1, [0, 1]) == Loss(2 / 3, 1 + 2 / 3 * 3 / 4)
+    assert outbox.resend(1, [0]) == Loss(1 / 3, 4, pytest.approx(1e6, rel=0.05))
+    drain(outbox, 10.0)
+    assert outbox.resend(1, [0]) == Loss(1.0, 4, STEADY_GAIN * 1e6), 'all of those that were sent again'
+
+
+def test_pieces_that_left_at_another_rate_bound_it_no_more():
+    outbox = Outbox(rate=1e6)
+    outbox.put(bundle(1, 1000), 0.0)
+    drain(outbox)
+    lost = outbox.resend(1, list(range(40, 100)))
+    assert (lost.share, lost.rate, lost.bears) == (0.6, STEADY_GAIN * 1e6, pytest.approx(0.4 * STEADY_GAIN * 1e6))
+    outbox.rate = 4e5
+    drain(outbox, 1.0)
+    lost = outbox.resend(1, list(range(70, 100)))
+    assert (lost.share, lost.rate, lost.bears) == (0.5, STEADY_GAIN * 4e5, pytest.approx(0.5 * STEADY_GAIN * 4e5))
+    assert outbox.resend(1, [70]) == Loss(), 'it is still to be sent again'
+    drain(outbox, 2.0)
+    assert outbox.resend(1, [70]).bears == math.inf, 'a single one is lost by chance'
+
+
+def test_what_a_loss_says_of_the_link():
+    assert Loss(0.25, 1, 4e5).bears == math.inf
+    assert Loss(0.5, 1, 4e5).bears == 2e5
+    assert Loss(0.5, 2, 4e5).bears == 3e5
+    assert Loss(1.0, 20, 4e5).bears == 2e5
+    assert Loss(0.2, 1).carried == 1
+    assert Loss(0.2, 2).carried == pytest.approx(1 + 0.25 / 2)
+    assert Loss(0.9, 4).carried == 1.75
+
+
+def test_many_pieces_that_are_missing_early_are_sent_again_within_their_bundle():
+    outbox = Outbox(rate=1e4)
+    outbox.put(bundle(1, 1000), 0.0)
+    now = 0.0
+    for _ in range(40):
+        now = max(now, outbox.next_at(now))
+        outbox.take(now)
+    assert outbox.resend(1, list(range(4, 14))) == Loss(), 'these are few'
+    lost = outbox.resend(1, list(range(4, 28)))
+    assert (lost.share, lost.rate) == (24 / 28, pytest.approx(PROBE_GAIN * 1e4))
+    assert [index for _, index, _ in drain(outbox, now)] == [*range(40, 100), *range(4, 28)]
+
+
+def test_on_a_guess_the_first_look_is_for_twice_the_rate():
+    outbox = Outbox(rate=1e4, cautious=True)
+    outbox.put(bundle(1, 300), 0.0)
+    times = [at for at, *_ in drain(outbox)]
+    assert times[1] - times[0] == pytest.approx(10 / 2e4)
 
 
 def test_what_a_receipt_can_show_depends_on_how_the_bundle_was_sent():

@@ -25,12 +25,12 @@ def test_without_a_rate_a_bundle_is_cut_into_eight(total, size):
     assert piece_size(total, local=True) == MAX_PIECE_BYTES
 
 
-@given(st.integers(0, 10**8), st.floats(1e3, 1e9), st.booleans())
-def test_pieces_fill_whole_packets_and_are_short_on_their_link(total, rate, patient):
-    size = piece_size(total, rate=rate, patient=patient)
+@given(st.integers(0, 10**8), st.floats(1e3, 1e9), st.integers(1, PATIENT_PACKETS))
+def test_pieces_fill_whole_packets_and_are_short_on_their_link(total, rate, patient_packets):
+    size = piece_size(total, rate=rate, patient_packets=patient_packets)
     assert size == MAX_PIECE_BYTES or (size + HEADER_BYTES) % PACKET_BYTES == 0
     packets = -(-(size + HEADER_BYTES) // PACKET_BYTES)
-    assert packets * PACKET_BYTES / rate <= PIECE_SECONDS + PACKET_BYTES / rate / 2 or packets <= (PATIENT_PACKETS if patient else 1)
+    assert packets * PACKET_BYTES / rate <= PIECE_SECONDS + PACKET_BYTES / rate / 2 or packets <= patient_packets
 
 
 @pytest.mark.parametrize(('megabits', 'total', 'packets'), [
@@ -47,8 +47,9 @@ def test_the_last_piece_of_a_few_is_about_as_long_as_the_others(total, rate):
     assert total - (pieces - 1) * size > size - pieces * PACKET_BYTES
 
 
-def test_on_a_slow_link_with_a_short_queue_a_piece_is_one_packet():
-    assert piece_size(10**6, rate=125e3, patient=False) == in_packets(1)
+@pytest.mark.parametrize('packets', [1, 2])
+def test_on_a_slow_link_a_piece_has_no_more_packets_than_its_queue_holds(packets):
+    assert piece_size(10**6, rate=125e3, patient_packets=packets) == in_packets(packets)
 
 
 def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():

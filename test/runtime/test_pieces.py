@@ -154,14 +154,29 @@ def test_the_pace_is_what_was_measured_unless_the_link_stretched_it():
 def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
     came, assembler = arrive(20, 0.5, paced=True, lost=(3, 4, 11))
     assert came is None
-    gap = assembler.gap(('pi', 7, 5), 20.0)
-    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, 9.5)
-    assert assembler.gap(('pi', 7, 5), 20.1).came_bytes == 0
-    assert assembler.gap(('pi', 7, 6), 20.0) is None
     sent = bundle(1800, 90)
+    assert assembler.gap(sent.piece(18), 20.0) is None, 'too few to be worth a receipt while others are coming'
+    gap = assembler.gap(sent.piece(19), 20.0)
+    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, 9.5)
+    assert assembler.gap(sent.piece(19), 20.1).came_bytes == 0
+    assert assembler.gap(dataclasses.replace(sent, number=6).piece(19), 20.0) is None
     whole = [assembler.add(sent.piece(i), 21.0) for i in (3, 4, 11)][-1]
     assert whole.buffer == bytes(sent.buffer)
     assert (whole.spread_bytes, whole.spread_seconds) == (0, 0.0), 'what was sent again says nothing of the rate'
+
+
+def test_many_missing_pieces_are_told_of_before_the_last_is_here():
+    """And again when they are twice as many: the link is far slower than the pace."""
+    sent = bundle(18_000, 90)
+    assembler = Assembler()
+    told = []
+    for index in range(0, 199, 4):
+        piece = sent.piece(index)
+        assert assembler.add(piece, 10.0 + index) is None
+        if (gap := assembler.gap(piece, 10.0 + index)) is not None:
+            told.append((index, gap.came_bytes, gap.came_seconds))
+            assert gap.missing == [i for i in range(index) if i % 4]
+    assert told == [(24, 6 * 90, 24.0), (48, 0, 0.0), (96, 0, 0.0), (192, 0, 0.0)]
 
 
 def test_slow_pieces_are_waited_for():

@@ -73,12 +73,21 @@ def test_loss_lowers_to_what_has_come_but_not_without_bound():
     assert estimator.estimate.bytes_per_second == pytest.approx(0.97**2 * 1e6)
     estimator.loss(3.0, 5e3, 10.0)
     assert estimator.estimate.bytes_per_second == pytest.approx(0.1 * 0.97**2 * 1e6)
+    present = estimator.estimate.bytes_per_second
+    estimator.loss(3.5, 0.0, 0.0, bound=present / 2)
+    assert estimator.estimate.bytes_per_second == pytest.approx(present / 2)
     for now in range(4, 200):
         estimator.loss(now, 0.0, 0.0)
     assert estimator.estimate.bytes_per_second == LEAST_RATE
     feed(estimator, 200.0, 3e6)
     feed(estimator, 201.0, 3e6)
     assert estimator.estimate.bytes_per_second > 1e6
+
+
+def test_a_guess_may_be_wrong_by_far():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.loss(0.0, 5e3, 0.25)
+    assert estimator.estimate.bytes_per_second == pytest.approx(2e4)
 
 
 def test_room_that_was_found_is_believed_at_once():

@@ -47,6 +47,15 @@ def test_commands_name_the_same_class_and_queue() -> None:
     assert all('parent 1:11 handle 1011: bfifo' in line for line in (add[1], change[1], *flush))
 
 
+def test_a_delay_is_netems_and_its_queue_holds_what_is_on_the_way() -> None:
+    shape = Shape(12.112e6, 0.1, 0.02)  # 1000 packets a second
+    assert shape.queue == 'netem delay 20000us limit 120'
+    assert LINK.add(shape)[1] == 'qdisc add dev to1 parent 1:11 handle 1011: netem delay 20000us limit 120'
+    assert LINK.flush(shape)[0] == 'qdisc del dev to1 parent 1:11 handle 1011: netem'
+    with pytest.raises(UserError, match='delay_seconds'):
+        Shape(1e6, delay_seconds=-1.0)
+
+
 def test_counters_are_those_of_the_link() -> None:
     assert LINK.counters(STATISTICS) == Counters(sent_bytes=1574321, sent_packets=1085, dropped_packets=12)
 

@@ -1,0 +1,83 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""``edge-dnn-partition dashboard``: a running fleet, or a report of a run, as a web page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+EPILOG = """
+examples:
+  edge-dnn-partition dashboard robot.yaml                        a running fleet, by its file
+  edge-dnn-partition dashboard --fleet robot                     ... by its name
+  edge-dnn-partition dashboard --json report.json                what `demo --report` or `bench --out` wrote
+
+Shows devices, links, where the layers run, latency and what it is made of, power, and the decisions with their reasons.
+The page is for this machine only unless --host says otherwise. It changes nothing, unless --token gives a word to those
+who may change the objective and pin a plan. Ctrl-C ends it. It needs aiohttp: pip install 'aiohttp>=3.9'.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        'dashboard',
+        help='watch a running fleet, or a report, in the browser',
+        description='Serve a web page of a running fleet, or of a report of a run that has ended.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('file', nargs='?', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
+    what.add_argument('--fleet', metavar='NAME', help='the name of a running fleet whose file is not here')
+    what.add_argument('--json', type=Path, metavar='REPORT.json', help='a report of `demo` or `bench`, instead of a fleet')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default 127.0.0.1)')
+    parser.add_argument('--port', type=int, default=8765, help='TCP port (default 8765; 0: a free one)')
+    parser.add_argument('--token', default='', metavar='WORD', help='who gives it may change the objective and pin a plan')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until the user ends it."""
+    return _replay(args) if args.json is not None else _live(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from edge_dnn_partition.dashboard.replay import board_of_report
+    from edge_dnn_partition.dashboard.serve import new_server
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    server = new_server(board_of_report(args.json), host=args.host, port=args.port, clock=lambda: 0.0)
+    print(f'{args.json} is shown at {server.start()}  (Ctrl-C ends it)', flush=True)
+    ended.wait()
+    server.stop()
+    return 0
+
+
+def _live(args: argparse.Namespace) -> int:
+    from edge_dnn_partition.nodes import signals
+
+    signals.install()
+    from edge_dnn_partition.nodes import dashboard
+    from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.dds_environment import dds_environment
+    from edge_dnn_partition.runtime.processes import NodeProcess, tool_process
+
+    options = {'host': args.host, 'port': args.port, 'token': args.token}
+    if args.file is None:
+        process = NodeProcess('dashboard', f'/{args.fleet.strip("/")}', options)
+    else:
+        fleet = load_fleet(args.file)
+        process = tool_process(fleet, args.file, 'dashboard')
+        os.environ.update(dds_environment(process.dds) if process.dds is not None else {})
+        process = NodeProcess('dashboard', process.namespace, {**process.parameters, **options}, process.dds)
+    sys.stdout.flush()
+    return int(signals.leave(dashboard.main(process.ros_arguments())))

@@ -1,0 +1,135 @@
+// Copyright 2026 The edge_dnn_partition authors; SPDX-License-Identifier: Apache-2.0
+// Connects, takes news in, draws. A running fleet is drawn up to now, a run that has ended up to the cursor.
+
+import { drawBandwidth, drawLatency, drawPower } from './charts.js';
+import { listen } from './control.js';
+import { drawFleet } from './fleet.js';
+import { apply, planAt } from './model.js';
+import { drawSplit } from './split.js';
+import { drawLog, drawPhases, drawTargets, drawTiles, drawWhy, html } from './words.js';
+
+const KINDS = ['plan', 'frame', 'state', 'books', 'log', 'decision'];
+const REDRAW_MS = 100;
+const at = (name) => document.getElementById(name);
+
+let world = null;
+let offset = 0; // the server's clock less this page's, seconds
+let drawn = 0, asked = false;
+let cursor = 0, playing = null;
+
+// What a test looks at: when each plan was first on the page, by this page's clock.
+window.dashboard = { shown: {} };
+
+const now = () => (world.mode === 'live' ? Date.now() / 1e3 + offset : cursor);
+
+function begin(snapshot) {
+  world = snapshot;
+  offset = snapshot.now - Date.now() / 1e3;
+  at('title').textContent = document.title = world.title;
+  const badges = [];
+  if (world.mode === 'replay') badges.push(['a run that has ended', '']);
+  if (world.emulated) badges.push(['emulated on one machine', 'warn']);
+  at('badges').replaceChildren(...badges.map(([words, style]) => html('span', words, `badge ${style}`)));
+  at('replay').hidden = world.mode !== 'replay';
+  at('control-card').hidden = !world.controls;
+  at('phases-card').hidden = !world.phases;
+  at('targets-card').hidden = world.mode !== 'benchmark';
+  for (const card of ['fleet', 'split', 'latency', 'bandwidth', 'power', 'log']) at(`${card}-card`).hidden = world.mode === 'benchmark';
+  if (world.mode === 'benchmark') drawTargets(world);
+  if (world.mode === 'replay') {
+    for (const card of ['bandwidth', 'power']) at(`${card}-card`).hidden = !world.states.length;
+    at('cursor').max = world.seconds;
+    seek(world.seconds);
+  }
+  const parts = world.mode === 'live' || world.frames.length
+    ? [['compute', 'computing'], ['hops', 'on the way'], ['waiting', 'waiting']] : [['compute', 'median'], ['hops', '95 %']];
+  at('latency-legend').replaceChildren(...[...parts, ['rule', 'predicted'], ['dashed', 'change of plan']].map(([style, words]) => {
+    const entry = html('span');
+    entry.append(html('i', '', style), words);
+    return entry;
+  }));
+  draw();
+}
+
+function draw() {
+  asked = false;
+  drawn = performance.now();
+  if (!world || world.mode === 'benchmark') return;
+  const time = now();
+  drawTiles(at('tiles'), world, time);
+  drawSplit(at('split'), world, time);
+  drawWhy(at('why'), at('next'), world, time);
+  drawFleet(at('fleet'), world, time);
+  drawLatency(at('latency'), world, time);
+  if (!at('bandwidth-card').hidden) drawBandwidth(at('bandwidth'), world, time);
+  if (!at('power-card').hidden) drawPower(at('power'), world, time);
+  drawLog(at('log'), world, time);
+  if (world.phases) drawPhases(at('phases'), world, time);
+  const version = planAt(world, time)?.version;
+  if (version !== undefined) {
+    document.body.dataset.plan = version;
+    window.dashboard.shown[version] ??= Date.now() / 1e3;
+  }
+}
+
+// At most ten pictures a second, but a change of plan at once.
+function ask(atOnce = false) {
+  if (asked && !atOnce) return;
+  asked = true;
+  setTimeout(() => requestAnimationFrame(draw), atOnce ? 0 : Math.max(0, drawn + REDRAW_MS - performance.now()));
+}
+
+function connect() {
+  const events = new EventSource('/api/events');
+  const say = (connected, words) => {
+    document.body.dataset.connected = connected;
+    at('connection').textContent = words;
+  };
+  events.addEventListener('snapshot', (event) => {
+    say(true, world?.mode === 'replay' ? '' : '');
+    begin(JSON.parse(event.data));
+    if (world.mode === 'live') say(true, 'live');
+  });
+  for (const kind of KINDS) {
+    events.addEventListener(kind, (event) => {
+      apply(world, kind, JSON.parse(event.data));
+      ask(kind === 'plan');
+    });
+  }
+  events.addEventListener('error', () => {
+    if (!world || world.mode === 'live') say(false, 'not connected, trying again');
+  });
+}
+
+function seek(seconds) {
+  cursor = Math.min(world.seconds, Math.max(0, seconds));
+  at('cursor').value = cursor;
+  at('moment').textContent = `${cursor.toFixed(1)} of ${world.seconds.toFixed(1)} s`;
+  ask();
+}
+
+function play() {
+  const stop = () => {
+    clearInterval(playing);
+    playing = null;
+    at('play').textContent = 'Play';
+  };
+  if (playing) return stop();
+  if (cursor >= world.seconds) seek(0);
+  at('play').textContent = 'Pause';
+  const start = performance.now() - cursor * 1e3;
+  playing = setInterval(() => {
+    seek((performance.now() - start) / 1e3);
+    if (cursor >= world.seconds) stop();
+  }, 50);
+}
+
+at('play').addEventListener('click', play);
+at('cursor').addEventListener('input', (event) => {
+  if (playing) play();
+  seek(Number(event.target.value));
+});
+window.addEventListener('resize', () => ask());
+setInterval(() => { if (world?.mode === 'live') ask(); }, 500);
+listen();
+connect();

@@ -1,0 +1,99 @@
+// Copyright 2026 The edge_dnn_partition authors; SPDX-License-Identifier: Apache-2.0
+// What the page knows, and how news change it. Rows of frames: at, latency, compute, hops, waiting, version, joules, measured.
+
+export const WINDOW_SECONDS = 60;
+const FRAMES = 6000;
+const STATES = 1200;
+
+export const AT = 0, LATENCY = 1, COMPUTE = 2, HOPS = 3, WAITING = 4, VERSION = 5, JOULES = 6, MEASURED = 7;
+
+function keep(list, item, most) {
+  list.push(item);
+  if (list.length > most) list.splice(0, list.length - most);
+}
+
+export function apply(world, kind, news) {
+  if (kind === 'plan' && !world.plans.some((plan) => plan.version === news.version)) keep(world.plans, news, 400);
+  if (kind === 'frame') keep(world.frames, news, FRAMES);
+  if (kind === 'state') keep(world.states, news, STATES);
+  if (kind === 'log') keep(world.log, news, 400);
+  if (kind === 'books') world.books = news;
+  if (kind === 'decision') world.decision = news;
+}
+
+const last = (list, time) => {
+  for (let i = list.length - 1; i >= 0; i--) if (list[i].at <= time) return list[i];
+  return null;
+};
+
+export const planAt = (world, time) => last(world.plans, time);
+export const stateAt = (world, time) => last(world.states, time);
+
+// The span of time that the charts show.
+export function range(world, time) {
+  return world.mode === 'live' ? [time - WINDOW_SECONDS, time] : [0, world.seconds ?? 1];
+}
+
+// The devices in a fixed order: the source first, then those that the scheduler or any plan names.
+export function devices(world) {
+  const names = new Set();
+  if (world.plans.length) names.add(world.plans[0].source);
+  for (const state of world.states.slice(-1)) for (const device of state.devices) names.add(device.name);
+  for (const plan of world.plans) for (const stage of plan.stages) names.add(stage.device);
+  return [...names];
+}
+
+export const colour = (world, name) => `d${Math.max(0, devices(world).indexOf(name)) % 8}`;
+
+export function layerCount(world) {
+  const ends = world.plans.flatMap((plan) => plan.stages.flatMap((stage) => stage.layers.map((pair) => pair[1])));
+  return Math.max(world.layers.length, 0, ...ends);
+}
+
+export function quantile(values, share) {
+  if (!values.length) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+export const recent = (world, time, seconds = 5) =>
+  world.frames.filter((row) => row[AT] > time - seconds && row[AT] <= time);
+
+// The links of the fleet, both directions as one: the slower rate, what is measured, and whether the plan uses it.
+export function links(state, plan) {
+  const pairs = new Map();
+  const entry = (a, b) => {
+    const key = [a, b].sort().join(' – ');
+    if (!pairs.has(key)) pairs.set(key, { key, ends: [a, b].sort(), rate: Infinity, latency: 0, measured: true, used: false });
+    return pairs.get(key);
+  };
+  for (const link of state?.links ?? []) {
+    const pair = entry(link.sender, link.receiver);
+    pair.rate = Math.min(pair.rate, link.bytes_per_second ?? Infinity);
+    pair.latency = Math.max(pair.latency, link.latency_seconds ?? 0);
+    pair.measured = pair.measured && link.measured;
+  }
+  const hops = plan ? [plan.source, ...plan.stages.map((stage) => stage.device), plan.sink] : [];
+  for (let i = 1; i < hops.length; i++) if (hops[i] !== hops[i - 1]) entry(hops[i - 1], hops[i]).used = true;
+  for (const transfer of plan?.transfers ?? []) if (transfer.from !== transfer.to) entry(transfer.from, transfer.to).used = true;
+  return [...pairs.values()];
+}
+
+export function rate(bytesPerSecond) {
+  const bits = bytesPerSecond * 8;
+  for (const [prefix, factor] of [['G', 1e9], ['M', 1e6], ['k', 1e3]]) {
+    if (bits >= factor) return `${Number((bits / factor).toPrecision(3))} ${prefix}bit/s`;
+  }
+  return `${bits.toFixed(0)} bit/s`;
+}
+
+// What a device runs under a plan, in words.
+export function runs(plan, name) {
+  const parts = [];
+  for (const stage of plan?.stages ?? []) {
+    if (stage.device !== name) continue;
+    if (stage.preprocess) parts.push('decode');
+    for (const [start, stop] of stage.layers) parts.push(stop - start === 1 ? `layer ${start}` : `layers ${start}–${stop - 1}`);
+  }
+  return parts.join(', ');
+}

@@ -1,0 +1,97 @@
+// Copyright 2026 The edge_dnn_partition authors; SPDX-License-Identifier: Apache-2.0
+// What is said in words: the tiles of the header, why the plan is what it is, the log, and a report's tables.
+
+import { JOULES, LATENCY, MEASURED, planAt, quantile, recent } from './model.js';
+
+export function html(name, words = '', style = '') {
+  const element = document.createElement(name);
+  element.textContent = words;
+  if (style) element.className = style;
+  return element;
+}
+
+const joules = (value) => (value < 0.1 ? `${(value * 1e3).toFixed(1)} mJ` : `${value.toFixed(2)} J`);
+
+export function drawTiles(list, world, time) {
+  const tiles = [];
+  const rows = recent(world, time);
+  const ms = rows.map((row) => row[LATENCY] * 1e3);
+  const phase = world.phases?.findLast((one) => one.begin <= time);
+  const median = quantile(ms, 0.5) ?? phase?.p50_ms, most = quantile(ms, 0.95) ?? phase?.p95_ms;
+  tiles.push(['median latency', median == null ? '–' : `${median.toFixed(0)} ms`], ['95 %', most == null ? '–' : `${most.toFixed(0)} ms`]);
+  const rate = rows.length ? rows.length / 5 : phase?.fps;
+  tiles.push(['frames/s', rate == null ? '–' : rate.toFixed(1)]);
+  const known = rows.filter((row) => row[JOULES] !== null);
+  if (known.length) {
+    const mean = known.reduce((sum, row) => sum + row[JOULES], 0) / known.length;
+    tiles.push([`a frame, ${known.every((row) => row[MEASURED]) ? 'measured' : 'modelled'}`, joules(mean)]);
+  }
+  if (world.books.delivered !== undefined) tiles.push(['delivered', String(world.books.delivered)], ['lost', String(world.books.lost)]);
+  list.replaceChildren(...tiles.map(([name, value]) => {
+    const tile = html('div');
+    tile.append(html('dt', name), html('dd', value));
+    return tile;
+  }));
+}
+
+export function drawWhy(why, next, world, time) {
+  const plan = planAt(world, time);
+  if (!plan) {
+    why.textContent = next.textContent = '';
+    return;
+  }
+  const decision = world.decision?.version === plan.version ? world.decision : null;
+  why.textContent = decision ? decision.text : plan.reason;
+  const parts = [`objective ${plan.objective}`];
+  if (plan.predicted_seconds !== null) parts.push(`predicted ${(plan.predicted_seconds * 1e3).toFixed(0)} ms`);
+  const coded = plan.transfers.filter((transfer) => transfer.encoding !== 'raw' && transfer.from !== transfer.to);
+  if (coded.length) parts.push(`sent as ${[...new Set(coded.map((transfer) => transfer.encoding))].join(', ')}`);
+  if (world.mode !== 'live') parts.splice(0, 1);
+  next.textContent = parts.join(' · ');
+}
+
+export function drawLog(list, world, time) {
+  const lines = world.log.filter((line) => line.at <= time).slice(-60).reverse();
+  const key = `${lines.length} ${lines[0]?.at}`;
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...lines.map((line) => {
+    const item = html('li', '', line.version === null ? 'kept' : '');
+    const when = world.mode === 'live' ? new Date(line.at * 1e3).toLocaleTimeString([], { hour12: false }) : `${line.at.toFixed(1)} s`;
+    item.append(html('time', when), html('b', line.version === null ? '' : `plan ${line.version}`), html('span', line.text));
+    return item;
+  }));
+}
+
+function table(element, heads, rows) {
+  const head = html('tr');
+  head.append(...heads.map(([name, style]) => html('th', name, style)));
+  element.replaceChildren(head, ...rows);
+}
+
+const ms = (value) => (value === null || value === undefined ? '–' : value.toFixed(0));
+
+export function drawPhases(element, world, time) {
+  const number = 'number';
+  const rows = world.phases.map((phase) => {
+    const row = html('tr', '', phase.begin <= time && time < phase.end ? 'present' : '');
+    const base = phase.baselines;
+    row.append(html('td', phase.name), html('td', phase.plan), html('td', ms(phase.p50_ms), number), html('td', ms(phase.p95_ms), number),
+      html('td', ms(base.all_on_source), number), html('td', ms(base.all_on_cloud), number), html('td', ms(base.best_fixed), number));
+    return row;
+  });
+  table(element, [['phase', ''], ['plan', ''], ['median', number], ['95 %', number], ['all on the source', number], ['all on the cloud', number], ['best fixed', number]], rows);
+}
+
+export function drawTargets(world) {
+  document.getElementById('conclusion').textContent = world.conclusion;
+  document.getElementById('origin').textContent = [world.command, world.machine].filter(Boolean).join(' · ');
+  const figure = (value) => (typeof value === 'number' ? String(Number(value.toPrecision(4))) : String(value ?? '–'));
+  const rows = world.targets.map((target) => {
+    const row = html('tr');
+    const verdict = target.met === null ? '' : target.met ? 'met' : 'missed';
+    row.append(html('td', target.name), html('td', figure(target.asked), 'number'), html('td', figure(target.measured), 'number'), html('td', target.unit ?? ''), html('td', verdict, verdict));
+    return row;
+  });
+  table(document.getElementById('targets'), [['target', ''], ['asked', 'number'], ['measured', 'number'], ['', ''], ['', '']], rows);
+}

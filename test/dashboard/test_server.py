@@ -1,0 +1,131 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard's server over real connections: who may read, who may change, what comes as news."""
+
+import http.client
+import json
+import subprocess
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip('aiohttp', reason='the extra `dashboard` is not installed')
+
+from edge_dnn_partition.dashboard.board import Board, FrameParts
+from edge_dnn_partition.dashboard.serve import new_server
+from edge_dnn_partition.errors import UserError
+
+
+class Served:
+    """A server with its board, and what it was asked to change."""
+
+    def __init__(self, **options):
+        self.board, self.asked = Board('demo'), []
+        self.server = new_server(self.board, clock=lambda: 5.0, act=self._act, **options)
+        self.address = self.server.start()
+
+    def _act(self, what, value):
+        self.asked.append((what, value))
+        answer = Future()
+        answer.set_result('no such plan' if value == 'bad' else '')
+        return answer
+
+    def ask(self, path, method='GET', body=None, **headers):
+        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=10)
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read(), response.headers
+
+
+@pytest.fixture
+def served():
+    made = []
+
+    def serve(**options):
+        made.append(Served(**options))
+        return made[-1]
+
+    yield serve
+    for one in made:
+        one.server.stop()
+
+
+def test_the_page_and_its_files(served):
+    one = served()
+    status, body, headers = one.ask('/')
+    assert status == 200 and b'/static/main.js' in body and headers['Content-Type'].startswith('text/html')
+    assert "default-src 'none'" in headers['Content-Security-Policy']
+    static = Path(sys.modules['edge_dnn_partition.dashboard.serve'].__file__).parent / 'static'
+    for file in static.iterdir():
+        status, body, _ = one.ask(f'/static/{file.name}')
+        assert status == 200 and body == file.read_bytes()
+        outside = [word for word in (b'http://', b'https://') for line in body.splitlines() if word in line and b'www.w3.org' not in line]
+        assert not outside, file
+    for path in ('/static/../server.py', '/static/%2e%2e%2fserver.py', '/static/server.py', '/nothing'):
+        assert one.ask(path)[0] == 404, path
+
+
+def test_news_follow_the_snapshot(served):
+    one = served()
+    one.board.say(1.0, 'before', 1)
+    connection = http.client.HTTPConnection(urlsplit(one.address).netloc, timeout=10)
+    connection.request('GET', '/api/events')
+    stream = connection.getresponse()
+
+    def event():
+        lines = [stream.readline().decode().strip() for _ in range(3)]
+        return lines[0].removeprefix('event: '), json.loads(lines[1].removeprefix('data: '))
+
+    kind, snapshot = event()
+    assert kind == 'snapshot' and [line['text'] for line in snapshot['log']] == ['before'] and snapshot['now'] == 5.0
+    one.board.frame(2.0, 1, FrameParts(0.2, 0.1, 0.0), float('nan'), measured=False)
+    assert event() == ('frame', [2.0, 0.2, 0.1, pytest.approx(0.1), 0.0, 1, None, False])
+    connection.close()
+    assert json.loads(one.ask('/api/state')[1])['frames']
+
+
+def test_it_only_shows_without_a_token(served):
+    one = served()
+    assert one.ask('/api/plan', 'POST', '{"value": "x"}', Authorization='Bearer ')[0] == 403
+    assert not one.asked
+
+
+def test_a_token_lets_change(served):
+    one = served(token='secret')
+    right = {'Authorization': 'Bearer secret'}
+    assert one.ask('/api/plan', 'POST', '{"value": "x"}', Authorization='Bearer wrong')[0] == 401
+    assert one.ask('/api/plan', 'POST', '{"value": "x"}')[0] == 401
+    for body in ('', '{}', '[]', '{"value": 3}'):
+        assert one.ask('/api/plan', 'POST', body, **right)[0] == 400
+    assert one.ask('/api/fire', 'POST', '{"value": "x"}', **right)[0] in (404, 405)
+    assert not one.asked
+    assert one.ask('/api/objective', 'POST', '{"value": "energy"}', **right)[0] == 200
+    status, body, _ = one.ask('/api/plan', 'POST', '{"value": "bad"}', **right)
+    assert (status, json.loads(body)) == (409, {'message': 'no such plan'})
+    assert one.asked == [('objective', 'energy'), ('plan', 'bad')]
+
+
+def test_another_name_for_this_machine_is_refused(served):
+    one = served()
+    assert one.ask('/api/state', Host='evil.example')[0] == 403
+    assert one.ask('/api/state', Host='localhost')[0] == 200
+
+
+def test_a_port_that_is_taken_is_named(served):
+    port = urlsplit(served().address).port
+    with pytest.raises(UserError, match=f'port {port}.*give another port'):
+        served(port=port)
+
+
+def test_a_missing_library_is_named_with_what_to_install():
+    code = (
+        "import sys; sys.modules['aiohttp'] = None\n"
+        'from edge_dnn_partition.cli.main import main\n'
+        f'sys.exit(main(["dashboard", "--json", {str(Path(__file__).parents[2] / "docs/benchmarks/demo.json")!r}]))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/', timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and "pip install 'aiohttp" in done.stderr

@@ -1,0 +1,177 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A hop over a link that exists in this file only, in simulated time: packets, a queue, what finds it full is lost.
+
+Sender and receiver are the real ones (`Links`, `Outbox`, `Assembler`) without DDS, so that many links can be tried in
+seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from edge_dnn_partition.nodes.links import Links
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.assembler import Assembler, Gap, Received
+from edge_dnn_partition.runtime.outbox import Look, Outbox
+from edge_dnn_partition.runtime.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.runtime.tensors import WireTensor
+
+PACKET = 1480
+PACKET_HEADERS = 34
+PIECE_HEADERS = 192
+QUIET_SECONDS = 0.1
+WAY_BACK_SECONDS = 0.002
+
+
+@dataclass
+class Wire:
+    """A link of ``rate`` bytes per second with a queue of ``queue`` bytes, besides the packet that is under way."""
+
+    rate: float
+    queue: float
+    free_at: float = 0.0
+    dropped: int = 0
+
+    def send(self, now: float, size: int) -> float | None:
+        """Send a datagram; return when it is there, None if one of its packets was dropped."""
+        left, whole = size + PIECE_HEADERS, True
+        while left > 0:
+            packet = min(PACKET, left) + PACKET_HEADERS
+            left -= PACKET
+            if max(0.0, self.free_at - now) * self.rate + packet > self.queue + PACKET + PACKET_HEADERS:
+                self.dropped += 1
+                whole = False
+                continue
+            self.free_at = max(self.free_at, now) + packet / self.rate
+        return self.free_at if whole else None
+
+
+@dataclass
+class Hop:
+    """A sender, a link and a receiver.
+
+    :param megabits: the link's rate; ``queue_seconds``: of its queue, which holds two packets at least.
+    :param guess: what the fleet file says of the rate, in Mbit/s.
+    """
+
+    megabits: float
+    queue_seconds: float
+    guess: float
+    now: float = 0.0
+    _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _order: itertools.count[int] = field(default_factory=itertools.count)
+    _frames: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.set_rate(self.megabits)
+        fleet = Fleet.model_validate({
+            'fleet': 'hop', 'source': 'a', 'devices': {'a': {}, 'b': {}},
+            'links': [{'between': ['a', 'b'], 'rate': f'{self.guess} Mbit/s', 'delay': '1 ms'}],
+        })  # fmt: skip
+        self.links = Links(fleet, 'a')
+        self.numbers = itertools.count(1)
+        self.outbox = Outbox(numbers=self.numbers, on_silence=lambda now, heard: self.links.silence('b', now, heard))
+        self.assembler = Assembler()
+        self._set_pace()
+
+    def set_rate(self, megabits: float) -> None:
+        """Change the link."""
+        rate = megabits * 1e6 / 8
+        queue = max(self.queue_seconds * rate, 2 * (PACKET + PACKET_HEADERS))
+        self.wire = Wire(rate, queue, self.now, self.wire.dropped if hasattr(self, 'wire') else 0)
+
+    def frames(self, size: int, count: int, *, gap: float = 0.02, patience: float = 300.0) -> list[float]:
+        """Send so many tensors of ``size`` bytes, one after the other; return each one's latency over bytes/rate."""
+        latencies = []
+        for _ in range(count):
+            begun = self.now
+            self._put(size)
+            arrived = self._until_acknowledged(begun + patience)
+            latencies.append((arrived - begun) / (size / self.wire.rate))
+            self._at(self.now + gap, lambda: None)
+            self._run(self.now + gap)
+        return latencies
+
+    def _put(self, size: int) -> None:
+        layout = (WireTensor('tensor', 2, (size,), 'raw', 0, size),)
+        self._set_pace()
+        self.outbox.put(
+            Bundle(FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.numbers), memoryview(bytes(size)), layout,
+                   piece_bytes=self.outbox.piece_bytes(size)),
+            self.now,
+        )  # fmt: skip
+
+    def _until_acknowledged(self, deadline: float) -> float:
+        self._arrived: float | None = None
+        while not self.outbox.idle:
+            assert self.now < deadline, 'a tensor did not arrive'
+            self._step()
+        assert self._arrived is not None, 'a receipt without an arrival'
+        return self._arrived
+
+    def _run(self, until: float) -> None:
+        while self.now < until:
+            self._step()
+
+    def _step(self) -> None:
+        """Go on to what happens next: an event, a piece that leaves, or the receiver's look at what is quiet."""
+        leaves = self.outbox.next_at(self.now)
+        event = self._events[0][0] if self._events else float('inf')
+        if event <= leaves:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        else:
+            self.now = max(self.now, leaves) + 1e-9
+            ready = self.outbox.take(self.now)
+            there = None if ready is None else self.wire.send(self.now, len(ready.piece.data))
+            if ready is not None and there is not None:
+                self._at(there, lambda piece=ready.piece: self._arrive(piece))
+        if not any(action == self._look for _, _, action in self._events):
+            self._at(self.now + QUIET_SECONDS / 2, self._look)
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), action))
+
+    def _look(self) -> None:
+        for gap in list(self.assembler.overdue(self.now, QUIET_SECONDS)):
+            self._ask(gap)
+
+    def _arrive(self, piece: Piece) -> None:
+        received = self.assembler.add(piece, self.now)
+        if received is not None:
+            self._arrived = self.now
+            self._at(self.now + WAY_BACK_SECONDS, lambda: self._whole(received))
+        elif self.assembler.is_done((piece.sender, piece.incarnation, piece.bundle)):
+            self._at(self.now + WAY_BACK_SECONDS, lambda: self.outbox.acknowledge(piece.bundle, now=self.now))
+        elif (gap := self.assembler.gap(piece, self.now)) is not None:
+            self._ask(gap)
+
+    def _ask(self, gap: Gap) -> None:
+        self._at(self.now + WAY_BACK_SECONDS, lambda: self._missing(gap))
+
+    def _missing(self, gap: Gap) -> None:
+        lost = self.outbox.resend(gap.key[2], gap.missing)
+        receipt = SimpleNamespace(receiver='b', spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
+        self.links.lost(receipt, lost, self.now)
+        self._set_pace()
+
+    def _whole(self, received: Received) -> None:
+        look: Look = self.outbox.look(received.number)
+        receipt = SimpleNamespace(
+            receiver='b', spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds, paced=received.paced,
+            piece_bytes=received.piece_bytes, total=len(received.buffer), echo_sent_ns=received.echo_sent_ns,
+            held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
+        )  # fmt: skip
+        self.links.whole(receipt, look, self.now)
+        self._set_pace()
+        measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
+        self.outbox.acknowledge(received.number, measured, now=self.now)
+
+    def _set_pace(self) -> None:
+        self.outbox.rate = self.links.pace('b')
+        self.outbox.cautious = self.links.guessed('b')
