@@ -19,12 +19,12 @@ from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.runtime.readings import plan_of
 
 from . import qos
 from .base import FleetNode, run_node
 from .parameter_messages import parameter_message
 from .parameters import Parameter
-from .plan_messages import plan_of
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer

@@ -12,21 +12,26 @@ from typing import Any, Final
 from std_msgs.msg import Float32
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.msg import DeviceEnergy
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
-from edge_dnn_partition.planning.fleet import Device
+from edge_dnn_partition.planning.fleet import Device, Fleet
 from edge_dnn_partition.planning.plan import StagePlan
-from edge_dnn_partition.runtime.pieces import Address
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.pieces import FRAME, Address
+from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun, Sum
+from edge_dnn_partition.runtime.timing import HopTime
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.attribution import Energy
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 
 from . import qos
 from .base import FleetNode
 from .parameters import Parameter
+from .wire import hop_time
 
 ENERGY_PARAMETERS: Final = (
     Parameter('energy_hz', 4.0, 'readings of the power meters per second', minimum=0.5, maximum=20.0),
@@ -54,10 +59,11 @@ class EnergyWatch:
     """The books of one worker. A device that is played has the fleet file's figures, any other its own meters.
 
     :param node: of the worker.
-    :param device: as the fleet file describes it.
+    :param device: as the fleet file describes it, with the parameters' threads.
+    :param fleet: with the radios' watts. The source's worker hears of hops from the frame source, any other from its own.
     """
 
-    def __init__(self, node: FleetNode, device: Device) -> None:
+    def __init__(self, node: FleetNode, device: Device, fleet: Fleet) -> None:
         self._node = node
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -72,7 +78,16 @@ class EnergyWatch:
             model = figures if figures is not None else self._board()
         self._energy = StageEnergy(model, whole_device=figures is not None)
         self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY, overridable=True)
+        self._radio, self._name = Radio.of_fleet(fleet), node.topics.device
+        self._at_source = self._name == fleet.source
+        if self._at_source:
+            node.subscribe(FrameReport, node.topics.frame_report, self._reported, qos.RESULT)
         node.every(1.0, self._publish)
+
+    def profiled(self, profile: Profile) -> None:
+        """Begin to learn the joules of the profile's segments, where there is a meter."""
+        seconds = (profile.preprocess_seconds or 0.0, *profile.segment_seconds)
+        self._energy.learn_segments(SegmentJoules(profile.boundaries, seconds, profile.seam_seconds), self.threads)
 
     def start(self) -> None:
         """Begin to read the meters."""
@@ -96,6 +111,26 @@ class EnergyWatch:
         """
         run = StageRun(address.plan_version, stage, address.frame_id, address.attempt, (plan.preprocess, plan.layers))
         return self._energy.ran(run, start, end, cores)
+
+    def received(self, hop: HopTime, arrived: float) -> None:
+        """Take in a hop that came here."""
+        if not self._at_source:
+            self._moved(hop, self._radio.seconds(hop), arrived)
+
+    def sent(self, receipt: HopReceipt) -> None:
+        """Take in the receipt of a hop that left here."""
+        if not self._at_source and receipt.state == HopReceipt.COMPLETE and receipt.kind == FRAME and receipt.total:
+            hop = HopTime(self._name, receipt.receiver, receipt.from_stage, receipt.total, 0.0,
+                          receipt.spread_seconds, receipt.spread_bytes)  # fmt: skip
+            self._moved(hop, self._radio.seconds(hop), time.monotonic())
+
+    def _reported(self, report: FrameReport) -> None:
+        """Take in all hops of a frame; when within it each was is not told."""
+        for hop in map(hop_time, report.hops):
+            self._moved(hop, report.latency_seconds, time.monotonic())
+
+    def _moved(self, hop: HopTime, seconds: float, end: float) -> None:
+        self._energy.moved(end - seconds, end, self._radio.joules_at(hop, self._name))
 
     def _heard(self) -> list[ExternalMeter]:
         topic = self._node.params.text('power_topic')
@@ -134,11 +169,12 @@ class EnergyWatch:
         with self._lock:
             settled, self._settled = self._settled, []
         sums: dict[str, Any] = {}
-        for name in ('total', 'idle', 'other', 'stages'):
+        for name in ('total', 'idle', 'radio', 'other', 'stages'):
             part: Sum = getattr(books, name)
             known = part.count > 0 and books.covered_seconds > 0
             sums[f'{name}_joules'] = part.joules if known else math.nan
-            sums[f'{name}_deviation_joules'] = part.error_joules if known else math.nan
+            if name != 'radio':
+                sums[f'{name}_deviation_joules'] = part.error_joules if known else math.nan
         if books.covered_seconds > 0 and not books.stages.count:
             sums['stages_joules'] = sums['stages_deviation_joules'] = 0.0  # nothing ran, which is known
         message = DeviceEnergy(
@@ -152,6 +188,12 @@ class EnergyWatch:
                 for (version, stage), part in books.by_stage.items()
             ],
         )  # fmt: skip
+        if (learned := self._energy.segments(time.monotonic())) is not None:
+            boundaries, segments = learned
+            message.boundaries = list(boundaries)
+            message.node_joules = segments.joules.tolist()
+            message.node_deviation_joules = segments.deviation.tolist()
+            message.node_measured = segments.measured.tolist()
         message.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 

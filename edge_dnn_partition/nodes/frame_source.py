@@ -20,6 +20,7 @@ from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
+from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.tensor_codec import decode
@@ -141,6 +142,7 @@ class FrameSource(FleetNode):
         self._memory = PlanMemory(self)
         self._plans = SourcePlans()
         self._accounts = FrameAccounts(self, self._ledger)
+        self._radio = Radio.of_fleet(self._fleet)
         self._shadow = ShadowRun(len(self._outputs))
         self._sender = TensorSender(self, self._fleet)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
@@ -267,7 +269,7 @@ class FrameSource(FleetNode):
             FrameReport(
                 status=Result.OK, frame_id=done.number, plan_version=done.plan.version, shadow=True, in_flight=1,
                 latency_seconds=done.taken_seconds, stages=[stage_message(stage) for stage in done.stages],
-                hops=[hop_message(hop) for hop in done.hops],
+                hops=[hop_message(hop) for hop in done.hops], radio_joules=float('nan'),
             )
         )  # fmt: skip
         self._pump(time.monotonic())
@@ -322,6 +324,8 @@ class FrameSource(FleetNode):
             result.stages = [stage_message(stage) for stage in frame.stages]
             result.energy_joules, result.energy_deviation_joules, result.energy_measured = frame_energy(frame.stages)
             result.hops = [hop_message(hop) for hop in frame.hops]
+            result.hop_radio_joules = [self._radio.joules(hop) for hop in frame.hops]
+            result.radio_joules = self._radio.total(frame.hops)
             result.outputs = [
                 tensor_message(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
             ]
@@ -332,7 +336,8 @@ class FrameSource(FleetNode):
                 FrameReport(
                     status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
                     attempt=frame.attempt, latency_seconds=frame.latency_seconds, in_flight=in_flight,
-                    stages=result.stages, hops=result.hops, energy_joules=result.energy_joules,
+                    stages=result.stages, hops=result.hops, hop_radio_joules=result.hop_radio_joules,
+                    radio_joules=result.radio_joules, energy_joules=result.energy_joules,
                     energy_deviation_joules=result.energy_deviation_joules, energy_measured=result.energy_measured,
                 )
             )  # fmt: skip

@@ -19,18 +19,22 @@ from edge_dnn_partition.msg import FrameReport, Result
 from edge_dnn_partition.planning import calibration
 from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings
 from edge_dnn_partition.planning.decide import Settings
+from edge_dnn_partition.planning.evaluate import frame_joules
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.learned import key_of
 from edge_dnn_partition.planning.objective import Goal, check_weights
 from edge_dnn_partition.planning.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
+from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.recorded import RecordedPolicy
 from edge_dnn_partition.planning.takeover import TakeoverSettings
 from edge_dnn_partition.runtime.decider import Decider
+from edge_dnn_partition.runtime.radio import Radio
 
 from . import qos
 from .base import FleetNode
 from .parameters import Parameter
+from .wire import hop_time
 
 PARAMETERS: Final = (
     Parameter(
@@ -120,9 +124,12 @@ class PolicySeat:
         self.thought_for_seconds = 0.0
         """What the last decision took."""
         goal_of_parameters(node.params, fleet)
+        self._radio = Radio.of_fleet(fleet)
+        self._problem: Problem | None = None
         self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION, overridable=True)
         self._record = self._recall()
-        node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), 'least_gain')
+        for name in ('least_gain', 'objective'):
+            node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), name)
         for parameter in PARAMETERS:
             node.params.on_change(lambda *_: self.renew(), parameter.name)
 
@@ -146,6 +153,7 @@ class PolicySeat:
 
         :param boundaries: where the problem's nodes begin and end, in layers.
         """
+        self._problem = conditions.problem
         if self._decider is None:
             self._decider = self._new(boundaries)
         if self._thinking is None:
@@ -168,7 +176,16 @@ class PolicySeat:
         if known and alone and report.status == Result.OK:
             assert self._decider is not None
             assert self.assignment is not None
-            self._decider.learn(Frame(now, self.assignment, report.latency_seconds))
+            self._decider.learn(Frame(now, self.assignment, report.latency_seconds, joules=self._joules(report)))
+
+    def _joules(self, report: FrameReport) -> float:
+        """Return what a frame took, as the objective energy counts it."""
+        if self._problem is None:
+            return math.nan
+        hops = [(hop.sender, hop.receiver, self._radio.seconds(hop_time(hop))) for hop in report.hops]
+        return frame_joules(
+            self._problem, [(stage.device, stage.joules) for stage in report.stages], hops, report.latency_seconds
+        )
 
     def learn_shadow(self, assignment: tuple[str, ...], seconds: float, now: float) -> None:
         """Tell the policy what a shadow frame cost under a plan that is not in force."""
@@ -194,7 +211,7 @@ class PolicySeat:
         self._thinking = None
 
     def _recall(self) -> Calibration:
-        """Return the record of switches as it was kept; a fresh one for another ``least_gain``, model or fleet."""
+        """Return the record of switches as it was kept; a fresh one for another ``least_gain``, objective, model or fleet."""
         record = Calibration(CalibrationSettings(prior=self._node.params.number('least_gain')))
         try:
             calibration.load(self._record_file, self._record_key, record)
@@ -209,7 +226,7 @@ class PolicySeat:
     @property
     def _record_key(self) -> str:
         prior = self._node.params.number('least_gain')
-        return key_of(self._model_sha256, self._fleet.model_dump_json(), (), f'switches, {prior}')
+        return key_of(self._model_sha256, self._fleet.model_dump_json(), (), f'switches, {prior}, {self.objective}')
 
     def _publish_calibration(self) -> None:
         """Publish what became of each switch that was assessed since, and keep the record."""
@@ -241,7 +258,7 @@ class PolicySeat:
         )
         key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
         file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
-        recorded = RecordedPolicy(policy, self._record, gains=self.objective == 'latency')
+        recorded = RecordedPolicy(policy, self._record, objective=self.objective)
         decider = Decider(recorded, file, key, lambda text: self._node.refuse('policy', text))
         if self.assignment is not None:
             decider.moved(time.monotonic(), self.assignment)

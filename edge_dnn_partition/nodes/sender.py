@@ -12,14 +12,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.runtime.outbox import Look, Loss, Outbox
 from edge_dnn_partition.runtime.piece_codec import encode
-from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, probe_piece_size
+from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
 from edge_dnn_partition.runtime.probe_budget import ProbeBudget
 from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool
@@ -32,8 +32,6 @@ from .links import Links
 
 Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
-
-PROBE_PIECES: Final = 5
 
 
 @dataclass
@@ -148,13 +146,14 @@ class TensorSender:
     def probe(self, device: str) -> None:
         """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
         peer = self._peer((device, False))
-        size = probe_piece_size(peer.outbox.rate)
         with self._condition:
             budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
             budget.share = self.probing_share
-            rate = self._links.estimators[device].estimate.bytes_per_second
+            link = self._links.estimators[device]
+            rate = link.estimate.bytes_per_second
+            size = probe_piece_size(peer.outbox.rate, budget.affordable(rate))
             cost = PROBE_PIECES * (size + HEADER_BYTES)
-            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate):
+            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate, silent=link.silent):
                 return
         buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)

@@ -17,11 +17,11 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime import fleet_scene
 from edge_dnn_partition.runtime.fleet_scene import DeviceLook, LinkLook, Scene
+from edge_dnn_partition.runtime.readings import plan_of
 
 from . import qos
 from .base import FleetNode, run_node
 from .parameters import Parameter
-from .plan_messages import plan_of
 
 PARAMETERS: Final = (
     Parameter('frame', 'map', 'frame of reference of the markers; the fleet stands around its origin'),

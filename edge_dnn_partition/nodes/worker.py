@@ -21,6 +21,7 @@ from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
+from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
@@ -124,7 +125,7 @@ class Worker(FleetNode):
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
-        self._energy = EnergyWatch(self, self._config)
+        self._energy = EnergyWatch(self, self._config, self._fleet)
         self._sender.probing_share = self.params.number('probing_budget')
         self._runner = StageRunner(
             self, self._store, self._sender, self._energy, self._dilation, self._frames, self._lock,
@@ -132,7 +133,7 @@ class Worker(FleetNode):
         )  # fmt: skip
         self._profiling = ProfilingSeat(
             self, self._model, self._fleet, preprocessing, lambda: self._config, self._slowdown, self._tasks.put,
-            lambda profile: setattr(self._runner, 'profile', profile),
+            self._profiled,
         )  # fmt: skip
         self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
         for name in self._fleet.devices:
@@ -141,7 +142,7 @@ class Worker(FleetNode):
                 self._sender.connect((name, False))
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
-        self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
@@ -351,8 +352,19 @@ class Worker(FleetNode):
             jobs = self._frames(received.address.plan_version).receive(
                 received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
             )
-        assert self._runner is not None
+        assert self._runner is not None and self._energy is not None
         self._runner.put(jobs)
+        self._energy.received(hop, received.arrived)
+
+    def _receipt(self, receipt: HopReceipt) -> None:
+        assert self._sender is not None and self._energy is not None
+        self._sender.on_receipt(receipt)
+        self._energy.sent(receipt)
+
+    def _profiled(self, profile: Profile) -> None:
+        if self._runner is not None and self._energy is not None:
+            self._runner.profile = profile
+            self._energy.profiled(profile)
 
     # Measuring ------------------------------------------------------------------------------------------------
 

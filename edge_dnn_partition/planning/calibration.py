@@ -3,7 +3,8 @@
 """Every switch's prediction held against what came true, and what follows for the next ones. Time is passed in.
 
 Two things are predicted at a switch: what frames will take under the new plan, with an interval, and the gain over the old
-plan. Medians of the frames just before and after it say what came true. From the record of the last switches come
+plan, in time or, for the objective energy, in joules. Medians of the frames just before and after it say what came true. From
+the record of the last switches come
 
 - the width of the intervals: the least that would have held the truth at their nominal level (normalised conformal prediction:
   Papadopoulos, Gammerman and Vovk, "Normalized nonconformity measures for regression conformal prediction", 2008);
@@ -61,7 +62,7 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class Assessment:
-    """One switch: what was predicted and what came true. Gains are shares of the old plan's time; NaN if not known.
+    """One switch: what was predicted and what came true. Gains are shares of the old plan's time, or joules; NaN if not known.
 
     :param deviation: relative standard deviation of the prediction.
     :param low_seconds: the interval that was given for the frames' median.
@@ -87,7 +88,7 @@ class Assessment:
 
     @property
     def shortfall(self) -> float:
-        """By how much the gain fell short, as a difference of logarithms of times; NaN if not known."""
+        """By how much the gain fell short, as a difference of logarithms of costs; NaN if not known."""
         return math.log1p(-self.measured_gain) - math.log1p(-self.predicted_gain)
 
 
@@ -99,9 +100,10 @@ class _Open:
     deviation: float
     interval: tuple[float, float]
     predicted_gain: float
-    before_seconds: float
+    before: float
     skip: int
-    after: list[float]
+    seconds: list[float]
+    costs: list[float]
 
 
 class Calibration:
@@ -121,14 +123,16 @@ class Calibration:
     # What happens ---------------------------------------------------------------------------------------------
 
     def switched(
-        self, predicted_seconds: float, deviation: float, *, old_predicted_seconds: float = math.nan
-    ) -> None:
+        self, predicted_seconds: float, deviation: float, *, old_predicted_seconds: float = math.nan,
+        joules: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
         """Take in that another plan has come into force.
 
         :param predicted_seconds: what frames will take under it.
         :param deviation: relative standard deviation of that.
         :param old_predicted_seconds: the same prediction for the plan before; NaN if it could not go on, or the gain is not
             one of time: then no gain is assessed.
+        :param joules: where the gain is one of energy: what a frame takes under the plan before and under the new one.
         """
         self._assess()
         self._open = None
@@ -137,33 +141,42 @@ class Calibration:
         if not 0 < predicted_seconds < math.inf:
             return
         gain = math.nan
-        if math.isfinite(before) and 0 < old_predicted_seconds < math.inf:
-            gain = 1 - predicted_seconds / old_predicted_seconds
+        old, new = joules if joules is not None else (old_predicted_seconds, predicted_seconds)
+        if math.isfinite(before) and 0 < old < math.inf and 0 < new < math.inf:
+            gain = 1 - new / old
         self._open = _Open(
-            predicted_seconds, deviation, self.interval(predicted_seconds, deviation), gain, before, self.settings.skipped, []
+            predicted_seconds, deviation, self.interval(predicted_seconds, deviation), gain, before, self.settings.skipped, [], []
         )
 
-    def frame(self, seconds: float) -> None:
-        """Take in what a frame of the plan in force took."""
+    def frame(self, seconds: float, joules: float | None = None) -> None:
+        """Take in what a frame of the plan in force took.
+
+        :param joules: where gains are those of energy; NaN if it is not known.
+        """
         if not 0 < seconds < math.inf:
             return
+        cost = seconds if joules is None else joules
         if self._open is not None and self._open.skip:
             self._open.skip -= 1
             return
-        self._frames.append(seconds)
+        known = 0 < cost < math.inf
+        if known:
+            self._frames.append(cost)
         if self._open is not None:
-            self._open.after.append(seconds)
-            if len(self._open.after) >= self.settings.frames:
+            self._open.seconds.append(seconds)
+            if known:
+                self._open.costs.append(cost)
+            if len(self._open.seconds) >= self.settings.frames:
                 self._assess()
 
     def _assess(self) -> None:
         found, self._open = self._open, None
-        if found is None or len(found.after) < self.settings.least_frames:
+        if found is None or len(found.seconds) < self.settings.least_frames:
             return
-        measured = median(found.after)
-        gain = 1 - measured / found.before_seconds if math.isfinite(found.predicted_gain) else math.nan
+        told = math.isfinite(found.predicted_gain) and len(found.costs) >= self.settings.least_frames
+        gains = (found.predicted_gain, 1 - median(found.costs) / found.before) if told else (math.nan, math.nan)
         assessment = Assessment(
-            found.predicted_seconds, found.deviation, *found.interval, measured, found.predicted_gain, gain
+            found.predicted_seconds, found.deviation, *found.interval, median(found.seconds), *gains
         )
         self.assessments = (*self.assessments, assessment)[-self.settings.window :]
         self.fresh.append(assessment)
@@ -205,7 +218,7 @@ class Calibration:
 
     @property
     def paid(self) -> float:
-        """The share of switches after which frames were quicker than before; NaN without a record."""
+        """The share of switches after which frames were quicker, or took less energy, than before; NaN without a record."""
         gains = [a.measured_gain for a in self.assessments if math.isfinite(a.measured_gain)]
         return sum(gain > 0 for gain in gains) / len(gains) if gains else math.nan
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +32,11 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class Loads:
-    """Seconds that each device computes (coding included) and each channel is busy."""
+    """Seconds that each device computes (coding included) and each channel is busy, and joules of computing above idleness."""
 
     device_seconds: Floats
     channel_seconds: Floats
+    device_joules: Floats
 
 
 def _infeasible(reason: str) -> Costs:
@@ -47,15 +49,41 @@ def loads(problem: Problem, assignment: Ints) -> Loads:
     count = len(problem.devices)
     tensor, sender, reader = transfers(problem, assignment)
     size = problem.wire_bytes(tensor, sender, reader)
-    device = np.bincount(assignment, problem.seconds[np.arange(problem.nodes), assignment], minlength=count)
-    if problem.seam_seconds is not None:
+    nodes = np.arange(problem.nodes)
+    node_joules, seam_joules = problem.work_joules
+    device = np.bincount(assignment, problem.seconds[nodes, assignment], minlength=count)
+    joules = np.bincount(assignment, node_joules[nodes, assignment], minlength=count)
+    if problem.seam_seconds is not None and seam_joules is not None:
         stays = np.flatnonzero(assignment[1:] == assignment[:-1])
-        device -= np.bincount(assignment[stays], problem.seam_seconds[stays, assignment[stays]], minlength=count)
+        at = stays, assignment[stays]
+        device -= np.bincount(assignment[stays], problem.seam_seconds[at], minlength=count)
+        joules -= np.bincount(assignment[stays], seam_joules[at], minlength=count)
     encode, decode = problem.coding_seconds(tensor, sender, reader)
-    device = device + np.bincount(sender, encode, minlength=count) + np.bincount(reader, decode, minlength=count)
+    coding = np.bincount(sender, encode, minlength=count) + np.bincount(reader, decode, minlength=count)
     channels = int(problem.channel.max(initial=-1)) + 1
     busy = np.bincount(problem.channel[sender, reader], size / problem.rate[sender, reader], minlength=channels)
-    return Loads(np.asarray(device, dtype=np.float64), busy.astype(np.float64))
+    spent: Floats = np.asarray(joules + problem.column('active_watts') * coding, dtype=np.float64)
+    return Loads(np.asarray(device + coding, dtype=np.float64), busy.astype(np.float64), spent)
+
+
+def frame_joules(
+    problem: Problem, stages: Iterable[tuple[str, float]], hops: Iterable[tuple[str, str, float]], latency_seconds: float
+) -> float:
+    """Return a frame's joules as the objective energy counts them; NaN if a stage's or a hop's are unknown.
+
+    :param stages: device and joules above idleness.
+    :param hops: sender, reader and seconds on the air.
+    :param latency_seconds: for which the devices are idle, too.
+    """
+    weight, radio = problem.column('energy_weight'), problem.column('radio_watts')
+    place = problem.position
+    total = float((weight * problem.column('idle_watts')).sum()) * latency_seconds
+    for device, joules in stages:
+        total += weight[place[device]] * joules if device in place else math.nan
+    for sender, reader, seconds in hops:
+        ends = [place[end] for end in (sender, reader) if end in place] if sender != reader else []
+        total += sum(weight[end] * radio[end] * seconds for end in ends if radio[end] > 0)
+    return float(total)
 
 
 def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints) -> Costs:
@@ -86,7 +114,7 @@ def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints)
     air = np.bincount(sender, size / rate, minlength=count) + np.bincount(reader, size / rate, minlength=count)
     column = problem.column
     energy = column('energy_weight') * (
-        column('active_watts') * load.device_seconds
+        load.device_joules
         + column('radio_watts') * air
         + column('idle_watts') * latency
     )

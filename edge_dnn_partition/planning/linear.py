@@ -147,7 +147,10 @@ def energy_cost(problem: Problem) -> LinearCost:
     weight = column('energy_weight')
     active, radio = weight * column('active_watts'), weight * column('radio_watts')
     idle = float((weight * column('idle_watts')).sum())
-    node = np.where(np.isinf(problem.seconds), np.inf, _times(problem.seconds, active + idle))
+    joules, saved = problem.work_joules
+    able = np.isfinite(problem.seconds)
+    node = np.full(joules.shape, np.inf)
+    node[able] = (np.where(able, joules, 0.0) * weight[None, :] + idle * np.where(able, problem.seconds, 0.0))[able]
     hop = active[:, None] * column('encode_seconds')[:, None] + active[None, :] * column('decode_seconds')[None, :]
     byte = (radio[:, None] + radio[None, :]) * per_byte
     coding = coding_cost(problem, *coding_prices(problem, 'energy'))
@@ -156,12 +159,10 @@ def energy_cost(problem: Problem) -> LinearCost:
     latency = latency_cost(problem)
     hop = hop + idle * np.where(linked, latency.hop, 0.0)
     byte = byte + idle * latency.hop_per_byte
-    seam = None if problem.seam_seconds is None else problem.seam_seconds * (active + idle)[None, :]
+    seam = None
+    if problem.seam_seconds is not None and saved is not None:
+        seam = saved * weight[None, :] + idle * problem.seam_seconds
     return LinearCost(node, *_finish(hop, byte, linked), seam, coding)
-
-
-def _times(seconds: Floats, watts: Floats) -> Floats:
-    return np.where(np.isinf(seconds), 0.0, seconds) * watts[None, :]
 
 
 def stage_count(assignment: np.ndarray) -> int:

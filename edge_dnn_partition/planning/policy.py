@@ -58,12 +58,14 @@ class Frame:
     """What a frame cost under a plan, in the objective's unit (seconds for latency).
 
     :param shadow: it ran beside the real frame, under a plan that is not in force.
+    :param joules: as the objective energy counts them; NaN: unknown.
     """
 
     now: float
     plan: Assignment
     cost: float
     shadow: bool = False
+    joules: float = math.nan
 
 
 class Policy(Protocol):

@@ -105,6 +105,8 @@ class Problem:
     :param seam_seconds: ``(nodes - 1, devices)``: what is saved where node ``i`` and
         node ``i + 1`` both run on the device; ``None`` for nothing.
     :param coding: how tensors are encoded; ``None``: all go raw.
+    :param node_joules: ``(nodes, devices)``: what a run takes above idleness, as learned from a meter; NaN, or ``None``
+        for all: the device's ``active_watts`` times its seconds.
     """
 
     source: str
@@ -117,6 +119,7 @@ class Problem:
     weight_bytes: Floats
     seam_seconds: Floats | None = None
     coding: Coding | None = None
+    node_joules: Floats | None = None
 
     @property
     def nodes(self) -> int:
@@ -153,6 +156,23 @@ class Problem:
     @cached_property
     def _columns(self) -> dict[str, Floats]:
         return {}
+
+    @cached_property
+    def work_joules(self) -> tuple[Floats, Floats | None]:
+        """What nodes take above idleness ``(nodes, devices)``, infinite where one cannot run, and what a seam saves of it.
+
+        A seam's seconds are half of either node beside it, and save that node's watts.
+        """
+        able = np.isfinite(self.seconds)
+        seconds, active = np.where(able, self.seconds, 0.0), self.column('active_watts')
+        joules = seconds * active[None, :]
+        if self.node_joules is None:
+            seam = None if self.seam_seconds is None else self.seam_seconds * active[None, :]
+        else:
+            joules = np.where(np.isfinite(self.node_joules), self.node_joules, joules)
+            watts = np.divide(joules, seconds, out=np.zeros_like(joules), where=seconds > 0)
+            seam = None if self.seam_seconds is None else self.seam_seconds * (watts[:-1] + watts[1:]) / 2
+        return np.where(able, joules, np.inf), seam
 
     @cached_property
     def rate(self) -> Floats:

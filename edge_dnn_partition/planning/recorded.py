@@ -7,25 +7,28 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
 from .calibration import Calibration
 from .components import Assignment
 from .decide import feasible
-from .evaluate import evaluate
+from .evaluate import Costs, evaluate
 from .policy import Choice, Conditions, Frame, Policy
+from .problem import Problem
 
+UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)
 
 class RecordedPolicy:
     """Passes everything on to a policy, keeps the record, and tells the policy its hysteresis.
 
     :param policy: whose choices these are.
     :param record: goes on from policy to policy.
-    :param gains: whether a gain is one of time (objective latency), so that frames can tell whether it came true. Gains of
+    :param objective: gains are held against frames where a frame tells its cost: for latency and energy. Those of
         moves that Q-learning made are left out: it saw more in them than the planner.
     """
 
-    def __init__(self, policy: Policy, record: Calibration, *, gains: bool = True) -> None:
-        self.policy, self.record, self.gains = policy, record, gains
+    def __init__(self, policy: Policy, record: Calibration, *, objective: str = 'latency') -> None:
+        self.policy, self.record, self.objective = policy, record, objective
         self._conditions: Conditions | None = None
         self._present: Assignment | None = None
 
@@ -42,22 +45,27 @@ class RecordedPolicy:
     def moved(self, now: float, plan: Assignment) -> None:
         """Note what is predicted of a plan that has come into force, and of the one before."""
         if plan != self._present:
-            old = math.nan
             if self._conditions is not None:
                 problem = self._conditions.problem
-                told = self.gains and not self.learning
-                if told and self._present is not None and feasible(problem, self._present):
-                    old = evaluate(problem, self._present).latency_seconds
-                new = evaluate(problem, plan).latency_seconds if feasible(problem, plan) else math.nan
-                self.record.switched(new, self._conditions.deviation, old_predicted_seconds=old)
+                told = self.objective in ('latency', 'energy') and not self.learning
+                old = self._costs(problem, self._present) if told else UNKNOWN
+                new = self._costs(problem, plan)
+                joules = (old.energy_joules, new.energy_joules) if self.objective == 'energy' else None
+                self.record.switched(
+                    new.latency_seconds, self._conditions.deviation, old_predicted_seconds=old.latency_seconds, joules=joules
+                )
             self._present = plan
         self.policy.moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
         """Hold a frame against the prediction."""
         if not frame.shadow and frame.plan == self._present:
-            self.record.frame(frame.cost)
+            self.record.frame(frame.cost, frame.joules if self.objective == 'energy' else None)
         self.policy.learn(frame)
+
+    @staticmethod
+    def _costs(problem: Problem, plan: Assignment | None) -> Costs:
+        return evaluate(problem, plan) if plan is not None and feasible(problem, plan) else UNKNOWN
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Return the prepared plan to run the next frame under too, or None."""

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from .evaluate import evaluate
 from .problem import Device, Problem
 from .solve import solve
@@ -38,6 +40,7 @@ class DeviceHealth:
     :param active_watts: above idleness while a stage runs.
     :param idle_watts: what it draws anyway.
     :param measured: whether these watts rest on a meter.
+    :param node_joules: above idleness, of a run of each of a problem's nodes, learned from the meter; empty: not known.
     """
 
     battery_percent: float = math.nan
@@ -46,6 +49,7 @@ class DeviceHealth:
     active_watts: float = math.nan
     idle_watts: float = math.nan
     measured: bool = False
+    node_joules: tuple[float, ...] = ()
 
     @property
     def on_battery(self) -> bool:
@@ -104,6 +108,17 @@ def with_watts(device: Device, health: DeviceHealth, given: frozenset[str]) -> D
     return replace(device, active_watts=active, idle_watts=idle)
 
 
+def with_joules(problem: Problem, health: Mapping[str, DeviceHealth]) -> Problem:
+    """Return a problem with the joules of each node that devices have learned from their meters."""
+    joules = np.full(problem.seconds.shape, np.nan)
+    for column, name in enumerate(problem.names):
+        state = health.get(name, DeviceHealth())
+        if state.measured and len(state.node_joules) == problem.nodes:
+            told = np.array(state.node_joules, dtype=np.float64)
+            joules[:, column] = np.where(np.isfinite(told) & (told >= 0), told, np.nan)
+    return replace(problem, node_joules=joules) if np.isfinite(joules).any() else problem
+
+
 class Relief:
     """Decides which devices are spared, and says why; remembers since when."""
 
@@ -130,7 +145,7 @@ class Relief:
                      health.get(d.name, DeviceHealth()), settings)
             for d in problem.devices
         )  # fmt: skip
-        problem = replace(problem, devices=devices)
+        problem = with_joules(replace(problem, devices=devices), health)
         wishes = self._wishes(problem.names, health, settings, now)
         key = (tuple(wishes), problem.names)
         if key != self._asked or now - self._asked_at >= _AGAIN_SECONDS:

@@ -18,6 +18,7 @@ from .timing import HopTime, StageTime
 
 MAX_PIECES: Final = 1 << 20
 _STRETCHED: Final = 1.03
+_TAIL_STRETCHED: Final = 1.05
 _LONG: Final = 32
 _LONG_STRETCHED: Final = 1.01
 """The same for a bundle of so many pieces, which a link that is a little slower than the pace stretches for sure."""
@@ -71,6 +72,8 @@ class _Partial:
     echo_sent_ns: int = 0
     train: tuple[int, float] | None = None
     """Bytes and seconds of the first few pieces, if they came in order and none was missing."""
+    settled: tuple[int, float, int] | None = None
+    """Bytes when as many more had come, with the receiver's and the sender's time: what follows left at the steady pace."""
 
     @property
     def came_bytes(self) -> int:
@@ -85,6 +88,18 @@ class _Partial:
         faster than they left (the delivery rate of BBR).
         """
         return max(self.last_at - self.first_at, self.sent_seconds)
+
+    def train_or_tail(self, train: tuple[int, float]) -> tuple[int, float]:
+        """Return the first pieces' bytes and seconds, or those of the pieces at the steady pace if the link stretched them.
+
+        A link that lets a burst pass (a token bucket) carries the first pieces as fast as they left and the others at its
+        rate; what shows the rate are these. A link that has room stretches nothing.
+        """
+        if self.settled is None or self.count < 3 * PIECES_FOR_DISPERSION:
+            return train
+        came, at, sent_ns = self.settled
+        seconds, sent = self.last_at - at, (self.echo_sent_ns - sent_ns) * 1e-9
+        return (self.total - self.first_bytes - came, seconds) if 0 < _TAIL_STRETCHED * sent < seconds else train
 
     @property
     def sent_seconds(self) -> float:
@@ -157,6 +172,8 @@ class Assembler:
         partial.left -= 1
         if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
             partial.train = partial.came_bytes, partial.spread_seconds
+        if piece.index == 2 * PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * PIECES_FOR_DISPERSION:
+            partial.settled = partial.came_bytes, now, piece.sent_ns
         return self._finish(key, partial) if partial.left == 0 else None
 
     def add_shared(self, piece: Piece, buffer: Any, now: float) -> Received | None:
@@ -286,7 +303,7 @@ class Assembler:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
         came = (0, 0.0) if partial.repeated else (partial.total - partial.first_bytes, partial.spread_seconds)
         if not partial.repeated and not partial.paced and partial.train is not None:
-            came = partial.train  # only these were sent faster than the estimated rate
+            came = partial.train_or_tail(partial.train)  # only these were sent faster than the estimated rate
         # The sender's pace is what was measured only if the link did not stretch it.
         stretch = _LONG_STRETCHED if partial.count >= _LONG else _STRETCHED
         limited = partial.paced and partial.last_at - partial.first_at <= stretch * partial.sent_seconds

@@ -43,6 +43,8 @@ class Hearing:
         self.relief = Relief()
         self._health = {name: DeviceHealth() for name in fleet.devices}
         self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
+        self._joules: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {}
+        """What each device's meter has shown of each segment, and where the segments begin and end."""
         self._pipeline: Pipeline | None = None
 
     @property
@@ -100,6 +102,7 @@ class Hearing:
             health.active_watts = message.active_watts
             known = message.covered_seconds > 0
             health.idle_watts = message.idle_joules / message.covered_seconds if known else math.nan
+            self._joules[message.device] = tuple(message.boundaries), tuple(message.node_joules)
 
     def profile(self, message: Any) -> bool:
         """Take in how fast a device runs the model (Profile); return whether the device is of this fleet.
@@ -149,6 +152,8 @@ class Hearing:
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
             links=self.view.links(), input_bytes=self.input_bytes, permitted=permitted, objective=objective,
         )  # fmt: skip
+        for name, (boundaries, joules) in self._joules.items():  # those of other segments do not count
+            self._health[name].node_joules = joules if boundaries == self.pipeline.boundaries else ()
         return self.relief.applied(problem, self._health, self._given, relief, now)
 
     def temperature(self, devices: Sequence[str]) -> float:

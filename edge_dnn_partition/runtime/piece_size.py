@@ -67,7 +67,15 @@ def piece_size(
     return min(largest, in_packets(packets_of(math.ceil(total / pieces))))
 
 
-def probe_piece_size(rate: float | None) -> int:
-    """Return how large the pieces of a probe should be, in bytes; ``rate`` as for `piece_size`."""
+PROBE_PIECES: Final = 5
+"""Of a probe: behind the first, four of one packet each are enough for a rate."""
+
+
+def probe_piece_size(rate: float | None, affordable_bytes: float = math.inf) -> int:
+    """Return how large the pieces of a probe should be, in bytes; ``rate`` as for `piece_size`.
+
+    :param affordable_bytes: what the whole probe may cost on the wire; one packet a piece is the least.
+    """
     most = in_packets(PATIENT_PACKETS)
-    return most if rate is None else min(most, piece_size(1 << 20, rate=rate))
+    size = most if rate is None else min(most, piece_size(1 << 20, rate=rate))
+    return size if PROBE_PIECES * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)

@@ -11,14 +11,15 @@ from typing import Final
 REMEMBER_SECONDS: Final = 120.0
 """For so long the most that a link was seen to carry counts: one that is down now is looked for as often as before."""
 LONGEST_SECONDS: Final = 30.0
-"""A probe is granted after so long in any case, so that a link that has become slow for good is not given up."""
+"""A link that answers nothing at all is asked after so long in any case; who shares it gets nothing through either."""
 
 
 class ProbeBudget:
     """A token bucket of bytes for the probes of one link; it holds what one probe costs, and is full at first.
 
-    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and one probe, are granted; beyond
-    that one every :data:`LONGEST_SECONDS`.
+    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and one probe, are granted: on a
+    slow link probes are small (`affordable`) and then rare. Beyond that only a link that answers nothing is asked, once
+    every :data:`LONGEST_SECONDS`.
 
     :param share: of the link, from 0 (no probes at all) to 1.
     """
@@ -30,17 +31,23 @@ class ProbeBudget:
         self._granted_at = -math.inf
         self._rates: deque[tuple[float, float]] = deque()
 
-    def grant(self, now: float, size_bytes: float, bytes_per_second: float) -> bool:
+    def affordable(self, bytes_per_second: float) -> float:
+        """Return how large a probe may be, in bytes on the wire, for one every :data:`LONGEST_SECONDS`."""
+        return self.share * bytes_per_second * LONGEST_SECONDS
+
+    def grant(self, now: float, size_bytes: float, bytes_per_second: float, *, silent: bool = False) -> bool:
         """Return whether a probe may be sent now, and count it if so.
 
         :param size_bytes: what it costs on the wire.
         :param bytes_per_second: what the link is believed to carry.
+        :param silent: nothing that was sent to it of late was answered.
         """
         capacity = self._capacity(now, bytes_per_second)
         elapsed = now - self._at
         earned = self.share * capacity * elapsed if math.isfinite(elapsed) else 0.0
         self._credit, self._at = min(self._credit + earned, size_bytes), now
-        if self.share <= 0 or (self._credit < size_bytes and now - self._granted_at < LONGEST_SECONDS):
+        overdue = silent and now - self._granted_at >= LONGEST_SECONDS
+        if self.share <= 0 or (self._credit < size_bytes and not overdue):
             return False
         self._credit = max(self._credit - size_bytes, 0.0)
         self._granted_at = now

@@ -231,7 +231,7 @@ class Replay:
         if name in LEARNING and self._goal.name != 'latency':
             name = 'exact'  # as the scheduler does: what frames tell is their latency
         policy = policy_of(name, list(self._fleet.devices), self._settings.decide, exploration=0.0)
-        self._policy = RecordedPolicy(policy, self._record, gains=self._goal.name == 'latency')
+        self._policy = RecordedPolicy(policy, self._record, objective=self._goal.name)
         if self._own is not None:
             self._policy.moved(now, self._own)
         return self._policy

@@ -13,7 +13,6 @@ import copy
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +25,7 @@ from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.modelled import activity
 from edge_dnn_partition.sensing.power.modelled_ledger import ModelledLedger
 from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.segment_joules import SegmentEstimate, SegmentJoules
 from edge_dnn_partition.sensing.power.total import total
 
 UNKNOWN: Final = Energy(math.nan, math.nan, 'modelled')
@@ -35,13 +35,16 @@ _MOST_STAGES: Final = 64
 
 @dataclass(frozen=True)
 class StageRun:
-    """One run of a stage: ``frame`` and ``attempt`` of plan ``version``; ``layers`` tells ranges apart."""
+    """One run of a stage: ``frame`` and ``attempt`` of plan ``version``.
+
+    :param layers: whether it has the preprocessing, and its ``(start, stop)`` ranges of layers.
+    """
 
     version: int
     stage: int
     frame: int
     attempt: int
-    layers: Hashable = field(compare=False, default=())
+    layers: tuple[bool, tuple[tuple[int, int], ...]] = field(compare=False, default=(False, ()))
 
 
 @dataclass
@@ -70,7 +73,9 @@ class Sum:
 
 @dataclass
 class Books:
-    """Running totals since the start; ``idle``, ``other`` and ``stages`` add up to ``total``.
+    """Running totals since the start; ``idle``, ``radio``, ``other`` and ``stages`` add up to ``total``.
+
+    :param radio: of the hops' bytes; modelled, whatever ``kind`` is, and its error is not known.
 
     :param uncovered_seconds: time that the meter did not cover, of which nothing is in the totals.
     :param by_stage: by plan version and stage; ``count`` is of runs that were settled.
@@ -84,6 +89,7 @@ class Books:
     uncovered_seconds: float = 0.0
     total: Sum = field(default_factory=Sum)
     idle: Sum = field(default_factory=Sum)
+    radio: Sum = field(default_factory=Sum)
     other: Sum = field(default_factory=Sum)
     stages: Sum = field(default_factory=Sum)
     by_stage: OrderedDict[tuple[int, int], Sum] = field(default_factory=OrderedDict)
@@ -102,6 +108,8 @@ class StageEnergy:
         self.books = Books()
         self._model, self._whole, self._lag = model, whole_device, lag_seconds
         prior = math.nan if model is None or whole_device else model.core_watts
+        self._segments: SegmentJoules | None = None
+        self._threads = 1
         self.learned = StageWatts(prior, prior * model.relative_error if model is not None else math.nan)
         self._metered: EnergyLedger[StageRun] | None = None
         self._modelled = ModelledLedger[StageRun](model, lag_seconds) if model is not None else None
@@ -131,6 +139,33 @@ class StageEnergy:
                 return UNKNOWN
             self._modelled.run(span)
             return Energy(*self._model.stage_joules(core_seconds), 'modelled')
+
+    def moved(self, start: float, end: float, joules: float) -> None:
+        """Take in what a hop took on this device's radio, by a model.
+
+        :param start: seconds, on the clock of the readings; likewise ``end``.
+        """
+        with self._lock:
+            books = self._metered if self._metered is not None else self._modelled
+            if books is not None:
+                books.radio(start, end, joules)
+
+    def learn_segments(self, segments: SegmentJoules, threads: int) -> None:
+        """Begin to learn what each segment of the model takes by the meter.
+
+        :param threads: that a stage keeps busy.
+        """
+        with self._lock:
+            self._segments, self._threads = segments, threads
+
+    def segments(self, now: float) -> tuple[tuple[int, ...], SegmentEstimate] | None:
+        """Return the boundaries and what each node of the model takes; None where no meter has said enough."""
+        with self._lock:
+            if self._segments is None or self._metered is None or not self.learned.measured:
+                return None
+            device = self.learned.device
+            found = self._segments.estimate(now, device.watts * self._threads, device.deviation * self._threads)
+            return None if found is None else (self._segments.boundaries, found)
 
     def snapshot(self) -> Books:
         """Return a copy of the totals."""
@@ -173,6 +208,7 @@ class StageEnergy:
                 return []
             for part in settled:
                 self._book(part)
+                self._learn(part, now)
             return self._finished(now)
 
     def _by_meter(self, now: float, reading: PowerReading, sample: HostSample | None) -> list[Attribution[StageRun]]:
@@ -206,9 +242,26 @@ class StageEnergy:
         books.covered_seconds += part.seconds
         books.total.add(part.total, independent=independent)
         books.idle.add(part.idle, independent=False)
+        books.radio.add(part.radio, independent=False)
         books.other.add(part.other, independent=independent)
         for energy in part.stages.values():
             books.stages.add(energy, independent=independent)
+
+    def _learn(self, part: Attribution[StageRun], now: float) -> None:
+        """Let the regression over segments see a window of the meter, if all stages in it are cut where it can tell."""
+        if self._segments is None or self._metered is None or not part.stages:
+            return
+        runs = []
+        for run, core_seconds in part.busy.items():
+            row = self._segments.row(*run.layers)
+            whole = self._open[run][1] if run in self._open else 0.0
+            if row is None or not whole > 0:
+                return
+            runs.append((row, core_seconds / whole))
+        joules = math.fsum(energy.joules for energy in part.stages.values())
+        error = math.fsum(energy.error_joules for energy in part.stages.values())
+        device = self.learned.device
+        self._segments.observe(now, runs, joules, error, device.watts * self._threads, device.deviation * self._threads)
 
     def _finished(self, now: float) -> list[tuple[StageRun, Energy]]:
         """Return the runs all of whose windows are settled, and learn from them."""

@@ -32,7 +32,8 @@ class LinkEstimator:
     The rate of a transfer is its dispersion: the bytes that came after the first piece
     over the time between the first and the last piece, on one clock. The estimate is the
     median of the last few transfers, so that one that was held up, or whose pieces a busy
-    receiver found side by side, moves nothing; a transfer whose sender held pieces back
+    receiver found side by side, moves nothing (BBR's windowed maximum believes such a
+    sample for its whole window, and a link that has become slower only after it); a transfer whose sender held pieces back
     counts only where it shows more than the estimate (application-limited samples of BBR,
     Cardwell et al., ACM Queue 14(5), 2016). The latency is half the least round trip of
     the last few seconds, so it is split evenly between the directions.
@@ -49,6 +50,8 @@ class LinkEstimator:
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
+    silent: bool = False
+    """Nothing that was sent of late was answered."""
 
     def transfer(
         self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False
@@ -58,6 +61,7 @@ class LinkEstimator:
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
         """
+        self.silent = False
         if size < self.least_bytes or seconds <= 0:
             return
         rate = size / seconds
@@ -77,6 +81,7 @@ class LinkEstimator:
         :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
             much of it lost; what came may have been too little to be timed.
         """
+        self.silent = False
         present = self.estimate.bytes_per_second
         seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
@@ -86,6 +91,7 @@ class LinkEstimator:
 
     def silence(self, now: float) -> None:
         """Take in that nothing was answered at all: half of what was believed, until something is measured."""
+        self.silent = True
         present = self.estimate.bytes_per_second
         self._rates.clear()
         self._rates.append(max(present / 2, LEAST_RATE))
@@ -95,6 +101,7 @@ class LinkEstimator:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
         if not seconds >= 0:
             return
+        self.silent = False
         while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):
             if self._trips[-1][1] >= seconds:
                 self._trips.pop()

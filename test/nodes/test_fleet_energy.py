@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-POWER = {'pi': {'idle': '2 W', 'active': '4 W'}, 'jetson': {'idle': '3 W', 'active': '10 W'}}  # the cloud gives none
+POWER = {'pi': {'idle': '2 W', 'active': '4 W', 'radio': '1 W'}, 'jetson': {'idle': '3 W', 'active': '10 W'}}  # the cloud gives none
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,13 @@ def test_results_and_totals_carry_joules_with_their_source(tmp_path):
                 assert math.isnan(stage.deviation_joules)  # a fleet file gives none
             assert result.energy_joules == pytest.approx(math.fsum(s.joules for s in result.stages))
             assert not result.energy_measured
+            radio = {(hop.sender, hop.receiver): (hop, j) for hop, j in zip(result.hops, result.hop_radio_joules, strict=True)}
+            assert set(radio) == {('pi', 'pi'), ('pi', 'jetson'), ('jetson', 'pi')}
+            for (sender, receiver), (hop, joules) in radio.items():  # of the Pi alone: the Jetson's radio is not given
+                assert joules == 0 if sender == receiver else 0 < joules < 2.0 * result.latency_seconds
+                if hop.spread_bytes and sender != receiver:
+                    assert joules == pytest.approx(1.0 * hop.size * hop.spread_seconds / hop.spread_bytes)
+            assert result.radio_joules == pytest.approx(math.fsum(result.hop_radio_joules))
 
         def last(device):
             return next((b for b in reversed(books) if b.device == device), None)
@@ -55,7 +62,10 @@ def test_results_and_totals_carry_joules_with_their_source(tmp_path):
             assert (found.kind, found.source) == ('modelled', 'the fleet file')
             assert found.active_watts == active
             assert found.idle_joules == pytest.approx(idle * found.covered_seconds)
-            assert found.total_joules == pytest.approx(found.idle_joules + found.other_joules + found.stages_joules)
+            assert (found.radio_joules > 0) == (device == 'pi')
+            assert list(found.node_joules) == []  # no meter
+            assert found.total_joules == pytest.approx(
+                found.idle_joules + found.radio_joules + found.other_joules + found.stages_joules)
         runs = [(b.device, s) for b in books for s in b.settled if s.plan_version == version]
         assert {device for device, _ in runs} == {'pi', 'jetson'}
         given = {(r.frame_id, s.device): s.joules for r in results for s in r.stages if r.plan_version == version}

@@ -9,7 +9,11 @@ import pytest
 
 
 def plain_costs(document, assignment):
-    """Return the costs of an assignment of a cost document as a dictionary, or None if it cannot run."""
+    """Return the costs of an assignment of a cost document as a dictionary, or None if it cannot run.
+
+    A layer's ``joules`` by device, where it has some, stand for active watts times its seconds: the planners have them
+    from meters, a cost file does not.
+    """
     layers, devices = document['layers'], document['devices']
     links = {(link['from'], link['to']): link for link in document['links']}
     outputs = document.get('outputs')
@@ -17,11 +21,14 @@ def plain_costs(document, assignment):
         read = {i for layer in layers for i in layer['inputs']}
         outputs = [i for i in range(len(layers)) if i not in read]
     compute = dict.fromkeys(devices, 0.0)
+    work = dict.fromkeys(devices, 0.0)
     weights = dict.fromkeys(devices, 0)
     for layer, device in zip(layers, assignment):
         if device not in layer['seconds']:
             return None
         compute[device] += layer['seconds'][device]
+        modelled = devices[device].get('active_watts', 0.0) * layer['seconds'][device]
+        work[device] += layer.get('joules', {}).get(device, modelled)
         weights[device] += layer.get('weight_bytes', 0)
     transfers = set()
     for i, layer in enumerate(layers):
@@ -52,8 +59,8 @@ def plain_costs(document, assignment):
         limit = device.get('memory_bytes')
         if limit is not None and weights[name] > limit:
             return None
-        watts = device.get('active_watts', 0.0) * compute[name] + device.get('radio_watts', 0.0) * air[name]
-        energy += device.get('energy_weight', 1.0) * (watts + device.get('idle_watts', 0.0) * latency)
+        joules = work[name] + device.get('radio_watts', 0.0) * air[name]
+        energy += device.get('energy_weight', 1.0) * (joules + device.get('idle_watts', 0.0) * latency)
     bottleneck = max([*compute.values(), *channels.values()])
     return {'latency': latency, 'energy': energy, 'throughput': bottleneck}
 

@@ -4,6 +4,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings, load, save
 from edge_dnn_partition.planning.costs_json import read
 from edge_dnn_partition.planning.decide import Settings
+from edge_dnn_partition.planning.evaluate import evaluate, frame_joules
 from edge_dnn_partition.planning.exact import ExactPolicy
 from edge_dnn_partition.planning.policy import Conditions, Frame
+from edge_dnn_partition.planning.problem import Device
 from edge_dnn_partition.planning.recorded import RecordedPolicy
 
 
@@ -168,3 +171,52 @@ def test_a_record_of_vain_moves_makes_it_stay():
     assert len(recorded) < len(plain) / 10
     assert (recorded >= 5000).sum() <= 2
     assert policy.record.hysteresis > 0.1
+
+
+def test_gains_of_energy_are_held_against_frames_joules():
+    """The cloud is said to halve the energy, in truth it saves a tenth; and it is as quick as was said."""
+    record = Calibration()
+    for _ in range(12):
+        for _ in range(5):
+            record.frame(0.2, 10.0)
+        record.switched(0.1, 0.05, old_predicted_seconds=0.2, joules=(10.0, 5.0))
+        record.frame(0.1, math.nan)  # pays for the switch
+        for joules in (9.0, math.nan, 9.0, 9.0, 9.0, 9.0, 9.0):
+            record.frame(0.1, joules)
+    last = record.assessments[-1]
+    assert (last.measured_seconds, last.inside) == (0.1, True)
+    assert (last.predicted_gain, last.measured_gain) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert record.hysteresis == 0.3  # 44 % of the old joules short, beyond the most
+
+
+def test_energy_of_frames_counts_as_the_objective_does():
+    drawn = read({
+        'source': 'pi', 'sink': 'pi', 'input_bytes': 1000,
+        'devices': {'pi': {'active_watts': 4.0, 'idle_watts': 1.0, 'radio_watts': 2.0, 'energy_weight': 3.0},
+                    'cloud': {'active_watts': 60.0, 'energy_weight': 0.0}},
+        'links': [{'from': a, 'to': b, 'bytes_per_second': 1e6} for a, b in (('pi', 'cloud'), ('cloud', 'pi'))],
+        'layers': [{'name': f'l{i}', 'inputs': [i - 1], 'output_bytes': 5000, 'weight_bytes': 0,
+                    'seconds': {'pi': 0.05, 'cloud': 0.01}} for i in range(3)],
+    })  # fmt: skip
+    plan = ('pi', 'cloud', 'cloud')
+    costs = evaluate(drawn, plan)
+    stages = [('pi', 4.0 * 0.05), ('cloud', 60.0 * 0.02)]
+    hops = [('pi', 'pi', 0.0), ('pi', 'cloud', 0.005), ('cloud', 'pi', 0.005)]
+    assert frame_joules(drawn, stages, hops, costs.latency_seconds) == pytest.approx(costs.energy_joules)
+    assert math.isnan(frame_joules(drawn, [('pi', math.nan)], hops, 0.1))
+    assert math.isnan(frame_joules(drawn, [('gone', 1.0)], hops, 0.1))
+
+
+def test_the_policy_for_energy_keeps_a_record_of_joules():
+    policy = RecordedPolicy(ExactPolicy(['pi', 'cloud'], Settings('energy')), Calibration(), objective='energy')
+    told = replace(problem(0.01), devices=(Device(name='pi', active_watts=4.0), Device(name='cloud', active_watts=8.0)))
+    policy.choose(Conditions(0.0, told, deviation=0.05))
+    policy.moved(0.0, ('pi',) * 4)
+    for _ in range(6):
+        policy.learn(Frame(1.0, ('pi',) * 4, 0.2, joules=0.8))
+    policy.moved(2.0, ('cloud',) * 4)
+    for _ in range(8):
+        policy.learn(Frame(3.0, ('cloud',) * 4, 0.045, joules=0.4))
+    (found,) = policy.record.assessments[-1:]
+    assert found.predicted_gain == pytest.approx(1 - 0.32 / 0.8)
+    assert found.measured_gain == pytest.approx(0.5)

@@ -15,9 +15,14 @@ from edge_dnn_partition.runtime.timing import StageTime, frame_energy
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 from edge_dnn_partition.sensing.sources.cpu import CpuReading
 
 STEP = 0.01
+
+
+def parts(books):
+    return books.idle.joules + books.radio.joules + books.other.joules + books.stages.joules
 
 
 class Board:
@@ -32,24 +37,27 @@ class Board:
         self.settled: dict[StageRun, object] = {}
         self.true: dict[StageRun, float] = {}
 
-    def tick(self, busy: float = 0.0, other: float = 0.0, cores: float = 1.0, silent: bool = False) -> None:
+    def tick(self, busy: float = 0.0, other: float = 0.0, cores: float = 1.0, silent: bool = False,
+             layers: tuple[tuple[int, int], ...] | None = None, watts: float = 1.5) -> None:  # fmt: skip
         """A quarter of a second, of which a stage keeps ``cores`` busy for ``busy`` seconds at its end."""
         self.now += 0.25
         core_seconds = busy * cores + other * 0.25
-        self.joules += 0.25 * 2.0 + 1.5 * core_seconds
+        drawn = 0.25 * 2.0 + watts * busy * cores + 1.5 * other * 0.25
+        self.joules += drawn
         if silent:  # a meter that comes back does not know what was drawn meanwhile
             self.lost_seconds += 0.25
-            self.lost_joules += 0.25 * 2.0 + 1.5 * core_seconds
+            self.lost_joules += drawn
         if busy:
             self.frame += 1
-            run = StageRun(1, self.frame % 2, self.frame, 0, ('layers', self.frame % 2))
-            self.true[run] = 1.5 * busy * cores
+            ranges = layers if layers is not None else ((self.frame % 2, self.frame % 2 + 1),)
+            run = StageRun(1, self.frame % 2, self.frame, 0, (False, ranges))
+            self.true[run] = watts * busy * cores
             self.given[run] = self.energy.ran(run, self.now - busy, self.now, cores)
         power = ()
         if self.metered and not silent:
             told = math.floor((self.joules - self.lost_joules) / STEP) * STEP
             self.counted[self.now] = told
-            power = (PowerReading('meter', 'board', 2.0 + 6.0 * core_seconds, told, self.now - self.lost_seconds, 0.01, STEP),)
+            power = (PowerReading('meter', 'board', 4 * drawn, told, self.now - self.lost_seconds, 0.01, STEP),)
         cpu = CpuReading(0.0, tuple([100 * core_seconds / 0.25 / 4] * 4))
         self.settled |= dict(self.energy.take(self.now, HostSample(cpu=cpu, power=power)))
 
@@ -64,7 +72,7 @@ def test_frames_get_what_they_took_and_the_sum_is_the_meters():
         board.tick()
     books = board.energy.snapshot()
     assert (books.kind, books.source) == ('measured', 'meter')
-    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+    assert parts(books) == pytest.approx(books.total.joules)
     assert books.total.joules == pytest.approx(board.counted[0.25 + books.covered_seconds] - board.counted[0.25], abs=STEP)
     assert len(board.settled) == 100
     for run, energy in board.settled.items():
@@ -89,6 +97,34 @@ def test_an_estimate_is_given_at_once_and_becomes_that_of_the_meter():
     assert deviation < 0.2
 
 
+def test_the_joules_of_layers_are_learned_from_the_meter():
+    board = Board(StageEnergy(None))
+    board.energy.learn_segments(SegmentJoules((0, 2, 4, 6), (0.0, 0.08, 0.1, 0.06), (0.01, 0.0)), 1)
+    assert board.energy.segments(0.0) is None
+    for _ in range(20):
+        board.tick()
+    for i in range(400):  # layers 2 to 4 draw twice the watts of the others; a plan moved the cut halfway
+        first, second = (((0, 2), 0.08), ((2, 6), 0.16)) if i < 200 else (((0, 4), 0.17), ((4, 6), 0.06))
+        joules = {(0, 2): 0.12, (2, 6): 0.39, (0, 4): 0.3975, (4, 6): 0.09}  # less what the seam saves
+        (layers, busy) = first if i % 2 else second
+        board.tick(busy=busy, layers=(layers,), watts=joules[layers] / busy)
+    for _ in range(20):
+        board.tick()
+    boundaries, found = board.energy.segments(board.now)
+    assert boundaries == (0, 2, 4, 6)
+    assert found.joules[1:] == pytest.approx([0.12, 0.3, 0.09], rel=0.08)
+    assert list(found.measured) == [False, True, True, True]
+    assert found.joules[0] == 0.0  # a device that does not preprocess
+
+
+def test_without_a_meter_no_joules_of_layers_are_claimed():
+    board = Board(StageEnergy(PowerModel(2.0, 1.5, relative_error=0.2)), metered=False)
+    board.energy.learn_segments(SegmentJoules((0, 1, 2), (0.0, 0.1, 0.1), (0.0,)), 1)
+    for _ in range(60):
+        board.tick(busy=0.1)
+    assert board.energy.segments(board.now) is None
+
+
 def test_while_the_meter_is_silent_nothing_is_booked_and_nothing_is_zero():
     board = Board(StageEnergy(None))
     for _ in range(40):
@@ -103,7 +139,7 @@ def test_while_the_meter_is_silent_nothing_is_booked_and_nothing_is_zero():
     assert len(lost) >= 30
     assert books.uncovered_seconds >= 9.0
     assert books.total.joules - before.total.joules <= 0.25 * 2.0 * 60
-    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+    assert parts(books) == pytest.approx(books.total.joules)
 
 
 def test_without_a_meter_the_model_says_it_and_is_named():
@@ -112,11 +148,28 @@ def test_without_a_meter_the_model_says_it_and_is_named():
         board.tick(busy=0.1 if i % 2 else 0.0, other=0.5)
     books = board.energy.snapshot()
     assert (books.kind, books.source) == ('modelled', 'a board')
-    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules)
+    assert parts(books) == pytest.approx(books.total.joules)
     assert books.total.joules == pytest.approx(board.joules * books.covered_seconds / board.now, rel=0.05)
     assert {energy.kind for energy in board.given.values()} == {'modelled'}
     assert [energy.joules for energy in board.given.values()] == pytest.approx([0.15] * 40)
     assert books.total.error_joules == pytest.approx(0.2 * books.total.joules)
+
+
+@pytest.mark.parametrize('metered', [True, False])
+def test_what_hops_took_on_the_radio_is_booked_apart(metered):
+    board = Board(StageEnergy(PowerModel(2.0, 1.5, relative_error=0.2, source='a board')), metered=metered)
+    for _ in range(20):
+        board.tick()
+    for _ in range(40):
+        board.tick(busy=0.1, other=0.5)
+        board.energy.moved(board.now - 0.1, board.now, 0.02)
+    for _ in range(20):
+        board.tick()
+    books = board.energy.snapshot()
+    assert books.radio.joules == pytest.approx(0.8)
+    assert parts(books) == pytest.approx(books.total.joules)
+    if metered:  # what the meter says is shared, none is added
+        assert books.total.joules == pytest.approx(board.counted[0.25 + books.covered_seconds] - board.counted[0.25], abs=STEP)
 
 
 def test_a_played_device_has_the_fleet_files_figures():
@@ -148,11 +201,12 @@ def test_with_neither_meter_nor_model_all_is_unknown():
 def test_whatever_happens_the_parts_are_the_total(ticks):
     board = Board(StageEnergy(PowerModel(2.0, 1.5, relative_error=0.2)))
     for busy, other, silent in ticks:
+        board.energy.moved(board.now, board.now + busy, 0.3 * other)
         board.tick(busy, other, silent=silent)
     for _ in range(30):
         board.tick()
     books = board.energy.snapshot()
-    assert books.idle.joules + books.other.joules + books.stages.joules == pytest.approx(books.total.joules, abs=1e-6)
+    assert parts(books) == pytest.approx(books.total.joules, abs=1e-6)
     assert books.covered_seconds + books.uncovered_seconds <= board.now + 1e-6
 
 

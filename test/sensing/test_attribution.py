@@ -19,12 +19,16 @@ core_seconds = st.dictionaries(st.sampled_from('abcdef'), st.floats(0, 1e4), max
 
 
 def whole(found):
-    return found.idle.joules + found.other.joules + math.fsum(e.joules for e in found.stages.values())
+    return found.idle.joules + found.radio.joules + found.other.joules + math.fsum(e.joules for e in found.stages.values())
 
 
-@given(energy=joules, seconds=st.floats(0.01, 100), idle=st.floats(0, 50), busy=core_seconds, other=st.floats(0, 1e4))
-def test_shares_idleness_and_the_rest_add_up_to_the_total(energy, seconds, idle, busy, other):
-    found = attribute(Window(energy, 0.1), seconds, idle_watts=idle, idle_error_watts=0.2, busy=busy, other_busy=other)
+@given(energy=joules, seconds=st.floats(0.01, 100), idle=st.floats(0, 50), busy=core_seconds, other=st.floats(0, 1e4),
+       radio=joules)  # fmt: skip
+def test_shares_idleness_radio_and_the_rest_add_up_to_the_total(energy, seconds, idle, busy, other, radio):
+    found = attribute(Window(energy, 0.1), seconds, idle_watts=idle, idle_error_watts=0.2, busy=busy, other_busy=other,
+                      radio_joules=radio)  # fmt: skip
+    assert found.radio.kind == 'modelled'
+    assert 0 <= found.radio.joules <= radio
     assert whole(found) == pytest.approx(energy, rel=1e-9, abs=1e-9)
     for part in (found.idle, found.other, *found.stages.values()):
         assert part.joules >= 0

@@ -19,7 +19,7 @@ def reading(watts, joules, covered):
 
 
 def whole(found):
-    return found.idle.joules + found.other.joules + math.fsum(e.joules for e in found.stages.values())
+    return found.idle.joules + found.radio.joules + found.other.joules + math.fsum(e.joules for e in found.stages.values())
 
 
 def test_idleness_is_learnt_in_quiet_moments():
@@ -53,6 +53,27 @@ def test_each_frames_stages_get_their_energy_and_other_work_its_own():
     assert whole(found) == pytest.approx(found.total.joules)
 
 
+def test_the_radio_is_taken_off_before_the_stages_share():
+    """2 W idle, a stage of 1.5 W in half of the time, and 3 J of radio over two seconds; the meter counts in steps of 0.05 J."""
+    ledger, step = EnergyLedger(IdlePower(2.0, 0.0), lag_seconds=1.0), 0.05
+    settled, true = [], 0.0
+    ledger.radio(3.1, 5.1, 3.0)
+    ledger.radio(6.0, 6.0, 5.0)  # of no length
+    ledger.radio(6.0, 7.0, math.nan)  # unknown: stays in the rest
+    for tick in range(1, 41):
+        now = tick * 0.25
+        ledger.run(Run((tick, 'stage'), now - 0.125, now))
+        true += 0.25 * 2.0 + 0.125 * 1.5 + 1.5 * max(0.0, min(now, 5.1) - max(now - 0.25, 3.1))
+        settled += ledger.reading(now, reading(math.nan, math.floor(true / step) * step, now), 0.5, cores=4)
+    found = add_up(settled)
+    assert found.radio.joules == pytest.approx(3.0)
+    assert found.radio.kind == 'modelled'
+    seconds = 0.25 * len(settled)
+    assert whole(found) == pytest.approx(found.total.joules)
+    assert found.total.joules == pytest.approx(2.0 * seconds + 0.75 * seconds + 3.0, abs=2 * step)
+    assert math.fsum(e.joules for e in found.stages.values()) == pytest.approx(0.75 * seconds, abs=2 * step)
+
+
 def test_a_window_waits_for_the_runs_that_end_later():
     ledger = EnergyLedger(IdlePower(0.0, 0.0), lag_seconds=1.0)
     for now in (0.0, 0.5, 1.0):
@@ -77,11 +98,16 @@ ticks = st.lists(st.tuples(st.floats(0.1, 1.0), st.floats(0.0, 20.0), st.floats(
 spans = st.lists(st.tuples(st.floats(0.0, 10.0), st.floats(0.0, 0.9), st.sampled_from('abc')), max_size=20)
 
 
-@given(ticks=ticks, spans=spans)
-def test_whatever_ran_the_sum_is_the_meters_total(ticks, spans):
+hops = st.lists(st.tuples(st.floats(0.0, 10.0), st.floats(0.0, 2.0), st.floats(0.0, 30.0)), max_size=10)
+
+
+@given(ticks=ticks, spans=spans, hops=hops)
+def test_whatever_ran_the_sum_is_the_meters_total(ticks, spans, hops):
     ledger = EnergyLedger(IdlePower(3.0, 0.1), lag_seconds=1.0)
     for start, length, stage in sorted(spans):
         ledger.run(Run(stage, start, start + length))
+    for start, length, sent in hops:
+        ledger.radio(start, start + length, sent)
     now = joules = 0.0
     settled = ledger.reading(0.0, reading(0.0, 0.0, 0.0))
     counted = {0.0: 0.0}
@@ -94,4 +120,5 @@ def test_whatever_ran_the_sum_is_the_meters_total(ticks, spans):
     assert total == pytest.approx(list(counted.values())[len(settled)])
     for found in settled:
         assert whole(found) == pytest.approx(found.total.joules, abs=1e-9)
+        assert found.radio.joules >= 0
         assert all(energy.joules >= -1e-9 for energy in found.stages.values())

@@ -1,15 +1,15 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whose energy it was: a window's joules, idleness taken off, shared by the time that each stage was busy.
+"""Whose energy it was: a window's joules, idleness and the radio taken off, shared by the time that each stage was busy.
 
-Pure functions. The shares, idleness and what belongs to no stage add up to the meter's total, always.
+Pure functions. The shares, idleness, the radio and what belongs to no stage add up to the meter's total, always.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .model import PowerModel
@@ -30,11 +30,13 @@ class Energy:
 
 @dataclass(frozen=True)
 class Attribution(Generic[Stage]):
-    """Where a window's energy went; ``idle``, ``other`` and the stages add up to ``total``.
+    """Where a window's energy went; ``idle``, ``radio``, ``other`` and the stages add up to ``total``.
 
     :param idle: what the device would have drawn anyway.
+    :param radio: what the hops' bytes took, which is modelled always and has no error; 0 joules where no hop is known.
     :param other: what was drawn above that and belongs to no stage.
     :param seconds: how long the window was.
+    :param busy: core-seconds of each stage in it.
     """
 
     total: Energy
@@ -42,6 +44,8 @@ class Attribution(Generic[Stage]):
     other: Energy
     stages: Mapping[Stage, Energy]
     seconds: float = math.nan
+    busy: Mapping[Stage, float] = field(default_factory=dict)
+    radio: Energy = Energy(0.0, math.nan, 'modelled')
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ def attribute(
     idle_error_watts: float = 0.0,
     busy: Mapping[Stage, float],
     other_busy: float = 0.0,
+    radio_joules: float = 0.0,
 ) -> Attribution[Stage]:
     """Share a window's energy.
 
-    Idleness takes at most what there is. The rest goes to the stages and to other work by their busy
+    Idleness takes at most what there is, and then the radio. The rest goes to the stages and to other work by their busy
     core-seconds; with no busy time at all it is other. A share's error is that of the rest, and the shares'
     errors go together: they are not independent.
 
@@ -88,11 +93,13 @@ def attribute(
     :param idle_error_watts: standard error of that.
     :param busy: core-seconds by stage.
     :param other_busy: core-seconds of everything else on the device.
+    :param radio_joules: of the hops' bytes in the window, by a model.
     """
     total, error = window
     idle = min(total, idle_watts * seconds) if math.isfinite(total) else math.nan
     idle_error = idle_error_watts * seconds
-    rest, rest_error = total - idle, math.hypot(error, idle_error)
+    radio = min(total - idle, radio_joules) if math.isfinite(total) else math.nan
+    rest, rest_error = total - idle - radio, math.hypot(error, idle_error)
     whole = math.fsum(busy.values()) + other_busy
     shares = {stage: (core_seconds / whole if whole > 0 else 0.0) for stage, core_seconds in busy.items()}
     stages = {stage: Energy(rest * share, rest_error * share) for stage, share in shares.items()}
@@ -100,12 +107,12 @@ def attribute(
     other = rest * remaining
     return Attribution(
         total=Energy(total, error), idle=Energy(idle, idle_error), other=Energy(other, rest_error * remaining), stages=stages,
-        seconds=seconds,
+        seconds=seconds, busy=busy, radio=Energy(radio, math.nan, 'modelled'),
     )  # fmt: skip
 
 
 def modelled(model: PowerModel, seconds: float, *, busy: Mapping[Stage, float], other_busy: float = 0.0,
-             clock_ratio: float = 1.0) -> Attribution[Stage]:  # fmt: skip
+             clock_ratio: float = 1.0, radio_joules: float = 0.0) -> Attribution[Stage]:  # fmt: skip
     """Return the same from a power model, for a device without a meter: the total is the sum of its parts."""
 
     def energy(joules: float) -> Energy:
@@ -114,8 +121,9 @@ def modelled(model: PowerModel, seconds: float, *, busy: Mapping[Stage, float], 
     stages = {stage: energy(model.stage_joules(core_seconds, clock_ratio=clock_ratio)[0]) for stage, core_seconds in busy.items()}
     idle = model.idle_watts * seconds
     other = model.stage_joules(other_busy, clock_ratio=clock_ratio)[0]
-    total = idle + other + math.fsum(share.joules for share in stages.values())
-    return Attribution(total=energy(total), idle=energy(idle), other=energy(other), stages=stages, seconds=seconds)
+    total = idle + other + radio_joules + math.fsum(share.joules for share in stages.values())
+    return Attribution(total=energy(total), idle=energy(idle), other=energy(other), stages=stages, seconds=seconds,
+                       radio=Energy(radio_joules, math.nan, 'modelled'))  # fmt: skip
 
 
 def add_up(parts: Sequence[Attribution[Stage]]) -> Attribution[Stage]:
@@ -137,4 +145,5 @@ def add_up(parts: Sequence[Attribution[Stage]]) -> Attribution[Stage]:
         other=together([part.other for part in parts]),
         stages={n: together([part.stages[n] for part in parts if n in part.stages]) for n in names},
         seconds=math.fsum(part.seconds for part in parts),
+        radio=together([part.radio for part in parts], independent=False),
     )

@@ -30,11 +30,17 @@ class EnergyLedger(Generic[Stage]):
         self._trace = EnergyTrace(keep_seconds=30.0 + 10 * lag_seconds)
         self._windows: deque[tuple[float, float, float]] = deque()  # start, end, busy core-seconds of the device
         self._runs: deque[Run[Stage]] = deque()
+        self._radio: deque[Run[str]] = deque()  # in watts for cores
         self._last = math.nan
 
     def run(self, run: Run[Stage]) -> None:
         """Take in a run that has ended."""
         self._runs.append(run)
+
+    def radio(self, start: float, end: float, joules: float) -> None:
+        """Take in what the radio took for a hop, by a model; what is unknown is left in the rest."""
+        if joules > 0 and end > start and math.isfinite(joules):
+            self._radio.append(Run('radio', start, end, joules / (end - start)))
 
     def reading(
         self, now_seconds: float, reading: PowerReading, busy_cores: float = math.nan, cores: int = 1
@@ -55,8 +61,9 @@ class EnergyLedger(Generic[Stage]):
         settled = []
         while self._windows and self._windows[0][1] <= now_seconds - self._lag:
             settled.append(self._settle(*self._windows.popleft()))
-            while self._runs and self._runs[0].end <= self._last - 2 * self._lag:
-                self._runs.popleft()
+            for past in (self._runs, self._radio):
+                while past and past[0].end <= self._last - 2 * self._lag:
+                    past.popleft()
         return settled
 
     def _settle(self, start: float, end: float, device_busy: float) -> Attribution[Stage]:
@@ -69,4 +76,5 @@ class EnergyLedger(Generic[Stage]):
             idle_error_watts=self.idle.error_watts,
             busy=busy,
             other_busy=max(0.0, other) if math.isfinite(other) else 0.0,
+            radio_joules=busy_seconds(self._radio, start, end).get('radio', 0.0),
         )

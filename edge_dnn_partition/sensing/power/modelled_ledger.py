@@ -24,11 +24,17 @@ class ModelledLedger(Generic[Stage]):
         self._lag = lag_seconds
         self._windows: deque[tuple[float, float, float, float]] = deque()  # start, end, busy core-seconds, clock
         self._runs: deque[Run[Stage]] = deque()
+        self._radio: deque[Run[str]] = deque()  # in watts for cores
         self._last = math.nan
 
     def run(self, run: Run[Stage]) -> None:
         """Take in a run that has ended."""
         self._runs.append(run)
+
+    def radio(self, start: float, end: float, joules: float) -> None:
+        """Take in what the radio took for a hop, by a model; what is unknown is left in the rest."""
+        if joules > 0 and end > start and math.isfinite(joules):
+            self._radio.append(Run('radio', start, end, joules / (end - start)))
 
     def reading(self, now_seconds: float, busy_cores: float = math.nan, clock_ratio: float = 1.0) -> list[Attribution[Stage]]:
         """Close a window and return what can be settled now, oldest first.
@@ -46,7 +52,9 @@ class ModelledLedger(Generic[Stage]):
             busy = busy_seconds(self._runs, start, end)
             other = device_busy - math.fsum(busy.values())
             settled.append(modelled(self.model, end - start, busy=busy, clock_ratio=clock,
-                                    other_busy=max(0.0, other) if math.isfinite(other) else 0.0))  # fmt: skip
-            while self._runs and self._runs[0].end <= self._last - 2 * self._lag:
-                self._runs.popleft()
+                                    other_busy=max(0.0, other) if math.isfinite(other) else 0.0,
+                                    radio_joules=busy_seconds(self._radio, start, end).get('radio', 0.0)))  # fmt: skip
+            for past in (self._runs, self._radio):
+                while past and past[0].end <= self._last - 2 * self._lag:
+                    past.popleft()
         return settled
