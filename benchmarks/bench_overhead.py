@@ -5,7 +5,8 @@
 *Latency*: one device, one stage; from a picture's acceptance to its result against decoding, resizing and running the same
 picture in one process, in turns, at the same cadence. *CPU*: the device monitor at 2 Hz, and the scheduler of eight
 devices under a stream. *Memory*: two devices with half of a model each: peaks against the weights of their stages, and a search of
-each worker's memory for the weights of both halves (needs root, as the testbed does).
+each worker's memory for the weights of both halves (needs root, as the testbed does). A profile is there already: a worker that
+has to measure its device's own loads every part of the model once.
 """
 
 from __future__ import annotations
@@ -168,8 +169,6 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
     layers, half = len(model.layers), _half(model)
     later = half + (layers - half) // 4
     spans = {'pi': (0, half), 'cloud': (half, layers)}
-    with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], parameters={'worker': {'profile_runs': 1}}), say=say):
-        pass  # from here on there is a profile, and no worker need measure one
     rows: list[Row] = []
     with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as bed:
         pids = {name: bed.pid(f'{name}/worker') for name in spans}

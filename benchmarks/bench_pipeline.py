@@ -51,6 +51,7 @@ def _bed_file(folder: Path, model: str) -> BedFile:
         'devices': {name: {'emulate': {'slowdown': SLOWDOWN}} for name in NAMES},
         'links': [{'between': list(pair), 'rate': '1 Gbit/s'} for pair in itertools.combinations(NAMES, 2)],
         'parameters': {
+            'worker': {'profile_runs': 2},
             'scheduler': {'policy': 'fixed', 'fixed_plan': f'{NAMES[0]}:pre-end'},
             'frame_source': {'waiting': 4},
         },
@@ -62,19 +63,9 @@ class _Planner:
 
     def __init__(self, bed: Bed) -> None:
         from edge_dnn_partition.planning.pipeline import Pipeline
-        from edge_dnn_partition.runtime.preprocess import Preprocessing
-        from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 
-        described = bed.fleet.model
-        assert described is not None
-        assert described.preprocessing is not None
-        preprocessing, picture = Preprocessing.from_yaml(described.preprocessing), bed.pictures[0]
-        profile = load_or_profile(
-            bed.model, ProfileOptions(device='host'), accept_throttled=True,
-            preprocess=lambda: preprocessing.apply(picture.data, picture.encoding),
-        )  # fmt: skip
-        self._pipeline: Pipeline = Pipeline(bed.model, dict.fromkeys(NAMES, profile.scaled(SLOWDOWN)), bed.fleet)
-        self._picture_bytes = float(len(picture.data))
+        self._pipeline: Pipeline = Pipeline(bed.model, bed.profiles, bed.fleet)
+        self._picture_bytes = float(len(bed.pictures[0].data))
         self._bed = bed
 
     def label(self, names: Sequence[str], loads: Mapping[str, float]) -> str:

@@ -45,6 +45,7 @@ from edge_dnn_partition.testbed.netns import new_stem
 from edge_dnn_partition.testbed.traces import Event, timeline
 
 from .bed_controls import BedControls
+from .bed_profiles import measured_profiles
 from .running_fleet import CameraThread
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Bed(BedControls):
         document = self.file.fleet_document(user_space=user_space, delayed=self.delayed, compressed=compressed)
         path.write_text(yaml.safe_dump(document))
         fleet = self.fleet = load_fleet(path)
+        self.profiles = measured_profiles(fleet, self.model)
+        """By device, as the workers have them."""
         self.processes = {process.label: process for process in fleet_processes(fleet, path)}
         if not user_space:
             self.network = stack.enter_context(Namespaces(list(self.file.devices), {}))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[Any]
+_ANSWER_SECONDS = 2.0
+"""Without an answer for so long a parameter is set again."""
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,18 @@ class FleetClient:
         if not client.wait_for_service(timeout_sec=10.0):
             raise UserError(f'the {node} does not answer; is it running?')
         request = SetParameters.Request(parameters=[parameter_message(name, value) for name, value in parameters.items()])
-        future = client.call_async(request)
-        self.wait_for(future.done, 10.0, f"the {node}'s answer")
-        for result in future.result().results:
+        # A node that was killed is still taken to be there, and one that came in its place may not have been found yet.
+        calls = [client.call_async(request)]
+        again = time.monotonic() + _ANSWER_SECONDS
+
+        def answered() -> bool:
+            nonlocal again
+            if time.monotonic() > again:
+                calls.append(client.call_async(request))
+                again = time.monotonic() + _ANSWER_SECONDS
+            return any(call.done() for call in calls)
+
+        self.wait_for(answered, 10.0, f"the {node}'s answer")
+        for result in next(call for call in calls if call.done()).result().results:
             if not result.successful:
                 raise UserError(result.reason)

@@ -100,8 +100,10 @@ def test_what_was_killed_comes_again(bed):
     with pytest.raises(UserError, match='cloud/worker does not run'):
         bed.pid('cloud/worker')
     bed.start('cloud')
-    bed.set_parameter('cloud/worker', 'probe_period', 0.5)
     assert bed.pid('cloud/worker') != old
+    bed.set_parameter('cloud/worker', 'probe_period', 0.5)
+    bed.force('pi:pre-4 cloud:4-end')
+    assert any(stage.device == 'cloud' for stage in bed.stream(0.5, 10)[-1].stages)
 
 
 def test_names_that_are_not_there(bed):
