@@ -1,20 +1,27 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's choice of encodings: which are permitted, what a new plan uses, when the plan in force needs others."""
+"""The scheduler's choice of encodings: which are permitted, what a new plan uses, when the plan in force needs others.
+
+It also knows the camera's pictures: their size, and whether they come as pixels and so may be encoded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from edge_dnn_partition.planning.coding import with_encodings, within_error
+from edge_dnn_partition.msg import FrameReport, SourceStatus
+from edge_dnn_partition.planning.coding import Pixels, picture_encoding, with_encodings, within_error
 from edge_dnn_partition.planning.decide import value_of
 from edge_dnn_partition.planning.encodings import LOSSLESS, RAW, Permitted, check_names, parts
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.plan import PICTURE, Plan
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.picture import COMPRESSED
 
 from .base import FleetNode
 from .parameters import Parameter
@@ -23,7 +30,8 @@ PARAMETERS: Final = (
     Parameter(
         'encodings',
         list(LOSSLESS),
-        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy)',
+        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; pictures '
+        'that come as pixels)',
         validate=check_names,
     ),
     Parameter(
@@ -43,6 +51,10 @@ class EncodingSeat:
         self._node = node
         self._encodings: Mapping[tuple[str, str, str], str] = {}
         self._profiles: Mapping[str, Profile] = {}
+        self._pixels = False
+        self._shares: dict[str, float] = {}
+        self.input_bytes = node.params.number('input_bytes')
+        """The size of a camera picture as the camera gives it."""
         self._better = 0
         self._version = 0
         self._since = 0.0
@@ -52,6 +64,35 @@ class EncodingSeat:
         """What the parameters permit."""
         return Permitted(tuple(self._node.params['encodings']), self._node.params.number('largest_error'))
 
+    @property
+    def pixels(self) -> Pixels | None:
+        """What is known of pictures that may be encoded; None: the camera's are compressed already."""
+        return Pixels(dict(self._shares)) if self._pixels else None
+
+    def source(self, message: SourceStatus) -> None:
+        """Take in what pictures the frame source gets."""
+        if message.picture_bytes > 0:
+            pixels = message.picture_encoding not in COMPRESSED
+            weight = 0.3 if pixels == self._pixels else 1.0
+            self._pixels = pixels
+            self.input_bytes += weight * (message.picture_bytes - self.input_bytes)
+
+    def frame(self, message: FrameReport, plan: Plan) -> None:
+        """Take in how small the plan's encoding has made a frame's picture."""
+        encoding = picture_encoding(plan)
+        for hop in message.hops:
+            if hop.from_stage == SOURCE_STAGE and encoding != RAW and self._pixels:
+                share = hop.size / self.input_bytes
+                self._shares[encoding] = share + 0.8 * (self._shares.get(encoding, share) - share)
+
+    def preprocessing_seconds(self, profile: Profile, plan: Plan) -> float:
+        """Return what a profile says of the preprocessing of a picture that comes as the plan says."""
+        seconds = profile.preprocess_seconds or 0.0
+        if self._pixels and profile.picture_bytes > 0:
+            coding = next((c for c in profile.codings if (c.tensor, c.encoding) == (PICTURE, picture_encoding(plan))), None)
+            seconds += coding.decode_seconds * self.input_bytes / profile.picture_bytes if coding is not None else 0.0
+        return seconds
+
     def take(self, problem: Problem, profiles: Mapping[str, Profile]) -> None:
         """Take the present problem's encodings in, for the plans that follow from it."""
         self._encodings = problem.coding.encodings if problem.coding is not None else {}
@@ -60,6 +101,27 @@ class EncodingSeat:
     def encode(self, plan: Plan) -> Plan:
         """Return a plan with its encodings; the lossy ones together keep to the largest error."""
         return within_error(with_encodings(plan, self._encodings), self._profiles, self.permitted)
+
+    def under(
+        self, pipeline: Pipeline, problem: Problem, factors: Mapping[str, float], plan: Plan | None,
+        assignment: tuple[str, ...] | None,
+    ) -> Callable[[tuple[str, ...]], Problem]:  # fmt: skip
+        """Return what gives the present problem under a plan's own encodings; it may be called from any thread.
+
+        :param problem: under the best encodings of each transfer alone, as `take` was given it.
+        :param plan: the one in force, of ``assignment``: it has the encodings that it has.
+        """
+        encodings, profiles, permitted, pixels = self._encodings, self._profiles, self.permitted, self.pixels
+
+        @functools.cache
+        def found(other: tuple[str, ...]) -> Problem:
+            if plan is not None and other == assignment:
+                return pipeline.encoded(problem, encodings_of(plan), factors, pixels)
+            best = with_encodings(pipeline.plan(other), encodings)
+            kept = within_error(best, profiles, permitted)
+            return problem if kept == best else pipeline.encoded(problem, encodings_of(kept), factors, pixels)
+
+        return found
 
     def needs_others(
         self, plan: Plan, assignment: tuple[str, ...], present: Problem, best: Problem, goal: Goal, now: float
@@ -80,7 +142,7 @@ class EncodingSeat:
             return ''
         names = self.permitted.names
         for transfer in plan.transfers:
-            if transfer.tensor != PICTURE and any(part and part not in names for part in parts(transfer.encoding)):
+            if any(part and part not in names for part in parts(transfer.encoding)):
                 return f'{transfer.encoding} is not permitted any more'
         params = self._node.params
         old, other = evaluate(present, assignment), evaluate(best, assignment)

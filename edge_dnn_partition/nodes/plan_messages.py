@@ -114,6 +114,7 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         throttled=profile.throttled,
         probe_seconds=profile.probe_seconds,
         codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
+        picture_bytes=profile.picture_bytes,
     )
 
 
@@ -139,4 +140,5 @@ def profile_of(message: ProfileMessage) -> Profile:
             TensorCoding(c.tensor, c.encoding, c.size, c.encode_seconds, c.decode_seconds, c.error, c.top_changed)
             for c in message.codings
         ),
+        picture_bytes=message.picture_bytes,
     )

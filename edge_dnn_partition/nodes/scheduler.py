@@ -20,12 +20,13 @@ from edge_dnn_partition.msg import (
     FrameReport,
     Heartbeat,
     LinkState,
+    SourceStatus,
     StageState,
     Telemetry,
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.compose import assignment_of, compose, placement_of
+from edge_dnn_partition.planning.compose import assignment_of
 from edge_dnn_partition.planning.decide import feasible, value_of
 from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
@@ -107,7 +108,6 @@ class Scheduler(FleetNode):
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
         self._pipeline: Pipeline | None = None
-        self._input_bytes = self.params.number('input_bytes')
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
         self._began = time.monotonic()
@@ -120,6 +120,7 @@ class Scheduler(FleetNode):
         self.subscribe(ProfileMessage, self.topics.profile, self._profile, qos.PROFILE)
         self.subscribe(StageState, self.topics.plan_state, self._stage_state, qos.PLAN_STATE)
         self.subscribe(FrameReport, self.topics.frame_report, self._report, qos.RESULT)
+        self.subscribe(SourceStatus, self.topics.source_status, self._encodings.source, qos.STATE)
         timer = self.every(self.params.number('decision_period'), self._decide)
         self.params.on_change(lambda _, value: self.set_period(timer, value), 'decision_period')
         self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
@@ -221,19 +222,17 @@ class Scheduler(FleetNode):
             self._shadows.report(message, now)
             return
         self._shadows.frame_done()
-        for hop in message.hops:
-            if hop.from_stage < 0:
-                self._input_bytes += 0.2 * (hop.size - self._input_bytes)
         plan = self._switch.active
         if plan is None or plan.version != message.plan_version:
             return
+        self._encodings.frame(message, plan)
         for timing in map(stage_time, message.stages):
             view = self._view.devices.get(timing.device)
             if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
                 continue
             stage = plan.stages[timing.stage]
             if stage.preprocess:
-                profiled = view.profile.preprocess_seconds or 0.0
+                profiled = self._encodings.preprocessing_seconds(view.profile, plan)
                 self._view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
             self._view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
         self._seat.learn(message, now)
@@ -261,7 +260,7 @@ class Scheduler(FleetNode):
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
         assert self._pipeline is not None
-        conditions = Conditions(now, problem, self._temperature(ready), deviation)
+        conditions = Conditions(now, problem, self._temperature(ready), deviation, under=self._under)
         choice = self._seat.choose(conditions, self._pipeline.boundaries)
         if choice is None:
             return
@@ -273,9 +272,8 @@ class Scheduler(FleetNode):
         if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
         elif set(choice.assignment) <= set(ready):
-            placement = placement_of(choice.assignment, self._pipeline.boundaries)
-            reason = self._why(choice, problem)
-            self._propose(compose(self._model, placement, **self._ends()), choice.costs, reason, now, deviation)
+            reason = self._why(choice)
+            self._propose(self._new_plan(choice.assignment), choice.costs, reason, now, deviation)
             self._proposed = choice.assignment
 
     def _encode_anew(self, problem: Problem, now: float, deviation: float) -> None:
@@ -283,13 +281,12 @@ class Scheduler(FleetNode):
         plan, assignment = self._switch.active, self._seat.assignment
         if plan is None or assignment is None or self._pipeline is None or not feasible(problem, assignment):
             return
-        present = self._pipeline.encoded(problem, encodings_of(plan), self._view.factors(now))
-        why = self._encodings.needs_others(plan, assignment, present, problem, self._seat.goal, now)
+        others = encodings_of(self._encodings.encode(plan))
+        best = self._pipeline.encoded(problem, others, self._view.factors(now), self._encodings.pixels)
+        why = self._encodings.needs_others(plan, assignment, self._under(assignment), best, self._seat.goal, now)
         if why and self._failed_until.get(assignment, 0.0) <= now:
             self._decision = why
-            placement = placement_of(assignment, self._pipeline.boundaries)
-            plan = compose(self._model, placement, **self._ends())
-            self._propose(plan, evaluate(problem, assignment), why, now, deviation)
+            self._propose(self._new_plan(assignment), evaluate(best, assignment), why, now, deviation)
             self._proposed = assignment
 
     def _temperature(self, ready: Sequence[str]) -> float:
@@ -317,17 +314,16 @@ class Scheduler(FleetNode):
         self._earlier = None
         return True
 
-    def _ends(self) -> dict[str, object]:
-        return {
-            'version': self._switch.next_version(), 'source': self._fleet.source, 'sink': self._fleet.sink_device,
-        }  # fmt: skip
+    def _new_plan(self, assignment: tuple[str, ...]) -> Plan:
+        assert self._pipeline is not None
+        return self._pipeline.plan(assignment, self._switch.next_version())
 
     def _shadow_plan(self, assignment: tuple[str, ...]) -> Plan:
         """Return the plan of an assignment, for shadow frames: its version is never in force."""
-        assert self._pipeline is not None
         now = time.monotonic()
-        plan = compose(self._model, placement_of(assignment, self._pipeline.boundaries), **self._ends())
-        costs = evaluate(self._problem(self._view.ready(now), now), assignment)
+        plan = self._new_plan(assignment)
+        self._problem(self._view.ready(now), now)
+        costs = evaluate(self._under(assignment), assignment)
         self._keep_version(self._switch.reserve())
         plan = self._encodings.encode(plan)
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
@@ -344,12 +340,15 @@ class Scheduler(FleetNode):
             factors=self._view.factors(now),
             preprocessing_factors=self._view.preprocessing_factors(now),
             links=self._view.links(),
-            input_bytes=self._input_bytes,
+            input_bytes=self._encodings.input_bytes,
             permitted=self._encodings.permitted,
             objective=self._seat.objective,
+            pixels=self._encodings.pixels,
         )
         problem = self._relief.problem(problem, now)
         self._encodings.take(problem, self._pipeline.profiles)
+        factors, active = self._view.factors(now), self._switch.active
+        self._under = self._encodings.under(self._pipeline, problem, factors, active, self._seat.assignment)
         return problem
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
@@ -372,22 +371,25 @@ class Scheduler(FleetNode):
             return True
         boundaries = self._pipeline.boundaries if self._pipeline else ()
         assignment = assignment_of(placement, boundaries)
-        costs = evaluate(problem, assignment) if assignment else None
+        costs = evaluate(self._under(assignment), assignment) if assignment else None
         constrained = self._fleet.constraints != Constraints()
         if (costs is not None and not costs.feasible) or (costs is None and constrained):
             why = costs.reason if costs else "its cuts are none of the profile's, so the constraints cannot be checked"
             self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {why}')
             return False
-        self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
+        assert self._pipeline is not None
+        plan = self._pipeline.composed(placement, self._switch.next_version())
+        self._propose(plan, costs, 'asked for by fixed_plan', now, 0.1)
         self._proposed = assignment
         return True
 
-    def _why(self, choice: Choice, problem: Problem) -> str:
+    def _why(self, choice: Choice) -> str:
         """Say in words why a plan was chosen."""
         assert choice.costs is not None
         text = choice.reason
-        if self._seat.assignment is not None and feasible(problem, self._seat.assignment):
-            present = evaluate(problem, self._seat.assignment)
+        assignment = self._seat.assignment
+        if assignment is not None and feasible(self._under(assignment), assignment):
+            present = evaluate(self._under(assignment), assignment)
             old, new = (value_of(c, self._seat.goal, present) for c in (present, choice.costs))
             units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
             unit = units.get(self._seat.objective, (1.0, ''))

@@ -104,6 +104,8 @@ class Camera(_Strict):
     images: Path | None = None
     video: Path | None = None
     camera: int | None = None
+    samples: Path | None = None
+    """A folder of pictures like the camera's, to profile with."""
     rate: float = Field(default=10.0, gt=0, le=1000)
     compressed: bool = True
 
@@ -273,7 +275,7 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
         path = base / model.path
         model = ModelFile(path=path, preprocessing=absolute(model.preprocessing))
     camera = fleet.camera.model_copy(
-        update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
+        update={name: absolute(getattr(fleet.camera, name)) for name in ('images', 'video', 'samples')}
     )
     network, tls = fleet.network, fleet.network.tls
     if tls is not None:

@@ -47,8 +47,8 @@ class RecordedPolicy:
                 problem = self._conditions.problem
                 told = self.gains and not self.learning
                 if told and self._present is not None and feasible(problem, self._present):
-                    old = evaluate(problem, self._present).latency_seconds
-                new = evaluate(problem, plan).latency_seconds if feasible(problem, plan) else math.nan
+                    old = evaluate(self._conditions.problem_of(self._present), self._present).latency_seconds
+                new = evaluate(self._conditions.problem_of(plan), plan).latency_seconds if feasible(problem, plan) else math.nan
                 self.record.switched(new, self._conditions.deviation, old_predicted_seconds=old)
             self._present = plan
         self.policy.moved(now, plan)

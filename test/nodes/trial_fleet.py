@@ -18,23 +18,23 @@ from edge_dnn_partition.testbed import demo_model
 DEVICES = ('pi', 'jetson', 'cloud')
 
 
-def document(model, preprocessing, parameters, slowdown, power=None):
+def document(model, preprocessing, parameters, slowdown, power=None, camera=None):
     """Return the fleet file: three emulated devices on fast links."""
     return {
         'fleet': 'trial', 'source': 'pi', 'model': {'path': str(model), 'preprocessing': str(preprocessing)},
         'devices': {name: {'emulate': {'slowdown': slowdown}, 'power': (power or {}).get(name, {})} for name in DEVICES},
         'links': [{'between': list(pair), 'rate': '400 Mbit/s', 'delay': '1 ms', 'emulate': True}
                   for pair in itertools.combinations(DEVICES, 2)],
-        'camera': {'topic': 'image/compressed'}, 'parameters': {'worker': {'profile_runs': 1}, **parameters},
+        'camera': camera or {'topic': 'image/compressed'}, 'parameters': {'worker': {'profile_runs': 1}, **parameters},
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
-    path.write_text(yaml.safe_dump(document(demo_model.cached('tiny'), settings, parameters or {}, slowdown, power)))
+    path.write_text(yaml.safe_dump(document(demo_model.cached('tiny'), settings, parameters or {}, slowdown, power, camera)))
     return path
 
 
@@ -46,14 +46,16 @@ def pictures(count=4):
 
 
 @contextmanager
-def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None):
+def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
     :param slowdown: of every device.
     :param power: figures by device.
+    :param camera: as in the fleet file; a topic.
+    :param shown: its pictures.
     """
-    with running_fleet(write_fleet(folder, parameters, slowdown, power), pictures()) as trial:
+    with running_fleet(write_fleet(folder, parameters, slowdown, power, camera), shown or pictures()) as trial:
         try:
             yield trial
         finally:  # pytest shows it where the test fails
