@@ -118,7 +118,7 @@ def _similar(folder: Path, _: list[Row], progress: Say) -> Iterator[Row]:
     }  # fmt: skip
     shown = grid_fleet.picture()
     file = bed_file(folder, 'resnet18', more=more)
-    pipeline_of(file, shown)
+    pipeline_of(file)
     with Bed(file, pictures=[shown], say=progress) as bed:
         bed.force(f'{SOURCE}:pre-end')
         alone = len(bed.stream(_COUNTED_SECONDS, 20.0)) / _COUNTED_SECONDS

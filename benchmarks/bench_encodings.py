@@ -4,7 +4,8 @@
 
 The trained network is the zoo's ``digits``, judged on the pictures that it was not trained on. All tensors that cross a cut
 are encoded; then those of five cuts, one after the other. Bytes, speed and latency are those of MobileNetV2 with seeded
-weights, whose input is made up: a Raspberry Pi of an eighth of this machine's speed and a server of this machine's.
+weights, on crops of scikit-learn's photographs: a Raspberry Pi of an eighth of this machine's speed and a server of this
+machine's, a camera that gives JPEG and one that gives pixels.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.planning.coding import with_encodings
+from edge_dnn_partition.planning.coding import Pixels, with_encodings
 from edge_dnn_partition.planning.compose import compose, placement_of
-from edge_dnn_partition.planning.encodings import ENCODINGS, LOSSLESS, NAMES, REDUCTIONS, Permitted
-from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.encodings import LOSSLESS, NAMES, REDUCTIONS, TENSOR_ENCODINGS, Permitted
+from edge_dnn_partition.planning.fleet import Camera, load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.plan import PICTURE
+from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.solve import solve
 from edge_dnn_partition.runtime.engine import Engine
+from edge_dnn_partition.runtime.picture_samples import samples_of
+from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.runtime.stage_cache import stage_file
 from edge_dnn_partition.runtime.tensor_codec import decode, encode
@@ -50,10 +55,14 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     accuracy = _accuracy(quick=quick, progress=progress)
     model = load_model(zoo.model_path('mobilenetv2_small' if quick else 'mobilenetv2'))
     progress(f'{model.name}: profiling with encodings')
-    profile = load_or_profile(model, ProfileOptions(device='host', runs=2 if quick else 5, coding_seconds=30.0))
+    _, _, height, width = model.tensors[model.inputs[0]].shape
+    preprocessing = Preprocessing(width, height, resize='center_crop')
+    options = ProfileOptions(device='host', runs=2 if quick else 5, coding_seconds=10.0 if quick else 60.0)
+    samples = samples_of(Camera(topic='image'), preprocessing, raw=True)
+    profile = load_or_profile(model, options, samples=samples)
     speeds = []
-    for encoding in ENCODINGS[1:]:
-        rows = [c for c in profile.codings if c.encoding == encoding]
+    for encoding in TENSOR_ENCODINGS[1:]:
+        rows = [c for c in profile.codings if c.encoding == encoding and c.tensor != PICTURE]
         raw = sum(model.tensors[c.tensor].bytes for c in rows)
         if rows:
             speeds.append({
@@ -63,8 +72,17 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
                 'decode_megabytes_per_second': raw / sum(c.decode_seconds for c in rows) / 1e6,
                 'largest_error': max(c.error for c in rows), 'median_error': float(np.median([c.error for c in rows])),
             })  # fmt: skip
+    pictures = [
+        {'kind': 'picture', 'encoding': c.encoding, 'pictures': len(samples.pictures), 'mean_raw_bytes': profile.picture_bytes,
+         'bytes_of_raw': c.size / profile.picture_bytes,
+         'encode_megabytes_per_second': profile.picture_bytes / c.encode_seconds / 1e6,
+         'decode_megabytes_per_second': profile.picture_bytes / c.decode_seconds / 1e6 if c.decode_seconds > 0 else None,
+         'decode_milliseconds': c.decode_seconds * 1e3, 'largest_error': c.error, 'class_changed': c.top_changed}
+        for c in profile.codings if c.tensor == PICTURE
+    ]  # fmt: skip
     rates = (2, 10, 50, 200) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500)
-    latency = _latency(model, dataclasses.replace(profile, preprocess_seconds=0.0), rates)
+    latency = _latency(model, dataclasses.replace(profile, preprocess_seconds=0.0), rates, _PICTURE_BYTES, None)
+    pixels = _latency(model, profile, rates, profile.picture_bytes, Pixels())
     targets = []
     for reduction in REDUCTIONS:
         rows = [r for r in accuracy if r['encoding'] == reduction]
@@ -77,7 +95,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         f'{model.name}: at {best["megabits_per_second"]} Mbit/s the best plan takes {best["raw"] * 1e3:.0f} ms raw, '
         f'{best["lossless"] * 1e3:.0f} ms lossless, {best["lossy too"] * 1e3:.0f} ms with lossy encodings (predicted).'
     )
-    return BenchResult([*accuracy, *speeds, *latency], targets, lambda figure: _plot(figure, accuracy, speeds, latency), text)
+    rows = [*accuracy, *speeds, *pictures, *latency, *pixels]
+    return BenchResult(rows, targets, lambda figure: _plot(figure, accuracy, [*speeds, *pictures], latency, pixels), text)
 
 
 class _Segments:
@@ -141,7 +160,9 @@ def _accuracy(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str,
     ]  # fmt: skip
 
 
-def _latency(model: Model, profile: Any, rates: Sequence[float]) -> list[dict[str, Any]]:
+def _latency(
+    model: Model, profile: Profile, rates: Sequence[float], picture_bytes: float, pixels: Pixels | None
+) -> list[dict[str, Any]]:
     document = {
         'fleet': 'bench', 'source': 'pi', 'devices': {'pi': {}, 'server': {}},
         'links': [{'between': ['pi', 'server'], 'rate': '10 Mbit/s', 'delay': '2 ms'}],
@@ -153,12 +174,14 @@ def _latency(model: Model, profile: Any, rates: Sequence[float]) -> list[dict[st
     pipeline = Pipeline(model, {'pi': profile.scaled(_SLOWDOWN), 'server': profile}, fleet)
     rows = []
     for rate in rates:
-        row: dict[str, Any] = {'kind': 'latency', 'model': model.name, 'megabits_per_second': rate}
+        row: dict[str, Any] = {
+            'kind': 'latency' if pixels is None else 'latency from pixels', 'model': model.name, 'megabits_per_second': rate,
+        }  # fmt: skip
         link = LinkEstimate(rate * 1e6 / 8, _DELAY_SECONDS, measured=True)
         for label, names in _SETS.items():
             problem = pipeline.problem(
                 devices=['pi', 'server'], factors={}, links={('pi', 'server'): link, ('server', 'pi'): link},
-                input_bytes=_PICTURE_BYTES, permitted=Permitted(names),
+                input_bytes=picture_bytes, permitted=Permitted(names), pixels=pixels,
             )  # fmt: skip
             solution = solve(problem)
             assert solution.assignment is not None
@@ -166,25 +189,28 @@ def _latency(model: Model, profile: Any, rates: Sequence[float]) -> list[dict[st
             coded = with_encodings(plan, problem.coding.encodings if problem.coding else {})
             row[label] = solution.latency_seconds
             row[f'{label}: plan'] = coded.label()
-            row[f'{label}: encodings'] = [t.encoding for t in coded.transfers if t.from_device != t.to_device and t.from_stage >= 0]
+            row[f'{label}: encodings'] = [t.encoding for t in coded.transfers if t.from_device != t.to_device]
         rows.append(row)
     return rows
 
 
 def _plot(
-    figure: Figure, accuracy: list[dict[str, Any]], speeds: list[dict[str, Any]], latency: list[dict[str, Any]]
-) -> None:
-    first, second, third = figure.subplots(1, 3)
+    figure: Figure, accuracy: list[dict[str, Any]], speeds: list[dict[str, Any]], latency: list[dict[str, Any]],
+    pixels: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    first, second, third, fourth = figure.subplots(1, 4)
     for reduction in REDUCTIONS:
         rows = [r for r in accuracy if r['encoding'] == reduction and r['cuts'] == 1]
         first.plot([r['boundaries'][0] for r in rows], [r['points_lost'] for r in rows], marker='o', label=reduction)
     first.axhline(0.5, color='grey', linestyle='--')
     first.set(title='digits', xlabel='cut', ylabel='accuracy lost, points')
     first.legend()
-    names = [r['encoding'] for r in speeds]
+    names = [f'picture: {r["encoding"]}' if r['kind'] == 'picture' else r['encoding'] for r in speeds]
     second.barh(names, [r['bytes_of_raw'] * 100 for r in speeds])
     second.set(title='bytes sent', xlabel='% of raw')
-    for label in _SETS:
-        third.plot([r['megabits_per_second'] for r in latency], [r[label] * 1e3 for r in latency], marker='o', label=label)
-    third.set(title='best plan, predicted', xlabel='link, Mbit/s', ylabel='latency, ms', xscale='log', yscale='log')
-    third.legend()
+    for axes, rows, camera in ((third, latency, 'JPEG of 100 kB'), (fourth, pixels, 'pixels')):
+        for label in _SETS:
+            axes.plot([r['megabits_per_second'] for r in rows], [r[label] * 1e3 for r in rows], marker='o', label=label)
+        title = f'best plan, predicted; camera: {camera}'
+        axes.set(title=title, xlabel='link, Mbit/s', ylabel='latency, ms', xscale='log', yscale='log')
+        axes.legend()

@@ -80,6 +80,7 @@ def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
     """Write the demo's fleet file and profile its model here; return the file, the pipeline and the pictures."""
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.runtime.picture_samples import PictureSamples
     from edge_dnn_partition.runtime.preprocess import Preprocessing
     from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.testbed import demo_model
@@ -94,10 +95,8 @@ def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
     pictures = panning_camera()
     preprocessing = Preprocessing.from_yaml(settings)
 
-    def preprocess() -> object:
-        return preprocessing.apply(pictures[0].data, pictures[0].encoding)
-
-    profile = load_or_profile(model, ProfileOptions(device='host'), preprocess=preprocess, accept_throttled=True)
+    samples = PictureSamples(preprocessing, pictures[0], (pictures[0],))
+    profile = load_or_profile(model, ProfileOptions(device='host'), samples=samples, accept_throttled=True)
     profiles = {name: profile.scaled(device.emulate.slowdown if device.emulate else 1.0) for name, device in fleet.devices.items()}
     return file, Pipeline(model, profiles, fleet), pictures
 

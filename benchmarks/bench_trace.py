@@ -176,7 +176,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         document = fleet_document(str(demo_model.cached('demo').resolve()), str(settings))
         document['parameters'] = {'worker': {'probe_period': PROBE_SECONDS, 'profile_runs': RUNS}}
         file = BedFile.parse(document)
-        pipeline = pipeline_of(file, pictures[0])
+        pipeline = pipeline_of(file)
         with Bed(file, pictures=pictures, say=progress) as bed:
             live = _Live(bed)
             for turn, (kind, fps, most) in enumerate(_QUICK if quick else _RUNS):

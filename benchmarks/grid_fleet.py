@@ -16,6 +16,7 @@ from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.picture_samples import gives_pixels, samples_of
 from edge_dnn_partition.runtime.pictures import encode
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
@@ -66,14 +67,14 @@ def bed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = Non
     })  # fmt: skip
 
 
-def pipeline_of(file: BedFile, shown: Picture) -> Pipeline:
+def pipeline_of(file: BedFile) -> Pipeline:
     """Profile a testbed's network on this machine, before its fleet is there; the workers take the same profile up."""
     assert file.model is not None and file.model.preprocessing is not None
     model = load_model(file.model.path)
     preprocessing = Preprocessing.from_yaml(file.model.preprocessing)
     profile = load_or_profile(
         model, ProfileOptions(device='host', runs=RUNS, limit_seconds=10.0, coding_seconds=5.0), accept_throttled=True,
-        preprocess=lambda: preprocessing.apply(shown.data, shown.encoding),
+        samples=samples_of(file.camera, preprocessing, raw=gives_pixels(file)),
     )  # fmt: skip
     return Pipeline(model, {name: profile.scaled(slowdown) for name, slowdown in slowdowns_of(file).items()}, file)
 
@@ -94,7 +95,7 @@ def fleet_of(
     """
     from edge_dnn_partition.cli.bed import Bed
 
-    planner = Planner(pipeline_of(file, shown), slowdowns_of(file))
+    planner = Planner(pipeline_of(file), slowdowns_of(file))
     with Bed(file, pictures=[shown], user_space=user_space, say=say) as bed:
         yield Bench(bed, shown), planner
 

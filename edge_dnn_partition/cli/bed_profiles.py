@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import functools
-
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.pictures import sample_picture
+from edge_dnn_partition.runtime.picture_samples import gives_pixels, samples_of
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 
@@ -19,15 +17,13 @@ def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:
 
     :raises UserError: if a stage cannot be extracted or run.
     """
-    preprocess = None
+    samples = None
     if fleet.model is not None and fleet.model.preprocessing is not None:
-        picture = sample_picture(fleet.camera)
-        preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
-        preprocess = functools.partial(preprocessing.apply, picture.data, picture.encoding)
+        samples = samples_of(fleet.camera, Preprocessing.from_yaml(fleet.model.preprocessing), raw=gives_pixels(fleet))
     runs = int(fleet.parameters.get('worker', {}).get('profile_runs', ProfileOptions.runs))
     found = {}
     for name, device in fleet.devices.items():
         options = ProfileOptions(device='host', providers=device.providers, threads=device.threads, runs=runs)
-        profile = load_or_profile(model, options, preprocess=preprocess, accept_throttled=True)
+        profile = load_or_profile(model, options, samples=samples, accept_throttled=True)
         found[name] = profile.scaled(device.emulate.slowdown if device.emulate else 1.0)
     return found

@@ -224,18 +224,17 @@ class _Demo:
 
         from edge_dnn_partition.graph.model import load_model
         from edge_dnn_partition.planning.pipeline import Pipeline
-        from edge_dnn_partition.runtime.pictures import sample_picture
+        from edge_dnn_partition.runtime.picture_samples import samples_of
         from edge_dnn_partition.runtime.preprocess import Preprocessing
         from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 
         model = load_model(fleet.model.path)
-        picture = sample_picture(fleet.camera)
         preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
         with Progress(console=self._console, transient=True) as progress:
             task = progress.add_task('profiling the model on this machine', total=1.0)
             profile = load_or_profile(
                 model, ProfileOptions(device='host'),
-                preprocess=lambda: preprocessing.apply(picture.data, picture.encoding),
+                samples=samples_of(fleet.camera, preprocessing, raw=False),
                 progress=lambda share: progress.update(task, completed=share), accept_throttled=True,
             )  # fmt: skip
         profiles = {name: profile.scaled(device.emulate.slowdown) for name, device in fleet.devices.items()}

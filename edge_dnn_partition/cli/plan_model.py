@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.coding import Pixels
 from edge_dnn_partition.planning.encodings import Permitted
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
@@ -20,7 +21,7 @@ from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.picture_samples import PictureSamples
 
 
 def build(
@@ -39,12 +40,15 @@ def build(
     :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
+    from edge_dnn_partition.runtime.picture_codec import is_raw
+
     given = _given(profiles, fleet)
-    preprocess: Callable[[], object] | None = None
+    samples: PictureSamples | None = None
     input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
     described = None if fleet.model is None else fleet.model.preprocessing
     if described is not None:
-        preprocess, input_bytes = _preprocessing(described, model, fleet, picture)
+        samples = _samples(described, model, fleet, picture)
+        input_bytes = float(samples.timed.data.nbytes)
     elif picture is not None:
         raise UserError('--picture needs a preprocessing; name its file in the fleet file (model.preprocessing)')
     measured: dict[tuple[int, tuple[str, ...]], Profile] = {}
@@ -55,7 +59,7 @@ def build(
             # what another processor's provider takes cannot be timed here: its slowdown is over this CPU
             key = (device.threads, ('CPUExecutionProvider',))
             if key not in measured:
-                measured[key] = _measure(model, key[0], runs, preprocess)
+                measured[key] = _measure(model, key[0], runs, samples)
             profile = measured[key].scaled(1.0 if device.emulate is None else device.emulate.slowdown)
         if described is None:
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
@@ -71,8 +75,9 @@ def build(
         for pair in (link.between, (link.between[1], link.between[0]))
     }
     problem = pipeline.problem(
-        devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted, objective=objective
-    )
+        devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted,
+        objective=objective, pixels=Pixels() if samples is not None and is_raw(samples.timed) else None,
+    )  # fmt: skip
     return pipeline, problem
 
 
@@ -93,30 +98,21 @@ def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
     return given
 
 
-def _preprocessing(
-    path: Path, model: Model, fleet: Fleet, picture: str | None
-) -> tuple[Callable[[], object], float]:
-    from edge_dnn_partition.runtime.pictures import sample_picture
+def _samples(path: Path, model: Model, fleet: Fleet, picture: str | None) -> PictureSamples:
+    from edge_dnn_partition.runtime.picture_samples import gives_pixels, samples_of, samples_of_files
     from edge_dnn_partition.runtime.preprocess import Preprocessing
 
     preprocessing: Preprocessing = Preprocessing.from_yaml(path)
     if len(model.inputs) != 1:
         raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a preprocessing feeds models with one')
     preprocessing.check(model.tensors[model.inputs[0]])
+    raw = gives_pixels(fleet)
     if picture is None:
-        sample = sample_picture(fleet.camera)
-        data, encoding = bytes(sample.data), sample.encoding
-    else:
-        try:
-            data = Path(picture).read_bytes()
-        except OSError as error:
-            raise UserError(f'--picture {picture}: {error.strerror}; give a JPEG or PNG file') from None
-        encoding = 'png' if data.startswith(b'\x89PNG') else 'jpeg'
-    preprocessing.apply(data, encoding)
-    return lambda: preprocessing.apply(data, encoding), float(len(data))
+        return samples_of(fleet.camera, preprocessing, raw=raw)
+    return samples_of_files([picture], preprocessing, raw=raw)
 
 
-def _measure(model: Model, threads: int, runs: int, preprocess: Callable[[], object] | None) -> Profile:
+def _measure(model: Model, threads: int, runs: int, samples: PictureSamples | None) -> Profile:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -126,6 +122,6 @@ def _measure(model: Model, threads: int, runs: int, preprocess: Callable[[], obj
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(f'profiling on this machine, {threads} thread(s)', total=1.0)
         return load_or_profile(
-            model, options, preprocess=preprocess, accept_throttled=True,
+            model, options, samples=samples, accept_throttled=True,
             progress=lambda share: bar.update(task, completed=share),
         )  # fmt: skip

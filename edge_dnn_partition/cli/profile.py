@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.planning.profile import Profile
     from edge_dnn_partition.runtime.layer_costs import LayerCost
+    from edge_dnn_partition.runtime.picture_samples import PictureSamples
     from edge_dnn_partition.sensing.power.model import PowerModel
 
 _EPILOG: Final = """\
@@ -72,7 +73,9 @@ def add_parser(subparsers: Any) -> None:
                         help='idleness before each timed run, as between two frames (default 50 ms)')
     parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
     parser.add_argument('--preprocessing', metavar='FILE.yaml', help='time this preprocessing too …')
-    parser.add_argument('--picture', metavar='FILE.jpg', help='… of this JPEG or PNG')
+    parser.add_argument('--picture', metavar='FILE.jpg', action='append',
+                        help='… of this JPEG or PNG; give several for the error of lossy encodings')
+    parser.add_argument('--pixels', action='store_true', help='the camera gives pixels, not JPEG or PNG')
     parser.add_argument('--layers', action='store_true', help='say what each layer takes, too')
     parser.add_argument('--energy', action='store_true', help='with joules; measured if there is a meter, else modelled')
     parser.add_argument('--energy-seconds', type=float, default=1.0, metavar='S',
@@ -99,10 +102,10 @@ def run(args: argparse.Namespace) -> int:
                              interval_seconds=parse('time', args.interval, what='--interval'),
                              limit_seconds=max(20.0, 4.0 * args.runs))
     power = _power_model(args.board) if args.energy else None
-    preprocess = _preprocess(args.preprocessing, args.picture, args.threads)
+    samples = _samples(args)
     model = load_given_model(args)
     with _progress() as progress:
-        profile = profile_model(model, options, preprocess=preprocess, progress=progress)
+        profile = profile_model(model, options, samples=samples, progress=progress)
     document = profile.to_dict() | {'total_seconds': profile.total_seconds}
     rows: Sequence[LayerCost] = ()
     if args.layers or args.energy or args.csv or args.plot:
@@ -140,22 +143,16 @@ def _layers(args: argparse.Namespace, model: Model, profile: Profile, power: Pow
     return layer_costs(model, profile, shares, energy)
 
 
-def _preprocess(settings: str | None, picture: str | None, threads: int) -> Callable[[], object] | None:
-    if settings is None and picture is None:
+def _samples(args: argparse.Namespace) -> PictureSamples | None:
+    if args.preprocessing is None and not args.picture:
         return None
-    if settings is None or picture is None:
+    if args.preprocessing is None or not args.picture:
         raise UserError('--preprocessing and --picture belong together; give both or neither')
+    from edge_dnn_partition.runtime.picture_samples import samples_of_files
     from edge_dnn_partition.runtime.preprocess import Preprocessing, limit_threads
 
-    limit_threads(threads)
-    preprocessing = Preprocessing.from_yaml(settings)
-    try:
-        data = Path(picture).read_bytes()
-    except OSError as error:
-        raise UserError(f'{picture}: {error.strerror}') from error
-    encoding = 'png' if data.startswith(b'\x89PNG') else 'jpeg'
-    preprocessing.apply(data, encoding)
-    return lambda: preprocessing.apply(data, encoding)
+    limit_threads(args.threads)
+    return samples_of_files(args.picture, Preprocessing.from_yaml(args.preprocessing), raw=args.pixels)
 
 
 def _print_tables(model: Model, profile: Profile) -> None:

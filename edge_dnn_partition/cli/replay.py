@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet import Fleet
     from edge_dnn_partition.runtime.replay import Outcome, ReplaySettings, Step
 
-KINDS = ('heartbeat', 'telemetry', 'profile', 'energy', 'frame_report', 'plan')
+KINDS = ('heartbeat', 'telemetry', 'profile', 'energy', 'source_status', 'frame_report', 'plan')
 
 EPILOG = f"""
 record, while the fleet runs (its name here is robot):

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from edge_dnn_partition.planning.coding import with_encodings, within_error
@@ -12,9 +13,11 @@ from edge_dnn_partition.planning.decide import value_of
 from edge_dnn_partition.planning.encodings import LOSSLESS, RAW, Permitted, check_names, parts
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.plan import PICTURE, Plan
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.camera_pictures import CameraPictures
 
 from .base import FleetNode
 from .parameters import Parameter
@@ -23,7 +26,8 @@ PARAMETERS: Final = (
     Parameter(
         'encodings',
         list(LOSSLESS),
-        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy)',
+        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; pictures '
+        'that come as pixels)',
         validate=check_names,
     ),
     Parameter(
@@ -37,10 +41,14 @@ PARAMETERS: Final = (
 
 
 class EncodingSeat:
-    """Holds what is known of encodings for one scheduler; used in the thread that spins."""
+    """Holds what is known of encodings for one scheduler; used in the thread that spins.
 
-    def __init__(self, node: FleetNode) -> None:
-        self._node = node
+    :param node: the scheduler.
+    :param pictures: the camera's.
+    """
+
+    def __init__(self, node: FleetNode, pictures: CameraPictures) -> None:
+        self._node, self._pictures = node, pictures
         self._encodings: Mapping[tuple[str, str, str], str] = {}
         self._profiles: Mapping[str, Profile] = {}
         self._better = 0
@@ -61,6 +69,27 @@ class EncodingSeat:
         """Return a plan with its encodings; the lossy ones together keep to the largest error."""
         return within_error(with_encodings(plan, self._encodings), self._profiles, self.permitted)
 
+    def under(
+        self, pipeline: Pipeline, problem: Problem, factors: Mapping[str, float], plan: Plan | None,
+        assignment: tuple[str, ...] | None,
+    ) -> Callable[[tuple[str, ...]], Problem]:  # fmt: skip
+        """Return what gives the present problem under a plan's own encodings; it may be called from any thread.
+
+        :param problem: under the best encodings of each transfer alone, as `take` was given it.
+        :param plan: the one in force, of ``assignment``: it has the encodings that it has.
+        """
+        encodings, profiles, permitted, pixels = self._encodings, self._profiles, self.permitted, self._pictures.pixels
+
+        @functools.cache
+        def found(other: tuple[str, ...]) -> Problem:
+            if plan is not None and other == assignment:
+                return pipeline.encoded(problem, encodings_of(plan), factors, pixels)
+            best = with_encodings(pipeline.plan(other), encodings)
+            kept = within_error(best, profiles, permitted)
+            return problem if kept == best else pipeline.encoded(problem, encodings_of(kept), factors, pixels)
+
+        return found
+
     def needs_others(
         self, plan: Plan, assignment: tuple[str, ...], present: Problem, best: Problem, goal: Goal, now: float
     ) -> str:
@@ -80,7 +109,7 @@ class EncodingSeat:
             return ''
         names = self.permitted.names
         for transfer in plan.transfers:
-            if transfer.tensor != PICTURE and any(part and part not in names for part in parts(transfer.encoding)):
+            if any(part and part not in names for part in parts(transfer.encoding)):
                 return f'{transfer.encoding} is not permitted any more'
         params = self._node.params
         old, other = evaluate(present, assignment), evaluate(best, assignment)

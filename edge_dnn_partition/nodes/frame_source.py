@@ -15,10 +15,9 @@ from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
@@ -35,6 +34,7 @@ from .hedging import Hedging
 from .inbox import TensorInbox, views
 from .outcome_seat import OutcomeSeat
 from .parameters import Parameter
+from .picture_sender import PictureSender
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
 from .sender import TensorSender
@@ -145,6 +145,7 @@ class FrameSource(FleetNode):
         self._radio = Radio.of_fleet(self._fleet)
         self._shadow = ShadowRun(len(self._outputs))
         self._sender = TensorSender(self, self._fleet)
+        self._pictures = PictureSender(self, self._sender, self._fleet)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
             inbox.connect(name)
@@ -161,6 +162,7 @@ class FrameSource(FleetNode):
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
+            self.subscribe(Emulation, self.topics.emulation, self._pictures.emulate, qos.EMULATION)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
         self.every(0.2, self._beat)
@@ -209,6 +211,7 @@ class FrameSource(FleetNode):
             self._outcome.stop()
             self._outcome = None
         if self._sender is not None:
+            self._pictures.stop()
             self._sender.stop()
         if self._accounts is not None:
             self._accounts.close()
@@ -218,6 +221,7 @@ class FrameSource(FleetNode):
 
     def _offer(self, picture: Picture) -> None:
         with self._lock:
+            self._pictures.saw(picture)
             self._ledger.offer(picture)
             self._pump(time.monotonic())
 
@@ -250,9 +254,7 @@ class FrameSource(FleetNode):
         if shadow is None or not self._reachable(shadow.plan):
             self._shadow.forget()
             return False
-        address = Address(shadow.plan.model_sha256, shadow.plan.version, shadow.number, 0, SOURCE_STAGE)
-        picture = self._last_picture
-        self._sender.send((first_device(shadow.plan), False), address, {PICTURE: picture.data}, {PICTURE: picture.encoding})
+        self._pictures.send(self._last_picture, shadow.plan, shadow.number, 0)
         return True
 
     def _receive_shadow(self, received: Received, hop: HopTime) -> None:
@@ -276,12 +278,7 @@ class FrameSource(FleetNode):
 
     def _send(self, frame: Frame, plan: Plan) -> None:
         self._plans.sent(frame.frame_id, plan)
-        self._send_picture(frame, plan)
-
-    def _send_picture(self, frame: Frame, plan: Plan) -> None:
-        assert self._sender is not None
-        address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        self._sender.send((first_device(plan), False), address, {PICTURE: frame.picture.data}, {PICTURE: frame.picture.encoding})
+        self._pictures.send(frame.picture, plan, frame.frame_id, frame.attempt)
 
     def _receive(self, received: Received, hop: HopTime) -> None:
         if received.address.frame_id >= FIRST_NUMBER:
@@ -367,7 +364,7 @@ class FrameSource(FleetNode):
         plan = self._plans.plan_of(frame)
         if plan is not None and self._hedging.due(frame, plan, now):
             self._ledger.hedged(frame.frame_id)
-            self._send_picture(frame, self._hedging.plan)
+            self._pictures.send(frame.picture, self._hedging.plan, frame.frame_id, frame.attempt)
 
     def _may_repeat(self, frame: Frame, now: float) -> bool:
         """False for a frame of an earlier run while nobody would hear its result."""
@@ -449,7 +446,8 @@ class FrameSource(FleetNode):
                 lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
                 in_flight=self._ledger.in_flight, late=counts.late, hedged=self._hedging.hedger.started,
                 hedge_won=self._hedging.hedger.won, shadows=self._shadow.run,
-                shadows_unanswered=self._shadow.unanswered,
+                shadows_unanswered=self._shadow.unanswered, picture_encoding=self._pictures.last_encoding,
+                picture_bytes=self._pictures.last_bytes,
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)

@@ -13,7 +13,7 @@ from edge_dnn_partition.msg import Heartbeat
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.compose import compose
 from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, Hedger
+from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from edge_dnn_partition.runtime.ledger import Frame
 
 from . import qos
@@ -79,13 +79,13 @@ class Hedging:
 
     def came(self, frame_id: int, version: int, now: float) -> None:
         """Take in that a result has come, under whatever plan."""
-        if version == HEDGE_VERSION:
-            self.hedger.came(frame_id, now)
+        if is_hedge(version):
+            self.hedger.came(frame_id, now, tail=version == TAIL_VERSION)
 
     def finished(self, frame_id: int, version: int, latency: float) -> None:
         """Take in that a frame has its result, from which plan, and after how long (seconds)."""
         limit = self._node.params.number('max_age')
-        self.hedger.finished(frame_id, latency, limit, hedge=version == HEDGE_VERSION)
+        self.hedger.finished(frame_id, latency, limit, hedge=is_hedge(version))
 
     def expired(self) -> None:
         """Take in that a frame has no result in time."""

@@ -14,7 +14,7 @@ from edge_dnn_partition.runtime.assembler import Assembler, Gap, Received
 from edge_dnn_partition.runtime.piece_codec import decode
 from edge_dnn_partition.runtime.pieces import FRAME, Address
 from edge_dnn_partition.runtime.segments import SegmentReader
-from edge_dnn_partition.runtime.tensors import unpack
+from edge_dnn_partition.runtime.tensors import picture_parts, unpack
 from edge_dnn_partition.runtime.timing import HopTime
 
 from . import qos
@@ -156,6 +156,6 @@ class TensorInbox:
 
 
 def views(received: Received) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a bundle's tensors as views of its buffer, and their encodings."""
+    """Return a bundle's tensors as views of its buffer, and their encodings: of compressed pixels, what the pixels are."""
     arrays = unpack(received.layout, received.buffer)
-    return arrays, {tensor.name: tensor.encoding for tensor in received.layout}
+    return arrays, {tensor.name: picture_parts(tensor.encoding)[0] for tensor in received.layout}

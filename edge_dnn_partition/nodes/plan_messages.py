@@ -92,4 +92,5 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         throttled=profile.throttled,
         probe_seconds=profile.probe_seconds,
         codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
+        picture_bytes=profile.picture_bytes,
     )

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -16,7 +15,7 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.fleet import Device, Fleet
 from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.pictures import sample_picture
+from edge_dnn_partition.runtime.picture_samples import gives_pixels, samples_of
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 
@@ -56,17 +55,15 @@ class ProfilingSeat:
         :raises UserError: if a stage cannot be run.
         """
         node, config = self._node, self._config()
-        preprocess = None
-        if self._preprocessing is not None:
-            picture = sample_picture(self._fleet.camera)
-            preprocess = functools.partial(self._preprocessing.apply, picture.data, picture.encoding)
+        preprocessing, fleet = self._preprocessing, self._fleet
+        samples = None if preprocessing is None else samples_of(fleet.camera, preprocessing, raw=gives_pixels(fleet))
         options = ProfileOptions(
             device='host' if self._fleet.emulated else node.topics.device,
             providers=config.providers, threads=config.threads, runs=node.params.whole('profile_runs'),
         )  # fmt: skip
         try:
             found = load_or_profile(
-                self._model, options, preprocess=preprocess, cancel=node.ending, accept_throttled=self._fleet.emulated,
+                self._model, options, samples=samples, cancel=node.ending, accept_throttled=self._fleet.emulated,
                 refresh=refresh,
             )  # fmt: skip
         except ProfilingCancelledError:

@@ -26,7 +26,7 @@ from edge_dnn_partition.msg import (
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.compose import Placement, assignment_of, compose, placement_of
+from edge_dnn_partition.planning.compose import Placement, assignment_of
 from edge_dnn_partition.planning.decide import feasible, value_of
 from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
@@ -113,7 +113,7 @@ class Scheduler(FleetNode):
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._relief = ReliefSeat(self, self._hearing)
-        self._encodings = EncodingSeat(self)
+        self._encodings = EncodingSeat(self, self._hearing.pictures)
         self._proposed: tuple[str, ...] | None = None
         self._failed_until: dict[object, float] = {}
         self._decision = 'waiting for the workers'
@@ -124,7 +124,7 @@ class Scheduler(FleetNode):
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._explanations = ExplanationSeat(self)
         self._service_seat = ServiceSeat(self, self._model, self._seat, self._view)
-        self.subscribe(SourceStatus, self.topics.source_status, self._watch.take_books, qos.STATE)
+        self.subscribe(SourceStatus, self.topics.source_status, self._books, qos.STATE)
         PlotSeat(self, self._view, self._watch, self._explanations)
         DiagnosticsSeat(
             self, self._view, self._watch, lambda: (self._switch.active, self._decision), self._relief.reason
@@ -202,6 +202,10 @@ class Scheduler(FleetNode):
         self._hearing.telemetry(message)
         self._watch.telemetry(message, time.monotonic())
 
+    def _books(self, message: SourceStatus) -> None:
+        self._hearing.source(message)
+        self._watch.take_books(message)
+
     def _profile(self, message: ProfileMessage) -> None:
         if self._hearing.profile(message):
             self._seat.renew()
@@ -251,7 +255,7 @@ class Scheduler(FleetNode):
             self._seat.forget_question()
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
-        conditions = Conditions(now, problem, self._hearing.temperature(ready), deviation)
+        conditions = Conditions(now, problem, self._hearing.temperature(ready), deviation, under=self._under)
         choice = self._seat.choose(conditions, boundaries)
         if choice is None:
             return
@@ -263,18 +267,19 @@ class Scheduler(FleetNode):
         if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
         elif set(choice.assignment) <= set(ready):
-            self.move(choice.assignment, choice.costs, self._why(choice, problem), deviation)
+            self.move(choice.assignment, choice.costs, self._why(choice), deviation)
 
     def _encode_anew(self, problem: Problem, now: float, deviation: float) -> None:
         """Propose the plan in force with other encodings, if these have become better."""
         plan, assignment = self._switch.active, self._seat.assignment
         if plan is None or assignment is None or not feasible(problem, assignment):
             return
-        present = self._hearing.pipeline.encoded(problem, encodings_of(plan), self._view.factors(now))
-        why = self._encodings.needs_others(plan, assignment, present, problem, self._seat.goal, now)
+        others = encodings_of(self._encodings.encode(plan))
+        best = self._hearing.pipeline.encoded(problem, others, self._view.factors(now), self._hearing.pictures.pixels)
+        why = self._encodings.needs_others(plan, assignment, self._under(assignment), best, self._seat.goal, now)
         if why and self._failed_until.get(assignment, 0.0) <= now:
             self._decision = why
-            self.move(assignment, evaluate(problem, assignment), why, deviation)
+            self.move(assignment, evaluate(best, assignment), why, deviation)
 
     def _take_up(self, ready: Sequence[str], now: float) -> bool:
         """Go on with the plan that was in force when an earlier scheduler ended, if every device of it still has it.
@@ -298,16 +303,15 @@ class Scheduler(FleetNode):
         self._earlier = None
         return True
 
-    def _ends(self) -> dict[str, object]:
-        return {
-            'version': self._switch.next_version(), 'source': self._fleet.source, 'sink': self._fleet.sink_device,
-        }  # fmt: skip
+    def _new_plan(self, assignment: tuple[str, ...]) -> Plan:
+        return self._hearing.pipeline.plan(assignment, self._switch.next_version())
 
     def _shadow_plan(self, assignment: tuple[str, ...]) -> Plan:
         """Return the plan of an assignment, for shadow frames: its version is never in force."""
         now = time.monotonic()
-        plan = compose(self._model, placement_of(assignment, self._hearing.pipeline.boundaries), **self._ends())
-        costs = evaluate(self._problem(self._view.ready(now), now), assignment)
+        plan = self._new_plan(assignment)
+        self._problem(self._view.ready(now), now)
+        costs = evaluate(self._under(assignment), assignment)
         self._keep_version(self._switch.reserve())
         plan = self._encodings.encode(plan)
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
@@ -319,6 +323,8 @@ class Scheduler(FleetNode):
         permitted, objective = self._encodings.permitted, self._seat.objective
         problem = self._hearing.problem(ready, now, permitted, objective, self._relief.settings)
         self._encodings.take(problem, self._hearing.pipeline.profiles)
+        factors, active = self._view.factors(now), self._switch.active
+        self._under = self._encodings.under(self._hearing.pipeline, problem, factors, active, self._seat.assignment)
         return problem
 
     def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
@@ -345,7 +351,8 @@ class Scheduler(FleetNode):
         except PlanError as error:
             self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {error}')
             return False
-        self._propose(compose(self._model, placement, **self._ends()), costs, 'asked for by fixed_plan', now, 0.1)
+        plan = self._hearing.pipeline.composed(placement, self._switch.next_version())
+        self._propose(plan, costs, 'asked for by fixed_plan', now, 0.1)
         self._proposed = assignment
         return True
 
@@ -373,7 +380,11 @@ class Scheduler(FleetNode):
         :raises PlanError: if it cannot be followed now.
         """
         constrained = self._fleet.constraints != Constraints()
-        return pinned_costs(placement, problem, self._hearing.pipeline.boundaries, constrained=constrained)
+        boundaries = self._hearing.pipeline.boundaries
+        assignment = assignment_of(placement, boundaries)
+        if assignment is not None and set(assignment) <= set(problem.names):
+            problem = self._under(assignment)
+        return pinned_costs(placement, problem, boundaries, constrained=constrained)
 
     def forget_failures(self) -> None:
         """Let plans be proposed that could not be prepared lately."""
@@ -381,18 +392,18 @@ class Scheduler(FleetNode):
 
     def move(self, assignment: tuple[str, ...], costs: Costs, reason: str, deviation: float = 0.0) -> None:
         """Propose a plan, given as the device of each of the problem's nodes."""
-        plan = compose(self._model, placement_of(assignment, self._hearing.pipeline.boundaries), **self._ends())
-        self._propose(plan, costs, reason, time.monotonic(), deviation)
+        self._propose(self._new_plan(assignment), costs, reason, time.monotonic(), deviation)
         self._proposed = assignment
 
     # ----------------------------------------------------------------------------------------------------------
 
-    def _why(self, choice: Choice, problem: Problem) -> str:
+    def _why(self, choice: Choice) -> str:
         """Say in words why a plan was chosen."""
         assert choice.costs is not None
         text = choice.reason
-        if self._seat.assignment is not None and feasible(problem, self._seat.assignment):
-            present = evaluate(problem, self._seat.assignment)
+        assignment = self._seat.assignment
+        if assignment is not None and feasible(self._under(assignment), assignment):
+            present = evaluate(self._under(assignment), assignment)
             old, new = (value_of(c, self._seat.goal, present) for c in (present, choice.costs))
             units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
             unit = units.get(self._seat.objective, (1.0, ''))

@@ -9,14 +9,14 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
+from edge_dnn_partition.runtime.pipeline import Job
 from edge_dnn_partition.runtime.preparation import StageStore
 from edge_dnn_partition.runtime.speed_probe import SpeedProbe
 from edge_dnn_partition.runtime.tensor_codec import encode
@@ -26,6 +26,7 @@ from edge_dnn_partition.testbed.dilation import Dilation
 
 from .base import FleetNode
 from .energy import EnergyWatch
+from .hedge_seat import HedgeSeat
 from .sender import TensorSender
 
 
@@ -33,7 +34,7 @@ class StageRunner:
     """Runs what `put` is given, one stage after the other.
 
     :param node: has the parameter ``probe_period``.
-    :param frames: the books of a plan's frames, by its version; used under ``lock``.
+    :param hedges: has the books of every plan's frames; used under ``lock``.
     :param wall_clock: the probe counts waiting, too; False where other devices are played on this machine.
     """
 
@@ -44,13 +45,13 @@ class StageRunner:
         sender: TensorSender,
         energy: EnergyWatch,
         dilation: Dilation,
-        frames: Callable[[int], FramePipeline],
+        hedges: HedgeSeat,
         lock: AbstractContextManager[Any],
         *,
         wall_clock: bool,
     ) -> None:
         self._node, self._store, self._sender, self._energy = node, store, sender, energy
-        self._dilation, self._frames, self._lock, self._wall_clock = dilation, frames, lock, wall_clock
+        self._dilation, self._hedges, self._lock, self._wall_clock = dilation, hedges, lock, wall_clock
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -90,15 +91,16 @@ class StageRunner:
                 if self._node.ending.is_set():
                     return
                 self._failed(job, traceback.format_exc())
+            self.put(self._hedges.settle(time.monotonic()))
 
     def _failed(self, job: Job, reason: str) -> None:
         with self._lock:
-            self._frames(job.frame.address.plan_version).failed(job)
+            self._hedges.frames(job.frame.address.plan_version).failed(job)
         self._node.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
 
     def _run(self, job: Job) -> None:
         with self._lock:
-            if not self._frames(job.frame.address.plan_version).current(job):
+            if not self._hedges.frames(job.frame.address.plan_version).current(job):
                 return
         runner = self._store.runner(job.frame.address.plan_version, job.stage)
         if runner is None:
@@ -123,7 +125,7 @@ class StageRunner:
             energy.joules, energy.error_joules, energy.kind == 'measured',
         )  # fmt: skip
         with self._lock:
-            sends, jobs = self._frames(job.frame.address.plan_version).finished(job, outputs, timing, done)
+            sends, jobs = self._hedges.frames(job.frame.address.plan_version).finished(job, outputs, timing, done)
         address = job.frame.address
         coded: dict[tuple[str, str], Any] = {}
         for target, arrays, encodings in sends:

@@ -24,9 +24,9 @@ from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
+from edge_dnn_partition.runtime.hedge import is_hedge
 from edge_dnn_partition.runtime.pipeline import FramePipeline
-from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, Release, WorkerPlans
+from edge_dnn_partition.runtime.plan_book import Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.timing import HopTime
@@ -36,6 +36,7 @@ from edge_dnn_partition.units import format_bytes
 from . import qos
 from .base import FleetNode, run_node
 from .energy import ENERGY_PARAMETERS, EnergyWatch
+from .hedge_seat import HedgeSeat
 from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_memory import PlanMemory
@@ -121,14 +122,14 @@ class Worker(FleetNode):
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._pipeline = FramePipeline(device)
-        self._hedges = FramePipeline(device)
+        self._hedges = HedgeSeat(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config, self._fleet)
         self._sender.probing_share = self.params.number('probing_budget')
         self._runner = StageRunner(
-            self, self._store, self._sender, self._energy, self._dilation, self._frames, self._lock,
+            self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._lock,
             wall_clock=not self._fleet.emulated,
         )  # fmt: skip
         self._profiling = ProfilingSeat(
@@ -211,7 +212,7 @@ class Worker(FleetNode):
         """
         plan = self._plans.active
         with self._lock:
-            here = self._pipeline.frames + self._hedges.frames
+            here = self._pipeline.frames + self._hedges.under_way
         assert self._sender is not None
         if here or self._sender.bytes_waiting:
             self._busy_at = time.monotonic()
@@ -257,12 +258,10 @@ class Worker(FleetNode):
         self._do(self._plans.task(plan, status, self._store.versions))
 
     def _hedge_plan(self, message: PlanMessage) -> None:
-        """Keep the whole model warm for hedges, or let it go; other plans know nothing of it."""
-        plan = plan_for(message, self._model.sha256)
-        check_plan(plan, list(self._fleet.devices))
-        if plan.version != HEDGE_VERSION:
-            raise PlanError(f'plan {plan.version} is none of hedges')
-        self._do(Release(plan.version) if status_of(message) is PlanStatus.DROPPED else Prepare(plan))
+        task = self._hedges.task(message)
+        if isinstance(task, Prepare):
+            check_plan(task.plan, list(self._fleet.devices))
+        self._do(task)
 
     def _do(self, task: Prepare | Release | None) -> None:
         assert self._sender is not None
@@ -274,10 +273,6 @@ class Worker(FleetNode):
                     if transfer.from_device == self.topics.device and transfer.from_stage >= 0:
                         self._sender.connect((transfer.to_device, transfer.to_sink))
                 self._tasks.put(lambda: self._make_ready(plan))
-
-    def _frames(self, version: int) -> FramePipeline:
-        """Return the books of a plan's frames; a hedge does not supersede the frame's other try."""
-        return self._hedges if version == HEDGE_VERSION else self._pipeline
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Prepare a plan for shadow frames, or let it go; a request to run one is the frame source's."""
@@ -311,12 +306,12 @@ class Worker(FleetNode):
             self._state(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
             return
         with self._lock:
-            self._frames(plan.version).add_plan(plan)
+            self._hedges.frames(plan.version).add_plan(plan)
         self._state(StageState.READY, plan.version, time.monotonic() - begin)
 
     def _release(self, version: int) -> None:
         with self._lock:
-            self._frames(version).remove_plan(version)
+            self._hedges.frames(version).remove_plan(version)
         if self._store is not None and version in self._store.versions:
             self._store.release(version)
             self._state(StageState.RELEASED, version, 0.0)
@@ -339,20 +334,24 @@ class Worker(FleetNode):
             self._plan(kept)
         with self._lock:
             self._pipeline.expire(now)
-            self._hedges.expire(now)
             drained = self._plans.idle(self._store.versions, self._pipeline.drained)
         for version in drained:
             self._tasks.put(lambda version=version: self._release(version))
+        self._hedges.tidy(self._plans.active, now)
 
     # Frames ---------------------------------------------------------------------------------------------------
 
     def _receive(self, received: Received, hop: HopTime) -> None:
+        assert self._runner is not None
+        if is_hedge(received.address.plan_version):
+            self._runner.put(self._hedges.receive(received, hop))
+            return
         arrays, encodings = views(received)
         with self._lock:
-            jobs = self._frames(received.address.plan_version).receive(
+            jobs = self._pipeline.receive(
                 received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
             )
-        assert self._runner is not None and self._energy is not None
+        assert self._energy is not None
         self._runner.put(jobs)
         self._energy.received(hop, received.arrived)
 
@@ -404,7 +403,7 @@ class Worker(FleetNode):
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
             plan_versions=list(self._store.versions), active_version=self._plans.active_version,
-            last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.frames,
+            last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.under_way,
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,

@@ -11,7 +11,6 @@ from .components import Assignment
 from .decide import Settings
 from .exact import ExactPolicy
 from .policy import Choice, Conditions, Frame
-from .problem import Problem
 from .qlearning import LearningSettings, QLearningPolicy
 from .takeover import Takeover, TakeoverSettings
 
@@ -34,7 +33,7 @@ class AutoPolicy:
         self.learner = QLearningPolicy(devices, learning, seed=seed)
         self.exact = ExactPolicy(devices, settings)
         self.takeover = Takeover(takeover)
-        self._problem: Problem | None = None
+        self._conditions: Conditions | None = None
 
     @property
     def learning(self) -> bool:
@@ -48,7 +47,7 @@ class AutoPolicy:
 
     def choose(self, conditions: Conditions) -> Choice:
         """Return the choice of whoever decides now."""
-        self._problem = conditions.problem
+        self._conditions = conditions
         self.learner.watch(conditions)
         return self.learner.pick(conditions) if self.learning else self.exact.choose(conditions)
 
@@ -61,8 +60,8 @@ class AutoPolicy:
 
     def learn(self, frame: Frame) -> None:
         """Hold the planner's prediction against what came true, then learn from it."""
-        if self._problem is not None and frame.cost > 0:
-            found = self.learner.predictor.components(self._problem, (frame.plan,))
+        if self._conditions is not None and frame.cost > 0:
+            found = self.learner.predictor.components(self._conditions.problem_of(frame.plan), (frame.plan,))
             error = math.log(frame.cost) - float(found.log_values()[0])
             self.takeover.frame(frame.now, error, shadow=frame.shadow)
         self.learner.learn(frame)

@@ -9,19 +9,31 @@ transfer is part of every best plan that has this transfer, and taking it before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .linear import coding_prices
-from .plan import Plan
+from .plan import PICTURE, SOURCE_STAGE, Plan
 from .problem import Coding, Floats, Ints, Problem
 from .profile import Profile
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """A camera whose pictures come as pixels, so that they may be encoded.
+
+    :param shares: bytes as sent over raw ones, by encoding, where frames have shown them; else as profiled.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
 class CodingChooser:
     """What encodings make of tensors on profiled devices.
+
+    A picture is profiled on others than the camera's: its bytes and seconds are taken by the raw byte.
 
     :param sizes: bytes by tensor, raw.
     :param profiles: by device.
@@ -29,6 +41,7 @@ class CodingChooser:
 
     def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile]) -> None:
         self.profiles = profiles
+        sizes = {**sizes, PICTURE: 1.0}
         self._names = [name for name in sizes if any(c.tensor == name for p in profiles.values() for c in p.codings)]
         self._row = {name: i for i, name in enumerate(self._names)}
         self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
@@ -43,7 +56,8 @@ class CodingChooser:
         for coding in profile.codings:
             if coding.tensor in self._row:
                 place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
-                table[:, place[0], place[1]] = coding.size, coding.encode_seconds, coding.decode_seconds
+                numbers = np.array([coding.size, coding.encode_seconds, coding.decode_seconds])
+                table[:, place[0], place[1]] = numbers / profile.picture_bytes if coding.tensor == PICTURE else numbers
         return table
 
     def _permitted(self, permitted: Permitted, device: str) -> np.ndarray:
@@ -60,6 +74,7 @@ class CodingChooser:
     def choose(
         self, problem: Problem, bundles: Sequence[Sequence[str]], permitted: Permitted, objective: str,
         factors: Mapping[str, float], given: Mapping[tuple[str, str, str], str] | None = None,
+        pixels: Pixels | None = None,
     ) -> Problem:  # fmt: skip
         """Return the problem with the best permitted encoding of each transfer.
 
@@ -68,14 +83,25 @@ class CodingChooser:
         :param problem: without encodings.
         :param bundles: the names of the tensors that each of the problem's tensors stands for.
         :param factors: each device's time now over its profiled time.
-        :param given: take these, as in ``Coding.encodings``, and not the best ones.
+        :param given: take these, as in ``Coding.encodings``, and not the best ones; one that was not measured counts as raw.
+        :param pixels: what is known of the camera's pictures; None: they are compressed already, and go as they are.
         """
         if not self._names:
             return problem
         tables = np.stack([self._tables[name] for name in problem.names], axis=-1)
         speed = np.array([factors.get(name, 1.0) for name in problem.names])
-        size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
         allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
+        whole = self._raw
+        if (picture := self._row.get(PICTURE)) is not None:
+            whole = whole.copy()
+            whole[picture] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if PICTURE in names)
+            tables[:, picture] *= np.maximum(whole[picture], 1.0)
+            for encoding, share in () if pixels is None else pixels.shares.items():
+                tables[0, picture, ENCODINGS.index(encoding)] = share * whole[picture]
+            if pixels is None:
+                allowed[picture, 1:] = False
+                tables[:, picture, 1:] = tables[:, picture, :1]  # what a plan asks for is not done
+        size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
         per_byte, per_second = coding_prices(problem, objective)
         sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
         reading = decode * per_second
@@ -92,10 +118,12 @@ class CodingChooser:
                 chosen = total.argmin(axis=0)  # of equal ones the first, which changes less
             else:
                 chosen = self._given(given, name, problem, sends, reads)
+                known = size[row][chosen, sends] + encode[row][chosen, sends] + decode[row][chosen, reads]
+                chosen = np.where(np.isfinite(known), chosen, 0)
             best[row, sends, reads] = chosen
             if name in bundle_of:
                 t = bundle_of[name]
-                arrays[0][t, sends, reads] += size[row][chosen, sends] - self._raw[row]
+                arrays[0][t, sends, reads] += size[row][chosen, sends] - whole[row]
                 arrays[1][t, sends, reads] += encode[row][chosen, sends]
                 arrays[2][t, sends, reads] += decode[row][chosen, reads]
         coding = Coding(
@@ -151,6 +179,11 @@ def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) ->
         plan,
         transfers=tuple(replace(t, encoding=encoding(t.tensor, t.from_device, t.to_device)) for t in plan.transfers),
     )
+
+
+def picture_encoding(plan: Plan) -> str:
+    """Return how a plan sends pictures to another device; raw where it does not."""
+    return next((t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE), RAW)
 
 
 def within_error(plan: Plan, profiles: Mapping[str, Profile], permitted: Permitted) -> Plan:

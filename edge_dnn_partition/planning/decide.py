@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,8 +97,9 @@ def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
 
 
 def decide(
-    now: float, problem: Problem, state: DecisionState, settings: Settings, *, deviation: float = 0.0
-) -> tuple[Decision, DecisionState]:
+    now: float, problem: Problem, state: DecisionState, settings: Settings, *, deviation: float = 0.0,
+    under: Callable[[tuple[str, ...]], Problem] | None = None,
+) -> tuple[Decision, DecisionState]:  # fmt: skip
     """Return what to do, and the state for the next call. Pure and deterministic.
 
     The exact planner's answer to the present estimates is taken if the present plan cannot
@@ -110,17 +111,20 @@ def decide(
     :param now: seconds of a steady clock.
     :param problem: the pipeline under the present estimates, with the devices that are alive.
     :param deviation: relative standard deviation of the predictions.
+    :param under: the problem under the encodings that a plan has or would have, in which it is valued; None: those of
+        ``problem``, with which the best plan is looked for.
     """
+    value = under or (lambda _: problem)
     goal = settings.goal
     threshold = max(settings.least_gain, min(deviation, settings.most_gain))
     present_ok = state.assignment is not None and feasible(problem, state.assignment)
-    present = evaluate(problem, state.assignment) if present_ok and state.assignment else None
+    present = evaluate(value(state.assignment), state.assignment) if present_ok and state.assignment else None
     solution = solve(problem, goal if present is None else goal.tightened(threshold))
     if not solution.feasible or solution.assignment is None:
         reason = 'no device can run the model now' if not present_ok else 'no other plan is possible'
         return Decision(None, None, present, reason), replace(state, rival=None, rival_count=0)
     best = tuple(solution.assignment)
-    costs = evaluate(problem, best)
+    costs = evaluate(value(best), best)
     if present is None:
         why = 'first plan' if state.assignment is None else 'the present plan cannot go on'
         return Decision(best, costs, None, why), DecisionState(best, now)

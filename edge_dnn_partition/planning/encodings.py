@@ -3,7 +3,8 @@
 """The names of the ways in which a tensor can be sent, and which of them a plan may use.
 
 An encoding is ``raw``, a *reduction* (``float16``, ``int8``: fewer bits, lossy), a *compressor* (``zstd``, ``lz4``:
-lossless) or a reduction that is then compressed, written ``int8+zstd``.
+lossless) or a reduction that is then compressed, written ``int8+zstd``. The camera's picture, where it comes as pixels, may go
+compressed or as ``jpeg`` (lossy), which no other tensor can.
 """
 
 from __future__ import annotations
@@ -15,29 +16,38 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError
 
+from .plan import PICTURE
 from .problem import nearest
 
 RAW: Final = 'raw'
 REDUCTIONS: Final = ('float16', 'int8')
 COMPRESSORS: Final = ('zstd', 'lz4')
-NAMES: Final = (RAW, *COMPRESSORS, *REDUCTIONS)
+JPEG: Final = 'jpeg'
+NAMES: Final = (RAW, *COMPRESSORS, *REDUCTIONS, JPEG)
 """What a parameter names; permitted parts may be combined."""
 
-ENCODINGS: Final = (*NAMES, *(f'{reduction}+{compressor}' for reduction in REDUCTIONS for compressor in COMPRESSORS))
+_COMBINED: Final = tuple(f'{reduction}+{compressor}' for reduction in REDUCTIONS for compressor in COMPRESSORS)
+TENSOR_ENCODINGS: Final = (RAW, *COMPRESSORS, *REDUCTIONS, *_COMBINED)
+"""Those of tensors."""
+
+PICTURE_ENCODINGS: Final = (RAW, *COMPRESSORS, JPEG)
+"""Those of the camera's picture, where it comes as pixels."""
+
+ENCODINGS: Final = (*TENSOR_ENCODINGS, JPEG)
 """What a transfer of a plan names."""
 
 LOSSLESS: Final = (RAW, *COMPRESSORS)
 
 
 def parts(encoding: str) -> tuple[str, str]:
-    """Return an encoding's reduction and compressor, each empty where there is none.
+    """Return an encoding's reduction (or ``jpeg``) and compressor, each empty where there is none.
 
     :raises PlanError: if there is no such encoding.
     """
     if encoding not in ENCODINGS:
         raise PlanError(f'there is no encoding {encoding!r}{nearest(encoding, ENCODINGS)}')
     first, _, second = encoding.partition('+')
-    if first in REDUCTIONS:
+    if first in (*REDUCTIONS, JPEG):
         return first, second
     return '', '' if first == RAW else first
 
@@ -77,6 +87,7 @@ class Permitted:
 class TensorCoding:
     """What an encoding makes of one tensor on one device.
 
+    :param tensor: its name; `PICTURE` for the pictures that were coded while profiling.
     :param size: bytes as it is sent.
     :param encode_seconds: to encode it.
     :param decode_seconds: to decode it.
@@ -96,6 +107,8 @@ class TensorCoding:
     def __post_init__(self) -> None:
         """Check the name and the numbers."""
         parts(self.encoding)
+        if self.encoding not in (PICTURE_ENCODINGS if self.tensor == PICTURE else TENSOR_ENCODINGS):
+            raise PlanError(f'{self.tensor!r} cannot be sent as {self.encoding}')
         numbers = (self.size, self.encode_seconds, self.decode_seconds, self.error)
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise PlanError(f'{self.tensor!r} as {self.encoding}: bytes, seconds and error must be finite and not negative')

@@ -11,6 +11,7 @@ from dataclasses import replace
 from .components import Assignment, Predictor, corrected
 from .decide import DecisionState, Settings, decide
 from .policy import Choice, Conditions, Frame, StillPolicy
+from .problem import Problem
 from .residuals import ResidualFilter
 
 
@@ -35,22 +36,29 @@ class ExactPolicy(StillPolicy):
 
     def choose(self, conditions: Conditions) -> Choice:
         """Return what :func:`.decide.decide` says of the corrected problem."""
-        problem = conditions.problem
         if self.residuals is not None:
             self.residuals.advance(conditions.now)
-            self.residuals.telemetry(self.predictor.levels(problem))
-            problem = corrected(problem, self.predictor.devices, self.residuals.component_logs)
+            self.residuals.telemetry(self.predictor.levels(conditions.problem))
+        problem = self._corrected(conditions.problem)
         self._conditions = conditions
         settings = self.settings
         if conditions.least_gain is not None:
             settings = replace(settings, least_gain=conditions.least_gain)
-        decision, state = decide(conditions.now, problem, self.state, settings, deviation=conditions.deviation)
+        decision, state = decide(
+            conditions.now, problem, self.state, settings, deviation=conditions.deviation,
+            under=lambda plan: self._corrected(conditions.problem_of(plan)),
+        )  # fmt: skip
         if decision.assignment is None:
             self.state = state
         else:
             # The move may fail; until it is made the rival stands.
             self.state = replace(self.state, rival=decision.assignment, rival_count=self.settings.confirmations)
         return Choice(decision.assignment, decision.reason, decision.costs)
+
+    def _corrected(self, problem: Problem) -> Problem:
+        if self.residuals is None:
+            return problem
+        return corrected(problem, self.predictor.devices, self.residuals.component_logs)
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Remember the plan in force and since when."""
@@ -60,6 +68,6 @@ class ExactPolicy(StillPolicy):
     def learn(self, frame: Frame) -> None:
         """Correct the residuals of the devices and links on the frame's way."""
         if self.residuals is not None and self._conditions is not None and frame.cost > 0:
-            found = self.predictor.components(self._conditions.problem, (frame.plan,))
+            found = self.predictor.components(self._conditions.problem_of(frame.plan), (frame.plan,))
             self.residuals.advance(frame.now)
             self.residuals.update(found, 0, None, math.log(frame.cost))

@@ -84,6 +84,8 @@ class Camera(Strict):
     images: Path | None = None
     video: Path | None = None
     camera: int | None = None
+    samples: Path | None = None
+    """A folder of pictures like the camera's, to profile with."""
     rate: float = Field(default=10.0, gt=0, le=1000)
     compressed: bool = True
 
@@ -227,7 +229,7 @@ def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
         paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
         model = model.model_copy(update=paths)
     camera = fleet.camera.model_copy(
-        update={'images': absolute(fleet.camera.images), 'video': absolute(fleet.camera.video)}
+        update={name: absolute(getattr(fleet.camera, name)) for name in ('images', 'video', 'samples')}
     )
     network, tls = fleet.network, fleet.network.tls
     if tls is not None:

@@ -17,10 +17,11 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from .coding import CodingChooser
+from .coding import CodingChooser, Pixels
+from .compose import Placement, compose, placement_of
 from .encodings import Permitted
 from .fleet import Fleet
-from .plan import PICTURE
+from .plan import PICTURE, Plan
 from .problem import INPUT, Device, Link, Problem, Tensor, nearest
 from .profile import Profile
 
@@ -130,11 +131,23 @@ class Pipeline:
             for (node, elsewhere, at_sink), names in bundles.items()
         )  # fmt: skip
 
+    def plan(self, assignment: Sequence[str], version: int = 0) -> Plan:
+        """Return the plan of an assignment of the nodes to devices, without predictions, all tensors raw.
+
+        :raises PlanError: if it does not fit the nodes.
+        """
+        return self.composed(placement_of(assignment, self.boundaries), version)
+
+    def composed(self, placement: Placement, version: int) -> Plan:
+        """Return the plan of a placement, which may be cut anywhere; see `compose`."""
+        return compose(self.model, placement, version=version, source=self.fleet.source, sink=self.fleet.sink_device)
+
     def encoded(
-        self, problem: Problem, encodings: Mapping[tuple[str, str, str], str], factors: Mapping[str, float]
-    ) -> Problem:
+        self, problem: Problem, encodings: Mapping[tuple[str, str, str], str], factors: Mapping[str, float],
+        pixels: Pixels | None = None,
+    ) -> Problem:  # fmt: skip
         """Return the problem with given encodings, by tensor, sender and reader, in place of its own."""
-        return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings)
+        return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings, pixels)
 
     def problem(
         self,
@@ -146,6 +159,7 @@ class Pipeline:
         input_bytes: float,
         permitted: Permitted | None = None,
         objective: str = 'latency',
+        pixels: Pixels | None = None,
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
@@ -153,9 +167,10 @@ class Pipeline:
         :param factors: each device's time now over its profiled time.
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
-        :param input_bytes: the size of a camera picture as it is sent.
+        :param input_bytes: the size of a camera picture as the camera gives it.
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param objective: what the encodings are chosen for.
+        :param pixels: the camera's pictures may be encoded; None: they are compressed already.
         :raises PlanError: if the source or a pinned device is missing, a device has no profile, or the
             sink needs a private tensor.
         """
@@ -217,5 +232,5 @@ class Pipeline:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
             problem = problem.constrained(pin={self.names[node]: device})
         if permitted is not None:
-            problem = self._codings.choose(problem, self._bundles, permitted, objective, factors)
+            problem = self._codings.choose(problem, self._bundles, permitted, objective, factors, pixels=pixels)
         return problem.constrained(exclude=[name for name in self.fleet.constraints.exclude if name in devices])

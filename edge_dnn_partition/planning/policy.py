@@ -14,7 +14,7 @@ A policy is used so:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,8 @@ class Conditions:
     :param problem: the pipeline under the present estimates, with the devices that are alive.
     :param temperature_celsius: of the warmest device; NaN if unknown.
     :param deviation: relative standard deviation of the predictions.
+    :param under: the problem under the encodings that a plan has (that in force) or would have (others): those of ``problem``
+        are the best ones of each transfer alone. None: they are those of ``problem``.
     :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
     """
 
@@ -42,6 +44,11 @@ class Conditions:
     temperature_celsius: float = math.nan
     deviation: float = 0.0
     least_gain: float | None = None
+    under: Callable[[Assignment], Problem] | None = None
+
+    def problem_of(self, plan: Assignment) -> Problem:
+        """Return the problem under a plan's own encodings."""
+        return self.problem if self.under is None else self.under(plan)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class FixedPolicy(StillPolicy):
         if feasible(problem, self.plan):
             if self._present == self.plan:
                 return Choice(None, 'the policy is fixed')
-            return Choice(self.plan, 'the policy is fixed', evaluate(problem, self.plan))
+            return Choice(self.plan, 'the policy is fixed', evaluate(conditions.problem_of(self.plan), self.plan))
         if self._present is not None and feasible(problem, self._present):
             return Choice(None, 'the fixed plan cannot run')
         found = solve(problem, self.objective).assignment

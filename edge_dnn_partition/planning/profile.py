@@ -66,7 +66,8 @@ class Profile:
     :param probe_seconds: what the speed probe took while profiling.
     :param interval_seconds: of idleness before each timed run.
     :param held_back: the stages that tested the prediction.
-    :param codings: what encodings make of the tensors between the segments.
+    :param codings: what encodings make of the tensors between the segments, and of pictures that come as pixels.
+    :param picture_bytes: what the pictures had on average that were coded; 0: none were.
     :raises PlanError: if the parts contradict each other.
     """
 
@@ -86,6 +87,7 @@ class Profile:
     interval_seconds: float = 0.0
     held_back: tuple[HeldBack, ...] = ()
     codings: tuple[TensorCoding, ...] = ()
+    picture_bytes: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -97,11 +99,11 @@ class Profile:
             raise PlanError(f'profile of {self.device!r}: {count} boundaries need {count - 1} segments and '
                             f'{count - 2} seams, not {len(self.segment_seconds)} and '
                             f'{len(self.seam_seconds)}')
-        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error]
+        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error, self.picture_bytes]
         if self.preprocess_seconds is not None:
             durations.append(self.preprocess_seconds)
         if not all(math.isfinite(value) and value >= 0 for value in durations):
-            raise PlanError(f'profile of {self.device!r}: seconds must be finite and not negative')
+            raise PlanError(f'profile of {self.device!r}: seconds and bytes must be finite and not negative')
         # So two neighbours take together no less than the longer one, and no stage too little.
         limits = map(min, self.segment_seconds, self.segment_seconds[1:])
         if not all(math.isfinite(seam) and seam <= limit * (1 + 1e-9)
@@ -252,4 +254,5 @@ _READERS: Final[dict[str, Any]] = {
     'interval_seconds': _real,
     'held_back': lambda values: tuple(map(_held_back, values)),
     'codings': lambda values: tuple(map(_coding, values)),
+    'picture_bytes': _real,
 }

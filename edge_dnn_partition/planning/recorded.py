@@ -14,7 +14,6 @@ from .components import Assignment
 from .decide import feasible
 from .evaluate import Costs, evaluate
 from .policy import Choice, Conditions, Frame, Policy
-from .problem import Problem
 
 UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)
 
@@ -46,10 +45,9 @@ class RecordedPolicy:
         """Note what is predicted of a plan that has come into force, and of the one before."""
         if plan != self._present:
             if self._conditions is not None:
-                problem = self._conditions.problem
                 told = self.objective in ('latency', 'energy') and not self.learning
-                old = self._costs(problem, self._present) if told else UNKNOWN
-                new = self._costs(problem, plan)
+                old = self._costs(self._present) if told else UNKNOWN
+                new = self._costs(plan)
                 joules = (old.energy_joules, new.energy_joules) if self.objective == 'energy' else None
                 self.record.switched(
                     new.latency_seconds, self._conditions.deviation, old_predicted_seconds=old.latency_seconds, joules=joules
@@ -63,9 +61,11 @@ class RecordedPolicy:
             self.record.frame(frame.cost, frame.joules if self.objective == 'energy' else None)
         self.policy.learn(frame)
 
-    @staticmethod
-    def _costs(problem: Problem, plan: Assignment | None) -> Costs:
-        return evaluate(problem, plan) if plan is not None and feasible(problem, plan) else UNKNOWN
+    def _costs(self, plan: Assignment | None) -> Costs:
+        """Return what a plan is predicted to cost under the encodings that it has; unknown if it cannot run."""
+        if plan is None or self._conditions is None or not feasible(self._conditions.problem, plan):
+            return UNKNOWN
+        return evaluate(self._conditions.problem_of(plan), plan)
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Return the prepared plan to run the next frame under too, or None."""

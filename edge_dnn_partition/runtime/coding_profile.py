@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures what encodings make of a model's tensors on this device: bytes, seconds, and the error in the model's output.
 
-The tensors are those of one picture (or of a made-up input). A lossy encoding's error is found by running the rest of the
-model on what comes out of it. The tensors of the fewest bytes come first, since cuts are made there; what the time limit
-leaves no room for is not measured, and is sent raw.
+Bytes and seconds are those of the first picture's tensors (or of a made-up input's). A lossy encoding's error is found by
+running the rest of the model on what comes out of it: for every encoding on the first picture, then on the others, and the
+largest counts. The tensors of the fewest bytes come first, since cuts are made there; what the time limit leaves no room for
+is not measured, and is sent raw. The other pictures have as much time again.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -33,70 +35,97 @@ _LEAST_BYTES: Final = 64
 """A smaller tensor is not worth an encoding."""
 
 
+class Segments:
+    """A model's segments, loaded, one after another.
+
+    :param boundaries: cut indices between which the segments lie.
+    :raises ModelError: if a segment cannot be extracted.
+    """
+
+    def __init__(self, model: Model, boundaries: Sequence[int], *, providers: Sequence[str], threads: int) -> None:
+        self.outputs = model.outputs
+        self._engines = [
+            Engine(stage_file(model, range(start, stop)).path, providers=providers, threads=threads)
+            for start, stop in itertools.pairwise(boundaries)
+        ]
+        made = {tensor.name: number for number, engine in enumerate(self._engines, 1) for tensor in engine.outputs}
+        self.home = {name: made.get(name, 0) for name in (*model.inputs, *made)}
+        """The segments that have run before a tensor is there."""
+
+    def inputs(self, prepared: Array | None, seed: int = 0) -> dict[str, Array]:
+        """Return the model's inputs: a prepared picture where it fits the first, else values made up as in profiling."""
+        random = np.random.default_rng(seed)
+        values: dict[str, Array] = {}
+        known: set[str] = set()
+        for engine in self._engines:
+            for name, ones in engine.made_up_feeds().items():
+                if name in known:
+                    continue
+                known.add(name)
+                if prepared is not None and not values and (prepared.shape, prepared.dtype) == (ones.shape, ones.dtype):
+                    values[name] = prepared
+                elif np.issubdtype(ones.dtype, np.floating):
+                    values[name] = random.standard_normal(ones.shape).astype(ones.dtype)
+                else:
+                    values[name] = ones
+            known.update(tensor.name for tensor in engine.outputs)
+        return values
+
+    def run(self, values: Mapping[str, Array], first: int = 0) -> dict[str, Array]:
+        """Return the tensors with those that the segments from ``first`` on make.
+
+        :raises ModelError: if a segment cannot be run.
+        """
+        found = dict(values)
+        for engine in self._engines[first:]:
+            found.update(engine.run({tensor.name: found[tensor.name] for tensor in engine.inputs}))
+        return found
+
+
 def measure_codings(
-    model: Model, boundaries: Sequence[int], *, providers: Sequence[str], threads: int,
-    picture: Callable[[], object] | None = None, limit_seconds: float = 6.0, cancelled: Callable[[], bool] = lambda: False,
+    segments: Segments, prepared: Sequence[Array] = (), *, limit_seconds: float = 6.0,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[TensorCoding, ...]:  # fmt: skip
     """Return the encodings of the tensors between a model's segments, those that save no bytes left out.
 
-    :param boundaries: cut indices between which the segments lie.
-    :param picture: gives the model's input; None: it is made up.
+    :param prepared: the model's input for each picture; none: two are made up.
+    :param limit_seconds: for the first picture, and again for all others.
     :raises ProfilingCancelledError: if ``cancelled`` says so.
-    :raises ModelError: if a segment cannot be extracted or run.
+    :raises ModelError: if a segment cannot be run.
     """
+    found: dict[tuple[str, str], TensorCoding] = {}
     deadline = time.monotonic() + limit_seconds
-    engines = [
-        Engine(stage_file(model, range(start, stop)).path, providers=providers, threads=threads)
-        for start, stop in itertools.pairwise(boundaries)
-    ]
-    values = _inputs(engines, picture)
-    home = dict.fromkeys(values, 0)
-    for number, engine in enumerate(engines, 1):
-        values.update(_run(engine, values))
-        home.update((tensor.name, number) for tensor in engine.outputs)
-    found: list[TensorCoding] = []
-    for name in sorted(home, key=lambda n: (values[n].nbytes, n)):
-        if values[name].dtype not in DTYPES.values() or values[name].nbytes < _LEAST_BYTES:
-            continue
-        errors: dict[str, tuple[float, bool]] = {'': (0.0, False)}
-        for reduction in REDUCTIONS:
-            if cancelled():
-                raise ProfilingCancelledError('profiling was cancelled')
-            if time.monotonic() > deadline:
-                return tuple(found)
-            coded = encode(values[name], reduction)
-            if isinstance(coded, Coded):
-                changed = values | {name: decode(coded)}
-                for engine in engines[home[name] :]:
-                    changed.update(_run(engine, changed))
-                errors[reduction] = compare(values, changed, model.outputs)
-        found += _time(name, values[name], errors)
-    return tuple(found)
-
-
-def _inputs(engines: Iterable[Engine], picture: Callable[[], object] | None) -> dict[str, Array]:
-    """Return the model's inputs: the prepared picture, or values made up as in profiling."""
-    random = np.random.default_rng(0)
-    values: dict[str, Array] = {}
-    known: set[str] = set()
-    given = picture() if picture is not None else None
-    for engine in engines:
-        for name, ones in engine.made_up_feeds().items():
-            if name in known:
+    for number, given in enumerate(prepared or (None, None)):
+        values = segments.run(segments.inputs(given, number))
+        for name in sorted(values, key=lambda n: (values[n].nbytes, n)):
+            if values[name].dtype not in DTYPES.values() or values[name].nbytes < _LEAST_BYTES:
                 continue
-            known.add(name)
-            if isinstance(given, np.ndarray) and not values and (given.shape, given.dtype) == (ones.shape, ones.dtype):
-                values[name] = given
-            elif np.issubdtype(ones.dtype, np.floating):
-                values[name] = random.standard_normal(ones.shape).astype(ones.dtype)
+            if number and not any(key[0] == name for key in found):
+                continue  # time did not suffice for it on the first picture
+            errors: dict[str, tuple[float, bool]] = {'': (0.0, False)}
+            for reduction in REDUCTIONS:
+                if cancelled():
+                    raise ProfilingCancelledError('profiling was cancelled')
+                if time.monotonic() > deadline:
+                    break
+                coded = encode(values[name], reduction)
+                if isinstance(coded, Coded):
+                    changed = segments.run(values | {name: decode(coded)}, segments.home[name])
+                    errors[reduction] = compare(values, changed, segments.outputs)
+            if time.monotonic() > deadline:
+                break
+            if number == 0:
+                found.update(((name, c.encoding), c) for c in _time(name, values[name], errors))
             else:
-                values[name] = ones
-        known.update(tensor.name for tensor in engine.outputs)
-    return values
+                found.update((key, _worst(c, *errors[parts(c.encoding)[0]])) for key, c in found.items()
+                             if key[0] == name and parts(c.encoding)[0] in errors)  # fmt: skip
+        if number == 0:
+            deadline = time.monotonic() + limit_seconds
+    return tuple(found.values())
 
 
-def _run(engine: Engine, values: Mapping[str, Array]) -> dict[str, Array]:
-    return engine.run({tensor.name: values[tensor.name] for tensor in engine.inputs})
+def _worst(coding: TensorCoding, error: float, top_changed: bool) -> TensorCoding:
+    return replace(coding, error=max(coding.error, error), top_changed=coding.top_changed or top_changed)
 
 
 def compare(exact: Mapping[str, Array], changed: Mapping[str, Array], outputs: Sequence[str]) -> tuple[float, bool]:
@@ -133,8 +162,8 @@ def _time(name: str, value: Array, errors: Mapping[str, tuple[float, bool]]) -> 
             continue
         if is_lossy(encoding) and reduction not in errors:
             continue
-        encoding_seconds = _fastest(partial(encode, value, encoding))
-        decoding_seconds = _fastest(partial(decode, coded))
+        encoding_seconds = fastest(partial(encode, value, encoding))
+        decoding_seconds = fastest(partial(decode, coded))
         error, top_changed = errors[reduction]
         found.append(
             TensorCoding(name, encoding, int(coded.data.nbytes), encoding_seconds, decoding_seconds, error, top_changed)
@@ -142,7 +171,7 @@ def _time(name: str, value: Array, errors: Mapping[str, tuple[float, bool]]) -> 
     return found
 
 
-def _fastest(work: Callable[[], Any]) -> float:
+def fastest(work: Callable[[], Any]) -> float:
     """Return the least CPU seconds of a few rounds, which no other process adds to."""
     least = np.inf
     for _ in range(_ROUNDS):

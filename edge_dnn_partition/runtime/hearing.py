@@ -23,10 +23,8 @@ from edge_dnn_partition.planning.relief import DeviceHealth, Relief, ReliefSetti
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.sensing.link import LinkEstimate
 
+from .camera_pictures import CameraPictures
 from .readings import host_load, profile_of
-
-_PICTURE_WEIGHT = 0.2
-"""What the newest picture counts in the size of a picture."""
 
 
 class Hearing:
@@ -39,7 +37,7 @@ class Hearing:
     def __init__(self, model: Model, fleet: Fleet, *, heartbeat_timeout: float, input_bytes: float) -> None:
         self.model, self.fleet = model, fleet
         self.view = FleetView(fleet, heartbeat_timeout=heartbeat_timeout)
-        self.input_bytes = input_bytes
+        self.pictures = CameraPictures(input_bytes)
         self.relief = Relief()
         self._health = {name: DeviceHealth() for name in fleet.devices}
         self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
@@ -117,23 +115,25 @@ class Hearing:
         self._pipeline = None
         return True
 
+    def source(self, message: Any) -> None:
+        """Take in the frame source's books (SourceStatus)."""
+        self.pictures.source(message)
+
     def report(self, message: Any, plan: Plan | None, now: float) -> bool:
         """Take in how a frame went (FrameReport); return whether it was one of the plan in force.
 
         :param plan: in force.
         """
-        for hop in message.hops:
-            if hop.from_stage < 0:
-                self.input_bytes += _PICTURE_WEIGHT * (hop.size - self.input_bytes)
         if plan is None or plan.version != message.plan_version:
             return False
+        self.pictures.frame(message, plan)
         for timing in message.stages:
             view = self.view.devices.get(timing.device)
             if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
                 continue
             stage = plan.stages[timing.stage]
             if stage.preprocess:
-                profiled = view.profile.preprocess_seconds or 0.0
+                profiled = self.pictures.preprocessing_seconds(view.profile, plan)
                 self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
             self.view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
         return True
@@ -150,7 +150,8 @@ class Hearing:
         """
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
-            links=self.view.links(), input_bytes=self.input_bytes, permitted=permitted, objective=objective,
+            links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=objective,
+            pixels=self.pictures.pixels,
         )  # fmt: skip
         for name, (boundaries, joules) in self._joules.items():  # those of other segments do not count
             self._health[name].node_joules = joules if boundaries == self.pipeline.boundaries else ()

@@ -13,6 +13,8 @@ from typing import Final
 
 HEDGE_VERSION: Final = 2**32 - 1
 """Stands for the plan of hedges, the whole model on the source, where a plan's version is asked for."""
+TAIL_VERSION: Final = HEDGE_VERSION - 1
+"""The same for the plan of a hedge that begins with tensors which the source has made for the frame's plan already."""
 _WINDOW: Final = 50
 _TRIALS: Final = 3
 _SPREAD: Final = 3.0
@@ -23,6 +25,11 @@ _TURN: Final = 4
 _BURST_SECONDS: Final = 5.0
 _FORGET_SECONDS: Final = 1.0
 _REMEMBER: Final = 1000
+
+
+def is_hedge(version: int) -> bool:
+    """Return whether a plan's version is one of hedges."""
+    return version in (HEDGE_VERSION, TAIL_VERSION)
 
 
 def upper_bound(seconds: Sequence[float]) -> float:
@@ -42,7 +49,8 @@ class Hedger:
     A hedge is started at the last moment at which it still makes the age, if the plan's result is later than it hardly
     ever is; or at once, while the plan is expected to miss the age: the last result missed it, or its usual time is too
     long. Then every fourth frame waits for the last moment, so that a plan that has recovered is noticed. The first three
-    frames are hedged to measure how long a hedge takes. One hedge is under way at a time.
+    frames are hedged to measure how long a hedge takes. One hedge is under way at a time. Once three hedges have begun with
+    tensors of the plan in force, a hedge is expected to take what those took, else what those of the whole model took.
 
     :param share: of the source's time that hedges may take, over ten seconds (five may be taken at once).
     """
@@ -52,6 +60,7 @@ class Hedger:
     won: int = 0
     _remote: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     _local: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    _tails: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     _predicted: float = math.nan
     _missed: bool = False
     _version: int = 0
@@ -66,6 +75,12 @@ class Hedger:
             return
         self._version, self._predicted, self._missed = version, predicted_seconds, False
         self._remote.clear()
+        self._tails.clear()
+
+    @property
+    def _hedges(self) -> deque[float]:
+        """How long hedges like the next one took."""
+        return self._tails if len(self._tails) >= _TRIALS or len(self._local) < _TRIALS else self._local
 
     def due(self, frame_id: int, age: float, now: float, max_age: float) -> bool:
         """Return whether to start a frame's hedge now; `start` says that it was started.
@@ -75,10 +90,10 @@ class Hedger:
         self._forget(now)
         if frame_id in self._hedged or self._under_way:
             return False
-        if len(self._local) < _TRIALS:
+        if len(self._hedges) < _TRIALS:
             return self.started < _TRIALS or self._may_take(max_age, now)
-        local = upper_bound(self._local)
-        if age + local > max_age or not self._may_take(statistics.median(self._local), now):
+        local = upper_bound(self._hedges)
+        if age + local > max_age or not self._may_take(statistics.median(self._hedges), now):
             return False
         remote = upper_bound(self._remote) if self._remote else 2 * self._predicted
         if (self._missed or remote > max_age) and frame_id % _TURN:
@@ -87,20 +102,23 @@ class Hedger:
 
     def start(self, frame_id: int, age: float, now: float, max_age: float) -> None:
         """A frame's hedge has been started."""
-        local = upper_bound(self._local) if len(self._local) >= _TRIALS else math.nan
+        local = upper_bound(self._hedges) if len(self._hedges) >= _TRIALS else math.nan
         self._hedged[frame_id] = (now, age + local + _EARLY_SECONDS >= max_age)
         self._under_way[frame_id] = now
         while len(self._hedged) > _REMEMBER:
             self._hedged.popitem(last=False)
-        if self._local:
-            self._credit -= statistics.median(self._local)
+        if self._hedges:
+            self._credit -= statistics.median(self._hedges)
         self.started += 1
 
-    def came(self, frame_id: int, now: float) -> None:
-        """A hedge's result is here, first or not."""
+    def came(self, frame_id: int, now: float, *, tail: bool = False) -> None:
+        """A hedge's result is here, first or not.
+
+        :param tail: it began with tensors of the plan.
+        """
         begun = self._under_way.pop(frame_id, None)
         if begun is not None:
-            self._local.append(now - begun)
+            (self._tails if tail else self._local).append(now - begun)
 
     def finished(self, frame_id: int, latency: float, max_age: float, *, hedge: bool) -> None:
         """A frame has its result, from its hedge or from its plan."""
@@ -126,6 +144,6 @@ class Hedger:
 
     def _forget(self, now: float) -> None:
         """Do not wait for ever for a hedge whose worker has died."""
-        patience = max(_FORGET_SECONDS, *(4 * seconds for seconds in self._local), 0.0)
+        patience = max(_FORGET_SECONDS, *(4 * seconds for seconds in (*self._local, *self._tails)), 0.0)
         for frame_id in [key for key, begun in self._under_way.items() if now - begun > patience]:
             del self._under_way[frame_id]

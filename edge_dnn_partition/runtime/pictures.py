@@ -81,13 +81,18 @@ def pictures(camera: Camera, quality: int = JPEG_QUALITY) -> Iterator[Picture] |
 
 
 def sample_picture(camera: Camera) -> Picture:
-    """Return a picture to time the preprocessing with: the folder's first one, else a made-up one of 1280 x 720."""
+    """Return a picture to time the preprocessing with: the folder's first one, else a made-up one."""
     if camera.images is not None:
         try:
             return next(image_folder(camera.images))
         except (UserError, OSError, WireError):
             pass
+    return made_up(0)
+
+
+def made_up(seed: int) -> Picture:
+    """Return a JPEG picture of waves and noise, 1280 x 720."""
     rows, columns = np.mgrid[0:720, 0:1280]
-    waves = np.stack([np.sin(rows / (7 + c)) * np.cos(columns / (11 - c)) for c in range(3)], axis=-1)
-    noise = np.random.default_rng(0).normal(0, 12, waves.shape)
+    waves = np.stack([np.sin(rows / (7 + c) + seed) * np.cos(columns / (11 - c)) for c in range(3)], axis=-1)
+    noise = np.random.default_rng(seed).normal(0, 12, waves.shape)
     return encode(np.clip(128 + 90 * waves + noise, 0, 255).astype(np.uint8))

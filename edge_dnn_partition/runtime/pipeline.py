@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,8 @@ class FramePipeline:
     _frames: OrderedDict[tuple[int, int, int], FrameState] = field(default_factory=OrderedDict)
     _latest: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
     superseded: int = 0
+    on_made: Callable[[FrameState, Mapping[str, Array], StageTime], None] | None = None
+    """Called with what each stage makes."""
 
     def add_plan(self, plan: Plan) -> None:
         """Make frames of a plan acceptable; its stages are prepared."""
@@ -164,6 +166,8 @@ class FramePipeline:
         frame.ran.add(job.stage)
         frame.touched = now
         frame.stages = _merge(frame.stages, (timing,))
+        if self.on_made is not None:
+            self.on_made(frame, outputs, timing)
         for name in frame.part.plan.stages[job.stage].outputs:
             frame.tensors[name] = outputs[name]
             frame.arrived[name] = now
@@ -175,6 +179,10 @@ class FramePipeline:
         if len(frame.ran) == len(frame.part.stages):
             self._frames.pop((frame.address.frame_id, frame.address.attempt, frame.address.plan_version), None)
         return sends, jobs
+
+    def running(self, frame_id: int) -> bool:
+        """True if a stage of a frame runs, or waits for nothing but its turn."""
+        return any(frame.started != frame.ran for key, frame in self._frames.items() if key[0] == frame_id)
 
     def current(self, job: Job) -> bool:
         """False if the job's frame has been sent anew or let go since."""

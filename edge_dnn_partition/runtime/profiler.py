@@ -20,10 +20,12 @@ from edge_dnn_partition.cache import cache_dir, write_atomic
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.encodings import TensorCoding
 from edge_dnn_partition.planning.profile import HeldBack, Profile
 
-from .coding_profile import measure_codings
+from .coding_profile import Segments, measure_codings
 from .engine import CPU_PROVIDER, Engine
+from .picture_samples import PictureSamples
 from .span_fit import fit_spans, spans_to_fit
 from .span_timing import Bench, ProfilingCancelledError, Span, in_groups, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
@@ -37,7 +39,7 @@ __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'prof
 _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
-_METHOD_VERSION: Final = 3
+_METHOD_VERSION: Final = 4
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class ProfileOptions:
 
 
 def profile_model(model: Model, options: ProfileOptions, *,
-                  preprocess: Callable[[], object] | None = None,
+                  samples: PictureSamples | None = None,
                   progress: Callable[[float], None] = lambda share: None,
                   cancel: threading.Event | None = None) -> Profile:
     """Time a model's segments, their seams and some held-back stages on this device.
@@ -84,7 +86,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
     With one thread on the CPU a run's seconds are its thread's CPU time, so that other
     processes do not count; else wall time. The calling thread does the work.
 
-    :param preprocess: prepares one picture; it is timed with the rest.
+    :param samples: pictures; preparing one is timed with the rest, and encodings are measured on all.
     :param progress: is given the share that is done, 0 to 1.
     :param cancel: gives up when it is set.
     :raises ProfilingCancelledError: if it was.
@@ -101,11 +103,11 @@ def profile_model(model: Model, options: ProfileOptions, *,
 
     def between_rounds() -> None:
         readings.append(probe.read())
-        if preprocess is not None:
-            preprocess()
+        if samples is not None:
+            samples.prepare()
             cancelled.wait(options.interval_seconds)
             begin = time.thread_time()
-            preprocess()
+            samples.prepare()
             preparing.append(time.thread_time() - begin)
 
     free = int(psutil.virtual_memory().available * _SHARE_OF_FREE_MEMORY)
@@ -115,12 +117,15 @@ def profile_model(model: Model, options: ProfileOptions, *,
     bench = Bench(open_spans=stages.open, idle=lambda seconds: _wait(cancelled, seconds),
                   between_rounds=between_rounds, clock=time.monotonic, cancelled=cancelled.is_set,
                   progress=progress)
-    samples = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
-                         limit_seconds=options.limit_seconds, seed=model.sha256)
-    seconds, seams = fit_spans({span: samples[span] for span in fitted}, segments)
-    codings = () if stages.memory_bytes((0, segments)) > free else measure_codings(  # it holds all segments at once
-        model, boundaries, providers=options.providers, threads=options.threads, picture=preprocess,
-        limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
+    times = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
+                       limit_seconds=options.limit_seconds, seed=model.sha256)
+    seconds, seams = fit_spans({span: times[span] for span in fitted}, segments)
+    codings: tuple[TensorCoding, ...] = ()
+    if stages.memory_bytes((0, segments)) <= free:
+        loaded = Segments(model, boundaries, providers=options.providers, threads=options.threads)
+        codings = () if samples is None else samples.codings(loaded)
+        codings += measure_codings(loaded, () if samples is None else samples.prepared(),
+                                   limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
     limit_stage_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)
@@ -130,8 +135,9 @@ def profile_model(model: Model, options: ProfileOptions, *,
         threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
         segment_seconds=seconds, seam_seconds=seams, preprocess_seconds=median(preparing) if preparing else None,
         throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
-        interval_seconds=options.interval_seconds, codings=codings)
-    return with_held_back(profile, {span: median(samples[span]) for span in held_back})
+        interval_seconds=options.interval_seconds, codings=codings,
+        picture_bytes=0.0 if samples is None else samples.bytes)
+    return with_held_back(profile, {span: median(times[span]) for span in held_back})
 
 
 def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
@@ -148,13 +154,13 @@ def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
 
 
 def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: bool = False,
-                    refresh: bool = False, preprocess: Callable[[], object] | None = None,
+                    refresh: bool = False, samples: PictureSamples | None = None,
                     progress: Callable[[float], None] = lambda share: None,
                     cancel: threading.Event | None = None) -> Profile:
     """Return the profile from the cache, or make it and put it there.
 
     It belongs to the model as it was prepared (its hash and shapes), the device's name, the
-    provider, the threads, onnxruntime's version, and the boundaries and interval asked for.
+    provider, the threads, onnxruntime's version, the boundaries and interval asked for, and the pictures.
 
     :param accept_throttled: take a profile from the cache too that was made while the device
         was throttled; otherwise it is made again.
@@ -163,7 +169,8 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
     :raises ModelError: if a stage cannot be extracted or run.
     """
     key = (model.key, options.device, options.providers, options.threads, onnxruntime.__version__,
-           options.boundaries, options.interval_seconds, options.runs, options.held_back, available(), _METHOD_VERSION)
+           options.boundaries, options.interval_seconds, options.runs, options.held_back, available(), _METHOD_VERSION,
+           '' if samples is None else samples.key)
     path = cache_dir('profiles') / f'{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.json'
     if not refresh:
         try:
@@ -171,10 +178,9 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
         except (OSError, PlanError):
             pass  # not there, or of an older version: it is made again
         else:
-            complete = preprocess is None or profile.preprocess_seconds is not None
-            if complete and (accept_throttled or not profile.throttled):
+            if accept_throttled or not profile.throttled:
                 return profile
-    profile = profile_model(model, options, preprocess=preprocess, progress=progress, cancel=cancel)
+    profile = profile_model(model, options, samples=samples, progress=progress, cancel=cancel)
     write_atomic(path, profile.to_json().encode())
     return profile
 

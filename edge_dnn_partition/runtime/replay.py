@@ -130,7 +130,8 @@ class Replay:
     def take(self, kind: str, message: Any, now: float) -> None:
         """Take a record in.
 
-        :param kind: ``heartbeat``, ``telemetry``, ``profile``, ``energy``, ``frame_report`` or ``plan``: the topic's last part.
+        :param kind: ``heartbeat``, ``telemetry``, ``profile``, ``energy``, ``source_status``, ``frame_report`` or ``plan``: the
+            topic's last part.
         :param now: seconds, when it was recorded.
         """
         if math.isnan(self._began):
@@ -158,6 +159,9 @@ class Replay:
 
     def _energy(self, message: Any, now: float) -> None:  # noqa: ARG002
         self._hearing.energy(message)
+
+    def _source_status(self, message: Any, now: float) -> None:  # noqa: ARG002
+        self._hearing.source(message)
 
     def _profile(self, message: Any, now: float) -> None:  # noqa: ARG002
         if self._hearing.profile(message):

@@ -29,7 +29,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.planning.encodings import ENCODINGS, parts
+from edge_dnn_partition.planning.encodings import REDUCTIONS, TENSOR_ENCODINGS, parts
 
 from .tensors import DTYPES, Array, Coded, dtype_number
 
@@ -54,7 +54,7 @@ def _module(compressor: str) -> Any:
 
 def available() -> tuple[str, ...]:
     """Return the encodings whose libraries are here."""
-    return tuple(name for name in ENCODINGS if not (part := parts(name)[1]) or _module(part) is not None)
+    return tuple(name for name in TENSOR_ENCODINGS if not (part := parts(name)[1]) or _module(part) is not None)
 
 
 def encode(array: Array, encoding: str) -> Array | Coded:
@@ -63,6 +63,8 @@ def encode(array: Array, encoding: str) -> Array | Coded:
     :raises WireError: if tensors of its dtype cannot travel, or the encoding's library is not here.
     """
     reduction, compressor = parts(encoding)
+    if reduction not in REDUCTIONS:  # jpeg, which is for pictures
+        reduction = ''
     dtype = DTYPES[dtype_number(array.dtype)]
     values = np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
     reduced = None

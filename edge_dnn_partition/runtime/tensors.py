@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.planning.encodings import ENCODINGS, RAW
+from edge_dnn_partition.planning.encodings import COMPRESSORS, RAW, TENSOR_ENCODINGS
 
 Array = NDArray[Any]
 
@@ -24,6 +24,7 @@ DTYPES: Final[dict[int, np.dtype[Any]]] = {
 }  # fmt: skip
 """ONNX's TensorProto.DataType numbers that travel, with their layout."""
 
+_PIXELS: Final = 2
 _NUMBERS: Final = {dtype: number for number, dtype in DTYPES.items()}
 ALIGNMENT: Final = 64
 MAX_AXES: Final = 16
@@ -51,6 +52,17 @@ class Coded:
     shape: tuple[int, ...]
     encoding: str
     data: Array
+
+
+def picture_parts(encoding: str) -> tuple[str, str]:
+    """Return what a picture's pixels are and how they were compressed: ``bgr8+zstd`` is ``bgr8`` as ``zstd``.
+
+    The second is empty where they were not, and for the encodings of other tensors.
+    """
+    pixels, _, compressor = encoding.rpartition('+')
+    if pixels and compressor in COMPRESSORS and encoding not in TENSOR_ENCODINGS:
+        return pixels, compressor
+    return encoding, ''
 
 
 def dtype_number(dtype: np.dtype[Any]) -> int:
@@ -133,7 +145,10 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
             raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')
         if len(tensor.shape) > MAX_AXES or any(axis < 0 for axis in tensor.shape):
             raise WireError(f'tensor {tensor.name!r} has the impossible shape {list(tensor.shape)}')
-        if tensor.encoding in ENCODINGS:
+        compressed_picture = bool(picture_parts(tensor.encoding)[1])
+        if compressed_picture and tensor.dtype != _PIXELS:
+            raise WireError(f'tensor {tensor.name!r} is a picture of dtype number {tensor.dtype}; pixels are bytes')
+        if tensor.encoding in TENSOR_ENCODINGS or compressed_picture:
             asked = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
             if asked > MAX_DECODED_BYTES and tensor.encoding != RAW:
                 raise WireError(
@@ -158,8 +173,10 @@ def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array | Coded
         flat = np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)
         if tensor.encoding == RAW:
             arrays[tensor.name] = flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
-        elif tensor.encoding in ENCODINGS:
+        elif tensor.encoding in TENSOR_ENCODINGS:
             arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, tensor.encoding, flat)
+        elif compressor := picture_parts(tensor.encoding)[1]:
+            arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, compressor, flat)
         else:  # a picture: pixels have their shape, a compressed one has none
             arrays[tensor.name] = flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat
     return arrays

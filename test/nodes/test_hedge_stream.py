@@ -1,12 +1,13 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hedges in a fleet of real processes: over a link that has failed, frames come from the source, each once and right."""
+"""Hedges in a fleet of real processes: over a link that has failed, frames come from the source, from the picture or
+from what it has made already, each once and right."""
 
 import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
+from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +22,19 @@ def test_hedges_deliver_over_a_link_that_has_failed(tmp_path):
     with trial_fleet(tmp_path, parameters=parameters) as trial:
         trial.follow('cloud:pre-end')
         trial.client.wait_for(lambda: trial.news.status.hedged >= 3, 30.0, 'hedges that measure')
-        trial.client.emulate({}, {('pi', 'cloud'): (1_000.0, 0.001)})
-        begin = len(trial.news.frames)
-        trial.client.wait_for(
-            lambda: sum(f.plan_version == HEDGE_VERSION for f in trial.news.frames[begin:]) >= 3, 30.0, 'results of hedges')
-        trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
-        trial.more_frames(5)
+        for kind, label in ((HEDGE_VERSION, ''), (TAIL_VERSION, 'pi:pre-9 cloud:9-end')):
+            if label:
+                trial.follow(label)
+            trial.client.emulate({}, {('pi', 'cloud'): (1_000.0, 0.001)})
+            begin = len(trial.news.frames)
+            trial.client.wait_for(
+                lambda kind=kind, begin=begin: sum(f.plan_version == kind for f in trial.news.frames[begin:]) >= 3, 30.0,
+                f'results of hedges {kind}',
+            )  # fmt: skip
+            trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
+            trial.more_frames(5)
         status = trial.settle()
-    won = [frame for frame in trial.news.frames if frame.plan_version == HEDGE_VERSION]
+    won = [frame for frame in trial.news.frames if is_hedge(frame.plan_version)]
     assert status.hedge_won == len(won) <= status.hedged
     assert all(frame.delivered for frame in won)
     assert (status.lost, status.duplicated) == (0, 0)

@@ -13,7 +13,7 @@ from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 
 RECORDED = {'heartbeat': 'Heartbeat', 'telemetry': 'Telemetry', 'profile': 'Profile', 'energy': 'DeviceEnergy',
-            'frame_report': 'FrameReport', 'plan': 'Plan'}  # fmt: skip
+            'source_status': 'SourceStatus', 'frame_report': 'FrameReport', 'plan': 'Plan'}  # fmt: skip
 
 
 class Recorder:
@@ -24,7 +24,8 @@ class Recorder:
         from edge_dnn_partition.nodes import qos
 
         self._heard = []
-        profiles = {'plan': qos.PLAN, 'profile': qos.PROFILE, 'heartbeat': qos.heartbeat_reader(), 'frame_report': qos.RESULT}
+        profiles = {'plan': qos.PLAN, 'profile': qos.PROFILE, 'heartbeat': qos.heartbeat_reader(), 'frame_report': qos.RESULT,
+                    'source_status': qos.STATE}
         self._subscriptions = [
             node.create_subscription(
                 getattr(msg, name), f'/{fleet}/{kind}',

@@ -18,7 +18,7 @@ from edge_dnn_partition.testbed import demo_model
 DEVICES = ('pi', 'jetson', 'cloud')
 
 
-def document(model, preprocessing, parameters, slowdown, power=None, postprocessing=None):
+def document(model, preprocessing, parameters, slowdown, power=None, camera=None, postprocessing=None):
     """Return the fleet file: three emulated devices on fast links."""
     return {
         'fleet': 'trial', 'source': 'pi',
@@ -26,17 +26,17 @@ def document(model, preprocessing, parameters, slowdown, power=None, postprocess
         'devices': {name: {'emulate': {'slowdown': slowdown}, 'power': (power or {}).get(name, {})} for name in DEVICES},
         'links': [{'between': list(pair), 'rate': '400 Mbit/s', 'delay': '1 ms', 'emulate': True}
                   for pair in itertools.combinations(DEVICES, 2)],
-        'camera': {'topic': 'image/compressed'}, 'parameters': {'worker': {'profile_runs': 1}, **parameters},
+        'camera': camera or {'topic': 'image/compressed'}, 'parameters': {'worker': {'profile_runs': 1}, **parameters},
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None, postprocessing=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
     model = demo_model.cached('tiny')
-    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, postprocessing)))
+    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, camera, postprocessing)))
     return path
 
 
@@ -48,15 +48,18 @@ def pictures(count=4):
 
 
 @contextmanager
-def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, postprocessing=None):
+def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
     :param slowdown: of every device.
     :param power: figures by device.
+    :param camera: as in the fleet file; a topic.
+    :param shown: its pictures.
     :param postprocessing: as in the fleet file.
     """
-    with running_fleet(write_fleet(folder, parameters, slowdown, power, postprocessing), pictures()) as trial:
+    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing)
+    with running_fleet(file, shown or pictures()) as trial:
         try:
             yield trial
         finally:  # pytest shows it where the test fails

@@ -9,28 +9,31 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.coding import CodingChooser, with_encodings, within_error
-from edge_dnn_partition.planning.encodings import ENCODINGS, NAMES, Permitted, TensorCoding
+from edge_dnn_partition.planning.coding import CodingChooser, Pixels, picture_encoding, with_encodings, within_error
+from edge_dnn_partition.planning.encodings import ENCODINGS, NAMES, PICTURE_ENCODINGS, TENSOR_ENCODINGS, Permitted, TensorCoding
 from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
 from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor
 from edge_dnn_partition.planning.profile import Profile
 
 SIZES = {'a': 4e5, 'b': 1e5, 'c': 2e4}
 DEVICES = ('d0', 'd1', 'd2')
+PICTURE_BYTES, PROFILED_BYTES = 9e5, 3e5
+PIXELS = Pixels()
 
 
 def profiles(seed):
     rng = np.random.default_rng(seed)
-    kinds = [e for e in ENCODINGS if e != 'raw']
-    shares = {key: rng.uniform(0.1, 0.9) for key in itertools.product(SIZES, kinds)}
-    errors = {key: float(rng.uniform(0.001, 0.04)) if key[1][0] in 'fi' else 0.0 for key in shares}
+    ways = [*itertools.product(SIZES, TENSOR_ENCODINGS[1:]), *((PICTURE, e) for e in PICTURE_ENCODINGS[1:])]
+    shares = {key: rng.uniform(0.1, 0.9) for key in ways}
+    errors = {key: float(rng.uniform(0.001, 0.04)) if key[1][0] in 'fij' else 0.0 for key in shares}
+    sizes = SIZES | {PICTURE: PROFILED_BYTES}
     return {
         device: Profile(
             model_sha256='0', device=device, provider='p', threads=1, boundaries=(0, 1, 2), segment_seconds=(0.1, 0.1),
-            seam_seconds=(0.0,),
+            seam_seconds=(0.0,), picture_bytes=PROFILED_BYTES,
             codings=tuple(
-                TensorCoding(name, e, int(SIZES[name] * shares[name, e]), rng.uniform(0, 0.01), rng.uniform(0, 0.01), errors[name, e])
+                TensorCoding(name, e, int(sizes[name] * shares[name, e]), rng.uniform(0, 0.01), rng.uniform(0, 0.01), errors[name, e])
                 for name, e in shares if not (device == 'd2' and 'lz4' in e)
             ),
         )
@@ -48,14 +51,14 @@ def problem(seed):
         ),
         node_names=('n0', 'n1'), seconds=np.full((2, 3), 0.1), weight_bytes=np.zeros(2),
         tensors=(
-            Tensor(name='picture', producer=-1, readers=(0,), bytes=3e4),
+            Tensor(name=PICTURE, producer=-1, readers=(0,), bytes=PICTURE_BYTES),
             Tensor(name='a b', producer=0, readers=(1,), bytes=SIZES['a'] + SIZES['b']),
             Tensor(name='c', producer=1, readers=(), bytes=SIZES['c'], at_sink=True),
         ),
     )  # fmt: skip
 
 
-BUNDLES = (('picture',), ('a', 'b'), ('c',))
+BUNDLES = ((PICTURE,), ('a', 'b'), ('c',))
 
 
 @pytest.mark.parametrize('objective', ['latency', 'energy'])
@@ -64,7 +67,7 @@ def test_the_least_of_all_encodings(objective, seed):
     base, known = problem(seed), profiles(seed)
     chooser = CodingChooser(SIZES, known)
     permitted, factors = Permitted(NAMES, 0.02), {'d0': 2.0, 'd1': 1.0, 'd2': 0.5}
-    chosen = chooser.choose(base, BUNDLES, permitted, objective, factors)
+    chosen = chooser.choose(base, BUNDLES, permitted, objective, factors, pixels=PIXELS)
 
     def value(costs):
         return costs.latency_seconds if objective == 'latency' else costs.energy_joules
@@ -72,14 +75,14 @@ def test_the_least_of_all_encodings(objective, seed):
     own = {(c.tensor, c.encoding): c for c in known['d0'].codings}
     for plan in itertools.product(DEVICES, repeat=2):
         costs = evaluate(chosen, plan)
-        raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, {}), plan))
+        raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, {}, PIXELS), plan))
         least = raw
-        for name in SIZES:  # costs add up, so that each tensor can be looked at alone
+        for name in (PICTURE, *SIZES):  # costs add up, so that each tensor can be looked at alone
             found = [raw]
-            for encoding in (e for e in ENCODINGS if e != 'raw' and permitted.allows(own[name, e])):
+            for encoding in (e for e in ENCODINGS[1:] if (name, e) in own and permitted.allows(own[name, e])):
                 ways = [w for w in itertools.permutations(DEVICES, 2) if 'lz4' not in encoding or 'd2' not in w]
                 table = {(name, *way): encoding for way in ways}
-                found.append(value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, table), plan)))
+                found.append(value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, table, PIXELS), plan)))
             least += min(found) - raw
         assert value(costs) == pytest.approx(least, rel=1e-9)
     assert not any('lz4' in e for (_, *ends), e in chosen.coding.encodings.items() if 'd2' in ends)
@@ -104,6 +107,36 @@ def test_only_what_is_permitted():
     assert not found.coding.encodings
 
 
+def test_pictures_that_come_as_pixels():
+    base, known = problem(3), profiles(3)
+    chooser = CodingChooser(SIZES, known)
+
+    def costs(permitted, **more):
+        found = chooser.choose(base, BUNDLES, permitted, 'latency', {'d1': 2.0}, **more)
+        ways = {e for (tensor, *_), e in found.coding.encodings.items() if tensor == PICTURE}
+        return ways, evaluate(found, ('d1', 'd1')).latency_seconds
+
+    raw = costs(Permitted(NAMES, 1.0))
+    assert raw[0] == set(), 'a camera that compresses pictures itself'
+    assert costs(Permitted(('raw',)), pixels=PIXELS)[1] >= raw[1]
+    given = {(PICTURE, 'd0', 'd1'): 'jpeg'}
+    assert costs(Permitted(NAMES, 1.0), given=given)[1] == costs(Permitted(NAMES, 1.0), given={})[1], 'it goes as it came'
+    plain = costs(Permitted(('raw',)), given={}, pixels=PIXELS)[1]
+    jpeg = next(c for c in known['d0'].codings if (c.tensor, c.encoding) == (PICTURE, 'jpeg'))
+    reads = next(c for c in known['d1'].codings if (c.tensor, c.encoding) == (PICTURE, 'jpeg'))
+    times, rate = PICTURE_BYTES / PROFILED_BYTES, base.rate[base.position['d0'], base.position['d1']]
+    for pixels, size in ((PIXELS, times * jpeg.size), (Pixels({'jpeg': 0.25}), 0.25 * PICTURE_BYTES)):
+        spent = times * (jpeg.encode_seconds + 2.0 * reads.decode_seconds) + size / rate
+        assert costs(Permitted(NAMES, 1.0), given=given, pixels=pixels)[1] == pytest.approx(plain - PICTURE_BYTES / rate + spent)
+    assert 'jpeg' not in costs(Permitted(NAMES, jpeg.error / 2), pixels=PIXELS)[0]
+    assert 'jpeg' not in costs(Permitted(('raw', 'zstd'), 1.0), pixels=PIXELS)[0]
+    assert costs(Permitted(('raw', 'jpeg'), 1.0), pixels=Pixels({'jpeg': 0.01}))[0] == {'jpeg'}
+    with pytest.raises(PlanError, match='cannot be sent as int8'):
+        TensorCoding(PICTURE, 'int8', 1, 0.0, 0.0)
+    with pytest.raises(PlanError, match='cannot be sent as jpeg'):
+        TensorCoding('a', 'jpeg', 1, 0.0, 0.0)
+
+
 def test_errors_of_several_tensors_add_up():
     known = profiles(2)
     ends = ('a', 0, 'd0', 'd1'), ('b', 0, 'd0', 'd1'), ('c', 1, 'd1', 'd0')
@@ -118,6 +151,12 @@ def test_errors_of_several_tensors_add_up():
     assert {t.encoding for t in kept.transfers if errors[t.tensor] == max(errors.values())} == {'zstd'}
     assert sum(t.encoding == 'int8' for t in kept.transfers) == 2
     assert {t.encoding for t in within_error(coded, known, Permitted(('int8',), 0.0)).transfers} == {'raw'}
+    away = dataclasses.replace(plan, transfers=(Transfer(PICTURE, SOURCE_STAGE, 'd0', 'd1'), *plan.transfers))
+    coded = with_encodings(away, {(PICTURE, 'd0', 'd1'): 'jpeg', ('b', 'd0', 'd1'): 'int8'})
+    error = next(c.error for c in known['d0'].codings if c.encoding == 'jpeg')
+    assert picture_encoding(within_error(coded, known, Permitted(NAMES, error + errors['b']))) == 'jpeg'
+    kept = within_error(coded, known, Permitted(NAMES, min(error, errors['b'])))
+    assert sum(t.encoding in ('jpeg', 'int8') for t in kept.transfers) == 1
 
 
 def test_profiles_carry_codings():

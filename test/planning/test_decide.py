@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a plan moves: gain, confirmation, dwell; at once when a device is gone; no flapping under noise."""
 
+import dataclasses
+
 import numpy as np
 
 from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
@@ -139,3 +141,50 @@ def test_noise_around_a_deadline_does_not_make_it_flap():
         last = best.assignment
     assert naive > 400, 'the noise was to move the best plan'
     assert switches <= naive / 4
+
+
+def test_plans_are_valued_with_the_encodings_that_they_have():
+    """What the planner finds with the best encodings of each transfer is no plan's value: not that of the one in force."""
+    settings = Settings(dwell_seconds=0.0, confirmations=1)
+    found = problem(local=0.6, rate=5e6)  # all here 0.6 s; split 0.3 + 0.02 + 0.1 s; the picture goes in 0.04 s
+    pinned = found.constrained(pin={'a': 'pi'})
+    cases = (
+        # the plan in force, what its tensor takes of the link in truth, and what the other's does: the move
+        (SPLIT, {SPLIT: 1e5, LOCAL: 1e5}, None),
+        (LOCAL, {SPLIT: 1e5, LOCAL: 1e5}, SPLIT),
+        (LOCAL, {SPLIT: 9e5, LOCAL: 1e5}, None),  # encodings that are not permitted together are not counted on
+        (LOCAL, {SPLIT: 4e5, LOCAL: 1e5}, SPLIT),
+    )
+
+    def under(sizes):
+        def of(plan):
+            return dataclasses.replace(pinned, tensors=(
+                pinned.tensors[0], dataclasses.replace(pinned.tensors[1], bytes=float(sizes[plan]))))  # fmt: skip
+
+        return of
+
+    for present, sizes, move in cases:
+        decision, _ = decide(10.0, pinned, DecisionState(present, 0.0), settings, under=under(sizes))
+        assert decision.assignment == move, (present, sizes)
+    close = problem(local=0.44, rate=5e6).constrained(pin={'a': 'pi'})  # all here 0.44 s, split 0.34 s with the best encodings
+    dear = dataclasses.replace(close, tensors=(close.tensors[0], dataclasses.replace(close.tensors[1], bytes=1e6)))
+    busy = close.constrained(exclude=[])
+    busy = dataclasses.replace(busy, seconds=busy.seconds * [[1.0, 2.2]])  # split 0.46 s, so that all here is best, by 4 %
+    dear = dataclasses.replace(dear, seconds=busy.seconds)
+    for real, move in ((busy, None), (dear, LOCAL)):  # the one in force sends raw: that makes the gain large enough
+        decision, _ = decide(10.0, busy, DecisionState(SPLIT, 0.0), settings, under=lambda plan, real=real: real if plan == SPLIT else busy)
+        assert decision.assignment == move
+
+
+def test_a_plan_that_would_get_other_encodings_than_the_best_is_not_taken_for_them():
+    """A plan that is as good as it looks only with encodings that it does not get is not moved to."""
+    settings = Settings(dwell_seconds=0.0, confirmations=1)
+    hopeful = problem(local=0.6, rate=5e6).constrained(pin={'a': 'pi'})
+    real = dataclasses.replace(hopeful, tensors=(hopeful.tensors[0], dataclasses.replace(hopeful.tensors[1], bytes=2e6)))
+    for under, moves in ((None, 1), (lambda _: real, 0)):
+        state = DecisionState(LOCAL, -10.0)
+        made = 0
+        for step in range(20):
+            decision, state = decide(step, hopeful, state, settings, under=under)
+            made += decision.assignment is not None
+        assert made == moves

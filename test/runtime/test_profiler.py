@@ -20,6 +20,9 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime import profiler
+from edge_dnn_partition.runtime.picture_samples import PictureSamples
+from edge_dnn_partition.runtime.pictures import made_up
+from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import (
     ProfileOptions,
     ProfilingCancelledError,
@@ -31,6 +34,8 @@ from edge_dnn_partition.runtime.span_fit import fit_spans, spans_to_fit
 from edge_dnn_partition.runtime.span_timing import Bench, Span, in_groups, spans_to_hold_back, time_spans
 from edge_dnn_partition.runtime.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from edge_dnn_partition.testbed import demo_model
+
+SAMPLES = PictureSamples(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))
 
 
 class Device:
@@ -265,15 +270,14 @@ QUICK = ProfileOptions(device='here', runs=2, interval_seconds=0.0, boundaries=8
 
 
 def test_a_small_model_is_really_profiled(model: Model, cache: Path) -> None:
-    pictures: list[int] = []
     shares: list[float] = []
-    profile = profile_model(model, QUICK, preprocess=lambda: pictures.append(1), progress=shares.append)
+    profile = profile_model(model, QUICK, samples=SAMPLES, progress=shares.append)
     assert profile.boundaries[0] == 0
     assert profile.boundaries[-1] == len(model.layers)
     assert 2 <= len(profile.segment_seconds) <= 7
     assert all(seconds > 0 for seconds in profile.segment_seconds)
     assert profile.preprocess_seconds is not None
-    assert pictures
+    assert profile.picture_bytes == SAMPLES.bytes
     assert len(profile.held_back) == 3
     assert (profile.model_sha256, profile.device, profile.threads) == (model.sha256, 'here', 1)
     assert profile.probe_seconds > 0
@@ -319,7 +323,7 @@ def test_the_cache_gives_the_profile_again_for_the_same_question_only(
     load_or_profile(model, ProfileOptions(device='there'))
     load_or_profile(model, ProfileOptions(device='there', threads=2))
     load_or_profile(model, QUICK, refresh=True)
-    load_or_profile(model, QUICK, preprocess=lambda: None)  # the cached one has no such time
+    load_or_profile(model, QUICK, samples=SAMPLES)  # the cached one has no such time
     assert made == ['here', 'there', 'there', 'here', 'here']
     throttled[0] = True
     load_or_profile(model, QUICK, refresh=True)
