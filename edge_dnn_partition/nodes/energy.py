@@ -165,6 +165,7 @@ class EnergyWatch:
 
     def _publish(self) -> None:
         books = self._energy.snapshot()
+        self._energy.threads = self.threads
         active, deviation = self._energy.active_watts(self.threads)
         with self._lock:
             settled, self._settled = self._settled, []

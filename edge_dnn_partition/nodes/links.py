@@ -106,7 +106,7 @@ class Links:
             return
         if loss.share > FEW_LOST:
             estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
-        elif estimator.estimate.measured:
+        elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
     def emulate(self, message: Emulation) -> None:

@@ -109,7 +109,8 @@ class StageEnergy:
         self._model, self._whole, self._lag = model, whole_device, lag_seconds
         prior = math.nan if model is None or whole_device else model.core_watts
         self._segments: SegmentJoules | None = None
-        self._threads = 1
+        self.threads = 1
+        """That a stage keeps busy, for what segments are believed to take before the meter has told."""
         self.learned = StageWatts(prior, prior * model.relative_error if model is not None else math.nan)
         self._metered: EnergyLedger[StageRun] | None = None
         self._modelled = ModelledLedger[StageRun](model, lag_seconds) if model is not None else None
@@ -156,7 +157,7 @@ class StageEnergy:
         :param threads: that a stage keeps busy.
         """
         with self._lock:
-            self._segments, self._threads = segments, threads
+            self._segments, self.threads = segments, threads
 
     def segments(self, now: float) -> tuple[tuple[int, ...], SegmentEstimate] | None:
         """Return the boundaries and what each node of the model takes; None where no meter has said enough."""
@@ -164,7 +165,7 @@ class StageEnergy:
             if self._segments is None or self._metered is None or not self.learned.measured:
                 return None
             device = self.learned.device
-            found = self._segments.estimate(now, device.watts * self._threads, device.deviation * self._threads)
+            found = self._segments.estimate(now, device.watts * self.threads, device.deviation * self.threads)
             return None if found is None else (self._segments.boundaries, found)
 
     def snapshot(self) -> Books:
@@ -261,7 +262,7 @@ class StageEnergy:
         joules = math.fsum(energy.joules for energy in part.stages.values())
         error = math.fsum(energy.error_joules for energy in part.stages.values())
         device = self.learned.device
-        self._segments.observe(now, runs, joules, error, device.watts * self._threads, device.deviation * self._threads)
+        self._segments.observe(now, runs, joules, error, device.watts * self.threads, device.deviation * self.threads)
 
     def _finished(self, now: float) -> list[tuple[StageRun, Energy]]:
         """Return the runs all of whose windows are settled, and learn from them."""

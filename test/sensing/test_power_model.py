@@ -143,6 +143,10 @@ def test_a_machine_of_a_cloud_is_known_by_its_maker(device, tmp_path, monkeypatc
     model = device_model(device('server', sys__class__dmi__id__sys_vendor='Amazon EC2\n'))
     assert model.idle_watts == pytest.approx(0.74 * 32 + 0.392 * 131_000_000 * 1024 / 1e9)
     assert model.source.startswith('Cloud Carbon Footprint')
+    flags = 'processor : 0\nflags\t\t: fpu vme hypervisor lahf_lm\n'
+    guest = device_model(device('server', sys__class__dmi__id__sys_vendor='QEMU\n', proc__cpuinfo=flags))
+    assert (guest.idle_watts, guest.relative_error) == (model.idle_watts, 1.0)
+    assert guest.source.startswith('a virtual machine, whose is not known: Cloud Carbon Footprint')
 
 
 def test_activity_of_a_host():

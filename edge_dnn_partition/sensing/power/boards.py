@@ -85,6 +85,8 @@ def shipped_model(board: str) -> PowerModel | None:
 def device_model(root: str = '') -> PowerModel | None:
     """Return this device's model: its calibration, else the shipped one of its board or of the cloud, else None.
 
+    A virtual machine of which nobody says whose it is is taken for a cloud's, with an error as large as the figure.
+
     :param root: of proc and sysfs.
     :raises UserError: if there is a calibration that cannot be read.
     """
@@ -92,9 +94,14 @@ def device_model(root: str = '') -> PowerModel | None:
     if path.exists():
         return load_model(path)
     shipped = shipped_model(board_name(root))
-    if shipped is not None or text_or_empty(f'{root}/sys/class/dmi/id/sys_vendor') not in _CLOUDS:
+    if shipped is not None:
         return shipped
-    return _cloud_here(root)
+    if text_or_empty(f'{root}/sys/class/dmi/id/sys_vendor') in _CLOUDS:
+        return _cloud_here(root)
+    if re.search(r'^flags\s*:.*\bhypervisor\b', text_or_empty(f'{root}/proc/cpuinfo'), re.MULTILINE) is None:
+        return None
+    model = _cloud_here(root)
+    return model and replace(model, relative_error=1.0, source=f'a virtual machine, whose is not known: {model.source}')
 
 
 def named_model(board: str, root: str = '') -> PowerModel:

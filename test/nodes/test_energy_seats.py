@@ -1,0 +1,95 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a worker's books to the scheduler's problem: joules of layers and of the radio, through the real message."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from builtin_interfaces.msg import Time
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
+
+from edge_dnn_partition.nodes.energy import EnergyWatch
+from edge_dnn_partition.nodes.relief_seat import PARAMETERS, ReliefSeat
+from edge_dnn_partition.planning.fleet import parse_fleet
+from edge_dnn_partition.planning.problem import from_costs_json
+from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.stage_energy import StageRun
+from edge_dnn_partition.sensing.host import HostSample
+from edge_dnn_partition.sensing.power.reading import PowerReading
+
+FLEET = parse_fleet({
+    'fleet': 'f', 'source': 'pi', 'links': [{'between': ['pi', 'jetson'], 'rate': '8 Mbit/s', 'delay': '1 ms'}],
+    'devices': {'pi': {'power': {'radio': '2 W'}, 'emulate': {'slowdown': 1}}, 'jetson': {}},
+}, what='fleet')  # fmt: skip
+PROFILE = Profile('m', 'pi', 'CPUExecutionProvider', 1, (0, 2, 4), (0.1, 0.1), (0.0,), 0.05)
+
+
+class Node:
+    """What the seats need of a node; keeps what is published and who listens."""
+
+    def __init__(self):
+        values = {parameter.name: parameter.default for parameter in PARAMETERS} | {'policy': 'exact'}
+        self.params = SimpleNamespace(number=values.get, flag=values.get, text=values.get)
+        self.topics = SimpleNamespace(device='pi', energy='/f/energy', frame_report='/f/frame_report')
+        self.incarnation, self.published, self.heard, self.timers = 7, [], {}, []
+
+    def advertise(self, *_):
+        return SimpleNamespace(publish=self.published.append)
+
+    def subscribe(self, _, topic, callback, *__):
+        self.heard[topic] = callback
+
+    def every(self, _, callback):
+        self.timers.append(callback)
+
+    def get_clock(self):
+        return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=Time))
+
+
+def test_what_a_meter_taught_of_layers_reaches_the_problem():
+    """2 W idle; the first segment takes 0.15 J a run, the second 0.4 J, in two stages of 0.1 s each."""
+    node = Node()
+    watch = EnergyWatch(node, FLEET.devices['pi'], FLEET)
+    watch.profiled(PROFILE)
+    begin, joules = time.monotonic() - 200.0, 0.0
+    hop = HopTiming(sender='pi', receiver='jetson', from_stage=-1, size=50_000)  # 50 ms at the fleet file's rate: 0.1 J
+    for tick in range(1, 401):
+        now = begin + 0.25 * tick
+        layers, taken = (((0, 2),), 0.15) if tick % 2 else (((2, 4),), 0.4)
+        watch._energy.ran(StageRun(1, 0, tick, 0, (False, layers)), now - 0.1, now, 1.0)
+        joules += 0.5 + taken
+        if tick == 200:
+            joules += 0.1
+            watch._energy.moved(now - 0.2, now, 0.1)
+        reading = PowerReading('meter', 'board', 2.0 + 4 * taken, joules, 0.25 * tick, 0.001, 0.001)
+        watch._energy._metered and watch._energy._metered.idle.add(2.0, 0.0)
+        watch._energy.take(now, HostSample(power=(reading,)))
+    node.heard['/f/frame_report'](FrameReport(hops=[hop], latency_seconds=0.2))  # is taken without a complaint
+    node.timers[0]()
+    message = node.published[-1]
+    assert isinstance(message, DeviceEnergy)
+    assert (message.kind, list(message.boundaries)) == ('measured', [0, 2, 4])
+    assert list(message.node_joules[1:]) == pytest.approx([0.15, 0.4], rel=0.1)
+    assert list(message.node_measured) == [False, True, True]
+    assert message.radio_joules == pytest.approx(0.1)
+    parts = message.idle_joules + message.radio_joules + message.other_joules + message.stages_joules
+    assert parts == pytest.approx(message.total_joules)
+
+    scheduler = Node()
+    seat = ReliefSeat(scheduler, FLEET)
+    scheduler.heard['/f/energy'](message)
+    problem = from_costs_json({
+        'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {'pi': {'active_watts': 9.0}, 'jetson': {'active_watts': 9.0}},
+        'links': [], 'layers': [{'name': f'l{i}', 'inputs': [i - 1], 'output_bytes': 10, 'weight_bytes': 0,
+                                 'seconds': {'pi': s, 'jetson': s}} for i, s in enumerate((0.05, 0.1, 0.1))],
+    })  # fmt: skip
+    told = seat.problem(problem, (0, 2, 4), 0.0)
+    assert told.node_joules[:, 0] == pytest.approx(list(message.node_joules))
+    assert np.isnan(told.node_joules[:, 1]).all()  # the Jetson has said nothing: its watts count
+    assert told.work_joules[0][:, 1] == pytest.approx([0.45, 0.9, 0.9])
+    assert seat.problem(problem, (0, 3, 4), 0.0).node_joules is None, 'joules of other segments'
