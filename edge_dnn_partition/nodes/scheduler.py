@@ -32,10 +32,9 @@ from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
+from edge_dnn_partition.planning.plan import Plan, parse_label
 from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
@@ -78,6 +77,9 @@ PARAMETERS = (
     *encoding_seat.PARAMETERS,
 )
 
+_SAY_AGAIN_SECONDS = 1.0
+"""So long after a plan has come into force a node may still follow the one before."""
+
 
 class Scheduler(FleetNode):
     """One for a fleet; its namespace is ``/<fleet>`` (see docs/architecture.md)."""
@@ -99,7 +101,7 @@ class Scheduler(FleetNode):
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
         self._memory = PlanMemory(self)
         self._earlier = self._memory.recall(self._model.sha256)
-        self._fleet_version = 0
+        self._fleet_version, self._said_at = 0, float('-inf')
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
@@ -171,6 +173,10 @@ class Scheduler(FleetNode):
     def _heard(self, message: Heartbeat, now: float) -> None:
         """Go on from the fleet's versions, even if this scheduler's own record of them is gone."""
         self._fleet_version = max(self._fleet_version, message.active_version)
+        plan = self._switch.unheard(message.active_version) if message.node in ('worker', 'frame_source') else None
+        if plan is not None and now - self._said_at > _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
         if message.last_version <= self._switch.last_version:
             return
         active = self._switch.active
@@ -234,7 +240,7 @@ class Scheduler(FleetNode):
             if stage.preprocess:
                 profiled = self._encodings.preprocessing_seconds(view.profile, plan)
                 self._view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
-            self._view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
+            self._view.stage(timing.device, timing.run_seconds, view.profile.known_seconds(stage.layers), now)
         self._seat.learn(message, now)
 
     # Deciding -------------------------------------------------------------------------------------------------
@@ -416,7 +422,7 @@ class Scheduler(FleetNode):
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
         if isinstance(outcome, Activate):
             plan = outcome.plan
-            message = plan_message(plan, PlanMessage.ACTIVE)
+            message, self._said_at = plan_message(plan, PlanMessage.ACTIVE), now
             self._plans.publish(message)
             self._memory.keep(message)
             self._seat.in_force(self._proposed, now)
@@ -452,16 +458,6 @@ class Scheduler(FleetNode):
             for (a, b), link in self._view.links().items()
         ]  # fmt: skip
         self._states.publish(message)
-
-
-def _profiled_seconds(profile: Profile, stage: StagePlan) -> float:
-    """What a profile says of a stage's layers; 0 if it cannot say, or there are none."""
-    seconds = 0.0
-    for start, stop in stage.layers:
-        if start not in profile.boundaries or stop not in profile.boundaries:
-            return 0.0
-        seconds += profile.stage_seconds(start, stop)
-    return seconds
 
 
 def main(args: Sequence[str] | None = None) -> int:
