@@ -51,7 +51,7 @@ class EncodingSeat:
         self._node = node
         self._encodings: Mapping[tuple[str, str, str], str] = {}
         self._profiles: Mapping[str, Profile] = {}
-        self._pixels = False
+        self._pixels: bool | None = None
         self._shares: dict[str, float] = {}
         self.input_bytes = node.params.number('input_bytes')
         """The size of a camera picture as the camera gives it."""
@@ -73,7 +73,7 @@ class EncodingSeat:
         """Take in what pictures the frame source gets."""
         if message.picture_bytes > 0:
             pixels = message.picture_encoding not in COMPRESSED
-            weight = 0.3 if pixels == self._pixels else 1.0
+            weight = 0.3 if pixels == self._pixels else 1.0  # the first says it all
             self._pixels = pixels
             self.input_bytes += weight * (message.picture_bytes - self.input_bytes)
 
