@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
+from edge_dnn_partition.runtime.hedge import is_hedge
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.testbed import demo_model
 
@@ -126,7 +126,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         kinds = _measure(running, 1 if quick else 6, progress)
         status = running.settle()
         numbers = [frame.frame_id for frame in running.news.frames]
-    won = [f.busy_seconds for f in kinds['with']['frames'] if f.plan_version == HEDGE_VERSION]
+    won = [f.busy_seconds for f in kinds['with']['frames'] if is_hedge(f.plan_version)]
     busy = statistics.median(won) if won else float('nan')
     without, hedged = (_row(name, kind, busy) for name, kind in kinds.items())
     unordered = sum(a >= b for a, b in itertools.pairwise(numbers))

@@ -44,7 +44,8 @@ class FrameAccounts:
         now, lost = time.monotonic(), []
         for frame_id in self._journal.unfinished:
             kept = self._journal.picture(frame_id)
-            ledger.restore(frame_id, unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), ''), now)
+            picture = unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), '')
+            ledger.restore(frame_id, picture, now, self._journal.runs[frame_id])
             if not kept:
                 lost.append(frame_id)
         self._left = tuple(lost)

@@ -172,7 +172,7 @@ class FrameSource(FleetNode):
         """Begin to take pictures, if they do not come over a topic."""
         self._draining = False
         now = time.monotonic()
-        self._plans.begin(now)
+        self._memory.begin(self._plans, self._model.sha256, now)
         if self._accounts is not None:
             self._accounts.begin(now)
         self._hedging.announce()

@@ -81,6 +81,9 @@ PARAMETERS = (
     *plots.PARAMETERS,
 )
 
+_SAY_AGAIN_SECONDS = 1.0
+"""So long after a plan has come into force a node may still follow the one before."""
+
 
 class Scheduler(FleetNode):
     """One for a fleet; its namespace is ``/<fleet>`` (see docs/architecture.md)."""
@@ -108,7 +111,7 @@ class Scheduler(FleetNode):
         self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
         self._memory = PlanMemory(self)
         self._earlier = self._memory.recall(self._model.sha256)
-        self._fleet_version = 0
+        self._fleet_version, self._said_at = 0, float('-inf')
         self._prepared: dict[str, frozenset[int]] = {}
         self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
@@ -181,6 +184,10 @@ class Scheduler(FleetNode):
     def _heard(self, message: Heartbeat, now: float) -> None:
         """Go on from the fleet's versions, even if this scheduler's own record of them is gone."""
         self._fleet_version = max(self._fleet_version, message.active_version)
+        plan = self._switch.unheard(message.active_version) if message.node in ('worker', 'frame_source') else None
+        if plan is not None and now - self._said_at > _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
         if message.last_version <= self._switch.last_version:
             return
         active = self._switch.active
@@ -431,7 +438,7 @@ class Scheduler(FleetNode):
         self._service_seat.plan_outcome(outcome)
         if isinstance(outcome, Activate):
             plan = outcome.plan
-            message = plan_message(plan, PlanMessage.ACTIVE)
+            message, self._said_at = plan_message(plan, PlanMessage.ACTIVE), now
             self._plans.publish(message)
             self._memory.keep(message)
             self._seat.in_force(self._proposed, now)

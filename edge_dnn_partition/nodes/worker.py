@@ -188,7 +188,7 @@ class Worker(FleetNode):
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
         assert self._runner is not None
-        self._plans.begin(time.monotonic())
+        self._memory.begin(self._plans, self._model.sha256, time.monotonic())
         self._leaving = False
         self._stopping = threading.Event()
         for name, body in (('inference', self._runner.work), ('preparation', self._prepare)):

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,6 +133,15 @@ class Profile:
             return 0.0
         segments = self.segment_seconds[first:last]
         return math.fsum(segments) - math.fsum(self.seam_seconds[first:last - 1])
+
+    def known_seconds(self, ranges: Iterable[tuple[int, int]]) -> float:
+        """Predict a stage of several ``(start, stop)`` ranges of layers; 0 if one lies between other cuts, or there is none."""
+        seconds = 0.0
+        for start, stop in ranges:
+            if start not in self.boundaries or stop not in self.boundaries:
+                return 0.0
+            seconds += self.stage_seconds(start, stop)
+        return seconds
 
     def scaled(self, factor: float) -> Profile:
         """Return the profile of a device that is ``factor`` times slower.

@@ -27,7 +27,7 @@ class CameraPictures:
 
     def __init__(self, bytes_: float) -> None:
         self.bytes = bytes_
-        self._are_pixels = False
+        self._are_pixels: bool | None = None
         self._shares: dict[str, float] = {}
 
     @property
@@ -39,7 +39,7 @@ class CameraPictures:
         """Take in what pictures the frame source gets (SourceStatus)."""
         if message.picture_bytes > 0:
             pixels = message.picture_encoding not in COMPRESSED
-            weight = _NEWEST if pixels == self._are_pixels else 1.0
+            weight = _NEWEST if pixels == self._are_pixels else 1.0  # the first says it all
             self._are_pixels = pixels
             self.bytes += weight * (message.picture_bytes - self.bytes)
 

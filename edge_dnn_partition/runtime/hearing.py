@@ -16,9 +16,8 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.encodings import Permitted
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import Plan, StagePlan
+from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.relief import DeviceHealth, Relief, ReliefSettings
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -135,7 +134,7 @@ class Hearing:
             if stage.preprocess:
                 profiled = self.pictures.preprocessing_seconds(view.profile, plan)
                 self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
-            self.view.stage(timing.device, timing.run_seconds, _profiled_seconds(view.profile, stage), now)
+            self.view.stage(timing.device, timing.run_seconds, view.profile.known_seconds(stage.layers), now)
         return True
 
     def problem(
@@ -161,13 +160,3 @@ class Hearing:
         """Return that of the warmest of some devices, in degrees Celsius; NaN if none is known."""
         known = [t for t in (self.view.devices[name].temperature_celsius for name in devices) if not math.isnan(t)]
         return max(known, default=math.nan)
-
-
-def _profiled_seconds(profile: Profile, stage: StagePlan) -> float:
-    """What a profile says of a stage's layers; 0 if it cannot say, or there are none."""
-    seconds = 0.0
-    for start, stop in stage.layers:
-        if start not in profile.boundaries or stop not in profile.boundaries:
-            return 0.0
-        seconds += profile.stage_seconds(start, stop)
-    return seconds

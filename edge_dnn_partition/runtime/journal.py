@@ -32,19 +32,24 @@ class Journal:
 
     def __init__(self, path: Path, pictures: Path | None = None) -> None:
         self._path, self._pictures = path, pictures
-        self.unfinished = _read(path)
-        """Frames of earlier runs that were accepted and have no result, oldest first."""
-        self._open: dict[int, None] = dict.fromkeys(self.unfinished)
+        self.runs = _read(path)
+        """In how many earlier runs each frame was under way that was accepted and has no result, oldest first."""
+        self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
         self._compact()
 
+    @property
+    def unfinished(self) -> tuple[int, ...]:
+        """Frames of earlier runs that were accepted and have no result, oldest first."""
+        return tuple(self.runs)
+
     def accepted(self, frame_id: int, picture: Callable[[], bytes]) -> None:
         """Note a frame; ``picture`` returns what is to be kept of it, if anything is kept."""
         if self._pictures is not None:
             write_atomic(self._file(frame_id), picture())
-        self._open[frame_id] = None
+        self._open[frame_id] = 1
         self._append(_ACCEPTED, frame_id)
 
     def finished(self, frame_id: int) -> None:
@@ -79,21 +84,21 @@ class Journal:
             self._compact()
 
     def _compact(self) -> None:
-        write_atomic(self._path, b''.join(_RECORD.pack(_ACCEPTED, frame_id) for frame_id in self._open))
+        write_atomic(self._path, b''.join(_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items()))
         self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         self._size = self._path.stat().st_size
 
 
-def _read(path: Path) -> tuple[int, ...]:
+def _read(path: Path) -> dict[int, int]:
     try:
         content = path.read_bytes()
     except OSError:
-        return ()
+        return {}
     content = content[: len(content) // _RECORD.size * _RECORD.size]
-    frames: dict[int, None] = {}
+    frames: dict[int, int] = {}
     for kind, frame_id in _RECORD.iter_unpack(content):
         if kind == _ACCEPTED:
-            frames[frame_id] = None
+            frames[frame_id] = frames.get(frame_id, 0) + 1
         else:
             frames.pop(frame_id, None)
-    return tuple(frames)
+    return frames

@@ -17,6 +17,8 @@ from .timing import HopTime, StageTime
 DELIVERED: Final = 'delivered'
 LOST: Final = 'lost'
 EXPIRED: Final = 'expired'
+_LARGEST_ATTEMPT: Final = 65535
+"""What a message can say."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Frame:
     accepted_at: float
     plan_version: int
     attempt: int = 0
+    first_attempt: int = 0
+    """That of this run: attempts of earlier ones have smaller numbers."""
     sent_at: float = 0.0
     outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     stages: tuple[StageTime, ...] = ()
@@ -129,7 +133,7 @@ class FrameLedger:
         frame = self._frames.get(frame_id)
         if frame is None or frame.status:
             return None
-        if frame.attempt + 1 >= self.attempts:
+        if frame.attempt + 1 - frame.first_attempt >= self.attempts:
             self.lose(frame_id, now)
             return None
         frame.attempt += 1
@@ -161,8 +165,8 @@ class FrameLedger:
             self.counts.late += late
             self.counts.duplicated += not late
             return None
-        if attempt != frame.attempt and len(outputs) < wanted:
-            return None  # a part of an older sending; parts of two sendings are not mixed
+        if (attempt, plan_version) != (frame.attempt, frame.plan_version) and len(outputs) < wanted:
+            return None  # a part of another sending; parts of two sendings are not mixed
         if len(outputs) >= wanted:  # whole by itself, maybe of an older sending
             frame.outputs, frame.stages, frame.hops = {}, (), ()
             frame.attempt, frame.plan_version = attempt, plan_version
@@ -206,15 +210,19 @@ class FrameLedger:
         while len(frames) > self.remember:
             frames.popitem(last=False)
 
-    def restore(self, frame_id: int, picture: Picture, now: float) -> None:
+    def restore(self, frame_id: int, picture: Picture, now: float, runs: int = 1) -> None:
         """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
 
+        Its sendings count on from any that earlier runs can have made, so that nobody takes them for one of those.
+
+        :param runs: in how many earlier runs it was under way.
         :raises ValueError: if its number is not below those to come, or not above those restored before.
         """
         last = next(reversed(self._frames), 0)
         if not last < frame_id < self._next_id:
             raise ValueError(f'frame {frame_id} cannot be restored')
-        self._frames[frame_id] = Frame(frame_id, picture, now, 0)
+        first = min(runs * self.attempts, _LARGEST_ATTEMPT - self.attempts)
+        self._frames[frame_id] = Frame(frame_id, picture, now, 0, first, first)
         self.counts.offered += 1
         self.counts.accepted += 1
 

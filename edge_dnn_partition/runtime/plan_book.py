@@ -52,8 +52,12 @@ class PlanBook:
         """The version of the plan in force; 0: none is known."""
         return 0 if self.active is None else self.active.version
 
-    def begin(self, now: float) -> None:
-        """The node has started: wait for a plan of the scheduler's for a while."""
+    def begin(self, now: float, kept_version: int = 0) -> None:
+        """The node has started: wait for a plan of the scheduler's for a while.
+
+        :param kept_version: of the plan on disk; it counts as heard of, so that no other plan gets it.
+        """
+        self.last_version = max(self.last_version, kept_version)
         self._recall_at = now + PATIENCE_SECONDS
 
     def recall_due(self, now: float) -> bool:

@@ -79,5 +79,5 @@ class SourcePlans(PlanBook):
         seconds = patience.least_seconds
         if plan.latency_seconds > 0:
             seconds = max(seconds, patience.factor * plan.latency_seconds)
-        doubled = 2 ** min(frame.attempt, 4)
+        doubled = 2 ** min(frame.attempt - frame.first_attempt, 4)
         return bool(now - frame.sent_at > seconds * doubled)

@@ -62,6 +62,10 @@ class PlanSwitch:
         self.last_version += 1
         return self.last_version
 
+    def unheard(self, active_version: int) -> Plan | None:
+        """Return the plan in force if it is to be said again, to a node that follows this older one (0: none)."""
+        return self.active if self.active is not None and active_version < self.active.version else None
+
     def adopt(self, plan: Plan) -> None:
         """Take a plan for the one in force that an earlier scheduler activated and that every device of it still has."""
         self.last_version = max(self.last_version, plan.version)

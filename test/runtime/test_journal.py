@@ -42,4 +42,10 @@ def test_it_stays_small(tmp_path, monkeypatch):
         assert (tmp_path / 'frames').stat().st_size < 250
     assert journal.picture(7) is None
     journal.close()
-    assert Journal(tmp_path / 'frames').unfinished == (7,)
+    for runs in (1, 2, 3):
+        again = Journal(tmp_path / 'frames')
+        assert (again.unfinished, again.runs) == ((7,), {7: runs})
+        for frame in range(1000, 1100):  # it is written anew meanwhile
+            again.accepted(frame, lambda: pytest.fail('nothing is kept'))
+            again.finished(frame)
+        again.close()

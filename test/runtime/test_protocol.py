@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole protocol of plans and frames, made of its real parts, over messages that come late, twice, in any order.
 
+Beside the plans' frames there are hedges, which begin with the picture or with tensors that the source has made, and shadow
+frames under plans that never come into force.
+
 What DDS promises is kept to: plans and answers are reliable while both ends live, a node that starts gets the living
 scheduler's last plans, and what a scheduler that is gone had said is not heard by who starts later. Tensors are lost at will.
 """
@@ -19,10 +22,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.compose import compose
 from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, parse_label
-from edge_dnn_partition.runtime.ledger import DELIVERED, FrameLedger, Picture
+from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
+from edge_dnn_partition.runtime.hedge_tail import HedgePipeline, tail_plan
+from edge_dnn_partition.runtime.ledger import DELIVERED, LOST, FrameLedger, Picture
 from edge_dnn_partition.runtime.pieces import Address
 from edge_dnn_partition.runtime.pipeline import FramePipeline, first_device
 from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, WorkerPlans
+from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.runtime.timing import StageTime
@@ -48,6 +54,9 @@ def plan_of(label, version):
     return compose(MODEL, parse_label(label, len(LAYERS)), version=version, source='pi', sink='pi')
 
 
+WHOLE = plan_of('pi:pre-3', HEDGE_VERSION)
+
+
 class Scheduler:
     """`PlanSwitch` with what nodes/scheduler.py keeps around it: a record, the workers heard of, the topic's history."""
 
@@ -60,13 +69,18 @@ class Scheduler:
 
 
 class Worker:
-    """`WorkerPlans` and a `FramePipeline`; preparing and running take a step of their own."""
+    """`WorkerPlans`, a `FramePipeline` and hedges; preparing and running take a step of their own."""
 
-    def __init__(self, device, incarnation, now):
+    def __init__(self, device, incarnation, now, kept_version):
         self.incarnation = incarnation
         self.plans, self.pipeline = WorkerPlans(device=device), FramePipeline(device)
-        self.plans.begin(now)
+        self.plans.begin(now, kept_version)
         self.prepared, self.tasks, self.jobs = {}, [], []
+        self.hedges = HedgePipeline(self.pipeline)
+        self.hedges.hedges.add_plan(WHOLE)
+
+    def frames(self, version):
+        return self.hedges.hedges if is_hedge(version) else self.pipeline
 
 
 class Protocol(RuleBasedStateMachine):
@@ -79,17 +93,30 @@ class Protocol(RuleBasedStateMachine):
         self.workers = {}
         for device in DEVICES:
             self.start_worker(device)
-        self.plans, self.ledger = SourcePlans(), FrameLedger(waiting=1000, attempts=10**6)
-        self.given_out, self.used, self.delivered, self.said_ready = {}, [], [], set()
+        self.start_source(1)
+        self.given_out, self.used, self.ended, self.said_ready = {}, [], [], set()
+        self.pictures_of, self.runs, self.shadows, self.picture, self.lost = {}, {}, {}, None, 0
         self.sign_of_life('all')
         self.propose_to(LABELS[0])
         self.quiesce()
 
     # What nodes do ------------------------------------------------------------------------------------------
 
+    def kept_version(self, who):
+        return self.disk[who].version if who in self.disk else 0
+
+    def start_source(self, first_id):
+        self.plans, self.ledger = SourcePlans(), FrameLedger(waiting=1000, attempts=1000, first_id=first_id)
+        self.plans.begin(self.now, self.kept_version('source'))
+        self.shadow = ShadowRun(len(MODEL.outputs))
+        self.heard_by_source, self.sent_to = {}, {}
+        if self.scheduler is not None:
+            self.air = [m for m in self.air if m[:2] != ('source', 'plan')]
+            self.air += [('source', 'plan', message) for message in self.scheduler.history]
+
     def start_worker(self, device):
         self.incarnations += 1
-        self.workers[device] = Worker(device, self.incarnations, self.now)
+        self.workers[device] = Worker(device, self.incarnations, self.now, self.kept_version(device))
         self.air = [m for m in self.air if m[0] != device]
         if self.scheduler is not None:
             self.air += [(device, 'plan', message) for message in self.scheduler.history]
@@ -108,6 +135,8 @@ class Protocol(RuleBasedStateMachine):
 
     def propose_to(self, label):
         plan = plan_of(label, self.scheduler.switch.next_version())
+        if self.shadows.pop(plan.version, None) is not None:  # one that nobody had heard of when its scheduler lost its record
+            assert all(plan.version not in worker.prepared for worker in self.workers.values())
         self.scheduler.switch.propose(plan, self.now)
         self.record['last_version'] = plan.version
         self.given_out.setdefault(plan.version, []).append(plan)
@@ -121,11 +150,16 @@ class Protocol(RuleBasedStateMachine):
             worker = self.workers[device]
             incarnation, last, prepared = worker.incarnation, worker.plans.last_version, frozenset(worker.prepared)
             self.plans.heartbeat(device, incarnation, self.now)
+            self.heard_by_source[device] = incarnation
         else:
             return
         if self.scheduler is None:
             return
         self.apply(self.scheduler.switch.heard(last))
+        plans = self.plans if device == 'source' else self.workers[device].plans
+        unheard = self.scheduler.switch.unheard(plans.active_version)
+        if unheard is not None:
+            self.publish(unheard, PlanStatus.ACTIVE)
         known = self.scheduler.heard.get(device)
         if known is not None and known[0] != incarnation:
             self.apply(self.scheduler.switch.lost(device))
@@ -146,6 +180,7 @@ class Protocol(RuleBasedStateMachine):
     def hear_plan(self, who, plan, status):
         if who == 'source':
             if self.plans.hear(plan, status):
+                self.disk['source'] = plan
                 self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
                 self.repeat_overdue()
             return
@@ -176,7 +211,8 @@ class Protocol(RuleBasedStateMachine):
         """Run one of a worker's stages."""
         worker = self.workers[device]
         job = worker.jobs.pop(index % len(worker.jobs))
-        if not worker.pipeline.current(job):
+        pipeline, address = worker.frames(job.frame.address.plan_version), job.frame.address
+        if not pipeline.current(job):
             return
         stage = job.frame.part.plan.stages[job.stage]
         made = {name: int(array[0]) for name, array in job.inputs.items()}
@@ -184,19 +220,23 @@ class Protocol(RuleBasedStateMachine):
             made['x'] = made[PICTURE]
         for i in stage.layer_indices:
             made.update({name: 31 * sum(made[n] for n in LAYERS[i].inputs) + i for name in LAYERS[i].outputs})
-        timing = StageTime(device, job.stage, 0.0, 0.0, 0.0, 0.0)
+        timing = StageTime(device, job.stage, float(address.attempt), float(address.plan_version), 0.0, 0.0)
         outputs = {name: np.array([made[name]]) for name in stage.outputs}
-        sends, jobs = worker.pipeline.finished(job, outputs, timing, self.now)
-        worker.jobs += jobs
-        where = dataclasses.replace(job.frame.address, from_stage=job.stage)
+        sends, jobs = pipeline.finished(job, outputs, timing, self.now)
+        worker.jobs += jobs + worker.hedges.settle(self.now)
+        where = dataclasses.replace(address, from_stage=job.stage)
         for (target, to_sink), tensors, _ in sends:
             self.air.append(('source' if to_sink else target, 'tensors', (where, tensors, job.frame.stages)))
 
     def send(self, frame):
         plan = self.plans.active
         self.plans.sent(frame.frame_id, plan)
-        address = Address(MODEL.sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        self.air.append((first_device(plan), 'tensors', (address, {PICTURE: frame.picture.data}, ())))
+        self.sent_to[frame.frame_id] = {device: self.heard_by_source.get(device) for device in plan.devices}
+        self.send_picture(frame.picture, plan, frame.frame_id, frame.attempt)
+
+    def send_picture(self, picture, plan, number, attempt):
+        address = Address(MODEL.sha256, plan.version, number, attempt, SOURCE_STAGE)
+        self.air.append((first_device(plan), 'tensors', (address, {PICTURE: picture.data}, ())))
 
     def repeat_overdue(self):
         if self.plans.active is None:
@@ -204,16 +244,27 @@ class Protocol(RuleBasedStateMachine):
         for frame in self.ledger.unfinished:
             if self.plans.overdue(frame, self.now, PATIENCE):
                 self.send(self.ledger.repeat(frame.frame_id, self.now, self.plans.active.version))
+        for frame in self.ledger.unfinished:
+            for device, incarnation in self.sent_to[frame.frame_id].items():
+                assert incarnation in (None, self.heard_by_source.get(device)), 'a frame waits for a worker that was started anew'
 
     def receive(self, who, address, tensors, stages):
         if who != 'source':
-            pipeline = self.workers[who].pipeline
-            if address.plan_version in pipeline.parts:  # else it is refused
-                self.workers[who].jobs += pipeline.receive(address, tensors, {}, stages, (), self.now)
+            worker = self.workers[who]
+            if address.plan_version == HEDGE_VERSION:
+                worker.jobs += worker.hedges.receive(address, tensors, {}, (), self.now)
+            elif address.plan_version in worker.pipeline.parts:  # else it is refused
+                worker.jobs += worker.pipeline.receive(address, tensors, {}, stages, (), self.now)
+            return
+        if address.frame_id >= FIRST_NUMBER:
+            self.shadow.result(address.frame_id, tensors, stages, (), self.now)
             return
         outputs = {name: array for name, array in tensors.items() if name in MODEL.outputs}
         self.ledger.result(
             address.frame_id, address.attempt, address.plan_version, outputs, stages, (), len(MODEL.outputs), self.now)
+        self.release()
+
+    def release(self):
         for frame in self.ledger.release():
             self.plans.done(frame.frame_id)
             self.check(frame)
@@ -235,13 +286,25 @@ class Protocol(RuleBasedStateMachine):
     # What must hold -----------------------------------------------------------------------------------------
 
     def check(self, frame):
+        self.ended.append(frame.frame_id)
+        if frame.status == LOST:
+            self.lost += 1
+            return
         assert frame.status == DELIVERED
-        self.delivered.append(frame.frame_id)
+        self.picture = frame.picture
+        assert frame.picture is self.pictures_of.pop(frame.frame_id)
         x = int(frame.picture.data[0])
         a = 31 * x
         b = 31 * a + 1
         assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) + 2}
         ran = {(timing.device, timing.stage) for timing in frame.stages}
+        if is_hedge(frame.plan_version):
+            assert {device for device, _ in ran} == {'pi'}
+            assert len(frame.stages) == 1 if frame.plan_version == HEDGE_VERSION else len(frame.stages) > 1
+            return
+        sendings = {(timing.queue_seconds, timing.decode_seconds) for timing in frame.stages}
+        assert sendings == {(frame.attempt, frame.plan_version)}, 'two sendings are mixed'
+        assert frame.plan_version not in self.shadows
         plans = self.given_out[frame.plan_version]
         assert any(ran == {(s.device, i) for i, s in enumerate(plan.stages)} for plan in plans), 'two plans are mixed'
 
@@ -250,6 +313,8 @@ class Protocol(RuleBasedStateMachine):
         if self.plans.active is not None and (not self.used or self.used[-1] != self.plans.active):
             assert not self.used or self.plans.active.version > self.used[-1].version
             self.used.append(self.plans.active)
+        known = [self.plans.active, *(worker.plans.active for worker in self.workers.values())]
+        assert not {plan.version for plan in known if plan is not None} & self.shadows.keys(), 'a shadow plan is in force'
         active = self.scheduler.switch.active if self.scheduler else None
         if active is not None and active.version == self.plans.active_version:
             assert active == self.plans.active, 'scheduler and source mean two plans by one version'
@@ -260,9 +325,9 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def in_order_and_once(self):
-        assert self.delivered == list(range(1, len(self.delivered) + 1))
+        assert self.ended == list(range(1, len(self.ended) + 1))
         counts = self.ledger.counts
-        assert (counts.lost, counts.accepted) == (0, counts.delivered + self.ledger.in_flight)
+        assert counts.accepted == counts.delivered + counts.lost + self.ledger.in_flight
 
     # What may happen ----------------------------------------------------------------------------------------
 
@@ -273,7 +338,44 @@ class Protocol(RuleBasedStateMachine):
             self.ledger.offer(Picture(np.array([self.ledger.counts.offered % 200 + 1], np.uint8), 'jpeg'))
             frame = self.ledger.accept(self.now, self.plans.active.version, most)
             if frame is not None:
+                self.pictures_of[frame.frame_id] = frame.picture
                 self.send(frame)
+
+    @precondition(lambda self: self.ledger.unfinished and 'pi' in self.workers)
+    @rule(index=st.integers(0, 10))
+    def hedge(self, index):
+        frame = self.ledger.unfinished[index % len(self.ledger.unfinished)]
+        self.ledger.hedged(frame.frame_id)
+        self.send_picture(frame.picture, WHOLE, frame.frame_id, frame.attempt)
+
+    @precondition(lambda self: 'pi' in self.workers)
+    @rule()
+    def tail_follows(self):
+        worker = self.workers['pi']
+        tail = tail_plan(MODEL, worker.plans.active) if worker.plans.active is not None else None
+        if tail != worker.hedges.tail and worker.hedges.hedges.drained(TAIL_VERSION):
+            worker.hedges.follow(tail)
+
+    @precondition(lambda self: self.scheduler is not None and self.scheduler.switch.proposal is None)
+    @rule(label=st.sampled_from(LABELS))
+    def shadow_plan(self, label):
+        self.sign_of_life('all')
+        plan = plan_of(label, self.scheduler.switch.reserve())
+        self.record['last_version'] = plan.version
+        self.shadows[plan.version] = plan
+        self.air += [(who, 'plan', (plan, PlanStatus.PROPOSED)) for who in DEVICES]
+
+    @precondition(lambda self: self.shadows and self.picture is not None and not self.ledger.in_flight)
+    @rule(index=st.integers(0, 10), drop=st.sampled_from([False, False, True]))
+    def shadow_frame(self, index, drop):
+        plan = list(self.shadows.values())[index % len(self.shadows)]
+        if drop:
+            self.air += [(who, 'plan', (plan, PlanStatus.DROPPED)) for who in DEVICES]
+            return
+        self.shadow.ask(plan, self.now)
+        shadow = self.shadow.begin(self.now)
+        if shadow is not None:
+            self.send_picture(self.picture, plan, shadow.number, 0)
 
     @precondition(lambda self: self.air)
     @rule(index=st.integers(0, 1000), copies=st.sampled_from([0, 0, 0, 1]))
@@ -305,6 +407,14 @@ class Protocol(RuleBasedStateMachine):
         lost = [i for i, m in enumerate(self.air) if m[1] == 'tensors']
         del self.air[lost[index % len(lost)]]
 
+    @precondition(lambda self: any(m[:2] == ('source', 'tensors') for m in self.air))
+    @rule(index=st.integers(0, 1000))
+    def results_come_when_their_frame_was_sent_again(self, index):
+        late = [i for i, m in enumerate(self.air) if m[:2] == ('source', 'tensors')]
+        message = self.air.pop(late[index % len(late)])
+        self.time_passes(25.0)
+        self.deliver(message)
+
     @precondition(lambda self: any(worker.tasks for worker in self.workers.values()))
     @rule(data=st.data(), fails=st.sampled_from([False, False, False, True]))
     def prepare(self, data, fails):
@@ -320,9 +430,25 @@ class Protocol(RuleBasedStateMachine):
         for one in (*DEVICES, 'source') if device == 'all' else (device,):
             self.beat(one)
 
+    @rule(journal=st.booleans())
+    def source_is_killed_and_started(self, journal):
+        left = self.ledger.unfinished
+        done = [frame for frame in self.ledger._frames.values() if frame.status]  # whole, behind one that is not
+        self.start_source(self.ledger._next_id)
+        self.used = []  # it takes up the plan that it finds, and what comes after that is newer
+        for frame in sorted((*left, *done), key=lambda frame: frame.frame_id):
+            runs = self.runs[frame.frame_id] = self.runs.get(frame.frame_id, 0) + 1
+            self.ledger.restore(frame.frame_id, frame.picture, self.now, runs)
+            self.sent_to[frame.frame_id] = {}
+            if not journal:
+                self.ledger.lose(frame.frame_id, self.now)
+        self.release()
+
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))
     def time_passes(self, seconds):
         self.now += seconds
+        if self.plans.recall_due(self.now) and 'source' in self.disk:
+            self.hear_plan('source', self.disk['source'], PlanStatus.ACTIVE)
         if self.scheduler is not None:
             self.apply(self.scheduler.switch.tick(self.now))
         self.repeat_overdue()
@@ -330,6 +456,7 @@ class Protocol(RuleBasedStateMachine):
             if worker.plans.recall_due(self.now) and device in self.disk:
                 self.hear_plan(device, self.disk[device], PlanStatus.ACTIVE)
             worker.pipeline.expire(self.now)
+            worker.hedges.hedges.expire(self.now)
             for version in worker.plans.idle(worker.prepared, worker.pipeline.drained):
                 self.hear_plan(device, worker.prepared[version], PlanStatus.DROPPED)
 
