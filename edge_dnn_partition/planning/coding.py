@@ -8,7 +8,7 @@ transfer is part of every best plan that has this transfer, and taking it before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .linear import coding_prices
 from .plan import Plan
-from .problem import Coding, Floats, Problem
+from .problem import Coding, Floats, Ints, Problem
 from .profile import Profile
 
 
@@ -77,32 +77,68 @@ class CodingChooser:
         size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
         allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
         per_byte, per_second = coding_prices(problem, objective)
-        sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)[:, :, :, None]
-        with np.errstate(invalid='ignore'):
-            total = sending + size[:, :, :, None] * per_byte[None, None] + (decode * per_second)[:, :, None, :]
-        total[np.isnan(total)] = np.inf  # not measured, and free where it were
-        total[:, 1:, problem.rate <= 0] = np.inf
-        best = total.argmin(axis=1)  # (tensors, senders, readers); of equal ones the first, which changes less
-        if given is not None:
-            best = np.zeros_like(best)
-            for (name, sends, reads), encoding in given.items():
-                if name in self._row and sends in problem.position and reads in problem.position:
-                    best[self._row[name], problem.position[sends], problem.position[reads]] = ENCODINGS.index(encoding)
-        tensor, sender, reader = np.indices(best.shape)
-        chosen = (size[tensor, best, sender], encode[tensor, best, sender], decode[tensor, best, reader])
-        arrays = [np.zeros((len(bundles), *problem.rate.shape)) for _ in chosen]
+        sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
+        reading = decode * per_second
+        sends, reads = np.nonzero(problem.rate > 0)  # a large fleet has few of all pairs
+        byte_price = per_byte[sends, reads]
+        best = np.zeros((len(self._names), *problem.rate.shape), dtype=np.int8)  # by tensor, sender and reader
+        arrays = [np.zeros((len(bundles), *problem.rate.shape)) for _ in range(3)]
         arrays[0] += problem.tensor_bytes[:, None, None]
-        for t, names in enumerate(bundles):
-            for row in (self._row[name] for name in names if name in self._row):
-                arrays[0][t] += chosen[0][row] - self._raw[row]
-                arrays[1][t] += chosen[1][row]
-                arrays[2][t] += chosen[2][row]
-        encodings = {
-            (self._names[n], problem.names[a], problem.names[b]): ENCODINGS[best[n, a, b]]
-            for n, a, b in np.argwhere(best > 0).tolist()
-        }
-        coding = Coding(wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2], encodings=encodings)
+        bundle_of = {name: t for t, names in enumerate(bundles) for name in names if name in self._row}
+        for name, row in self._row.items():
+            if given is None:
+                total = sending[row][:, sends] + size[row][:, sends] * byte_price + reading[row][:, reads]
+                total[np.isnan(total)] = np.inf  # not measured, and free where it were
+                chosen = total.argmin(axis=0)  # of equal ones the first, which changes less
+            else:
+                chosen = self._given(given, name, problem, sends, reads)
+            best[row, sends, reads] = chosen
+            if name in bundle_of:
+                t = bundle_of[name]
+                arrays[0][t, sends, reads] += size[row][chosen, sends] - self._raw[row]
+                arrays[1][t, sends, reads] += encode[row][chosen, sends]
+                arrays[2][t, sends, reads] += decode[row][chosen, reads]
+        coding = Coding(
+            wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2],
+            encodings=_Chosen(best, self._row, problem.position),
+        )  # fmt: skip
         return replace(problem, coding=coding)
+
+    @staticmethod
+    def _given(given: Mapping[tuple[str, str, str], str], tensor: str, problem: Problem, sends: Ints, reads: Ints) -> Ints:
+        """Return the encoding of one tensor for each pair of a sender and a reader, by its place in `ENCODINGS`."""
+        chosen = np.zeros(problem.rate.shape, dtype=np.int64)
+        for (name, sender, reader), encoding in given.items():
+            if name == tensor and sender in problem.position and reader in problem.position:
+                chosen[problem.position[sender], problem.position[reader]] = ENCODINGS.index(encoding)
+        return chosen[sends, reads]
+
+
+class _Chosen(Mapping[tuple[str, str, str], str]):
+    """The encodings by tensor, sender and reader where they are not raw; a large fleet has millions, a plan asks for a few.
+
+    :param best: places in `ENCODINGS`, ``(tensors, devices, devices)``.
+    """
+
+    def __init__(self, best: np.ndarray, row: Mapping[str, int], position: Mapping[str, int]) -> None:
+        self._best = best
+        self._row = row
+        self._position = position
+
+    def __getitem__(self, key: tuple[str, str, str]) -> str:
+        tensor, sender, reader = key
+        number = int(self._best[self._row[tensor], self._position[sender], self._position[reader]])
+        if not number:
+            raise KeyError(key)
+        return ENCODINGS[number]
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._best))
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        tensors, devices = list(self._row), list(self._position)
+        for n, a, b in np.argwhere(self._best).tolist():
+            yield tensors[n], devices[a], devices[b]
 
 
 def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) -> Plan:
