@@ -4,9 +4,11 @@
 # make setup   .venv/ with the package, its messages built (all in this folder)
 # make demo    the main job: a camera stream over three emulated devices (DEMO_ARGS="--seconds 20")
 # make test    linters, type check, import rules and all tests (TEST_ARGS="-k name")
+# make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (under an hour)
+# make bench-quick   a short form of it, to see that it runs (under 5 minutes)
 # PYTHON=/path/to/python3.12 names the Python to use.
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test bench bench-quick lint clean
 .NOTPARALLEL:
 
 # Models, profiles and logs of demo and test stay in this folder too.
@@ -15,6 +17,7 @@ export ROS_LOG_DIR ?= $(CURDIR)/build/ros-log
 
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_OUT ?= build/bench
 
 setup:
 	@scripts/setup.sh
@@ -32,6 +35,10 @@ test:
 	@scripts/setup.sh --with lint test export
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/pytest $(TEST_ARGS)
+
+bench bench-quick:
+	@scripts/setup.sh --with export
+	@.venv/bin/edge-dnn-partition bench suite --out $(BENCH_OUT) $(if $(findstring quick,$@),--quick)
 
 clean:
 	rm -rf .venv build install log *.egg-info

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import edge_dnn_partition
-from edge_dnn_partition.cli import bench_report
+from edge_dnn_partition.cli import bench_html, bench_report, bench_suite
 from edge_dnn_partition.errors import UserError
 
 PREFIX: Final = 'bench_'
@@ -28,13 +28,15 @@ def add_parser(subparsers: Any) -> None:
         'bench',
         help='run a benchmark and write its figures and a plot',
         description='Runs a benchmark, prints its targets and writes DIR/NAME.json and DIR/NAME.png. '
-        'Without NAME it lists the benchmarks.',
+        'Without NAME it lists the benchmarks. NAME report writes DIR/report.html from the figures in DIR; NAME suite runs '
+        f'{", ".join(bench_suite.SUITE)} and then writes the report.',
         epilog='example:\n  edge-dnn-partition bench planner --out bench_out',
     )
-    parser.add_argument('name', nargs='?', metavar='NAME', help='the benchmark')
+    parser.add_argument('name', nargs='?', metavar='NAME', help='the benchmark, or report, or suite')
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
     parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to see that it runs')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
+    parser.add_argument('--linked', action='store_true', help='report: refer to the plots in DIR; else they are part of the page')
     parser.set_defaults(run=run)
 
 
@@ -43,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     files = find()
     if args.name is None:
         return _list(files, as_json=args.json)
+    if args.name == 'report':
+        return _report(args, files)
+    if args.name == 'suite':
+        return _suite(args, files)
     if args.name not in files:
         near = difflib.get_close_matches(args.name, files, n=1)
         hint = f'did you mean `{near[0]}`?' if near else f'one of {", ".join(files) or "none"}'
@@ -100,6 +106,20 @@ def summary(path: Path) -> str:
     """Return the first line of a benchmark's docstring, without importing it."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
     return docstring.split('\n', 1)[0]
+
+
+def _report(args: argparse.Namespace, files: dict[str, Path]) -> int:
+    path = bench_html.write(args.out, {name: summary(file) for name, file in files.items()}, linked=args.linked)
+    print(json.dumps({'report': str(path)}) if args.json else f'wrote {path}')
+    return 0
+
+
+def _suite(args: argparse.Namespace, files: dict[str, Path]) -> int:
+    """Run the suite; the exit code is the worst of its benchmarks'."""
+    names = [name for name in bench_suite.SUITE if name in files]
+    codes = bench_suite.run(names, args.out, quick=args.quick, say=_progress)
+    _report(args, files)
+    return max(codes.values(), default=0)
 
 
 def _list(files: dict[str, Path], *, as_json: bool) -> int:
