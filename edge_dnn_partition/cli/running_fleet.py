@@ -79,7 +79,7 @@ class RunningFleet:
         self.supervisor, self.client, self.log, self.news = supervisor, client, log, client.news
         stream = ((i % len(pictures), pictures[i % len(pictures)]) for i in itertools.count())
         topic = f'/{self.fleet.fleet}/{self.fleet.source}/{self.fleet.camera.topic}'
-        self.camera = CameraThread(client.camera(topic), stream, rate)
+        self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), stream, rate)
 
     def process(self, label: str) -> NodeProcess:
         """Return a process of the fleet by its label, to start it again."""

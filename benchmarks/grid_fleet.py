@@ -1,0 +1,117 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The grid's fleet: a board with the camera and a server, for one network after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import yaml
+
+from edge_dnn_partition.graph import zoo
+from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.planning.fleet import load_fleet
+from edge_dnn_partition.planning.pipeline import Pipeline
+from edge_dnn_partition.runtime.ledger import Picture
+from edge_dnn_partition.runtime.pictures import encode
+from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
+from edge_dnn_partition.testbed.scenario import photographs
+
+from .grid_plans import CLOUD, SOURCE, Conditions, Planner
+from .grid_run import Bench, Row, run_cell
+
+SLOWDOWNS: Final = {SOURCE: 12.0, CLOUD: 1.0}
+WATTS: Final = {'idle': 2.7, 'active': 3.7, 'radio': 1.0}
+"""Of a Raspberry Pi 4, as `sensing/power/boards.py` cites: 2.7 W idle, 6.4 W with all cores busy; a watt for the radio."""
+DELAY_SECONDS: Final = 0.01
+_RUNS: Final = 3
+
+
+def picture(width: int = 640, height: int = 480, *, quality: int = 90) -> Picture:
+    """Return a photograph, as JPEG of a camera's usual quality, or its pixels for quality 0."""
+    return encode(cv2.resize(photographs()[0], (width, height)), quality)
+
+
+def fleet_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = None, memory: str | None = None,
+               compressed: bool = True) -> Path:  # fmt: skip
+    """Write the fleet of one network.
+
+    :param more: further keys of the fleet file.
+    :param memory: the board's.
+    """
+    path = zoo.model_path(network)
+    model = load_model(path)
+    _, _, height, width = model.tensors[model.inputs[0]].shape
+    settings = folder / f'{network}.preprocessing.yaml'
+    settings.write_text(yaml.safe_dump({
+        'size': [width, height], 'layout': 'NCHW', 'colour': 'rgb', 'resize': 'stretch', 'mean': [0.485, 0.456, 0.406],
+        'std': [0.229, 0.224, 0.225],
+    }))  # fmt: skip
+    power = {key: f'{value} W' for key, value in WATTS.items()}
+    board: dict[str, Any] = {'emulate': {'slowdown': SLOWDOWNS[SOURCE]}, 'power': power}
+    if memory is not None:
+        board['memory'] = memory
+    file = folder / 'fleet.yaml'
+    file.write_text(yaml.safe_dump({
+        'fleet': 'grid', 'source': SOURCE, 'model': {'path': str(path), 'preprocessing': str(settings)},
+        'devices': {SOURCE: board, CLOUD: {'emulate': {'slowdown': SLOWDOWNS[CLOUD]}, 'power': {'active': '60 W', 'weight': 0}}},
+        # The first guess of the rate is the slowest of the grid: a frame that takes longer than was guessed is sent again.
+        'links': [{'between': [SOURCE, CLOUD], 'rate': '0.13 Mbit/s', 'delay': f'{1e3 * DELAY_SECONDS} ms', 'emulate': True}],
+        'camera': {'topic': 'image/compressed', 'compressed': compressed},
+        'parameters': {'worker': {'profile_runs': _RUNS}}, **(more or {}),
+    }))  # fmt: skip
+    return file
+
+
+def pipeline_of(file: Path, shown: Picture) -> Pipeline:
+    """Profile a fleet's network on this machine, before the fleet is there; the workers take the same profile up."""
+    fleet = load_fleet(file)
+    assert fleet.model is not None and fleet.model.preprocessing is not None
+    model = load_model(fleet.model.path)
+    preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
+    profile = load_or_profile(
+        model, ProfileOptions(device='host', runs=_RUNS, limit_seconds=10.0, coding_seconds=5.0), accept_throttled=True,
+        preprocess=lambda: preprocessing.apply(shown.data, shown.encoding),
+    )  # fmt: skip
+    slow = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in fleet.devices.items()}
+    return Pipeline(model, {name: profile.scaled(factor) for name, factor in slow.items()}, fleet)
+
+
+@contextmanager
+def fleet_of(file: Path, shown: Picture) -> Iterator[tuple[Bench, Planner]]:
+    """Run a fleet; its camera is still, and shows what the bench shows."""
+    from edge_dnn_partition.cli.running_fleet import running_fleet
+
+    pipeline = pipeline_of(file, shown)
+    slow = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in pipeline.fleet.devices.items()}
+    with running_fleet(file, [shown], rate=2.0) as running:
+        running.camera.stop()
+        yield Bench(running, shown), Planner(pipeline, slow)
+
+
+def conditions(rate: float, shown: Picture, **slowdowns: float) -> Conditions:
+    """Return a cell's conditions."""
+    return Conditions(rate, DELAY_SECONDS, {**SLOWDOWNS, **slowdowns}, float(shown.data.nbytes))
+
+
+def network_cells(
+    folder: Path, network: str, uplinks: Sequence[float], *, first: int = 0
+) -> Iterator[tuple[Row, list[Row]]]:
+    """Yield a row for each uplink, from the slowest on, and what was seen of the links.
+
+    :param first: how many cells there have been: the order of the competitors goes on rotating.
+    """
+    shown = picture()
+    with fleet_of(fleet_file(folder, network), shown) as (bench, planner):
+        known: dict[tuple[str, bool], Row] = {}
+        for number, rate in enumerate(sorted(uplinks), first):
+            cell, ladder = run_cell(bench, planner, conditions(rate, shown), WATTS, turn=number, known=known)
+            alone = cell['baselines'].get('all_on_source')
+            if alone is not None and not alone['composed']:
+                known[alone['plan'], alone['raw']] = alone  # the link has no part in it
+            yield cell, ladder
