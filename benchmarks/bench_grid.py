@@ -20,7 +20,7 @@ import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 
-from . import grid_extra, grid_fleet, grid_run, processes
+from . import grid_fleet, grid_run, processes
 from .grid_plans import BASELINES
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
-    """Run the benchmark; ``quick`` takes two small networks at two uplinks, and no extra cells."""
+    """Run the benchmark; ``quick`` takes two small networks at two uplinks."""
     processes.prepare()
     networks = ('resnet18_small', 'mobilenetv2_small') if quick else NETWORKS
     uplinks = (1.1, 18.88) if quick else UPLINKS
@@ -45,31 +45,17 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
                 cells.append({'case': 'grid', 'network': network, **cell})
                 ladder += seen
                 grid_run.note(progress, network, cells[-1])
-        extra = [] if quick else list(grid_extra.cells(Path(folder), ladder, progress))
     links = grid_run.fit_links(ladder)
-    composed = grid_run.compose_missing([*cells, *(e for e in extra if 'oracle' in e)], links, grid_fleet.WATTS)
-    for row in (*cells, *extra):
-        if 'oracle' in row:
-            row.update(summary(row))
+    composed = grid_run.compose_missing(cells, links, grid_fleet.WATTS)
+    for row in cells:
+        row.update(grid_run.summary(row))
     runs = sum(len(cell['baselines']) + len(cell['oracle']) for cell in cells)
     facts = {
         'case': 'facts', 'composed': composed, 'runs': runs, 'watts': grid_fleet.WATTS,
         'links': {f'{rate:g}': {'hop_seconds': hop, 'mbit': 8e-6 / byte} for rate, (hop, byte) in links.items()},
         'sensitivity': _sensitivity(cells),
     }  # fmt: skip
-    return BenchResult([*cells, *extra, facts], _targets(cells), lambda figure: _plot(figure, cells), _conclusion(cells, facts))
-
-
-def summary(cell: Mapping[str, Any]) -> Row:
-    """Return what a cell comes to: the best fixed split, this system over it, and over each baseline."""
-    fixed = [*cell['oracle'], *cell['baselines'].values()]
-    best = min(fixed, key=lambda row: row['p50_seconds'])
-    mine = cell['adaptive']['p50_seconds']
-    return {
-        'best_seconds': best['p50_seconds'], 'best_plan': best['plan'], 'interior_wins': best['interior'],
-        'over_oracle': mine / best['p50_seconds'],
-        'speedup': {name: row['p50_seconds'] / mine for name, row in cell['baselines'].items()},
-    }  # fmt: skip
+    return BenchResult([*cells, facts], _targets(cells), lambda figure: _plot(figure, cells), _conclusion(cells, facts))
 
 
 def _joules(row: Mapping[str, Any], scale: Mapping[str, float] | None = None) -> float:
@@ -144,12 +130,6 @@ def _conclusion(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) ->
     )
 
 
-_STYLES: Final = {
-    'all_on_source': ('s', 'tab:blue'), 'all_on_cloud': ('^', 'tab:red'), 'cloud_tensor': ('v', 'tab:pink'),
-    'neurosurgeon': ('D', 'tab:purple'), 'dads': ('P', 'tab:olive'),
-}  # fmt: skip
-
-
 def _plot(figure: Figure, cells: Sequence[Mapping[str, Any]]) -> None:
     networks = list(dict.fromkeys(cell['network'] for cell in cells))
     columns = min(4, len(networks) + 1)
@@ -158,7 +138,7 @@ def _plot(figure: Figure, cells: Sequence[Mapping[str, Any]]) -> None:
     for place, network in zip(axes, networks, strict=False):
         rows = [cell for cell in cells if cell['network'] == network]
         rates = [cell['rate'] for cell in rows]
-        for name, (marker, colour) in _STYLES.items():
+        for name, (marker, colour) in grid_run.STYLES.items():
             known = [(cell['rate'], 1e3 * cell['baselines'][name]['p50_seconds']) for cell in rows if name in cell['baselines']]
             place.plot([r for r, _ in known], [ms for _, ms in known], marker, linestyle=':', color=colour,
                        label=name.replace('_', ' '), markersize=5)  # fmt: skip

@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 COMPOSED_SECONDS: Final = 8.0
 _BUDGET_SECONDS: Final = 1.2
 _LEAST: Final = 2
-_MOST: Final = 6
+_MOST: Final = 8
 _CALM_SECONDS: Final = 2.6
 """A plan that has stayed so long is taken for settled: the scheduler's dwell time and its confirmations are over."""
 _PATIENT_SECONDS: Final = 14.0
 
 Row = dict[str, Any]
+
+STYLES: Final = {
+    'all_on_source': ('s', 'tab:blue'), 'all_on_cloud': ('^', 'tab:red'), 'cloud_tensor': ('v', 'tab:pink'),
+    'neurosurgeon': ('D', 'tab:purple'), 'dads': ('P', 'tab:olive'),
+}  # fmt: skip
 
 
 class Bench:
@@ -248,6 +253,18 @@ def compose_missing(cells: Sequence[Row], links: Mapping[float, tuple[float, flo
                     'radio': watts['radio'] * air}}  # fmt: skip
                 done += 1
     return done
+
+
+def summary(cell: Mapping[str, Any]) -> Row:
+    """Return what a cell comes to: the best fixed split, this system over it, and over each baseline."""
+    fixed = [*cell['oracle'], *cell['baselines'].values()]
+    best = min(fixed, key=lambda row: row['p50_seconds'])
+    mine = cell['adaptive']['p50_seconds']
+    return {
+        'best_seconds': best['p50_seconds'], 'best_plan': best['plan'], 'interior_wins': best['interior'],
+        'over_oracle': mine / best['p50_seconds'],
+        'speedup': {name: row['p50_seconds'] / mine for name, row in cell['baselines'].items()},
+    }  # fmt: skip
 
 
 def note(say: Callable[[str], None], name: str, row: Row) -> None:

@@ -108,7 +108,7 @@ def test_a_cell_is_held_against_its_best_fixed_split():
         'baselines': {'all_on_source': row(4.0), 'all_on_cloud': row(3.0), 'cloud_tensor': row(8.0)},
         'oracle': [row(2.0, interior=True), row(2.5)], 'adaptive': row(2.1), 'front': 4,
     }
-    found = grid.summary(one)
+    found = grid_run.summary(one)
     assert found['over_oracle'] == pytest.approx(1.05)
     assert found['interior_wins']
     assert found['speedup']['all_on_cloud'] == pytest.approx(3.0 / 2.1)
@@ -119,7 +119,7 @@ def test_a_cell_is_held_against_its_best_fixed_split():
     slower = targets['baselines that adaptive is over 5 % slower than']
     assert slower.met
     worse = one | {'adaptive': row(3.2)}
-    missed = {target.name: target for target in grid._targets([worse | grid.summary(worse)])}
+    missed = {target.name: target for target in grid._targets([worse | grid_run.summary(worse)])}
     assert missed['baselines that adaptive is over 5 % slower than'].measured == 1
     assert not missed['the worst cell, over the oracle'].met
 
