@@ -3,9 +3,10 @@
 """Adaptive splitting against what people would use instead, over networks and uplinks, in real processes.
 
 The grid of DADS (Hu et al., INFOCOM 2019): a board with the camera and a server, seven networks, five uplinks. The board is
-twelve times as slow as the server, which is one core of this machine; devices and links are emulated (dilation; links in user
-space). Energy is *modelled* from the watts below. A frame that is predicted to take over eight seconds is composed of
-measured parts and marked so.
+twelve times as slow as the server, which is one core of this machine. Devices are emulated (dilation), the link is held to
+its rate by the sending processes and carries tensors alone (where the kernel held it to 0.13 Mbit/s, heartbeats and discovery
+took half of it). Energy is *modelled* from the board's watts. A frame that is predicted to take over eight seconds is
+composed of measured parts and marked so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.errors import UserError
 
 from . import grid_fleet, grid_run, processes
 from .grid_plans import BASELINES
@@ -39,12 +41,17 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     uplinks = (1.1, 18.88) if quick else UPLINKS
     cells: list[Row] = []
     ladder: list[Row] = []
+    failed: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for network in networks:
-            for cell, seen in grid_fleet.network_cells(Path(folder), network, uplinks, first=len(cells)):
-                cells.append({'case': 'grid', 'network': network, **cell})
-                ladder += seen
-                grid_run.note(progress, network, cells[-1])
+            try:
+                for cell, seen in grid_fleet.network_cells(Path(folder), network, uplinks, progress, first=len(cells)):
+                    cells.append({'case': 'grid', 'network': network, **cell})
+                    ladder += seen
+                    grid_run.note(progress, network, cells[-1])
+            except UserError as error:  # noqa: PERF203 (the others' cells are of use without this network's)
+                failed.append({'case': 'failed', 'network': network, 'error': str(error)[:300]})
+                progress(f'{network} failed: {error}')
     links = grid_run.fit_links(ladder)
     composed = grid_run.compose_missing(cells, links, grid_fleet.WATTS)
     for row in cells:
@@ -55,7 +62,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         'links': {f'{rate:g}': {'hop_seconds': hop, 'mbit': 8e-6 / byte} for rate, (hop, byte) in links.items()},
         'sensitivity': _sensitivity(cells),
     }  # fmt: skip
-    return BenchResult([*cells, facts], _targets(cells), lambda figure: _plot(figure, cells), _conclusion(cells, facts))
+    targets = _targets(cells, len(networks) * len(uplinks))
+    return BenchResult([*cells, *failed, facts], targets, lambda figure: _plot(figure, cells), _conclusion(cells, facts))
 
 
 def _joules(row: Mapping[str, Any], scale: Mapping[str, float] | None = None) -> float:
@@ -85,7 +93,7 @@ def _better_of_two(cell: Mapping[str, Any]) -> float:
     return min(cell['speedup'][name] for name in ('all_on_source', 'all_on_cloud') if name in cell['speedup'])
 
 
-def _targets(cells: Sequence[Mapping[str, Any]]) -> list[Target]:
+def _targets(cells: Sequence[Mapping[str, Any]], asked: int) -> list[Target]:
     over = np.array([cell['over_oracle'] for cell in cells])
     within, worst = 100 * float(np.mean(over <= 1.10)), float(over.max())
     slower = sum(cell['speedup'][name] < 1 / 1.05 for cell in cells for name in cell['speedup'])
@@ -95,6 +103,7 @@ def _targets(cells: Sequence[Mapping[str, Any]]) -> list[Target]:
     better = _geometric([_better_of_two(cell) for cell in cells])
     interior = [cell for cell in cells if cell['interior_wins']]
     targets = [
+        Target('cells that ran', asked, len(cells), '', len(cells) == asked),
         Target('cells in which adaptive takes at most 1.10 times the oracle', '>= 95', within, '%', within >= 95),
         Target('the worst cell, over the oracle', '<= 1.2', worst, 'x', worst <= 1.2),
         Target('baselines that adaptive is over 5 % slower than', 0, slower, f'of {compared}', not slower),
@@ -109,10 +118,15 @@ def _targets(cells: Sequence[Mapping[str, Any]]) -> list[Target]:
         Target('speed-up over cloud-only with the raw tensor, the same (DADS)', '>= 1.91', _geometric(cloud), 'x',
                _geometric(cloud) >= 1.91),
     ]  # fmt: skip
+    chosen = [cell['chosen_over_oracle'] for cell in cells if cell['chosen_over_oracle'] is not None]
+    if chosen:
+        share = 100 * float(np.mean(np.array(chosen) <= 1.10))
+        name = f'the plan that adaptive chose, run as a fixed plan: within 1.10 times the oracle, of {len(chosen)} cells'
+        targets.insert(3, Target(name, '>= 95', share, '%', share >= 95))
     if interior:
         gain = _geometric([_better_of_two(cell) for cell in interior])
-        name = f'the same in the {len(interior)} of {len(cells)} cells where an interior cut is best'
-        targets.insert(4, Target(name, '>= 1', gain, 'x', gain >= 1))
+        name = f'speed-up over the better of the two in the {len(interior)} of {len(cells)} cells where an interior cut is best'
+        targets.append( Target(name, '>= 1', gain, 'x', gain >= 1))
     return targets
 
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stream while bandwidth and load change: adaptive against fixed splits and an oracle that knows what comes.
 
-The demo's three devices in real processes, emulated on this machine. Every competitor lives through the same course of
-conditions with the same pictures, one after the other. The fixed splits are those that are best, by the planner with the true
-conditions, somewhere in the course, with all on the source and all on the cloud. The oracle takes in each segment the fixed
-split that was quickest there, and pays for its switches.
+The demo's three devices on the testbed (namespaces and links shaped by the kernel as root, else in user space). Every
+competitor lives through the same course of conditions with the same pictures, one after the other. The fixed splits are those
+that are best, by the planner with the true conditions, for the longest time in the course, and all on the source and all on
+the cloud. The oracle takes in each segment the fixed split that was quickest there, and pays for its switches.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ from edge_dnn_partition.cli.demo_run import all_on, label_of
 from edge_dnn_partition.planning.compose import placement_of
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.solve import solve
-from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed import demo_model
+from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import LINKS, SLOWDOWNS, fleet_document, panning_camera
 
 from . import processes, trace_course
-from .grid_fleet import pipeline_of
+from .grid_fleet import RUNS, pipeline_of
 from .trace_course import Condition
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.cli.running_fleet import RunningFleet
+    from edge_dnn_partition.cli.bed import Bed
 
-_RUNS: Final = (('steps', 5.0), ('steps', 20.0), ('lte', 5.0), ('walk', 5.0))
-_QUICK: Final = (('walk', 5.0),)
+_RUNS: Final = (('steps', 5.0, 3), ('lte', 5.0, 3), ('steps', 20.0, 2), ('wifi_walk', 5.0, 2))
+"""Course, frames per second, and how many fixed splits are played."""
+
+_QUICK: Final = (('lte', 5.0, 2),)
 _SETTLE_SECONDS: Final = 4.0
-_FIXED_MOST: Final = 5
+PROBE_SECONDS: Final = 0.5
 
 Links = dict[tuple[str, str], tuple[float, float]]
 
@@ -60,7 +62,7 @@ def slowdowns_of(condition: Condition) -> dict[str, float]:
     return {name: slowdown * loads.get(name, 1.0) for name, slowdown in SLOWDOWNS.items()}
 
 
-def fixed_labels(pipeline: Pipeline, course: Sequence[Condition], picture_bytes: float) -> list[str]:
+def fixed_labels(pipeline: Pipeline, course: Sequence[Condition], picture_bytes: float, most: int) -> list[str]:
     """Return the fixed splits to compare with: all on one end, and those that are best for the longest time."""
     best: Counter[str] = Counter()
     for condition in course:
@@ -73,45 +75,48 @@ def fixed_labels(pipeline: Pipeline, course: Sequence[Condition], picture_bytes:
         assert assignment is not None
         best[label_of(pipeline.model, placement_of(assignment, pipeline.boundaries), pipeline)] += 1
     ends = [all_on(pipeline.model, pipeline, name) for name in ('pi', 'cloud')]
-    return list(dict.fromkeys([*ends, *(label for label, _ in best.most_common())]))[:_FIXED_MOST]
+    ranked = [label for label, _ in best.most_common()]
+    return list(dict.fromkeys([*ranked[:1], *ends, *ranked]))[:most]
 
 
 class _Live:
-    """Plays courses on a fleet that is up."""
+    """Plays courses on a testbed that runs."""
 
-    def __init__(self, running: RunningFleet, pictures: Sequence[Picture]) -> None:
-        self.running = running
-        self._pictures = pictures
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._now = Condition(0.0, float('nan'))
+
+    def _conditions(self, condition: Condition) -> None:
+        before, self._now = self._now, condition
+        if condition.uplink != before.uplink:
+            for a, b in LINKS:
+                if 'cloud' in (a, b):
+                    self._bed.set_rate(a, b, condition.uplink * 1e6)
+        for name in {*dict(condition.loads), *dict(before.loads)}:
+            self._bed.set_load(name, dict(condition.loads).get(name, 1.0))
 
     def play(self, course: Sequence[Condition], end: float, fps: float, label: str | None) -> dict[str, Any]:
         """Live through a course with a fixed plan, or with the scheduler free; times count from the course's beginning."""
-        from edge_dnn_partition.cli.running_fleet import CameraThread
-
-        running, client = self.running, self.running.client
-        client.emulate(slowdowns_of(course[0]), links_of(course[0]))
-        stream = ((i % len(self._pictures), self._pictures[i % len(self._pictures)]) for i in itertools.count())
-        camera = CameraThread(client.camera('/demo/pi/image/compressed'), stream, fps)
-        camera.start()
-        try:
-            if label is None:
-                client.set_scheduler({'policy': 'auto', 'fixed_plan': ''})
-                time.sleep(_SETTLE_SECONDS)
-            else:
-                running.follow(label, 2)
-            lost = running.news.status.lost if running.news.status else 0
-            begin, first, plans = time.monotonic(), len(running.news.frames), len(running.news.plans)
-            before = client.plan
+        bed = self._bed
+        self._conditions(course[0])
+        if label is None:
+            bed.free()
+            bed.stream(_SETTLE_SECONDS, fps)
+        else:
+            bed.force(label)
+            bed.stream(1.0, fps)
+        lost = bed.news.status.lost if bed.news.status else 0
+        plans, before = len(bed.news.plans), bed.client.plan
+        with bed.camera(fps) as frames:
+            begin = time.monotonic()
             for condition in course:
                 time.sleep(max(0.0, begin + condition.at - time.monotonic()))
-                client.emulate(slowdowns_of(condition), links_of(condition))
+                self._conditions(condition)
             time.sleep(max(0.0, begin + end - time.monotonic()))
-        finally:
-            camera.stop()
-        time.sleep(1.0)
-        frames = [(f.at - f.latency_seconds - begin, f.latency_seconds) for f in running.news.frames[first:] if f.delivered]
-        moves = [(at - begin, plan) for at, plan in running.news.plans[plans:] if at - begin < end]
-        status = running.news.status
-        lived = sorted((at, latency) for at, latency in frames if 0 <= at < end)
+        seen = [(f.at - f.latency_seconds - begin, f.latency_seconds) for f in frames() if f.delivered]
+        moves = [(at - begin, plan) for at, plan in bed.news.plans[plans:] if at - begin < end]
+        status = bed.news.status
+        lived = sorted((at, latency) for at, latency in seen if 0 <= at < end)
         return {'frames': lived, 'lost': (status.lost if status else 0) - lost, 'moves': moves, 'before': before}
 
 
@@ -160,24 +165,24 @@ def judge(course: Sequence[Condition], end: float, played: Mapping[str, Any], fi
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     """Run the benchmark; ``quick`` plays one course at 5 frames per second against two fixed splits."""
     processes.prepare()
-    from edge_dnn_partition.cli.running_fleet import running_fleet
+    from edge_dnn_partition.cli.bed import Bed
 
     pictures = panning_camera()
     size = float(np.mean([picture.data.nbytes for picture in pictures]))
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / 'preprocessing.yaml').write_text(yaml.safe_dump(demo_model.preprocessing('demo')))
-        file = folder / 'fleet.yaml'
-        file.write_text(yaml.safe_dump(fleet_document(str(demo_model.cached('demo').resolve()), 'preprocessing.yaml')))
+        settings = Path(name) / 'preprocessing.yaml'
+        settings.write_text(yaml.safe_dump(demo_model.preprocessing('demo')))
+        document = fleet_document(str(demo_model.cached('demo').resolve()), str(settings))
+        document['parameters'] = {'worker': {'probe_period': PROBE_SECONDS, 'profile_runs': RUNS}}
+        file = BedFile.parse(document)
         pipeline = pipeline_of(file, pictures[0])
-        with running_fleet(file, pictures, rate=5.0) as running:
-            running.camera.stop()
-            live = _Live(running, pictures)
-            for turn, (kind, fps) in enumerate(_QUICK if quick else _RUNS):
+        with Bed(file, pictures=pictures, say=progress) as bed:
+            live = _Live(bed)
+            for turn, (kind, fps, most) in enumerate(_QUICK if quick else _RUNS):
                 make, end = trace_course.COURSES[kind]
                 course = make()
-                labels: list[str | None] = [None, *fixed_labels(pipeline, course, size)][: 3 if quick else None]
+                labels: list[str | None] = [None, *fixed_labels(pipeline, course, size, most)]
                 labels = labels[turn % len(labels) :] + labels[: turn % len(labels)]  # who comes first rotates
                 played = {label: live.play(course, end, fps, label) for label in labels}
                 mine = played.pop(None)
@@ -201,7 +206,7 @@ def _times(results: Sequence[Mapping[str, Any]], *, in_use: bool) -> list[tuple[
     """Return seconds, frames and the limit of each step; infinite where it was not adapted to."""
     found = []
     for row in results:
-        limit = max(3 / row['fps'], 0.5) if in_use else 2.0
+        limit = max(3 / row['fps'], 0.5) if in_use else 2 * PROBE_SECONDS
         for step in row['steps']:
             if step['in_use'] == in_use:
                 missed = step['adapted_seconds'] is None
@@ -215,7 +220,8 @@ def _targets(results: Sequence[Mapping[str, Any]]) -> list[Target]:
         over = row['mean_seconds'] / row['oracle_mean_seconds']
         name = f'{row["course"]} at {row["fps"]:g} fps: mean latency over the oracle that pays for its switches'
         targets.append(Target(name, '<= 1.15', over, 'x', over <= 1.15))
-    asked = ((True, 'on a resource in use, within 3 frames or 500 ms', 0.5), (False, 'on another, within two probe periods', 2.0))
+    used, unused = 'on a resource in use, within 3 frames or 500 ms', 'on another, within two probe periods'
+    asked = ((True, used, 0.5), (False, unused, 2 * PROBE_SECONDS))
     for in_use, what, most in asked:
         times = _times(results, in_use=in_use)
         if times:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +14,12 @@ import yaml
 
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.pictures import encode
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
+from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import photographs
 
 from .grid_plans import CLOUD, SOURCE, Conditions, Planner
@@ -29,7 +29,10 @@ SLOWDOWNS: Final = {SOURCE: 12.0, CLOUD: 1.0}
 WATTS: Final = {'idle': 2.7, 'active': 3.7, 'radio': 1.0}
 """Of a Raspberry Pi 4, as `sensing/power/boards.py` cites: 2.7 W idle, 6.4 W with all cores busy; a watt for the radio."""
 DELAY_SECONDS: Final = 0.01
-_RUNS: Final = 3
+FIRST_MBIT: Final = 0.13
+"""The first guess of the link's rate, the slowest of the grid: a frame that takes several times as long as guessed is sent
+again."""
+RUNS: Final = 3
 
 
 def picture(width: int = 640, height: int = 480, *, quality: int = 90) -> Picture:
@@ -37,11 +40,10 @@ def picture(width: int = 640, height: int = 480, *, quality: int = 90) -> Pictur
     return encode(cv2.resize(photographs()[0], (width, height)), quality)
 
 
-def fleet_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = None, memory: str | None = None,
-               compressed: bool = True) -> Path:  # fmt: skip
-    """Write the fleet of one network.
+def bed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = None, memory: str | None = None) -> BedFile:
+    """Return the testbed of one network.
 
-    :param more: further keys of the fleet file.
+    :param more: further keys of the file.
     :param memory: the board's.
     """
     path = zoo.model_path(network)
@@ -56,42 +58,45 @@ def fleet_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = N
     board: dict[str, Any] = {'emulate': {'slowdown': SLOWDOWNS[SOURCE]}, 'power': power}
     if memory is not None:
         board['memory'] = memory
-    file = folder / 'fleet.yaml'
-    file.write_text(yaml.safe_dump({
+    return BedFile.parse({
         'fleet': 'grid', 'source': SOURCE, 'model': {'path': str(path), 'preprocessing': str(settings)},
         'devices': {SOURCE: board, CLOUD: {'emulate': {'slowdown': SLOWDOWNS[CLOUD]}, 'power': {'active': '60 W', 'weight': 0}}},
-        # The first guess of the rate is the slowest of the grid: a frame that takes longer than was guessed is sent again.
-        'links': [{'between': [SOURCE, CLOUD], 'rate': '0.13 Mbit/s', 'delay': f'{1e3 * DELAY_SECONDS} ms', 'emulate': True}],
-        'camera': {'topic': 'image/compressed', 'compressed': compressed},
-        'parameters': {'worker': {'profile_runs': _RUNS}}, **(more or {}),
-    }))  # fmt: skip
-    return file
+        'links': [{'between': [SOURCE, CLOUD], 'rate': f'{FIRST_MBIT} Mbit/s', 'delay': f'{1e3 * DELAY_SECONDS} ms'}],
+        'parameters': {'worker': {'profile_runs': RUNS}}, **(more or {}),
+    })  # fmt: skip
 
 
-def pipeline_of(file: Path, shown: Picture) -> Pipeline:
-    """Profile a fleet's network on this machine, before the fleet is there; the workers take the same profile up."""
-    fleet = load_fleet(file)
-    assert fleet.model is not None and fleet.model.preprocessing is not None
-    model = load_model(fleet.model.path)
-    preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
+def pipeline_of(file: BedFile, shown: Picture) -> Pipeline:
+    """Profile a testbed's network on this machine, before its fleet is there; the workers take the same profile up."""
+    assert file.model is not None and file.model.preprocessing is not None
+    model = load_model(file.model.path)
+    preprocessing = Preprocessing.from_yaml(file.model.preprocessing)
     profile = load_or_profile(
-        model, ProfileOptions(device='host', runs=_RUNS, limit_seconds=10.0, coding_seconds=5.0), accept_throttled=True,
+        model, ProfileOptions(device='host', runs=RUNS, limit_seconds=10.0, coding_seconds=5.0), accept_throttled=True,
         preprocess=lambda: preprocessing.apply(shown.data, shown.encoding),
     )  # fmt: skip
-    slow = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in fleet.devices.items()}
-    return Pipeline(model, {name: profile.scaled(factor) for name, factor in slow.items()}, fleet)
+    return Pipeline(model, {name: profile.scaled(slowdown) for name, slowdown in slowdowns_of(file).items()}, file)
+
+
+def slowdowns_of(file: BedFile) -> dict[str, float]:
+    """Return every device's slowdown."""
+    return {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in file.devices.items()}
 
 
 @contextmanager
-def fleet_of(file: Path, shown: Picture) -> Iterator[tuple[Bench, Planner]]:
-    """Run a fleet; its camera is still, and shows what the bench shows."""
-    from edge_dnn_partition.cli.running_fleet import running_fleet
+def fleet_of(
+    file: BedFile, shown: Picture, say: Callable[[str], None], *, user_space: bool | None = True
+) -> Iterator[tuple[Bench, Planner]]:
+    """Run a testbed whose camera shows what the bench shows.
 
-    pipeline = pipeline_of(file, shown)
-    slow = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in pipeline.fleet.devices.items()}
-    with running_fleet(file, [shown], rate=2.0) as running:
-        running.camera.stop()
-        yield Bench(running, shown), Planner(pipeline, slow)
+    :param user_space: hold the link to its rate in the sending processes, so that it carries tensors alone: heartbeats and
+        discovery take half of a link of 0.13 Mbit/s. None: the kernel does so where it can.
+    """
+    from edge_dnn_partition.cli.bed import Bed
+
+    planner = Planner(pipeline_of(file, shown), slowdowns_of(file))
+    with Bed(file, pictures=[shown], user_space=user_space, say=say) as bed:
+        yield Bench(bed, shown), planner
 
 
 def conditions(rate: float, shown: Picture, **slowdowns: float) -> Conditions:
@@ -100,14 +105,14 @@ def conditions(rate: float, shown: Picture, **slowdowns: float) -> Conditions:
 
 
 def network_cells(
-    folder: Path, network: str, uplinks: Sequence[float], *, first: int = 0
+    folder: Path, network: str, uplinks: Sequence[float], say: Callable[[str], None], *, first: int = 0
 ) -> Iterator[tuple[Row, list[Row]]]:
     """Yield a row for each uplink, from the slowest on, and what was seen of the links.
 
     :param first: how many cells there have been: the order of the competitors goes on rotating.
     """
     shown = picture()
-    with fleet_of(fleet_file(folder, network), shown) as (bench, planner):
+    with fleet_of(bed_file(folder, network), shown, say) as (bench, planner):
         known: dict[tuple[str, bool], Row] = {}
         for number, rate in enumerate(sorted(uplinks), first):
             cell, ladder = run_cell(bench, planner, conditions(rate, shown), WATTS, turn=number, known=known)

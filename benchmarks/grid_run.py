@@ -24,12 +24,13 @@ from edge_dnn_partition.runtime.ledger import Picture
 from .grid_plans import CLOUD, SOURCE, Choice, Conditions, Planner, wire_bytes
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.cli.running_fleet import RunningFleet
+    from edge_dnn_partition.cli.bed import Bed
 
 COMPOSED_SECONDS: Final = 8.0
 _BUDGET_SECONDS: Final = 1.2
 _LEAST: Final = 2
 _MOST: Final = 8
+_AGAIN_SECONDS: Final = 2.0
 _CALM_SECONDS: Final = 2.6
 """A plan that has stayed so long is taken for settled: the scheduler's dwell time and its confirmations are over."""
 _PATIENT_SECONDS: Final = 14.0
@@ -45,29 +46,31 @@ STYLES: Final = {
 class Bench:
     """Drives one fleet whose camera is ours.
 
-    :param running: a fleet whose own camera has stopped.
+    :param bed: a testbed that runs.
     :param picture: what each frame shows.
     """
 
-    def __init__(self, running: RunningFleet, picture: Picture) -> None:
+    def __init__(self, bed: Bed, picture: Picture) -> None:
         from edge_dnn_partition.msg import Result
 
         from edge_dnn_partition.nodes import qos
 
-        self.running = running
+        self.bed = bed
+        self.client = bed.client
         self.picture = picture
-        fleet = running.fleet
+        fleet = bed.fleet
         topic = f'/{fleet.fleet}/{fleet.source}/{fleet.camera.topic}'
-        self._publish = running.client.camera(topic, compressed=fleet.camera.compressed)
+        self._publish = self.client.camera(topic, compressed=fleet.camera.compressed)
         self._results: dict[int, Any] = {}
-        running.client.node.create_subscription(Result, running.client.topics.result, self._take, qos.RESULT)
-        running.client.wait_for(self._shown, 20.0, 'a result of a first picture')
+        self.client.node.create_subscription(Result, self.client.topics.result, self._take, qos.RESULT)
+        self.client.wait_for(self._shown, 60.0, 'a result of a first picture')
 
     def _shown(self) -> bool:
+        """Show pictures until a result comes: the first ones may find nobody who listens."""
         try:
             self.shoot(1.0)
         except UserError:
-            return False
+            return bool(self._results)
         return True
 
     def _take(self, message: Any) -> None:
@@ -80,18 +83,22 @@ class Bench:
         :raises UserError: if none comes in time.
         """
         stamp = self._publish(self.picture)
-        self.running.client.wait_for(lambda: stamp in self._results, patience_seconds, 'a result')
+        self.client.wait_for(lambda: stamp in self._results, patience_seconds, 'a result')
         return self._results.pop(stamp)
 
-    def conditions(self, cell: Conditions) -> None:
-        """Put a cell's link and slowdowns in force."""
-        links = {(SOURCE, CLOUD): (cell.rate * 1e6 / 8, cell.delay_seconds)}
-        self.running.client.emulate(cell.slowdowns, links)
+    def conditions(self, cell: Conditions, slowdowns: Mapping[str, float]) -> None:
+        """Put a cell's link and slowdowns in force.
+
+        :param slowdowns: those of the testbed's file.
+        """
+        self.bed.set_rate(SOURCE, CLOUD, cell.rate * 1e6)
+        for name, slowdown in slowdowns.items():
+            self.bed.set_load(name, cell.slowdowns[name] / slowdown)
 
     def follow(self, choice: Choice) -> None:
         """Make the fleet follow a fixed plan."""
         encodings = [RAW] if choice.raw else list(LOSSLESS)
-        client = self.running.client
+        client = self.client
         client.set_scheduler({'encodings': encodings, 'policy': 'fixed', 'fixed_plan': choice.label})
 
         def there() -> bool:
@@ -105,27 +112,30 @@ class Bench:
 
     def free(self, encodings: Sequence[str] = LOSSLESS) -> None:
         """Let the scheduler choose."""
-        self.running.client.set_scheduler({'encodings': list(encodings), 'policy': 'auto', 'fixed_plan': ''})
+        self.client.set_scheduler({'encodings': list(encodings), 'policy': 'auto', 'fixed_plan': ''})
 
     def settle(self) -> float:
         """Show pictures until the plan stays; return how long that took (seconds)."""
         begin = since = time.monotonic()
-        plan, shots = self.running.client.plan, 0
+        plan, shots = self.client.plan, 0
         while time.monotonic() - begin < _PATIENT_SECONDS:
             self.shoot()
             shots += 1
-            if self.running.client.plan != plan:
-                plan, since, shots = self.running.client.plan, time.monotonic(), 0
+            if self.client.plan != plan:
+                plan, since, shots = self.client.plan, time.monotonic(), 0
             if time.monotonic() - since >= _CALM_SECONDS and shots >= 2:
                 break
         return since - begin
 
     def frames(self, expected_seconds: float) -> list[Any]:
-        """Return the results of a few frames; more where they are quick."""
-        if expected_seconds < 1.0:
-            self.shoot()  # the first run of a stage finds cold caches
+        """Return the results of a few frames, more where they are quick; none if one does not come."""
         count = int(np.clip(_BUDGET_SECONDS / expected_seconds, _LEAST if expected_seconds < 3 else 1, _MOST))
-        return [self.shoot(20 + 6 * expected_seconds) for _ in range(count)]
+        try:
+            if expected_seconds < 1.0:
+                self.shoot()  # the first run of a stage finds cold caches
+            return [self.shoot(15 + 3 * expected_seconds) for _ in range(count)]
+        except UserError:
+            return []
 
 
 def row_of(results: Sequence[Any], watts: Mapping[str, float], rate_mbit: float) -> Row:
@@ -172,7 +182,7 @@ def run_cell(
     :param known: rows of plans that no link is in, which have been measured under these slowdowns already.
     :param encodings: that this system may use.
     """
-    bench.conditions(cell)
+    bench.conditions(cell, planner.nominal)
     baselines = planner.baselines(cell, planned_for or cell)
     candidates, front = planner.oracle(cell)
     choices = {choice.key: choice for choice in (*baselines.values(), *candidates)}
@@ -180,6 +190,7 @@ def run_cell(
     order = order[turn % len(order) :] + order[: turn % len(order)]
     rows: dict[tuple[str, bool], Row] = {key: dict(row) for key, row in (known or {}).items() if key in choices}
     ladder: list[Row] = []
+    seen: dict[tuple[str, bool], list[Any]] = {}
     for key in order:
         if key in rows:
             continue
@@ -190,11 +201,12 @@ def run_cell(
             continue
         bench.follow(choice)
         results = bench.frames(seconds)
-        rows[key] = row_of(results, watts, cell.rate)
+        seen[key] = results
+        rows[key] = row_of(results, watts, cell.rate) if results else {**_parts(planner, cell, choice), 'failed': True}
         ladder += hops_of(results, cell.rate)
     bench.free(encodings)
     settled = bench.settle()
-    plan = bench.running.client.plan
+    plan = bench.client.plan
     assert plan is not None
     expected = plan.latency_seconds if np.isfinite(plan.latency_seconds) else 1.0
     results = bench.frames(expected)
@@ -204,6 +216,12 @@ def run_cell(
         'plans_seen': len({r.plan_version for r in results}),
     }  # fmt: skip
     ladder += hops_of(results, cell.rate)
+    best = min((key for key in rows if not rows[key]['composed']), key=lambda key: rows[key]['p50_seconds'], default=None)
+    if best is not None and best in seen and rows[best]['p50_seconds'] < _AGAIN_SECONDS:
+        # What disturbs the machine comes and goes: the plan that this system is held against ran before it, and runs after it.
+        bench.follow(choices[best])
+        seen[best] += bench.frames(rows[best]['p50_seconds'])
+        rows[best] = row_of(seen[best], watts, cell.rate)
     for key, row in rows.items():
         row |= {'plan': choices[key].label, 'raw': choices[key].raw, 'interior': choices[key].interior,
                 'predicted_seconds': choices[key].predicted.latency_seconds}  # fmt: skip
@@ -256,13 +274,19 @@ def compose_missing(cells: Sequence[Row], links: Mapping[float, tuple[float, flo
 
 
 def summary(cell: Mapping[str, Any]) -> Row:
-    """Return what a cell comes to: the best fixed split, this system over it, and over each baseline."""
+    """Return what a cell comes to: the best fixed split, this system over it, and over each baseline.
+
+    ``chosen_over_oracle`` is what the plan that this system chose took when it was run as a fixed plan, where it was: the two
+    differ by what disturbed the machine meanwhile.
+    """
     fixed = [*cell['oracle'], *cell['baselines'].values()]
     best = min(fixed, key=lambda row: row['p50_seconds'])
     mine = cell['adaptive']['p50_seconds']
+    chosen = [row['p50_seconds'] for row in fixed if row['plan'] == cell['adaptive']['plan']]
     return {
         'best_seconds': best['p50_seconds'], 'best_plan': best['plan'], 'interior_wins': best['interior'],
         'over_oracle': mine / best['p50_seconds'],
+        'chosen_over_oracle': min(chosen) / best['p50_seconds'] if chosen else None,
         'speedup': {name: row['p50_seconds'] / mine for name, row in cell['baselines'].items()},
     }  # fmt: skip
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-SEED: Final = 11
+import edge_dnn_partition
+from edge_dnn_partition.testbed.traces import read_trace
+
 SWITCH_SECONDS: Final = 0.05
 """What a change of plan costs the oracle, once: a frame's time at 20 frames per second, as `bench switch` measures."""
 NEAR: Final = 1.15
@@ -31,32 +34,31 @@ class Condition:
 
 
 def steps() -> tuple[Condition, ...]:
-    """Return six steps of eight seconds: the uplink falls and comes back, the Jetson and the cloud are busy."""
+    """Return six steps of seven seconds: the uplink falls and comes back, the Jetson and the cloud are busy."""
     return (
-        Condition(0, 8.0), Condition(8, 1.0), Condition(16, 8.0, (('jetson', 3.0),)), Condition(24, 40.0),
-        Condition(32, 40.0, (('cloud', 8.0),)), Condition(40, 8.0),
+        Condition(0, 8.0), Condition(7, 1.0), Condition(14, 8.0, (('jetson', 3.0),)), Condition(21, 40.0),
+        Condition(28, 40.0, (('cloud', 8.0),)), Condition(35, 8.0),
     )  # fmt: skip
 
 
-def lte(seconds: int = 24) -> tuple[Condition, ...]:
-    """Return a made-up LTE uplink: its logarithm wanders around 8 Mbit/s, and falls to a tenth for three seconds once."""
-    rng = np.random.default_rng(SEED)
-    level, found = 0.0, []
-    for second in range(seconds):
-        level = 0.8 * level + float(rng.normal(0, 0.45))
-        hole = 0.1 if seconds // 2 <= second < seconds // 2 + 3 else 1.0
-        found.append(Condition(second, round(float(8.0 * np.exp(level)) * hole, 2)))
-    return tuple(found)
+def recorded(name: str, begin: float, end: float, every: float = 1.0) -> tuple[Condition, ...]:
+    """Return a part of one of the testbed's traces (config/traces) as the cloud's uplink, a condition each second.
+
+    :raises UserError: if there is no such trace.
+    """
+    trace = read_trace(_traces() / f'{name}.csv', 'bits_per_second')
+    count = round((end - begin) / every)
+    return tuple(Condition(i * every, trace.at(begin + i * every) / 1e6) for i in range(count))
 
 
-def walk(seconds: int = 24) -> tuple[Condition, ...]:
-    """Return a robot's walk away from its access point and back: 54 Mbit/s fall to 1 by a rate step at a time."""
-    ladder = (54.0, 36.0, 18.0, 9.0, 4.0, 1.0)
-    half = seconds / 2
-    return tuple(
-        Condition(second, ladder[min(len(ladder) - 1, int((1 - abs(second - half) / half) * len(ladder)))])
-        for second in range(seconds)
-    )
+def _traces() -> Path:
+    """Return the folder of the traces: a checkout's, else the installed one."""
+    checkout = Path(edge_dnn_partition.__file__).resolve().parent.parent / 'config'
+    if checkout.is_dir():
+        return checkout / 'traces'
+    from ament_index_python.packages import get_package_share_directory
+
+    return Path(get_package_share_directory('edge_dnn_partition')) / 'config' / 'traces'
 
 
 def changed(before: Condition, after: Condition) -> frozenset[str]:
@@ -118,6 +120,8 @@ def adapted(frames: Frames, begin: float, end: float, good: float) -> tuple[floa
 
 
 COURSES: Final[Mapping[str, tuple[Callable[[], tuple[Condition, ...]], float]]] = {
-    'steps': (steps, 48.0), 'lte': (lte, 24.0), 'walk': (walk, 24.0),
-}  # fmt: skip
+    'steps': (steps, 42.0),
+    'lte': (lambda: recorded('lte', 0.0, 24.0), 24.0),
+    'wifi_walk': (lambda: recorded('wifi_walk', 0.0, 30.0), 30.0),
+}
 """The courses and their ends."""

@@ -94,6 +94,8 @@ class FleetClient:
         self._keep_outputs = keep_outputs
         self._name = name
         self._parameters: dict[str, Client[Any, Any]] = {}
+        self._slowdowns: dict[str, float] = {}
+        self._links: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
         """Join the fleet's network."""
@@ -202,9 +204,14 @@ class FleetClient:
         return publish
 
     def emulate(self, slowdowns: Mapping[str, float], links: Mapping[tuple[str, str], tuple[float, float]]) -> None:
-        """Set how slow devices are, and rate (bytes per second) and latency (seconds) of links, both directions."""
-        message = Emulation(devices=list(slowdowns), slowdowns=list(slowdowns.values()))
-        for (a, b), (rate, latency) in links.items():
+        """Set how slow devices are, and rate (bytes per second) and latency (seconds) of links, both directions.
+
+        What was set before is said again: of two messages in a row a reader may hear the last one only.
+        """
+        self._slowdowns |= slowdowns
+        self._links |= {(min(pair), max(pair)): values for pair, values in links.items()}
+        message = Emulation(devices=list(self._slowdowns), slowdowns=list(self._slowdowns.values()))
+        for (a, b), (rate, latency) in self._links.items():
             for sender, receiver in ((a, b), (b, a)):
                 message.link_senders.append(sender)
                 message.link_receivers.append(receiver)

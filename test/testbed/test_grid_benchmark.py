@@ -112,14 +112,14 @@ def test_a_cell_is_held_against_its_best_fixed_split():
     assert found['over_oracle'] == pytest.approx(1.05)
     assert found['interior_wins']
     assert found['speedup']['all_on_cloud'] == pytest.approx(3.0 / 2.1)
-    targets = {target.name: target for target in grid._targets([one | found])}
+    targets = {target.name: target for target in grid._targets([one | found], 1)}
     within = targets['cells in which adaptive takes at most 1.10 times the oracle']
     assert within.met
     assert within.measured == 100
     slower = targets['baselines that adaptive is over 5 % slower than']
     assert slower.met
     worse = one | {'adaptive': row(3.2)}
-    missed = {target.name: target for target in grid._targets([worse | grid_run.summary(worse)])}
+    missed = {target.name: target for target in grid._targets([worse | grid_run.summary(worse)], 1)}
     assert missed['baselines that adaptive is over 5 % slower than'].measured == 1
     assert not missed['the worst cell, over the oracle'].met
 
