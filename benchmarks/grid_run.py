@@ -251,7 +251,8 @@ def fit_links(ladder: Sequence[Row]) -> dict[float, tuple[float, float]]:
         left = np.array([[row['hops'], row['bytes'] * 8 / (rate * 1e6)] for row in rows])
         weights = 1 / np.array([row['seconds'] for row in rows]).clip(1e-3)
         solution, *_ = np.linalg.lstsq(left * weights[:, None], np.ones(len(rows)), rcond=None)
-        found[rate] = (float(solution[0]), float(solution[1]) * 8 / (rate * 1e6))
+        nominal = 8 / (rate * 1e6)  # on a quick link what bytes take drowns in what else a hop takes
+        found[rate] = (max(float(solution[0]), 0.0), float(solution[1]) * nominal if solution[1] > 0 else nominal)
     return found
 
 
