@@ -210,6 +210,8 @@ def run_cell(
     assert plan is not None
     expected = plan.latency_seconds if np.isfinite(plan.latency_seconds) else 1.0
     results = bench.frames(expected)
+    if not results:
+        raise UserError(f'no result came under {plan.label()}, which the scheduler chose')
     adaptive = {
         **row_of(results, watts, cell.rate), 'plan': plan.label(), 'settled_seconds': settled,
         'encodings': sorted({t.encoding for t in plan.transfers if t.tensor != PICTURE} - {RAW}),
