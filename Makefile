@@ -40,5 +40,9 @@ bench bench-quick:
 	@scripts/setup.sh --with export
 	@.venv/bin/edge-dnn-partition bench suite --out $(BENCH_OUT) $(if $(findstring quick,$@),--quick)
 
+bench bench-quick:
+	@scripts/setup.sh --with export
+	@.venv/bin/edge-dnn-partition bench suite --out $(BENCH_OUT) $(if $(findstring quick,$@),--quick)
+
 clean:
 	rm -rf .venv build install log *.egg-info

@@ -133,12 +133,14 @@ def _targets(cells: Sequence[Mapping[str, Any]], asked: int) -> list[Target]:
 def _conclusion(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     over = [cell['over_oracle'] for cell in cells]
     interior = sum(cell['interior_wins'] for cell in cells)
+    same = sum(cell['adaptive']['plan'] == cell['best_plan'] for cell in cells)
     sizes = [cell['front'] for cell in cells]
     means = {name: _geometric([cell['speedup'][name] for cell in cells if name in cell['speedup']]) for name in BASELINES}
     rivals = ', '.join(f'{name} {value:.2f}x' for name, value in means.items())
     return (
         f'Adaptive takes {_geometric(over):.2f} times the best fixed split of each cell (geometric mean; worst {max(over):.2f}); '
-        f'an interior cut is best in {interior} of {len(cells)} cells. Speed-ups, geometric means: {rivals}. The oracle chose '
+        f'in {same} of {len(cells)} cells it chose the very plan that was best. '
+        f'An interior cut is best in {interior} of {len(cells)} cells. Speed-ups, geometric means: {rivals}. The oracle chose '
         f'among {min(sizes)} to {max(sizes)} splits a cell that are not dominated; {facts["composed"]} of {facts["runs"]} fixed '
         'plans took too long to be run and are composed of measured parts.'
     )

@@ -210,6 +210,8 @@ def run_cell(
     assert plan is not None
     expected = plan.latency_seconds if np.isfinite(plan.latency_seconds) else 1.0
     results = bench.frames(expected)
+    if not results:
+        raise UserError(f'no result came under {plan.label()}, which the scheduler chose')
     adaptive = {
         **row_of(results, watts, cell.rate), 'plan': plan.label(), 'settled_seconds': settled,
         'encodings': sorted({t.encoding for t in plan.transfers if t.tensor != PICTURE} - {RAW}),
@@ -251,7 +253,8 @@ def fit_links(ladder: Sequence[Row]) -> dict[float, tuple[float, float]]:
         left = np.array([[row['hops'], row['bytes'] * 8 / (rate * 1e6)] for row in rows])
         weights = 1 / np.array([row['seconds'] for row in rows]).clip(1e-3)
         solution, *_ = np.linalg.lstsq(left * weights[:, None], np.ones(len(rows)), rcond=None)
-        found[rate] = (float(solution[0]), float(solution[1]) * 8 / (rate * 1e6))
+        nominal = 8 / (rate * 1e6)  # on a quick link what bytes take drowns in what else a hop takes
+        found[rate] = (max(float(solution[0]), 0.0), float(solution[1]) * nominal if solution[1] > 0 else nominal)
     return found
 
 
