@@ -12,7 +12,6 @@ has to measure its device's own loads every part of the model once.
 from __future__ import annotations
 
 import itertools
-import os
 import statistics
 import tempfile
 import time
@@ -171,9 +170,7 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
     later = half + (layers - half) // 4
     spans = {'pi': (0, half), 'cloud': (half, layers)}
     rows: list[Row] = []
-    # Under a name of its own, since workers take up the last plan of their fleet, which may hold other stages.
-    file = _bed_file(folder, HALVED, ['pi', 'cloud'], fleet=f'halves{os.getpid()}', **_fixed(f'pi:pre-{half} cloud:{half}-end'))
-    with Bed(file, say=say) as bed:
+    with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as bed:
         pids = {name: bed.pid(f'{name}/worker') for name in spans}
         bed.stream(4.0, 2.0)
         for name, (start, stop) in spans.items():
