@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
-FPS: Final = {'demo': 5.0, 'mobilenetv2': 5.0, 'resnet50': 5.0, 'vit_b16': 2.5}
+FPS: Final = {'demo': 5.0, 'resnet50': 5.0, 'vit_b16': 2.5}
 HALVED: Final = 'vit_b16'
 DEVICES: Final = 8
 _NEEDLE_BYTES = 48
@@ -118,7 +118,7 @@ def _cpu_share(pid: int, seconds: float, meanwhile: Callable[[float], object] = 
 def _shares(folder: Path, *, quick: bool, say: Say) -> list[Row]:
     from edge_dnn_partition.cli.bed import Bed
 
-    seconds = 8.0 if quick else 20.0
+    seconds = 8.0 if quick else 15.0
     names = [f'd{number}' for number in range(1, DEVICES + 1)]
     with Bed(_bed_file(folder, 'demo', names, parameters={'worker': {'profile_runs': 1}}), say=say) as bed:
         bed.stream(5.0, 5.0)

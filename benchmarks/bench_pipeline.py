@@ -3,9 +3,10 @@
 """Throughput of one to four equal devices, and of three unequal ones (4:2:1), against the sum of their speeds.
 
 Each device is slowed to a third of a core, so that four of them fit on a machine of two cores. A device's speed is what
-it delivers with the whole model, measured in the same run. Plans are the planner's for throughput, from this machine's profile;
-an *equal* split is its plan for equal devices, put on the unequal ones. Links of 1 Gbit/s between namespaces (root), or in
-user space without. *Cores*: what the machine was busy with meanwhile, of its cores: it bounds what four devices can do.
+it delivers with the whole model, measured in the same run. Plans are the planner's for throughput in which no device has two
+stages, from this machine's profile; *any plan*: with as many as it likes; an *equal* split is its plan for equal devices, put
+on the unequal ones. Links of 1 Gbit/s between namespaces (root), or in user space without. *Cores*: what the machine was
+busy with meanwhile, of its cores: it bounds what four devices can do.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class _Planner:
         self._picture_bytes = float(len(bed.pictures[0].data))
         self._bed = bed
 
-    def label(self, names: Sequence[str], loads: Mapping[str, float]) -> str:
-        """Return the plan of most throughput for some devices."""
+    def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'each_device_once') -> str:
+        """Return the plan of most throughput for some devices, without or with several stages on one device."""
         from edge_dnn_partition.cli.demo_run import label_of
         from edge_dnn_partition.planning.compose import placement_of
         from edge_dnn_partition.planning.objective import Goal
@@ -78,21 +79,21 @@ class _Planner:
 
         links = {pair: LinkEstimate(_RATE, 0.0005, measured=True) for pair in itertools.permutations(names, 2)}
         problem = self._pipeline.problem(devices=names, factors=loads, links=links, input_bytes=self._picture_bytes)
-        found = solve(problem, Goal('throughput'))
+        found = solve(problem, Goal('throughput'), space)
         assert found.assignment is not None
         return label_of(self._bed.model, placement_of(found.assignment, self._pipeline.boundaries), self._pipeline)
 
 
 def _throughput(bed: Bed, label: str, expected: float, *, quick: bool) -> tuple[float, float]:
     """Return frames per second under a plan that has more pictures than it can take, and how many cores were busy."""
-    devices = len(bed.force(label).devices)
-    bed.set_parameter(f'{NAMES[0]}/frame_source', 'max_in_flight', devices + 2)
-    count = 10 if quick else min(30, max(10, round(10 * expected)))
+    stages = len(bed.force(label).stages)
+    bed.set_parameter(f'{NAMES[0]}/frame_source', 'max_in_flight', stages + 2)
+    count = 10 if quick else 16
     psutil.cpu_percent()
     with bed.camera(1.4 * expected + 1) as frames:
-        bed.wait_for(lambda: len(frames()) >= count + devices + 2, 120.0, f'{count} frames of {label}')
+        bed.wait_for(lambda: len(frames()) >= count + stages + 2, 120.0, f'{count} frames of {label}')
         busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
-        at = [frame.at for frame in frames() if frame.delivered][devices + 1 :]  # the pipeline is full by then
+        at = [frame.at for frame in frames() if frame.delivered][stages + 1 :]  # the pipeline is full by then
     return (len(at) - 1) / (at[-1] - at[0]), busy
 
 
@@ -115,6 +116,7 @@ def _measure(folder: Path, model: str, *, quick: bool, say: Say) -> list[Row]:
         one = add('1 equal', f'{NAMES[0]}:pre-end', 3.0)
         for count in range(2, len(NAMES) + 1):
             add(f'{count} equal', planner.label(NAMES[:count], {}), one * count, one * count)
+        add('4 equal, any plan', planner.label(NAMES, {}, 'any'), 2 * one, 4 * one)
         names = list(UNEQUAL)
         for name, load in UNEQUAL.items():
             bed.set_load(name, load)

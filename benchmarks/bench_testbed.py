@@ -142,8 +142,8 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
             for name in names[turn:] + names[:turn]:
                 bed.force(f'source:pre-1 {name}:1-{stop} source:{stop}-end')
                 slowest = milliseconds * SLOWDOWNS[name] / 1e3
-                streaming = bed.stream(min(6.0, max(2.0, 30 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
-                idle = bed.stream(3.0 if quick else 5.0, 1.0 / (0.4 + slowest))
+                streaming = bed.stream(min(4.0, max(1.5, 25 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
+                idle = bed.stream(3.5, 1.0 / (0.4 + slowest))
                 for kind, frames in (('streaming', streaming[2:]), ('idle', idle[1:])):
                     stages = [stage for frame in frames for stage in frame.stages if stage.device == name]
                     found.setdefault((kind, name), []).extend(stage.run_seconds for stage in stages)

@@ -129,6 +129,7 @@ class Bed(BedControls):
 
     def _start(self, stack: ExitStack) -> None:
         from edge_dnn_partition.nodes.fleet_client import FleetClient
+        from edge_dnn_partition.nodes.plan_memory import forget_plans
 
         user_space = bool(self._user_space)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='testbed-')))
@@ -143,6 +144,7 @@ class Bed(BedControls):
         self.profiles = measured_profiles(fleet, self.model)
         """By device, as the workers have them."""
         self.processes = {process.label: process for process in fleet_processes(fleet, path)}
+        forget_plans(fleet.fleet)
         if not user_space:
             self.network = stack.enter_context(Namespaces(list(self.file.devices), {}))
             stack.callback(setattr, self, 'network', None)

@@ -18,6 +18,12 @@ from .base import FleetNode
 _DIGEST_BYTES: Final = 32
 
 
+def forget_plans(fleet: str) -> None:
+    """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
+    for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
+        path.unlink(missing_ok=True)
+
+
 class PlanMemory:
     """Keeps one node's last plan."""
 
