@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-from std_msgs.msg import Header
-
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus
@@ -17,14 +15,14 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.tensor_codec import decode
 from edge_dnn_partition.runtime.tensors import Coded
-from edge_dnn_partition.runtime.timing import HopTime, frame_energy
+from edge_dnn_partition.runtime.timing import HopTime
 
 from . import hedging, qos
 from .base import FleetNode, run_node
@@ -37,8 +35,8 @@ from .parameters import Parameter
 from .picture_sender import PictureSender
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
+from .result_messages import report_message, result_message, shadow_report
 from .sender import TensorSender
-from .wire import hop_message, stage_message, tensor_message
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
@@ -104,7 +102,6 @@ PARAMETERS = (
 )
 
 _PUMP_SECONDS = 0.02
-_STATUS = {DELIVERED: Result.OK, LOST: Result.LOST, EXPIRED: Result.EXPIRED}
 
 
 class FrameSource(FleetNode):
@@ -267,13 +264,7 @@ class FrameSource(FleetNode):
             return
         assert self._sender is not None
         self._sender.forget_frame(done.number)
-        self._reports.publish(
-            FrameReport(
-                status=Result.OK, frame_id=done.number, plan_version=done.plan.version, shadow=True, in_flight=1,
-                latency_seconds=done.taken_seconds, stages=[stage_message(stage) for stage in done.stages],
-                hops=[hop_message(hop) for hop in done.hops], radio_joules=float('nan'),
-            )
-        )  # fmt: skip
+        self._reports.publish(shadow_report(done))
         self._pump(time.monotonic())
 
     def _send(self, frame: Frame, plan: Plan) -> None:
@@ -313,31 +304,11 @@ class FrameSource(FleetNode):
                 self._last_picture = frame.picture
                 if self._outcome is not None:
                     self._outcome.delivered(frame)
-            result = Result(
-                status=_STATUS[frame.status], frame_id=frame.frame_id, plan_version=frame.plan_version,
-                attempt=frame.attempt, latency_seconds=frame.latency_seconds,
-            )  # fmt: skip
-            result.header = frame.picture.header or Header()
-            result.stages = [stage_message(stage) for stage in frame.stages]
-            result.energy_joules, result.energy_deviation_joules, result.energy_measured = frame_energy(frame.stages)
-            result.hops = [hop_message(hop) for hop in frame.hops]
-            result.hop_radio_joules = [self._radio.joules(hop) for hop in frame.hops]
-            result.radio_joules = self._radio.total(frame.hops)
-            result.outputs = [
-                tensor_message(name, frame.outputs[name]) for name in self._model.outputs if name in frame.outputs
-            ]
+            result = result_message(frame, self._model.outputs, self._radio)
             self._results.publish(result)
             if self._accounts is not None:
                 self._accounts.finished(frame.frame_id)
-            self._reports.publish(
-                FrameReport(
-                    status=result.status, frame_id=frame.frame_id, plan_version=frame.plan_version,
-                    attempt=frame.attempt, latency_seconds=frame.latency_seconds, in_flight=in_flight,
-                    stages=result.stages, hops=result.hops, hop_radio_joules=result.hop_radio_joules,
-                    radio_joules=result.radio_joules, energy_joules=result.energy_joules,
-                    energy_deviation_joules=result.energy_deviation_joules, energy_measured=result.energy_measured,
-                )
-            )  # fmt: skip
+            self._reports.publish(report_message(result, in_flight))
 
     def _tick(self) -> None:
         """Repeat what is overdue or was on a device that has died; accept what waits."""

@@ -1,10 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The last plan in force, on disk: a transient-local message dies with the scheduler that sent it."""
+"""The last plan in force and the last version, on disk: a transient-local message dies with the scheduler that sent it."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Final
 
 from rclpy.serialization import deserialize_message, serialize_message
@@ -22,6 +23,25 @@ def forget_plans(fleet: str) -> None:
     """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
     for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
         path.unlink(missing_ok=True)
+
+
+class VersionMemory:
+    """Keeps the number of the last version that one scheduler gave to a plan."""
+
+    def __init__(self, node: FleetNode) -> None:
+        self._path = cache_dir('scheduler') / f'{node.topics.fleet.replace("/", "-")}.json'
+
+    @property
+    def last(self) -> int:
+        """The last one; 0 if none is known."""
+        try:
+            return int(json.loads(self._path.read_bytes())['last_version'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def keep(self, version: int) -> None:
+        """Write one down."""
+        write_atomic(self._path, json.dumps({'last_version': version}).encode())
 
 
 class PlanMemory:

@@ -18,8 +18,8 @@ from edge_dnn_partition.msg import Calibration as CalibrationMessage
 from edge_dnn_partition.msg import FrameReport, Result
 from edge_dnn_partition.planning import calibration
 from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.evaluate import frame_joules
+from edge_dnn_partition.planning.decide import Settings, feasible, value_of
+from edge_dnn_partition.planning.evaluate import evaluate, frame_joules
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.learned import key_of
 from edge_dnn_partition.planning.objective import Goal, check_weights
@@ -191,6 +191,19 @@ class PolicySeat:
         """Tell the policy what a shadow frame cost under a plan that is not in force."""
         if self._decider is not None and self.objective == 'latency':
             self._decider.learn(Frame(now, assignment, seconds, shadow=True))
+
+    def gain_in_words(self, choice: Choice, problem: Problem) -> str:
+        """Say what a choice is predicted to cost instead of the plan in force; nothing if that cannot go on.
+
+        :param problem: under the encodings of the plan in force.
+        """
+        if choice.costs is None or self.assignment is None or not feasible(problem, self.assignment):
+            return ''
+        present = evaluate(problem, self.assignment)
+        old, new = (value_of(c, self.goal, present) for c in (present, choice.costs))
+        units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
+        unit = units.get(self.objective, (1.0, ''))
+        return f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""

@@ -4,22 +4,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import (
-    DeviceState,
     FleetState,
     FrameReport,
     Heartbeat,
-    LinkState,
     SourceStatus,
     StageState,
     Telemetry,
@@ -27,7 +23,7 @@ from edge_dnn_partition.msg import (
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import Placement, assignment_of
-from edge_dnn_partition.planning.decide import feasible, value_of
+from edge_dnn_partition.planning.decide import feasible
 from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
@@ -46,8 +42,9 @@ from .base import FleetNode, run_node
 from .diagnostics import DiagnosticsSeat
 from .encoding_seat import EncodingSeat, encodings_of
 from .explanations import ExplanationSeat
+from .fleet_state import fleet_state
 from .parameters import Parameter
-from .plan_memory import PlanMemory
+from .plan_memory import PlanMemory, VersionMemory
 from .plan_messages import plan_message
 from .plots import PlotSeat
 from .policy_seat import PolicySeat, goal_of_parameters
@@ -108,12 +105,12 @@ class Scheduler(FleetNode):
         )
         self._view = self._hearing.view
         self._watch = StreamWatch()
-        self._file = cache_dir('scheduler') / f'{self.topics.fleet.replace("/", "-")}.json'
+        self._versions = VersionMemory(self)
         self._memory = PlanMemory(self)
         self._earlier = self._memory.recall(self._model.sha256)
         self._fleet_version, self._said_at = 0, float('-inf')
         self._prepared: dict[str, frozenset[int]] = {}
-        self._switch = PlanSwitch(last_version=self._last_version(), prepare_seconds=self.params.number('prepare_timeout'))
+        self._switch = PlanSwitch(last_version=self._versions.last, prepare_seconds=self.params.number('prepare_timeout'))
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._relief = ReliefSeat(self, self._hearing)
         self._encodings = EncodingSeat(self, self._hearing.pictures)
@@ -151,12 +148,6 @@ class Scheduler(FleetNode):
         if self._service_seat is not None:
             self._service_seat.close()
             self._service_seat = None
-
-    def _last_version(self) -> int:
-        try:
-            return int(json.loads(self._file.read_bytes())['last_version'])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
 
     def _check(self, values: Mapping[str, Any]) -> None:
         """Refuse a goal that is not whole, and a fixed plan that this model or fleet cannot follow."""
@@ -319,12 +310,9 @@ class Scheduler(FleetNode):
         plan = self._new_plan(assignment)
         self._problem(self._view.ready(now), now)
         costs = evaluate(self._under(assignment), assignment)
-        self._keep_version(self._switch.reserve())
+        self._versions.keep(self._switch.reserve())
         plan = self._encodings.encode(plan)
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
-
-    def _keep_version(self, version: int) -> None:
-        write_atomic(self._file, json.dumps({'last_version': version}).encode())
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
         permitted, objective = self._encodings.permitted, self._seat.objective
@@ -406,15 +394,10 @@ class Scheduler(FleetNode):
 
     def _why(self, choice: Choice) -> str:
         """Say in words why a plan was chosen."""
-        assert choice.costs is not None
-        text = choice.reason
         assignment = self._seat.assignment
-        if assignment is not None and feasible(self._under(assignment), assignment):
-            present = evaluate(self._under(assignment), assignment)
-            old, new = (value_of(c, self._seat.goal, present) for c in (present, choice.costs))
-            units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
-            unit = units.get(self._seat.objective, (1.0, ''))
-            text += f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
+        text = choice.reason
+        if assignment is not None:
+            text += self._seat.gain_in_words(choice, self._under(assignment))
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
         return text + self._relief.words + (f' ({", ".join(gone)} gone)' if gone else '')
 
@@ -431,7 +414,7 @@ class Scheduler(FleetNode):
             )  # fmt: skip
         plan = replace(self._encodings.encode(plan), objective=self._seat.objective, reason=reason)
         self._switch.propose(plan, now)
-        self._keep_version(plan.version)
+        self._versions.keep(plan.version)
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
 
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
@@ -450,29 +433,10 @@ class Scheduler(FleetNode):
             self.get_logger().warning(f'plan {outcome.plan.version} is given up, the old one goes on: {outcome.reason}')
 
     def _publish_state(self) -> None:
-        now = time.monotonic()
-        alive = self._view.alive(now)
-        factors = self._view.factors(now)
-        message = FleetState(decision=self._decision, planning_seconds=self._planning_seconds)
+        message = fleet_state(self._view, self._relief, time.monotonic())
+        message.decision, message.planning_seconds = self._decision, self._planning_seconds
         message.stamp = self.get_clock().now().to_msg()
         message.plan_version = self._switch.active.version if self._switch.active else 0
-        message.devices = [
-            DeviceState(
-                device=name, alive=name in alive, profiled=view.profile is not None, speed_factor=factors[name],
-                cpu_percent=view.cpu_percent, memory_available_bytes=view.memory_available_bytes,
-                temperature_celsius=view.temperature_celsius,
-            )
-            for name, view in self._view.devices.items()
-        ]  # fmt: skip
-        for state in message.devices:
-            self._relief.describe(state)
-        message.links = [
-            LinkState(
-                sender=a, receiver=b, measured=link.measured, bytes_per_second=link.bytes_per_second,
-                latency_seconds=link.latency_seconds,
-            )
-            for (a, b), link in self._view.links().items()
-        ]  # fmt: skip
         self._states.publish(message)
 
 
