@@ -37,11 +37,7 @@ test:
 	@$(if $(strip $(TEST_ARGS)),.venv/bin/pytest $(TEST_ARGS),scripts/run_tests.sh)
 
 bench bench-quick:
-	@scripts/setup.sh --with export
-	@.venv/bin/edge-dnn-partition bench suite --out $(BENCH_OUT) $(if $(findstring quick,$@),--quick)
-
-bench bench-quick:
-	@scripts/setup.sh --with export
+	@scripts/setup.sh --with bench export
 	@.venv/bin/edge-dnn-partition bench suite --out $(BENCH_OUT) $(if $(findstring quick,$@),--quick)
 
 clean:

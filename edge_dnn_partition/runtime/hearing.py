@@ -152,8 +152,15 @@ class Hearing:
             links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=objective,
             pixels=self.pictures.pixels,
         )  # fmt: skip
-        for name, (boundaries, joules) in self._joules.items():  # those of other segments do not count
-            self._health[name].node_joules = joules if boundaries == self.pipeline.boundaries else ()
+        return self.under_power(problem, self.pipeline.boundaries, relief, now)
+
+    def under_power(self, problem: Problem, boundaries: tuple[int, ...], relief: ReliefSettings, now: float) -> Problem:
+        """Return a problem under what is known of the devices' power.
+
+        :param boundaries: where the problem's segments begin and end; joules of other segments do not count.
+        """
+        for name, (measured, joules) in self._joules.items():
+            self._health[name].node_joules = joules if measured == boundaries else ()
         return self.relief.applied(problem, self._health, self._given, relief, now)
 
     def temperature(self, devices: Sequence[str]) -> float:

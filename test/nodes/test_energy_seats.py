@@ -18,6 +18,7 @@ from edge_dnn_partition.nodes.relief_seat import PARAMETERS, ReliefSeat
 from edge_dnn_partition.planning.fleet import parse_fleet
 from edge_dnn_partition.planning.problem import from_costs_json
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.hearing import Hearing
 from edge_dnn_partition.runtime.stage_energy import StageRun
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
@@ -38,7 +39,7 @@ class Node:
         self.topics = SimpleNamespace(device='pi', energy='/f/energy', frame_report='/f/frame_report')
         self.incarnation, self.published, self.heard, self.timers = 7, [], {}, []
 
-    def advertise(self, *_):
+    def advertise(self, *_, **__):
         return SimpleNamespace(publish=self.published.append)
 
     def subscribe(self, _, topic, callback, *__):
@@ -81,15 +82,16 @@ def test_what_a_meter_taught_of_layers_reaches_the_problem():
     assert parts == pytest.approx(message.total_joules)
 
     scheduler = Node()
-    seat = ReliefSeat(scheduler, FLEET)
+    hearing = Hearing(None, FLEET, heartbeat_timeout=1.0, input_bytes=1000.0)
+    seat = ReliefSeat(scheduler, hearing)
     scheduler.heard['/f/energy'](message)
     problem = from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {'pi': {'active_watts': 9.0}, 'jetson': {'active_watts': 9.0}},
         'links': [], 'layers': [{'name': f'l{i}', 'inputs': [i - 1], 'output_bytes': 10, 'weight_bytes': 0,
                                  'seconds': {'pi': s, 'jetson': s}} for i, s in enumerate((0.05, 0.1, 0.1))],
     })  # fmt: skip
-    told = seat.problem(problem, (0, 2, 4), 0.0)
+    told = hearing.under_power(problem, (0, 2, 4), seat.settings, 0.0)
     assert told.node_joules[:, 0] == pytest.approx(list(message.node_joules))
     assert np.isnan(told.node_joules[:, 1]).all()  # the Jetson has said nothing: its watts count
     assert told.work_joules[0][:, 1] == pytest.approx([0.45, 0.9, 0.9])
-    assert seat.problem(problem, (0, 3, 4), 0.0).node_joules is None, 'joules of other segments'
+    assert hearing.under_power(problem, (0, 3, 4), seat.settings, 0.0).node_joules is None, 'joules of other segments'

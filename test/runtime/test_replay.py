@@ -41,7 +41,7 @@ def profile(model, device, seconds):
     return Message(
         device=device, model_sha256=model.sha256, provider='CPUExecutionProvider', threads=1, boundaries=[0, count // 2, count],
         segment_seconds=[seconds / 2, seconds / 2], seam_seconds=[0.0], preprocess_seconds=0.001, relative_error=0.0,
-        throttled=False, probe_seconds=0.001, codings=[],
+        throttled=False, probe_seconds=0.001, codings=[], picture_bytes=0.0,
     )  # fmt: skip
 
 
