@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
@@ -155,16 +156,8 @@ class BedControls:
 
         :raises UserError: if it is refused, or does not come.
         """
-        self.client.set_scheduler({'policy': 'fixed', 'fixed_plan': label})
-        wanted = label.replace('end', str(len(self.model.layers)))
-
-        def there() -> bool:
-            plan = self.client.plan
-            return plan is not None and plan.label() == wanted
-
-        self.wait_for(there, _PLAN_SECONDS, f'the plan {label}')
-        plan: Plan | None = self.client.plan
-        assert plan is not None
+        with self._told():
+            plan: Plan = self.client.follow(label, len(self.model.layers), _PLAN_SECONDS)
         return plan
 
     def free(self, policy: str = 'auto') -> None:
@@ -176,8 +169,14 @@ class BedControls:
 
         :raises UserError: if it does not in time, with what the nodes have printed last.
         """
-        try:
+        with self._told():
             self.client.wait_for(condition, seconds, what)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Add to what goes wrong what the nodes have printed last."""
+        try:
+            yield
         except UserError as error:
             last = ' | '.join(f'{label}: {line}' for label, line in self.log[-8:])
             raise UserError(f'{error}; the last lines: {last[-800:]}') from None

@@ -101,16 +101,8 @@ class RunningFleet:
 
         :raises UserError: if it is refused, or does not come.
         """
-        self.client.set_scheduler({'policy': 'fixed', 'fixed_plan': label})
-        wanted = label.replace('end', str(len(self.model.layers)))
-
-        def there() -> bool:
-            plan = self.client.plan
-            return plan is not None and plan.label() == wanted
-
-        self.client.wait_for(there, PATIENCE_SECONDS, label)
-        assert self.client.plan is not None
-        self.more_frames(count, self.client.plan.version)
+        plan = self.client.follow(label, len(self.model.layers), PATIENCE_SECONDS)
+        self.more_frames(count, plan.version)
 
     def settle(self, *, every_frame: bool = True) -> SourceStatus:
         """Stop the camera and wait for the last results; return the source's books.

@@ -246,6 +246,22 @@ class FleetClient:
         finally:
             self.node.destroy_client(client)
 
+    def follow(self, label: str, layers: int, seconds: float) -> Plan:
+        """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until it is in force.
+
+        :param layers: the number of the model's layers.
+        :raises UserError: if it is refused, or does not come.
+        """
+        self.set_scheduler({'policy': 'fixed', 'fixed_plan': label})
+        wanted = label.replace('end', str(layers))
+
+        def there() -> bool:
+            return self.plan is not None and self.plan.label() == wanted
+
+        self.wait_for(there, seconds, f'the plan {label}')
+        assert self.plan is not None
+        return self.plan
+
     def set_scheduler(self, parameters: Mapping[str, ParameterGiven]) -> None:
         """Set parameters of the scheduler, as ``ros2 param set`` does.
 
