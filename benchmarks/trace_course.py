@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 
 import edge_dnn_partition
+from edge_dnn_partition import ros_env
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.testbed.traces import read_trace
 
 SWITCH_SECONDS: Final = 0.05
@@ -52,13 +54,17 @@ def recorded(name: str, begin: float, end: float, every: float = 1.0) -> tuple[C
 
 
 def _traces() -> Path:
-    """Return the folder of the traces: a checkout's, else the installed one."""
+    """Return the folder of the traces: a checkout's, else the installed one.
+
+    :raises UserError: if there is neither.
+    """
     checkout = Path(edge_dnn_partition.__file__).resolve().parent.parent / 'config'
     if checkout.is_dir():
         return checkout / 'traces'
-    from ament_index_python.packages import get_package_share_directory
-
-    return Path(get_package_share_directory('edge_dnn_partition')) / 'config' / 'traces'
+    prefix = ros_env.install_prefix()
+    if prefix is None:
+        raise UserError('the traces of the testbed are not installed: run `make setup` in a checkout')
+    return prefix / 'share' / 'edge_dnn_partition' / 'config' / 'traces'
 
 
 def changed(before: Condition, after: Condition) -> frozenset[str]:
