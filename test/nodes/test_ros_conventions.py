@@ -103,8 +103,9 @@ def test_a_plan_is_pinned_and_explained_and_freed(trial, recorder, half):
     label = f'jetson:pre-{half} cloud:{half}-{len(trial.model.layers)}'
     answer = tell(trial, 'pin_plan', label.replace(str(len(trial.model.layers)), 'end'))
     assert answer.success and answer.message.startswith('pinned, '), answer.message
+    assert answer.message.endswith(f', {label}'), answer.message
+    trial.client.wait_for(lambda: trial.client.plan.label() == label, 20.0, 'the pinned plan')
     assert answer.message.endswith(f': plan {trial.client.plan.version}, {label}')
-    assert trial.client.plan.label() == label
     found = explained(trial, lambda d: d.version == trial.client.plan.version, 'its explanation')
     assert found.moved
     assert found.text.startswith(f'cut after layer {half - 1} (jetson to cloud): ')
@@ -141,7 +142,7 @@ def test_replan_says_what_came_of_it(trial, recorder):
     answer = tell(trial, 'replan')
     assert answer.success
     assert answer.message.startswith(('moved, ', 'plan ', 'the fleet was on the move')), answer.message
-    assert f'plan {trial.client.plan.version}, ' in answer.message
+    trial.client.wait_for(lambda: f'plan {trial.client.plan.version}, ' in answer.message, 20.0, 'the plan of the answer')
 
 
 def test_a_device_is_profiled_again(trial):
