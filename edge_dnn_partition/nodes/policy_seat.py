@@ -23,12 +23,14 @@ from edge_dnn_partition.planning.evaluate import evaluate, frame_joules
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.learned import key_of
 from edge_dnn_partition.planning.objective import Goal, check_weights
+from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.recorded import RecordedPolicy
 from edge_dnn_partition.planning.takeover import TakeoverSettings
 from edge_dnn_partition.runtime.decider import Decider
+from edge_dnn_partition.runtime.frame_parts import device_seconds
 from edge_dnn_partition.runtime.radio import Radio
 
 from . import qos
@@ -168,7 +170,7 @@ class PolicySeat:
         self._thinking, self.thought_for_seconds = None, time.monotonic() - self._asked_at
         return choice
 
-    def learn(self, report: FrameReport, now: float) -> None:
+    def learn(self, report: FrameReport, plan: Plan, now: float) -> None:
         """Tell the policy what a frame of the plan in force cost, if that was the plan's doing alone."""
         alone = report.attempt == 0 and report.in_flight == 1
         self._publish_calibration()
@@ -176,7 +178,10 @@ class PolicySeat:
         if known and alone and report.status == Result.OK:
             assert self._decider is not None
             assert self.assignment is not None
-            self._decider.learn(Frame(now, self.assignment, report.latency_seconds, joules=self._joules(report)))
+            parts = device_seconds(report, plan)
+            self._decider.learn(
+                Frame(now, self.assignment, report.latency_seconds, joules=self._joules(report), device_seconds=parts)
+            )
 
     def _joules(self, report: FrameReport) -> float:
         """Return what a frame took, as the objective energy counts it."""
@@ -187,10 +192,11 @@ class PolicySeat:
             self._problem, [(stage.device, stage.joules) for stage in report.stages], hops, report.latency_seconds
         )
 
-    def learn_shadow(self, assignment: tuple[str, ...], seconds: float, now: float) -> None:
+    def learn_shadow(self, assignment: tuple[str, ...], report: FrameReport, plan: Plan, now: float) -> None:
         """Tell the policy what a shadow frame cost under a plan that is not in force."""
         if self._decider is not None and self.objective == 'latency':
-            self._decider.learn(Frame(now, assignment, seconds, shadow=True))
+            parts = device_seconds(report, plan)
+            self._decider.learn(Frame(now, assignment, report.latency_seconds, shadow=True, device_seconds=parts))
 
     def gain_in_words(self, choice: Choice, problem: Problem) -> str:
         """Say what a choice is predicted to cost instead of the plan in force; nothing if that cannot go on.

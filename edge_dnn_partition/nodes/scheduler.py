@@ -226,8 +226,9 @@ class Scheduler(FleetNode):
             return
         self._shadows.frame_done()
         self._watch.report(message, now)
-        if self._hearing.report(message, self._switch.active, now):
-            self._seat.learn(message, now)
+        active = self._switch.active
+        if active is not None and self._hearing.report(message, active, now):
+            self._seat.learn(message, active, now)
 
     # Deciding -------------------------------------------------------------------------------------------------
 

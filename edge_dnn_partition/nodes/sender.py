@@ -151,9 +151,10 @@ class TensorSender:
             budget.share = self.probing_share
             link = self._links.estimators[device]
             rate = link.estimate.bytes_per_second
-            size = probe_piece_size(peer.outbox.rate, budget.affordable(rate))
+            size = probe_piece_size(rate if link.estimate.measured else peer.outbox.rate, budget.affordable(rate))
             cost = PROBE_PIECES * (size + HEADER_BYTES)
-            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate, silent=link.silent):
+            doubt = {'silent': link.silent, 'doubtful': link.doubtful}
+            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate, **doubt):
                 return
         buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)

@@ -91,7 +91,7 @@ class ShadowSeat:
         """Tell the policy what a shadow frame cost."""
         warm = self._switch.active
         if warm is not None and warm.version == message.plan_version and message.status == Result.OK and self._assignment:
-            self._seat.learn_shadow(self._assignment, message.latency_seconds, now)
+            self._seat.learn_shadow(self._assignment, message, warm, now)
 
     def _same_policy(self) -> None:
         """Begin anew with a new policy: its plans may be cut elsewhere."""

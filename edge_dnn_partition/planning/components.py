@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,6 +108,14 @@ class Predictor:
             if link.bytes_per_second > 0:
                 place = count + self._place[link.sender] * count + self._place[link.reader]
                 found[place] = -np.log(link.bytes_per_second)
+        return found
+
+    def parts(self, device_seconds: Mapping[str, float]) -> Floats:
+        """Return what a frame cost by component as far as it was timed, ``(components,)`` seconds; NaN where it was not."""
+        found = np.full(self.count, np.nan)
+        for name, seconds in device_seconds.items():
+            if name in self._place:
+                found[self._place[name]] = seconds
         return found
 
     def _groups(self, problem: Problem, places: Ints) -> Ints:

@@ -14,8 +14,8 @@ A policy is used so:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .components import Assignment
@@ -66,6 +66,7 @@ class Frame:
 
     :param shadow: it ran beside the real frame, under a plan that is not in force.
     :param joules: as the objective energy counts them; NaN: unknown.
+    :param device_seconds: for how long each device of the plan was at work on it; empty: unknown.
     """
 
     now: float
@@ -73,6 +74,7 @@ class Frame:
     cost: float
     shadow: bool = False
     joules: float = math.nan
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Policy(Protocol):

@@ -190,7 +190,8 @@ class QLearningPolicy:
         if slot is None:
             found, row = self.predictor.components(self._problem, (frame.plan,)), 0
         assert row is not None
-        surprise = self.filter.update(found, row, slot, math.log(frame.cost), alone=frame.shadow)
+        parts = self.predictor.parts(frame.device_seconds) if frame.device_seconds else None
+        surprise = self.filter.update(found, row, slot, math.log(frame.cost), alone=frame.shadow, parts=parts)
         if not frame.shadow and frame.plan == self.present:
             self._surprises.append(surprise)
 

@@ -5,7 +5,8 @@
 A frame's latency over its prediction tells of every device and link on its way at once, and of the plan
 itself (a wrong profile of one stage, a stage that falls out of a cache). An extended Kalman filter tells
 them apart as far as they can be: the state is the logarithm of a factor of each component and of each
-candidate plan, the measurement the logarithm of a frame's cost. All factors drift back to 1 as they age, so
+candidate plan, the measurement the logarithm of a frame's cost, and, where they are known, of its parts: then a
+device that has become slow is not taken for a slow link. All factors drift back to 1 as they age, so
 that what was not seen for long is the planner's word again (an Ornstein-Uhlenbeck process, the dynamic
 linear model of West and Harrison, Bayesian Forecasting and Dynamic Models, 1997).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +23,10 @@ from edge_dnn_partition.errors import PlanError
 
 from .components import Components
 from .problem import Floats
+
+
+_WHOLE: Final = 1.02
+"""Parts that are more than the whole ran side by side, or are wrong: they tell nothing of the whole."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class ResidualSettings:
     :param component_seconds: time constant with which such a factor drifts.
     :param plan_deviation: the same for a single plan; 0: plans have no effects of their own.
     :param plan_seconds: time constant of a plan's effect.
-    :param noise: standard deviation of the logarithm of a frame's cost under equal conditions.
+    :param noise: standard deviation of the logarithm of a frame's cost under equal conditions; of a part of it, the more
+        the smaller the part is.
+    :param least_part: share of a frame's predicted cost below which a part tells nothing.
     :param clip: the largest surprise that is believed at once, as a logarithm.
     :param telemetry_step: by how much an estimate must change, as a logarithm, to count as a change.
     """
@@ -42,6 +49,7 @@ class ResidualSettings:
     plan_deviation: float = 0.15
     plan_seconds: float = 600.0
     noise: float = 0.06
+    least_part: float = 0.05
     clip: float = 1.0
     telemetry_step: float = 0.12
 
@@ -64,7 +72,7 @@ class ResidualFilter:
         self.mean: Floats = np.zeros(size)
         self.covariance: Floats = np.diag(self._prior)
         self._at = -math.inf
-        self._surprise = 0
+        self._surprises: dict[int | None, int] = {}
         self._levels: Floats | None = None
 
     @property
@@ -137,7 +145,10 @@ class ResidualFilter:
         variances = np.einsum('ki,ij,kj->k', rows, self.covariance, rows)
         return np.asarray(np.sqrt(np.maximum(variances, 0.0)), dtype=np.float64)
 
-    def update(self, components: Components, row: int, plan: int | None, log_measured: float, *, alone: bool = False) -> float:
+    def update(
+        self, components: Components, row: int, plan: int | None, log_measured: float, *, alone: bool = False,
+        parts: Floats | None = None,
+    ) -> float:  # fmt: skip
         """Take a frame's cost in, and return by how much it surprised, as a logarithm (clipped).
 
         A great surprise may be a late frame and is let pass. Two on end of one sign mean that something has changed:
@@ -147,36 +158,70 @@ class ResidualFilter:
         :param plan: the number of that plan among the candidates; None if it is none of them.
         :param log_measured: the logarithm of what the frame cost.
         :param alone: it has no neighbours that would confirm a great surprise (a shadow frame).
+        :param parts: ``(components,)``, what the components that were timed have cost, in the unit of ``components``; NaN
+            for the others, which share what is left of the whole.
         """
         predicted = float(components.log_values(self.component_logs)[row])
         if not (math.isfinite(predicted) and math.isfinite(log_measured)):
             return 0.0
-        noise = self.settings.noise**2
-        if plan is None:
-            noise += self.settings.plan_deviation**2
-        else:
-            predicted += float(self.mean[self.count + plan])
-        surprise = min(max(log_measured - predicted, -self.settings.clip), self.settings.clip)
-        gradient = self._gradient(components, row, plan)
+        effect = 0.0 if plan is None else float(self.mean[self.count + plan])
+        noise = self.settings.noise**2 + (self.settings.plan_deviation**2 if plan is None else 0.0)
+        surprise = min(max(log_measured - predicted - effect, -self.settings.clip), self.settings.clip)
+        if parts is not None and components.groups is None:
+            self._take_parts(components.values[row], parts, math.exp(log_measured), alone=alone)
+        predicted = float(components.log_values(self.component_logs)[row]) + effect
+        self._correct(None, self._gradient(components, row, plan), log_measured - predicted, noise, alone=alone)
+        return surprise
+
+    def _take_parts(self, values: Floats, parts: Floats, measured: float, *, alone: bool) -> None:
+        """Correct the timed components by their own times, and the others by what is left of the whole."""
+        timed = np.isfinite(parts) & (parts > 0) & (values > 0)
+        if float(parts[timed].sum()) > _WHOLE * measured:
+            return
+        now = values * np.exp(self.component_logs)
+        total = float(now.sum())
+        for index in np.flatnonzero(timed & (now >= self.settings.least_part * total)).tolist():
+            gradient = np.zeros(len(self.mean))
+            gradient[index] = 1.0
+            error = math.log(float(parts[index])) - math.log(float(now[index]))
+            self._correct(index, gradient, error, self._part_noise(float(now[index]) / total), alone=alone)
+        others = np.where(timed, 0.0, now)
+        rest, left = float(others.sum()), measured - float(parts[timed].sum())
+        if rest >= self.settings.least_part * total and left > 0:
+            gradient = np.zeros(len(self.mean))
+            gradient[: self.count] = others / rest
+            self._correct(self.count, gradient, math.log(left / rest), self._part_noise(rest / total), alone=alone)
+
+    def _part_noise(self, share: float) -> float:
+        return (self.settings.noise / share) ** 2
+
+    def _correct(self, key: int | None, gradient: Floats, error: float, noise: float, *, alone: bool) -> None:
+        """Correct the state by one measurement.
+
+        :param key: of what: each has its own great surprises.
+        :param gradient: of the measurement, ``(components + plans,)``.
+        :param error: the measurement less its prediction, as logarithms.
+        :param noise: its variance.
+        """
+        error = min(max(error, -self.settings.clip), self.settings.clip)
         spread = self.covariance @ gradient
         variance = float(gradient @ spread) + noise
         if alone:
             limit = 3 * math.sqrt(variance)
-            surprise = min(max(surprise, -limit), limit)
-        elif surprise**2 > 9 * variance:
-            sign = 1 if surprise > 0 else -1
-            if self._surprise != sign:
-                self._surprise = sign
-                return surprise
-            index = np.arange(self.count)
-            self.covariance[index, index] += self._prior[: self.count]
+            error = min(max(error, -limit), limit)
+        elif error**2 > 9 * variance:
+            sign = 1 if error > 0 else -1
+            if self._surprises.get(key) != sign:
+                self._surprises[key] = sign
+                return
+            index = np.flatnonzero(gradient[: self.count]) if key is not None else np.arange(self.count)
+            self.covariance[index, index] += self._prior[index]
             spread = self.covariance @ gradient
             variance = float(gradient @ spread) + noise
         else:
-            self._surprise = 0
-        self.mean = self.mean + spread * (surprise / variance)
+            self._surprises[key] = 0
+        self.mean = self.mean + spread * (error / variance)
         self.covariance = self.covariance - np.outer(spread, spread) / variance
-        return surprise
 
     def _gradient(self, components: Components, row: int, plan: int | None) -> Floats:
         gradient = np.zeros(len(self.mean))

@@ -17,9 +17,10 @@ LONGEST_SECONDS: Final = 30.0
 class ProbeBudget:
     """A token bucket of bytes for the probes of one link; it holds what one probe costs, and is full at first.
 
-    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and one probe, are granted: on a
-    slow link probes are small (`affordable`) and then rare. Beyond that only a link that answers nothing is asked, once
-    every :data:`LONGEST_SECONDS`.
+    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and two probes, are granted: on a
+    slow link probes are small (`affordable`) and then rare. A probe that showed another rate than was believed is
+    confirmed by a second one at once, which the next ones wait for. Beyond that only a link that answers nothing is
+    asked, once every :data:`LONGEST_SECONDS`.
 
     :param share: of the link, from 0 (no probes at all) to 1.
     """
@@ -35,21 +36,25 @@ class ProbeBudget:
         """Return how large a probe may be, in bytes on the wire, for one every :data:`LONGEST_SECONDS`."""
         return self.share * bytes_per_second * LONGEST_SECONDS
 
-    def grant(self, now: float, size_bytes: float, bytes_per_second: float, *, silent: bool = False) -> bool:
+    def grant(
+        self, now: float, size_bytes: float, bytes_per_second: float, *, silent: bool = False, doubtful: bool = False
+    ) -> bool:
         """Return whether a probe may be sent now, and count it if so.
 
         :param size_bytes: what it costs on the wire.
         :param bytes_per_second: what the link is believed to carry.
         :param silent: nothing that was sent to it of late was answered.
+        :param doubtful: what it showed last was not what is believed of it: the probe may be paid for later.
         """
         capacity = self._capacity(now, bytes_per_second)
         elapsed = now - self._at
         earned = self.share * capacity * elapsed if math.isfinite(elapsed) else 0.0
         self._credit, self._at = min(self._credit + earned, size_bytes), now
         overdue = silent and now - self._granted_at >= LONGEST_SECONDS
-        if self.share <= 0 or (self._credit < size_bytes and not overdue):
+        needed = 0.0 if doubtful else size_bytes
+        if self.share <= 0 or (self._credit < needed and not overdue):
             return False
-        self._credit = max(self._credit - size_bytes, 0.0)
+        self._credit = max(self._credit - size_bytes, -size_bytes)
         self._granted_at = now
         return True
 

@@ -30,6 +30,7 @@ from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.recorded import RecordedPolicy
 from edge_dnn_partition.planning.relief import ReliefSettings
 
+from .frame_parts import device_seconds
 from .hearing import Hearing
 from .plan_book import PlanStatus
 from .readings import plan_of
@@ -177,7 +178,9 @@ class Replay:
         alone = message.attempt == 0 and message.in_flight == 1 and message.status == _OK
         assignment = self._assignment_then()
         if alone and assignment is not None and self._policy is not None:
-            self._policy.learn(Frame(now, assignment, message.latency_seconds))
+            assert self._then is not None
+            parts = device_seconds(message, self._then)
+            self._policy.learn(Frame(now, assignment, message.latency_seconds, device_seconds=parts))
 
     def _assignment_then(self) -> Assignment | None:
         return None if self._then is None else assignment_of(self._then.placement, self._hearing.pipeline.boundaries)

@@ -12,6 +12,7 @@ from typing import Final
 
 _LOSS_FACTOR: Final = 0.97
 _LOSS_FLOOR: Final = 0.1
+_DOUBT: Final = math.log(1.4)
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
 
@@ -73,6 +74,11 @@ class LinkEstimator:
         self._rates.append(rate)
         while len(self._rates) > self.window:
             self._rates.popleft()
+
+    @property
+    def doubtful(self) -> bool:
+        """What came last was of another rate than is believed, and nothing has confirmed it yet."""
+        return len(self._rates) > 1 and abs(math.log(self._rates[-1] / median(self._rates))) > _DOUBT
 
     def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf) -> None:
         """Take in that pieces were lost: what has come shows what the link bears, and it is less than was believed.

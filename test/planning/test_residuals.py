@@ -47,6 +47,45 @@ def test_a_plans_own_effect_is_told_from_its_devices():
     assert np.abs(change[1:]).max() < 0.08
 
 
+# Two devices and the link between them; a plan over all three, and one on the first device alone.
+LEGS = Components(np.array([[0.08, 0.08, 0.04], [0.22, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize('slow', [0, 1, 2])
+def test_what_has_become_slow_is_told_from_the_rest_by_a_frames_parts(slow):
+    residuals = ResidualFilter(3, 2)
+    truth = np.zeros(3)
+    now = 0.0
+    for frame in range(60):
+        now += 0.2
+        residuals.advance(now)
+        if frame == 57:
+            truth[slow] = 1.1
+        parts = LEGS.values[0] * np.exp(truth)
+        log_cost = float(np.log(parts.sum()))
+        residuals.update(LEGS, 0, 0, log_cost, parts=np.array([parts[0], parts[1], np.nan]))
+    np.testing.assert_allclose(residuals.component_logs, truth, atol=0.13)
+    np.testing.assert_allclose(residuals.plan_logs, 0.0, atol=0.08)
+
+
+def test_without_its_parts_a_frame_leaves_that_open():
+    residuals = ResidualFilter(3, 2)
+    for frame in range(60):
+        residuals.advance(0.2 * (frame + 1))
+        cost = 0.08 + 0.08 * (3.0 if frame >= 57 else 1.0) + 0.04
+        residuals.update(LEGS, 0, 0, float(np.log(cost)))
+    assert residuals.component_logs[0] > 0.2, 'the first device is blamed as well'
+
+
+def test_parts_that_nobody_timed_or_that_make_no_sense_do_no_harm():
+    residuals = ResidualFilter(3, 2)
+    for parts in ([np.nan] * 3, [0.0, np.inf, -1.0], [9.0, 9.0, np.nan]):
+        residuals.update(LEGS, 0, 0, float(np.log(0.2)), parts=np.array(parts))
+        assert np.isfinite(residuals.mean).all() and np.linalg.eigvalsh(residuals.covariance).min() >= -1e-12
+    residuals.update(LEGS, 1, 1, float(np.log(0.22)), parts=np.array([0.22, 5.0, np.nan]))
+    assert abs(residuals.component_logs[0]) < 0.3
+
+
 def test_without_frames_it_drifts_back():
     residuals = ResidualFilter(2, 4, ResidualSettings(component_seconds=10.0))
     now = fed(residuals, 40, [0.7, 0.0])

@@ -60,12 +60,28 @@ def test_no_share_no_probes():
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.01, 40), st.floats(1e3, 1e8)), min_size=1, max_size=60), st.floats(0.001, 1.0),
+    st.lists(st.tuples(st.floats(0.01, 40), st.floats(1e3, 1e8), st.booleans()), min_size=1, max_size=60),
+    st.floats(0.001, 1.0),
 )  # fmt: skip
 def test_the_share_is_never_exceeded(steps, share):
-    budget, now, most, count = ProbeBudget(share), 0.0, 0.0, 0
-    for wait, rate in steps:
-        now, most = now + wait, max(most, rate)
-        count += budget.grant(now, SIZE, rate)
+    budget, now, most, count, doubts = ProbeBudget(share), 0.0, 0.0, 0, False
+    for wait, rate, doubtful in steps:
+        now, most, doubts = now + wait, max(most, rate), doubts or doubtful
+        count += budget.grant(now, SIZE, rate, doubtful=doubtful)
     begin = steps[0][0]
-    assert count * SIZE <= share * most * (now - begin) + SIZE * (1 + 1e-9)
+    assert count * SIZE <= share * most * (now - begin) + (1 + doubts) * SIZE * (1 + 1e-9)
+
+
+def test_what_a_probe_showed_is_confirmed_at_once_and_paid_for_after():
+    budget, estimator = ProbeBudget(0.01), LinkEstimator((1e6, 0.0))
+    found, granted_at = None, []
+    for tick in range(200):
+        now = tick * 0.5
+        if budget.grant(now, SIZE, 1e6, doubtful=estimator.doubtful):
+            granted_at.append(now)
+            estimator.transfer(now, SIZE, SIZE / (1e5 if now < 40 else 1e6), sender_limited=False)
+        if found is None and now >= 40 and estimator.estimate.bytes_per_second > 9e5:
+            found = now
+    assert found is not None and found <= 42.5, 'a period of 2 s, and a second probe at the next occasion'
+    after = [t for t in granted_at if t >= 40]
+    assert after[1] - after[0] == 0.5 and after[2] - after[1] == 3.5
