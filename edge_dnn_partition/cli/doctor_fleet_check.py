@@ -91,9 +91,8 @@ def _domain(presences: Sequence[Presence]) -> Check:
     domain, own = int(os.environ.get('ROS_DOMAIN_ID') or 0), own_addresses()
     others = [p for p in presences if p.domain != domain]
     if others:
-        where = '; '.join(
-            f'domain {p.domain}: {"this machine" if p.address in own else p.address} ({p.middleware})' for p in others
-        )
+        words = (f'domain {p.domain}: {"this machine" if p.address in own else p.address} ({p.middleware})' for p in others)
+        where = '; '.join(dict.fromkeys(words))
         advice = 'if one of these is the missing device: export the same ROS_DOMAIN_ID on all machines'
         return Check('domain', 'warn', f'this is domain {domain}; others talk DDS in {where}', advice)
     far = sorted({f'{p.address} ({p.middleware})' for p in presences if p.address not in own})
