@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages that scripts write are those that they would write now."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -41,3 +42,12 @@ def test_every_topic_has_both_ends_of_one_quality():
 
 def test_cells_are_cells():
     assert table(('a', 'b'), [('x|y', '/<fleet> `<code>`, 1 < 2')]) == ['| a | b |', '|---|---|', '| x\\|y | /&lt;fleet> `<code>`, 1 < 2 |']
+
+
+def test_the_figure_of_the_architecture_is_not_stale():
+    image = pytest.importorskip('PIL.Image', reason='Pillow is not installed')
+    pytest.importorskip('matplotlib', reason='matplotlib is not installed')
+    import draw_architecture
+
+    drawn = json.loads(image.open(draw_architecture.PICTURE).info['Description'])
+    assert drawn == draw_architecture.edges(), 'run .venv/bin/python scripts/draw_architecture.py, and look at docs/architecture.png'
