@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from markdown import table
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEAD = """# Benchmarks
 
@@ -23,23 +25,18 @@ def figure(value: Any) -> str:
     return f'{value:.4g}' if isinstance(value, (int, float)) else str(value)
 
 
-def cell(text: str) -> str:
-    """Return text that does not end a cell of a table."""
-    return text.replace('|', '\\|')
-
-
 def section(name: str, words: str, document: dict[str, Any]) -> str:
     """Return a benchmark's section."""
     machine = document['machine']
     lines = [f'## {name}', '', words, '', f'`{document["command"]}` (on {machine["cpu"]}, {machine["cores"]} cores)', '']
     if document['targets']:
-        lines += ['| figure | asked | measured | reached |', '|---|---|---|---|']
+        rows = []
         for target in document['targets']:
             asked, unit = figure(target['asked']), target['unit']
             asked = asked if not unit or unit in asked else f'{asked} {unit}'
             measured = 'none' if target['measured'] is None else f'{figure(target["measured"])} {unit}'.strip()
-            lines.append(f'| {cell(target["name"])} | {cell(asked)} | {measured} | {"yes" if target["met"] else "**no**"} |')
-        lines.append('')
+            rows.append((target['name'], asked, measured, 'yes' if target['met'] else '**no**'))
+        lines += [*table(('figure', 'asked', 'measured', 'reached'), rows), '']
     lines += [document.get('conclusion', ''), '', f'![{name}](benchmarks/{name}.png)', '']
     return '\n'.join(lines)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
 from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.errors import UserError
 
 ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
     doctor_checks.python,
@@ -25,8 +26,10 @@ ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
     doctor_ros_checks.optional_packages,
     doctor_checks.socket_buffers,
     doctor_checks.shared_memory,
+    doctor_checks.leftovers,
     doctor_sensing_check.sensors,
 )
+LISTEN_SECONDS: Final = 5.0
 COLOURS: Final = {'ok': '\033[32m', 'warn': '\033[33m', 'fail': '\033[31m'}
 
 
@@ -37,9 +40,14 @@ def add_parser(subparsers: Any) -> None:
         help='check this machine and say what to mend',
         description='Checks Python, packages, ROS 2, messages, kernel buffers, shared memory, sensors and power meters. '
         'The exit code is 1 if something fails; a warning is no failure.',
-        epilog='example:\n  edge-dnn-partition doctor --fleet robot.yaml',
+        epilog='examples:\n  edge-dnn-partition doctor --fleet robot.yaml\n  edge-dnn-partition doctor --fleet robot.yaml --listen',
     )
-    parser.add_argument('--fleet', metavar='FLEET.yaml', help='say which DDS profile this fleet gets')
+    parser.add_argument('--fleet', metavar='FLEET.yaml', help='check this file too, and say which DDS profile the fleet gets')
+    parser.add_argument(
+        '--listen', metavar='SECONDS', nargs='?', type=float, const=LISTEN_SECONDS,
+        help='with --fleet: listen to the running fleet, and say whether its machines agree in middleware, domain, model and '
+        f'clock; at most so long (default: {LISTEN_SECONDS:g})',
+    )  # fmt: skip
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
 
@@ -47,7 +55,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all checks and print them; return 1 if one failed."""
     checks = [check for look in ORDER for check in look()]
+    if args.listen is not None and not args.fleet:
+        raise UserError('--listen needs --fleet FLEET.yaml: which fleet is to be listened to?')
     if args.fleet:
+        checks += _of_fleet(args)
         checks = [c for c in checks if c.name != doctor_dds_check.NAME] + [*doctor_dds_check.dds_profile_check(args.fleet)]
     counts = {status: sum(check.status == status for check in checks) for status in COLOURS}
     if args.json:
@@ -57,6 +68,17 @@ def run(args: argparse.Namespace) -> int:
         _print(checks)
         print(f'{counts["ok"]} ok, {counts["warn"]} to look at, {counts["fail"]} to mend')
     return 1 if counts['fail'] else 0
+
+
+def _of_fleet(args: argparse.Namespace) -> list[Check]:
+    try:
+        from edge_dnn_partition.cli import doctor_fleet_check
+    except ImportError:
+        return []  # a package is missing; packages() has said which
+    checks = list(doctor_fleet_check.fleet_file(args.fleet))
+    if args.listen is not None and checks[0].status != 'fail':
+        checks += doctor_fleet_check.running_fleet(args.fleet, args.listen)
+    return checks
 
 
 def _print(checks: Sequence[Check]) -> None:

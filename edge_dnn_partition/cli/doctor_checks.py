@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edge_dnn_partition import __version__, cache
+from edge_dnn_partition.runtime import shared_memory as stale
 from edge_dnn_partition.units import format_bytes
 
 Status = Literal['ok', 'warn', 'fail']
@@ -141,6 +143,23 @@ def shared_memory(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa
         return (Check('shared memory', 'ok', found),)
     advice = 'give it more (in a container: --shm-size=1g), or remove files that ended processes left there'
     return (Check('shared memory', 'warn', found, advice),)
+
+
+def leftovers(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa: S108 (it is only looked at)
+    """Check for files in shared memory that ended processes left: they take room, and Fast DDS may trip over them."""
+    if not folder.is_dir():
+        return ()
+    dead = [*stale.dead_ports(folder), *stale.dead_buffers(folder), *stale.dead_segments(folder)]
+    if not dead:
+        return (Check('stale shared memory', 'ok', 'none'),)
+    size = 0
+    for path in dead:
+        with contextlib.suppress(OSError):
+            size += path.stat().st_size
+    names = dead[0].name + (', …' if len(dead) > 1 else '')
+    found = f'{len(dead)} files of ended processes, {format_bytes(size)}, in {folder}: {names}'
+    advice = 'nodes of this package remove them when they end; `fastdds shm clean` removes those of Fast DDS now'
+    return (Check('stale shared memory', 'warn', found, advice),)
 
 
 def _enough(name: str, found: str, enough: bool, advice: str) -> Check:

@@ -6,16 +6,28 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition import __version__, ros_env
 from edge_dnn_partition.cli.doctor_checks import Check
 
+_TRY_SECONDS: Final = 20.0
+_CONVERSION: Final = """
+import sys
+sys.path[:] = sys.argv[1:]
+import numpy
+from cv_bridge import CvBridge
+CvBridge().imgmsg_to_cv2(CvBridge().cv2_to_imgmsg(numpy.zeros((2, 2, 3), 'uint8'), 'bgr8'))
+print(numpy.__version__)
+"""
 NO_ROS: Final = 'run `make setup` in a checkout, or source a ROS 2 Jazzy: only demo, up, top and the nodes need it'
 
 
@@ -98,14 +110,7 @@ def optional_packages() -> tuple[Check, ...]:
     """Check what only a distribution's ROS 2 has: cv_bridge and launch."""
     if not ros_env.ros_prefixes():
         return ()
-    checks = []
-    if importlib.util.find_spec('cv_bridge') is None:
-        checks.append(Check('cv_bridge', 'ok', 'not installed; the same conversion is done without it'))
-    else:
-        failure = _import_failure('cv_bridge')
-        found = failure or 'imports'
-        advice = 'known with numpy 2; the same conversion is done without it' if failure else ''
-        checks.append(Check('cv_bridge', 'warn' if failure else 'ok', found, advice))
+    checks = [cv_bridge()]
     # A folder launch/ in the working directory can be imported too: ask for what only the real one has.
     launch = None if _import_failure('launch') else importlib.import_module('launch')
     if hasattr(launch, 'LaunchDescription'):
@@ -113,6 +118,33 @@ def optional_packages() -> tuple[Check, ...]:
     else:
         checks.append(Check('launch', 'ok', 'not installed; `edge-dnn-partition up` starts the same processes'))
     return tuple(checks)
+
+
+def cv_bridge() -> Check:
+    """Check that cv_bridge and numpy are of one mind: one built for numpy 1 fails, or ends the process, under numpy 2.
+
+    It is tried in a process of its own.
+    """
+    if importlib.util.find_spec('cv_bridge') is None:
+        return Check('cv_bridge', 'ok', 'not installed; the same conversion is done without it')
+    command = [sys.executable, '-c', _CONVERSION, *(entry or '.' for entry in sys.path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Check('cv_bridge', 'warn', f'does not answer within {_TRY_SECONDS:g} s', 'look at its installation')
+    if done.returncode == 0:
+        return Check('cv_bridge', 'ok', f'converts, with numpy {done.stdout.strip()}')
+    last = (done.stderr.strip() or 'no message').splitlines()[-1][:160]
+    why = f'killed by signal {-done.returncode}' if done.returncode < 0 else last
+    advice = "pip install 'numpy<2' in this environment: cv_bridge of Jazzy was built against numpy 1.26"
+    return Check('cv_bridge', 'warn', f'at odds with numpy {_numpy_version()}: {why}', advice)
+
+
+def _numpy_version() -> str:
+    try:
+        return importlib.metadata.version('numpy')
+    except importlib.metadata.PackageNotFoundError:
+        return '?'
 
 
 def _import_failure(module: str) -> str:

@@ -18,6 +18,7 @@ examples:
   edge-dnn-partition up robot.yaml --device pi             on the Pi
   edge-dnn-partition up robot.yaml --device jetson --scheduler
                                                            on the Jetson, with the scheduler
+  edge-dnn-partition up robot.yaml --scheduler             the scheduler alone
 
 The same processes as launch/fleet.launch.py and launch/device.launch.py start. Ctrl-C ends them all.
 """
@@ -32,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file')
     parser.add_argument('--device', metavar='NAME', help='start what this device runs, nothing else')
-    parser.add_argument('--scheduler', action='store_true', help='with --device: the scheduler as well')
+    parser.add_argument('--scheduler', action='store_true', help='the scheduler: with --device as well, else alone')
     parser.add_argument(
         '--dashboard', action='append_const', const='dashboard', dest='tools', default=[], help='the web dashboard as well'
     )
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         if args.scheduler:
             processes.insert(0, scheduler_process(fleet, args.fleet))
         processes += [tool_process(fleet, args.fleet, tool) for tool in args.tools]
+    elif args.scheduler:
+        processes = [scheduler_process(fleet, args.fleet), *(tool_process(fleet, args.fleet, tool) for tool in args.tools)]
     elif fleet.emulated or len(fleet.devices) == 1:
         processes = list(fleet_processes(fleet, args.fleet, args.tools))
     else:

@@ -34,7 +34,7 @@ _WARN_SECONDS = 5.0
 
 _DRAIN_STEP_SECONDS = 0.005
 
-_AUTOSTART = Parameter(
+AUTOSTART = Parameter(
     'autostart',
     True,
     'configure and activate at the start; false: wait for an external lifecycle manager',
@@ -83,7 +83,7 @@ class FleetNode(LifecycleNode):
         self._warned: dict[str, float] = {}
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
-        self.params = ParameterTable(self, [_AUTOSTART, *parameters], check=check)
+        self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
         self._guard_transitions()
 
     # Hooks --------------------------------------------------------------------------------------------------

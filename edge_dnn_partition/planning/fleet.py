@@ -177,8 +177,9 @@ class Fleet(Strict):
             raise ValueError(str(error)) from None
         for name in (self.fleet, *self.devices):
             if not NAME_PATTERN.match(name):
+                legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name, flags=re.ASCII))
                 raise ValueError(
-                    f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter'
+                    f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
                 )
         known = list(self.devices)
         for what, device in (

@@ -24,7 +24,6 @@ from edge_dnn_partition.errors import PlanError
 from .components import Components
 from .problem import Floats
 
-
 _WHOLE: Final = 1.02
 """Parts that are more than the whole ran side by side, or are wrong: they tell nothing of the whole."""
 

@@ -12,14 +12,14 @@ from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.runtime.processes import device_processes, fleet_processes
 
 
-@pytest.mark.parametrize('arguments', [(), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])
+@pytest.mark.parametrize('arguments', [(), ('--scheduler',), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])
 def test_up_and_down(nodes, tmp_path, monkeypatch, arguments):
     from trial_fleet import write_fleet
 
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     path = write_fleet(tmp_path, {'dashboard': {'port': 0}})
     fleet = load_fleet(path)
-    expected = fleet_processes(fleet, path) if not arguments else device_processes(fleet, path, 'jetson')
+    expected = {0: fleet_processes(fleet, path), 1: ()}.get(len(arguments), device_processes(fleet, path, 'jetson'))
     labels = {process.label for process in expected} | {'scheduler'} | {word[2:] for word in arguments[3:]}
     up = nodes.start('-m', 'edge_dnn_partition.cli', 'up', str(path), *arguments)
     for label in labels:
