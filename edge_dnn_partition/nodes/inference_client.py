@@ -101,11 +101,12 @@ class InferenceClient:
         done = threading.Event()
         outcome.add_done_callback(lambda _: done.set())
         with self._spinning:
-            if self._node.executor is None:  # nobody spins the node
+            executor = self._node.executor
+            if executor is None or self._node not in executor.get_nodes():  # nobody spins it
                 self._spin_until(outcome)
         if not done.wait(timeout + 1.0):
             raise InferenceTimeoutError(
-                f'the node is not spun, so that no answer of {self._name} can be heard; in a callback use `await client.infer(…)`'
+                f'nobody spins the node, so that no answer of {self._name} is heard; in a callback use `await client.infer(…)`'
             )
         result: InferenceResult = outcome.result()
         return result
@@ -116,7 +117,7 @@ class InferenceClient:
         try:
             executor.spin_until_future_complete(outcome)
         finally:
-            executor.remove_node(self._node)
+            self._node.executor = None
             executor.shutdown()
 
     def begin(
