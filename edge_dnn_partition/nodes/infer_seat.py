@@ -39,6 +39,8 @@ class Call:
     until: float
     response: Infer.Response
     later: Later = field(default_factory=Later)
+    entered: bool = False
+    """Whether its picture was found to be good, and is in the ledger."""
 
 
 class InferSeat:
@@ -71,7 +73,9 @@ class InferSeat:
         """Take no more calls, and refuse those whose pictures wait; what is under way goes on."""
         with self._lock:
             self._closed = reason
-            self._refuse_waiting(math.inf, reason)
+            for call in list(self._open):
+                if not call.entered or self._ledger.withdraw(call):
+                    self._refuse(call, reason)
 
     def close(self, reason: str) -> None:
         """Answer whoever is left: no frame will end any more."""
@@ -108,21 +112,18 @@ class InferSeat:
                 return
             if error is not None:
                 self._node.refuse('infer', str(error))
-            if error is not None or self._closed:
-                self._refuse(call, str(error or self._closed))
+                self._refuse(call, str(error))
                 return
+            call.entered = True
             self._ledger.ask(call.picture, call)
             self._entered(call.picture)
             self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
         """Refuse those that have waited for a place for as long as they wanted to."""
-        self._refuse_waiting(now, None)
-
-    def _refuse_waiting(self, now: float, reason: str | None) -> None:
         for call in [call for call in self._open if now >= call.until]:
             if self._ledger.withdraw(call):
-                self._refuse(call, reason or self._obstacle())
+                self._refuse(call, self._obstacle())
 
     # Answers --------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,11 @@
 """A fleet without a camera, driven by calls alone: those of the example package, built by colcon, and of a script."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,8 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-EXAMPLE = Path(__file__).parents[2] / 'examples' / 'my_robot_node'
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / 'examples' / 'my_robot_node'
 
 
 @pytest.fixture(scope='module')
@@ -84,6 +87,34 @@ def test_the_example_package_says_what_it_sees(fleet, folder):
     assert not list(EXAMPLE.rglob('*.egg-info')), 'the checkout stays as it is'
 
 
+def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from edge_dnn_partition.nodes.camera_messages import image_message
+
+    (code,) = [block for block in re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL) if 'MyNode' in block]
+    said = []
+    names = {'print': lambda *words: said.append(words)}
+    exec(code.replace("fleet='robot'", "fleet='trial'"), names)
+    node, executor = names['MyNode'](), SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        publisher = fleet.node.create_publisher(Image, '/gripper/image_raw', 1)
+        fleet.wait_for(lambda: publisher.get_subscription_count() > 0, 20.0, 'its subscription')
+        publisher.publish(image_message(picture(), 'rgb8', Header()))
+        fleet.wait_for(lambda: said, 30.0, 'what it says')
+    finally:
+        executor.shutdown()
+        thread.join(5.0)
+        node.destroy_node()
+    classes, detections, outputs, latency = said[0]
+    assert classes[0].label.startswith('thing ') and detections == () and set(outputs) == {'scores', 'map'} and latency > 0
+
+
 def test_calls_alone_drive_the_fleet(fleet, asker):
     from edge_dnn_partition.runtime.engine import Engine
     from edge_dnn_partition.runtime.preprocess import Preprocessing
@@ -114,6 +145,18 @@ def test_a_source_that_is_deactivated_refuses_and_goes_on_afterwards(fleet, aske
     with pytest.raises(InferenceRefusedError, match='frame_source is not active; activate it first'):
         asker.infer_and_wait(picture())
     change(Transition.TRANSITION_ACTIVATE)
+    assert asker.infer_and_wait(picture()).frame_id
+
+
+def test_a_source_that_says_nothing(fleet, asker):
+    from edge_dnn_partition.client import InferenceTimeoutError
+
+    fleet.supervisor.signal('pi/frame_source', signal.SIGSTOP)
+    try:
+        with pytest.raises(InferenceTimeoutError, match='no answer of /trial/infer within 0.3 s'):
+            asker.infer_and_wait(picture(), timeout=0.3)
+    finally:
+        fleet.supervisor.signal('pi/frame_source', signal.SIGCONT)
     assert asker.infer_and_wait(picture()).frame_id
 
 
