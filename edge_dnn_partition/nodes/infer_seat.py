@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +20,6 @@ from edge_dnn_partition.runtime.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
 
 from . import qos
-from .aside import aside
 from .base import FleetNode, Parameter
 from .camera_messages import image_message, picture_of_compressed, picture_of_image
 from .later import Later
@@ -61,6 +60,7 @@ class InferSeat:
         self._entered, self._obstacle = entered, obstacle
         self._open: set[Call] = set()
         self._closed = ''
+        self._checks = ThreadPoolExecutor(1, 'infer')  # one thread, so that calls stay in their order
         node.serve(Infer, node.topics.infer, self._serve, qos.INFER)
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -80,6 +80,7 @@ class InferSeat:
     def close(self, reason: str) -> None:
         """Answer whoever is left: no frame will end any more."""
         self.pause(reason)
+        self._checks.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             for call in list(self._open):
                 if not call.response.success:
@@ -89,27 +90,27 @@ class InferSeat:
     # Calls ----------------------------------------------------------------------------------------------------
 
     def _serve(self, request: Infer.Request, response: Infer.Response) -> Later:
-        if self._closed:
-            raise UserError(self._closed)
         if not 0 <= request.wait_seconds < math.inf:
             raise WireError(f'wait_seconds is {request.wait_seconds:g}; give seconds, 0 or more')
         call = Call(_picture_of(request), time.monotonic() + request.wait_seconds, response)
         most = self._node.params.whole('calls')
         with self._lock:
+            if self._closed:
+                raise UserError(self._closed)
             if len(self._open) >= most:
                 raise UserError(f'busy: {len(self._open)} calls are open already (parameter calls of the frame source)')
             self._open.add(call)
         # A picture that cannot be decoded would be sent again and again, and hold up the results of those behind it.
-        work = aside(lambda: check_picture(call.picture.data, call.picture.encoding), 'infer')
+        work = self._checks.submit(check_picture, call.picture.data, call.picture.encoding)
         work.add_done_callback(lambda done: self._checked(call, done))
         return call.later
 
     def _checked(self, call: Call, work: Future[Any]) -> None:
         """Put a picture into the ledger, or refuse it; in the thread that looked at it."""
         with self._lock:
-            error = work.exception()
             if call.later.given:
                 return
+            error = work.exception()
             if error is not None:
                 self._node.refuse('infer', str(error))
                 self._refuse(call, str(error))

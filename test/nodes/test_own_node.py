@@ -164,12 +164,14 @@ def test_a_source_that_ends_answers_those_who_wait(fleet, asker):
     from edge_dnn_partition.client import InferenceLostError, InferenceRefusedError
 
     labels = [label for label in fleet.supervisor.running if label.endswith('/worker')]
-    accepted = fleet.news.status.accepted
+    call = asker.infer_and_wait(picture())
+    fleet.wait_for(lambda: fleet.news.frames[-1].frame_id >= call.frame_id and not fleet.news.status.in_flight, 20.0, 'quiet')
+    begin = fleet.news.status.stamp
     for label in labels:
         fleet.supervisor.signal(label, signal.SIGSTOP)
     try:
         calls = [asker.begin(picture(), timeout=30.0) for _ in range(6)]
-        fleet.wait_for(lambda: fleet.news.status.accepted > accepted, 20.0, 'a frame under way')
+        fleet.wait_for(lambda: fleet.news.status.stamp != begin and fleet.news.status.in_flight, 20.0, 'a frame under way')
         fleet.supervisor.stop(['pi/frame_source'])
         fleet.wait_for(lambda: all(call.done() for call in calls), 40.0, 'every answer')
     finally:
