@@ -17,7 +17,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.errors import UserError
 
@@ -179,7 +179,9 @@ class FleetNode(LifecycleNode):
         if running:
             timer.reset()
 
-    def serve(self, service_type: type, name: str, callback: Callable[[Any, Any], Any]) -> Any:
+    def serve(
+        self, service_type: type, name: str, callback: Callable[[Any, Any], Any], qos: QoSProfile = qos_profile_services_default
+    ) -> Any:
         """Return a service that always answers: if the node is not active or the callback fails, with success false and why.
 
         :param callback: returns the response, or a `Later` that is given it.
@@ -201,7 +203,7 @@ class FleetNode(LifecycleNode):
                     response.message = str(error)
                 return response
 
-        entity = self.create_service(service_type, name, answer)
+        entity = self.create_service(service_type, name, answer, qos_profile=qos)
         allow_later(entity)
         self._entities.append((self.destroy_service, entity))
         return entity

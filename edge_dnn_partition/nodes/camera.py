@@ -13,7 +13,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.fleet import Camera
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.pictures import pictures
@@ -46,18 +46,17 @@ class CameraFeed:
         )
 
     def start(self) -> None:
-        """Begin to read pictures, if they do not come over a topic.
-
-        :raises UserError: if there is nowhere to read them from.
-        """
+        """Begin to read pictures, if they do not come over a topic."""
         self._ending.clear()
         if self._topic:
             return
         stream = pictures(self._camera, self._node.params.whole('jpeg_quality'))
         if stream is None:
-            raise PlanError(
-                'no camera: set image_topic, or camera: {topic, images, video or camera} in the fleet file'
+            self._node.get_logger().info(
+                f'no camera: pictures come by the service {self._node.topics.infer} only; '
+                'for others set image_topic, or camera: {topic, images, video or camera} in the fleet file'
             )
+            return
         self._thread = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
         self._thread.start()
 

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.runtime.ledger import Picture
@@ -71,3 +73,27 @@ def picture_of_image(message: Image) -> Picture:
         )
         pixels = np.ascontiguousarray(rows[:, :row])
     return Picture(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)
+
+
+def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:
+    """Return pixels, uint8 ``[height, width]`` or ``[height, width, channels]``, as a message."""
+    height, width = pixels.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
+    message.data = _bytes_of(pixels)
+    return message
+
+
+def compressed_message(data: np.ndarray[Any, Any], encoding: str, header: Header) -> CompressedImage:
+    """Return a compressed picture's bytes, uint8, as a message.
+
+    :param encoding: ``jpeg`` or ``png``.
+    """
+    message = CompressedImage(header=header, format=encoding)
+    message.data = _bytes_of(data)
+    return message
+
+
+def _bytes_of(values: np.ndarray[Any, Any]) -> array[int]:
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(values).reshape(-1).data)
+    return data

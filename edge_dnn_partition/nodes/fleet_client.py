@@ -6,33 +6,32 @@ from __future__ import annotations
 
 import threading
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes import qos
+from edge_dnn_partition.nodes.camera_messages import compressed_message, image_message
 from edge_dnn_partition.nodes.executor import Spinner
 from edge_dnn_partition.nodes.parameter_messages import ParameterGiven, parameter_message
 from edge_dnn_partition.nodes.topics import Topics
-from edge_dnn_partition.nodes.wire import hop_time, stage_time
+from edge_dnn_partition.nodes.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.planning.fleet import Fleet
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.runtime.readings import plan_of
-from edge_dnn_partition.runtime.tensors import DTYPES
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
@@ -156,11 +155,7 @@ class FleetClient:
                 self.news.report = message
 
     def _result(self, message: Result) -> None:
-        outputs = {}
-        if self._keep_outputs:
-            for tensor in message.outputs:
-                flat = np.frombuffer(tensor.data, DTYPES[tensor.dtype])
-                outputs[tensor.name] = flat.reshape(tuple(tensor.shape))
+        outputs = {tensor.name: tensor_array(tensor) for tensor in message.outputs} if self._keep_outputs else {}
         stamp = message.header.stamp
         record = FrameRecord(
             time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
@@ -195,20 +190,10 @@ class FleetClient:
         publisher = self.node.create_publisher(kind, topic, 2)
 
         def publish(picture: Picture) -> int:
-            message = kind()
             stamp = self.node.get_clock().now()
-            message.header.stamp = stamp.to_msg()
-            message.header.frame_id = 'camera'
-            data = array('B')
-            data.frombytes(np.ascontiguousarray(picture.data).reshape(-1).data)
-            message.data = data
-            if compressed:
-                message.format = picture.encoding
-            else:
-                message.encoding = picture.encoding
-                message.height, message.width = picture.data.shape[:2]
-                message.step = message.width * picture.data.shape[2]
-            publisher.publish(message)
+            header = Header(stamp=stamp.to_msg(), frame_id='camera')
+            message_of = compressed_message if compressed else image_message
+            publisher.publish(message_of(picture.data, picture.encoding, header))
             return int(stamp.nanoseconds)
 
         return publish

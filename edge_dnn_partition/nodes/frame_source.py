@@ -24,12 +24,13 @@ from edge_dnn_partition.runtime.tensor_codec import decode
 from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import HopTime
 
-from . import hedging, qos
+from . import hedging, infer_seat, qos
 from .base import FleetNode, run_node
 from .camera import CameraFeed
 from .frame_accounts import FrameAccounts
 from .hedging import Hedging
 from .inbox import TensorInbox, views
+from .infer_seat import InferSeat
 from .outcome_seat import OutcomeSeat
 from .parameters import Parameter
 from .picture_sender import PictureSender
@@ -99,6 +100,7 @@ PARAMETERS = (
         maximum=60.0,
     ),
     *hedging.PARAMETERS,
+    *infer_seat.PARAMETERS,
 )
 
 _PUMP_SECONDS = 0.02
@@ -117,6 +119,8 @@ class FrameSource(FleetNode):
         self._sender: TensorSender | None = None
         self._accounts: FrameAccounts | None = None
         self._outcome: OutcomeSeat | None = None
+        self._infer: InferSeat | None = None
+        self._camera_shows = False
         self._draining = False
 
     # Life -----------------------------------------------------------------------------------------------------
@@ -149,6 +153,7 @@ class FrameSource(FleetNode):
             self._sender.connect((name, False))
         self._hedging = Hedging(self, self._model, device)
         self._outcome = OutcomeSeat(self, self._fleet, self._model.outputs)
+        self._infer = InferSeat(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
         self._results = self.advertise(Result, self.topics.result, qos.RESULT, overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
         self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
@@ -168,6 +173,8 @@ class FrameSource(FleetNode):
     def start(self) -> None:
         """Begin to take pictures, if they do not come over a topic."""
         self._draining = False
+        if self._infer is not None:
+            self._infer.resume()
         now = time.monotonic()
         self._memory.begin(self._plans, self._model.sha256, now)
         if self._accounts is not None:
@@ -179,6 +186,8 @@ class FrameSource(FleetNode):
         """Accept nothing more, and wait for the results of what is under way."""
         with self._lock:
             self._draining = True
+            if self._infer is not None:
+                self._infer.pause('the frame source is being stopped; ask again when it is active')
         return self.params.number('drain_seconds')
 
     def drained(self) -> bool:
@@ -207,6 +216,9 @@ class FrameSource(FleetNode):
         if self._outcome is not None:
             self._outcome.stop()
             self._outcome = None
+        if self._infer is not None:
+            self._infer.close('the frame source was stopped')
+            self._infer = None
         if self._sender is not None:
             self._pictures.stop()
             self._sender.stop()
@@ -218,9 +230,29 @@ class FrameSource(FleetNode):
 
     def _offer(self, picture: Picture) -> None:
         with self._lock:
+            self._camera_shows = True
             self._pictures.saw(picture)
             self._ledger.offer(picture)
             self._pump(time.monotonic())
+
+    def _asked(self, picture: Picture) -> None:
+        """A picture that somebody asks for waits; what pictures are like is the camera's to say, if there is one."""
+        if not self._camera_shows:
+            self._pictures.saw(picture)
+        self._pump(time.monotonic())
+
+    def _obstacle(self) -> str:
+        """Return why pictures wait."""
+        plan = self._plans.active
+        if plan is None:
+            return 'no plan is in force; is the scheduler running?'
+        if not self._reachable(plan):
+            return f"the plan's first device, {first_device(plan)}, is not connected"
+        return f'busy: {self._ledger.in_flight} frames in flight, bound {self._room(plan)}'
+
+    def _room(self, plan: Plan) -> int:
+        """Return how many frames may be under way."""
+        return self.params.whole('max_in_flight') or plan.max_in_flight
 
     # Frames ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +263,7 @@ class FrameSource(FleetNode):
             return
         if self._shadow.under_way(now) or self._begin_shadow(now):
             return
-        room = self.params.whole('max_in_flight') or plan.max_in_flight
+        room = self._room(plan)
         frame = self._ledger.accept(now, plan.version, room)
         if frame is None:
             return
@@ -302,10 +334,12 @@ class FrameSource(FleetNode):
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
             if frame.status == DELIVERED:
                 self._last_picture = frame.picture
-                if self._outcome is not None:
+                if self._outcome is not None and frame.call is None:
                     self._outcome.delivered(frame)
             result = result_message(frame, self._model.outputs, self._radio)
             self._results.publish(result)
+            if self._infer is not None and frame.call is not None:
+                self._infer.finished(frame, result)
             if self._accounts is not None:
                 self._accounts.finished(frame.frame_id)
             self._reports.publish(report_message(result, in_flight))
@@ -329,6 +363,8 @@ class FrameSource(FleetNode):
                         self._hedge(frame, now)
                 self._deliver()
             self._pump(now)
+            if self._infer is not None:
+                self._infer.tick(now)
 
     def _hedge(self, frame: Frame, now: float) -> None:
         """Send a frame to this device as well if it is time for that."""

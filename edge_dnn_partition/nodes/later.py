@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,18 +22,22 @@ _LOOK_SECONDS = 0.02
 
 
 class Later:
-    """Returned by a service's callback in place of a response; used in the thread that spins."""
+    """Returned by a service's callback in place of a response; `give` may be called from any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._send: Callable[[Any], None] | None = None
         self._response: Any = None
         self.given = False
 
     def give(self, response: Any) -> None:
         """Send the response; only the first one counts."""
-        if not self.given:
+        with self._lock:
+            if self.given:
+                return
             self.given, self._response = True, response
-            self._finish()
+            send = self._send
+        self._finish(send)
 
     def follow(self, node: FleetNode, work: Future[Any], answer: Callable[[Future[Any]], Any], response: Any) -> None:
         """Answer when work on another thread has ended.
@@ -62,13 +67,15 @@ class Later:
 
     def attach(self, send: Callable[[Any], None]) -> None:
         """Say what sends the response."""
-        self._send = send
-        self._finish()
+        with self._lock:
+            self._send = send
+            given = self.given
+        self._finish(send if given else None)
 
-    def _finish(self) -> None:
-        if self.given and self._send is not None:
+    def _finish(self, send: Callable[[Any], None] | None) -> None:
+        if send is not None:
             with contextlib.suppress(InvalidHandle):  # the node has been cleaned up meanwhile
-                self._send(self._response)
+                send(self._response)
 
 
 def allow_later(service: Any) -> None:

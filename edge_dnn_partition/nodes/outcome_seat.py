@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -27,9 +25,13 @@ from edge_dnn_partition.runtime.preprocess import Preprocessing
 
 from . import qos, vision_messages
 from .base import FleetNode
+from .camera_messages import image_message
 
 _WAITING: Final = 16
 """Results that wait for their meaning; it is found in a fraction of what the model takes, so more means that it is not."""
+
+Tell = Callable[[Outcome | None, str], None]
+"""Takes what a result means, or None and why that is not known; called once, from any thread."""
 
 
 class OutcomeSeat:
@@ -55,18 +57,24 @@ class OutcomeSeat:
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
         self._mask = node.advertise(Image, topics.mask, qos.RESULT) if kind == 'segmentation' else None
         self._vision = vision_messages.publisher(node, kind)
-        self._waiting: queue.Queue[Frame | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[Frame, Tell | None] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='outcome', daemon=True)
         self._thread.start()
 
-    def delivered(self, frame: Frame) -> None:
-        """Take a frame whose result is there; returns at once."""
-        if not self._heard():
+    def delivered(self, frame: Frame, tell: Tell | None = None) -> None:
+        """Take a frame whose result is there; returns at once.
+
+        :param tell: of somebody who wants to know what it means, whoever else listens.
+        """
+        if tell is None and not self._heard():
             return
         try:
-            self._waiting.put_nowait(frame)
+            self._waiting.put_nowait((frame, tell))
         except queue.Full:
-            self._node.refuse('outcome', f'{_WAITING} results wait for their postprocessing already; this one goes without')
+            reason = f'{_WAITING} results wait for their postprocessing already; this one goes without'
+            self._node.refuse('outcome', reason)
+            if tell is not None:
+                tell(None, reason)
 
     def stop(self) -> None:
         """End the thread."""
@@ -81,28 +89,36 @@ class OutcomeSeat:
         return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
 
     def _run(self) -> None:
-        publish = self._node.guarded(self._publish)
-        while (frame := self._waiting.get()) is not None:
-            publish(frame)
+        work = self._node.guarded(self._work, always=True)
+        while (entry := self._waiting.get()) is not None:
+            work(*entry)
 
-    def _publish(self, frame: Frame) -> None:
+    def _work(self, frame: Frame, tell: Tell | None) -> None:
+        outputs = {name: frame.outputs[name] for name in self._outputs if name in frame.outputs}
+        try:
+            outcome = self._read(outputs, _size(frame.picture), self._preprocessing)
+        except Exception as error:
+            if tell is not None:
+                tell(None, str(error))
+            raise
+        if tell is not None:
+            tell(outcome, '')
+        self._publish(frame, outcome)
+
+    def _publish(self, frame: Frame, outcome: Outcome) -> None:
         picture = frame.picture
         header = picture.header or Header()
-        outputs = {name: frame.outputs[name] for name in self._outputs if name in frame.outputs}
-        outcome = self._read(outputs, _size(picture), self._preprocessing)
         if self._classes is not None:
-            classes = [_class(score) for score in outcome.scores]
-            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=classes))
+            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(outcome)))
         if self._boxes is not None:
-            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=_detections(outcome)))
+            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(outcome)))
         if self._mask is not None and outcome.mask is not None:
-            self._mask.publish(_image(outcome.mask, 'mono8', header))
+            self._mask.publish(image_message(outcome.mask, 'mono8', header))
         if self._vision is not None:
             self._vision.publish(vision_messages.message(outcome, header))
         if self._annotated.get_subscription_count():
-            how = 'hedge' if frame.plan_version == HEDGE_VERSION else f'plan {frame.plan_version}'
-            words = [f'{how}, {frame.latency_seconds * 1e3:.0f} ms']
-            self._annotated.publish(_image(annotated(_pixels(picture), outcome, words), 'bgr8', header))
+            words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
+            self._annotated.publish(image_message(annotated(_pixels(picture), outcome, words), 'bgr8', header))
 
 
 def _size(picture: Picture) -> tuple[int, int]:
@@ -120,23 +136,23 @@ def _pixels(picture: Picture) -> Pixels:
     return decode_raw(picture.data, picture.encoding, width=width, height=height)
 
 
-def _class(score: Score) -> ClassScore:
-    return ClassScore(index=score.index, label=score.label, score=score.score)
+def way_of(frame: Frame) -> str:
+    """Return the plan that a frame's result came by, in words."""
+    return 'hedge' if frame.plan_version == HEDGE_VERSION else f'plan {frame.plan_version}'
 
 
-def _detections(outcome: Outcome) -> list[Detection]:
+def class_messages(outcome: Outcome) -> list[ClassScore]:
+    """Return the classes that a model names, as messages."""
+    return [_class(score) for score in outcome.scores]
+
+
+def detection_messages(outcome: Outcome) -> list[Detection]:
+    """Return the objects in a picture, as messages."""
     return [
         Detection(left=box.left, top=box.top, right=box.right, bottom=box.bottom, what=_class(box.what))
         for box in outcome.boxes
     ]
 
 
-def _image(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
-    data = array('B')
-    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).data)
-    message.data = data
-    return message
-
-
+def _class(score: Score) -> ClassScore:
+    return ClassScore(index=score.index, label=score.label, score=score.score)

@@ -81,6 +81,9 @@ RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityP
 RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
 
+INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
+
 ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Pictures for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
 rviz asks for reliable ones unless told."""

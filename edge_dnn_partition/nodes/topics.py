@@ -209,6 +209,11 @@ class Topics:
         """The scheduler's service that plans and moves at once (Trigger)."""
         return self._of_fleet('replan')
 
+    @property
+    def infer(self) -> str:
+        """The frame source's service that runs one picture through the fleet (Infer)."""
+        return self._of_fleet('infer')
+
     def profile_again(self, device: str = '') -> str:
         """Return the service that profiles again: the scheduler's (ProfileAgain), or a device's worker's (Trigger)."""
         return self._of_device(device, 'profile_again') if device else self._of_fleet('profile_again')

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
-from edge_dnn_partition.runtime.tensors import dtype_number
+from edge_dnn_partition.runtime.tensors import DTYPES, dtype_number
 from edge_dnn_partition.runtime.timing import HopTime, StageTime
 
 
@@ -65,3 +65,8 @@ def tensor_message(name: str, value: np.ndarray[Any, Any]) -> TensorData:
     data.frombytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     message.data = data
     return message
+
+
+def tensor_array(message: TensorData) -> np.ndarray[Any, Any]:
+    """Return a result's tensor from its message."""
+    return np.frombuffer(message.data, DTYPES[message.dtype]).reshape(tuple(message.shape))

@@ -50,6 +50,8 @@ class Frame:
     hops: tuple[HopTime, ...] = ()
     finished_at: float = float('nan')
     status: str = ''
+    call: Any = None
+    """Who asked for it (`FrameLedger.ask`); None: it came from the camera."""
 
     @property
     def latency_seconds(self) -> float:
@@ -77,6 +79,8 @@ class Counts:
 class FrameLedger:
     """Numbers frames, bounds how many are under way, drops the oldest picture that waits, orders results.
 
+    Pictures that somebody asks for wait apart from the camera's, and none of them drops another.
+
     Time is passed in; not thread safe.
 
     :param waiting: how many pictures may wait to be accepted; a newer one pushes the oldest out.
@@ -89,6 +93,9 @@ class FrameLedger:
     remember: int = 1000
     counts: Counts = field(default_factory=Counts)
     _offered: deque[Picture] = field(default_factory=deque)
+    _asked: deque[tuple[Picture, Any]] = field(default_factory=deque)
+    _asked_next: bool = True
+    """Whose turn it is when both wait."""
     _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
     _next_id: int = 0
     _expired: OrderedDict[int, None] = field(default_factory=OrderedDict)
@@ -108,6 +115,20 @@ class FrameLedger:
             self._offered.popleft()
             self.counts.dropped += 1
 
+    def ask(self, picture: Picture, call: Any) -> None:
+        """Take a picture whose result somebody waits for; its frame will carry ``call``."""
+        self.counts.offered += 1
+        self._asked.append((picture, call))
+
+    def withdraw(self, call: Any) -> bool:
+        """Let a picture that was asked for wait no longer; it is counted as dropped. False if it was accepted."""
+        for place, (_, waits) in enumerate(self._asked):
+            if waits is call:
+                del self._asked[place]
+                self.counts.dropped += 1
+                return True
+        return False
+
     @property
     def in_flight(self) -> int:
         """Frames accepted and not finished."""
@@ -119,14 +140,23 @@ class FrameLedger:
         return tuple(frame for frame in self._frames.values() if not frame.status)
 
     def accept(self, now: float, plan_version: int, max_in_flight: int) -> Frame | None:
-        """Accept the oldest waiting picture under a plan, if one waits and there is room."""
-        if not self._offered or self.in_flight >= max_in_flight:
+        """Accept the oldest waiting picture under a plan, if one waits and there is room.
+
+        The camera's pictures and those that were asked for take turns.
+        """
+        if not (self._offered or self._asked) or self.in_flight >= max_in_flight:
             return None
-        frame = Frame(self._next_id, self._offered.popleft(), now, plan_version, sent_at=now)
+        picture, call = self._next_picture()
+        frame = Frame(self._next_id, picture, now, plan_version, sent_at=now, call=call)
         self._next_id += 1
         self._frames[frame.frame_id] = frame
         self.counts.accepted += 1
         return frame
+
+    def _next_picture(self) -> tuple[Picture, Any]:
+        asked = bool(self._asked) and (self._asked_next or not self._offered)
+        self._asked_next = not asked
+        return self._asked.popleft() if asked else (self._offered.popleft(), None)
 
     def repeat(self, frame_id: int, now: float, plan_version: int) -> Frame | None:
         """Prepare a frame to be sent again under a plan; None if it is finished, or given up now."""

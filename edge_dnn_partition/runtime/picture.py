@@ -124,6 +124,19 @@ def decode_raw(data: Pixels, encoding: str, *, width: int, height: int, step: in
         raise WireError(f'picture of {width} x {height} {encoding} cannot be converted') from error
 
 
+def check_picture(data: Pixels, encoding: str) -> None:
+    """Refuse a picture that cannot be decoded.
+
+    :param data: its bytes, or pixels ``[height, width, channels]``.
+    :param encoding: one of ``ENCODINGS``.
+    :raises WireError: with the reason.
+    """
+    if encoding in COMPRESSED:
+        decode_compressed(data, encoding, reduction=8)
+    else:
+        decode_raw(data, encoding, width=data.shape[1], height=data.shape[0])
+
+
 def largest_reduction(width: int, height: int, least_width: int, least_height: int) -> int:
     """Return the largest of 1, 2, 4, 8 that leaves a picture at least as large as is needed."""
     for reduction in (8, 4, 2):

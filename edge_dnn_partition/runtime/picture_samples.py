@@ -107,11 +107,11 @@ class PictureSamples:
 
 
 def gives_pixels(fleet: Fleet) -> bool:
-    """Return whether a fleet's camera gives pictures as pixels, as far as the fleet file says."""
-    camera, given = fleet.camera, fleet.parameters.get('frame_source', {})
-    if camera.topic is not None:
-        return not (camera.compressed and given.get('compressed', True))
-    return camera.images is None and given.get('jpeg_quality', JPEG_QUALITY) == 0
+    """Return whether a fleet's camera, or who asks if there is none, gives pictures as pixels, as far as the fleet file says."""
+    camera, parameters = fleet.camera, fleet.parameters.get('frame_source', {})
+    if all(given is None for given in (camera.images, camera.video, camera.camera)):
+        return not (camera.compressed and parameters.get('compressed', True))
+    return camera.images is None and parameters.get('jpeg_quality', JPEG_QUALITY) == 0
 
 
 def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> PictureSamples:

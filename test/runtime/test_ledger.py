@@ -23,6 +23,8 @@ class Books(RuleBasedStateMachine):
         self.begun = {}
         self.open = {}
         self.waiting = []
+        self.asking = []
+        self.asked_last = False
         self.released = []
 
     @rule()
@@ -32,12 +34,28 @@ class Books(RuleBasedStateMachine):
         self.ledger.offer(picture)
         self.waiting = [*self.waiting, self.offered][-2:]
 
+    @rule()
+    def ask(self):
+        self.offered += 1
+        self.ledger.ask(Picture(np.zeros(2, np.uint8), 'mono8', header=self.offered), call=self.offered)
+        self.asking.append(self.offered)
+
+    @rule(place=st.integers(0, 3))
+    def withdraw(self, place):
+        number = self.asking.pop(place) if place < len(self.asking) else self.offered + 1
+        assert self.ledger.withdraw(number) is (number <= self.offered)
+
     @rule(most=st.integers(1, 4))
     def accept(self, most):
         self.now += 1
         frame = self.ledger.accept(self.now, 1, most)
-        if self.waiting and len(self.open) < most:
-            assert frame.picture.header == self.waiting.pop(0)
+        if (self.waiting or self.asking) and len(self.open) < most:
+            asked = frame.call is not None
+            if self.waiting and self.asking:
+                assert asked is not self.asked_last, 'they take turns'
+            self.asked_last = asked
+            number = (self.asking if asked else self.waiting).pop(0)
+            assert (frame.picture.header, frame.call) == (number, number if asked else None)
             self.open[frame.frame_id] = (0, set())
             self.begun[frame.frame_id] = self.now
         else:
@@ -101,7 +119,7 @@ class Books(RuleBasedStateMachine):
     def books(self):
         counts = self.ledger.counts
         assert counts.accepted == counts.delivered + counts.expired + counts.lost + self.ledger.in_flight
-        assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting)
+        assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting) + len(self.asking)
         assert (counts.delivered, counts.duplicated) == (self.whole, self.refused)
         assert (counts.expired, counts.late) == (len(self.expired), self.late)
         assert [frame.frame_id for frame in self.ledger.unfinished] == sorted(self.open)
