@@ -2,23 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Throughput of one to four equal devices, and of three unequal ones (4:2:1), against the sum of their speeds.
 
-Each device is slowed to a third of a core, so that four of them fit on a machine of two cores. A device's speed is what
-it delivers with the whole model, measured in the same run. Plans are the planner's for throughput in which no device has two
-stages, from this machine's profile; *any plan*: with as many as it likes; an *equal* split is its plan for equal devices, put
-on the unequal ones. Links of 1 Gbit/s between namespaces (root), or in user space without. *Cores*: what the machine was
-busy with meanwhile, of its cores: it bounds what four devices can do.
+Each device is slowed so that four of them, with what carries their tensors, fit on a machine of two cores: ResNet-50 runs on
+an eighth of a core, ViT-B/16 on a quarter. A device's speed is what it delivers with the whole model, measured in the same
+run. Plans are those that the scheduler would make on this machine's profile over links of 1 Gbit/s; *one stage each*: in
+which no device has two stages; *live*: the scheduler's own choice, on what it has measured of the fleet; an *equal* split is
+the plan for equal devices, put on the unequal ones. Links are between namespaces (root), or in user space without. Frames
+under way are bounded by the plan alone. *Plan*: the part of the sum that the plan is predicted to reach, since layers are not
+cut finer than the profile. *Cores*: how many of this machine's were busy meanwhile: they bound what four devices can do.
+Intervals are 95 % bootstrap intervals (percentiles) of the mean time between results.
 """
 
 from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psutil
+import scipy.stats
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
@@ -35,11 +41,12 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
-MODELS: Final = ('resnet50', 'vit_b16')
+SLOWDOWNS: Final = {'resnet50': 8.0, 'vit_b16': 4.0}
 NAMES: Final = ('d1', 'd2', 'd3', 'd4')
-SLOWDOWN: Final = 3.0
 UNEQUAL: Final = {'d1': 1.0, 'd2': 2.0, 'd3': 4.0}
 """Load of each device: the first is four times as fast as the last."""
+LIVE_SECONDS: Final = 15.0
+"""So long the scheduler is left to find a plan of its own, with frames under way."""
 _RATE = 1e9 / 8
 
 
@@ -49,12 +56,11 @@ def _bed_file(folder: Path, model: str) -> BedFile:
     return BedFile.parse({
         'fleet': 'pipeline', 'source': NAMES[0], 'objective': 'throughput',
         'model': {'path': str(zoo.model_path(model)), 'preprocessing': str(settings)},
-        'devices': {name: {'emulate': {'slowdown': SLOWDOWN}} for name in NAMES},
+        'devices': {name: {'emulate': {'slowdown': SLOWDOWNS[model]}} for name in NAMES},
         'links': [{'between': list(pair), 'rate': '1 Gbit/s'} for pair in itertools.combinations(NAMES, 2)],
         'parameters': {
-            'worker': {'profile_runs': 2},
+            'worker': {'profile_runs': 3},
             'scheduler': {'policy': 'fixed', 'fixed_plan': f'{NAMES[0]}:pre-end'},
-            'frame_source': {'waiting': 4},
         },
     })  # fmt: skip
 
@@ -69,8 +75,8 @@ class _Planner:
         self._picture_bytes = float(len(bed.pictures[0].data))
         self._bed = bed
 
-    def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'each_device_once') -> str:
-        """Return the plan of most throughput for some devices, without or with several stages on one device."""
+    def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'any') -> str:
+        """Return the plan of most throughput for some devices, as the scheduler looks for it."""
         from edge_dnn_partition.cli.demo_run import label_of
         from edge_dnn_partition.planning.compose import placement_of
         from edge_dnn_partition.planning.objective import Goal
@@ -79,52 +85,100 @@ class _Planner:
 
         links = {pair: LinkEstimate(_RATE, 0.0005, measured=True) for pair in itertools.permutations(names, 2)}
         problem = self._pipeline.problem(devices=names, factors=loads, links=links, input_bytes=self._picture_bytes)
-        found = solve(problem, Goal('throughput'), space)
+        found = solve(problem, Goal('throughput'), space, quick=True)
         assert found.assignment is not None
         return label_of(self._bed.model, placement_of(found.assignment, self._pipeline.boundaries), self._pipeline)
 
 
-def _throughput(bed: Bed, label: str, expected: float, *, quick: bool) -> tuple[float, float]:
-    """Return frames per second under a plan that has more pictures than it can take, and how many cores were busy."""
-    stages = len(bed.force(label).stages)
-    bed.set_parameter(f'{NAMES[0]}/frame_source', 'max_in_flight', stages + 2)
-    count = 10 if quick else 16
+@dataclass(frozen=True)
+class _Reading:
+    """What a plan delivered: frames per second with their interval, what was predicted, and how many cores were busy."""
+
+    fps: float
+    low_fps: float
+    high_fps: float
+    predicted_fps: float
+    busy_cores: float
+
+
+def _throughput(bed: Bed, stages: int, expected: float, count: int) -> _Reading:
+    """Measure the plan in force, which gets more pictures than it can take, over so many times between results."""
+    full = stages + 2  # frames until the pipeline is full
     psutil.cpu_percent()
     with bed.camera(1.4 * expected + 1) as frames:
-        bed.wait_for(lambda: len(frames()) >= count + stages + 2, 120.0, f'{count} frames of {label}')
+        bed.wait_for(lambda: len(frames()) > count + full, 120.0, f'{count + full} frames')
         busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
-        at = [frame.at for frame in frames() if frame.delivered][stages + 1 :]  # the pipeline is full by then
-    return (len(at) - 1) / (at[-1] - at[0]), busy
+        at = [frame.at for frame in frames() if frame.delivered][full:]
+    between = np.diff(at)
+    found = scipy.stats.bootstrap((between,), np.mean, method='percentile', n_resamples=2000, random_state=1)
+    interval = found.confidence_interval
+    plan = bed.client.plan
+    predicted = 1 / plan.bottleneck_seconds if plan is not None and plan.bottleneck_seconds > 0 else float('nan')
+    return _Reading(
+        1 / float(between.mean()), 1 / float(interval.high), 1 / float(interval.low), predicted, busy
+    )  # fmt: skip
+
+
+class _Cases:
+    """Measures one case after the other and keeps the rows."""
+
+    def __init__(self, bed: Bed, model: str, count: int, say: Say) -> None:
+        self._bed, self._model, self._count, self._say = bed, model, count, say
+        self.rows: list[Row] = []
+
+    def add(self, case: str, label: str, expected: float, total: float | None = None, count: int | None = None) -> float:
+        """Measure a plan.
+
+        :param label: empty: the scheduler's own choice.
+        :param expected: frames per second, about; the camera is faster.
+        :param total: the sum of the devices' speeds; None: it is what is measured.
+        """
+        if label:
+            plan = self._bed.force(label)
+        else:
+            self._bed.free()
+            with self._bed.camera(1.4 * expected + 1):
+                time.sleep(LIVE_SECONDS)
+            plan = self._bed.client.plan
+            assert plan is not None
+        got = _throughput(self._bed, len(plan.stages), expected, count or self._count)
+        label = label or plan.label()
+        whole = total or got.fps
+        self._say(
+            f'{self._model}, {case}: {got.fps:.2f} fps ({got.low_fps:.2f} to {got.high_fps:.2f}), {got.fps / whole:.2f} of the '
+            f'sum of the speeds, {got.predicted_fps / whole:.2f} predicted, {got.busy_cores:.2f} cores busy; {label}'
+        )
+        self.rows.append({
+            'model': self._model, 'case': case, 'plan': label, 'fps': got.fps, 'low_fps': got.low_fps,
+            'high_fps': got.high_fps, 'sum_of_speeds_fps': whole, 'of_the_sum': got.fps / whole,
+            'predicted_of_the_sum': got.predicted_fps / whole, 'busy_cores': got.busy_cores,
+        })  # fmt: skip
+        return got.fps
 
 
 def _measure(folder: Path, model: str, *, quick: bool, say: Say) -> list[Row]:
     from edge_dnn_partition.cli.bed import Bed
 
-    rows: list[Row] = []
-
-    def add(case: str, label: str, expected: float, speeds: float | None = None) -> float:
-        fps, busy = _throughput(bed, label, expected, quick=quick)
-        of_speeds = fps / (speeds or fps)
-        say(f'{model}, {case}: {fps:.2f} fps, {of_speeds:.2f} of the sum of the speeds, {busy:.2f} cores busy; {label}')
-        rows.append({'model': model, 'case': case, 'plan': label, 'fps': fps, 'sum_of_speeds_fps': speeds or fps,
-                     'of_the_sum': of_speeds, 'busy_cores': busy})  # fmt: skip
-        return fps
-
     with Bed(_bed_file(folder, model), say=say) as bed:
         planner = _Planner(bed)
-        bed.stream(3.0, 2.0)
-        one = add('1 equal', f'{NAMES[0]}:pre-end', 3.0)
-        for count in range(2, len(NAMES) + 1):
-            add(f'{count} equal', planner.label(NAMES[:count], {}), one * count, one * count)
-        add('4 equal, any plan', planner.label(NAMES, {}, 'any'), 2 * one, 4 * one)
+        cases = _Cases(bed, model, 6 if quick else 24, say)
+        bed.stream(1.0 if quick else 3.0, 2.0)
+        one = cases.add('1 equal', f'{NAMES[0]}:pre-end', 1.0, count=4 if quick else 12)
+        for count in (2, 4) if quick else (2, 3, 4):
+            cases.add(f'{count} equal', planner.label(NAMES[:count], {}), one * count, one * count)
+        if not quick:
+            cases.add('4 equal, one stage each', planner.label(NAMES, {}, 'each_device_once'), 4 * one, 4 * one)
+            cases.add('4 equal, live', '', 4 * one, 4 * one)
         names = list(UNEQUAL)
         for name, load in UNEQUAL.items():
             bed.set_load(name, load)
-        alone = {name: add(f'{name} alone', f'{name}:pre-end', one / UNEQUAL[name]) for name in names}
+        alone = {name: one / load for name, load in UNEQUAL.items()}
+        for name in () if quick else names[1:]:
+            alone[name] = cases.add(f'{name} alone', f'{name}:pre-end', alone[name], count=5)
         total = sum(alone.values())
-        add('4:2:1, planned', planner.label(names, UNEQUAL), total, total)
-        add('4:2:1, equal split', planner.label(names, {}), 3 * alone[names[-1]], total)
-    return rows
+        cases.add('4:2:1, planned', planner.label(names, UNEQUAL), total, total)
+        cases.add('4:2:1, equal split', planner.label(names, {}), 3 * alone[names[-1]], total, count=6 if quick else 10)
+    return cases.rows
 
 
 def run(*, quick: bool, progress: Say) -> BenchResult:
@@ -134,7 +188,7 @@ def run(*, quick: bool, progress: Say) -> BenchResult:
     ros_env.prepare()
     results: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
-        for model in MODELS[:1] if quick else MODELS:
+        for model in list(SLOWDOWNS)[: 1 if quick else None]:
             results += _measure(Path(name), model, quick=quick, say=progress)
     return BenchResult(results, _targets(results), lambda figure: _plot(figure, results), _conclusion(results))
 
@@ -143,7 +197,9 @@ def _targets(results: list[Row]) -> list[Target]:
     targets = []
     for model in dict.fromkeys(row['model'] for row in results):
         rows = {row['case']: row for row in results if row['model'] == model}
-        for case in (*(f'{count} equal' for count in range(2, len(NAMES) + 1)), '4:2:1, planned'):
+        for case in ('2 equal', '3 equal', '4 equal', '4 equal, live', '4:2:1, planned'):
+            if case not in rows:
+                continue
             share = rows[case]['of_the_sum']
             name = f'{model}, {case}: fps over the sum of the speeds ({rows[case]["busy_cores"]:.1f} cores busy)'
             targets.append(Target(name, '>= 0.85', share, '', share >= 0.85))
@@ -156,10 +212,12 @@ def _conclusion(results: list[Row]) -> str:
     parts = []
     for model in dict.fromkeys(row['model'] for row in results):
         rows = {row['case']: row for row in results if row['model'] == model}
+        four = rows['4 equal']
         parts.append(
-            f'{model}: four equal devices reach {rows["4 equal"]["of_the_sum"]:.2f} of the sum of their speeds '
-            f'({rows["4 equal"]["busy_cores"]:.1f} of {psutil.cpu_count()} cores busy), three of 4:2:1 '
-            f'{rows["4:2:1, planned"]["of_the_sum"]:.2f}, an equal split {rows["4:2:1, equal split"]["of_the_sum"]:.2f}'
+            f'{model}: four equal devices reach {four["of_the_sum"]:.2f} of the sum of their speeds, where the plan was predicted '
+            f'to reach {four["predicted_of_the_sum"]:.2f} ({four["busy_cores"]:.1f} of {psutil.cpu_count()} cores busy), '
+            f'three of 4:2:1 {rows["4:2:1, planned"]["of_the_sum"]:.2f}, an equal split '
+            f'{rows["4:2:1, equal split"]["of_the_sum"]:.2f}'
         )
     return '; '.join(parts) + '.'
 
@@ -169,7 +227,9 @@ def _plot(figure: Figure, results: list[Row]) -> None:
     for axes, model in zip(np.atleast_1d(figure.subplots(1, len(models))), models, strict=True):
         rows = [row for row in results if row['model'] == model and 'alone' not in row['case']]
         places = np.arange(len(rows))
-        axes.bar(places, [row['fps'] for row in rows], 0.6, color='tab:blue', label='measured')
+        fps = np.array([row['fps'] for row in rows])
+        errors = [fps - [row['low_fps'] for row in rows], [row['high_fps'] for row in rows] - fps]
+        axes.bar(places, fps, 0.6, color='tab:blue', yerr=errors, capsize=3, label='measured')
         axes.plot(places, [row['sum_of_speeds_fps'] for row in rows], 'k_', markersize=30, label='sum of the speeds')
         axes.plot(places, [0.85 * row['sum_of_speeds_fps'] for row in rows], 'r_', markersize=30, label='0.85 of it')
         axes.set_xticks(places, [row['case'].replace(', ', ',\n') for row in rows], rotation=30)

@@ -14,6 +14,7 @@ from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import Plan
+from edge_dnn_partition.runtime.admission import Admission
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pipeline import first_device
@@ -115,7 +116,7 @@ class FrameSource(FleetNode):
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
         self._last_picture: Picture | None = None
-        self._next_accept = 0.0
+        self._admission = Admission()
         self._sender: TensorSender | None = None
         self._accounts: FrameAccounts | None = None
         self._outcome: OutcomeSeat | None = None
@@ -259,7 +260,7 @@ class FrameSource(FleetNode):
     def _pump(self, now: float) -> None:
         """Accept waiting pictures while there is room; not faster than the plan's slowest part can take them."""
         plan = self._plans.active
-        if plan is None or self._draining or now < self._next_accept or not self._reachable(plan):
+        if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
             return
         if self._shadow.under_way(now) or self._begin_shadow(now):
             return
@@ -270,8 +271,7 @@ class FrameSource(FleetNode):
         if self._accounts is not None:
             self._accounts.accepted(frame)
         self._accepted_with[frame.frame_id] = self._ledger.in_flight
-        if room > 1 and plan.bottleneck_seconds > 0:
-            self._next_accept = now + 0.9 * plan.bottleneck_seconds
+        self._admission.accepted(plan, room, now)
         self._send(frame, plan)
         self._hedge(frame, now)
 
@@ -322,6 +322,7 @@ class FrameSource(FleetNode):
                 received.stages, (*received.hops, hop), len(self._outputs), received.arrived,
             )  # fmt: skip
             if whole is not None:
+                self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
                 self._hedging.finished(frame_id, whole.plan_version, whole.latency_seconds)
                 if self._sender is not None:
                     self._sender.forget_frame(frame_id)
@@ -410,7 +411,7 @@ class FrameSource(FleetNode):
             if not self._plans.hear(plan, status_of(message)):
                 return
             self._memory.keep(message)
-            self._next_accept = 0.0
+            self._admission.renew()
             self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
             if self.active:
                 self._tick()

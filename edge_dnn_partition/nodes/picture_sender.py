@@ -76,7 +76,7 @@ class PictureSender:
         except UserError as error:  # it goes as it is: a frame that was accepted is not dropped
             self._node.refuse('encode', f'frame {address.frame_id} goes as it came: {error}')
             data, kind = picture.data, picture.encoding
-        self._dilation.pause(time.thread_time() - busy)
+        self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
         self._sender.send(target, address, {PICTURE: data}, {PICTURE: kind}, encode_seconds=time.monotonic() - begin)
 
     def _run(self) -> None:

@@ -32,6 +32,7 @@ from edge_dnn_partition.planning.takeover import TakeoverSettings
 from edge_dnn_partition.runtime.decider import Decider
 from edge_dnn_partition.runtime.frame_parts import device_seconds
 from edge_dnn_partition.runtime.radio import Radio
+from edge_dnn_partition.runtime.ration import Ration
 
 from . import qos
 from .base import FleetNode
@@ -92,7 +93,10 @@ PARAMETERS: Final = (
     ),
 )
 _THINK_SECONDS: Final = 0.05
-"""So long a decision is waited for; one that takes longer is taken up at the next turn."""
+"""So long a decision is waited for; one that takes longer is taken up at the next turn..."""
+_MOST_SHARE: Final = 0.1
+"""... and no other is asked for until it was no larger share of the time, unless the plan in force cannot go on: what the
+scheduler thinks with is taken from the device that it runs on."""
 
 
 def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
@@ -120,7 +124,7 @@ class PolicySeat:
         self._node, self._fleet, self._model_sha256 = node, fleet, model_sha256
         self._decider: Decider | None = None
         self._thinking: Future[Choice] | None = None
-        self._asked_at = 0.0
+        self._ration = Ration(_MOST_SHARE, _THINK_SECONDS)
         self.assignment: tuple[str, ...] | None = None
         """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
         self.thought_for_seconds = 0.0
@@ -151,7 +155,7 @@ class PolicySeat:
         return self._decider
 
     def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
-        """Return the policy's choice; None while it is at work on it.
+        """Return the policy's choice; None while it is at work on it, or has been for long of late.
 
         :param boundaries: where the problem's nodes begin and end, in layers.
         """
@@ -159,7 +163,10 @@ class PolicySeat:
         if self._decider is None:
             self._decider = self._new(boundaries)
         if self._thinking is None:
-            self._thinking, self._asked_at = self._decider.choose(conditions), time.monotonic()
+            if not self._ration.due(conditions.now) and self._goes_on(conditions.problem):
+                return None
+            self._ask(conditions)
+        assert self._thinking is not None
         try:
             choice = self._thinking.result(_THINK_SECONDS)
         except FutureTimeoutError:
@@ -167,8 +174,24 @@ class PolicySeat:
         except Exception:
             self._thinking = None
             raise
-        self._thinking, self.thought_for_seconds = None, time.monotonic() - self._asked_at
+        self._thinking = None
         return choice
+
+    def _ask(self, conditions: Conditions) -> None:
+        """Let the policy think, and note how long it does."""
+        assert self._decider is not None
+        asked_at = time.monotonic()
+
+        def thought(_: Future[Choice]) -> None:
+            self.thought_for_seconds = time.monotonic() - asked_at
+            self._ration.spent(asked_at, self.thought_for_seconds)
+
+        self._thinking = self._decider.choose(conditions)
+        self._thinking.add_done_callback(thought)
+
+    def _goes_on(self, problem: Problem) -> bool:
+        """True if the plan in force can go on."""
+        return self.assignment is not None and feasible(problem, self.assignment)
 
     def learn(self, report: FrameReport, plan: Plan, now: float) -> None:
         """Tell the policy what a frame of the plan in force cost, if that was the plan's doing alone."""
@@ -224,6 +247,7 @@ class PolicySeat:
         if self._decider is not None:
             self._decider.close()
         self._decider = self._thinking = None
+        self._ration.renew()
 
     def forget_question(self) -> None:
         """Take no choice that was asked for before."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from edge_dnn_partition.planning.pinned import pinned_costs
 from edge_dnn_partition.planning.plan import Plan, parse_label
 from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
+from edge_dnn_partition.runtime.admission import frames_at_a_time
 from edge_dnn_partition.runtime.hearing import Hearing
 from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.readings import plan_of
@@ -406,10 +406,9 @@ class Scheduler(FleetNode):
 
     def _propose(self, plan: Plan, costs: Costs | None, reason: str, now: float, deviation: float) -> None:
         if costs is not None:
-            room = costs.latency_seconds / costs.bottleneck_seconds if costs.bottleneck_seconds > 0 else 1.0
-            wanted = math.ceil(room) + 1 if self._seat.objective == 'throughput' else math.floor(room + 1e-9)
+            room = frames_at_a_time(len(plan.stages), costs, self._seat.objective)
             plan = replace(
-                plan, max_in_flight=max(1, wanted), latency_seconds=costs.latency_seconds,
+                plan, max_in_flight=room, latency_seconds=costs.latency_seconds,
                 latency_deviation=deviation * costs.latency_seconds, energy_joules=costs.energy_joules,
                 bottleneck_seconds=costs.bottleneck_seconds,
             )  # fmt: skip

@@ -108,13 +108,13 @@ class StageRunner:
         begin, busy = time.monotonic(), time.thread_time()
         values = runner.decode(job.inputs, job.frame.encodings)
         if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):
-            self._dilation.pause(time.thread_time() - busy)
+            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
         decoded = time.monotonic()
         outputs = runner.run(values)
         cpu = 0.0
         if runner.engine is not None:
             cpu = runner.engine.last_cpu_seconds
-            self._dilation.pause(runner.engine.last_busy_seconds)
+            self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds)
         done = time.monotonic()
         cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
         if runner.engine is not None and not runner.engine.measures_cpu_time:
@@ -151,7 +151,7 @@ class StageRunner:
         for name, encoding in missing:
             done[name, encoding] = encode(arrays[name], encoding)
         if missing:
-            self._dilation.pause(time.thread_time() - busy)
+            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
         return {name: done.get((name, encodings.get(name, RAW)), value) for name, value in arrays.items()}, (
             time.monotonic() - begin
         )

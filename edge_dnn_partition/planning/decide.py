@@ -119,7 +119,7 @@ def decide(
     threshold = max(settings.least_gain, min(deviation, settings.most_gain))
     present_ok = state.assignment is not None and feasible(problem, state.assignment)
     present = evaluate(value(state.assignment), state.assignment) if present_ok and state.assignment else None
-    solution = solve(problem, goal if present is None else goal.tightened(threshold))
+    solution = solve(problem, goal if present is None else goal.tightened(threshold), quick=True)
     if not solution.feasible or solution.assignment is None:
         reason = 'no device can run the model now' if not present_ok else 'no other plan is possible'
         return Decision(None, None, present, reason), replace(state, rival=None, rival_count=0)

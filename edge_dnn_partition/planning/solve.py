@@ -79,7 +79,7 @@ class Solution:
         return answer
 
 
-def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any') -> Solution:
+def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any', *, quick: bool = False) -> Solution:
     """Return the best plan that is found for a problem.
 
     Equal values are decided by less latency, then less energy, then fewer stages (maximal runs of
@@ -87,6 +87,8 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
 
     :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``, or a whole :class:`.objective.Goal`.
     :param space: ``any``, or ``each_device_once``: no device has two stages.
+    :param quick: throughput: leave HiGHS out, which takes seconds of a core where three devices or more share a model;
+        for who plans all the time. What is found is at most a few per cent worse (docs/planning.md).
     :raises PlanError: for an unknown objective or space, or a goal that is not whole.
     """
     goal = goal_of(objective)
@@ -102,7 +104,7 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
             ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)), goal.shares)
             if ref is None:
                 return _nothing(problem, goal.name, start, proven=True)
-        found = answer(problem, Judge(problem, goal.name, space, ref))
+        found = answer(problem, Judge(problem, goal.name, space, ref), quick=quick)
     if found.assignment is None:
         return _nothing(problem, goal.name, start, proven=found.optimal)
     costs = evaluate(problem, found.assignment)
@@ -150,15 +152,15 @@ def why_not(problem: Problem, proven: bool = True) -> str:
     return 'no assignment keeps to the links, the memory and the devices that each layer can run on'
 
 
-def answer(problem: Problem, judge: Judge) -> Answer:
-    """Return the best assignment for a judge's objective and space."""
+def answer(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
+    """Return the best assignment for a judge's objective and space; for ``quick`` see `solve`."""
     if not np.isfinite(problem.seconds).any(axis=1).all():
         return Answer(None, True)
     costs = levels(problem, judge.objective, judge.ref)
     if judge.objective == 'throughput':
         from .throughput import answer_throughput
 
-        return answer_throughput(problem, judge, costs)
+        return answer_throughput(problem, judge, costs, quick=quick)
     return answer_linear(problem, judge, costs)
 
 

@@ -35,10 +35,11 @@ _PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 6
 
 
-def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost], *, quick: bool = False) -> Answer:
     """Return the plan of least bottleneck that is found.
 
     :param costs: latency and energy, which decide among equals.
+    :param quick: leave HiGHS out.
     """
     if judge.space == 'each_device_once':
         return _once(problem, judge)
@@ -51,7 +52,7 @@ def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -
     bound = max(bound, below)
     if judge.best is not None:
         descend(problem, judge, judge.best, _pressure, focused=True, work=1_500_000)
-    if not _proven(judge, bound):
+    if not quick and not _proven(judge, bound):
         result = milp.throughput(
             problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES, below=judge.best_value * (1 + _PROOF)
         )
@@ -61,7 +62,7 @@ def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost]) -
             judge.offer(result.assignment)
             bound = max(bound, min(result.lower_bound, judge.best_value))
     if judge.best is not None and not _proven(judge, bound):
-        _refine(problem, judge, [*candidates, judge.best])
+        _refine(problem, judge, [*candidates, judge.best], quick=quick)
     if judge.best is None:
         return Answer(None, False)
     settle(problem, judge)
@@ -205,8 +206,8 @@ def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, 
     return search.best, search.complete
 
 
-def _refine(problem: Problem, judge: Judge, plans: list[Ints]) -> None:
-    """Improve plans by moves and windows, each on its own; then the best by larger windows."""
+def _refine(problem: Problem, judge: Judge, plans: list[Ints], *, quick: bool) -> None:
+    """Improve plans by moves and windows, each on its own; then the best by larger windows. ``quick``: by moves alone."""
     programs = int(np.clip(4_000 // problem.nodes, 2, 24))
     for plan in plans:
         own = Judge(problem, judge.objective, judge.space, judge.ref)
@@ -214,9 +215,11 @@ def _refine(problem: Problem, judge: Judge, plans: list[Ints]) -> None:
         if own.best is None:
             continue
         descend(problem, own, plan, _pressure, focused=True, work=1_500_000)
-        windows.improve(problem, own, programs=programs, choices=56)
+        if not quick:
+            windows.improve(problem, own, programs=programs, choices=56)
         judge.offer(own.best)
-    windows.improve(problem, judge, programs=programs, choices=112)
+    if not quick:
+        windows.improve(problem, judge, programs=programs, choices=112)
 
 
 def _prices(problem: Problem, judge: Judge) -> tuple[float, list[Ints]]:

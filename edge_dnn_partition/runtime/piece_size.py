@@ -24,6 +24,10 @@ LEAST_PIECES: Final = 2
 LEAST_SECONDS: Final = 0.001
 """Pieces that take less are not worth a wake-up of sender and receiver each."""
 
+PROBE_PIECE_SECONDS: Final = 0.0015
+"""So long a probe's piece takes on its link at least. What handles a message takes some tenths of a millisecond: shorter
+pieces would show that, and a fast link would seem to be slow. A probe of five takes less than a queue of 10 ms."""
+
 
 def in_packets(packets: int) -> int:
     """Return how many bytes of a bundle a piece has that fills so many packets."""
@@ -76,6 +80,8 @@ def probe_piece_size(rate: float | None, affordable_bytes: float = math.inf) -> 
 
     :param affordable_bytes: what the whole probe may cost on the wire; one packet a piece is the least.
     """
-    most = in_packets(PATIENT_PACKETS)
-    size = most if rate is None else min(most, piece_size(1 << 20, rate=rate))
+    size = in_packets(PATIENT_PACKETS)
+    if rate is not None:
+        fast = in_packets(max(PATIENT_PACKETS, int(rate * PROBE_PIECE_SECONDS / PACKET_BYTES)))
+        size = fast if fast > size else min(size, piece_size(1 << 20, rate=rate))
     return size if PROBE_PIECES * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)

@@ -29,7 +29,9 @@ class Dilation:
     The time to pass in is the run's *busy* time (``Engine.last_busy_seconds``): the CPU time
     of the thread where it ran on one thread, so that what other processes took from the
     machine is not multiplied; its wall time where it ran on several, which multiplies the
-    disturbance too. Emulated devices should therefore run with one thread.
+    disturbance too. Emulated devices should therefore run with one thread. What the run waited
+    for a core, since other emulated devices had it, is taken off the sleep: the device that
+    is played has its cores for itself.
 
     ``pause`` is called by the thread that runs; ``factor`` may be set, and ``interrupt``
     called, from any other: both reach a pause under way.
@@ -57,24 +59,26 @@ class Dilation:
             self._factor = _checked(value)
             self._condition.notify_all()
 
-    def pause(self, busy_seconds: float) -> float:
+    def pause(self, busy_seconds: float, taken_seconds: float = 0.0) -> float:
         """Sleep for what the slower device would still be computing.
 
         A sleep that lasted too long shortens the next one, by 5 ms at most.
 
         :param busy_seconds: the time that the run took of the machine.
+        :param taken_seconds: how long it took, waiting for a core included; less than ``busy_seconds``: as long as that.
         :returns: the seconds slept.
         """
         start = self._clock()
+        waited = max(0.0, taken_seconds - busy_seconds)
         with self._condition:
             while not self._interrupted:
-                owed = (self._factor - 1) * busy_seconds - self._debt_seconds
+                owed = (self._factor - 1) * busy_seconds - waited - self._debt_seconds
                 left = owed - (self._clock() - start)
                 if left <= _LEAST_SLEEP_SECONDS:
                     break
                 self._condition.wait(left)
             slept = self._clock() - start
-            late = slept - ((self._factor - 1) * busy_seconds - self._debt_seconds)
+            late = slept - ((self._factor - 1) * busy_seconds - waited - self._debt_seconds)
             self._debt_seconds = min(max(late, 0.0), _LARGEST_DEBT_SECONDS) if self._factor > 1 else 0.0
         return slept
 

@@ -13,6 +13,7 @@ from edge_dnn_partition.runtime.piece_size import (
     PACKET_BYTES,
     PATIENT_PACKETS,
     PIECE_SECONDS,
+    PROBE_PIECES,
     in_packets,
     piece_size,
     probe_piece_size,
@@ -57,6 +58,18 @@ def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():
     assert piece_size(10_000_000, rate=None, measured=False) == MAX_PIECE_BYTES
 
 
-def test_probes_are_small():
-    assert probe_piece_size(None) == probe_piece_size(1e9) == in_packets(PATIENT_PACKETS)
+def test_probes_are_small_on_links_that_are_not_fast():
+    assert probe_piece_size(None) == in_packets(PATIENT_PACKETS)
     assert probe_piece_size(1e5) == in_packets(PATIENT_PACKETS)
+    assert probe_piece_size(2.5e6) == in_packets(PATIENT_PACKETS)
+
+
+@pytest.mark.parametrize('megabits', [10, 40, 100, 300, 1000])
+def test_a_probe_looks_for_a_fast_link_by_pieces_that_take_longer_than_handling_them(megabits):
+    rate = 4e6  # what some tenths of a millisecond a piece make of any link while pieces are small
+    handling, wire = 0.0004, megabits * 1e6 / 8
+    for _ in range(12):
+        size = probe_piece_size(rate)
+        rate = size / max(handling, size / wire)
+    assert rate >= 0.9 * min(wire, MAX_PIECE_BYTES / handling)
+    assert PROBE_PIECES * size / wire < 0.01 or size == in_packets(PATIENT_PACKETS)

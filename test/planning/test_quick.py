@@ -1,0 +1,57 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who plans all the time leaves out what takes seconds of a core, and loses little by that."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from edge_dnn_partition.planning import milp
+from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.explain import explain
+from edge_dnn_partition.planning.objective import Goal
+from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.solve import solve
+
+
+def pipeline(seed: int, devices: int, nodes: int, rate: float = 40e6) -> Problem:
+    """A chain like a network's on equal devices."""
+    draw = np.random.default_rng(seed)
+    names = tuple(f'd{i}' for i in range(1, devices + 1))
+    seconds = np.repeat(draw.uniform(0.01, 0.08, nodes)[:, None], devices, axis=1)
+    sizes = [4e5, *np.sort(draw.uniform(1e5, 3e6, nodes - 1))[::-1], 4e3]
+    return Problem(
+        source='d1', sink='d1', devices=tuple(Device(name=name) for name in names),
+        links=tuple(
+            Link(sender=a, reader=b, bytes_per_second=rate, latency_seconds=1e-3) for a, b in itertools.permutations(names, 2)
+        ),
+        node_names=tuple(f'n{i}' for i in range(nodes)),
+        tensors=tuple(
+            Tensor(name=f't{i}', producer=i - 1 if i else INPUT, readers=(i,) if i < nodes else (), bytes=float(size),
+                   at_sink=i == nodes)
+            for i, size in enumerate(sizes)
+        ),
+        seconds=seconds, weight_bytes=np.zeros(nodes), seam_seconds=np.full((nodes - 1, devices), 0.002),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(('devices', 'nodes'), [(2, 12), (3, 9)])
+@pytest.mark.parametrize('seed', [1, 2])
+def test_quick_planning_for_throughput_is_nearly_as_good(seed, devices, nodes):
+    problem = pipeline(seed, devices, nodes)
+    quick, thorough = (solve(problem, 'throughput', quick=quick) for quick in (True, False))
+    assert thorough.bottleneck_seconds <= quick.bottleneck_seconds * (1 + 1e-9)
+    assert quick.bottleneck_seconds <= 1.04 * thorough.bottleneck_seconds
+
+
+def test_live_decisions_and_their_explanations_do_without_mixed_integer_programs(monkeypatch):
+    def never(*_args, **_options):
+        raise AssertionError('a mixed-integer program takes seconds of a core')
+
+    monkeypatch.setattr(milp, 'throughput', never)
+    problem = pipeline(3, 4, 18)
+    decision, _ = decide(0.0, problem, DecisionState(), Settings('throughput'))
+    assert decision.assignment is not None
+    assert decision.costs.bottleneck_seconds <= 1.2 * problem.seconds[:, 0].sum() / 4
+    explain(problem, decision.assignment, tuple(range(18)), Goal('throughput'), reason='first plan')
