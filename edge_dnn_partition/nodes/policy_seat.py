@@ -250,8 +250,9 @@ class PolicySeat:
         self._ration.renew()
 
     def forget_question(self) -> None:
-        """Take no choice that was asked for before."""
+        """Take no choice that was asked for before; ask at once when there is a question again."""
         self._thinking = None
+        self._ration.renew()
 
     def _recall(self) -> Calibration:
         """Return the record of switches as it was kept; a fresh one for another ``least_gain``, objective, model or fleet."""
