@@ -67,7 +67,7 @@ class LinearBandit(StillPolicy):
         self._prior = np.full(self.features, 1.0 if settings.prior else 0.0)
         self._gram = np.zeros((self.features, self.features))
         self._target = np.zeros(self.features)
-        self._seen: deque[tuple[Floats, float]] = deque()
+        self._seen: deque[tuple[Floats, Floats]] = deque()
         self._refreshed_at = -math.inf
 
     @property
@@ -114,15 +114,36 @@ class LinearBandit(StillPolicy):
         row = self._rows[slot] if slot is not None and slot < len(self._rows) else self.describe(self._problem, [frame.plan])[0]
         if not np.isfinite(row).all():
             return
-        y = frame.cost / _SCALE
-        self._gram = self.settings.forget * self._gram + np.outer(row, row)
-        self._target = self.settings.forget * self._target + y * row
+        rows, costs = self.observed(row, frame)
+        self._gram = self.settings.forget * self._gram + rows.T @ rows
+        self._target = self.settings.forget * self._target + costs @ rows
         if self.settings.window:
-            self._seen.append((row, y))
+            self._seen.append((rows, costs))
             if len(self._seen) > self.settings.window:
                 old, was = self._seen.popleft()
-                self._gram = self._gram - np.outer(old, old)
-                self._target = self._target - was * old
+                self._gram = self._gram - old.T @ old
+                self._target = self._target - was @ old
+
+    def observed(self, row: Floats, frame: Frame) -> tuple[Floats, Floats]:
+        """Return what a frame tells: a row of features and a cost for each device that was timed, and for what is left.
+
+        ANS learns from a frame less what the robot's own part of it took; here every device says what its part took, and
+        the bandit is told, as the learner is.
+        """
+        rest, left = row.copy(), frame.cost / _SCALE
+        rows, costs = [], []
+        for place, name in enumerate(self.predictor.devices):
+            seconds = frame.device_seconds.get(name)
+            if seconds is not None and row[place] > 0:
+                alone = np.zeros_like(row)
+                alone[place], rest[place] = row[place], 0.0
+                rows.append(alone)
+                costs.append(seconds / _SCALE)
+                left -= seconds / _SCALE
+        if rest.any() and left > 0:
+            rows.append(rest)
+            costs.append(left)
+        return np.array(rows), np.array(costs)
 
     def tend(self, conditions: Conditions) -> None:
         """Keep the candidates as Q-learning does."""
@@ -151,6 +172,10 @@ class ElasticBandit(LinearBandit):
     def features(self) -> int:
         """Work by device, transfer by pair, a constant."""
         return self.predictor.count + 1
+
+    def observed(self, row: Floats, frame: Frame) -> tuple[Floats, Floats]:
+        """Return the whole frame: work by device is no time of its own here."""
+        return row[None, :], np.array([frame.cost / _SCALE])
 
     def describe(self, problem: Problem, plans: list[Assignment]) -> Floats:
         """Return the features of plans, ``(plans, features)``."""

@@ -167,12 +167,13 @@ class ResidualFilter:
         noise = self.settings.noise**2 + (self.settings.plan_deviation**2 if plan is None else 0.0)
         surprise = min(max(log_measured - predicted - effect, -self.settings.clip), self.settings.clip)
         if parts is not None and components.groups is None:
-            self._take_parts(components.values[row], parts, math.exp(log_measured), alone=alone)
+            self._take_parts(components.values[row], parts, plan, math.exp(log_measured), alone=alone)
+        effect = 0.0 if plan is None else float(self.mean[self.count + plan])
         predicted = float(components.log_values(self.component_logs)[row]) + effect
         self._correct(None, self._gradient(components, row, plan), log_measured - predicted, noise, alone=alone)
         return surprise
 
-    def _take_parts(self, values: Floats, parts: Floats, measured: float, *, alone: bool) -> None:
+    def _take_parts(self, values: Floats, parts: Floats, plan: int | None, measured: float, *, alone: bool) -> None:
         """Correct the timed components by their own times, and the others by what is left of the whole."""
         timed = np.isfinite(parts) & (parts > 0) & (values > 0)
         if float(parts[timed].sum()) > _WHOLE * measured:
@@ -182,14 +183,27 @@ class ResidualFilter:
         for index in np.flatnonzero(timed & (now >= self.settings.least_part * total)).tolist():
             gradient = np.zeros(len(self.mean))
             gradient[index] = 1.0
+            noise = self._part_noise(float(now[index]) / total)
             error = math.log(float(parts[index])) - math.log(float(now[index]))
-            self._correct(index, gradient, error, self._part_noise(float(now[index]) / total), alone=alone)
+            if plan is None:
+                noise += self.settings.plan_deviation**2
+            else:
+                gradient[self.count + plan] = 1.0
+                error -= float(self.mean[self.count + plan])
+            self._correct(index, gradient, error, noise, alone=alone)
         others = np.where(timed, 0.0, now)
         rest, left = float(others.sum()), measured - float(parts[timed].sum())
         if rest >= self.settings.least_part * total and left > 0:
             gradient = np.zeros(len(self.mean))
             gradient[: self.count] = others / rest
-            self._correct(self.count, gradient, math.log(left / rest), self._part_noise(rest / total), alone=alone)
+            noise = self._part_noise(rest / total)
+            error = math.log(left / rest)
+            if plan is None:
+                noise += self.settings.plan_deviation**2
+            else:
+                gradient[self.count + plan] = 1.0
+                error -= float(self.mean[self.count + plan])
+            self._correct(self.count, gradient, error, noise, alone=alone)
 
     def _part_noise(self, share: float) -> float:
         return (self.settings.noise / share) ** 2

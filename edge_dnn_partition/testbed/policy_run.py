@@ -12,7 +12,7 @@ from edge_dnn_partition.planning.components import Assignment
 from edge_dnn_partition.planning.policy import Frame, Policy
 from edge_dnn_partition.planning.problem import Bools, Floats
 
-from .policy_world import World
+from .policy_world import JETSON, World
 
 
 @dataclass(frozen=True)
@@ -131,20 +131,24 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         shadow = policy.shadow(shelf.warm)
         slow = thermal.slowdown if hot else 1.0
         disturbed = rules.prepare_slowdown if shelf.pending is not None else 1.0
-        busy = float(times.jetson[frame]) * slow
-        seconds = (busy + float(times.rest[frame])) * disturbed
+        parts = times.parts(frame, slow)
+        seconds = float(parts.sum() + times.links[frame]) * disturbed
         trace.seconds[frame] = seconds + extra
         trace.hot[frame] = hot
         trace.learning[frame] = getattr(policy, 'learning', False)
         trace.plans.append(plan)
-        policy.learn(Frame(now + seconds, plan, seconds * float(world.noise[0, frame]) + extra))
+        cost = seconds * float(world.noise[0, frame]) + extra
+        policy.learn(Frame(now + seconds, plan, cost, device_seconds=world.timed(0, frame, parts)))
+        busy = float(parts[JETSON])
         if shadow is not None:
             trace.shadows += 1
             other = world.times(shadow)
-            own = float(other.jetson[frame]) * slow
-            took = (own + float(other.rest[frame])) * disturbed
-            busy += own
+            parts = other.parts(frame, slow)
+            took = float(parts.sum() + other.links[frame]) * disturbed
+            busy += float(parts[JETSON])
             carry = max(0.0, seconds + took - period)
-            policy.learn(Frame(now + seconds + took, shadow, took * float(world.noise[1, frame]), shadow=True))
+            cost = took * float(world.noise[1, frame])
+            timed = world.timed(1, frame, parts)
+            policy.learn(Frame(now + seconds + took, shadow, cost, shadow=True, device_seconds=timed))
         temperature, hot = thermal.step(temperature, hot, min(busy / period, 1.0), period)
     return trace

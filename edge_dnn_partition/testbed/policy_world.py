@@ -33,7 +33,7 @@ DEVICES: Final = ('pi', 'jetson', 'cloud')
 PAIRS: Final = (('pi', 'jetson'), ('pi', 'cloud'), ('jetson', 'cloud'))
 EFFECTS: Final = ('throttling', 'loss', 'neighbour', 'profile', 'plans')
 NODES: Final = 30
-_JETSON: Final = 1
+JETSON: Final = 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Scenario:
     :param period_seconds: between frames.
     :param lag_frames: how old the estimates are.
     :param estimate_noise: standard deviation of their logarithm.
-    :param frame_noise: the same of a frame's time; one frame in fifty takes half as long again.
+    :param frame_noise: the same of a frame's time, and of what its devices say that they were at work on it; one frame
+        in fifty takes half as long again, which no device says.
     :param visible_changes: whether rates and loads change.
     """
 
@@ -89,12 +90,31 @@ class Thermal:
 class PlanTimes:
     """What a plan takes at each frame without noise, seconds.
 
-    :param jetson: ``(frames,)``, the jetson's share, which throttling multiplies.
-    :param rest: ``(frames,)``, all else.
+    :param devices: ``(frames, devices)``, what each device computes; throttling multiplies the jetson's.
+    :param links: ``(frames,)``, the transfers.
     """
 
-    jetson: Floats
-    rest: Floats
+    devices: Floats
+    links: Floats
+
+    @property
+    def jetson(self) -> Floats:
+        """The jetson's share, ``(frames,)``."""
+        return np.asarray(self.devices[:, JETSON])
+
+    @property
+    def rest(self) -> Floats:
+        """All else, ``(frames,)``."""
+        return np.asarray(self.devices.sum(axis=1) - self.jetson + self.links)
+
+    def parts(self, frame: int, slowdown: float) -> Floats:
+        """Return what each device computes at a frame, ``(devices,)``.
+
+        :param slowdown: of the jetson, that throttles.
+        """
+        found = self.devices[frame].copy()
+        found[JETSON] *= slowdown
+        return found
 
 
 class World:
@@ -121,6 +141,7 @@ class World:
         self._seen_rates = self._late(self._rates) * np.exp(estimates.normal(0, spread, self._rates.shape))
         late = np.where(noise.random((2, frames)) < 0.02, 1.5, 1.0)
         self.noise: Floats = np.exp(noise.normal(0, scenario.frame_noise, (2, frames))) * late
+        self.part_noise: Floats = np.exp(noise.normal(0, scenario.frame_noise, (2, frames, len(DEVICES))))
         self.changes = sorted(set(self.changes))
         self._times: dict[Assignment, PlanTimes] = {}
         self._problems: dict[int, Problem] = {}
@@ -168,8 +189,16 @@ class World:
             seconds = problem.latency[sender, reader] + problem.tensor_bytes[tensor] / self._rates[:, pair]
             link += seconds * self._hidden_link[:, pair]
         effect = self.plan_effect(plan)
-        rest = device.sum(axis=1) - device[:, _JETSON] + link
-        return PlanTimes(device[:, _JETSON] * effect, rest * effect)
+        return PlanTimes(device * effect, link * effect)
+
+    def timed(self, turn: int, frame: int, parts: Floats) -> dict[str, float]:
+        """Return for how long each device says that it was at work on a frame.
+
+        :param turn: 0: a real frame, 1: a shadow frame.
+        :param parts: ``(devices,)``, the truth (:meth:`PlanTimes.parts`).
+        """
+        seen = parts * self.part_noise[turn, frame]
+        return {name: float(value) for name, value in zip(DEVICES, seen, strict=True) if value > 0}
 
     def plan_effect(self, plan: Assignment) -> float:
         """Return by how much a plan takes longer than its parts: for two in five plans 1.15 to 1.7 times."""
