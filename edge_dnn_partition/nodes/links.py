@@ -109,8 +109,9 @@ class Links:
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
-    def emulate(self, message: Emulation) -> None:
-        """Change the emulated links that start here."""
+    def emulate(self, message: Emulation, now: float) -> dict[float, float]:
+        """Change the emulated links that start here; return when what they carry will arrive, by when it would have."""
+        moved = {}
         rows = zip(
             message.link_senders, message.link_receivers, message.link_bytes_per_second, message.link_latency_seconds,
             strict=True,
@@ -121,8 +122,10 @@ class Links:
                 continue
             self._delays[receiver] = latency
             if shaper is not None:
-                shaper.bytes_per_second = rate
-                shaper.latency_seconds = latency
+                times = shaper.change(now, rate, latency)
+                if times is not None:
+                    moved[times[0]] = times[1]
+        return moved
 
     def describe(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured."""

@@ -17,7 +17,7 @@ from typing import Any
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.outbox import Look, Loss, Outbox
+from edge_dnn_partition.runtime.outbox import Look, Outbox
 from edge_dnn_partition.runtime.piece_codec import encode
 from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
@@ -154,7 +154,8 @@ class TensorSender:
             size = probe_piece_size(rate if link.estimate.measured else peer.outbox.rate, budget.affordable(rate))
             cost = PROBE_PIECES * (size + HEADER_BYTES)
             doubt = {'silent': link.silent, 'doubtful': link.doubtful}
-            if not peer.outbox.idle or not budget.grant(time.monotonic(), cost, rate, **doubt):
+            idle = all(other.outbox.idle for target, other in self._peers.items() if target[0] == device)
+            if not idle or not budget.grant(time.monotonic(), cost, rate, **doubt):
                 return
         buffer = memoryview(bytes(PROBE_PIECES * size))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
@@ -164,6 +165,12 @@ class TensorSender:
         )  # fmt: skip
         self._put(device, peer, bundle)
 
+    def _end_probes(self, device: str) -> None:
+        """Let no probe of a link stand before what is to go over it, to whichever inbox."""
+        for target, peer in self._peers.items():
+            if target[0] == device:
+                peer.outbox.end_probe()
+
     def _put(self, device: str, peer: _Peer, bundle: Bundle) -> None:
         with self._condition:
             self._set_pace(device, peer.outbox)
@@ -171,6 +178,8 @@ class TensorSender:
                 peer.shared[bundle.number] = bundle
             now = time.monotonic()
             alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
+            if bundle.kind != PROBE:
+                self._end_probes(device)
             peer.outbox.put(bundle, now)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
@@ -204,7 +213,10 @@ class TensorSender:
                     if receipt.state == HopReceipt.MISSING and shared is not None:
                         self._send_in_pieces(peer, shared, now)
                     elif receipt.state == HopReceipt.MISSING:
-                        lost = Loss(1.0) if receipt.kind == PROBE else peer.outbox.resend(receipt.bundle, receipt.missing)
+                        if receipt.kind == PROBE:
+                            lost = peer.outbox.probe_lost(receipt.bundle)
+                        else:
+                            lost = peer.outbox.resend(receipt.bundle, receipt.missing)
                         self._links.lost(receipt, lost, now)
                         self._set_pace(target[0], peer.outbox)
                     else:
@@ -245,7 +257,9 @@ class TensorSender:
     def emulate(self, message: Emulation) -> None:
         """Change the emulated links that start here."""
         with self._condition:
-            self._links.emulate(message)
+            moved = self._links.emulate(message, time.monotonic())
+            self._air = [(moved.get(at, at), *rest) for at, *rest in self._air]
+            heapq.heapify(self._air)
             self._condition.notify()
 
     def describe_links(self, message: Heartbeat, now: float) -> None:

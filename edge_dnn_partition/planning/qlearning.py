@@ -44,7 +44,7 @@ class LearningSettings:
 
     objective: str | Goal = 'latency'
     least_gain: float = 0.02
-    confirmations: int = 1
+    confirmations: int = 2
     dwell_seconds: float = 0.4
     shadow_share: float = 0.02
     explore: float = 2.0

@@ -82,7 +82,8 @@ class QSettings:
     """How the table learns.
 
     :param discount: what a cost of one second later counts; 0: the future counts nothing.
-    :param rate: the least learning rate; an entry's first visits count more.
+    :param rate: the least learning rate; an entry's first visits count more...
+    :param prior_visits: ... as if it had been visited so often before, with nothing that followed.
     :param clip: the largest reward and the largest entry, as a logarithm.
     :param switch_cost: of moving to another plan, as the logarithm of a decision's cost.
     :param mean_seconds: time constant of the mean of V.
@@ -90,7 +91,8 @@ class QSettings:
     """
 
     discount: float = 0.8
-    rate: float = 0.1
+    rate: float = 0.05
+    prior_visits: int = 10
     clip: float = 0.7
     switch_cost: float = 0.02
     mean_seconds: float = 30.0
@@ -168,7 +170,7 @@ class QTable:
     def _step(self, conditions: int, plan: int, surprise: float, seconds: float, value: float) -> None:
         assert self._mean is not None
         target = surprise + self.settings.discount**seconds * (value - self._mean)
-        rate = max(self.settings.rate, 1 / (1 + int(self.visits[conditions, plan])))
+        rate = max(self.settings.rate, 1 / (1 + self.settings.prior_visits + int(self.visits[conditions, plan])))
         new = self.values[conditions, plan] + rate * (target - self.values[conditions, plan])
         self.values[conditions, plan] = min(max(float(new), -self.settings.clip), self.settings.clip)
 

@@ -184,6 +184,8 @@ class Outbox:
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
     _cycle: int = 0
+    _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
+    """Probes that were not sent whole."""
     _heard_at: float = float('-inf')
     _silent_at: float = float('-inf')
     _doublings: int = 0
@@ -210,9 +212,10 @@ class Outbox:
         )
 
     def put(self, bundle: Bundle, now: float) -> None:
-        """Queue a bundle. A probe goes only while nothing else does."""
+        """Queue a bundle. A probe goes only while nothing else does, and no further once something else is to go."""
         if bundle.kind == PROBE and (self._queue or self._waiting):
             return
+        self.end_probe()
         self._cycle += 1
         self._calm = max(0, self._calm - 1)
         if self.cautious or self._doubtful:
@@ -350,6 +353,17 @@ class Outbox:
         self._queue[number] = outgoing
         self._queue.move_to_end(number, last=False)
         return lost
+
+    def probe_lost(self, number: int) -> Loss:
+        """Return what it says of the link that a probe did not arrive whole: nothing if it was not sent whole."""
+        return Loss() if number in self._ended else Loss(1.0)
+
+    def end_probe(self) -> None:
+        """Send no more of a probe: something else is to go over its link."""
+        for number, outgoing in list(self._queue.items()):
+            if outgoing.bundle.kind == PROBE:
+                self._forget(number)
+                self._ended.append(number)
 
     def _lost_on_the_way(self, outgoing: _Outgoing, missing: Sequence[int]) -> Loss:
         """Take in that pieces of a bundle that is still being sent are missing; of interest only if they are many."""

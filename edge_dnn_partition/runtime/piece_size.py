@@ -26,7 +26,9 @@ LEAST_SECONDS: Final = 0.001
 
 PROBE_PIECE_SECONDS: Final = 0.0015
 """So long a probe's piece takes on its link at least. What handles a message takes some tenths of a millisecond: shorter
-pieces would show that, and a fast link would seem to be slow. A probe of five takes less than a queue of 10 ms."""
+pieces would show that, and a fast link would seem to be slow. A probe of five takes less than a queue of 10 ms..."""
+PROBE_PACKETS: Final = 12
+"""... but a piece has no more packets: where the link falls to a hundredth meanwhile, frames wait behind what is on it."""
 
 
 def in_packets(packets: int) -> int:
@@ -82,6 +84,6 @@ def probe_piece_size(rate: float | None, affordable_bytes: float = math.inf) -> 
     """
     size = in_packets(PATIENT_PACKETS)
     if rate is not None:
-        fast = in_packets(max(PATIENT_PACKETS, int(rate * PROBE_PIECE_SECONDS / PACKET_BYTES)))
+        fast = in_packets(min(max(PATIENT_PACKETS, int(rate * PROBE_PIECE_SECONDS / PACKET_BYTES)), PROBE_PACKETS))
         size = fast if fast > size else min(size, piece_size(1 << 20, rate=rate))
     return size if PROBE_PIECES * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)

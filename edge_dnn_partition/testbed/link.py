@@ -27,6 +27,7 @@ class EmulatedLink:
     latency_seconds: float = 0.0
     overhead_bytes: int = 60
     channel: Channel = field(default_factory=Channel)
+    _busy_until: float = 0.0
 
     def free_at(self, now: float) -> float:
         """When the link can take the next piece."""
@@ -35,5 +36,18 @@ class EmulatedLink:
     def send(self, now: float, size: int) -> float:
         """Put ``size`` bytes on the link; return when they arrive at its other end."""
         begin = self.free_at(now)
-        self.channel.free_at = begin + (size + self.overhead_bytes) / self.bytes_per_second
-        return self.channel.free_at + self.latency_seconds
+        self.channel.free_at = self._busy_until = begin + (size + self.overhead_bytes) / self.bytes_per_second
+        return self._busy_until + self.latency_seconds
+
+    def change(self, now: float, bytes_per_second: float, latency_seconds: float) -> tuple[float, float] | None:
+        """Take another rate and delay; what is left of the piece on the link goes at the new rate.
+
+        :return: when that piece would have arrived, and when it will; None if there is none, or the link is cut or mended.
+        """
+        before, was = self.bytes_per_second, self._busy_until + self.latency_seconds
+        self.bytes_per_second, self.latency_seconds = bytes_per_second, latency_seconds
+        left = self._busy_until - now
+        if left <= 0 or not before or not bytes_per_second or self.channel.free_at != self._busy_until:
+            return None
+        self.channel.free_at = self._busy_until = now + left * before / bytes_per_second
+        return was, self._busy_until + latency_seconds

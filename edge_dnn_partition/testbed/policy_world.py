@@ -112,7 +112,7 @@ class PlanTimes:
 
         :param slowdown: of the jetson, that throttles.
         """
-        found = self.devices[frame].copy()
+        found: Floats = self.devices[frame].copy()
         found[JETSON] *= slowdown
         return found
 

@@ -181,6 +181,17 @@ def test_probes_yield_and_are_not_waited_for():
     assert (outbox.idle, outbox.bytes_unacknowledged) == (True, 0)
 
 
+def test_a_probe_goes_no_further_when_a_frame_comes_and_says_nothing_of_the_link():
+    outbox = Outbox(rate=1e4)
+    outbox.put(bundle(1, kind=PROBE), 0.0)
+    assert outbox.take(0.0).piece.index == 0
+    outbox.put(bundle(2), 0.0)
+    assert {ready.piece.bundle for *_, ready in drain(outbox)} == {2}
+    assert outbox.bytes_unacknowledged == 100
+    assert outbox.probe_lost(1) == Loss()
+    assert outbox.probe_lost(3) == Loss(1.0)
+
+
 def test_memory_is_bounded_by_the_oldest_that_waits():
     outbox = Outbox(keep_bytes=250)
     for number in range(4):
@@ -205,6 +216,20 @@ def test_links_of_one_channel_share_its_rate():
     one, other = EmulatedLink(100.0, 0.0, 0, channel), EmulatedLink(100.0, 0.5, 0, channel)
     assert one.send(0.0, 100) == 1.0
     assert other.send(0.0, 100) == 2.5
+
+
+def test_what_is_on_an_emulated_link_goes_on_at_its_new_rate():
+    link = EmulatedLink(100.0, 0.5, 0)
+    assert link.send(10.0, 1000) == 20.5
+    assert link.change(12.0, 400.0, 0.25) == (20.5, 14.25)
+    assert link.free_at(12.0) == 14.0
+    assert link.change(13.0, 0.0, 0.25) is None  # a cut link: what was on it arrives
+    assert link.change(13.0, 100.0, 0.25) is None
+    assert link.change(15.0, 200.0, 0.25) is None
+    other = EmulatedLink(100.0, 0.0, 0, link.channel)
+    other.send(15.0, 100)
+    assert link.change(15.5, 100.0, 0.0) is None  # the air is taken by the other's piece
+    assert link.free_at(15.5) == 16.0
 
 
 def test_a_bundle_over_an_emulated_link():

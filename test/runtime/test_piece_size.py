@@ -13,6 +13,7 @@ from edge_dnn_partition.runtime.piece_size import (
     PACKET_BYTES,
     PATIENT_PACKETS,
     PIECE_SECONDS,
+    PROBE_PACKETS,
     PROBE_PIECES,
     in_packets,
     piece_size,
@@ -71,5 +72,5 @@ def test_a_probe_looks_for_a_fast_link_by_pieces_that_take_longer_than_handling_
     for _ in range(12):
         size = probe_piece_size(rate)
         rate = size / max(handling, size / wire)
-    assert rate >= 0.9 * min(wire, MAX_PIECE_BYTES / handling)
+    assert rate >= 0.9 * min(wire, in_packets(PROBE_PACKETS) / handling)
     assert PROBE_PIECES * size / wire < 0.01 or size == in_packets(PATIENT_PACKETS)
