@@ -23,7 +23,7 @@ from edge_dnn_partition.planning.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
 
-from .policy_measures import interval
+from .intervals import mean_and_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def _scenario(scenario: Scenario, seeds: int) -> tuple[dict[str, Any], list[Asse
         while record.fresh:
             found.append(record.fresh.popleft())
     counted = found[record.settings.least_switches :]
-    ratio, low, high = interval([b / a for a, b in zip(plain, recorded, strict=True)])
+    ratio, low, high = mean_and_interval([b / a for a, b in zip(plain, recorded, strict=True)])
     return {
         'scenario': scenario.name, 'seeds': seeds, 'level': record.settings.level, 'switches_constant': int(switches[0]),
         'switches': int(switches[1]), 'assessed': len(found), 'intervals': len(counted),

@@ -21,7 +21,7 @@ from edge_dnn_partition.testbed.policy_run import Rules
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import DEVICES, Scenario, World
 
-from .policy_measures import interval
+from .intervals import mean_and_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +53,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             hot[:, column] = [t.hot.mean() for t in traces]
             switches[:, column] = [t.switches for t in traces]
         for row, discount in enumerate(DISCOUNTS):
-            mean, low, high = interval(over[row].tolist())
-            less, less_low, less_high = interval((over[0] - over[row]).tolist())
+            mean, low, high = mean_and_interval(over[row].tolist())
+            less, less_low, less_high = mean_and_interval((over[0] - over[row]).tolist())
             results.append({
                 'case': label, 'discount': discount, 'seeds': seeds, 'over_oracle': mean, 'over_oracle_interval': [low, high],
                 'less_than_without': less, 'less_than_without_interval': [less_low, less_high],

@@ -23,7 +23,8 @@ from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_secon
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
-from .policy_measures import Measures, interval, measure
+from .intervals import mean_and_interval
+from .policy_measures import Measures, measure
 from .policy_tuning import KINDS, tune, tuning_worlds
 
 if TYPE_CHECKING:
@@ -95,14 +96,14 @@ def _rows(table: _Table, groups: dict[str, list[str]], names: list[str], seeds: 
         for name in names:
             row: dict[str, Any] = {'case': 'policy', 'scenario': label, 'policy': name, 'seeds': seeds}
             for field in FIELDS:
-                mean, low, high = interval(table.values(members, name, field))
+                mean, low, high = mean_and_interval(table.values(members, name, field))
                 row |= {field: mean, f'{field}_interval': [low, high]}
             counts = np.mean([np.mean(table.counts[s, name], axis=0) for s in members], axis=0)
             row |= dict(zip(('switches', 'shadow_share', 'learning_share'), counts.tolist(), strict=True))
             if name != 'auto':
                 for field in ('mean_seconds', 'regret_seconds', 'recovery_frames'):
                     mine, his = table.values(members, 'auto', field), table.values(members, name, field)
-                    mean, low, high = interval([b - a for a, b in zip(mine, his, strict=True)])
+                    mean, low, high = mean_and_interval([b - a for a, b in zip(mine, his, strict=True)])
                     row |= {f'{field}_more_than_auto': mean, f'{field}_more_than_auto_interval': [low, high]}
             if len(members) == 1:
                 row['regret_course_seconds'] = (table.curves[members[0], name] / seeds).tolist()

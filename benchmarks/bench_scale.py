@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZES: Final = {'hubs': (10, 30, 100, 300, 1000), 'mesh': (10, 30, 100, 300)}
-_QUICK: Final = {'hubs': (10, 30, 100), 'mesh': (10, 30)}
+_QUICK: Final = {'hubs': (10, 30, 100), 'mesh': (10, 30, 60)}
+_LARGE: Final = 30
 _PERIOD_SECONDS: Final = 1 / scale_fleet.DECISIONS_PER_SECOND
 
 
@@ -50,10 +51,10 @@ def _rows(results: Sequence[Mapping[str, Any]], case: str, shape: str | None = N
 
 
 def _growth(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return exponents over the number of devices, fitted to the sizes from 30 on, where constants matter less."""
+    """Return exponents over the number of devices, fitted to the sizes where constants matter less."""
     found = {}
     for shape in ('hubs', 'mesh'):
-        rows = [row for row in _rows(results, 'fleet', shape) if row['devices'] >= 30]
+        rows = [row for row in _rows(results, 'fleet', shape) if row['devices'] >= _LARGE]
         for key in ('plan', 'decide', 'hear'):
             if len(rows) > 1:
                 values = [row[f'{key}_seconds'] for row in rows]

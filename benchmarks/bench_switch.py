@@ -28,6 +28,8 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.runtime.ledger import Picture
 from edge_dnn_partition.testbed import demo_model
 
+from .intervals import interval, quantile_interval
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -145,7 +147,7 @@ def _wrong(running: RunningFleet, folder: Path, pictures: Sequence[Picture]) -> 
 
 
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
-    """Run the benchmark; ``quick`` forces 50 switches."""
+    """Run the benchmark; ``quick`` forces 30 switches."""
     from edge_dnn_partition import ros_env
 
     ros_env.prepare()
@@ -154,7 +156,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     os.environ.setdefault('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['OMP_NUM_THREADS'] = '1'
-    count, pictures = 50 if quick else 1000, _pictures()
+    count, pictures = 30 if quick else 1000, _pictures()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_fleet(_fleet_file(folder), pictures, rate=FPS) as running:
@@ -183,7 +185,9 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     stopped = statistics.median(restarts)
     results: list[dict[str, Any]] = [
         {'case': 'switch', 'accepted': status.accepted, 'delivered': status.delivered, 'repeated': status.repeated,
-         'gaps_seconds': gap, 'raw_gaps_seconds': raw, 'added_seconds': sorted(s['added_seconds'] for s in found)},
+         'gaps_seconds': gap, 'raw_gaps_seconds': raw,
+         'gap_p50_interval': interval(gap), 'gap_p95_interval': quantile_interval(gap, 0.95),
+         'added_seconds': sorted(s['added_seconds'] for s in found)},
         {'case': 'restart', 'gaps_seconds': restarts},
         {'case': 'same plan', 'gaps_seconds': usual[:: max(1, len(usual) // 500)], 'p50': statistics.median(usual),
          'p95': usual[int(0.95 * len(usual))]},

@@ -30,6 +30,8 @@ from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape, why_not
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
 
+from .intervals import interval
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -133,7 +135,7 @@ def _picture() -> Picture:
 
 
 def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
-    for milliseconds in STAGE_MILLISECONDS:
+    for milliseconds in STAGE_MILLISECONDS[1:] if quick else STAGE_MILLISECONDS:
         stop = 1 + max(1, round(milliseconds / per_layer))
         found: dict[tuple[str, str], list[float]] = {}
         cpu: dict[tuple[str, str], list[float]] = {}
@@ -142,8 +144,8 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
             for name in names[turn:] + names[:turn]:
                 bed.force(f'source:pre-1 {name}:1-{stop} source:{stop}-end')
                 slowest = milliseconds * SLOWDOWNS[name] / 1e3
-                streaming = bed.stream(min(4.0, max(1.5, 25 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
-                idle = bed.stream(3.5, 1.0 / (0.4 + slowest))
+                streaming = bed.stream(min(2.5 if quick else 4.0, max(1.5, 25 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
+                idle = bed.stream(2.5 if quick else 3.5, 1.0 / (0.4 + slowest))
                 for kind, frames in (('streaming', streaming[2:]), ('idle', idle[1:])):
                     stages = [stage for frame in frames for stage in frame.stages if stage.device == name]
                     found.setdefault((kind, name), []).extend(stage.run_seconds for stage in stages)
@@ -152,12 +154,14 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
             if name == 'fast':
                 continue
             base = statistics.median(found[kind, 'fast'])
-            own = statistics.median(a / b for a, b in zip(seconds, cpu[kind, name], strict=True))
+            ratios = [a / b for a, b in zip(seconds, cpu[kind, name], strict=True)]
+            own = statistics.median(ratios)
             ratio = statistics.median(seconds) / base
             # What the slowed device's own runs cost differs a little from what the other's cost: both are shown.
             row = {
                 'case': 'speed', 'kind': kind, 'device': name, 'stage_milliseconds': milliseconds, 'asked': SLOWDOWNS[name],
-                'over_own_cpu_time': own, 'error': own / SLOWDOWNS[name] - 1, 'over_the_fast_device': ratio,
+                'over_own_cpu_time': own, 'over_own_cpu_time_interval': interval(ratios),
+                'error': own / SLOWDOWNS[name] - 1, 'over_the_fast_device': ratio,
                 'error_over_the_fast_device': ratio / SLOWDOWNS[name] - 1, 'fast_milliseconds': 1e3 * base, 'runs': len(seconds),
             }  # fmt: skip
             say(f'stage of {milliseconds:g} ms, {kind}, {SLOWDOWNS[name]:g} times: {own:.2f} of its CPU time '
@@ -182,7 +186,7 @@ def _way(bed: Bed, *, say: Say) -> dict[str, Any]:
 
 
 def run(*, quick: bool, progress: Say) -> BenchResult:
-    """Run the benchmark; ``quick`` measures two rates and each speed once.
+    """Run the benchmark; ``quick`` measures two rates, and two speeds once.
 
     :raises UserError: if there are no namespaces here.
     """

@@ -33,6 +33,7 @@ from edge_dnn_partition.testbed.scenario import LINKS, SLOWDOWNS, fleet_document
 
 from . import processes, trace_course
 from .grid_fleet import RUNS, pipeline_of
+from .intervals import strata_mean_interval
 from .trace_course import Condition
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _RUNS: Final = (('steps', 5.0, 3), ('lte', 5.0, 3), ('steps', 20.0, 2), ('wifi_walk', 5.0, 2))
 """Course, frames per second, and how many fixed splits are played."""
 
-_QUICK: Final = (('lte', 5.0, 2),)
+_QUICK: Final = (('short', 5.0, 2),)
 _SETTLE_SECONDS: Final = 4.0
 PROBE_SECONDS: Final = 0.5
 
@@ -141,6 +142,10 @@ def judge(course: Sequence[Condition], end: float, played: Mapping[str, Any], fi
         known = ~np.isnan(found)
         return float((found[known] * weight[known]).sum() / weight[known].sum())
 
+    def mean_interval(frames: trace_course.Frames) -> list[float]:
+        strata = [[latency for at, latency in frames if begin <= at < stop] for begin, stop in itertools.pairwise(edges)]
+        return strata_mean_interval(strata, np.diff(edges).tolist())
+
     rows = []
     for i, (old, new) in enumerate(itertools.pairwise(course), 1):
         changes = trace_course.changed(old, new)
@@ -154,7 +159,8 @@ def judge(course: Sequence[Condition], end: float, played: Mapping[str, Any], fi
         })  # fmt: skip
     latency = np.array([value for _, value in played['frames']])
     return {
-        'mean_seconds': mean(played['frames']), 'frame_mean_seconds': float(latency.mean()),
+        'mean_seconds': mean(played['frames']), 'mean_interval': mean_interval(played['frames']),
+        'frame_mean_seconds': float(latency.mean()),
         'p95_seconds': float(np.percentile(latency, 95)), 'oracle_mean_seconds': best, 'oracle_plans': plans,
         'fixed_mean_seconds': {label: mean(run['frames']) for label, run in fixed.items()}, 'steps': rows,
         'switches': len(played['moves']), 'lost': played['lost'] + sum(run['lost'] for run in fixed.values()),

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured of a policy's run, and intervals over paired seeds."""
+"""What is measured of a policy's run."""
 
 from __future__ import annotations
 
@@ -60,11 +60,3 @@ def recovery(seconds: Floats, oracle: Floats, changes: Sequence[int]) -> float:
         good = np.flatnonzero(mine <= NEAR * best)
         found.append(float(good[0]) if len(good) else float(end - begin))
     return float(np.mean(found)) if found else 0.0
-
-
-def interval(values: Sequence[float], *, seed: int = 0, draws: int = 4000) -> tuple[float, float, float]:
-    """Return the mean of paired values and its 95 % bootstrap interval (percentiles; Efron 1979)."""
-    data = np.asarray(values, dtype=np.float64)
-    picks = np.random.default_rng([seed, 23]).integers(0, len(data), (draws, len(data)))
-    low, high = np.percentile(data[picks].mean(axis=1), [2.5, 97.5])
-    return float(data.mean()), float(low), float(high)

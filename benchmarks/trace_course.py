@@ -128,6 +128,7 @@ def adapted(frames: Frames, begin: float, end: float, good: float) -> tuple[floa
 COURSES: Final[Mapping[str, tuple[Callable[[], tuple[Condition, ...]], float]]] = {
     'steps': (steps, 42.0),
     'lte': (lambda: recorded('lte', 0.0, 24.0), 24.0),
+    'short': (lambda: recorded('lte', 0.0, 8.0), 8.0),
     'wifi_walk': (lambda: recorded('wifi_walk', 0.0, 30.0), 30.0),
 }
 """The courses and their ends."""

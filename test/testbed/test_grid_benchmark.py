@@ -102,7 +102,7 @@ def test_links_are_fitted_and_missing_plans_composed():
 def test_a_cell_is_held_against_its_best_fixed_split():
     def row(seconds, *, interior=False):
         joules = {'idle': seconds, 'active': 0.0, 'radio': 0.0}
-        return {'p50_seconds': seconds, 'plan': f'{seconds}', 'interior': interior, 'joules': joules}
+        return {'p50_seconds': seconds, 'seconds': [seconds] * 3, 'plan': f'{seconds}', 'interior': interior, 'joules': joules}
 
     one = {
         'baselines': {'all_on_source': row(4.0), 'all_on_cloud': row(3.0), 'cloud_tensor': row(8.0)},
@@ -110,6 +110,7 @@ def test_a_cell_is_held_against_its_best_fixed_split():
     }
     found = grid_run.summary(one)
     assert found['over_oracle'] == pytest.approx(1.05)
+    assert found['over_oracle_interval'] == pytest.approx([1.05, 1.05])
     assert found['interior_wins']
     assert found['speedup']['all_on_cloud'] == pytest.approx(3.0 / 2.1)
     targets = {target.name: target for target in grid._targets([one | found], 1)}

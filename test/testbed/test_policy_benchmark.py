@@ -12,7 +12,7 @@ from edge_dnn_partition.testbed.policy_world import Scenario, World
 bench.load('policies', bench.find()['policies'])
 calibration = bench.load('calibration', bench.find()['calibration'])
 
-from edge_dnn_partition.benchmarks import policy_measures, policy_tuning  # noqa: E402
+from edge_dnn_partition.benchmarks import intervals, policy_measures, policy_tuning  # noqa: E402
 from edge_dnn_partition.benchmarks.policy_rivals import BanditSettings, ElasticBandit, LinearBandit  # noqa: E402
 
 
@@ -26,11 +26,11 @@ def test_recovery_counts_frames_until_near_the_oracle():
 
 
 def test_the_interval_holds_the_mean_and_shrinks():
-    few = policy_measures.interval([1.0, 2.0, 3.0])
-    many = policy_measures.interval([1.0, 2.0, 3.0] * 20)
+    few = intervals.mean_and_interval([1.0, 2.0, 3.0])
+    many = intervals.mean_and_interval([1.0, 2.0, 3.0] * 20)
     assert few[1] <= few[0] == 2.0 <= few[2]
     assert many[2] - many[1] < few[2] - few[1]
-    assert policy_measures.interval([4.0] * 5) == (4.0, 4.0, 4.0)
+    assert intervals.mean_and_interval([4.0] * 5) == (4.0, 4.0, 4.0)
 
 
 @pytest.mark.parametrize('kind', policy_tuning.KINDS, ids=lambda kind: kind.name)
