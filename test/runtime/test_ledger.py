@@ -61,8 +61,13 @@ class Books(RuleBasedStateMachine):
         else:
             assert frame is None
 
-    @rule(frame_id=st.integers(1, 12))
-    def repeat(self, frame_id):
+    def some(self, number, under_way):
+        """Return a frame's number; that of one under way, if there is one and it is wanted."""
+        return sorted(self.open)[number % len(self.open)] if under_way and self.open else number
+
+    @rule(number=st.integers(1, 12), under_way=st.booleans())
+    def repeat(self, number, under_way):
+        frame_id = self.some(number, under_way)
         frame = self.ledger.repeat(frame_id, self.now, 2)
         if frame_id not in self.open:
             assert frame is None
@@ -75,8 +80,12 @@ class Books(RuleBasedStateMachine):
             assert (frame.attempt, frame.plan_version, frame.outputs) == (attempt, 2, {})
             self.open[frame_id] = (attempt, set())
 
-    @rule(frame_id=st.integers(1, 12), attempt=st.integers(0, 2), names=st.sets(st.sampled_from('ab'), min_size=1))
-    def result(self, frame_id, attempt, names):
+    @rule(
+        number=st.integers(1, 12), under_way=st.booleans(), attempt=st.integers(0, 2),
+        names=st.sets(st.sampled_from('ab'), min_size=1),
+    )  # fmt: skip
+    def result(self, number, under_way, attempt, names):
+        frame_id = self.some(number, under_way)
         whole = self.ledger.result(frame_id, attempt, min(attempt, 1) + 1, dict.fromkeys(names, ONE), (), (), 2, self.now)
         if frame_id not in self.open:
             if frame_id in self.expired:
@@ -128,6 +137,18 @@ class Books(RuleBasedStateMachine):
 
 Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestBooks = Books.TestCase
+
+
+@pytest.mark.parametrize(('attempt', 'version'), [(0, 1), (1, 1), (0, 2)])
+def test_parts_of_two_sendings_are_not_mixed(attempt, version):
+    ledger = FrameLedger(first_id=1)
+    ledger.offer(Picture(np.zeros(1, np.uint8), 'jpeg'))
+    ledger.accept(0.0, 1, 1)
+    ledger.repeat(1, 1.0, 2)
+    assert ledger.result(1, attempt, version, {'a': np.zeros(1)}, (), (), 2, 2.0) is None
+    assert ledger.result(1, 1, 2, {'b': ONE}, (), (), 2, 3.0) is None
+    whole = ledger.result(1, 1, 2, {'a': ONE}, (), (), 2, 4.0)
+    assert [int(whole.outputs[name][0]) for name in 'ab'] == [1, 1]
 
 
 def test_frames_of_an_earlier_run_go_first_in_order():
