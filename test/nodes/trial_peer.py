@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that tells its name and says whom it hears: ``trial_peer.py NAME OTHER [BYTES]``."""
 
-import contextlib
 import sys
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
@@ -30,8 +30,13 @@ def main(own, other, size='0'):
     node.create_subscription(String, f'/trial/{other}', hear, QoSProfile(depth=10))
     node.create_timer(0.05, lambda: publisher.publish(words))
     print(f'{own} is there', flush=True)
-    with contextlib.suppress(ExternalShutdownException, KeyboardInterrupt):
+    try:
         rclpy.spin(node)
+    except (ExternalShutdownException, KeyboardInterrupt):
+        pass
+    except RCLError:  # the signal came while the executor made its wait set
+        if rclpy.ok():
+            raise
 
 
 if __name__ == '__main__':

@@ -133,11 +133,11 @@ class SegmentJoules:
         :param now: seconds.
         :param watts: of the device above idleness while a stage runs; likewise its deviation.
         """
-        if not watts > 0 or not math.isfinite(watts):
+        if not 0 < watts <= _MOST:
             return None
         keep = self._kept(now)
         believed = watts * self._seconds
-        common = deviation_watts * self._seconds if math.isfinite(deviation_watts) else np.zeros_like(believed)
+        common = deviation_watts * self._seconds if abs(deviation_watts) <= _MOST else np.zeros_like(believed)
         known = np.flatnonzero(believed > 0)
         joules, deviation = believed.copy(), np.zeros_like(believed)
         if known.size:
