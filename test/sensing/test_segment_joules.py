@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
@@ -107,10 +107,11 @@ def test_a_moment_of_other_work_does_not_carry_it_away():
     assert fit.estimate(64.0, 3.0, 0.3).joules == pytest.approx(before.joules, rel=0.15)
 
 
-numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([1e-300, 1e9, 1e155, 1e300])
+numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @given(st.lists(st.tuples(st.sampled_from(STAGES), numbers, numbers, numbers, numbers), max_size=20))
+@example([(STAGES[0], 1.0, 0.0, 0.0, 1e156)])
 def test_no_observation_makes_it_negative_or_nan(rows):
     fit = SegmentJoules(CUTS, SECONDS, SEAMS)
     for tick, (stage, part, joules, error, watts) in enumerate(rows):
