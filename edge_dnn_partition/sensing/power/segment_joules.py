@@ -148,7 +148,7 @@ class SegmentJoules:
             covariance = np.diag(np.full(known.size, _PRIOR_SPREAD**2)) + np.outer(shared, shared)
             information = np.linalg.inv(covariance) + keep * self._information[at] * np.outer(scale, scale)
             residual = keep * (self._moment[known] - self._information[at] @ believed[known]) * scale
-            spread = np.linalg.inv(information)
+            spread = np.linalg.pinv(information, hermitian=True)  # as good as exact samples leave it singular to rounding
             joules[known] = np.maximum(0.0, believed[known] + scale * (spread @ residual))
             deviation[known] = scale * np.sqrt(np.maximum(0.0, np.diag(spread)))
         return SegmentEstimate(joules, np.hypot(deviation, _BIAS * joules), keep * self._runs >= _LEAST_RUNS)
