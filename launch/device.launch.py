@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts what one device of a fleet runs: its monitor, its worker, and on the source the frame source.
 
-ros2 launch edge_dnn_partition device.launch.py fleet_file:=/path/to/fleet.yaml device:=pi
+ros2 launch edge_dnn_partition device.launch.py fleet_file:=/path/to/fleet.yaml device:=pi scheduler:=true
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -10,12 +10,16 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.processes import device_processes
+from edge_dnn_partition.runtime.processes import device_processes, scheduler_process
 from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list[Node]:
     path = LaunchConfiguration('fleet_file').perform(context)
+    fleet = load_fleet(path)
+    processes = list(device_processes(fleet, path, LaunchConfiguration('device').perform(context)))
+    if LaunchConfiguration('scheduler').perform(context).lower() == 'true':
+        processes.append(scheduler_process(fleet, path))
     return [
         Node(
             package='edge_dnn_partition',
@@ -25,7 +29,7 @@ def nodes(context: LaunchContext) -> list[Node]:
             additional_env=process.environment(),
             output='screen',
         )
-        for process in device_processes(load_fleet(path), path, LaunchConfiguration('device').perform(context))
+        for process in processes
     ]
 
 
@@ -33,5 +37,8 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
         DeclareLaunchArgument('device', description='the name of this device in the fleet file'),
+        DeclareLaunchArgument(
+            'scheduler', default_value='false', choices=['true', 'false'], description='the scheduler as well: on one device only'
+        ),
         OpaqueFunction(function=nodes),
     ])

@@ -96,7 +96,7 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
               if (value := getattr(args, name)) is not None}  # fmt: skip
     goal = Goal(
         given.get('objective') or fleet.objective, tuple(given.get('weights') or fleet.weights),
-        given.get('deadline') or fleet.deadline or math.inf,
+        given.get('deadline') or fleet.deadline or math.inf, given.get('deadline_share', 0.5),
     )  # fmt: skip
     policy = given.get('policy', ReplaySettings.policy)
     decide = {name: given[name] for name in ('least_gain', 'dwell_seconds', 'confirmations') if name in given}

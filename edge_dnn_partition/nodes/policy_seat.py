@@ -61,6 +61,13 @@ PARAMETERS: Final = (
         maximum=3600.0,
     ),
     Parameter(
+        'deadline_share',
+        0.5,
+        'deadline: share of the frames that must keep to it, by how devices and links have scattered; 0.5: the prediction must',
+        minimum=0.5,
+        maximum=0.999,
+    ),
+    Parameter(
         'policy',
         'auto',
         'exact: plan on the estimates; q_learning: learn what they miss (objective latency); auto: exact while its '
@@ -109,7 +116,7 @@ def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
         weights = fleet.weights
     check_weights(weights)
     deadline = values['deadline'] or fleet.deadline or math.inf
-    return Goal(values['objective'] or fleet.objective, (weights[0], weights[1]), deadline)
+    return Goal(values['objective'] or fleet.objective, (weights[0], weights[1]), deadline, values['deadline_share'])
 
 
 class PolicySeat:

@@ -11,7 +11,8 @@ by :mod:`.labels`, few assignments one by one, small programs by HiGHS with the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,10 @@ from .problem import Problem
 
 _ROUNDS: Final = 24
 _PROOF: Final = 1e-9
+_AMOUNTS: Final = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
+_HALVINGS: Final = 3
+_TRIED: Final = 1_000
+"""So many assignments are tried one by one where the tail counts."""
 
 
 @dataclass
@@ -49,6 +54,8 @@ def answer_deadline(problem: Problem, goal: Goal, space: str) -> tuple[Answer, b
 
     :return: the answer, and whether its plan keeps to the deadline.
     """
+    if goal.reach > 0 and problem.scatter is not None:
+        return _answer_tail(problem, goal, space)
     most = goal.deadline_seconds * (1 + DEADLINE_SLACK)
     judge = Judge(problem, 'deadline', space, None, most)
     cheapest = _solve(problem, Judge(problem, 'energy', space, None))
@@ -69,6 +76,67 @@ def answer_deadline(problem: Problem, goal: Goal, space: str) -> tuple[Answer, b
     if judge.best is None:
         return Answer(fastest.assignment, False), False
     return Answer(judge.best, proven), True
+
+
+def _answer_tail(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool]:
+    """Return a plan of little energy whose tail keeps to the deadline.
+
+    Tails do not add up, so the exact methods do not hold for them. The plan that is best by predictions alone is proven if its
+    tail keeps to the deadline, and few assignments are tried one by one. Else predictions are made longer by what scatters, more
+    and more, until the plan that is best by those keeps to the deadline, and deadlines shorter; what lies between the last two
+    is tried, too, and all on one device. The best of these is improved by moves of nodes.
+    """
+    plain = replace(goal, deadline_share=0.5)
+    judge = Judge(problem, 'deadline', space, None, goal.deadline_seconds * (1 + DEADLINE_SLACK), reach=goal.reach)
+    found, met = answer_deadline(problem, plain, space)
+    if found.assignment is None or (met and np.isfinite(judge.offer(found.assignment))):
+        return found, met
+    fastest = _solve(problem, Judge(problem, 'latency', space, None)).assignment
+    judge.offer(fastest)
+    if batch.count_assignments(problem) <= _TRIED:
+        _try_all(problem, judge)
+        if judge.best is not None:
+            return Answer(judge.best, True), True
+    else:
+        for device in range(len(problem.devices)):
+            judge.offer(np.full(problem.nodes, device, dtype=np.int64))
+        _shrink(lambda amount: _keeps(judge, problem.prolonged(goal.reach * amount), plain, space))
+        _shrink(lambda amount: _keeps(
+            judge, problem, replace(plain, deadline_seconds=goal.deadline_seconds * (1 - 0.6 * amount)), space))  # fmt: skip
+        improve(problem, judge)
+    if judge.best is None:
+        return Answer(fastest, False), False
+    return Answer(judge.best, False), True
+
+
+def _keeps(judge: Judge, problem: Problem, goal: Goal, space: str) -> bool:
+    """Offer a judge the best plan of another problem or deadline; return whether its tail keeps to the judge's deadline."""
+    answer, met = answer_deadline(problem, goal, space)
+    return met and np.isfinite(judge.offer(answer.assignment))
+
+
+def _shrink(keeps: Callable[[float], bool]) -> None:
+    """Call with amounts from 0 to 1 until it is true, then with some between the last two."""
+    before = 0.0
+    for amount in _AMOUNTS:
+        if keeps(amount):
+            for _ in range(_HALVINGS):
+                middle = (before + amount) / 2
+                before, amount = (before, middle) if keeps(middle) else (middle, amount)  # noqa: PLW2901
+            return
+        before = amount
+
+
+def _try_all(problem: Problem, judge: Judge) -> None:
+    """Offer every assignment whose prediction keeps to the deadline, by rising energy, until a tail does."""
+    every = batch.Batch(problem)
+    for plans in batch.all_assignments(problem):
+        measured = every.measure(plans)
+        fits = measured.fits & (measured.latency_seconds <= judge.most_seconds) & (measured.energy_joules <= judge.best_value)
+        rows = np.flatnonzero(fits)
+        for row in rows[np.argsort(measured.energy_joules[rows], kind='stable')].tolist():
+            if np.isfinite(judge.offer(plans[row])):
+                break
 
 
 def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> None:

@@ -80,11 +80,11 @@ def gain_of(goal: Goal, present: Costs, costs: Costs, reference: Costs) -> float
     is late, and of two that are late the quicker one is better.
     """
     mine, his = value_of(present, goal, reference), value_of(costs, goal, reference)
-    if goal.name == 'deadline' and not goal.meets(present.latency_seconds):
-        if goal.meets(costs.latency_seconds):
+    if goal.name == 'deadline' and not goal.meets(present):
+        if goal.meets(costs):
             return 1.0
-        mine, his = present.latency_seconds, costs.latency_seconds
-    elif goal.name == 'deadline' and not goal.meets(costs.latency_seconds):
+        mine, his = goal.counted(present), goal.counted(costs)
+    elif goal.name == 'deadline' and not goal.meets(costs):
         return 0.0
     return 1 - his / mine if mine > 0 else 0.0
 

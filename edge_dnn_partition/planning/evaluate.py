@@ -12,6 +12,7 @@ import numpy as np
 
 from .linear import stage_count, transfers
 from .problem import Floats, Ints, Problem
+from .tail import CERTAIN, Tail, sum_of_lognormals
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Costs:
 
     ``feasible`` is false where a node cannot run, two devices cannot talk, or a device's
     memory is exceeded; ``reason`` says which.
+
+    :param tail: how the latency scatters from frame to frame, if the problem says how devices and links do.
     """
 
     latency_seconds: float
@@ -28,6 +31,16 @@ class Costs:
     stages: int
     feasible: bool = True
     reason: str = ''
+    tail: Tail = CERTAIN
+
+    def latency_at(self, reach: float) -> float:
+        """Return the latency that some share of the frames keeps to.
+
+        :param reach: that share's quantile of the standard normal distribution; 0: the prediction itself.
+        """
+        if reach <= 0 or self.tail is CERTAIN or not math.isfinite(self.latency_seconds):
+            return self.latency_seconds
+        return self.tail.quantile(reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,4 +132,13 @@ def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints)
         + column('idle_watts') * latency
     )
     bottleneck = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
-    return Costs(latency, float(energy.sum()), bottleneck, stage_count(chosen))
+    tail = CERTAIN
+    if problem.scatter is not None:
+        # Both directions of a link are one radio.
+        pair = np.minimum(sender, reader) * count + np.maximum(sender, reader)
+        on_air = np.bincount(pair, size / rate, minlength=count * count)
+        scatter = problem.scatter[1]
+        parts = np.concatenate((load.device_seconds, on_air))
+        deviations = np.concatenate((problem.scatter[0], np.maximum(scatter, scatter.T).ravel()))
+        tail = sum_of_lognormals(parts, deviations, latency - float(parts.sum()))
+    return Costs(latency, float(energy.sum()), bottleneck, stage_count(chosen), tail=tail)

@@ -74,14 +74,14 @@ class _Scale:
 
     def rank(self, assignment: Assignment) -> tuple[bool, float]:
         costs = self.costs(assignment)
-        late = self.goal.name == 'deadline' and not self.goal.meets(costs.latency_seconds)
-        return late, costs.latency_seconds if late else self.value(costs)
+        late = self.goal.name == 'deadline' and not self.goal.meets(costs)
+        return late, self.goal.counted(costs) if late else self.value(costs)
 
     def against(self, assignment: Assignment, present: Assignment) -> str:
         """Say how another plan compares with the present one."""
         costs, own = self.costs(assignment), self.costs(present)
-        if self.goal.name == 'deadline' and not self.goal.meets(costs.latency_seconds):
-            return f'{(costs.latency_seconds - self.goal.deadline_seconds) * 1e3:.3g} ms over the deadline'
+        if self.goal.name == 'deadline' and not self.goal.meets(costs):
+            return f'{(self.goal.counted(costs) - self.goal.deadline_seconds) * 1e3:.3g} ms over the deadline'
         mine, his = self.value(own), self.value(costs)
         worse, better = _WORDS.get(self.goal.name, ('slower', 'faster'))
         share = his / mine - 1 if mine > 0 else 0.0

@@ -16,6 +16,7 @@ from edge_dnn_partition.errors import PlanError
 from .evaluate import Costs, evaluate
 from .linear import LinearCost, device_once, energy_cost, latency_cost
 from .problem import Ints, Problem, nearest
+from .tail import reach_of
 
 Objective = Literal['latency', 'energy', 'throughput', 'balanced', 'deadline']
 Space = Literal['any', 'each_device_once']
@@ -36,12 +37,15 @@ class Goal:
         latency keeps to the deadline; where none does, least latency).
     :param weights: of latency and energy in ``balanced``; only their ratio counts.
     :param deadline_seconds: for ``deadline``.
-    :raises PlanError: if the name is unknown, the weights are no weights, or a deadline is missing.
+    :param deadline_share: of the frames that must keep to it, by how devices and links scatter; a half: the prediction must.
+    :raises PlanError: if the name is unknown, the weights are no weights, a deadline is missing, or the share is not from a
+        half to below 1.
     """
 
     name: str = 'latency'
     weights: tuple[float, float] = HALVES
     deadline_seconds: float = math.inf
+    deadline_share: float = 0.5
 
     def __post_init__(self) -> None:
         if self.name not in OBJECTIVES:
@@ -49,6 +53,8 @@ class Goal:
         check_weights(self.weights)
         if self.name == 'deadline' and not 0 < self.deadline_seconds < math.inf:
             raise PlanError('the objective deadline needs a deadline; give one in seconds, above 0')
+        if not 0.5 <= self.deadline_share < 1:
+            raise PlanError(f'deadline_share must be from 0.5 to below 1, not {self.deadline_share:g}')
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -56,9 +62,18 @@ class Goal:
         latency, energy = self.weights
         return latency / (latency + energy), energy / (latency + energy)
 
-    def meets(self, latency_seconds: float) -> bool:
-        """Return whether a latency keeps to the deadline (always, if there is none)."""
-        return latency_seconds <= self.deadline_seconds * (1 + DEADLINE_SLACK)
+    @property
+    def reach(self) -> float:
+        """How many standard deviations above its middle a latency must keep to the deadline."""
+        return reach_of(self.deadline_share)
+
+    def counted(self, costs: Costs) -> float:
+        """Return the latency that is held against the deadline."""
+        return costs.latency_at(self.reach)
+
+    def meets(self, costs: Costs) -> bool:
+        """Return whether a plan keeps to the deadline (always, if there is none)."""
+        return self.counted(costs) <= self.deadline_seconds * (1 + DEADLINE_SLACK)
 
     def tightened(self, share: float) -> Goal:
         """Return the goal with a deadline that leaves so large a share of itself unused."""
@@ -168,6 +183,7 @@ class Judge:
     """Compares plans for one objective and space; the best seen is kept.
 
     :param most_seconds: plans of more latency do not count.
+    :param reach: of which latency, see `Costs.latency_at`.
     """
 
     problem: Problem
@@ -178,6 +194,7 @@ class Judge:
     best: Ints | None = None
     best_value: float = float('inf')
     _rank: tuple[float, ...] = ()
+    reach: float = 0.0
 
     def measure(self, assignment: Ints) -> float:
         """Return a plan's value, infinite if it cannot run or is not in the space."""
@@ -202,7 +219,7 @@ class Judge:
         return new
 
     def _counts(self, costs: Costs) -> bool:
-        return costs.feasible and costs.latency_seconds <= self.most_seconds
+        return costs.feasible and costs.latency_at(self.reach) <= self.most_seconds
 
 
 def before(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

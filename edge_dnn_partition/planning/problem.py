@@ -36,6 +36,8 @@ class Device:
 
     ``encode_*`` and ``decode_*`` are spent on the sender and on the reader of a
     transfer: they add to the latency and to the device's compute seconds.
+
+    :param deviation: by how much its seconds scatter from frame to frame, as the standard deviation of their logarithm.
     """
 
     name: str
@@ -48,17 +50,19 @@ class Device:
     encode_seconds_per_byte: float = 0.0
     decode_seconds: float = 0.0
     decode_seconds_per_byte: float = 0.0
+    deviation: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A one-way link; links with the same ``channel`` share the air."""
+    """A one-way link; links with the same ``channel`` share the air. For ``deviation`` see `Device`."""
 
     sender: str
     reader: str
     bytes_per_second: float
     latency_seconds: float = 0.0
     channel: str | None = None
+    deviation: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +185,37 @@ class Problem:
         for link in self.links:
             rate[self.position[link.sender], self.position[link.reader]] = link.bytes_per_second
         return rate
+
+    @cached_property
+    def scatter(self) -> tuple[Floats, Floats] | None:
+        """What devices ``(devices,)`` and links (from a row's device to a column's) scatter by; None: nothing does."""
+        devices, links = self.column('deviation'), np.zeros((len(self.devices),) * 2)
+        for link in self.links:
+            links[self.position[link.sender], self.position[link.reader]] = link.deviation
+        return (devices, links) if devices.any() or links.any() else None
+
+    def scattering(self, devices: Mapping[str, float], links: Mapping[tuple[str, str], float]) -> Self:
+        """Return the problem with devices and links that scatter so much, by name and by sender and reader; others do not."""
+        return replace(
+            self,
+            devices=tuple(replace(device, deviation=devices.get(device.name, 0.0)) for device in self.devices),
+            links=tuple(replace(link, deviation=links.get((link.sender, link.reader), 0.0)) for link in self.links),
+        )
+
+    def prolonged(self, reach: float) -> Self:
+        """Return the problem in which all that scatters takes as long as so many deviations above its middle; joules stay."""
+        devices, links = self.scatter or (np.zeros(len(self.devices)), np.zeros((len(self.devices),) * 2))
+        factor = np.exp(reach * devices)[None, :]
+        rate = self.rate * np.exp(-reach * links)
+        place = self.position
+        slower = tuple(
+            replace(link, bytes_per_second=float(rate[place[link.sender], place[link.reader]])) for link in self.links
+        )
+        seams = None if self.seam_seconds is None else self.seam_seconds * factor
+        return replace(
+            self, seconds=self.seconds * factor, seam_seconds=seams, links=slower, node_joules=self.work_joules[0],
+            devices=tuple(replace(device, deviation=0.0) for device in self.devices),
+        ).scattering({}, {})  # fmt: skip
 
     @cached_property
     def latency(self) -> Floats:

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
+from statistics import median, stdev
+from typing import Final
 
 from edge_dnn_partition.sensing.compute import ComputeEstimator
 from edge_dnn_partition.sensing.contention import HostLoad, host_factor
@@ -15,6 +17,11 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .fleet import Fleet
 from .profile import Profile
+
+_LINK_SCATTER: Final = 0.2
+"""By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
+_FEW: Final = 4
+_RATES: Final = 12
 
 
 @dataclass
@@ -50,6 +57,8 @@ class FleetView:
         self.heartbeat_timeout = heartbeat_timeout
         self.devices = {name: DeviceView() for name in fleet.devices}
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
+        self._log_rates: dict[tuple[str, str], deque[float]] = {}
+        """Of each link, what it was measured as lately."""
 
     def heartbeat(self, device: str, incarnation: int, speed_factor: float, now: float) -> bool:
         """Take a worker's sign of life in; return whether the worker has started anew."""
@@ -75,7 +84,10 @@ class FleetView:
         """Take in what one process measured of a link; of several processes the latest counts."""
         if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
             reports = self._links.setdefault((sender, receiver), {})
-            reports[node] = _Reported(estimate, now - age_seconds)
+            before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
+            if before is None or before.estimate.bytes_per_second != estimate.bytes_per_second:
+                rates = self._log_rates.setdefault((sender, receiver), deque(maxlen=_RATES))
+                rates.append(math.log(estimate.bytes_per_second))
             while len(reports) > 4:
                 reports.pop(min(reports, key=lambda key: reports[key].measured_at))
 
@@ -124,6 +136,16 @@ class FleetView:
         }
         usual = median(known.values()) if known else 1.0
         return {name: known.get(name, usual) * view.compute.factor(now) for name, view in self.devices.items()}
+
+    def scatter(self, now: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+        """By how much devices' times and links' rates scatter, as deviations of their logarithms."""
+        devices = {name: view.compute.deviation(now) for name, view in self.devices.items()}
+        links = {}
+        for link in self.fleet.links:
+            for pair in (link.between, (link.between[1], link.between[0])):
+                rates = self._log_rates.get(pair, ())
+                links[pair] = stdev(rates) if len(rates) >= _FEW else _LINK_SCATTER
+        return devices, links
 
     def deviation(self, devices: Sequence[str], now: float) -> float:
         """The largest relative standard deviation of some devices' factors."""

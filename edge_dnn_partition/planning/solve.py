@@ -111,7 +111,7 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
     if met is False:
         plan = 'no plan keeps' if found.optimal else 'no plan was found that keeps'
         reason = (
-            f'{plan} to the deadline of {goal.deadline_seconds * 1e3:.4g} ms; '
+            f'{plan} to the deadline of {goal.deadline_seconds * 1e3:.4g} ms{_in_words(goal)}; '
             f'this is the one of least latency, {costs.latency_seconds * 1e3:.4g} ms'
         )
     return Solution(
@@ -127,6 +127,10 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
         reason=reason,
         deadline_met=met,
     )
+
+
+def _in_words(goal: Goal) -> str:
+    return f' in {goal.deadline_share:.4g} of the frames' if goal.reach > 0 else ''
 
 
 def _nothing(problem: Problem, objective: str, start: float, *, proven: bool) -> Solution:

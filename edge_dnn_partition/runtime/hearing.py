@@ -152,6 +152,8 @@ class Hearing:
             links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=objective,
             pixels=self.pictures.pixels,
         )  # fmt: skip
+        if objective == 'deadline':
+            problem = problem.scattering(*self.view.scatter(now))
         return self.under_power(problem, self.pipeline.boundaries, relief, now)
 
     def under_power(self, problem: Problem, boundaries: tuple[int, ...], relief: ReliefSettings, now: float) -> Problem:

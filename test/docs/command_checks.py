@@ -16,7 +16,7 @@ from edge_dnn_partition.cli.main import PROGRAM, VERBS, build_parser
 from edge_dnn_partition.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
+PAGES = (ROOT / 'README.md', ROOT / 'examples' / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
 MARK = re.compile(r'<!-- not run: (.+?) -->')
 TESTED_BY = re.compile(r'run by ([\w./-]+)')
 _FOLDERS = ('docker', 'systemd', 'config', 'scripts', 'launch', 'rviz', 'docs', 'test', 'benchmarks', 'examples')

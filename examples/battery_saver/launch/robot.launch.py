@@ -1,0 +1,18 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts what the rover or the base runs.
+
+ros2 launch battery_saver robot.launch.py fleet_file:=$PWD/robot.yaml device:=rover scheduler:=true
+"""
+
+from launch.actions import IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        IncludeLaunchDescription(PathJoinSubstitution([FindPackageShare('edge_dnn_partition'), 'launch', 'device.launch.py'])),
+    ])

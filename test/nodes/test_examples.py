@@ -1,0 +1,130 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The example packages: built by colcon, their fleets played on this machine with small models, their nodes beside them."""
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
+FLEETS = {'detector_pi_jetson': ('detector_small', 64), 'vit_robot_cloud': ('vit_small', 32), 'battery_saver': ('mobilenetv2_small', 64)}
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """The example packages, built in a workspace of their own; its folder."""
+    pytest.importorskip('colcon_core', reason='colcon is not installed')
+    folder = tmp_path_factory.mktemp('examples')
+    for name in FLEETS:
+        shutil.copytree(EXAMPLES / name, folder / 'src' / name)
+    build = [sys.executable, '-m', 'colcon', '--log-base', 'log', 'build']
+    environment = os.environ | {'COLCON_HOME': str(folder), 'PYTHONPATH': ''}
+    done = subprocess.run(build, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@contextmanager
+def node(built, package, name, **parameters):
+    """Run a node of a package that was built, as `ros2 run` does."""
+    run = f'source install/setup.bash && exec install/{package}/lib/{package}/{name} "$@"'
+    arguments = [word for key, value in parameters.items() for word in ('-p', f'{key}:={value}')]
+    process = subprocess.Popen(
+        ['bash', '-c', run, name, '--ros-args', *arguments], cwd=built, env=os.environ | {'PYTHONPATH': ''},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+        assert process.poll() is None, process.stdout.read()
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=10)[0]
+        assert process.returncode == 0 and 'Traceback' not in text, text
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def fleet(built, package, **changes):
+    """Play a package's fleet on this machine with a small model in place of the full-size one."""
+    pytest.importorskip('torch', reason='torch is not installed')
+    from edge_dnn_partition.cli.running_fleet import running_fleet
+    from edge_dnn_partition.runtime.ledger import Picture
+
+    model, side = FLEETS[package]
+    folder = built / f'fleet_{package}'
+    shutil.copytree(built / 'install' / package / 'share' / package / 'config', folder)
+    subprocess.run([sys.executable, EXAMPLES / 'make_model.py', model, folder / 'model.onnx'], check=True, timeout=200)
+    for name, values in {'preprocessing.yaml': {'width': side, 'height': side}, 'one_machine.yaml': changes}.items():
+        document = yaml.safe_load((folder / name).read_text())
+        (folder / name).write_text(yaml.safe_dump(document | values))
+    pixels = np.random.default_rng(5).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    shown = [Picture(cv2.imencode('.jpg', cv2.resize(pixels, (640, 480)))[1].reshape(-1), 'jpeg')]
+    with running_fleet(folder / 'one_machine.yaml', shown) as running:
+        try:
+            yield running
+            status = running.settle()
+            assert (status.lost, status.accepted) == (0, status.delivered + status.expired)
+        finally:
+            print(*(f'{label}: {line}' for label, line in running.log), sep='\n')
+
+
+@pytest.mark.parametrize('package', FLEETS)
+def test_its_fleet_files_fit_each_other_and_the_launch_file(package):
+    from edge_dnn_partition.planning.fleet import load_fleet
+
+    real, played = (load_fleet(EXAMPLES / package / 'config' / name) for name in ('robot.yaml', 'one_machine.yaml'))
+    assert list(real.devices) == list(played.devices) and played.emulated and not real.emulated
+    assert (real.source, real.objective, real.constraints) == (played.source, played.objective, played.constraints)
+    assert real.model.postprocessing == played.model.postprocessing
+    text = (EXAMPLES / package / 'launch' / 'robot.launch.py').read_text()
+    assert any(isinstance(part, ast.FunctionDef) and part.name == 'generate_launch_description' for part in ast.parse(text).body)
+    for name in real.devices:
+        assert f"'{name}'" not in text or name == real.source
+
+
+def test_the_detectors_boxes_turn_the_robot(ros_domain, built):
+    from edge_dnn_partition.msg import Detections
+    from geometry_msgs.msg import Twist
+
+    with fleet(built, 'detector_pi_jetson') as running, node(built, 'detector_pi_jetson', 'steer', gain=2.0):
+        boxes, turns = [], []
+        running.client.node.create_subscription(Detections, '/robot/detections', lambda m: boxes.append(m.detections), 1)
+        running.client.node.create_subscription(Twist, '/cmd_vel', lambda m: turns.append(m.angular.z), 1)
+        running.client.wait_for(lambda: turns and boxes and boxes[-1], 40.0, 'a box and a turn')
+        best = boxes[-1][0]
+        expected = 2.0 * (320 - (best.left + best.right) / 2) / 320
+        running.client.wait_for(lambda: any(abs(turn - expected) < 1e-6 for turn in turns), 20.0, f'a turn of {expected:.3f} rad/s')
+        assert best.what.score >= 0.25
+
+
+def test_no_picture_leaves_the_robot_for_the_transformer(ros_domain, built):
+    with fleet(built, 'vit_robot_cloud') as running:
+        assert running.client.plan.stages[0].preprocess and running.client.plan.stages[0].device == 'robot'
+        found = []
+        from edge_dnn_partition.msg import Classification
+
+        running.client.node.create_subscription(Classification, '/robot/classification', found.append, 1)
+        running.client.wait_for(lambda: found, 20.0, 'a classification')
+        assert len(found[0].classes) == 3
+
+
+def test_a_battery_that_runs_low_spares_the_rover(ros_domain, built):
+    with fleet(built, 'battery_saver') as running:
+        running.follow('rover:pre-end')
+        running.client.set_scheduler({'policy': 'auto', 'fixed_plan': '', 'most_slowdown': 100.0})
+        with node(built, 'battery_saver', 'play_battery', begin=60.0, end=5.0, seconds=2.0):
+            running.client.wait_for(lambda: 'rover' not in running.client.plan.devices, 40.0, 'a plan without the rover')
+        assert any('battery' in plan.reason for _, plan in running.news.plans)
