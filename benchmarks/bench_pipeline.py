@@ -27,6 +27,7 @@ import psutil
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.bed_file import BedFile
@@ -46,6 +47,8 @@ SLOWDOWNS: Final = {'resnet50': 8.0, 'vit_b16': 4.0}
 NAMES: Final = ('d1', 'd2', 'd3', 'd4')
 UNEQUAL: Final = {'d1': 1.0, 'd2': 2.0, 'd3': 4.0}
 """Load of each device: the first is four times as fast as the last."""
+PATIENT_SECONDS: Final = 90.0
+_LEAST: Final = 3
 LIVE_SECONDS: Final = 15.0
 """So long the scheduler is left to find a plan of its own, with frames under way."""
 _RATE = 1e9 / 8
@@ -107,10 +110,13 @@ def _throughput(bed: Bed, stages: int, expected: float, count: int) -> _Reading:
     full = stages + 2  # frames until the pipeline is full
     psutil.cpu_percent()
     with bed.camera(1.4 * expected + 1) as frames:
-        bed.wait_for(lambda: len(frames()) > count + full, 120.0, f'{count + full} frames')
+        until = time.monotonic() + PATIENT_SECONDS
+        bed.wait_for(lambda: len(frames()) > count + full or time.monotonic() > until, 2 * PATIENT_SECONDS, f'{count} frames')
         busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
         at = [frame.at for frame in frames() if frame.delivered][full:]
     between = np.diff(at)
+    if len(between) < _LEAST:
+        raise UserError(f'{len(between) + full + 1} frames came in {PATIENT_SECONDS:g} s')
     short, long = interval(between, np.mean)
     plan = bed.client.plan
     predicted = 1 / plan.bottleneck_seconds if plan is not None and plan.bottleneck_seconds > 0 else float('nan')
@@ -139,9 +145,13 @@ class _Cases:
                 time.sleep(LIVE_SECONDS)
             plan = self._bed.client.plan
             assert plan is not None
-        got = _throughput(self._bed, len(plan.stages), expected, count or self._count)
         label = label or plan.label()
-        whole = total or got.fps
+        try:
+            got = _throughput(self._bed, len(plan.stages), expected, count or self._count)
+        except UserError as error:
+            self._say(f'{self._model}, {case}: {error}; {label}')
+            got = _Reading(0.0, 0.0, 0.0, float('nan'), 0.0)
+        whole = total or got.fps or 1.0
         self._say(
             f'{self._model}, {case}: {got.fps:.2f} fps ({got.low_fps:.2f} to {got.high_fps:.2f}), {got.fps / whole:.2f} of the '
             f'sum of the speeds, {got.predicted_fps / whole:.2f} predicted, {got.busy_cores:.2f} cores busy; {label}'

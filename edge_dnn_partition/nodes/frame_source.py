@@ -90,7 +90,9 @@ PARAMETERS = (
         maximum=1.0,
     ),
     Parameter(
-        'repeat_factor', 6.0, "a frame is sent again after so many times the plan's latency", minimum=2.0, maximum=100.0
+        'repeat_factor', 6.0,
+        "a frame is sent again after so many times the plan's latency, or half as many times what its last frames took",
+        minimum=2.0, maximum=100.0,
     ),
     Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
     Parameter(
@@ -323,6 +325,7 @@ class FrameSource(FleetNode):
             )  # fmt: skip
             if whole is not None:
                 self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
+                self._plans.took(whole.plan_version, whole.latency_seconds)
                 self._hedging.finished(frame_id, whole.plan_version, whole.latency_seconds)
                 if self._sender is not None:
                     self._sender.forget_frame(frame_id)

@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
 
 from edge_dnn_partition.planning.plan import Plan
 
 from .ledger import Frame
 from .plan_book import PlanBook
 
+_FRAMES: Final = 5
+
 
 @dataclass(frozen=True)
 class Patience:
     """When a frame or a worker is given up, in seconds.
 
-    :param factor: a frame is sent again after so many times its plan's latency ...
+    :param factor: a frame is sent again after so many times its plan's latency, as predicted, or half as many times what the
+        last frames took, if that is longer: frames wait for one another where the prediction is too short ...
     :param least_seconds: ... but not before.
     :param heartbeat_seconds: after so long without a sign of life a worker counts as gone.
     """
@@ -33,6 +39,8 @@ class SourcePlans(PlanBook):
     _plans: dict[int, Plan] = field(default_factory=dict)
     _workers: dict[str, tuple[int, float]] = field(default_factory=dict)
     _sent_to: dict[int, dict[str, int]] = field(default_factory=dict)
+    _took: dict[int, deque[float]] = field(default_factory=dict)
+    """Of each plan that is in use, what its last frames took."""
 
     def heartbeat(self, device: str, incarnation: int, now: float) -> bool:
         """Take a worker's sign of life in; return True if it has started anew."""
@@ -45,13 +53,19 @@ class SourcePlans(PlanBook):
         self._plans[plan.version] = plan
         self._sent_to[frame_id] = {device: self._workers.get(device, (0, 0.0))[0] for device in plan.devices}
 
+    def took(self, version: int, seconds: float) -> None:
+        """Take in how long a frame of a plan took."""
+        if version in self._plans:
+            self._took.setdefault(version, deque(maxlen=_FRAMES)).append(seconds)
+
     def done(self, frame_id: int) -> None:
         """Forget a frame that has its result."""
         self._sent_to.pop(frame_id, None)
 
     def tidy(self, using: set[int]) -> None:
         """Forget plans that no frame under way uses."""
-        self._plans = {version: plan for version, plan in self._plans.items() if version in using}
+        self._plans = {version: plan for version, plan in self._plans.items() if version in using or plan is self.active}
+        self._took = {version: seconds for version, seconds in self._took.items() if version in self._plans}
 
     def plan_of(self, frame: Frame) -> Plan | None:
         """Return the plan that a frame was sent under; None if that was in an earlier run."""
@@ -79,5 +93,7 @@ class SourcePlans(PlanBook):
         seconds = patience.least_seconds
         if plan.latency_seconds > 0:
             seconds = max(seconds, patience.factor * plan.latency_seconds)
+        if took := self._took.get(plan.version):
+            seconds = max(seconds, patience.factor / 2 * median(took))
         doubled = 2 ** min(frame.attempt - frame.first_attempt, 4)
         return bool(now - frame.sent_at > seconds * doubled)

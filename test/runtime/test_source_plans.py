@@ -1,0 +1,57 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""When the frame source sends a frame again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_dnn_partition.planning.plan import Plan, StagePlan
+from edge_dnn_partition.runtime.ledger import Frame, Picture
+from edge_dnn_partition.runtime.plan_book import PlanStatus
+from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
+
+PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
+
+
+@pytest.fixture
+def plan():
+    stage = StagePlan(device='pi', preprocess=True, layers=((0, 3),), inputs=('@picture',), outputs=('y',))
+    return Plan(version=1, model_sha256='a' * 64, source='pi', sink='pi', stages=(stage,), transfers=(), latency_seconds=0.1)
+
+
+@pytest.fixture
+def plans(plan):
+    plans = SourcePlans()
+    plans.hear(plan, PlanStatus.ACTIVE)
+    return plans
+
+
+def frame(plans, plan, number, now):
+    found = Frame(number, Picture(np.zeros(1, np.uint8), 'jpeg'), now, plan.version, sent_at=now)
+    plans.sent(number, plan)
+    return found
+
+
+def test_where_frames_wait_for_one_another_none_is_sent_again(plans, plan):
+    first = frame(plans, plan, 1, 0.0)
+    assert not plans.overdue(first, 3.0, PATIENCE)
+    assert plans.overdue(first, 3.1, PATIENCE)
+    for _ in range(3):
+        plans.took(plan.version, 4.0)
+    assert not plans.overdue(first, 11.9, PATIENCE)
+    assert plans.overdue(first, 12.1, PATIENCE)
+
+
+def test_what_an_earlier_plan_took_says_nothing_of_the_next(plans, plan):
+    frame(plans, plan, 1, 0.0)
+    plans.took(plan.version, 40.0)
+    plans.done(1)
+    later = replace(plan, version=2)
+    plans.hear(later, PlanStatus.ACTIVE)
+    second = frame(plans, later, 2, 1.0)
+    plans.tidy({2})
+    assert plans.overdue(second, 4.1, PATIENCE)
+    plans.took(plan.version, 40.0)  # a late frame of a plan that is gone
+    assert plans.overdue(second, 4.1, PATIENCE)
