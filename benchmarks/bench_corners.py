@@ -8,9 +8,12 @@ between network namespaces (root), and three equal boards for throughput.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,18 +41,34 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     processes.prepare()
     ladder: list[Row] = []
     results: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
+    # DDS reads how it is set up once in a process, and a fleet's network kind sets it up: so each part has a process.
+    pool = ProcessPoolExecutor(1, mp_context=get_context('spawn'), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory() as folder, pool:
         for part in (_quick,) if quick else (_lossy_and_busy, _kernel, _constrained, _raw, _similar):
-            try:
-                results.extend(part(Path(folder), ladder, progress))
-            except UserError as error:  # noqa: PERF203 (the other parts are of use without this one)
-                results.append({'case': 'failed', 'part': part.__name__.strip('_'), 'error': str(error)[:300]})
+            found, seen, error = pool.submit(_played, part, folder).result()
+            results += found
+            ladder += seen
+            if error:
+                results.append({'case': 'failed', 'part': part.__name__.strip('_'), 'error': error})
                 progress(f'{results[-1]["part"]} failed: {error}')
     cells = [row for row in results if 'oracle' in row]
     grid_run.compose_missing(cells, grid_run.fit_links(ladder), WATTS)
     for row in cells:
         row.update(grid_run.summary(row))
     return BenchResult(results, _targets(results), lambda figure: _plot(figure, results), _conclusion(results))
+
+
+def _played(part: Callable[[Path, list[Row], Say], Iterator[Row]], folder: str) -> tuple[list[Row], list[Row], str]:
+    """Run a part; return its rows, what was seen of links, and why it ended early."""
+    processes.prepare()
+    rows: list[Row] = []
+    ladder: list[Row] = []
+    try:
+        for row in part(Path(folder), ladder, functools.partial(print, flush=True)):
+            rows.append(row)
+    except UserError as error:
+        return rows, ladder, str(error)[:300]
+    return rows, ladder, ''
 
 
 def _quick(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:

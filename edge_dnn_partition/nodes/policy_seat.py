@@ -191,9 +191,10 @@ class PolicySeat:
 
         def thought(_: Future[Choice]) -> None:
             self.thought_for_seconds = time.monotonic() - asked_at
-            self._ration.spent(asked_at, self.thought_for_seconds)
+            self._ration.spent(asked_at, decider.thought_seconds)
 
-        self._thinking = self._decider.choose(conditions)
+        decider = self._decider
+        self._thinking = decider.choose(conditions)
         self._thinking.add_done_callback(thought)
 
     def _goes_on(self, problem: Problem) -> bool:

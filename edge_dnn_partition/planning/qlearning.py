@@ -34,7 +34,8 @@ class LearningSettings:
 
     :param objective: its name, or a whole goal.
     :param least_gain: a plan must be better by this share to be moved to.
-    :param confirmations: in how many decisions on end some plan must have been better by that.
+    :param confirmations: in how many decisions on end some plan must have been better by that...
+    :param sure_gain: ... unless it is better by this share: then at once.
     :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
     :param shadow_share: shadow frames for each frame, at most.
     :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
@@ -45,6 +46,7 @@ class LearningSettings:
     objective: str | Goal = 'latency'
     least_gain: float = 0.02
     confirmations: int = 2
+    sure_gain: float = 0.3
     dwell_seconds: float = 0.4
     shadow_share: float = 0.02
     explore: float = 2.0
@@ -132,7 +134,7 @@ class QLearningPolicy:
             self._rival_count = 0
             return Choice(None, 'the present plan is the best one' if plan == self.present else f'a gain of {gain:.0%} is small')
         self._rival_count += 1
-        if self._rival_count < self.settings.confirmations:
+        if self._rival_count < self.settings.confirmations and gain < self.settings.sure_gain:
             return Choice(None, f'a gain of {gain:.0%} is to be confirmed')
         if now - self._since < self.settings.dwell_seconds:
             return Choice(None, f'a gain of {gain:.0%} waits for the present plan to have stayed')

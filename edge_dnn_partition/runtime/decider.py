@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -36,6 +37,8 @@ class Decider:
         self._policy, self._file, self._key, self._complain = policy, file, key, complain
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._saved_at = float('-inf')
+        self.thought_seconds = 0.0
+        """The processor's time that the last choice took."""
         self._thread = threading.Thread(target=self._run, name='decider', daemon=True)
         self._tasks.put(self._load)
         self._thread.start()
@@ -45,11 +48,14 @@ class Decider:
         future: Future[Choice] = Future()
 
         def task() -> None:
+            begin = time.thread_time()
             try:
-                future.set_result(self._policy.choose(conditions))
+                choice = self._policy.choose(conditions)
             except Exception as error:  # noqa: BLE001
                 future.set_exception(error)
                 return
+            self.thought_seconds = time.thread_time() - begin
+            future.set_result(choice)
             self._policy.tend(conditions)
             if conditions.now - self._saved_at >= SAVE_SECONDS:
                 self._save()
