@@ -64,8 +64,7 @@ def _played(part: Callable[[Path, list[Row], Say], Iterator[Row]], folder: str) 
     rows: list[Row] = []
     ladder: list[Row] = []
     try:
-        for row in part(Path(folder), ladder, functools.partial(print, flush=True)):
-            rows.append(row)
+        rows.extend(part(Path(folder), ladder, functools.partial(print, flush=True)))  # what came before an error stays
     except UserError as error:
         return rows, ladder, str(error)[:300]
     return rows, ladder, ''
