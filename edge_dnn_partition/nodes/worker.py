@@ -334,7 +334,7 @@ class Worker(FleetNode):
             self._plan(kept)
         with self._lock:
             self._pipeline.expire(now)
-            drained = self._plans.idle(self._store.versions, self._pipeline.drained)
+            drained = self._plans.idle(self._store.versions, self._pipeline.drained, now)
         for version in drained:
             self._tasks.put(lambda version=version: self._release(version))
         self._hedges.tidy(self._plans.active, now)

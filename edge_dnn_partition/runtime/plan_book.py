@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
 from edge_dnn_partition.planning.plan import Plan
+
+LINGER_SECONDS: Final = 10.0
+"""So long a worker keeps a plan that is not in force any more: frames of it may still be on their way."""
 
 PATIENCE_SECONDS: Final = 3.0
 """So long a node that has started waits for a plan of the scheduler's before it takes up the one on disk."""
@@ -84,6 +87,7 @@ class WorkerPlans(PlanBook):
     """
 
     device: str = ''
+    _old_since: dict[int, float] = field(default_factory=dict)
 
     def task(self, plan: Plan, status: PlanStatus, prepared: Collection[int]) -> Prepare | Release | None:
         """Return what a message that was heard asks for.
@@ -96,7 +100,11 @@ class WorkerPlans(PlanBook):
             return None
         return Prepare(plan)
 
-    def idle(self, prepared: Collection[int], drained: Callable[[int], bool]) -> tuple[int, ...]:
-        """Return the plans to let go: older than the one in force, without frames; the newest of the older ones stays."""
+    def idle(self, prepared: Collection[int], drained: Callable[[int], bool], now: float) -> tuple[int, ...]:
+        """Return the plans to let go: older than the one in force for a while, without frames; the newest of them stays.
+
+        A frame may be on its way here from a device before this one, so that none is here yet.
+        """
         old = sorted(version for version in prepared if version < self.active_version)
-        return tuple(version for version in old[:-1] if drained(version))
+        self._old_since = {version: self._old_since.get(version, now) for version in old}
+        return tuple(version for version in old[:-1] if now - self._old_since[version] >= LINGER_SECONDS and drained(version))

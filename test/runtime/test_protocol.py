@@ -457,7 +457,7 @@ class Protocol(RuleBasedStateMachine):
                 self.hear_plan(device, self.disk[device], PlanStatus.ACTIVE)
             worker.pipeline.expire(self.now)
             worker.hedges.hedges.expire(self.now)
-            for version in worker.plans.idle(worker.prepared, worker.pipeline.drained):
+            for version in worker.plans.idle(worker.prepared, worker.pipeline.drained, self.now):
                 self.hear_plan(device, worker.prepared[version], PlanStatus.DROPPED)
 
     @precondition(lambda self: self.scheduler is not None and self.scheduler.switch.proposal is None)

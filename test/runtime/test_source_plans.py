@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""When the frame source sends a frame again."""
+"""When the frame source sends a frame again, and when a worker lets a plan go."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import pytest
 
 from edge_dnn_partition.planning.plan import Plan, StagePlan
 from edge_dnn_partition.runtime.ledger import Frame, Picture
-from edge_dnn_partition.runtime.plan_book import PlanStatus
+from edge_dnn_partition.runtime.plan_book import LINGER_SECONDS, PlanStatus, WorkerPlans
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 
 PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
@@ -55,3 +55,13 @@ def test_what_an_earlier_plan_took_says_nothing_of_the_next(plans, plan):
     assert plans.overdue(second, 4.1, PATIENCE)
     plans.took(plan.version, 40.0)  # a late frame of a plan that is gone
     assert plans.overdue(second, 4.1, PATIENCE)
+
+
+def test_a_worker_keeps_a_plan_while_frames_of_it_may_be_on_their_way(plan):
+    plans = WorkerPlans(device='pi')
+    for version in (1, 2, 3):
+        plans.hear(replace(plan, version=version), PlanStatus.ACTIVE)
+    assert plans.idle({1, 2, 3}, lambda _: True, 5.0) == ()
+    assert plans.idle({1, 2, 3}, lambda _: True, 5.0 + LINGER_SECONDS - 0.1) == ()
+    assert plans.idle({1, 2, 3}, lambda _: False, 5.0 + LINGER_SECONDS) == ()
+    assert plans.idle({1, 2, 3}, lambda _: True, 5.0 + LINGER_SECONDS) == (1,), 'the newest of the older ones stays'
