@@ -1,11 +1,15 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/benchmarks.md: a section for each benchmark from its file's first words and the JSON in docs/benchmarks/."""
+"""Write docs/benchmarks.md: a section for each benchmark from its file's first words and the JSON in docs/benchmarks/.
+
+The README's table of the grid is written, too, between its two marks.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,31 @@ def section(name: str, words: str, document: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def grid_table(document: dict[str, Any]) -> str:
+    """Return the table of ``bench grid``: a row for each network, a column for each uplink."""
+    cells = [row for row in document['results'] if row['case'] == 'grid']
+    uplinks = sorted({cell['rate'] for cell in cells})
+    rows = []
+    for network in dict.fromkeys(cell['network'] for cell in cells):
+        mine = {cell['rate']: cell for cell in cells if cell['network'] == network}
+        rows.append((network, *(_cell(mine[rate]) if rate in mine else '' for rate in uplinks)))
+    return '\n'.join(table(('ms', *(f'{rate:g} Mbit/s' for rate in uplinks)), rows))
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    rivals = [cell['baselines'][name]['p50_seconds'] for name in ('all_on_source', 'all_on_cloud') if name in cell['baselines']]
+    found = (cell['adaptive']['p50_seconds'], cell['best_seconds'], *rivals)
+    own, *others = (f'{1e3 * seconds:.0f}' for seconds in found)
+    return f'**{own}** / {" / ".join(others)}'
+
+
+def write_grid(readme: Path, document: dict[str, Any]) -> None:
+    """Put the table between the marks of a page."""
+    text = readme.read_text(encoding='utf-8')
+    between = re.compile(r'(<!-- grid, .*? -->\n).*?(<!-- end of grid -->)', re.DOTALL)
+    readme.write_text(between.sub(lambda found: f'{found[1]}{grid_table(document)}\n{found[2]}', text), encoding='utf-8')
+
+
 def main() -> None:
     """Write the page."""
     sections = []
@@ -50,6 +79,8 @@ def main() -> None:
         if measured.exists():
             words = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
             sections.append(section(name, words, json.loads(measured.read_text(encoding='utf-8'))))
+    grid = CHECKOUT / 'docs' / 'benchmarks' / 'grid.json'
+    write_grid(CHECKOUT / 'README.md', json.loads(grid.read_text(encoding='utf-8')))
     (CHECKOUT / 'docs' / 'benchmarks.md').write_text('\n'.join([HEAD, *sections]), encoding='utf-8')
 
 

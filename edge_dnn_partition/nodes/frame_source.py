@@ -431,6 +431,8 @@ class FrameSource(FleetNode):
         if message.node != 'worker':
             return
         self._hedging.alive(message)
+        if self._sender is not None and message.device == self.topics.device:
+            self._sender.told(message)
         if self._plans.heartbeat(message.device, message.incarnation, time.monotonic()) and self._sender is not None:
             self._sender.forget_device(message.device)
 

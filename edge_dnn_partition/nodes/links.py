@@ -127,6 +127,12 @@ class Links:
                     moved[times[0]] = times[1]
         return moved
 
+    def told(self, message: Heartbeat, now: float) -> None:
+        """Take in what another process of this device says of the same links."""
+        for peer, rate, age in zip(message.peers, message.bytes_per_second, message.age_seconds, strict=True):
+            if peer in self.estimators:
+                self.estimators[peer].told(now - age, rate)
+
     def describe(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured."""
         estimates = [estimator.estimate for estimator in self.estimators.values()]

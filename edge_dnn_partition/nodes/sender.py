@@ -262,6 +262,13 @@ class TensorSender:
             heapq.heapify(self._air)
             self._condition.notify()
 
+    def told(self, message: Heartbeat) -> None:
+        """Take in what another process of this device has measured of the links that start here."""
+        with self._condition:
+            self._links.told(message, time.monotonic())
+            for target, peer in self._peers.items():
+                self._set_pace(target[0], peer.outbox)
+
     def describe_links(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
         with self._condition:

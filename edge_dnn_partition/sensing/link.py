@@ -13,6 +13,8 @@ from typing import Final
 _LOSS_FACTOR: Final = 0.97
 _LOSS_FLOOR: Final = 0.1
 _DOUBT: Final = math.log(1.4)
+STALE_SECONDS: Final = 2.0
+"""What was measured so much later elsewhere counts more than what was measured here."""
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
 
@@ -74,6 +76,17 @@ class LinkEstimator:
         self._rates.append(rate)
         while len(self._rates) > self.window:
             self._rates.popleft()
+
+    def told(self, at: float, bytes_per_second: float) -> None:
+        """Take in what another process of this device measured, if it is news: nothing was measured here for long.
+
+        :param at: when it was measured.
+        """
+        if bytes_per_second > 0 and at >= self.last_at + STALE_SECONDS:
+            self._rates.clear()
+            self._rates.append(bytes_per_second)
+            self.last_at = at
+            self.silent = False
 
     @property
     def doubtful(self) -> bool:

@@ -109,3 +109,19 @@ def test_silence_halves():
     for now in range(1, 60):
         estimator.silence(now)
     assert estimator.estimate.bytes_per_second == LEAST_RATE
+
+
+def test_what_another_process_measured_counts_where_nothing_was_measured_here_for_long():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.told(float('-inf'), float('nan'))
+    assert not estimator.estimate.measured
+    estimator.told(1.0, 2e6)
+    assert estimator.estimate == LinkEstimate(2e6, 0.01, measured=True)
+    for now in (2.0, 3.0, 4.0):
+        estimator.transfer(now, 1e6, 1.0, sender_limited=False)
+    estimator.told(5.9, 8e6)
+    assert estimator.estimate.bytes_per_second == 1e6
+    estimator.told(6.0, 8e6)
+    assert estimator.estimate.bytes_per_second == 8e6
+    estimator.told(5.0, 1e6)
+    assert estimator.estimate.bytes_per_second == 8e6
