@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from edge_dnn_partition.planning.decide import Settings
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.exact import ExactPolicy
 from edge_dnn_partition.planning.policy import FixedPolicy
@@ -103,7 +104,8 @@ def test_a_fixed_plan_takes_what_the_table_says():
 
 def test_switching_and_shadow_frames_cost_and_keep_to_the_budget():
     # Who does not learn from frames takes the same course whatever switching costs.
-    cheap, dear = (run(world(*EFFECTS), ExactPolicy(DEVICES), Rules(switch_seconds=s)) for s in (0.0, 0.2))
+    eager = Settings(least_gain=0.0, dwell_seconds=0.0, confirmations=1)
+    cheap, dear = (run(world(*EFFECTS), ExactPolicy(DEVICES, eager), Rules(switch_seconds=s)) for s in (0.0, 0.2))
     assert cheap.switches == dear.switches > 0
     assert dear.seconds.sum() - cheap.seconds.sum() == pytest.approx(0.2 * dear.switches)
     learned = run(world(*EFFECTS), QLearningPolicy(DEVICES))
