@@ -16,7 +16,13 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        IncludeLaunchDescription(PathJoinSubstitution([FindPackageShare('edge_dnn_partition'), 'launch', 'device.launch.py'])),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([FindPackageShare('edge_dnn_partition'), 'launch', 'device.launch.py']),
+            launch_arguments=[
+                ('fleet_file', LaunchConfiguration('fleet_file')), ('device', LaunchConfiguration('device')),
+                ('scheduler', LaunchConfiguration('scheduler', default='false')),
+            ],
+        ),
         Node(
             package='detector_pi_jetson', executable='steer', output='screen',
             condition=IfCondition(EqualsSubstitution(LaunchConfiguration('device'), 'pi')),

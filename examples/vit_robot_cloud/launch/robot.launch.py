@@ -6,7 +6,7 @@ ros2 launch vit_robot_cloud robot.launch.py fleet_file:=$PWD/robot.yaml device:=
 """
 
 from launch.actions import IncludeLaunchDescription
-from launch.substitutions import PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
@@ -14,5 +14,11 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        IncludeLaunchDescription(PathJoinSubstitution([FindPackageShare('edge_dnn_partition'), 'launch', 'device.launch.py'])),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([FindPackageShare('edge_dnn_partition'), 'launch', 'device.launch.py']),
+            launch_arguments=[
+                ('fleet_file', LaunchConfiguration('fleet_file')), ('device', LaunchConfiguration('device')),
+                ('scheduler', LaunchConfiguration('scheduler', default='false')),
+            ],
+        ),
     ])
