@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ament_python package: launch files and a fleet, and one node."""
+"""An ament_python package: a fleet, and one node."""
 
 from glob import glob
 
@@ -13,7 +13,6 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/battery_saver']),
         ('share/battery_saver', ['package.xml']),
-        ('share/battery_saver/launch', glob('launch/*.py')),
         ('share/battery_saver/config', glob('config/*')),
     ],
     entry_points={'console_scripts': ['play_battery = battery_saver.play_battery:main']},

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ament_python package: launch files and a fleet."""
+"""An ament_python package: a fleet."""
 
 from glob import glob
 
@@ -13,7 +13,6 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/vit_robot_cloud']),
         ('share/vit_robot_cloud', ['package.xml']),
-        ('share/vit_robot_cloud/launch', glob('launch/*.py')),
         ('share/vit_robot_cloud/config', glob('config/*')),
     ],
 )

@@ -4,6 +4,7 @@
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -82,17 +83,22 @@ def fleet(built, package, **changes):
 
 
 @pytest.mark.parametrize('package', FLEETS)
-def test_its_fleet_files_fit_each_other_and_the_launch_file(package):
+def test_its_fleet_files_fit_each_other(package):
     from edge_dnn_partition.planning.fleet import load_fleet
 
     real, played = (load_fleet(EXAMPLES / package / 'config' / name) for name in ('robot.yaml', 'one_machine.yaml'))
     assert list(real.devices) == list(played.devices) and played.emulated and not real.emulated
     assert (real.source, real.objective, real.constraints) == (played.source, played.objective, played.constraints)
     assert real.model.postprocessing == played.model.postprocessing
-    text = (EXAMPLES / package / 'launch' / 'robot.launch.py').read_text()
-    assert any(isinstance(part, ast.FunctionDef) and part.name == 'generate_launch_description' for part in ast.parse(text).body)
-    for name in real.devices:
-        assert f"'{name}'" not in text or name == real.source
+
+
+def test_the_detectors_launch_file_hands_on_what_the_included_one_asks_for():
+    """The `launch` package does not look at the arguments of whoever includes a file."""
+    text = (EXAMPLES / 'detector_pi_jetson' / 'launch' / 'robot.launch.py').read_text()
+    included = (EXAMPLES.parent / 'launch' / 'device.launch.py').read_text()
+    asked = set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", included))
+    assert asked == {'fleet_file', 'device', 'scheduler'} == set(re.findall(r"\('(\w+)', LaunchConfiguration\(", text))
+    assert 'generate_launch_description' in {part.name for part in ast.parse(text).body if isinstance(part, ast.FunctionDef)}
 
 
 def test_the_detectors_boxes_turn_the_robot(ros_domain, built):
