@@ -19,7 +19,7 @@ from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
+from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.tensor_codec import decode
 from edge_dnn_partition.runtime.tensors import Coded
@@ -37,8 +37,9 @@ from .parameters import Parameter
 from .picture_sender import PictureSender
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
-from .result_messages import report_message, result_message, shadow_report
+from .result_messages import report_message, result_message
 from .sender import TensorSender
+from .shadow_frames import ShadowFrames
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
@@ -147,9 +148,9 @@ class FrameSource(FleetNode):
         self._plans = SourcePlans()
         self._accounts = FrameAccounts(self, self._ledger)
         self._radio = Radio.of_fleet(self._fleet)
-        self._shadow = ShadowRun(len(self._outputs))
         self._sender = TensorSender(self, self._fleet)
         self._pictures = PictureSender(self, self._sender, self._fleet)
+        self._shadows = ShadowFrames(self._outputs, self._pictures, self._sender, self._reachable)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
             inbox.connect(name)
@@ -264,7 +265,7 @@ class FrameSource(FleetNode):
         plan = self._plans.active
         if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
             return
-        if self._shadow.under_way(now) or self._begin_shadow(now):
+        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_picture, now)):
             return
         room = self._room(plan)
         frame = self._ledger.accept(now, plan.version, room)
@@ -277,30 +278,6 @@ class FrameSource(FleetNode):
         self._send(frame, plan)
         self._hedge(frame, now)
 
-    def _begin_shadow(self, now: float) -> bool:
-        """Send the last picture once more if that was asked for and nothing else is under way."""
-        if self._ledger.in_flight or self._last_picture is None or self._sender is None:
-            return False
-        shadow = self._shadow.begin(now)
-        if shadow is None or not self._reachable(shadow.plan):
-            self._shadow.forget()
-            return False
-        self._pictures.send(self._last_picture, shadow.plan, shadow.number, 0)
-        return True
-
-    def _receive_shadow(self, received: Received, hop: HopTime) -> None:
-        """Report what a shadow frame cost; its outputs are nobody's."""
-        arrays, _ = views(received)
-        names = [name for name in arrays if name in self._outputs]
-        hops = (*received.hops, hop)
-        done = self._shadow.result(received.address.frame_id, names, received.stages, hops, received.arrived)
-        if done is None:
-            return
-        assert self._sender is not None
-        self._sender.forget_frame(done.number)
-        self._reports.publish(shadow_report(done))
-        self._pump(time.monotonic())
-
     def _send(self, frame: Frame, plan: Plan) -> None:
         self._plans.sent(frame.frame_id, plan)
         self._pictures.send(frame.picture, plan, frame.frame_id, frame.attempt)
@@ -308,7 +285,10 @@ class FrameSource(FleetNode):
     def _receive(self, received: Received, hop: HopTime) -> None:
         if received.address.frame_id >= FIRST_NUMBER:
             with self._lock:
-                self._receive_shadow(received, hop)
+                report = self._shadows.receive(received, hop)
+                if report is not None:
+                    self._reports.publish(report)
+                    self._pump(time.monotonic())
             return
         arrays, _ = views(received)
         frame_id, version = received.address.frame_id, received.address.plan_version
@@ -425,7 +405,7 @@ class FrameSource(FleetNode):
             return
         plan = plan_for(message, self._model.sha256)
         with self._lock:
-            self._shadow.ask(plan, time.monotonic())
+            self._shadows.run.ask(plan, time.monotonic())
 
     def _alive(self, message: Heartbeat) -> None:
         if message.node != 'worker':
@@ -458,8 +438,8 @@ class FrameSource(FleetNode):
                 dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
                 lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
                 in_flight=self._ledger.in_flight, late=counts.late, hedged=self._hedging.hedger.started,
-                hedge_won=self._hedging.hedger.won, shadows=self._shadow.run,
-                shadows_unanswered=self._shadow.unanswered, picture_encoding=self._pictures.last_encoding,
+                hedge_won=self._hedging.hedger.won, shadows=self._shadows.run.run,
+                shadows_unanswered=self._shadows.run.unanswered, picture_encoding=self._pictures.last_encoding,
                 picture_bytes=self._pictures.last_bytes,
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

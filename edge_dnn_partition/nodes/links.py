@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.outbox import Look, Loss
+from edge_dnn_partition.runtime.link_evidence import Look, Loss
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 

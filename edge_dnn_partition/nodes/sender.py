@@ -17,7 +17,8 @@ from typing import Any
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.outbox import Look, Outbox
+from edge_dnn_partition.runtime.link_evidence import Look
+from edge_dnn_partition.runtime.outbox import Outbox
 from edge_dnn_partition.runtime.piece_codec import encode
 from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece

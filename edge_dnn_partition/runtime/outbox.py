@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from .link_evidence import MUCH_LOST, Look, Loss
 from .piece_size import PATIENT_PACKETS, PIECE_SECONDS, PIECES_FOR_DISPERSION, packets_of, piece_size
 from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
 
@@ -40,8 +40,6 @@ _LONG: Final = 1.5
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
-_MUCH_LOST: Final = 0.3
-_HALF: Final = 0.5
 _MOST_CALM_BUNDLES: Final = 8
 _MOST_DOUBLINGS: Final = 8
 _SHORTER_PIECES_FOR: Final = 64
@@ -92,57 +90,6 @@ class _Outgoing:
         if not self.probe_gain or self.rounds or index >= 2 * TRAIN_PIECES:
             return STEADY_GAIN
         return self.probe_gain if index < TRAIN_PIECES else max(DRAIN_GAIN, 2 - self.probe_gain)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a bundle was sent, for what its receipt can show of the link; rates in bytes per second.
-
-    :param pace: the fastest that its pieces were to leave. They cannot show more: pieces that left in one burst may
-        come in one, out of a token bucket or side by side from a buffer. Infinite if they were not paced.
-    :param asked: from this rate on its first pieces show that there is room; 0 if they did not look for it.
-    :param far: they looked for so much that the link's own rate has shown, if not all of it came.
-    """
-
-    pace: float = float('inf')
-    asked: float = 0.0
-    far: bool = False
-
-    def shows_the_rate(self, measured: float) -> bool:
-        """True if a rate measured with these pieces is news by itself, not one sample of several."""
-        return self.asked > 0 and (self.far or measured >= self.asked)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What the receiver's list of missing pieces says.
-
-    :param share: of the pieces that were sent; 0 if it says nothing of the rate: a single piece, a few of those that
-        looked for room, a bundle that is still being sent or that nobody knows.
-    :param packets: of each piece. Where one of them is lost, the piece is, but the others have crossed.
-    :param rate: the fastest pace at which one of those pieces left, in bytes per second; 0 if they were not paced.
-    """
-
-    share: float = 0.0
-    packets: int = 1
-    rate: float = 0.0
-
-    @property
-    def carried(self) -> float:
-        """What the link carried over what came whole.
-
-        If most were lost, they will have lost more than one packet each; so it is less than that would make it.
-        """
-        if self.share >= 1:
-            return 1.0
-        return 1 + min(self.share / (1 - self.share), 1.0) * (self.packets - 1) / self.packets
-
-    @property
-    def bears(self) -> float:
-        """The most that the link can bear, in bytes per second; infinite where little was lost, which may be by chance."""
-        if not self.rate or self.share <= _MUCH_LOST:
-            return math.inf
-        return self.rate * (1 - self.share + self.share * min((self.packets - 1) / self.packets, _HALF))
 
 
 @dataclass(frozen=True)
@@ -372,7 +319,7 @@ class Outbox:
         if len(valid) < MANY_MISSING:
             return Loss()
         share = len(valid) / min(outgoing.bundle.count - len(pending), max(valid) + 1)
-        if share <= _MUCH_LOST:
+        if share <= MUCH_LOST:
             return Loss()
         packets = packets_of(outgoing.bundle.piece_bytes)
         outgoing.rounds += 1

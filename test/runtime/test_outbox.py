@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from edge_dnn_partition.runtime.link_evidence import Look, Loss
 from edge_dnn_partition.runtime.outbox import (
     BURST_BYTES,
     CATCH_UP_SECONDS,
@@ -16,8 +17,6 @@ from edge_dnn_partition.runtime.outbox import (
     PROBE_QUEUE_SECONDS,
     STEADY_GAIN,
     TRAIN_PIECES,
-    Look,
-    Loss,
     Outbox,
 )
 from edge_dnn_partition.runtime.piece_size import in_packets, piece_size
