@@ -316,8 +316,7 @@ class Scheduler(FleetNode):
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
-        permitted, objective = self._encodings.permitted, self._seat.objective
-        problem = self._hearing.problem(ready, now, permitted, objective, self._relief.settings)
+        problem = self._hearing.problem(ready, now, self._encodings.permitted, self._seat.goal, self._relief.settings)
         self._encodings.take(problem, self._hearing.pipeline.profiles)
         factors, active = self._view.factors(now), self._switch.active
         self._under = self._encodings.under(self._hearing.pipeline, problem, factors, active, self._seat.assignment)

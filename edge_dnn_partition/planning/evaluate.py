@@ -134,11 +134,9 @@ def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints)
     bottleneck = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
     tail = CERTAIN
     if problem.scatter is not None:
-        # Both directions of a link are one radio.
         pair = np.minimum(sender, reader) * count + np.maximum(sender, reader)
         on_air = np.bincount(pair, size / rate, minlength=count * count)
-        scatter = problem.scatter[1]
         parts: Floats = np.concatenate((load.device_seconds, on_air)).astype(np.float64)
-        deviations: Floats = np.concatenate((problem.scatter[0], np.maximum(scatter, scatter.T).ravel()))
+        deviations: Floats = np.concatenate((problem.scatter[0], problem.scatter[1].ravel()))
         tail = sum_of_lognormals(parts, deviations, latency - float(parts.sum()))
     return Costs(latency, float(energy.sum()), bottleneck, stage_count(chosen), tail=tail)

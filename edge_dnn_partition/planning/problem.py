@@ -188,11 +188,14 @@ class Problem:
 
     @cached_property
     def scatter(self) -> tuple[Floats, Floats] | None:
-        """What devices ``(devices,)`` and links (from a row's device to a column's) scatter by; None: nothing does."""
+        """What devices ``(devices,)`` and pairs of them ``(devices, devices)`` scatter by; None: nothing does.
+
+        Both directions of a link are one radio.
+        """
         devices, links = self.column('deviation'), np.zeros((len(self.devices),) * 2)
         for link in self.links:
             links[self.position[link.sender], self.position[link.reader]] = link.deviation
-        return (devices, links) if devices.any() or links.any() else None
+        return (devices, np.maximum(links, links.T)) if devices.any() or links.any() else None
 
     def scattering(self, devices: Mapping[str, float], links: Mapping[tuple[str, str], float]) -> Self:
         """Return the problem with devices and links that scatter so much, by name and by sender and reader; others do not."""

@@ -183,30 +183,29 @@ class ResidualFilter:
         for index in np.flatnonzero(timed & (now >= self.settings.least_part * total)).tolist():
             gradient = np.zeros(len(self.mean))
             gradient[index] = 1.0
-            noise = self._part_noise(float(now[index]) / total)
             error = math.log(float(parts[index])) - math.log(float(now[index]))
-            if plan is None:
-                noise += self.settings.plan_deviation**2
-            else:
-                gradient[self.count + plan] = 1.0
-                error -= float(self.mean[self.count + plan])
-            self._correct(index, gradient, error, noise, alone=alone)
+            self._correct_part(index, gradient, error, float(now[index]) / total, plan, alone=alone)
         others = np.where(timed, 0.0, now)
         rest, left = float(others.sum()), measured - float(parts[timed].sum())
         if rest >= self.settings.least_part * total and left > 0:
             gradient = np.zeros(len(self.mean))
             gradient[: self.count] = others / rest
-            noise = self._part_noise(rest / total)
-            error = math.log(left / rest)
-            if plan is None:
-                noise += self.settings.plan_deviation**2
-            else:
-                gradient[self.count + plan] = 1.0
-                error -= float(self.mean[self.count + plan])
-            self._correct(self.count, gradient, error, noise, alone=alone)
+            self._correct_part(self.count, gradient, math.log(left / rest), rest / total, plan, alone=alone)
 
-    def _part_noise(self, share: float) -> float:
-        return (self.settings.noise / share) ** 2
+    def _correct_part(
+        self, key: int, gradient: Floats, error: float, share: float, plan: int | None, *, alone: bool
+    ) -> None:  # fmt: skip
+        """Correct the state by a part of a frame, in which the plan's own effect counts as in the whole.
+
+        :param share: of the part in the whole: the smaller it is, the noisier.
+        """
+        noise = (self.settings.noise / share) ** 2
+        if plan is None:
+            noise += self.settings.plan_deviation**2
+        else:
+            gradient[self.count + plan] = 1.0
+            error -= float(self.mean[self.count + plan])
+        self._correct(key, gradient, error, noise, alone=alone)
 
     def _correct(self, key: int | None, gradient: Floats, error: float, noise: float, *, alone: bool) -> None:
         """Correct the state by one measurement.

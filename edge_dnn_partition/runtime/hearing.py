@@ -15,6 +15,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.encodings import Permitted
 from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.planning.objective import Goal
 from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.problem import Problem
@@ -138,21 +139,22 @@ class Hearing:
         return True
 
     def problem(
-        self, devices: Sequence[str], now: float, permitted: Permitted, objective: str, relief: ReliefSettings
+        self, devices: Sequence[str], now: float, permitted: Permitted, goal: Goal, relief: ReliefSettings
     ) -> Problem:
         """Return the planning problem under the fleet's present state.
 
         :param devices: those that can be planned with.
         :param permitted: the encodings that tensors may be sent in.
+        :param goal: what is to be least.
         :param relief: how much batteries and throttling count.
         :raises PlanError: see `Pipeline`.
         """
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
-            links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=objective,
+            links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=goal.name,
             pixels=self.pictures.pixels,
         )  # fmt: skip
-        if objective == 'deadline':
+        if goal.name == 'deadline' and goal.reach > 0:
             problem = problem.scattering(*self.view.scatter(now))
         return self.under_power(problem, self.pipeline.boundaries, relief, now)
 

@@ -192,7 +192,7 @@ class Replay:
         if self._fleet.source not in ready or waits:
             return
         try:
-            problem = self._hearing.problem(ready, now, settings.permitted, self._goal.name, settings.relief)
+            problem = self._hearing.problem(ready, now, settings.permitted, self._goal, settings.relief)
             self._choose(problem, ready, now)
         except PlanError as error:
             self._refuse(str(error))
