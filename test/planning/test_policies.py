@@ -104,6 +104,22 @@ def test_while_predictions_hold_it_is_no_worse_than_the_planner(rates):
             policy.learn(Frame(now + frame * 0.2, present, cost))
 
 
+@pytest.mark.parametrize(('sure', 'moves'), [(0.1, True), (0.99, False)])
+def test_what_is_surely_better_needs_no_confirmation(sure, moves):
+    policy = QLearningPolicy(NAMES, LearningSettings(confirmations=99, dwell_seconds=0.0, sure_gain=sure))
+    fast = Conditions(0.0, problem(rate=1e8))
+    first = policy.choose(fast).assignment
+    policy.moved(0.0, first)
+    policy.tend(fast)
+    slow = Conditions(10.0, problem(rate=1e5))
+    policy.tend(slow)
+    gain = 1 - min(evaluate(slow.problem, plan).latency_seconds for plan in policy.candidates.plans) / evaluate(
+        slow.problem, first).latency_seconds
+    assert 0.1 < gain < 0.99
+    choice = policy.choose(slow)
+    assert (choice.assignment is not None) is moves, choice.reason
+
+
 @pytest.mark.parametrize('make', [QLearningPolicy, AutoPolicy])
 def test_a_plan_that_is_worse_than_predicted_is_left_and_stays_left(make):
     plans = drive(make(NAMES), 600, lambda plan: predicted(plan) * (2.0 if plan == CLOUD else 1.0))

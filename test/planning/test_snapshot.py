@@ -160,3 +160,16 @@ def test_telemetry_counts_on_real_hosts_and_not_on_those_that_share_one():
         view.devices[name].own_cores = 1.0
         view.host(name, HostLoad(cores=4, busy_cores=3.0, clock_limit_hertz=1e9, clock_max_hertz=2e9))
     assert view.factors(0.0) == {'pi': pytest.approx(3.0), 'cloud': 1.0}
+
+
+def test_what_scatters_is_taken_from_what_was_measured_lately(view):
+    _, links = view.scatter(0.0)
+    assert links[('pi', 'jetson')] == 0.2, 'not what is usual, until it was measured a few times'
+    for step in range(30):
+        view.link('pi', 'jetson', 1, rate(1e6 * math.exp(0.5 * (-1) ** step)), 0.0, float(step))
+        view.link('jetson', 'cloud', 1, rate(2e6 * (1 + 1e-9 * step)), 0.0, float(step))
+    devices, links = view.scatter(30.0)
+    assert links[('pi', 'jetson')] == pytest.approx(0.5, rel=0.1)
+    assert links[('jetson', 'cloud')] < 1e-6
+    assert links[('jetson', 'pi')] == 0.2
+    assert set(devices) == {'pi', 'jetson', 'cloud'}

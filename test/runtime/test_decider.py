@@ -36,6 +36,7 @@ def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
         if choice.assignment is not None:
             plan = choice.assignment
             decider.moved(now, plan)
+        assert 0 < decider.thought_seconds < 5
         decider.learn(Frame(now, plan, 0.01))
     assert plan == ('cloud',) * 4
     decider.close(10)
