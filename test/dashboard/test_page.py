@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page in a real browser, with reports and with a fleet that is told by the test."""
 
+import json
 import math
 from pathlib import Path
 
@@ -33,17 +34,23 @@ def show(page):
 
 
 def test_a_run_is_replayed(show):
+    """Whatever run is on record: its last plan, its phases, and what was in force in the middle of one."""
+    report = json.loads((REPORTS / 'demo.json').read_text(encoding='utf-8'))
+    log, phases = report['plan_change_log'], report['phases']
     page = show(board_of_report(REPORTS / 'demo.json'), clock=lambda: 0.0)
-    page.wait_for_selector('body[data-plan="5"]')
+    page.wait_for_selector(f'body[data-plan="{len(log) + 1}"]')
     assert page.locator('#fleet g[data-device]').count() == 3
-    assert page.locator('#phases tr').count() == 7
-    assert page.locator('#log li').count() == 5
-    page.locator('#cursor').fill('14.5')
-    page.wait_for_selector('body[data-plan="2"]')
-    assert '75% better' in page.locator('#why').inner_text()
-    assert page.locator('tr.present').inner_text().startswith('uplink at a tenth')
+    assert page.locator('#phases tr').count() == len(phases) + 1
+    assert page.locator('#log li').count() == len(log) + 1
+    begin = float(phases[0]['seconds'])
+    late = begin + float(phases[1]['seconds']) - 0.5
+    before = [change for change in log if change['seconds'] <= late]
+    page.locator('#cursor').fill(f'{late:.1f}')
+    page.wait_for_selector(f'body[data-plan="{len(before) + 1}"]')
+    assert before[-1]['reason'] in page.locator('#why').inner_text()
+    assert page.locator('tr.present').inner_text().startswith(phases[1]['name'])
     page.locator('#play').click()
-    expect(page.locator('tr.present')).to_contain_text('uplink back')
+    expect(page.locator('tr.present')).to_contain_text(phases[2]['name'])
     page.locator('#play').click()
 
 
