@@ -18,7 +18,7 @@ from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.model import Activity
 from edge_dnn_partition.sensing.power.modelled import activity
 from edge_dnn_partition.sensing.power.reading import PowerReading
-from edge_dnn_partition.sensing.power.total import total
+from edge_dnn_partition.sensing.power.total import measured_for
 
 Samples = list[tuple[Activity, float]]
 
@@ -64,12 +64,12 @@ def steps(cores: int, most: int = 6) -> list[int]:
 
 
 def chosen(sample: HostSample, meter: str) -> PowerReading | None:
-    """Return the reading that a calibration is made against: measured, and of the whole board if that is there.
+    """Return the reading that a calibration is made against: measured, with the cores in it, of the whole board if that is there.
 
     :param meter: the beginning of a source's name, or ``auto``.
     """
     measured = [r for r in sample.power if r.kind == 'measured' and (meter == 'auto' or r.source.startswith(meter))]
-    return total(measured)
+    return measured_for(measured, 'cpu')
 
 
 def measured_samples(
@@ -109,7 +109,7 @@ def measured_samples(
                 before, at = after, now
         if not any(math.isfinite(watts) for _, watts in samples):
             raise UserError(
-                'no power meter tells anything here (see `edge-dnn-partition doctor`): '
+                'no power meter here tells what the cores draw (see `edge-dnn-partition doctor`): '
                 'use --typed with a wall meter, or --watts with values that you have noted'
             )
     return samples, name

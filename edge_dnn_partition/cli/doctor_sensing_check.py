@@ -37,19 +37,19 @@ def sensors(root: str = '') -> tuple[Check, ...]:
         else:
             advice = state.advice or 'it is left out and tried again; look at that file or service'
             checks.append(Check(name, 'warn', state.found, advice))
-    from edge_dnn_partition.sensing.power.total import total
+    from edge_dnn_partition.sensing.power.total import measured_for, total
 
     reading = total(sample.power)
     if reading is not None:
         whole = 'the whole board' if reading.scope == 'board' else f'{reading.scope} only'
         found = f'{reading.watts:.2f} W now, measured by {reading.source} ({whole})'
         checks.append(Check('power', 'ok', f'{found}: {reading.note}' if reading.note else found))
-    else:
-        checks.append(_model(root))
+    if measured_for(sample.power, 'cpu') is None:
+        checks.append(_model(root, 'power' if reading is None else 'power of the CPU'))
     return tuple(checks)
 
 
-def _model(root: str) -> Check:
+def _model(root: str, name: str) -> Check:
     """Say which power model stands in for a meter."""
     from edge_dnn_partition.sensing.power.boards import device_model
 
@@ -57,10 +57,10 @@ def _model(root: str) -> Check:
     try:
         model = device_model(root)
     except (UserError, OSError) as error:
-        return Check('power', 'warn', str(error), advice)
+        return Check(name, 'warn', str(error), advice)
     if model is None:
-        return Check('power', 'warn', 'no meter, and no model of this board', advice)
+        return Check(name, 'warn', 'no meter, and no model of this board', advice)
     found = f'no meter; modelled: {model.idle_watts:.2f} W idle, {model.core_watts:.2f} W a busy core ({model.source})'
     if model.source.startswith('calibrate'):
-        return Check('power', 'ok', found)
-    return Check('power', 'warn', found, advice)
+        return Check(name, 'ok', found)
+    return Check(name, 'warn', found, advice)

@@ -17,6 +17,7 @@ from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
 from edge_dnn_partition.planning.fleet import Device, Fleet
 from edge_dnn_partition.planning.plan import StagePlan
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.runtime.engine import processor_of
 from edge_dnn_partition.runtime.pieces import FRAME, Address
 from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun, Sum
@@ -70,13 +71,15 @@ class EnergyWatch:
         self._settled: list[StageEnergyMessage] = []
         self._lock = threading.Lock()
         self.threads = device.threads
+        self._processor = processor_of(device.providers[0])
         self._meter: HostMeter | None = None
         figures = fleet_model(device)
         model = figures
         if device.emulate is None:
-            self._meter = HostMeter(more=self._heard(), only_power=True, deadline_seconds=_SENSOR_SECONDS)
+            self._meter = HostMeter(more=self._heard(), only_power=True, gpus=self._processor == 'gpu',
+                                    deadline_seconds=_SENSOR_SECONDS)  # fmt: skip
             model = figures if figures is not None else self._board()
-        self._energy = StageEnergy(model, whole_device=figures is not None)
+        self._energy = StageEnergy(model, whole_device=figures is not None, processor=self._processor)
         self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY, overridable=True)
         self._radio, self._name = Radio.of_fleet(fleet), node.topics.device
         self._at_source = self._name == fleet.source
@@ -87,7 +90,12 @@ class EnergyWatch:
     def profiled(self, profile: Profile) -> None:
         """Begin to learn the joules of the profile's segments, where there is a meter."""
         seconds = (profile.preprocess_seconds or 0.0, *profile.segment_seconds)
-        self._energy.learn_segments(SegmentJoules(profile.boundaries, seconds, profile.seam_seconds), self.threads)
+        self._energy.learn_segments(SegmentJoules(profile.boundaries, seconds, profile.seam_seconds), self._at_work)
+
+    @property
+    def _at_work(self) -> int:
+        """What a stage keeps busy: its threads, or one GPU."""
+        return 1 if self._processor == 'gpu' else self.threads
 
     def start(self) -> None:
         """Begin to read the meters."""
@@ -153,8 +161,8 @@ class EnergyWatch:
         failed = False
         while not self._ending.wait(1 / self._node.params.number('energy_hz')):
             try:
-                sample = self._meter.sample(time.monotonic()) if self._meter is not None else None
-                done = self._energy.take(time.monotonic(), sample)
+                now = time.monotonic()
+                done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)
             except Exception as error:  # noqa: BLE001 (a sensor must not end the books, nor the worker)
                 if not failed:
                     self._node.get_logger().warning(f'energy is not known for now: {type(error).__name__}: {error}')
@@ -165,8 +173,8 @@ class EnergyWatch:
 
     def _publish(self) -> None:
         books = self._energy.snapshot()
-        self._energy.threads = self.threads
-        active, deviation = self._energy.active_watts(self.threads)
+        self._energy.threads = self._at_work
+        active, deviation = self._energy.active_watts(self._at_work)
         with self._lock:
             settled, self._settled = self._settled, []
         sums: dict[str, Any] = {}

@@ -15,10 +15,15 @@ import onnxruntime
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
+from edge_dnn_partition.sensing.power.total import Processor
 
 from .optimised import forget_optimised, optimised_file
 
 CPU_PROVIDER: Final = 'CPUExecutionProvider'
+
+_GPU_PROVIDERS: Final = frozenset(
+    f'{name}ExecutionProvider' for name in ('CUDA', 'Tensorrt', 'NvTensorRTRTX', 'ROCM', 'MIGraphX', 'Dml', 'WebGpu')
+)
 
 #: onnxruntime's names of element types -> (TensorProto.DataType, numpy dtype)
 _TYPES: Final[dict[str, tuple[int, np.dtype[Any]]]] = {
@@ -39,6 +44,11 @@ _TYPES: Final[dict[str, tuple[int, np.dtype[Any]]]] = {
 
 class RunTerminatedError(Exception):
     """A run that ``Engine.terminate`` ended before it was finished; it has no result."""
+
+
+def processor_of(provider: str) -> Processor:
+    """Return what an execution provider runs on; one that is not known to use a GPU counts as the CPU's."""
+    return 'gpu' if provider in _GPU_PROVIDERS else 'cpu'
 
 
 def check_providers(providers: Sequence[str]) -> None:

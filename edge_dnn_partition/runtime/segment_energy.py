@@ -16,11 +16,10 @@ from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.attribution import Energy, attribute
 from edge_dnn_partition.sensing.power.model import PowerModel
-from edge_dnn_partition.sensing.power.reading import PowerReading
-from edge_dnn_partition.sensing.power.total import total
+from edge_dnn_partition.sensing.power.total import Processor, measured_for
 from edge_dnn_partition.sensing.power.trace import EnergyTrace
 
-from .engine import CPU_PROVIDER, Engine
+from .engine import CPU_PROVIDER, Engine, processor_of
 from .stage_cache import stage_file
 from .stage_inputs import StageInputs
 
@@ -48,33 +47,29 @@ class Host(Protocol):
         """Return the present state."""
 
 
-def measured_total(sample: HostSample) -> PowerReading | None:
-    """Return the device's total if a meter tells it."""
-    found = total([reading for reading in sample.power if reading.kind == 'measured'])
-    return found if found is not None and math.isfinite(found.joules) else None
-
-
 def measure_segments(
     runs: Sequence[Callable[[], object]],
     host: Host,
     *,
     seconds: float,
+    processor: Processor = 'cpu',
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SegmentEnergy | None:
-    """Return each run's joules by the device's meter, None if no meter tells a total.
+    """Return each run's joules by the device's meter, None if no meter tells what the processor draws.
 
     The device is left idle for twice ``seconds`` first; then each run is repeated for ``seconds``. Errors are those of
     the meter's steps and of idleness; what other processes take meanwhile is not told apart.
 
     :param runs: run a segment once each, in their order.
+    :param processor: that they run on.
     """
     trace = EnergyTrace(keep_seconds=math.inf)
     sources: list[str] = []
 
     def sample() -> float:
-        found = measured_total(host.sample(clock()))
         now = clock()
+        found = measured_for(host.sample(now).power, processor)
         if found is not None:
             trace.add(now, found)
             sources.append(found.source)
@@ -128,15 +123,15 @@ def modelled_segments(profile: Profile, model: PowerModel) -> SegmentEnergy:
 
 def segment_energy(model: Model, profile: Profile, host: Host, power: PowerModel | None, *,
                    seconds: float = 1.0) -> SegmentEnergy:  # fmt: skip
-    """Return each segment's joules: measured where a meter tells the device's total, else modelled, else unknown.
+    """Return each segment's joules: measured where a meter tells what the processor draws, else modelled, else unknown.
 
     :param host: has the meters.
     :param power: of this device; None: not known.
     :param seconds: that each segment is repeated under a meter.
     :raises ModelError: if a segment cannot be run.
     """
-    measured = None
-    if measured_total(host.sample(time.monotonic())) is not None:
+    measured, processor = None, processor_of(profile.provider)
+    if measured_for(host.sample(time.monotonic()).power, processor) is not None:
         inputs = StageInputs()
         runs: list[Callable[[], object]] = []
         for start, stop in zip(profile.boundaries, profile.boundaries[1:], strict=False):
@@ -145,7 +140,7 @@ def segment_energy(model: Model, profile: Profile, host: Host, power: PowerModel
             feeds = inputs.feeds(engine)
             inputs.compute(engine)
             runs.append(functools.partial(engine.run, feeds))
-        measured = measure_segments(runs, host, seconds=seconds)
+        measured = measure_segments(runs, host, seconds=seconds, processor=processor)
     if measured is not None:
         return measured
     if power is not None:

@@ -13,7 +13,7 @@ import copy
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edge_dnn_partition.sensing.host import HostSample
@@ -21,12 +21,12 @@ from edge_dnn_partition.sensing.power.active_watts import StageWatts
 from edge_dnn_partition.sensing.power.attribution import Attribution, Energy, Run
 from edge_dnn_partition.sensing.power.idle import IdlePower
 from edge_dnn_partition.sensing.power.ledger import EnergyLedger
-from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.model import Activity, PowerModel
 from edge_dnn_partition.sensing.power.modelled import activity
 from edge_dnn_partition.sensing.power.modelled_ledger import ModelledLedger
 from edge_dnn_partition.sensing.power.reading import PowerReading
 from edge_dnn_partition.sensing.power.segment_joules import SegmentEstimate, SegmentJoules
-from edge_dnn_partition.sensing.power.total import total
+from edge_dnn_partition.sensing.power.total import Processor, measured_for
 
 UNKNOWN: Final = Energy(math.nan, math.nan, 'modelled')
 _MOST_RUNS: Final = 4096
@@ -102,11 +102,18 @@ class StageEnergy:
     :param whole_device: the model's ``core_watts`` are of the whole device while it runs a stage, as a fleet file's
         figures are; then what else it does is not known, and modelled books leave it out.
     :param lag_seconds: longer than almost every run.
+    :param processor: that stages run on: only a meter that tells what it draws counts.
     """
 
-    def __init__(self, model: PowerModel | None, *, whole_device: bool = False, lag_seconds: float = 2.0) -> None:
+    def __init__(self, model: PowerModel | None, *, whole_device: bool = False, lag_seconds: float = 2.0,
+                 processor: Processor = 'cpu') -> None:  # fmt: skip
         self.books = Books()
-        self._model, self._whole, self._lag = model, whole_device, lag_seconds
+        self._whole, self._lag, self._processor = whole_device, lag_seconds, processor
+        self._core_share = 1.0
+        if processor == 'gpu' and model is not None and not whole_device:
+            self._core_share = model.core_watts / model.gpu_watts if model.gpu_watts > 0 else 0.0
+            model = replace(model, core_watts=model.gpu_watts) if model.gpu_watts > 0 else None
+        self._model = model
         prior = math.nan if model is None or whole_device else model.core_watts
         self._segments: SegmentJoules | None = None
         self.threads = 1
@@ -123,11 +130,13 @@ class StageEnergy:
 
         :param start: seconds, on the clock of the readings.
         :param end: likewise.
-        :param cores: that it kept busy, on average.
+        :param cores: that it kept busy, on average, beside the GPU if it ran there.
         """
         with self._lock:
             if self._whole and self._metered is None:
                 cores = 1.0
+            elif self._processor == 'gpu':
+                cores = 1.0 + cores * self._core_share
             core_seconds = (end - start) * cores
             span = Run(run, start, end, cores)
             self._open[run] = (end, core_seconds, [])
@@ -195,10 +204,10 @@ class StageEnergy:
         """
         measured = None
         if sample is not None:
-            measured = total([reading for reading in sample.power if reading.kind == 'measured'])
+            measured = measured_for(sample.power, self._processor)
         with self._lock:
             seconds, self._last = now - self._last, now
-            if measured is not None and math.isfinite(measured.joules):
+            if measured is not None:
                 settled = self._by_meter(now, measured, sample)
             elif self._metered is not None:  # it had a meter, which is silent: this time is not covered
                 settled = self._by_meter(now, PowerReading(self.books.source, 'board'), sample)
@@ -214,14 +223,27 @@ class StageEnergy:
 
     def _by_meter(self, now: float, reading: PowerReading, sample: HostSample | None) -> list[Attribution[StageRun]]:
         if self._metered is None:
-            guess = self._model.idle_watts if self._model is not None else math.nan
+            guess = self._model.idle_watts if self._model is not None and reading.scope != 'gpu' else math.nan
             error = guess * self._model.relative_error if self._model is not None else math.nan
             self._metered, self._modelled = EnergyLedger(IdlePower(guess, error), self._lag), None
             self.books = Books('measured', reading.source, reading.scope)  # what was modelled before is no part of it
         self.books.watts = reading.watts
-        cores = len(sample.cpu.percent_per_core) if sample is not None else 0
-        busy = activity(sample.cpu, sample.clock).busy_cores if sample is not None else math.nan
-        return self._metered.reading(now, reading, busy, max(1, cores))
+        if reading.scope == 'gpu':
+            self._core_share = 0.0
+        return self._metered.reading(now, reading, *self._busy(sample))
+
+    def _busy(self, sample: HostSample | None) -> tuple[float, int]:
+        """Return how much of the device is at work, the stages included, in what their work is counted in, and how much there is.
+
+        That is cores, or for stages on a GPU the GPU, beside which a core counts by the watts that it adds.
+        """
+        if sample is None:
+            return math.nan, 1
+        present = activity(sample.cpu, sample.clock, sample.gpus)
+        if self._processor == 'gpu':
+            gpu = present.gpu_share if any(math.isfinite(found.percent) for found in sample.gpus) else math.nan
+            return (gpu + present.busy_cores * self._core_share if self._core_share else gpu), 1
+        return present.busy_cores, max(1, len(sample.cpu.percent_per_core))
 
     def _by_model(self, now: float, sample: HostSample | None) -> list[Attribution[StageRun]]:
         assert self._modelled is not None and self._model is not None
@@ -229,8 +251,10 @@ class StageEnergy:
         if sample is None or self._whole:
             return self._modelled.reading(now)
         present = activity(sample.cpu, sample.clock)
-        self.books.watts = self._model.watts(present)
-        return self._modelled.reading(now, present.busy_cores, present.clock_ratio)
+        busy, _ = self._busy(sample)
+        clock_ratio = present.clock_ratio if self._processor == 'cpu' else 1.0
+        self.books.watts = self._model.watts(Activity(busy, clock_ratio))
+        return self._modelled.reading(now, busy, clock_ratio)
 
     def _book(self, part: Attribution[StageRun]) -> None:
         books, independent = self.books, self.books.kind == 'measured'

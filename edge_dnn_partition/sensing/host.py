@@ -128,15 +128,19 @@ class HostMeter:
     :param more: further sources, such as a meter that a node feeds.
     :param model: adds what it says to the power, as modelled.
     :param only_power: leave out all but the meters and what the model needs, the cores and their clock.
+    :param gpus: keep the GPUs' use then, too.
     :param options: for `Sampler`.
     """
 
     def __init__(
         self, root: str = '', more: Iterable[Source[Any]] = (), model: PowerModel | None = None, *,
-        only_power: bool = False, **options: float,
+        only_power: bool = False, gpus: bool = False, **options: float,
     ) -> None:  # fmt: skip
         jtop = Jtop(_ways(root).load)
-        telemetry = [CpuSource(root), ClockSource(root)] if only_power else telemetry_sources(root, jtop)
+        telemetry = telemetry_sources(root, jtop)
+        if only_power:
+            wanted = (CpuSource, ClockSource, *((JetsonGpuSource, JtopGpuSource, NvidiaGpuSource) if gpus else ()))
+            telemetry = [source for source in telemetry if isinstance(source, wanted)]
         sources = [*telemetry, *power_meters(root, jtop), *more]
         self._meters = [source.name for source in sources if isinstance(source, Meter)]
         self._modelled = ModelledPower(model) if model is not None else None

@@ -20,9 +20,9 @@ from edge_dnn_partition.sensing.sources.cpu import CpuReading
 class Bench:
     """Plays a device of four cores: time passes in sleep, its meter counts what the load draws."""
 
-    def __init__(self, meter='ina3221 VDD_IN'):
+    def __init__(self, meter='ina3221 VDD_IN', scope='board'):
         self.now, self.busy, self.joules, self.loads = 0.0, 0, 0.0, []
-        self.meter = meter
+        self.meter, self.scope = meter, scope
 
     def sleep(self, seconds):
         self.now += seconds
@@ -43,7 +43,7 @@ class Bench:
 
     def sample(self, now):
         cores = tuple([100.0] * self.busy + [0.0] * (4 - self.busy))
-        power = (PowerReading(self.meter, 'board', self.watts(), self.joules, self.now, 0.04, 0.04),) if self.meter else ()
+        power = (PowerReading(self.meter, self.scope, self.watts(), self.joules, self.now, 0.04, 0.04),) if self.meter else ()
         return HostSample(cpu=CpuReading(0.0, cores), power=power)
 
     def parts(self):
@@ -77,6 +77,9 @@ def test_without_a_meter_it_ends_after_the_first_step_and_says_what_to_do():
     bench = Bench()
     with pytest.raises(UserError, match='no power meter'):
         calibrate_run.measured_samples(bench, [0, 4], 6.0, 'rapl', say=lambda text: None, **bench.parts())
+    gpu = Bench('nvml', 'gpu')
+    with pytest.raises(UserError, match='what the cores draw'):
+        calibrate_run.measured_samples(gpu, [0, 4], 6.0, 'auto', say=lambda text: None, **gpu.parts())
 
 
 def test_typed():

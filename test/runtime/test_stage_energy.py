@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.reading import PowerReading
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 from edge_dnn_partition.sensing.sources.cpu import CpuReading
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
 
 STEP = 0.01
 
@@ -28,8 +30,8 @@ def parts(books):
 class Board:
     """Four cores, 2 W idle, 1.5 W a busy core; a counter of joules with a step; another process now and then."""
 
-    def __init__(self, energy: StageEnergy, metered: bool = True) -> None:
-        self.energy, self.metered = energy, metered
+    def __init__(self, energy: StageEnergy, metered: bool = True, scope: str = 'board') -> None:
+        self.energy, self.metered, self.scope = energy, metered, scope
         self.now = self.joules = self.lost_seconds = self.lost_joules = 0.0
         self.frame = 0
         self.counted: dict[float, float] = {}
@@ -57,7 +59,7 @@ class Board:
         if self.metered and not silent:
             told = math.floor((self.joules - self.lost_joules) / STEP) * STEP
             self.counted[self.now] = told
-            power = (PowerReading('meter', 'board', 4 * drawn, told, self.now - self.lost_seconds, 0.01, STEP),)
+            power = (PowerReading('meter', self.scope, 4 * drawn, told, self.now - self.lost_seconds, 0.01, STEP),)
         cpu = CpuReading(0.0, tuple([100 * core_seconds / 0.25 / 4] * 4))
         self.settled |= dict(self.energy.take(self.now, HostSample(cpu=cpu, power=power)))
 
@@ -153,6 +155,76 @@ def test_without_a_meter_the_model_says_it_and_is_named():
     assert {energy.kind for energy in board.given.values()} == {'modelled'}
     assert [energy.joules for energy in board.given.values()] == pytest.approx([0.15] * 40)
     assert books.total.error_joules == pytest.approx(0.2 * books.total.joules)
+
+
+@pytest.mark.parametrize(('scope', 'processor', 'kind'), [('gpu', 'cpu', 'modelled'), ('gpu', 'gpu', 'measured'),
+                                                         ('cpu', 'cpu', 'measured'), ('cpu', 'gpu', 'modelled')])  # fmt: skip
+def test_only_a_meter_of_what_the_stages_run_on_measures_them(scope, processor, kind):
+    energy = StageEnergy(PowerModel(2.0, 1.0, gpu_watts=4.0, relative_error=0.5, source='boards'), processor=processor)
+    board = Board(energy, scope=scope)
+    for _ in range(40):
+        board.tick(busy=0.1)
+    assert (energy.snapshot().kind, energy.snapshot().source) == (kind, 'meter' if kind == 'measured' else 'boards')
+    assert {found.kind for found in board.settled.values()} == {kind}
+
+
+class Gpu:
+    """A GPU of 100 W at work and 20 W idle beside eight cores of 5 W, of which each run keeps one waiting."""
+
+    def __init__(self, scope: str, other_cores: float = 0.0, response: float = 0.0, late: float = 0.0) -> None:
+        model = PowerModel(60.0 if scope == 'board' else 999.0, 5.0, gpu_watts=100.0, relative_error=0.5, source='guess')
+        self.energy, self.scope, self.other = StageEnergy(model, processor='gpu'), scope, other_cores
+        self.now = self.joules = 0.0
+        self.told = deque([0.0] * round(10 * late))
+        self.response = response
+        self.settled: dict[StageRun, object] = {}
+
+    def tick(self, busy: float) -> None:
+        """A tenth of a second, in which a run takes the GPU for ``busy`` seconds."""
+        self.now += 0.1
+        self.joules += 20.0 * 0.1 + 100.0 * busy
+        if self.scope == 'board':
+            self.joules += 40.0 * 0.1 + 5.0 * (busy + self.other * 0.1)
+        if busy:
+            self.energy.ran(StageRun(1, 0, round(10 * self.now), 0), self.now - busy, self.now, 1.0)
+        gpu = GpuReading('gpu', 100 * busy / 0.1, math.nan, math.nan, math.nan, math.nan)
+        cpu = CpuReading(0.0, tuple([100 * (busy / 0.1 + self.other) / 8] * 8))
+        self.told.append(self.joules)
+        power = PowerReading('meter', self.scope, 20.0, self.told.popleft(), self.now, 0.001, 0.001,
+                             response_seconds=self.response)  # fmt: skip
+        self.settled |= dict(self.energy.take(self.now, HostSample(cpu=cpu, gpus=(gpu,), power=(power,))))
+
+
+@pytest.mark.parametrize(('scope', 'other_cores', 'joules'), [('gpu', 0.0, 5.0), ('gpu', 4.0, 5.0), ('board', 0.0, 5.25),
+                                                             ('board', 4.0, 5.25)])  # fmt: skip
+def test_a_gpus_runs_get_what_they_took_whatever_the_cores_do(scope, other_cores, joules):
+    """Half of a second at 100 W is 5 J a tenth; on the board's meter 0.25 J more for the core that waits."""
+    gpu = Gpu(scope, other_cores)
+    for tick in range(400):
+        gpu.tick(0.05 if tick > 100 and tick % 2 else 0.0)
+    settled = [energy for run, energy in gpu.settled.items() if run.frame > 200]
+    assert len(settled) > 50
+    for energy in settled:
+        assert energy.kind == 'measured'
+        assert energy.joules == pytest.approx(joules, rel=0.02)
+
+
+@pytest.mark.parametrize('late', [0.0, 0.3])
+def test_a_counter_that_comes_late_is_shared_over_windows_that_know_it(late):
+    """Runs every fifth of a second are given what they took though the counter's tenths do not fall on them."""
+    gpu = Gpu('gpu', response=1.0, late=late)
+    for tick in range(600):
+        gpu.tick(0.03 if tick >= 100 and tick % 2 else 0.0)
+    settled = [energy.joules for run, energy in gpu.settled.items() if run.frame > 200]
+    assert math.fsum(settled) / len(settled) == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_gpu_at_work_is_not_idle_because_the_cores_are():
+    gpu = Gpu('gpu')
+    for tick in range(600):
+        gpu.tick(0.1 if tick >= 100 else 0.0)
+    last = list(gpu.settled.values())[-1]
+    assert last.joules == pytest.approx(10.0, rel=0.02)
 
 
 @pytest.mark.parametrize('metered', [True, False])

@@ -127,10 +127,10 @@ def test_a_window_that_the_meter_did_not_cover_is_unknown():
         trace.add(now, PowerReading('m', 'board', 5.0, energy, covered, 0.1, 0.1))
     assert trace.between(0.0, 1.0).joules == 5.0
     assert trace.between(0.25, 0.75).joules == pytest.approx(2.5)
-    assert math.isnan(trace.between(0.5, 4.5).joules)  # away for three seconds
+    assert math.isnan(trace.between(0.5, 4.5).joules)  # away for three seconds: the same reading once more is none
     assert math.isnan(trace.between(4.5, 6.0).joules)  # not yet measured
     trace.add(14.0, PowerReading('m', 'board', 5.0, 55.0, 11.0, 0.1, 0.1))
-    assert trace.span() == (4.0, 14.0)
+    assert trace.span() == (5.0, 14.0)
     trace.add(15.0, PowerReading('other', 'board', 5.0, 1.0, 1.0, 0.1, 0.1))
     assert trace.span() == (15.0, 15.0)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.sensing.power.reading import EnergyCounter, PowerIntegral, PowerReading
-from edge_dnn_partition.sensing.power.total import parts, total
+from edge_dnn_partition.sensing.power.total import measured_for, parts, total
 
 steps = st.lists(st.tuples(st.floats(0.05, 5.0), st.floats(0.0, 400.0)), min_size=1, max_size=40)
 
@@ -93,3 +93,15 @@ def test_a_total_of_parts_says_that_it_is_not_the_board():
     assert total([]) is None
     board = reading('battery', 'board')
     assert total([board]) is board
+
+
+def test_a_gpus_meter_alone_says_nothing_of_the_cpu():
+    gpu, cpu, board = reading('nvml', 'gpu', 70.0, 700.0), reading('rapl package', 'cpu', 5.0, 50.0), reading('ina3221', 'board')
+    guess = PowerReading('model', 'board', 9.0, 90.0, 1.0, kind='modelled')
+    assert measured_for([gpu, guess], 'cpu') is None
+    assert measured_for([gpu, guess], 'gpu') is gpu
+    assert measured_for([cpu, gpu], 'cpu').joules == 750.0
+    assert measured_for([cpu], 'gpu') is None
+    assert measured_for([board], 'gpu') is board
+    assert measured_for([guess], 'cpu') is None
+    assert measured_for([reading('rapl package', 'cpu', 5.0, math.nan)], 'cpu') is None

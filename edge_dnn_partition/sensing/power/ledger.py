@@ -28,10 +28,11 @@ class EnergyLedger(Generic[Stage]):
         self.idle = idle
         self._lag = lag_seconds
         self._trace = EnergyTrace(keep_seconds=30.0 + 10 * lag_seconds)
-        self._windows: deque[tuple[float, float, float]] = deque()  # start, end, busy core-seconds of the device
+        self._windows: deque[tuple[float, float, float, int]] = deque()  # start, end, busy core-seconds of the device, cores
         self._runs: deque[Run[Stage]] = deque()
         self._radio: deque[Run[str]] = deque()  # in watts for cores
         self._last = math.nan
+        self._begun, self._busy = math.nan, 0.0
 
     def run(self, run: Run[Stage]) -> None:
         """Take in a run that has ended."""
@@ -54,9 +55,13 @@ class EnergyLedger(Generic[Stage]):
         :param cores: of the device.
         """
         self._trace.add(now_seconds, reading)
-        self.idle.add(reading.watts, busy_cores / cores)
         if self._last < now_seconds:
-            self._windows.append((self._last, now_seconds, busy_cores * (now_seconds - self._last)))
+            self._busy += busy_cores * (now_seconds - self._last)
+            if now_seconds - self._begun >= reading.response_seconds:
+                self._windows.append((self._begun, now_seconds, self._busy, cores))
+                self._begun, self._busy = now_seconds, 0.0
+        elif math.isnan(self._last):
+            self._begun = now_seconds
         self._last = now_seconds
         settled = []
         while self._windows and self._windows[0][1] <= now_seconds - self._lag:
@@ -66,11 +71,15 @@ class EnergyLedger(Generic[Stage]):
                     past.popleft()
         return settled
 
-    def _settle(self, start: float, end: float, device_busy: float) -> Attribution[Stage]:
+    def _settle(self, start: float, end: float, device_busy: float, cores: int) -> Attribution[Stage]:
+        """Share a window out. What was drawn in one that was quiet tells of idleness: not before its runs are known."""
         busy = busy_seconds(self._runs, start, end)
-        other = device_busy - math.fsum(busy.values())
+        stages = math.fsum(busy.values())
+        other = device_busy - stages
+        window = self._trace.between(start, end)
+        self.idle.add(window.joules / (end - start), max(device_busy, stages) / (end - start) / cores)
         return attribute(
-            self._trace.between(start, end),
+            window,
             end - start,
             idle_watts=self.idle.watts,
             idle_error_watts=self.idle.error_watts,

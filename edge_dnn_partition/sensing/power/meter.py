@@ -25,6 +25,7 @@ def reading_of(
     resolution_joules: float,
     kind: Kind = 'measured',
     note: str = '',
+    response_seconds: float = 0.0,
 ) -> PowerReading:
     """Return what has been added up as a reading."""
     return PowerReading(
@@ -37,4 +38,5 @@ def reading_of(
         resolution_joules=resolution_joules,
         kind=kind,
         note=note,
+        response_seconds=response_seconds,
     )

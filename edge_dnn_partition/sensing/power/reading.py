@@ -34,6 +34,8 @@ class PowerReading:
     :param resolution_watts: the least step that the watts take.
     :param resolution_joules: the least step between two values of the joules; for a sensor of watts what
         a step of it makes in a second.
+    :param response_seconds: by how much the joules come late, as where a sensor averages; over less than that nobody
+        can say when they were drawn.
     :param kind: measured, or modelled from what the device does.
     :param note: what a reader must know, as of an estimate in it; empty if nothing.
     """
@@ -47,6 +49,7 @@ class PowerReading:
     resolution_joules: float = math.nan
     kind: Kind = 'measured'
     note: str = ''
+    response_seconds: float = 0.0
 
 
 @dataclass

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from .reading import PowerReading, Scope
 
 BEST_FIRST: Final = ('external', 'ina3221', 'rapl psys', 'jtop', 'pi_pmic', 'battery')
 """Meters of the whole board, the most trusted first: what the user has put there, then what measures the input."""
+
+Processor = Literal['cpu', 'gpu']
+"""What a stage runs on."""
 
 _PARTS: Final[tuple[Scope, ...]] = ('cpu', 'memory', 'gpu')
 
@@ -35,6 +38,18 @@ def parts(readings: Sequence[PowerReading]) -> tuple[PowerReading, ...]:
     return tuple(first[scope] for scope in _PARTS if scope in first)
 
 
+def measured_for(readings: Sequence[PowerReading], processor: Processor) -> PowerReading | None:
+    """Return the total of what is measured, None unless it has the joules of the processor that works.
+
+    A GPU's meter alone says nothing of what a stage on the CPU takes: its joules would be the GPU's idleness.
+    """
+    found = parts([reading for reading in readings if reading.kind == 'measured'])
+    if not any(reading.scope in ('board', processor) for reading in found):
+        return None
+    reading = total(found)
+    return reading if reading is not None and math.isfinite(reading.joules) else None
+
+
 def total(readings: Sequence[PowerReading]) -> PowerReading | None:
     """Return the sum of `parts` as one reading, None if there is none.
 
@@ -51,6 +66,7 @@ def total(readings: Sequence[PowerReading]) -> PowerReading | None:
         covered_seconds=min(reading.covered_seconds for reading in found),
         resolution_watts=math.hypot(*(reading.resolution_watts for reading in found)),
         resolution_joules=math.hypot(*(reading.resolution_joules for reading in found)),
+        response_seconds=max(reading.response_seconds for reading in found),
         kind='measured' if all(reading.kind == 'measured' for reading in found) else 'modelled',
         note='; '.join(dict.fromkeys(reading.note for reading in found if reading.note)),
     )

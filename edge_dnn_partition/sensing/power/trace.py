@@ -46,6 +46,8 @@ class EnergyTrace:
             self._source = reading.source
         if not math.isfinite(reading.joules) or (self._points and now_seconds <= self._points[-1][0]):
             return
+        if self._points and (reading.joules, reading.covered_seconds) == self._points[-1][1:]:
+            return  # the same once more: its sensor is read less often than it is asked for
         self._step = reading.resolution_joules
         self._points.append((now_seconds, reading.joules, reading.covered_seconds))
         while self._points[-1][0] - self._points[0][0] > self._keep:
