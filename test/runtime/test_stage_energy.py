@@ -187,7 +187,7 @@ class Gpu:
             self.joules += 40.0 * 0.1 + 5.0 * (busy + self.other * 0.1)
         if busy:
             self.energy.ran(StageRun(1, 0, round(10 * self.now), 0), self.now - busy, self.now, 1.0)
-        gpu = GpuReading('gpu', 100 * busy / 0.1, math.nan, math.nan, math.nan, math.nan)
+        gpu = GpuReading('gpu', 100.0 if busy else 0.0, math.nan, math.nan, math.nan, math.nan)
         cpu = CpuReading(0.0, tuple([100 * (busy / 0.1 + self.other) / 8] * 8))
         self.told.append(self.joules)
         power = PowerReading('meter', self.scope, 20.0, self.told.popleft(), self.now, 0.001, 0.001,

@@ -53,12 +53,20 @@ class Run(Generic[Stage]):
     """One run of a stage, on the clock of the meter's readings.
 
     :param cores: how many cores it kept busy on average; weighs its time against others'.
+    :param seen: how many of them show in what is known of the device's use; None: all. A GPU's do not.
     """
 
     stage: Stage
     start: float
     end: float
     cores: float = 1.0
+    seen: float | None = None
+
+
+def seen_seconds(runs: Iterable[Run[Stage]], start: float, end: float) -> float:
+    """Return the core-seconds of all runs within a window that show in what is known of the device's use."""
+    parts = (Run('', r.start, r.end, r.cores if r.seen is None else r.seen) for r in runs)
+    return math.fsum(busy_seconds(parts, start, end).values())
 
 
 def busy_seconds(runs: Iterable[Run[Stage]], start: float, end: float) -> dict[Stage, float]:

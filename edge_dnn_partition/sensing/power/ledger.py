@@ -8,7 +8,7 @@ import math
 from collections import deque
 from typing import Generic
 
-from .attribution import Attribution, Run, Stage, attribute, busy_seconds
+from .attribution import Attribution, Run, Stage, attribute, busy_seconds, seen_seconds
 from .idle import IdlePower
 from .reading import PowerReading
 from .trace import EnergyTrace
@@ -28,11 +28,12 @@ class EnergyLedger(Generic[Stage]):
         self.idle = idle
         self._lag = lag_seconds
         self._trace = EnergyTrace(keep_seconds=30.0 + 10 * lag_seconds)
-        self._windows: deque[tuple[float, float, float, int]] = deque()  # start, end, busy core-seconds of the device, cores
+        self._windows: deque[tuple[float, float, float, float, int]] = deque()
+        # start, end, busy core-seconds and share at work of the device, its cores
         self._runs: deque[Run[Stage]] = deque()
         self._radio: deque[Run[str]] = deque()  # in watts for cores
         self._last = math.nan
-        self._begun, self._busy = math.nan, 0.0
+        self._begun, self._busy, self._at_work = math.nan, 0.0, 0.0
 
     def run(self, run: Run[Stage]) -> None:
         """Take in a run that has ended."""
@@ -44,7 +45,7 @@ class EnergyLedger(Generic[Stage]):
             self._radio.append(Run('radio', start, end, joules / (end - start)))
 
     def reading(
-        self, now_seconds: float, reading: PowerReading, busy_cores: float = math.nan, cores: int = 1
+        self, now_seconds: float, reading: PowerReading, busy_cores: float = math.nan, cores: int = 1, gpu_share: float = 0.0
     ) -> list[Attribution[Stage]]:
         """Take in a reading and return what can be settled now, oldest first.
 
@@ -53,13 +54,16 @@ class EnergyLedger(Generic[Stage]):
         :param busy_cores: of the whole device since the reading before: what is beyond the stages is other
             work; NaN: all of it is the stages'.
         :param cores: of the device.
+        :param gpu_share: of the GPU's time in which it was at work, where its idleness counts; NaN: unknown.
         """
         self._trace.add(now_seconds, reading)
         if self._last < now_seconds:
             self._busy += busy_cores * (now_seconds - self._last)
+            at_work = busy_cores / cores
+            self._at_work = max(self._at_work, at_work, gpu_share) if math.isfinite(at_work + gpu_share) else math.nan
             if now_seconds - self._begun >= reading.response_seconds:
-                self._windows.append((self._begun, now_seconds, self._busy, cores))
-                self._begun, self._busy = now_seconds, 0.0
+                self._windows.append((self._begun, now_seconds, self._busy, self._at_work, cores))
+                self._begun, self._busy, self._at_work = now_seconds, 0.0, 0.0
         elif math.isnan(self._last):
             self._begun = now_seconds
         self._last = now_seconds
@@ -71,13 +75,12 @@ class EnergyLedger(Generic[Stage]):
                     past.popleft()
         return settled
 
-    def _settle(self, start: float, end: float, device_busy: float, cores: int) -> Attribution[Stage]:
+    def _settle(self, start: float, end: float, device_busy: float, at_work: float, cores: int) -> Attribution[Stage]:
         """Share a window out. What was drawn in one that was quiet tells of idleness: not before its runs are known."""
         busy = busy_seconds(self._runs, start, end)
-        stages = math.fsum(busy.values())
-        other = device_busy - stages
+        other = device_busy - seen_seconds(self._runs, start, end)
         window = self._trace.between(start, end)
-        self.idle.add(window.joules / (end - start), max(device_busy, stages) / (end - start) / cores)
+        self.idle.add(window.joules / (end - start), max(at_work, math.fsum(busy.values()) / (end - start) / cores))
         return attribute(
             window,
             end - start,

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from typing import Generic
 
-from .attribution import Attribution, Run, Stage, busy_seconds, modelled
+from .attribution import Attribution, Run, Stage, busy_seconds, modelled, seen_seconds
 from .model import PowerModel
 
 
@@ -50,7 +50,7 @@ class ModelledLedger(Generic[Stage]):
         while self._windows and self._windows[0][1] <= now_seconds - self._lag:
             start, end, device_busy, clock = self._windows.popleft()
             busy = busy_seconds(self._runs, start, end)
-            other = device_busy - math.fsum(busy.values())
+            other = device_busy - seen_seconds(self._runs, start, end)
             settled.append(modelled(self.model, end - start, busy=busy, clock_ratio=clock,
                                     other_busy=max(0.0, other) if math.isfinite(other) else 0.0,
                                     radio_joules=busy_seconds(self._radio, start, end).get('radio', 0.0)))  # fmt: skip
