@@ -5,16 +5,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edge_dnn_partition.errors import UserError
 
@@ -23,13 +19,13 @@ examples:
   edge-dnn-partition demo
   edge-dnn-partition demo --seconds 20 --report report.json
   edge-dnn-partition demo --video drive.mp4
+  edge-dnn-partition demo --two-models
 
 Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes nine times
 its CPU time), a Jetson (six times) and a cloud box (once), with links limited in rate and delay in user
 space. ROS 2, DDS and onnxruntime are real. After the live part fixed plans are measured in the
 conditions of each phase (--no-baselines leaves that out).
 """
-TOLERANCE = 1e-4
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,6 +45,10 @@ def add_parser(subparsers: Any) -> None:
         help='plot, fleet file and log go there (default demo_out)',
     )
     parser.add_argument('--no-baselines', action='store_true', help='leave the fixed plans out')
+    parser.add_argument(
+        '--two-models', action='store_true',
+        help='instead: two cameras, each with its model, on the same devices; the second comes and goes, and is more important',
+    )
     parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='pictures per second (default 5)')
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument('--images', type=Path, metavar='DIR', help="pictures of a folder instead of the demo's own")
@@ -69,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     if not 0.5 <= args.rate <= 60:
         raise UserError(f'--rate {args.rate:g}: give 0.5 to 60')
     console = Console()
-    report, code = _Demo(args, console).run()
+    if args.two_models:
+        from edge_dnn_partition.cli.demo_shared import SharedDemo
+
+        report, code = SharedDemo(args, console).run()
+    else:
+        report, code = _Demo(args, console).run()
     if args.report:
         args.report.write_text(json.dumps(report, indent=1, allow_nan=False) + '\n', encoding='utf-8')
     return code
@@ -85,7 +90,7 @@ class _Demo:
         self._log_lock = threading.Lock()
 
     def run(self) -> tuple[dict[str, Any], int]:
-        from edge_dnn_partition.cli import demo_report
+        from edge_dnn_partition.cli import demo_frames, demo_report
         from edge_dnn_partition.cli.demo_run import DemoRun
         from edge_dnn_partition.cli.running_fleet import CameraThread
         from edge_dnn_partition.nodes.fleet_client import FleetClient
@@ -99,7 +104,7 @@ class _Demo:
         fleet_file = self._prepare()
         fleet = load_fleet(fleet_file)
         pipeline, profile = self._profile(fleet)
-        pictures = self._pictures()
+        pictures = demo_frames.chosen_pictures(self._args)
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
         environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
         os.environ.update({**environment, **dds_environment(dds_profile(fleet))})
@@ -133,12 +138,12 @@ class _Demo:
                                 else [{} for _ in runs]
                             )
                             camera.stop()
-                            counts = self._settle(client)
+                            counts = demo_frames.settle(client, self._console)
                     finally:
                         camera.stop()
                     frames = list(client.news.frames)
                     changes = list(client.news.plans)
-        difference = self._compare(fleet, pictures, frames, camera.shown)
+        difference = demo_frames.compare(fleet, pictures, frames, camera.shown)
         phases = []
         for run_of_phase, table in zip(runs, fixed, strict=True):
             phases.append(demo_report.phase_document(run_of_phase, before, table))
@@ -240,19 +245,6 @@ class _Demo:
         profiles = {name: profile.scaled(device.emulate.slowdown) for name, device in fleet.devices.items()}
         return Pipeline(model, profiles, fleet), profile
 
-    def _pictures(self) -> _Pictures:
-        from edge_dnn_partition.planning.fleet import Camera
-        from edge_dnn_partition.runtime.pictures import pictures
-        from edge_dnn_partition.testbed.scenario import panning_camera
-
-        chosen = Camera(images=self._args.images, video=self._args.video, camera=self._args.camera)
-        stream = pictures(chosen)
-        if stream is None:
-            return _Pictures(panning_camera())
-        if self._args.camera is not None:
-            return _Pictures([], stream)
-        return _Pictures(list(itertools.islice(stream, 200)))
-
     def _baselines(self, drive: Any, runs: list[Any], pipeline: Any, picture_bytes: float) -> list[dict[str, Any]]:
         """Measure fixed plans in each phase's conditions; equal conditions are measured once."""
         from edge_dnn_partition.cli.demo_run import all_on, best_fixed_labels, true_problem
@@ -279,58 +271,9 @@ class _Demo:
             tables.append(known[key])
         return tables
 
-    def _settle(self, client: Any) -> dict[str, int]:
-        """Wait until no frame is under way; return the source's books."""
-
-        def settled() -> bool:
-            status = client.news.status
-            return status is not None and status.in_flight == 0 and status.accepted == status.delivered + status.lost
-
-        time.sleep(1.0)
-        try:
-            client.wait_for(settled, 30.0, 'the last frames')
-        except UserError as error:
-            self._console.print(f'[red]{error}[/red]')
-        status = client.news.status
-        unfinished = status.in_flight
-        return {
-            'accepted': status.accepted, 'delivered': status.delivered, 'expired': status.expired,
-            'lost': status.lost + unfinished, 'duplicated': self._delivered_twice(client),
-            'repeated': status.repeated, 'late_results_dropped': status.duplicated,
-            'camera_pictures': status.offered, 'camera_pictures_skipped': status.dropped,
-        }  # fmt: skip
-
-    @staticmethod
-    def _delivered_twice(client: Any) -> int:
-        numbers = [frame.frame_id for frame in client.news.frames]
-        return len(numbers) - len(set(numbers))
-
-    def _compare(self, fleet: Any, pictures: _Pictures, frames: list[Any], shown: dict[int, int]) -> dict[str, Any]:
-        """Hold each result against that of the whole original model, on the same picture."""
-        from edge_dnn_partition.graph.model import load_model
-        from edge_dnn_partition.runtime.engine import Engine
-        from edge_dnn_partition.runtime.preprocess import Preprocessing
-
-        engine = Engine(fleet.model.path)
-        entry = load_model(fleet.model.path).inputs[0]
-        preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
-        wanted: dict[int, dict[str, Any]] = {}
-        largest, scale, exact, compared = 0.0, 0.0, 0, 0
-        for frame in frames:
-            index = shown.get(frame.stamp_ns)
-            if index is None or not frame.delivered:
-                continue
-            if index not in wanted:
-                picture = pictures.kept[index]
-                wanted[index] = engine.run({entry: preprocessing.apply(picture.data, picture.encoding)})
-            differences = [float(np.abs(frame.outputs[n] - v).max()) for n, v in wanted[index].items()]
-            scale = max(scale, *(float(np.abs(v).max()) for v in wanted[index].values()))
-            largest = max(largest, *differences)
-            exact += max(differences) == 0
-            compared += 1
-        return {'max_abs_difference': largest, 'largest_output': scale, 'compared': compared, 'bit_exact': exact}
-
     def _conclude(self, report: dict[str, Any], table: Any) -> int:
+        from edge_dnn_partition.cli import demo_frames
+
         console = self._console
         console.print(table)
         frames = report['frames']
@@ -354,37 +297,10 @@ class _Demo:
                     highlight=False,
                 )
         console.print(f'devices and links are emulated; plot, fleet file and log: {self._out}/', highlight=False)
-        wrong = report['max_abs_difference'] > TOLERANCE * max(report['largest_output'], 1e-30)
-        failures = []
-        if frames['lost'] or frames['duplicated'] or frames['accepted'] != frames['delivered'] + frames['expired']:
-            failures.append('frames were lost or delivered twice')
-        if wrong or report['compared'] == 0:
-            failures.append('results differ from the whole model' if report['compared'] else 'no result was compared')
+        failures = demo_frames.failures(frames, report)
         for failure in failures:
             console.print(f'[red]FAILED: {failure}[/red]')
         return 1 if failures else 0
-
-
-class _Pictures:
-    """The demo's pictures: a list over and over, or a live camera whose pictures are kept as they come."""
-
-    def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
-        self.kept = kept
-        self._camera = camera
-
-    @property
-    def mean_bytes(self) -> float:
-        """The mean size of a picture as it is sent."""
-        return float(np.mean([picture.data.nbytes for picture in self.kept])) if self.kept else 180e3
-
-    def stream(self) -> Iterator[tuple[int, Any]]:
-        """Yield pictures with the index under which they are kept."""
-        if self._camera is None:
-            yield from itertools.cycle(enumerate(self.kept))
-            return
-        for picture in self._camera:
-            self.kept.append(picture)
-            yield len(self.kept) - 1, picture
 
 
 def _lower(share: float) -> str:

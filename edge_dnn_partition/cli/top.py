@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import threading
 import time
 from typing import Any
 
@@ -51,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(2.0)
             console.print(render(client, headline))
             return 0
-        try:
-            with Live(console=console, refresh_per_second=4, screen=console.is_terminal) as screen:
-                while True:
-                    screen.update(render(client, headline))
-                    time.sleep(0.25)
-        except KeyboardInterrupt:
-            return 0
+        ended = threading.Event()  # an exception out of a handler can be lost where it comes, in a finaliser for one
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        with Live(console=console, refresh_per_second=4, screen=console.is_terminal) as screen:
+            while not ended.wait(0.25):
+                screen.update(render(client, headline))
+    return 0

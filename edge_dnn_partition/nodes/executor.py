@@ -23,7 +23,7 @@ except ImportError:  # rclpy before Jazzy's 7.1
 _CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
 
 
-def _make(kind: str) -> tuple[Executor, Callable[[], None], Callable[[], None]]:
+def _make(kind: str, context: Any) -> tuple[Executor, Callable[[], None], Callable[[], None]]:
     """Return an executor, what spins it for a fifth of a second, and what ends such a spin early.
 
     EventsExecutor where there is one: a 1 kB message there and back between two processes took half the
@@ -33,10 +33,10 @@ def _make(kind: str) -> tuple[Executor, Callable[[], None], Callable[[], None]]:
     end that spin).
     """
     if kind == 'events' and EventsExecutor is not None:
-        events = EventsExecutor()
+        events = EventsExecutor(context=context)
         never: Future = Future()
         return events, lambda: events.spin_until_future_complete(never, timeout_sec=0.2), lambda: never.set_result(None)
-    single = SingleThreadedExecutor()
+    single = SingleThreadedExecutor(context=context)
     return single, lambda: single.spin_once(timeout_sec=0.2), single.wake
 
 
@@ -64,7 +64,9 @@ class Spinner:
         self._first = first
         self._failed = failed
         self._ending = threading.Event()
-        self.executor, self._spin_briefly, self._wake = _make(kind or os.environ.get(_CHOICE, 'events'))
+        self.executor, self._spin_briefly, self._wake = _make(
+            kind or os.environ.get(_CHOICE, 'events'), node.context
+        )
         self.executor.add_node(node)
         self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
 

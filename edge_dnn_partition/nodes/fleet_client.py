@@ -102,9 +102,10 @@ class FleetClient:
         self._links: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
-        """Join the fleet's network."""
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}')
+        """Join the fleet's network, in a context of its own: one process may listen to several fleets."""
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}', context=self._context)
         topics = self.topics
         node.create_subscription(PlanMessage, topics.plan, self._plan, qos.PLAN)
         node.create_subscription(FleetState, topics.state, self._state, qos.STATE)
@@ -123,7 +124,7 @@ class FleetClient:
         self._spinner.join(2.0)
         self._spinner.executor.shutdown(timeout_sec=0.5)
         self.node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.try_shutdown(context=self._context)
 
     # Hearing --------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class PolicySeat:
         if self._decider is None:
             self._decider = self._new(boundaries)
         if self._thinking is None:
-            if not self._ration.due(conditions.now) and self._goes_on(conditions.problem):
+            if not self._ration.due(conditions.now) and self.goes_on(conditions.problem):
                 return None
             self._ask(conditions)
         assert self._thinking is not None
@@ -197,7 +197,7 @@ class PolicySeat:
         self._thinking = decider.choose(conditions)
         self._thinking.add_done_callback(thought)
 
-    def _goes_on(self, problem: Problem) -> bool:
+    def goes_on(self, problem: Problem) -> bool:
         """True if the plan in force can go on."""
         return self.assignment is not None and feasible(problem, self.assignment)
 

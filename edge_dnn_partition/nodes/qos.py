@@ -65,6 +65,9 @@ PLOT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 
+SHARES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""That a fleet moves must not be lost; older ones tell nothing. One reader hears all fleets of a group."""
+
 PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Measured once in many minutes and needed by every scheduler that comes; one reader hears all devices."""
 

@@ -51,6 +51,7 @@ from .policy_seat import PolicySeat, goal_of_parameters
 from .relief_seat import ReliefSeat
 from .services import ServiceSeat
 from .shadow_seat import ShadowSeat
+from .share_seat import ShareSeat
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
@@ -125,6 +126,10 @@ class Scheduler(FleetNode):
         self._explanations = ExplanationSeat(self)
         self._service_seat = ServiceSeat(self, self._model, self._seat, self._view)
         self.subscribe(SourceStatus, self.topics.source_status, self._books, qos.STATE)
+        self._share = ShareSeat(
+            self, self._fleet, self._hearing, plan=lambda: self._switch.active,
+            moving=lambda: self._switch.proposal is not None, fps=lambda now: self._watch.figures(now).fps,
+        )  # fmt: skip
         PlotSeat(self, self._view, self._watch, self._explanations)
         DiagnosticsSeat(
             self, self._view, self._watch, lambda: (self._switch.active, self._decision), self._relief.reason
@@ -265,6 +270,8 @@ class Scheduler(FleetNode):
             return
         if self._failed_until.get(choice.assignment, 0.0) > now:
             self._decision = 'the better plan could not be prepared lately'
+        elif self._seat.goes_on(problem) and (waits_for := self._share.wait(now)):
+            self._decision = waits_for
         elif set(choice.assignment) <= set(ready):
             self.move(choice.assignment, choice.costs, self._why(choice), deviation)
 
@@ -399,7 +406,7 @@ class Scheduler(FleetNode):
         if assignment is not None:
             text += self._seat.gain_in_words(choice, self._under(assignment))
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
-        return text + self._relief.words + (f' ({", ".join(gone)} gone)' if gone else '')
+        return text + self._relief.words + self._share.words + (f' ({", ".join(gone)} gone)' if gone else '')
 
     # Moving ---------------------------------------------------------------------------------------------------
 
@@ -415,6 +422,7 @@ class Scheduler(FleetNode):
         self._switch.propose(plan, now)
         self._versions.keep(plan.version)
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
+        self._share.moved(now)
 
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
         self._service_seat.plan_outcome(outcome)
@@ -424,6 +432,7 @@ class Scheduler(FleetNode):
             self._plans.publish(message)
             self._memory.keep(message)
             self._seat.in_force(self._proposed, now)
+            self._share.moved(now)
             coded = ''.join(f', {t.tensor!r} as {t.encoding}' for t in plan.transfers if t.encoding != RAW)
             self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason}){coded}')
         elif isinstance(outcome, Drop):

@@ -84,7 +84,8 @@ class StageRunner:
             if job is None:
                 continue
             try:
-                self._run(job)
+                with self._dilation.at_work():
+                    self._run(job)
             except UserError as error:
                 self._failed(job, str(error))
             except Exception:  # noqa: BLE001

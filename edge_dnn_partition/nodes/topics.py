@@ -194,6 +194,10 @@ class Topics:
         """Return the topic of one figure, for plotters (Float64); may have several parts."""
         return self._of_fleet(f'plot/{figure}')
 
+    def shares(self, group: str) -> str:
+        """Return where the schedulers of a group's fleets say what each takes of the hosts (Share); not the fleet's own."""
+        return f'/{check_name(group, what="group")}/shares'
+
     @property
     def pin_plan(self) -> str:
         """The scheduler's service that keeps the fleet to a plan (PinPlan)."""

@@ -22,15 +22,17 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
 from edge_dnn_partition.planning.plan import Plan, check_plan
 from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.planning.sharing import niceness
 from edge_dnn_partition.runtime.assembler import Received
 from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.hedge import is_hedge
 from edge_dnn_partition.runtime.pipeline import FramePipeline
 from edge_dnn_partition.runtime.plan_book import Prepare, Release, WorkerPlans
-from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
+from edge_dnn_partition.runtime.preparation import StageStore, give_way, lower_priority
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
+from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes
 
 from . import qos
@@ -111,7 +113,7 @@ class Worker(FleetNode):
         self._config = self._device(self._fleet.devices[device])
         emulate = self._config.emulate
         self._slowdown = emulate.slowdown if emulate else 1.0
-        self._dilation = Dilation(self._slowdown)
+        self._dilation = Dilation(self._slowdown, shared=self._shared_device())
         self._model: Model = load_model(self._fleet.model.path)
         described = self._fleet.model.preprocessing
         preprocessing = Preprocessing.from_yaml(described) if described else None
@@ -122,6 +124,8 @@ class Worker(FleetNode):
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._pipeline = FramePipeline(device)
+        if self._fleet.share is not None:
+            give_way(niceness(self._fleet.share.priority))
         self._hedges = HedgeSeat(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
@@ -158,6 +162,13 @@ class Worker(FleetNode):
         self.params.on_change(lambda *_: self._resize(), 'memory_budget')
         self.params.on_change(lambda *_: self._resize(), 'threads')
         self.every(1.0, self._tidy)
+
+    def _shared_device(self) -> SharedDevice | None:
+        """Return the played device that the workers of the group's other fleets use, too; a real one needs no playing."""
+        share, device = self._fleet.share, self.topics.device
+        if share is None or self._config.emulate is None:
+            return None
+        return SharedDevice(device_file(share.group, self._fleet.host_of(device)), niceness(share.priority))
 
     def _memory_budget(self) -> float:
         given = self.params.quantity('memory_budget')

@@ -130,6 +130,17 @@ class Network(Strict):
         return self
 
 
+class Share(Strict):
+    """The fleets of a ``group`` share hosts; those of higher ``priority``, 0 to 10, come first.
+
+    ``hosts`` names the host of a device; a device that it leaves out is on the host of its own name.
+    """
+
+    group: str
+    priority: int = Field(default=5, ge=0, le=10)
+    hosts: dict[str, str] = Field(default={})
+
+
 class Fleet(Strict):
     """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
 
@@ -145,12 +156,17 @@ class Fleet(Strict):
     constraints: Constraints = Constraints()
     camera: Camera = Camera()
     network: Network = Network()
+    share: Share | None = None
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
     @property
     def sink_device(self) -> str:
         """The device that needs the result; the source unless the file says otherwise."""
         return self.sink or self.source
+
+    def host_of(self, device: str) -> str:
+        """Return the host of a device, as the fleets of its group call it."""
+        return device if self.share is None else self.share.hosts.get(device, device)
 
     @property
     def goal(self) -> Goal:
@@ -175,7 +191,7 @@ class Fleet(Strict):
             _ = self.goal
         except PlanError as error:
             raise ValueError(str(error)) from None
-        for name in (self.fleet, *self.devices):
+        for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
             if not NAME_PATTERN.match(name):
                 legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name, flags=re.ASCII))
                 raise ValueError(
@@ -188,6 +204,7 @@ class Fleet(Strict):
             *((f'links[{i}].between', d) for i, link in enumerate(self.links) for d in link.between),
             *((f'constraints.pin.{layer}', d) for layer, d in self.constraints.pin.items()),
             *(('constraints.exclude', d) for d in self.constraints.exclude),
+            *(('share.hosts', d) for d in (self.share.hosts if self.share is not None else ())),
             *(('network.server_device', d) for d in (self.network.server_device,) if d is not None),
         ):
             if device not in self.devices:

@@ -17,6 +17,7 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .fleet import Fleet
 from .profile import Profile
+from .sharing import OthersUse
 
 _LINK_SCATTER: Final = 0.2
 """By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
@@ -38,6 +39,8 @@ class DeviceView:
     temperature_celsius: float = math.nan
     own_cores: float = math.nan
     """How many cores the worker keeps busy."""
+    others: OthersUse = field(default_factory=OthersUse)
+    """What other fleets of the group keep busy of its host."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,27 @@ class FleetView:
             view.decode = ComputeEstimator(stage_seconds=60.0)
         view.incarnation = incarnation
         view.seen_at = now
-        view.compute.probe(speed_factor)
+        view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
         return anew
 
     def host(self, device: str, load: HostLoad) -> None:
         """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""
         config, view = self.fleet.devices[device], self.devices[device]
         if config.emulate is None:
-            view.compute.host(host_factor(replace(load, own_cores=view.own_cores), config.threads))
+            busy = max(0.0, load.busy_cores - view.others.lesser_cores)
+            load = replace(load, busy_cores=busy, own_cores=view.own_cores, first_cores=view.others.first_cores)
+            view.compute.host(host_factor(load, config.threads))
+
+    def shared(self, device: str, others: OthersUse) -> None:
+        """Take in what other fleets of the group keep busy of a device's host; one that is played has no telemetry to say it."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        view.others = others
+        if config.emulate is not None:
+            load = HostLoad(
+                cores=config.threads, busy_cores=others.first_cores + others.equal_cores, own_cores=0.0,
+                first_cores=others.first_cores,
+            )  # fmt: skip
+            view.compute.host(host_factor(load, config.threads))
 
     def link(
         self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float

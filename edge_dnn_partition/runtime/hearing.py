@@ -20,6 +20,7 @@ from edge_dnn_partition.planning.pipeline import Pipeline
 from edge_dnn_partition.planning.plan import Plan
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.planning.relief import DeviceHealth, Relief, ReliefSettings
+from edge_dnn_partition.planning.sharing import Sharing
 from edge_dnn_partition.planning.snapshot import FleetView
 from edge_dnn_partition.sensing.link import LinkEstimate
 
@@ -39,6 +40,8 @@ class Hearing:
         self.view = FleetView(fleet, heartbeat_timeout=heartbeat_timeout)
         self.pictures = CameraPictures(input_bytes)
         self.relief = Relief()
+        self.sharing: Sharing | None = None
+        """What other fleets on the same hosts take; None in a fleet that is in no group."""
         self._health = {name: DeviceHealth() for name in fleet.devices}
         self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
         self._joules: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {}
@@ -91,6 +94,12 @@ class Hearing:
             health.battery_percent = message.battery_percent
             health.discharge_watts = message.battery_discharge_watts
             health.throttling = tuple(message.throttling)
+
+    def shared(self, now: float) -> None:
+        """Count what the other fleets of the group take, as it has just been told."""
+        if self.sharing is not None:
+            for name in self.fleet.devices:
+                self.view.shared(name, self.sharing.use(name, now))
 
     def energy(self, message: Any) -> None:
         """Take in what a device draws (DeviceEnergy)."""
@@ -154,6 +163,8 @@ class Hearing:
             links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=goal.name,
             pixels=self.pictures.pixels,
         )  # fmt: skip
+        if self.sharing is not None:
+            problem = self.sharing.applied(problem, now)
         if goal.name == 'deadline' and goal.reach > 0:
             problem = problem.scattering(*self.view.scatter(now))
         return self.under_power(problem, self.pipeline.boundaries, relief, now)

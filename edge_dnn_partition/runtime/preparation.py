@@ -9,7 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ from .tensor_codec import decode
 from .tensors import Coded
 
 Array = NDArray[Any]
+_NICER: Final = 10
+"""By how much a thread is nicer that prepares than the one that runs stages."""
 EngineKey = tuple[tuple[int, int], ...]
 
 
@@ -174,4 +176,12 @@ class StageStore:
 def lower_priority() -> None:
     """Make the calling thread give way to others, so that preparing a plan does not slow the present one."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
+
+
+def give_way(niceness: int) -> None:
+    """Make all threads of this process, and those that they start, as nice as asked, unless they are nicer already."""
+    for thread in map(int, os.listdir('/proc/self/task')):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))

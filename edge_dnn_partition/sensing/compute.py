@@ -52,10 +52,13 @@ class ComputeEstimator:
         self._stage_at = now
         self._push(self._stages, measured_seconds / profiled_seconds / self._host, self.window)
 
-    def probe(self, factor: float) -> None:
-        """Take in the speed probe's time over its time while profiling."""
+    def probe(self, factor: float, *, alone: bool = False) -> None:
+        """Take in the speed probe's time over its time while profiling.
+
+        :param alone: it is timed as if nobody shared the host, and so says nothing of what telemetry says.
+        """
         if math.isfinite(factor) and factor > 0:
-            self._push(self._probes, factor / self._host, self.probe_window)
+            self._push(self._probes, factor if alone else factor / self._host, self.probe_window)
 
     def measured(self, now: float) -> bool:
         """True if a stage's timing is recent enough to count."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _MOST_PRESSURE: Final = 0.9
+_MOST_FIRST: Final = 0.95
+"""Of the cores; what comes first leaves some time to others in the end."""
 MOST: Final = 20.0
 """More is not believed of telemetry alone."""
 
@@ -21,6 +23,7 @@ class HostLoad:
     :param busy_cores: how many are at work, the worker's own included.
     :param own_cores: how many the worker keeps at work itself.
     :param clock_limit_hertz: the highest clock that the cores may take now; below ``clock_max_hertz`` they are throttled.
+    :param first_cores: of the busy ones, how many are taken by what comes before the worker and does not share with it.
     :param memory_pressure: share of the time in which some task waited for memory, 0 to 1.
     """
 
@@ -30,21 +33,24 @@ class HostLoad:
     clock_limit_hertz: float = math.nan
     clock_max_hertz: float = math.nan
     memory_pressure: float = math.nan
+    first_cores: float = 0.0
 
 
 def host_factor(load: HostLoad, threads: int) -> float:
     """Return how many times as long the worker's runs take than on a host that is its own, from 1 to :data:`MOST`.
 
     Three causes multiply: a clock that is held down; other processes, with which the worker's threads share the cores
-    fairly where there are not enough for all (as Linux's scheduler does); and waits for memory. What is unknown counts as
+    fairly where there are not enough for all (as Linux's scheduler does), but for those that come first: they leave it the
+    rest of the time (preemptive priority; Kleinrock, Queueing Systems II, 3.4); and waits for memory. What is unknown counts as
     no cause. The present clock does not count, since that of idle cores is low by itself.
     """
     factor = 1.0
     if 0 < load.clock_limit_hertz < load.clock_max_hertz:
         factor *= load.clock_max_hertz / load.clock_limit_hertz
-    others = load.busy_cores - load.own_cores
-    if load.cores > 0 and others > 0:
-        factor *= max(1.0, (min(threads, load.cores) + others) / load.cores)
+    first = min(load.first_cores, _MOST_FIRST * load.cores)
+    others = max(0.0, load.busy_cores - load.own_cores - first)
+    if load.cores > 0 and others + first > 0:
+        factor *= max(1.0, (min(threads, load.cores) + others) / (load.cores - first))
     if load.memory_pressure > 0:
         factor /= 1.0 - min(load.memory_pressure, _MOST_PRESSURE)
     return min(factor, MOST)

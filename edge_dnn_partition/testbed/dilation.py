@@ -13,14 +13,19 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from edge_dnn_partition.errors import UserError
+
+from .shared_device import SharedDevice
 
 #: Less than this no system can sleep.
 _LEAST_SLEEP_SECONDS: Final = 1e-6
 #: What one sleep may owe to the next; a longer delay came from elsewhere.
 _LARGEST_DEBT_SECONDS: Final = 0.005
+#: So long the share of a device that others use as well is taken to stay.
+_SHARE_SECONDS: Final = 0.002
 
 
 class Dilation:
@@ -36,14 +41,19 @@ class Dilation:
     ``pause`` is called by the thread that runs; ``factor`` may be set, and ``interrupt``
     called, from any other: both reach a pause under way.
 
+    Where workers of several fleets play one device, each gets its share of the time while they are at work together.
+
     :param factor: how many times slower the device is; 1 is this machine itself.
     :param clock: returns seconds, and never goes back.
+    :param shared: with whom the device is shared; None: with nobody.
     :raises UserError: if the factor is below 1 or not finite.
     """
 
-    def __init__(self, factor: float = 1.0, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, factor: float = 1.0, *, clock: Callable[[], float] = time.perf_counter, shared: SharedDevice | None = None
+    ) -> None:
         self._factor = _checked(factor)
-        self._clock = clock
+        self._clock, self._shared = clock, shared
         self._condition = threading.Condition()
         self._interrupted = False
         self._debt_seconds = 0.0
@@ -59,6 +69,22 @@ class Dilation:
             self._factor = _checked(value)
             self._condition.notify_all()
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """Return a block in which the device works for this process."""
+        return nullcontext() if self._shared is None else self._shared.at_work()
+
+    def _pause_shared(self, shared: SharedDevice, busy_seconds: float, taken_seconds: float) -> float:
+        """Sleep until the device has done its work at the shares of the time that it gives."""
+        start = last = self._clock()
+        done = max(busy_seconds, taken_seconds) * shared.share()
+        with self._condition:
+            while not self._interrupted and (left := self._factor * busy_seconds - done) > _LEAST_SLEEP_SECONDS:
+                share = shared.share()
+                self._condition.wait(min(left / share, _SHARE_SECONDS))
+                now = self._clock()
+                done, last = done + (now - last) * share, now
+        return last - start
+
     def pause(self, busy_seconds: float, taken_seconds: float = 0.0) -> float:
         """Sleep for what the slower device would still be computing.
 
@@ -68,6 +94,8 @@ class Dilation:
         :param taken_seconds: how long it took, waiting for a core included; less than ``busy_seconds``: as long as that.
         :returns: the seconds slept.
         """
+        if self._shared is not None:
+            return self._pause_shared(self._shared, busy_seconds, taken_seconds)
         start = self._clock()
         waited = max(0.0, taken_seconds - busy_seconds)
         with self._condition:

@@ -23,7 +23,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
 
-@pytest.mark.parametrize('size', ['demo', 'tiny'])
+@pytest.mark.parametrize('size', ['demo', 'second', 'tiny'])
 def test_it_is_the_same_file_every_time_and_small(size: str, tmp_path: Path) -> None:
     path = demo_model.build(tmp_path / 'a' / 'model.onnx', size=size)
     assert path.read_bytes() == demo_model.model_bytes(size) == demo_model.cached(size).read_bytes()
@@ -47,7 +47,7 @@ def test_an_unknown_size_is_refused() -> None:
         demo_model.model_bytes('huge')
 
 
-@pytest.mark.parametrize('size', ['demo', 'tiny'])
+@pytest.mark.parametrize('size', ['demo', 'second', 'tiny'])
 def test_pictures_fit_its_input_and_different_ones_give_different_results(size: str, tmp_path: Path) -> None:
     engine = Engine(demo_model.build(tmp_path / 'model.onnx', size=size))
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing(size))
