@@ -45,6 +45,7 @@ HALVED: Final = 'vit_b16'
 DEVICES: Final = 8
 _NEEDLE_BYTES = 48
 _NEEDLES = 12
+_SMALL_BYTES = 2048
 
 
 def _bed_file(folder: Path, model: str, names: Sequence[str], **more: Any) -> BedFile:
@@ -146,7 +147,10 @@ def _weights(model: Model, start: int, stop: int) -> float:
 
 
 def _needles(model: Model, start: int, stop: int) -> dict[str, bytes]:
-    """Return a few bytes out of the middle of each of the largest weights of some layers."""
+    """Return a few bytes out of the middle of each of the largest weights of some layers, and of small ones.
+
+    onnxruntime keeps many large ones in another order than they came in.
+    """
     import onnx
     from onnx import numpy_helper
 
@@ -156,7 +160,8 @@ def _needles(model: Model, start: int, stop: int) -> dict[str, bytes]:
     arrays = sorted(((tensor.name, numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer),
                     key=lambda pair: -pair[1].nbytes)  # fmt: skip
     needles = {}
-    for name, array in arrays[:_NEEDLES]:
+    small = [pair for pair in arrays if pair[1].nbytes >= _SMALL_BYTES]
+    for name, array in {**dict(arrays[: _NEEDLES // 2]), **dict(small[-_NEEDLES // 2 :])}.items():
         content = array.tobytes()
         middle = len(content) // 2 // 64 * 64
         needles[name] = content[middle : middle + _NEEDLE_BYTES]

@@ -61,16 +61,16 @@ def stage_boundary(model: Model, layers: Collection[int]) -> tuple[tuple[str, ..
 
 def extract_stage(
     model: Model, layers: Collection[int], path: str | os.PathLike[str], *, entry_operators: bool | None = None,
+    embed_at_most: int = EMBED_AT_MOST_BYTES,
 ) -> StageFile:
     """Write the stage of any convex set of layers as a valid ONNX file with only its own weights.
 
-    The file has the original's IR version and operator sets. Weights of more than
-    512 MiB go into ``<path>.data`` beside it, copied range by range. A reader sees the
-    old file or the new one.
+    The file has the original's IR version and operator sets. A reader sees the old file or the new one.
 
     :param entry_operators: whether to put operators in front that let onnxruntime keep
         its blocked layout (see :mod:`edge_dnn_partition.graph.entry`); by default where
         this machine is an x86.
+    :param embed_at_most: bytes of weights in the file; more go into ``<path>.data`` beside it, copied range by range.
     :raises ModelError: the layers cannot be a stage, or the model's weights are gone.
     """
     path = Path(path)
@@ -82,7 +82,7 @@ def extract_stage(
         return weights_folder(model.path.parent, model.source_path, location) / location
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if external_bytes(proto) <= EMBED_AT_MOST_BYTES:
+    if external_bytes(proto) <= embed_at_most:
         copy_weights(proto, weights_at)
     else:
         _write_weights(proto, weights_at, path.with_name(path.name + '.data'))

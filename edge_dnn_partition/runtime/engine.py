@@ -17,8 +17,10 @@ from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.sensing.power.total import Processor
 
-from .optimised import forget_optimised, optimised_file
+from .optimised import forget_optimised, optimised_file, weights_beside
 
+_MAPPED_AT_LEAST: Final = 1024
+"""Bytes of a weight that an optimised copy keeps beside it, where it is mapped and not read."""
 CPU_PROVIDER: Final = 'CPUExecutionProvider'
 
 _GPU_PROVIDERS: Final = frozenset(
@@ -218,6 +220,9 @@ class Engine:
             options = self._session_options()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
             options.optimized_model_filepath = str(target)
+            entry = 'session.optimized_model_external_initializers'
+            options.add_session_config_entry(f'{entry}_file_name', weights_beside(target).name)
+            options.add_session_config_entry(f'{entry}_min_size_in_bytes', str(_MAPPED_AT_LEAST))
             self._open(self.path, options)
 
         path = optimised_file(self.path, self.providers, optimise)

@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import platform
+import shutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +22,8 @@ import onnxruntime
 
 from edge_dnn_partition.cache import cache_dir
 
-#: Protocol buffers stop at 2 GiB, and the copy holds every weight.
-_LARGEST_BYTES: Final = 1 << 30
+#: Of a model with its weights; a copy of one that is larger would push all others out.
+_LARGEST_BYTES: Final = 2 << 30
 #: How a TensorProto whose values lie in another file begins to say so.
 _EXTERNAL: Final = b'\x0a\x08location'
 _LIMIT_BYTES: Final = 4 << 30
@@ -33,10 +34,10 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
 
     :param path: the model file.
     :param providers: the execution providers that it is to run on.
-    :param optimise: writes the optimised model to the path that it is given, or raises.
-    :returns: the copy's path; None where there can be none: weights in other files, more
-        than 1 GiB, a provider whose compiled nodes cannot be written, a cache that is full
-        or may not be written.
+    :param optimise: writes the optimised model to the path that it is given, and its weights there or to what
+        `weights_beside` names, or raises.
+    :returns: the copy's path; None where there can be none: weights in other files than the one beside it, more
+        than 2 GiB, a provider whose compiled nodes cannot be written, a cache that is full or may not be written.
     """
     try:
         key = _key(path, providers)
@@ -49,25 +50,34 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
             return target
         if failed.exists():
             return None
-        temporary = folder / f'.{key}.{os.getpid()}.onnx'
+        temporary = folder / f'.{key}.{os.getpid()}' / target.name  # the model has its weights' name inside
+        temporary.parent.mkdir(exist_ok=True)
         try:
             optimise(temporary)
+            if weights_beside(temporary).exists():
+                os.replace(weights_beside(temporary), weights_beside(target))
             os.replace(temporary, target)
         except Exception:  # noqa: BLE001 (a copy is a convenience: the original is loaded instead)
             failed.touch()
             return None
         finally:
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(temporary.parent, ignore_errors=True)
         prune(folder, _LIMIT_BYTES)
     except OSError:
         return None
     return target
 
 
+def weights_beside(path: Path) -> Path:
+    """Return the file of a model's weights that are not in it."""
+    return path.with_name(f'{path.name}.data')
+
+
 def forget_optimised(path: Path) -> None:
     """Delete a copy that does not load, so that it is made again."""
     try:
         path.unlink(missing_ok=True)
+        weights_beside(path).unlink(missing_ok=True)
     except OSError:
         return
 
@@ -114,14 +124,23 @@ def cpu_model() -> str:
 
 
 def _key(path: Path, providers: Sequence[str]) -> str | None:
-    size = path.stat().st_size
+    weights = weights_beside(path)
+    location = weights.name.encode()
+    beside = _EXTERNAL + b'\x12' + bytes([len(location)]) + location if len(location) < 128 else None
+    size = path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
     if not 0 < size <= _LARGEST_BYTES:
         return None
     digest = hashlib.sha256()
     with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_EXTERNAL) >= 0:
-            return None
+        found = 0
+        while (at := content.find(_EXTERNAL, found)) >= 0:
+            if beside is None or content[at : at + len(beside)] != beside:
+                return None
+            found = at + len(beside)
         digest.update(content)
+    if found:
+        with open(weights, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            digest.update(content)
     for text in (onnxruntime.__version__, ','.join(providers), cpu_model()):
         digest.update(text.encode() + b'\0')
     return digest.hexdigest()[:32]

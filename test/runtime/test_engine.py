@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.runtime.engine import Engine, RunTerminatedError
-from edge_dnn_partition.runtime.optimised import prune
+from edge_dnn_partition.runtime.optimised import prune, weights_beside
 
 RANDOM = np.random.default_rng(11)
 
@@ -204,6 +204,41 @@ def test_another_content_under_the_same_name_has_a_copy_of_its_own(conv: Path, c
     engine = Engine(conv, optimised_cache=True)
     assert len(copies(cache)) == 2
     assert np.array_equal(engine.run({'x': x()})['y'], Engine(conv).run({'x': x()})['y'])
+
+
+def test_the_copy_of_a_stage_has_its_weights_beside_it_as_the_stage_has(tmp_path: Path, cache: Path) -> None:
+    random = np.random.default_rng(4)
+    weights = {name: random.standard_normal((40, 40), np.float32) for name in ('w', 'v')}
+    graph = helper.make_graph(
+        [helper.make_node('MatMul', ['x', 'w'], ['h']), helper.make_node('Add', ['h', 'v'], ['y'])], 'g',
+        [helper.make_tensor_value_info('x', 1, [40, 40])], [helper.make_tensor_value_info('y', 1, [40, 40])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    stage, given = tmp_path / 'stage.onnx', {'x': random.standard_normal((40, 40), np.float32)}
+
+    def write() -> np.ndarray:
+        for file in (stage, weights_beside(stage)):
+            file.unlink(missing_ok=True)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), stage,
+                  save_as_external_data=True, location=weights_beside(stage).name, size_threshold=0)
+        return Engine(stage).run(given)['y']
+
+    expected = write()
+    for _ in range(2):
+        engine = Engine(stage, optimised_cache=True)
+        assert engine.from_optimised
+        assert np.array_equal(engine.run(given)['y'], expected)
+    (copy,) = copies(cache)
+    assert weights_beside(copy).stat().st_size >= 2 * 40 * 40 * 4
+    assert not [path for path in (cache / 'optimised').iterdir() if path.name.startswith('.')], 'a temporary folder is left'
+    weights_beside(copy).unlink()
+    engine = Engine(stage, optimised_cache=True)
+    assert not engine.from_optimised, 'the copy is not whole'
+    assert np.array_equal(engine.run(given)['y'], expected)
+    assert Engine(stage, optimised_cache=True).from_optimised, 'it was not made again'
+    graph.initializer[1].CopyFrom(numpy_helper.from_array(weights['v'] * 2, 'v'))
+    changed = write()
+    assert not np.array_equal(changed, expected)
+    assert np.array_equal(Engine(stage, optimised_cache=True).run(given)['y'], changed), 'the weights were not looked at'
 
 
 def test_weights_in_other_files_make_no_copy(conv: Path, cache: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import prepare, stages
+from edge_dnn_partition.graph import prepare
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
 from edge_dnn_partition.runtime import stage_cache
@@ -97,8 +97,8 @@ def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, 
 
 @pytest.fixture
 def heavy(models, monkeypatch):
-    """Return a model whose stages keep their weights in a file beside them, as those of more than 512 MiB do."""
-    monkeypatch.setattr(stages, 'EMBED_AT_MOST_BYTES', 0)
+    """Return a model whose stages keep their weights in a file beside them, as those of more than 1 MiB do."""
+    monkeypatch.setattr(stage_cache, '_EMBED_AT_MOST', 0)
     monkeypatch.setattr(prepare, 'INLINE_BYTES', 0)
     return models('skip', save_as_external_data=True, size_threshold=0, location='skip.weights')
 
