@@ -102,8 +102,8 @@ class FleetClient:
         self._links: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
-        """Join the fleet's network, in a context of its own: one process may listen to several fleets."""
-        self._context = rclpy.Context()
+        """Join the fleet's network, in the process's context, or one of its own if another client has that."""
+        self._context = rclpy.Context() if rclpy.ok() else None
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}', context=self._context)
         topics = self.topics

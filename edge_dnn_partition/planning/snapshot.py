@@ -111,9 +111,17 @@ class FleetView:
         """Take a stage's timing in."""
         self.devices[device].compute.stage(now, measured_seconds, profiled_seconds)
 
-    def preprocessing(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
-        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own."""
-        self.devices[device].decode.stage(now, measured_seconds, profiled_seconds)
+    def preprocessing(
+        self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
+    ) -> None:
+        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own.
+
+        :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
+            believed to be. What it is slower by is not the pictures' doing, and passes.
+        """
+        view = self.devices[device]
+        present = slower if math.isfinite(slower) and slower > 0 else view.compute.factor(now)
+        view.decode.stage(now, measured_seconds, profiled_seconds * present)
 
     def alive(self, now: float) -> tuple[str, ...]:
         """The devices whose workers are alive, in the fleet file's order."""
@@ -145,11 +153,7 @@ class FleetView:
         A device that has not decoded lately is taken to find the pictures as hard, relative to the
         one that its profile was made with, as the median of those that have.
         """
-        known = {
-            name: view.decode.factor(now) / view.compute.factor(now)
-            for name, view in self.devices.items()
-            if view.decode.measured(now)
-        }
+        known = {name: view.decode.factor(now) for name, view in self.devices.items() if view.decode.measured(now)}
         usual = median(known.values()) if known else 1.0
         return {name: known.get(name, usual) * view.compute.factor(now) for name, view in self.devices.items()}
 

@@ -141,10 +141,12 @@ class Hearing:
             if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
                 continue
             stage = plan.stages[timing.stage]
+            known = view.profile.known_seconds(stage.layers)
             if stage.preprocess:
                 profiled = self.pictures.preprocessing_seconds(view.profile, plan)
-                self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now)
-            self.view.stage(timing.device, timing.run_seconds, view.profile.known_seconds(stage.layers), now)
+                slower = timing.run_seconds / known if known > 0 and timing.run_seconds > 0 else math.nan
+                self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now, slower)
+            self.view.stage(timing.device, timing.run_seconds, known, now)
         return True
 
     def problem(

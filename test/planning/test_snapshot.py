@@ -83,6 +83,16 @@ def test_a_stage_counts_more_than_probes_while_it_is_recent(view):
     assert view.factors(3.0)['jetson'] == pytest.approx(5.0), 'it needs no heartbeat'
 
 
+def test_what_a_busy_device_took_to_decode_is_not_held_against_it_when_it_is_free(view):
+    for device in view.devices:
+        view.heartbeat(device, 1, 1.0, 0.0)
+    for step in range(5):
+        view.preprocessing('jetson', 0.5 * 1.2, 0.1, float(step), slower=5.0)
+        view.stage('jetson', 0.5, 0.1, float(step))
+    assert view.preprocessing_factors(4.0)['jetson'] == pytest.approx(6.0)
+    assert view.preprocessing_factors(10.0)['jetson'] == pytest.approx(1.2), 'the pictures are as hard as they were'
+
+
 def test_preprocessing_has_a_factor_of_its_own_for_a_minute(view):
     for device, probe in (('pi', 2.0), ('jetson', 4.0), ('cloud', 1.0)):
         view.heartbeat(device, 1, probe, 0.0)

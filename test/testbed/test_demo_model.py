@@ -43,7 +43,7 @@ def test_a_file_with_another_content_is_replaced_and_an_equal_one_left(tmp_path:
 
 
 def test_an_unknown_size_is_refused() -> None:
-    with pytest.raises(UserError, match='demo, tiny'):
+    with pytest.raises(UserError, match='demo, second, tiny'):
         demo_model.model_bytes('huge')
 
 
