@@ -13,7 +13,7 @@ SLOWEST_WITH_SHORT_QUEUE = 1.21
 """Over 1 Mbit/s a queue of 10 ms holds two packets, so a piece has one or two: up to a sixth of what crosses is headers."""
 
 
-@pytest.mark.parametrize(('megabits', 'queue'), itertools.product((1, 6, 19, 40, 100, 1000), QUEUES))
+@pytest.mark.parametrize(('megabits', 'queue'), list(itertools.product((1, 6, 19, 40, 100, 1000), QUEUES)))
 @pytest.mark.parametrize('size', [64_000, 600_000])
 def test_after_a_guess_that_is_far_off_tensors_take_little_more_than_their_bytes_over_the_rate(megabits, queue, size):
     hop = Hop(megabits, queue, guess=20)

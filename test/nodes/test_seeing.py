@@ -90,7 +90,7 @@ def test_the_page_asks_for_a_plan(shown, fleet_page):
         with page.expect_response('**/api/plan') as answer:
             page.locator('#pin').click()
         assert answer.value.status == status
-    assert 'nowhere' in page.locator('#answer').inner_text()
+    expect(page.locator('#answer')).to_contain_text('nowhere')
     page.locator('#plan').fill(f'pi:pre-{half} jetson:{half}-end')
     page.locator('#pin').click()
     client.wait_for(lambda: client.plan.devices == ('pi', 'jetson'), 20.0, 'the plan that the page asked for')
