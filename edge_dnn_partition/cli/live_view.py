@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BARS = ' ▁▂▃▄▅▆▇█'
 _WINDOW_SECONDS = 5.0
+_JOINING_SECONDS = 0.5
 
 
 def render(client: FleetClient, headline: str) -> RenderableType:
@@ -77,9 +78,17 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         parts.append(Text(f'why: {decision}', style='dim'))
     elif state is not None:
         parts.append(Text(f'scheduler: {state.decision}', style='dim'))
-    log = [Text(f'{at - began:7.1f} s  plan {p.version}: {p.label()}  ({p.reason})') for at, p in changes]
+    known = sum(at - began < _JOINING_SECONDS for at, _ in news.plans)
+    log = [
+        Text(f'{_when(at - began, joined_late=known > 1):>9}  plan {p.version}: {p.label()}  ({p.reason})') for at, p in changes
+    ]
     parts.append(Panel(Group(*log) if log else Text('–'), title='changes of plan', title_align='left'))
     return Group(*parts)
+
+
+def _when(seconds: float, *, joined_late: bool) -> str:
+    """Return when a plan came into force, counted from the first that was heard of; who joins hears of several at once."""
+    return 'before' if joined_late and seconds < _JOINING_SECONDS else f'{seconds:.1f} s'
 
 
 def _latency(frames: list) -> Text:  # type: ignore[type-arg]
@@ -91,4 +100,5 @@ def _latency(frames: list) -> Text:  # type: ignore[type-arg]
     top = max(last)
     bars = ''.join(_BARS[min(8, int(8 * value / top + 0.5))] for value in last)
     p50, p95 = np.percentile(recent, (50, 95))
-    return Text(f'latency {p50:.0f} ms (p95 {p95:.0f} ms), {len(recent) / _WINDOW_SECONDS:.1f} frames/s  {bars}')
+    seconds = min(_WINDOW_SECONDS, max(1.0, now - frames[0].at))  # who has just joined has not heard more
+    return Text(f'latency {p50:.0f} ms (p95 {p95:.0f} ms), {len(recent) / seconds:.1f} frames/s  {bars}')

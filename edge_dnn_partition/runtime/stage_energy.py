@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,6 +31,7 @@ from edge_dnn_partition.sensing.power.total import Processor, measured_for
 UNKNOWN: Final = Energy(math.nan, math.nan, 'modelled')
 _MOST_RUNS: Final = 4096
 _MOST_STAGES: Final = 64
+_LATELY: Final = 8
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class StageEnergy:
         self._metered: EnergyLedger[StageRun] | None = None
         self._modelled = ModelledLedger[StageRun](model, lag_seconds) if model is not None else None
         self._open: OrderedDict[StageRun, tuple[float, float, list[Energy]]] = OrderedDict()
+        self._lately: deque[tuple[float, float]] = deque(maxlen=_LATELY)
+        """Joules and seconds of the last settled windows."""
         self._last = math.nan
         self._lock = threading.Lock()
 
@@ -268,6 +271,10 @@ class StageEnergy:
             books.uncovered_seconds += part.seconds
             return
         books.covered_seconds += part.seconds
+        if self._whole and not independent:  # nobody says what else such a device does: its watts are what its stages took
+            self._lately.append((part.total.joules, part.seconds))
+            joules, seconds = (math.fsum(column) for column in zip(*self._lately, strict=True))
+            books.watts = joules / seconds
         books.total.add(part.total, independent=independent)
         books.idle.add(part.idle, independent=False)
         books.radio.add(part.radio, independent=False)

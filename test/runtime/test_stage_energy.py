@@ -257,6 +257,11 @@ def test_a_played_device_has_the_fleet_files_figures():
     assert books.stages.joules == pytest.approx(1.0)
     assert books.total.joules == pytest.approx(1.0 + 3.0 * books.covered_seconds)
     assert energy.active_watts(4)[0] == 5.0
+    assert books.watts == pytest.approx(3.0), 'of the last two seconds, in which nothing ran'
+    for tick in range(41, 81):
+        energy.ran(StageRun(1, 0, tick, 0), tick * 0.25 - 0.125, tick * 0.25, cores=0.01)
+        energy.take(tick * 0.25)
+    assert energy.snapshot().watts == pytest.approx(5.5)
 
 
 def test_with_neither_meter_nor_model_all_is_unknown():
