@@ -63,7 +63,7 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
         finally:
             shutil.rmtree(temporary.parent, ignore_errors=True)
         prune(folder, _LIMIT_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # an empty file cannot be mapped
         return None
     return target
 

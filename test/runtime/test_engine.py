@@ -239,6 +239,9 @@ def test_the_copy_of_a_stage_has_its_weights_beside_it_as_the_stage_has(tmp_path
     changed = write()
     assert not np.array_equal(changed, expected)
     assert np.array_equal(Engine(stage, optimised_cache=True).run(given)['y'], changed), 'the weights were not looked at'
+    weights_beside(stage).write_bytes(b'')
+    with pytest.raises(ModelError):
+        Engine(stage, optimised_cache=True)
 
 
 def test_weights_in_other_files_make_no_copy(conv: Path, cache: Path, tmp_path: Path) -> None:
