@@ -398,6 +398,8 @@ class FrameSource(FleetNode):
             self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
             if self.active:
                 self._tick()
+        if self.active:
+            self._publish_status()
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""
