@@ -152,12 +152,18 @@ class BedControls:
         self.client.set_parameters(node, {name: value})
 
     def force(self, label: str) -> Plan:
-        """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until it is in force.
+        """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until new frames get it.
 
         :raises UserError: if it is refused, or does not come.
         """
         with self._told():
             plan: Plan = self.client.follow(label, len(self.model.layers), _PLAN_SECONDS)
+
+        def followed() -> bool:
+            status = self.client.news.status
+            return status is not None and status.plan_version >= plan.version
+
+        self.wait_for(followed, _PLAN_SECONDS, f'a frame source that follows {label}')
         return plan
 
     def free(self, policy: str = 'auto') -> None:

@@ -233,7 +233,9 @@ class FleetClient:
             self.node.destroy_client(client)
 
     def follow(self, label: str, layers: int, seconds: float) -> Plan:
-        """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until new frames get it.
+        """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until it is in force.
+
+        The frame source may hear of it a little later.
 
         :param layers: the number of the model's layers.
         :raises UserError: if it is refused, or does not come.
@@ -242,10 +244,7 @@ class FleetClient:
         wanted = label.replace('end', str(layers))
 
         def there() -> bool:
-            with self.lock:
-                plan = self.news.plans[-1][1] if self.news.plans else None
-                source = self.news.status
-            return plan is not None and plan.label() == wanted and source is not None and source.plan_version >= plan.version
+            return self.plan is not None and self.plan.label() == wanted
 
         self.wait_for(there, seconds, f'the plan {label}')
         assert self.plan is not None
