@@ -20,12 +20,26 @@ from edge_dnn_partition.runtime.pictures import pictures
 
 from .base import FleetNode
 from .camera_messages import picture_of_compressed, picture_of_image
+from .parameters import Parameter
+
+PARAMETERS = (
+    Parameter(
+        'image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True
+    ),
+    Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
+    Parameter(
+        'rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0
+    ),
+    Parameter(
+        'jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
+    ),
+)
 
 
 class CameraFeed:
     """Offers pictures to a node.
 
-    :param node: a frame source, with its parameters.
+    :param node: a frame source, with `PARAMETERS`.
     :param camera: what the fleet file says.
     :param offer: takes each picture; called from the thread that spins, or from this feed's own.
     """

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result, SourceStatus
+from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.planning.plan import Plan
@@ -25,7 +25,7 @@ from edge_dnn_partition.runtime.tensor_codec import decode
 from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import HopTime
 
-from . import hedging, infer_seat, qos
+from . import camera, hedging, infer_seat, qos
 from .base import FleetNode, run_node
 from .camera import CameraFeed
 from .frame_accounts import FrameAccounts
@@ -40,37 +40,16 @@ from .plan_messages import plan_for, status_of
 from .result_messages import report_message, result_message
 from .sender import TensorSender
 from .shadow_frames import ShadowFrames
+from .source_signs import SourceSigns
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
-    Parameter(
-        'image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True
-    ),
-    Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
-    Parameter(
-        'rate',
-        0.0,
-        "pictures per second from a folder, video or camera; 0: the fleet file's",
-        minimum=0.0,
-        maximum=1000.0,
-    ),
-    Parameter(
-        'jpeg_quality',
-        90,
-        'of pictures from a video or camera; 0: send raw pixels',
-        minimum=0,
-        maximum=100,
-        read_only=True,
-    ),
+    *camera.PARAMETERS,
     Parameter(
         'max_in_flight', 0, 'frames under way at a time; 0: as many as the plan can use', minimum=0, maximum=1000
     ),
     Parameter(
-        'waiting',
-        1,
-        'pictures that wait to be accepted; a newer one drops the oldest',
-        minimum=1,
-        maximum=1000,
+        'waiting', 1, 'pictures that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000,
         read_only=True,
     ),
     Parameter(
@@ -84,11 +63,8 @@ PARAMETERS = (
         read_only=True,
     ),
     Parameter(
-        'drain_seconds',
-        0.6,
-        'how long to wait for the results of frames under way at the end, or at a deactivation',
-        minimum=0.0,
-        maximum=1.0,
+        'drain_seconds', 0.6, 'how long to wait for the results of frames under way at the end, or at a deactivation',
+        minimum=0.0, maximum=1.0,
     ),
     Parameter(
         'repeat_factor', 6.0,
@@ -97,10 +73,7 @@ PARAMETERS = (
     ),
     Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
     Parameter(
-        'heartbeat_timeout',
-        1.0,
-        'seconds without a sign of life after which a worker counts as gone',
-        minimum=0.2,
+        'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
         maximum=60.0,
     ),
     *hedging.PARAMETERS,
@@ -160,8 +133,10 @@ class FrameSource(FleetNode):
         self._infer = InferSeat(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
         self._results = self.advertise(Result, self.topics.result, qos.RESULT, overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
-        self._status = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
-        self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self._signs = SourceSigns(
+            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._pictures,
+            hedger=self._hedging.hedger, shadows=self._shadows.run,
+        )  # fmt: skip
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
@@ -171,8 +146,6 @@ class FrameSource(FleetNode):
             self.subscribe(Emulation, self.topics.emulation, self._pictures.emulate, qos.EMULATION)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
-        self.every(0.2, self._beat)
-        self.every(0.5, self._publish_status)
 
     def start(self) -> None:
         """Begin to take pictures, if they do not come over a topic."""
@@ -202,7 +175,7 @@ class FrameSource(FleetNode):
     def stop(self) -> None:
         """Take no more pictures; frames under way are kept, and go on when the node is active again."""
         self._camera.stop()
-        self._publish_status()
+        self._signs.say_books()
 
     def give_up(self) -> None:
         """Account for what is under way; nothing is dropped in silence."""
@@ -212,8 +185,8 @@ class FrameSource(FleetNode):
             lost = self._ledger.counts.lost
         if lost:
             self.get_logger().warning(f'{lost} accepted frames have no result')
-        self._publish_status()
-        self.flush(self._results, self._reports, self._status)
+        self._signs.say_books()
+        self.flush(self._results, self._reports, self._signs.books)
 
     def teardown(self) -> None:
         """Let the sender, the journal and the postprocessing go."""
@@ -398,8 +371,7 @@ class FrameSource(FleetNode):
             self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
             if self.active:
                 self._tick()
-        if self.active:
-            self._publish_status()
+                self._signs.say_books()
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""
@@ -417,35 +389,6 @@ class FrameSource(FleetNode):
             self._sender.told(message)
         if self._plans.heartbeat(message.device, message.incarnation, time.monotonic()) and self._sender is not None:
             self._sender.forget_device(message.device)
-
-    def _beat(self) -> None:
-        assert self._sender is not None
-        message = Heartbeat(
-            device=self.topics.device, node='frame_source', incarnation=self.incarnation,
-            model_sha256=self._model.sha256, active_version=self._plans.active_version,
-            last_version=self._plans.last_version, frames=self._ledger.in_flight, speed_factor=float('nan'),
-            process_cpu_percent=float('nan'),
-            refused=sum(self.refused.values()), last_refusal=self.last_refusal,
-        )  # fmt: skip
-        message.stamp = self.get_clock().now().to_msg()
-        self._sender.describe_links(message, time.monotonic())
-        self._heartbeat.publish(message)
-
-    def _publish_status(self) -> None:
-        with self._lock:
-            counts = self._ledger.counts
-            message = SourceStatus(
-                device=self.topics.device, incarnation=self.incarnation,
-                plan_version=self._plans.active_version, offered=counts.offered,
-                dropped=counts.dropped, accepted=counts.accepted, delivered=counts.delivered, expired=counts.expired,
-                lost=counts.lost, duplicated=counts.duplicated, repeated=counts.repeated,
-                in_flight=self._ledger.in_flight, late=counts.late, hedged=self._hedging.hedger.started,
-                hedge_won=self._hedging.hedger.won, shadows=self._shadows.run.run,
-                shadows_unanswered=self._shadows.run.unanswered, picture_encoding=self._pictures.last_encoding,
-                picture_bytes=self._pictures.last_bytes,
-            )  # fmt: skip
-        message.stamp = self.get_clock().now().to_msg()
-        self._status.publish(message)
 
 
 def main(args: Sequence[str] | None = None) -> int:

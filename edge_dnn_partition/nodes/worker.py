@@ -6,21 +6,18 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import threading
 import time
-import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import psutil
 
-from edge_dnn_partition.errors import PlanError, UserError, WireError
+from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, StageState
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.planning.fleet import Device, load_fleet
-from edge_dnn_partition.planning.plan import Plan, check_plan
+from edge_dnn_partition.planning.plan import check_plan
 from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.planning.sharing import niceness
 from edge_dnn_partition.runtime.assembler import Received
@@ -28,7 +25,7 @@ from edge_dnn_partition.runtime.engine import check_providers
 from edge_dnn_partition.runtime.hedge import is_hedge
 from edge_dnn_partition.runtime.pipeline import FramePipeline
 from edge_dnn_partition.runtime.plan_book import Prepare, Release, WorkerPlans
-from edge_dnn_partition.runtime.preparation import StageStore, give_way, lower_priority
+from edge_dnn_partition.runtime.preparation import StageStore, give_way
 from edge_dnn_partition.runtime.preprocess import Preprocessing
 from edge_dnn_partition.runtime.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
@@ -43,6 +40,7 @@ from .inbox import TensorInbox, views
 from .parameters import Parameter
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
+from .preparation_seat import PreparationQueue, PreparationSeat
 from .profiling_seat import ProfilingSeat
 from .sender import TensorSender
 from .stage_runner import StageRunner
@@ -88,7 +86,7 @@ class Worker(FleetNode):
     def __init__(self) -> None:
         super().__init__('worker', PARAMETERS)
         self._lock = threading.RLock()
-        self._tasks: queue.Queue[Any] = queue.Queue()
+        self._tasks = PreparationQueue(self)
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._leaving = self._ending = False
@@ -146,7 +144,7 @@ class Worker(FleetNode):
             if name != device:
                 self._sender.connect((name, False))
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
-        self._states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
+        self._preparation = PreparationSeat(self, self._store, self._sender, self._hedges, self._lock, self._tasks.put)
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
@@ -202,7 +200,7 @@ class Worker(FleetNode):
         self._memory.begin(self._plans, self._model.sha256, time.monotonic())
         self._leaving = False
         self._stopping = threading.Event()
-        for name, body in (('inference', self._runner.work), ('preparation', self._prepare)):
+        for name, body in (('inference', self._runner.work), ('preparation', self._tasks.work)):
             thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -237,7 +235,7 @@ class Worker(FleetNode):
         self._stopping.set()
         if self._runner is not None:
             self._runner.wake()
-        self._tasks.put(None)
+        self._tasks.wake()
         for thread in self._threads:
             thread.join(1.0)
         self._threads.clear()
@@ -256,14 +254,14 @@ class Worker(FleetNode):
             self._store.terminate()
         if self._runner is not None:
             self._runner.wake()
-        self._tasks.put(None)
+        self._tasks.wake()
 
     # Plans ----------------------------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
         plan, status = plan_for(message, self._model.sha256), status_of(message)
         check_plan(plan, list(self._fleet.devices))
-        assert self._store is not None and self._sender is not None
+        assert self._store is not None
         if self._plans.hear(plan, status):
             self._memory.keep(message)
         self._do(self._plans.task(plan, status, self._store.versions))
@@ -275,65 +273,16 @@ class Worker(FleetNode):
         self._do(task)
 
     def _do(self, task: Prepare | Release | None) -> None:
-        assert self._sender is not None
         match task:
             case Release(version):
-                self._tasks.put(lambda: self._release(version))
+                self._preparation.release(version)
             case Prepare(plan):
-                for transfer in plan.transfers:
-                    if transfer.from_device == self.topics.device and transfer.from_stage >= 0:
-                        self._sender.connect((transfer.to_device, transfer.to_sink))
-                self._tasks.put(lambda: self._make_ready(plan))
+                self._preparation.prepare(plan)
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Prepare a plan for shadow frames, or let it go; a request to run one is the frame source's."""
         if message.status != PlanMessage.ACTIVE:
             self._plan(message)
-
-    def _make_ready(self, plan: Plan) -> None:
-        assert self._store is not None and self._sender is not None
-        if plan.version in self._store.versions:
-            self._state(StageState.READY, plan.version, 0.0)
-            return
-        begin = time.monotonic()
-        try:
-            self._store.prepare(plan, self.topics.device)
-            targets = {
-                (t.to_device, t.to_sink)
-                for t in plan.transfers
-                if t.from_device == self.topics.device and t.from_stage >= 0
-            }
-            deadline = begin + self.params.number('connect_timeout')
-            while missing := [t for t in targets if not self._sender.connected(t)]:
-                if self.ending.is_set():
-                    return
-                if time.monotonic() > deadline:
-                    raise WireError(f'no {"frame source" if missing[0][1] else "worker"} answers on {missing[0][0]}')
-                time.sleep(0.01)
-        except (UserError, MemoryError) as error:
-            self._store.release(plan.version)
-            reason = str(error) or type(error).__name__
-            self.get_logger().warning(f'plan {plan.version} cannot be prepared: {reason}')
-            self._state(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
-            return
-        with self._lock:
-            self._hedges.frames(plan.version).add_plan(plan)
-        self._state(StageState.READY, plan.version, time.monotonic() - begin)
-
-    def _release(self, version: int) -> None:
-        with self._lock:
-            self._hedges.frames(version).remove_plan(version)
-        if self._store is not None and version in self._store.versions:
-            self._store.release(version)
-            self._state(StageState.RELEASED, version, 0.0)
-
-    def _state(self, state: int, version: int, seconds: float, reason: str = '') -> None:
-        self._states.publish(
-            StageState(
-                state=state, device=self.topics.device, incarnation=self.incarnation, plan_version=version,
-                seconds=seconds, reason=reason,
-            )
-        )  # fmt: skip
 
     def _tidy(self) -> None:
         """Release plans that new frames no longer use and that are drained; the last one before stays."""
@@ -347,7 +296,7 @@ class Worker(FleetNode):
             self._pipeline.expire(now)
             drained = self._plans.idle(self._store.versions, self._pipeline.drained, now)
         for version in drained:
-            self._tasks.put(lambda version=version: self._release(version))
+            self._preparation.release(version)
         self._hedges.tidy(self._plans.active, now)
 
     # Frames ---------------------------------------------------------------------------------------------------
@@ -377,21 +326,6 @@ class Worker(FleetNode):
             self._energy.profiled(profile)
 
     # Measuring ------------------------------------------------------------------------------------------------
-
-    def _prepare(self, stopping: threading.Event) -> None:
-        """Do what takes long, one after the other, at low priority."""
-        lower_priority()
-        while not self.ending.is_set() and not stopping.is_set():
-            task = self._tasks.get()
-            if task is None:
-                continue
-            try:
-                task()
-            except UserError as error:
-                self.refuse('prepare', str(error))
-            except Exception:  # noqa: BLE001
-                if not self.ending.is_set():
-                    self.get_logger().error(f'a preparation failed, going on:\n{traceback.format_exc()}')
 
     def _probe_links(self) -> None:
         if self._sender is not None:
