@@ -23,7 +23,6 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import Placement, assignment_of
 from edge_dnn_partition.planning.decide import feasible
-from edge_dnn_partition.planning.encodings import RAW
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
 from edge_dnn_partition.planning.pinned import pinned_costs
@@ -33,7 +32,6 @@ from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.runtime.admission import frames_at_a_time
 from edge_dnn_partition.runtime.hearing import Hearing
 from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
-from edge_dnn_partition.runtime.readings import plan_of
 from edge_dnn_partition.runtime.stream_watch import StreamWatch
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
 
@@ -44,33 +42,25 @@ from .encoding_seat import EncodingSeat, encodings_of
 from .explanations import ExplanationSeat
 from .fleet_state import fleet_state
 from .parameters import Parameter
-from .plan_memory import PlanMemory, VersionMemory
-from .plan_messages import plan_message
 from .plots import PlotSeat
 from .policy_seat import PolicySeat, goal_of_parameters
 from .relief_seat import ReliefSeat
 from .services import ServiceSeat
 from .shadow_seat import ShadowSeat
 from .share_seat import ShareSeat
+from .switch_seat import SwitchSeat
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
     Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter('decision_period', 0.25, 'seconds between decisions', minimum=0.05, maximum=60.0),
     Parameter(
-        'heartbeat_timeout',
-        1.0,
-        'seconds without a sign of life after which a worker counts as gone',
-        minimum=0.2,
+        'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
         maximum=60.0,
     ),
     Parameter('prepare_timeout', 20.0, 'seconds for the workers to prepare a plan', minimum=1.0, maximum=600.0),
     Parameter(
-        'settle_seconds',
-        1.5,
-        'seconds to wait at the start for more devices than the source',
-        minimum=0.0,
-        maximum=60.0,
+        'settle_seconds', 1.5, 'seconds to wait at the start for more devices than the source', minimum=0.0, maximum=60.0
     ),
     Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
     *policy_seat.PARAMETERS,
@@ -78,10 +68,6 @@ PARAMETERS = (
     *encoding_seat.PARAMETERS,
     *plots.PARAMETERS,
 )
-
-_SAY_AGAIN_SECONDS = 1.0
-"""So long after a plan has come into force a node may still follow the one before."""
-
 
 class Scheduler(FleetNode):
     """One for a fleet; its namespace is ``/<fleet>`` (see docs/architecture.md)."""
@@ -106,21 +92,16 @@ class Scheduler(FleetNode):
         )
         self._view = self._hearing.view
         self._watch = StreamWatch()
-        self._versions = VersionMemory(self)
-        self._memory = PlanMemory(self)
-        self._earlier = self._memory.recall(self._model.sha256)
-        self._fleet_version, self._said_at = 0, float('-inf')
-        self._prepared: dict[str, frozenset[int]] = {}
-        self._switch = PlanSwitch(last_version=self._versions.last, prepare_seconds=self.params.number('prepare_timeout'))
+        self._moves = SwitchSeat(
+            self, self._model.sha256, lambda: self._hearing.pipeline.boundaries, self._in_force, self._move_ended
+        )
+        self._switch = self._moves.switch
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._relief = ReliefSeat(self, self._hearing)
         self._encodings = EncodingSeat(self, self._hearing.pictures)
-        self._proposed: tuple[str, ...] | None = None
-        self._failed_until: dict[object, float] = {}
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
         self._began = time.monotonic()
-        self._plans = self.advertise(PlanMessage, self.topics.plan, qos.PLAN)
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._explanations = ExplanationSeat(self)
@@ -169,36 +150,15 @@ class Scheduler(FleetNode):
     def _heartbeat(self, message: Heartbeat) -> None:
         now = time.monotonic()
         self._hearing.links(message, now)
-        self._heard(message, now)
+        self._moves.heartbeat(message, now)
         self._watch.heartbeat(message)
-        if message.node == 'worker':
-            anew = self._hearing.worker(message, now)
-            self._prepared[message.device] = frozenset(message.plan_versions)
-            if anew:
-                self._started_anew(message.device)
+        if message.node == 'worker' and self._hearing.worker(message, now):
+            self._started_anew(message.device, now)
 
-    def _heard(self, message: Heartbeat, now: float) -> None:
-        """Go on from the fleet's versions, even if this scheduler's own record of them is gone."""
-        self._fleet_version = max(self._fleet_version, message.active_version)
-        plan = self._switch.unheard(message.active_version) if message.node in ('worker', 'frame_source') else None
-        if plan is not None and now - self._said_at > _SAY_AGAIN_SECONDS:
-            self._said_at = now
-            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
-        if message.last_version <= self._switch.last_version:
-            return
-        active = self._switch.active
-        self._apply(self._switch.heard(message.last_version), now)
-        if active is not None:
-            self.get_logger().warning(
-                f'{message.device} knows version {message.last_version}, so that nobody follows plan {active.version}; '
-                f'another will be proposed'
-            )
-            self._seat.in_force(None, now)
-
-    def _started_anew(self, device: str) -> None:
+    def _started_anew(self, device: str, now: float) -> None:
         """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
         self.get_logger().info(f'{device} has started anew')
-        self._apply(self._switch.lost(device), time.monotonic())
+        self._moves.lost(device, now)
         self._shadows.lost(device)
 
     def _telemetry(self, message: Telemetry) -> None:
@@ -219,10 +179,7 @@ class Scheduler(FleetNode):
         if view is None or view.incarnation not in (0, message.incarnation):
             return
         self._shadows.stage_state(message, now)
-        if message.state == StageState.READY:
-            self._apply(self._switch.ready(message.device, message.plan_version), now)
-        elif message.state == StageState.FAILED:
-            self._apply(self._switch.failed(message.device, message.plan_version, message.reason), now)
+        self._moves.stage_state(message, now)
 
     def _report(self, message: FrameReport) -> None:
         now = time.monotonic()
@@ -239,18 +196,15 @@ class Scheduler(FleetNode):
 
     def _decide(self) -> None:
         now = time.monotonic()
-        self._apply(self._switch.tick(now), now)
-        alive = self._view.alive(now)
-        for device in self._switch.proposal.devices if self._switch.proposal else ():
-            if device not in alive:
-                self._apply(self._switch.lost(device), now)
+        self._moves.tick(self._view.alive(now), now)
         ready = self._view.ready(now)
         if self._fleet.source not in ready or self._switch.proposal is not None:
             return
-        if len(ready) < len(self._fleet.devices) and now - self._began < self.params.number('settle_seconds'):
+        settles_until = self._began + self.params.number('settle_seconds')
+        if len(ready) < len(self._fleet.devices) and now < settles_until:
             return
         problem = self._problem(ready, now)
-        if not self._take_up(ready, now):
+        if not self._moves.take_up(ready, now, settles_until + PATIENCE_SECONDS):
             return
         self._shadows.tend(ready, now)
         boundaries = self._hearing.pipeline.boundaries
@@ -268,7 +222,7 @@ class Scheduler(FleetNode):
         if choice.assignment is None or choice.costs is None:
             self._encode_anew(problem, now, deviation)
             return
-        if self._failed_until.get(choice.assignment, 0.0) > now:
+        if self._moves.failed_lately(choice.assignment, now):
             self._decision = 'the better plan could not be prepared lately'
         elif self._seat.goes_on(problem) and (waits_for := self._share.wait(now)):
             self._decision = waits_for
@@ -283,31 +237,9 @@ class Scheduler(FleetNode):
         others = encodings_of(self._encodings.encode(plan))
         best = self._hearing.pipeline.encoded(problem, others, self._view.factors(now), self._hearing.pictures.pixels)
         why = self._encodings.needs_others(plan, assignment, self._under(assignment), best, self._seat.goal, now)
-        if why and self._failed_until.get(assignment, 0.0) <= now:
+        if why and not self._moves.failed_lately(assignment, now):
             self._decision = why
             self.move(assignment, evaluate(best, assignment), why, deviation)
-
-    def _take_up(self, ready: Sequence[str], now: float) -> bool:
-        """Go on with the plan that was in force when an earlier scheduler ended, if every device of it still has it.
-
-        :return: False while that is not known, for a few seconds at most; the stream goes on meanwhile.
-        """
-        if self._earlier is None:
-            return True
-        plan = plan_of(self._earlier)
-        if plan.version < self._fleet_version:
-            self._earlier = None  # this record is of an older plan than the one in force
-            return True
-        if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
-            self._switch.adopt(plan)
-            self._explanations.taken_up(plan.version)
-            self._seat.in_force(assignment_of(plan.placement, self._hearing.pipeline.boundaries), now)
-            self._plans.publish(self._earlier)
-            self.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')
-        elif any(self._prepared.values()) and now - self._began < self.params.number('settle_seconds') + PATIENCE_SECONDS:
-            return False
-        self._earlier = None
-        return True
 
     def _new_plan(self, assignment: tuple[str, ...]) -> Plan:
         return self._hearing.pipeline.plan(assignment, self._switch.next_version())
@@ -318,7 +250,7 @@ class Scheduler(FleetNode):
         plan = self._new_plan(assignment)
         self._problem(self._view.ready(now), now)
         costs = evaluate(self._under(assignment), assignment)
-        self._versions.keep(self._switch.reserve())
+        self._moves.reserve()
         plan = self._encodings.encode(plan)
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
 
@@ -345,7 +277,7 @@ class Scheduler(FleetNode):
             self._encode_anew(problem, now, 0.1)
             return True
         assignment = assignment_of(placement, self._hearing.pipeline.boundaries)
-        if self._failed_until.get(assignment or placement, 0.0) > now:
+        if self._moves.failed_lately(assignment or placement, now):
             self._decision = 'the policy is fixed, and its plan could not be prepared lately'
             return True
         try:
@@ -354,8 +286,7 @@ class Scheduler(FleetNode):
             self.refuse('fixed_plan', f'fixed_plan cannot be followed, the planner stands in: {error}')
             return False
         plan = self._hearing.pipeline.composed(placement, self._switch.next_version())
-        self._propose(plan, costs, 'asked for by fixed_plan', now, 0.1)
-        self._proposed = assignment
+        self._propose(plan, assignment, costs, 'asked for by fixed_plan', now, 0.1)
         return True
 
     # What its services ask ------------------------------------------------------------------------------------
@@ -390,12 +321,11 @@ class Scheduler(FleetNode):
 
     def forget_failures(self) -> None:
         """Let plans be proposed that could not be prepared lately."""
-        self._failed_until.clear()
+        self._moves.forget_failures()
 
     def move(self, assignment: tuple[str, ...], costs: Costs, reason: str, deviation: float = 0.0) -> None:
         """Propose a plan, given as the device of each of the problem's nodes."""
-        self._propose(self._new_plan(assignment), costs, reason, time.monotonic(), deviation)
-        self._proposed = assignment
+        self._propose(self._new_plan(assignment), assignment, costs, reason, time.monotonic(), deviation)
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -410,7 +340,9 @@ class Scheduler(FleetNode):
 
     # Moving ---------------------------------------------------------------------------------------------------
 
-    def _propose(self, plan: Plan, costs: Costs | None, reason: str, now: float, deviation: float) -> None:
+    def _propose(
+        self, plan: Plan, assignment: tuple[str, ...] | None, costs: Costs | None, reason: str, now: float, deviation: float
+    ) -> None:  # fmt: skip
         if costs is not None:
             room = frames_at_a_time(len(plan.stages), costs, self._seat.objective)
             plan = replace(
@@ -419,26 +351,19 @@ class Scheduler(FleetNode):
                 bottleneck_seconds=costs.bottleneck_seconds,
             )  # fmt: skip
         plan = replace(self._encodings.encode(plan), objective=self._seat.objective, reason=reason)
-        self._switch.propose(plan, now)
-        self._versions.keep(plan.version)
-        self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
+        self._moves.propose(plan, assignment, now)
         self._share.moved(now)
 
-    def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
-        self._service_seat.plan_outcome(outcome)
-        if isinstance(outcome, Activate):
-            plan = outcome.plan
-            message, self._said_at = plan_message(plan, PlanMessage.ACTIVE), now
-            self._plans.publish(message)
-            self._memory.keep(message)
-            self._seat.in_force(self._proposed, now)
+    def _in_force(self, plan: Plan | None, assignment: tuple[str, ...] | None, now: float, *, taken_up: bool = False) -> None:
+        self._seat.in_force(assignment, now)
+        if plan is not None and taken_up:
+            self._explanations.taken_up(plan.version)
+        elif plan is not None:
             self._share.moved(now)
-            coded = ''.join(f', {t.tensor!r} as {t.encoding}' for t in plan.transfers if t.encoding != RAW)
-            self.get_logger().info(f'plan {plan.version}: {plan.label()} ({plan.reason}){coded}')
-        elif isinstance(outcome, Drop):
-            self._plans.publish(plan_message(replace(outcome.plan, reason=outcome.reason), PlanMessage.DROPPED))
-            self._failed_until[self._proposed or outcome.plan.placement] = now + 5.0
-            self.get_logger().warning(f'plan {outcome.plan.version} is given up, the old one goes on: {outcome.reason}')
+
+    def _move_ended(self, outcome: Activate | Drop) -> None:
+        if self._service_seat is not None:
+            self._service_seat.plan_outcome(outcome)
 
     def _publish_state(self) -> None:
         message = fleet_state(self._view, self._relief, time.monotonic())
