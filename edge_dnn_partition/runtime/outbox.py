@@ -11,38 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from .link_evidence import MUCH_LOST, Look, Loss
-from .piece_size import PATIENT_PACKETS, PIECE_SECONDS, PIECES_FOR_DISPERSION, packets_of, piece_size
+from .piece_size import packets_of, piece_size
 from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
+from .room_search import TRAIN_PIECES, RoomSearch, piece_gain, shows_room
 
-PROBE_GAIN: Final = 1.12
-MOST_PROBE_GAIN: Final = 2.0
-DRAIN_GAIN: Final = 0.88
-STEADY_GAIN: Final = 0.98
-"""Pace over estimated rate. Every other bundle begins with a few pieces that are faster, to see whether there is
-room, followed by as many that are slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM
-Queue 14(5), 2016; but short, since what comes too fast for 5 ms fills a short queue). Where there was room the next
-bundle looks for twice as much more."""
-PROBE_QUEUE_SECONDS: Final = 0.002
-"""On a slow link, whose pieces take long, the first look is for less, so that it fills no more of a queue than this."""
-LEAST_PROBE_GAIN: Final = 1.04
-
-TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
-
-_ROOM: Final = 0.95
-"""Where a train came so fast, of the pace that it left at, there was room..."""
 _TELLING_PIECES: Final = 3
-"""The spacing of only two is too noisy to tell that by itself."""
-_MORE: Final = 0.5
-"""... if it also shows so much of what was looked for beyond the estimate."""
+"""The spacing of only two is too noisy to tell by itself whether there was room."""
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
-_LONG: Final = 1.5
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
-_MOST_CALM_BUNDLES: Final = 8
-_MOST_DOUBLINGS: Final = 8
-_SHORTER_PIECES_FOR: Final = 64
 
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
@@ -87,9 +66,7 @@ class _Outgoing:
 
     def gain(self, index: int) -> float:
         """The pace of a piece over the estimated rate."""
-        if not self.probe_gain or self.rounds or index >= 2 * TRAIN_PIECES:
-            return STEADY_GAIN
-        return self.probe_gain if index < TRAIN_PIECES else max(DRAIN_GAIN, 2 - self.probe_gain)
+        return piece_gain(0.0 if self.rounds else self.probe_gain, index)
 
 
 @dataclass(frozen=True)
@@ -130,23 +107,13 @@ class Outbox:
     _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
-    _cycle: int = 0
     _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
     """Probes that were not sent whole."""
     _heard_at: float = float('-inf')
     _silent_at: float = float('-inf')
-    _doublings: int = 0
-    """How often in a row there was room."""
-    _calm: int = 0
-    """For so many bundles more nothing looks for room: there was none..."""
-    _calm_for: int = 1
-    """... and so many bundles it is to be the next time."""
-    _patient_packets: int = PATIENT_PACKETS
-    """On a slow link a piece has so many packets, even where they take longer than the few milliseconds of others..."""
+    _room: RoomSearch = field(default_factory=RoomSearch)
     _doubtful: bool = False
     """Nothing was answered: until something is, the rate is as good as guessed."""
-    _impatient: int = 0
-    """... and does not have more again for so many bundles: its queue did not hold them."""
     bytes_unacknowledged: int = 0
     pieces_repeated: int = 0
     given_up: int = 0
@@ -155,7 +122,7 @@ class Outbox:
         """Return how large the pieces of a bundle should be, by what is known of the link."""
         return piece_size(
             total, rate=self.rate, measured=not (self.cautious or self._doubtful), local=self.local,
-            patient_packets=self._patient_packets,
+            patient_packets=self._room.patient_packets,
         )
 
     def put(self, bundle: Bundle, now: float) -> None:
@@ -163,12 +130,8 @@ class Outbox:
         if bundle.kind == PROBE and (self._queue or self._waiting):
             return
         self.end_probe()
-        self._cycle += 1
-        self._calm = max(0, self._calm - 1)
-        if self.cautious or self._doubtful:
-            self._doublings = _MOST_DOUBLINGS  # what is only guessed may be far too low
-        probing = bundle.kind == PROBE or self._doublings > 0 or (self._cycle % 2 == 1 and not self._calm)
-        gain = self._probe_gain(bundle) if probing else 0.0
+        looks = self._room.next_bundle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
+        gain = self._room.gain(self.rate, bundle.piece_bytes) if looks else 0.0
         self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
@@ -231,8 +194,7 @@ class Outbox:
                 outgoing.rates = array('d', bytes(8 * outgoing.bundle.count))
             outgoing.rates[index] = self.rate * outgoing.gain(index)
             if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
-                more = 1 + _MORE * (outgoing.probe_gain - 1)
-                outgoing.asked = outgoing.asked or self.rate * max(_ROOM * outgoing.probe_gain, more)
+                outgoing.asked = outgoing.asked or self.rate * shows_room(outgoing.probe_gain)
         outgoing.sent_at = at
         if not outgoing.todo:
             self._queue.pop(number)
@@ -247,7 +209,7 @@ class Outbox:
         outgoing = self._waiting.get(number)
         if outgoing is None or not outgoing.pace:
             return Look()
-        far = outgoing.probe_gain > 1 + 1.5 * self._least_gain(outgoing.bundle)
+        far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
         return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far)
 
     def acknowledge(self, number: int, measured: float = 0.0, *, now: float = float('-inf')) -> bool:
@@ -260,12 +222,7 @@ class Outbox:
             self._doubtful = False
         outgoing = self._waiting.get(number)
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
-            found = measured >= outgoing.asked
-            self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if found else 0
-            self._calm_for = 1 if found else self._calm_for
-            self._impatient = max(0, self._impatient - 1)
-            if not self._impatient:
-                self._patient_packets = PATIENT_PACKETS
+            self._room.looked(found=measured >= outgoing.asked)
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int]) -> Loss:
@@ -331,15 +288,8 @@ class Outbox:
         return lost
 
     def _no_room(self, outgoing: _Outgoing) -> None:
-        """Note that pieces of a bundle were lost: look for no room for a while, and keep to pieces that the queue holds."""
-        self._doublings = 0
-        if outgoing.rounds == 1:
-            self._calm = self._calm_for
-            self._calm_for = min(2 * self._calm_for, _MOST_CALM_BUNDLES)
-        packets = packets_of(outgoing.bundle.piece_bytes)
-        if self.rate is not None and packets > 1 and outgoing.bundle.piece_bytes > _LONG * PIECE_SECONDS * self.rate:
-            self._patient_packets = min(self._patient_packets, packets - 1)
-            self._impatient = _SHORTER_PIECES_FOR
+        """Note that pieces of a bundle were lost."""
+        self._room.none(self.rate, outgoing.bundle.piece_bytes, first=outgoing.rounds == 1)
 
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
@@ -402,17 +352,6 @@ class Outbox:
             return self._next_at
         size = outgoing.bundle.piece_length(outgoing.todo[0])
         return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
-
-    def _probe_gain(self, bundle: Bundle) -> float:
-        """How fast the first pieces of a bundle are to be that looks for room, over the estimated rate."""
-        return min(MOST_PROBE_GAIN, 1 + self._least_gain(bundle) * float(2**self._doublings))
-
-    def _least_gain(self, bundle: Bundle) -> float:
-        """What the first look for room is for, beyond the estimated rate, as a share of it."""
-        if self.rate is None:
-            return PROBE_GAIN - 1
-        more = PROBE_QUEUE_SECONDS * self.rate / (TRAIN_PIECES * bundle.piece_bytes)
-        return min(max(more, LEAST_PROBE_GAIN - 1), PROBE_GAIN - 1.0)
 
     def _patience(self, outgoing: _Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))

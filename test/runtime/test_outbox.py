@@ -9,18 +9,10 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.runtime.link_evidence import Look, Loss
-from edge_dnn_partition.runtime.outbox import (
-    BURST_BYTES,
-    CATCH_UP_SECONDS,
-    DRAIN_GAIN,
-    PROBE_GAIN,
-    PROBE_QUEUE_SECONDS,
-    STEADY_GAIN,
-    TRAIN_PIECES,
-    Outbox,
-)
+from edge_dnn_partition.runtime.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
 from edge_dnn_partition.runtime.piece_size import in_packets, piece_size
 from edge_dnn_partition.runtime.pieces import FRAME, PROBE, Address, Bundle
+from edge_dnn_partition.runtime.room_search import DRAIN_GAIN, PROBE_GAIN, PROBE_QUEUE_SECONDS, STEADY_GAIN, TRAIN_PIECES
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
 
