@@ -56,9 +56,10 @@ def replayed(sample: Callable[[float], object], rate_hz: float, count: int) -> f
 
 
 def device_trees() -> dict[str, dict[str, str]]:
-    """Return the tests' trees of devices, nothing outside of a checkout."""
-    path = Path(edge_dnn_partition.__file__).resolve().parents[1] / 'test/sensing/trees.py'
-    spec = importlib.util.spec_from_file_location('trees', path) if path.exists() else None
+    """Return the tests' trees of devices, nothing where this is not run in a checkout."""
+    places = (Path(edge_dnn_partition.__file__).resolve().parents[1], Path.cwd())
+    path = next((p for p in (place / 'test/sensing/trees.py' for place in places) if p.exists()), None)
+    spec = importlib.util.spec_from_file_location('trees', path) if path is not None else None
     if spec is None or spec.loader is None:
         return {}
     module = importlib.util.module_from_spec(spec)

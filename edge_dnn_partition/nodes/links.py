@@ -95,7 +95,8 @@ class Links:
             estimator.round_trip(now, trip)
         seconds = max(receipt.spread_seconds, receipt.spread_bytes / look.pace)
         room = seconds > 0 and look.shows_the_rate(receipt.spread_bytes / seconds)
-        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=receipt.paced, found_room=room)
+        limited = look.sender_limited(as_they_left=receipt.paced)
+        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room)
 
     def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
         """Take in that pieces were lost; where they are few, what came still shows what the link bears."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import resource
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
@@ -30,6 +31,9 @@ from edge_dnn_partition.runtime.timing import HopTime, StageTime
 from . import qos
 from .base import FleetNode
 from .links import Links
+
+_WAITED_SECONDS: Final = 0.0005
+"""Where publishing a piece took so much more than it was at work, it waited for something."""
 
 Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
@@ -49,6 +53,11 @@ class _Peer:
         self.shared.clear()
         if self.segments is not None:
             self.segments.clear()
+
+
+def _times_preempted() -> int:
+    """Return how often this thread had to leave its processor to others."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 class TensorSender:
@@ -184,29 +193,36 @@ class TensorSender:
             peer.outbox.put(bundle, now)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
-            self._publish(peer.publisher, ready.piece)
+            self._publish(peer, ready.piece)
             with self._condition:
                 ready = peer.outbox.take(time.monotonic()) if peer.outbox.rate is not None else None
         with self._condition:
             self._condition.notify()
 
-    def _publish(self, publisher: Any, piece: Piece) -> None:
+    def _publish(self, peer: _Peer, piece: Piece) -> None:
         message = encode(piece)
-        begin, busy = time.perf_counter(), time.thread_time()
-        publisher.publish(message)
-        self.longest_publish_seconds = max(self.longest_publish_seconds, time.perf_counter() - begin)
-        self.longest_publish_cpu_seconds = max(self.longest_publish_cpu_seconds, time.thread_time() - busy)
+        begin, busy, preempted = time.perf_counter(), time.thread_time(), _times_preempted()
+        peer.publisher.publish(message)
+        took, worked = time.perf_counter() - begin, time.thread_time() - busy
+        self.longest_publish_seconds = max(self.longest_publish_seconds, took)
+        self.longest_publish_cpu_seconds = max(self.longest_publish_cpu_seconds, worked)
+        if took - worked > _WAITED_SECONDS and _times_preempted() == preempted:  # the network's queue was full
+            with self._condition:
+                peer.outbox.blocked(piece.bundle, took - worked)
 
     def on_receipt(self, receipt: HopReceipt) -> None:
         """Take in what a receiver says of a bundle."""
         if receipt.incarnation != self._node.incarnation:
             return
         now = time.monotonic()
+        look = Look()
         with self._condition:
             if receipt.state == HopReceipt.COMPLETE:
                 looks = (p.outbox.look(receipt.bundle) for target, p in self._peers.items() if target[0] == receipt.receiver)
-                self._links.whole(receipt, min(looks, key=lambda look: look.pace, default=Look()), now)
+                look = min(looks, key=lambda look: look.pace, default=Look())
+                self._links.whole(receipt, look, now)
             measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
+            limited = look.sender_limited(as_they_left=receipt.paced)
             for target, peer in self._peers.items():
                 if target[0] == receipt.receiver:
                     self._set_pace(target[0], peer.outbox)
@@ -221,7 +237,7 @@ class TensorSender:
                         self._links.lost(receipt, lost, now)
                         self._set_pace(target[0], peer.outbox)
                     else:
-                        peer.outbox.acknowledge(receipt.bundle, measured, now=now)
+                        peer.outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
             self._condition.notify()
 
     def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:
@@ -313,7 +329,7 @@ class TensorSender:
                 for target, peer in self._peers.items():
                     ready = peer.outbox.take(now)
                     if ready is not None:
-                        action = functools.partial(self._publish, peer.publisher, ready.piece)
+                        action = functools.partial(self._publish, peer, ready.piece)
                         at = ready.at + self._links.hold(target[0])
                         heapq.heappush(self._air, (at, next(self._order), action))
                 actions = []

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edge_dnn_partition.errors import WireError
 
 from .piece_size import PIECES_FOR_DISPERSION
-from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, Address, Piece
+from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Piece
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
@@ -64,14 +64,15 @@ class _Partial:
     piece_bytes: int
     first_bytes: int
     paced: bool = False
+    """None of its pieces left faster than the link is believed to be."""
     repeated: bool = False
     asked_at: float = float('-inf')
     asked: int = 0
     told_missing: int = 0
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
-    train: tuple[int, float] | None = None
-    """Bytes and seconds of the first few pieces, if they came in order and none was missing."""
+    train: tuple[int, float, bool] | None = None
+    """Bytes and seconds of the first few pieces, and whether they came as they left; None: not in order, or one missing."""
     settled: tuple[int, float, int] | None = None
     """Bytes when as many more had come, with the receiver's and the sender's time: what follows left at the steady pace."""
 
@@ -89,8 +90,15 @@ class _Partial:
         """
         return max(self.last_at - self.first_at, self.sent_seconds)
 
-    def train_or_tail(self, train: tuple[int, float]) -> tuple[int, float]:
-        """Return the first pieces' bytes and seconds, or those of the pieces at the steady pace if the link stretched them.
+    def as_they_left(self, stretch: float = _STRETCHED) -> bool:
+        """True if the pieces came no further apart than they left: the sender's pace was measured, not the link.
+
+        That pace is not always the one that it meant to keep, on a computer that is busy.
+        """
+        return self.last_at - self.first_at <= stretch * self.sent_seconds
+
+    def train_or_tail(self, train: tuple[int, float, bool]) -> tuple[int, float, bool]:
+        """Return what the first pieces show, or those at the steady pace if the link stretched them.
 
         A link that lets a burst pass (a token bucket) carries the first pieces as fast as they left and the others at its
         rate; what shows the rate are these. A link that has room stretches nothing.
@@ -99,7 +107,8 @@ class _Partial:
             return train
         came, at, sent_ns = self.settled
         seconds, sent = self.last_at - at, (self.echo_sent_ns - sent_ns) * 1e-9
-        return (self.total - self.first_bytes - came, seconds) if 0 < _TAIL_STRETCHED * sent < seconds else train
+        stretched = 0 < _TAIL_STRETCHED * sent < seconds
+        return (self.total - self.first_bytes - came, seconds, False) if stretched else train
 
     @property
     def sent_seconds(self) -> float:
@@ -171,7 +180,7 @@ class Assembler:
         partial.have[piece.index] = 1
         partial.left -= 1
         if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
-            partial.train = partial.came_bytes, partial.spread_seconds
+            partial.train = partial.came_bytes, partial.spread_seconds, partial.as_they_left()
         if piece.index == 2 * PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * PIECES_FOR_DISPERSION:
             partial.settled = partial.came_bytes, now, piece.sent_ns
         return self._finish(key, partial) if partial.left == 0 else None
@@ -220,12 +229,14 @@ class Assembler:
 
         What has been asked for is asked for again later and later, at least once a second.
         """
-        for key, partial in self._partial.items():
+        for key, partial in list(self._partial.items()):
             came = partial.count - partial.left
             usual = 4 * (partial.last_at - partial.first_at) / came
             patience = max(quiet_seconds, min(usual, 1.0)) * 2 ** min(partial.asked, 4)
             if now - max(partial.last_at, partial.asked_at) >= min(patience, max(1.0, quiet_seconds)):
                 yield self._ask(key, partial, now)
+                if partial.kind == PROBE:  # what is missing of it does not come again
+                    self._drop(key)
 
     @staticmethod
     def _ask(key: BundleKey, partial: _Partial, now: float, before: int | None = None) -> Gap:
@@ -301,14 +312,15 @@ class Assembler:
         head = partial.head
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
-        came = (0, 0.0) if partial.repeated else (partial.total - partial.first_bytes, partial.spread_seconds)
-        if not partial.repeated and not partial.paced and partial.train is not None:
+        if partial.repeated:
+            came = 0, 0.0, False
+        elif not partial.paced and partial.train is not None:
             came = partial.train_or_tail(partial.train)  # only these were sent faster than the estimated rate
-        # The sender's pace is what was measured only if the link did not stretch it.
-        stretch = _LONG_STRETCHED if partial.count >= _LONG else _STRETCHED
-        limited = partial.paced and partial.last_at - partial.first_at <= stretch * partial.sent_seconds
+        else:
+            even = partial.as_they_left(_LONG_STRETCHED if partial.count >= _LONG else _STRETCHED)
+            came = partial.total - partial.first_bytes, partial.spread_seconds, even
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
-            head.hops, head.encode_seconds, *came, limited,
+            head.hops, head.encode_seconds, *came,
             partial.echo_sent_ns, partial.last_at, partial.piece_bytes,
         )  # fmt: skip

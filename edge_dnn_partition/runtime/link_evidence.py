@@ -20,11 +20,21 @@ class Look:
         come in one, out of a token bucket or side by side from a buffer. Infinite if they were not paced.
     :param asked: from this rate on its first pieces show that there is room; 0 if they did not look for it.
     :param far: they looked for so much that the link's own rate has shown, if not all of it came.
+    :param blocked: the link held them up as they were sent (the queue of this device's own interface was full), so that
+        they may have left as slowly as it carries them.
     """
 
     pace: float = float('inf')
     asked: float = 0.0
     far: bool = False
+    blocked: bool = False
+
+    def sender_limited(self, *, as_they_left: bool) -> bool:
+        """True if what was measured is not the link but how the pieces left: at the pace, or later on a busy computer.
+
+        :param as_they_left: they came no further apart than they left.
+        """
+        return as_they_left and math.isfinite(self.pace) and not self.blocked
 
     def shows_the_rate(self, measured: float) -> bool:
         """True if a rate measured with these pieces is news by itself, not one sample of several."""

@@ -19,6 +19,8 @@ _TELLING_PIECES: Final = 3
 """The spacing of only two is too noisy to tell by itself whether there was room."""
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
+_BLOCKED: Final = 0.25
+"""Where sending was blocked for so large a share of the time that a bundle took to leave, the link held it up."""
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
@@ -59,6 +61,9 @@ class _Outgoing:
     """From this rate on its first pieces show that there is room."""
     pace: float = 0.0
     """The fastest that its pieces were to leave, in bytes per second; 0: they were not paced."""
+    first_sent_at: float = 0.0
+    blocked_seconds: float = 0.0
+    """So long its pieces waited for the network as they were sent."""
 
     def left_at(self, indices: Sequence[int]) -> float:
         """The fastest pace at which one of these pieces left; 0 if they were not paced."""
@@ -107,6 +112,8 @@ class Outbox:
     _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
+    _probe: _Outgoing | None = None
+    """The last one that was sent whole."""
     _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
     """Probes that were not sent whole."""
     _heard_at: float = float('-inf')
@@ -195,34 +202,52 @@ class Outbox:
             outgoing.rates[index] = self.rate * outgoing.gain(index)
             if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
                 outgoing.asked = outgoing.asked or self.rate * shows_room(outgoing.probe_gain)
+        outgoing.first_sent_at = outgoing.first_sent_at or at
         outgoing.sent_at = at
         if not outgoing.todo:
             self._queue.pop(number)
             if outgoing.bundle.kind == PROBE:
                 self.bytes_unacknowledged -= len(outgoing.bundle.buffer)
+                self._probe = outgoing
             else:
                 self._waiting[number] = outgoing
         return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=int(now * 1e9)))
 
     def look(self, number: int) -> Look:
-        """Return how a bundle that waits for its receipt was sent."""
-        outgoing = self._waiting.get(number)
+        """Return how a bundle that waits for its receipt, or the last probe, was sent."""
+        outgoing = self._sent(number)
         if outgoing is None or not outgoing.pace:
             return Look()
         far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
-        return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far)
+        blocked = outgoing.blocked_seconds > _BLOCKED * (outgoing.sent_at - outgoing.first_sent_at)
+        return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far, blocked)
 
-    def acknowledge(self, number: int, measured: float = 0.0, *, now: float = float('-inf')) -> bool:
+    def blocked(self, number: int, seconds: float) -> None:
+        """Take in for how long the network held a piece of a bundle up as it was sent."""
+        outgoing = self._queue.get(number) or self._sent(number)
+        if outgoing is not None:
+            outgoing.blocked_seconds += seconds
+
+    def _sent(self, number: int) -> _Outgoing | None:
+        if self._probe is not None and self._probe.bundle.number == number:
+            return self._probe
+        return self._waiting.get(number)
+
+    def acknowledge(
+        self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False
+    ) -> bool:
         """Forget a bundle that has arrived; return whether it was waited for.
 
         :param measured: the rate at which its first pieces came, in bytes per second; 0 if it was not measured.
+        :param sender_limited: that is how they left, the link may bear more: if they left more slowly than they were to,
+            they say nothing of its room.
         """
         self._heard_at = max(self._heard_at, now)
         if measured:
             self._doubtful = False
         outgoing = self._waiting.get(number)
         if outgoing is not None and outgoing.asked and not outgoing.rounds:
-            self._room.looked(found=measured >= outgoing.asked)
+            self._room.looked(found=measured >= outgoing.asked, told=not sender_limited)
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int]) -> Loss:

@@ -86,11 +86,16 @@ class RoomSearch:
         """Return whether a bundle looked for so much that the link's own rate has shown, if not all of it came."""
         return probe_gain > 1 + _FAR * self._least_gain(rate, piece_bytes)
 
-    def looked(self, *, found: bool) -> None:
-        """Take in what a bundle found that looked for room and came whole at once."""
-        self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if found else 0
+    def looked(self, *, found: bool, told: bool = True) -> None:
+        """Take in what a bundle found that looked for room and came whole at once.
+
+        :param told: if it found none, there was none; False: its pieces left too slowly to find it.
+        """
         if found:
+            self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS)
             self._calm_for = 1
+        elif told:
+            self._doublings = 0
         self._impatient = max(0, self._impatient - 1)
         if not self._impatient:
             self.patient_packets = PATIENT_PACKETS

@@ -12,6 +12,7 @@ from typing import Final
 
 _LOSS_FACTOR: Final = 0.97
 _LOSS_FLOOR: Final = 0.1
+_CONFIRMS: Final = 0.9
 _DOUBT: Final = math.log(1.4)
 STALE_SECONDS: Final = 2.0
 """What was measured so much later elsewhere counts more than what was measured here."""
@@ -32,14 +33,13 @@ class LinkEstimate:
 class LinkEstimator:
     """Follows one direction of a link; time is passed in, seconds.
 
-    The rate of a transfer is its dispersion: the bytes that came after the first piece
-    over the time between the first and the last piece, on one clock. The estimate is the
-    median of the last few transfers, so that one that was held up, or whose pieces a busy
-    receiver found side by side, moves nothing (BBR's windowed maximum believes such a
-    sample for its whole window, and a link that has become slower only after it); a transfer whose sender held pieces back
-    counts only where it shows more than the estimate (application-limited samples of BBR,
-    Cardwell et al., ACM Queue 14(5), 2016). The latency is half the least round trip of
-    the last few seconds, so it is split evenly between the directions.
+    The rate of a transfer is its dispersion: the bytes that came after the first piece over the time between the first
+    and the last piece, on one clock. The estimate is the median of the last few transfers, so that one that was held up,
+    or whose pieces a busy receiver found side by side, moves nothing (BBR's windowed maximum believes such a sample for
+    its whole window, and a link that has become slower only after it). A transfer whose sender held pieces back shows
+    only that the link bears so much (application-limited samples of BBR, Cardwell et al., ACM Queue 14(5), 2016): it
+    raises the estimate or, where it is nearly as fast, confirms it, and so outvotes one that a busy receiver held up. The
+    latency is half the least round trip of the last few seconds, so it is split evenly between the directions.
 
     :param guess: rate (bytes per second) and latency (seconds) until something was measured.
     :param window: how many transfers the median looks back.
@@ -69,7 +69,9 @@ class LinkEstimator:
             return
         rate = size / seconds
         if sender_limited and self._rates and rate <= median(self._rates):
-            return
+            if rate < _CONFIRMS * median(self._rates):
+                return
+            rate = median(self._rates)  # what left so fast came so fast: what is believed holds
         if found_room and self._rates and rate > median(self._rates):
             self._rates.clear()
         self.last_at = now

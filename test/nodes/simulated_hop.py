@@ -170,7 +170,8 @@ class Hop:
         self.links.whole(receipt, look, self.now)
         self._set_pace()
         measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
-        self.outbox.acknowledge(received.number, measured, now=self.now)
+        limited = look.sender_limited(as_they_left=receipt.paced)
+        self.outbox.acknowledge(received.number, measured, now=self.now, sender_limited=limited)
 
     def _set_pace(self) -> None:
         self.outbox.rate = self.links.pace('b')

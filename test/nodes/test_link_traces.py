@@ -129,7 +129,8 @@ class Hop:
         measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
         self.eligible += not receipt.paced and 0 < measured < 0.95 * look.pace
         self._pace()
-        self.outbox.acknowledge(received.number, measured, now=self.now)
+        limited = look.sender_limited(as_they_left=receipt.paced)
+        self.outbox.acknowledge(received.number, measured, now=self.now, sender_limited=limited)
 
 
 def told(hop, transfers, size=150_000, **more):

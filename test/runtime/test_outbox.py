@@ -389,3 +389,32 @@ def test_what_a_receipt_can_show_depends_on_how_the_bundle_was_sent():
     assert not looks[0].shows_the_rate(0.99 * looks[0].asked)
     assert looks[1].shows_the_rate(1.0)
     assert not Look().shows_the_rate(1e9)
+
+
+def test_pieces_that_left_late_do_not_say_that_there_is_no_room():
+    outbox = Outbox(rate=1e4)
+    for number, limited in enumerate((False, False, True)):
+        outbox.put(bundle(number), float(number))
+        drain(outbox, float(number))
+        look = outbox.look(number)
+        outbox.acknowledge(number, 0.5 * look.asked if limited else look.asked, sender_limited=limited)
+    outbox.put(bundle(3), 3.0)
+    drain(outbox, 3.0)
+    assert outbox.look(3).pace == look.pace, 'it looks for as much once more'
+    outbox.acknowledge(3, 0.5 * look.asked)
+    outbox.put(bundle(4), 4.0)
+    drain(outbox, 4.0)
+    assert outbox.look(4).pace < look.pace
+
+
+def test_a_sender_that_its_network_holds_up_shows_the_link():
+    outbox = Outbox(rate=1e4)
+    outbox.put(bundle(1), 0.0)
+    took = drain(outbox)[-1][0]
+    assert outbox.look(1).sender_limited(as_they_left=True)
+    assert not outbox.look(1).sender_limited(as_they_left=False)
+    assert not Look().sender_limited(as_they_left=True), 'nothing paced them'
+    outbox.blocked(1, 0.5 * took)
+    assert not outbox.look(1).sender_limited(as_they_left=True)
+    outbox.blocked(99, 1.0)
+    assert outbox.look(99) == Look()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.runtime.assembler import Assembler
 from edge_dnn_partition.runtime.piece_size import PIECES_FOR_DISPERSION
-from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, Address, Bundle
+from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle
 from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
@@ -149,6 +149,22 @@ def test_the_pace_is_what_was_measured_unless_the_link_stretched_it():
     held_up, _ = arrive(20, 0.0, paced=True, sent_gap=0.4)
     assert held_up.paced
     assert held_up.spread_seconds == pytest.approx(19 * 0.4)
+
+
+def test_a_sender_that_was_late_shows_its_own_pace_also_with_the_pieces_that_look_for_room():
+    as_they_left, _ = arrive(20, 0.5, paced=False, sent_gap=0.5)
+    assert as_they_left.paced
+    assert not arrive(20, 0.5, paced=False, sent_gap=0.4)[0].paced
+
+
+def test_what_is_missing_of_a_probe_is_told_once():
+    assembler = Assembler()
+    probe = dataclasses.replace(bundle(900, 90), kind=PROBE)
+    for i in range(4):
+        assembler.add(probe.piece(i), 10.0)
+    told = [gap for at in (10.5, 11.0, 20.0) for gap in assembler.overdue(at, 0.1)]
+    assert [gap.missing for gap in told] == [list(range(4, 10))]
+    assert assembler.held_bytes == 0
 
 
 def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():

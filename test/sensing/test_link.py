@@ -36,6 +36,17 @@ def test_sender_limited_transfers_only_raise():
     assert estimator.estimate.bytes_per_second == pytest.approx(3e6)
 
 
+def test_what_the_sender_limited_outvotes_one_that_a_busy_receiver_held_up():
+    estimator = LinkEstimator((5e6, 0.01))
+    feed(estimator, 0.0, 2e6)
+    for now in range(1, 20):
+        feed(estimator, now, 0.2e6 if now % 3 == 0 else 1.9e6, limited=now % 3 != 0)
+        assert estimator.estimate.bytes_per_second == pytest.approx(2e6)
+    for now in range(20, 23):
+        feed(estimator, now, 0.2e6)
+    assert estimator.estimate.bytes_per_second == pytest.approx(0.2e6), 'what the link shows again and again is believed'
+
+
 def test_small_or_timeless_transfers_do_not_count():
     estimator = LinkEstimator((5e6, 0.01))
     estimator.transfer(0.0, 3999, 1.0, sender_limited=False)
