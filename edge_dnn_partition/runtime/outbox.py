@@ -220,7 +220,8 @@ class Outbox:
             return Look()
         far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
         blocked = outgoing.blocked_seconds > _BLOCKED * (outgoing.sent_at - outgoing.first_sent_at)
-        return Look(outgoing.pace, outgoing.asked if not outgoing.rounds else 0.0, far, blocked)
+        asked = 0.0 if outgoing.rounds or outgoing.bundle.kind == PROBE else outgoing.asked  # any burst holds a probe
+        return Look(outgoing.pace, asked, far, blocked)
 
     def blocked(self, number: int, seconds: float) -> None:
         """Take in for how long the network held a piece of a bundle up as it was sent."""
