@@ -7,35 +7,25 @@ ros2 launch edge_dnn_partition device.launch.py fleet_file:=/path/to/fleet.yaml 
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
+from edge_dnn_partition.nodes.launching import fleet_arguments, is_true, node_actions
 from edge_dnn_partition.planning.fleet import load_fleet
 from edge_dnn_partition.runtime.processes import device_processes, scheduler_process
 from launch import LaunchContext, LaunchDescription
 
 
-def nodes(context: LaunchContext) -> list[Node]:
+def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
     fleet = load_fleet(path)
-    processes = list(device_processes(fleet, path, LaunchConfiguration('device').perform(context)))
-    if LaunchConfiguration('scheduler').perform(context).lower() == 'true':
-        processes.append(scheduler_process(fleet, path))
-    return [
-        Node(
-            package='edge_dnn_partition',
-            executable=process.node,
-            namespace=process.namespace,
-            parameters=[dict(process.parameters)],
-            additional_env=process.environment(),
-            output='screen',
-        )
-        for process in processes
-    ]
+    processes = device_processes(fleet, path, LaunchConfiguration('device').perform(context))
+    if is_true(context, 'scheduler'):
+        processes = (*processes, scheduler_process(fleet, path))
+    return node_actions(context, processes)
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        *fleet_arguments(),
         DeclareLaunchArgument('device', description='the name of this device in the fleet file'),
         DeclareLaunchArgument(
             'scheduler', default_value='false', choices=['true', 'false'], description='the scheduler as well: on one device only'

@@ -102,8 +102,10 @@ def run(args: argparse.Namespace) -> int:
                              interval_seconds=parse('time', args.interval, what='--interval'),
                              limit_seconds=max(20.0, 4.0 * args.runs))
     power = _power_model(args.board) if args.energy else None
-    samples = _samples(args)
     model = load_given_model(args)
+    samples = _samples(args)
+    if samples is not None:
+        samples.preprocessing.check(model.tensors[model.inputs[0]])
     with _progress() as progress:
         profile = profile_model(model, options, samples=samples, progress=progress)
     document = profile.to_dict() | {'total_seconds': profile.total_seconds}

@@ -240,7 +240,8 @@ class PolicySeat:
         old, new = (value_of(c, self.goal, present) for c in (present, choice.costs))
         units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
         unit = units.get(self.objective, (1.0, ''))
-        return f': {new * unit[0]:.4g} instead of {old * unit[0]:.4g} {unit[1]}'.rstrip()
+        though = ':' if new <= old else ', though'
+        return f'{though} {new * unit[0]:.4g} instead of {old * unit[0]:.4g}{" " * bool(unit[1])}{unit[1]} predicted'
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""

@@ -22,11 +22,11 @@ from edge_dnn_partition.msg import (
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.planning.compose import Placement, assignment_of
-from edge_dnn_partition.planning.decide import feasible
+from edge_dnn_partition.planning.decide import FIRST_PLAN, feasible
 from edge_dnn_partition.planning.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.fleet import Constraints, load_fleet
-from edge_dnn_partition.planning.pinned import pinned_costs
-from edge_dnn_partition.planning.plan import Plan, parse_label
+from edge_dnn_partition.planning.pinned import pinned_costs, placement_of_words
+from edge_dnn_partition.planning.plan import PlacedStage, Plan
 from edge_dnn_partition.planning.policy import Choice, Conditions
 from edge_dnn_partition.planning.problem import Problem
 from edge_dnn_partition.runtime.admission import frames_at_a_time
@@ -140,10 +140,11 @@ class Scheduler(FleetNode):
         if self._model is not None:
             goal_of_parameters(values, self._fleet)
         if values['fixed_plan'] and self._model is not None:
-            for device, _, _ in parse_label(values['fixed_plan'], len(self._model.layers)):
-                if device not in self._fleet.devices:
-                    known = ', '.join(self._fleet.devices)
-                    raise PlanError(f'fixed_plan: no device is called {device!r}; known are {known}')
+            self._placement(values['fixed_plan'])
+
+    def _placement(self, text: str) -> tuple[PlacedStage, ...]:
+        assert self._model is not None
+        return placement_of_words(text, len(self._model.layers), tuple(self._fleet.devices))
 
     # What the fleet says --------------------------------------------------------------------------------------
 
@@ -269,7 +270,7 @@ class Scheduler(FleetNode):
         """
         text = self.params.text('fixed_plan')
         active = self._switch.active
-        placement = parse_label(text, len(self._model.layers)) if text else active.placement if active else ()
+        placement = self._placement(text) if text else active.placement if active else ()
         if not placement or not {device for device, _, _ in placement} <= set(problem.names):
             return False
         if active is not None and active.placement == placement:
@@ -333,6 +334,8 @@ class Scheduler(FleetNode):
         """Say in words why a plan was chosen."""
         assignment = self._seat.assignment
         text = choice.reason
+        if text == FIRST_PLAN and self._switch.active is not None:
+            text = "the policy's first choice"
         if assignment is not None:
             text += self._seat.gain_in_words(choice, self._under(assignment))
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]

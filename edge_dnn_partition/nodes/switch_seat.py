@@ -141,9 +141,11 @@ class SwitchSeat:
         active = self.switch.active
         self._apply(self.switch.heard(message.last_version), now)
         if active is not None:
+            others = self._node.count_publishers(self._plans.topic_name) > 1
             self._node.get_logger().warning(
                 f'{message.device} knows version {message.last_version}, so that nobody follows plan {active.version}; '
                 f'another will be proposed'
+                + ('; another scheduler of this fleet runs, or ran a moment ago: there must be one' if others else '')
             )
             self._in_force(None, None, now)
 

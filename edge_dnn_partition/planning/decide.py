@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from .evaluate import Costs, evaluate
 from .objective import Goal, goal_of
 from .problem import Problem
 from .solve import solve
+
+FIRST_PLAN: Final = 'first plan'
+"""Why a policy chooses that knows of no plan in force."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def decide(
     best = tuple(solution.assignment)
     costs = evaluate(value(best), best)
     if present is None:
-        why = 'first plan' if state.assignment is None else 'the present plan cannot go on'
+        why = FIRST_PLAN if state.assignment is None else 'the present plan cannot go on'
         return Decision(best, costs, None, why), DecisionState(best, now)
     reference = evaluate(problem, [problem.source] * problem.nodes)
     if not np.isfinite(reference.latency_seconds):

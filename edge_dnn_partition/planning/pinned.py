@@ -21,7 +21,8 @@ def placement_of_words(text: str, layers: int, devices: Sequence[str]) -> tuple[
     :param devices: of the fleet.
     :raises PlanError: if it is malformed, or names a device that the fleet does not have.
     """
-    placement = parse_label(f'{text}:pre-end' if text in devices else text, layers)
+    alone = text.isidentifier()
+    placement = parse_label(f'{text}:pre-end' if alone else text, layers)
     for device, _, _ in placement:
         if device not in devices:
             raise PlanError(f'plan {text!r}: no device is called {device!r}; known are {", ".join(devices)}')

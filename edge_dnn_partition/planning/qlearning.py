@@ -17,7 +17,7 @@ import numpy as np
 
 from .candidates import LIMIT, Candidates
 from .components import Assignment, Components, Predictor, corrected
-from .decide import feasible
+from .decide import FIRST_PLAN, feasible
 from .evaluate import evaluate
 from .objective import Goal
 from .policy import Choice, Conditions, Frame
@@ -127,7 +127,7 @@ class QLearningPolicy:
         if not can or self.present is None:
             if not feasible(problem, plan):
                 return self._planners(problem)
-            return Choice(plan, 'first plan' if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
+            return Choice(plan, FIRST_PLAN if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
         mine = self._present_q(problem)
         gain = 1 - math.exp(min(float(q[best]) - mine, 0.0))
         if plan == self.present or gain < self.settings.least_gain:

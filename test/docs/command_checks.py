@@ -146,13 +146,21 @@ def _launch(file, arguments):
     path = ROOT / 'launch' / file
     if not path.is_file():
         return f'there is no launch/{file}'
-    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    sources = [path.read_text(), *_shared_arguments(path)]
+    calls = [node for text in sources for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     declared = {c.args[0].value: c for c in calls if ast.unparse(c.func) == 'DeclareLaunchArgument'}
     given = {argument.partition(':=')[0] for argument in arguments if ':=' in argument}
     if given - set(declared):
         return f'launch/{file} has no argument {(given - set(declared)).pop()}'
     needed = {name for name, c in declared.items() if not any(k.arg == 'default_value' for k in c.keywords)}
     return f'launch/{file} needs {(needed - given).pop()}' if needed - given else ''
+
+
+def _shared_arguments(path):
+    """Return the sources of the functions that declare arguments for several launch files, as far as this one calls them."""
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    text = (ROOT / 'edge_dnn_partition' / 'nodes' / 'launching.py').read_text()
+    return [ast.unparse(part) for part in ast.parse(text).body if isinstance(part, ast.FunctionDef) and part.name in called]
 
 
 def _parameter(node, name, value):

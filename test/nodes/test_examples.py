@@ -95,9 +95,12 @@ def test_its_fleet_files_fit_each_other(package):
 def test_the_detectors_launch_file_hands_on_what_the_included_one_asks_for():
     """The `launch` package does not look at the arguments of whoever includes a file."""
     text = (EXAMPLES / 'detector_pi_jetson' / 'launch' / 'robot.launch.py').read_text()
-    included = (EXAMPLES.parent / 'launch' / 'device.launch.py').read_text()
-    asked = set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", included))
-    assert asked == {'fleet_file', 'device', 'scheduler'} == set(re.findall(r"\('(\w+)', LaunchConfiguration\(", text))
+    root = EXAMPLES.parent
+    included = (root / 'launch' / 'device.launch.py').read_text()
+    shared = (root / 'edge_dnn_partition' / 'nodes' / 'launching.py').read_text().partition('def tool_arguments')[0]
+    asked = set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", included + shared))
+    assert asked >= {'fleet_file', 'device', 'scheduler', 'respawn'}
+    assert asked == set(re.findall(r"\('(\w+)', LaunchConfiguration\(", text))
     assert 'generate_launch_description' in {part.name for part in ast.parse(text).body if isinstance(part, ast.FunctionDef)}
 
 

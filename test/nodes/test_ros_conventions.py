@@ -126,7 +126,12 @@ def test_a_plan_is_pinned_and_explained_and_freed(trial, recorder, half):
 
 @pytest.mark.parametrize(
     ('plan', 'reason'),
-    [('nowhere', 'DEVICE:RANGES'), ('pi:pre-3 tpu:3-end', "no device is called 'tpu'"), ('pi:pre-3', 'each of the')],
+    [
+        ('nowhere', "no device is called 'nowhere'"),
+        ('pi:', 'DEVICE:RANGES'),
+        ('pi:pre-3 tpu:3-end', "no device is called 'tpu'"),
+        ('pi:pre-3', 'each of the'),
+    ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused_with_the_reason(trial, plan, reason):
     before = trial.client.plan.version

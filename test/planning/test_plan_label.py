@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.pinned import placement_of_words
 from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label, ranges_of
 
 
@@ -93,3 +94,10 @@ def test_ranges_hold_the_indices_and_do_not_touch(indices):
     assert [n for start, stop in ranges for n in range(start, stop)] == sorted(set(indices))
     assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:]))
     assert StagePlan('pi', False, ranges).layer_indices == tuple(sorted(set(indices)))
+
+
+def test_people_may_give_a_devices_name_alone():
+    assert placement_of_words('cloud', 5, ('pi', 'cloud')) == (('cloud', True, ((0, 5),)),)
+    for text in ('tpu', 'pi:pre-2 tpu:2-end'):
+        with pytest.raises(PlanError, match="no device is called 'tpu'; known are pi, cloud"):
+            placement_of_words(text, 5, ('pi', 'cloud'))

@@ -10,7 +10,10 @@ import json
 import math
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
+import yaml
 
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import PlanError
@@ -182,3 +185,11 @@ def test_bad_files_are_said_in_a_line(model, options, words, capsys):
 def test_an_unknown_board_is_refused_before_anything_runs(model, capsys):
     assert main(['profile', str(model.source_path), '--energy', '--board', 'toaster']) == 2
     assert 'raspberry_pi_4' in capsys.readouterr().err
+
+
+def test_a_preprocessing_that_does_not_fit_the_model_is_refused_before_anything_is_timed(model, tmp_path, capsys):
+    settings, picture = tmp_path / 'preprocessing.yaml', tmp_path / 'picture.png'
+    settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny') | {'width': 8, 'height': 8}))
+    cv2.imwrite(str(picture), np.zeros((20, 20, 3), np.uint8))
+    assert main(['profile', str(model.source_path), '--preprocessing', str(settings), '--picture', str(picture)]) == 2
+    assert 'preprocessing gives [1, 3, 8, 8]' in capsys.readouterr().err

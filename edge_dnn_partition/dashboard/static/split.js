@@ -33,7 +33,7 @@ export function drawSplit(svg, world, time) {
     svg.replaceChildren(text(0, 20, 'no plan yet', 'small'));
     return;
   }
-  const left = 62, count = layerCount(world);
+  const left = Math.max(62, 46 + 9 * String(plan.version).length), count = layerCount(world);
   const x = scale(0, count, left + DECODE, width - 4);
   const parts = [text(0, 34, `plan ${plan.version}`, 'strong'), bar(world, plan, x, left, 12, 36, true)];
   const cuts = new Set([0, count, ...plan.stages.flatMap((stage) => stage.layers.flat())]);

@@ -21,6 +21,10 @@ def generate_launch_description() -> LaunchDescription:
             launch_arguments=[
                 ('fleet_file', LaunchConfiguration('fleet_file')), ('device', LaunchConfiguration('device')),
                 ('scheduler', LaunchConfiguration('scheduler', default='false')),
+                ('params_file', LaunchConfiguration('params_file', default='')),
+                ('autostart', LaunchConfiguration('autostart', default='true')),
+                ('respawn', LaunchConfiguration('respawn', default='false')),
+                ('log_level', LaunchConfiguration('log_level', default='info')),
             ],
         ),
         Node(

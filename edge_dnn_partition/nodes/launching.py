@@ -1,0 +1,78 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What this package's launch files share: their arguments, and a fleet's processes as launch actions.
+
+Only launch files import this: the `launch` and `launch_ros` packages come with a distribution's ROS.
+"""
+
+from collections.abc import Iterable
+
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from edge_dnn_partition.runtime.processes import TOOLS, NodeProcess
+from launch import LaunchContext
+
+_RESPAWN_SECONDS = 2.0
+_SWITCH = ('true', 'false')
+
+
+def fleet_arguments() -> list[DeclareLaunchArgument]:
+    """Return what every launch file asks for."""
+    return [
+        DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        DeclareLaunchArgument(
+            'params_file', default_value='', description="a ROS parameter file; it goes before the fleet file's parameters"
+        ),
+        DeclareLaunchArgument(
+            'autostart', default_value='true', choices=_SWITCH,
+            description='the nodes become active by themselves; false: a lifecycle manager or `ros2 lifecycle set` does it',
+        ),
+        DeclareLaunchArgument(
+            'respawn', default_value='false', choices=_SWITCH, description='start a process anew, after 2 s, that has ended'
+        ),
+        DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
+    ]  # fmt: skip
+
+
+def tool_arguments() -> list[DeclareLaunchArgument]:
+    """Return what the launch files ask for that start the tools of a whole fleet."""
+    return [
+        DeclareLaunchArgument('dashboard', default_value='false', choices=_SWITCH, description='the web dashboard as well'),
+        DeclareLaunchArgument(
+            'visualisation', default_value='false', choices=_SWITCH, description='markers for rviz as well'
+        ),
+    ]  # fmt: skip
+
+
+def is_true(context: LaunchContext, argument: str) -> bool:
+    """Return what an argument says that is ``true`` or ``false``."""
+    return LaunchConfiguration(argument).perform(context).lower() == 'true'
+
+
+def tools(context: LaunchContext) -> list[str]:
+    """Return the names of the tools that are asked for."""
+    return [tool for tool in TOOLS if is_true(context, tool)]
+
+
+def node_actions(context: LaunchContext, processes: Iterable[NodeProcess]) -> list[Node]:
+    """Return the actions that start the processes, as the arguments of `fleet_arguments` say."""
+    params_file = LaunchConfiguration('params_file').perform(context)
+    over = [params_file] if params_file else []
+    if not is_true(context, 'autostart'):
+        over.append({'autostart': False})
+    return [
+        Node(
+            package='edge_dnn_partition',
+            executable=process.node,
+            namespace=process.namespace,
+            parameters=[dict(process.parameters), *over],
+            additional_env=process.environment(),
+            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+            respawn=is_true(context, 'respawn'),
+            respawn_delay=_RESPAWN_SECONDS,
+            output='screen',
+        )
+        for process in processes
+    ]
