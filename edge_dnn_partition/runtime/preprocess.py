@@ -131,6 +131,8 @@ class Preprocessing:
             size = keys.pop('size')
             if not isinstance(size, (list, tuple)) or len(size) != 2:
                 raise UserError(f'preprocessing: size: {size!r} must be [width, height]')
+            if 'width' in keys or 'height' in keys:
+                raise UserError('preprocessing: give size, or width and height, not both')
             keys['width'], keys['height'] = size
         known = [field.name for field in dataclasses.fields(cls)]
         for key in keys:

@@ -189,7 +189,7 @@ def test_an_unknown_board_is_refused_before_anything_runs(model, capsys):
 
 def test_a_preprocessing_that_does_not_fit_the_model_is_refused_before_anything_is_timed(model, tmp_path, capsys):
     settings, picture = tmp_path / 'preprocessing.yaml', tmp_path / 'picture.png'
-    settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny') | {'width': 8, 'height': 8}))
+    settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny') | {'size': [8, 8]}))
     cv2.imwrite(str(picture), np.zeros((20, 20, 3), np.uint8))
     assert main(['profile', str(model.source_path), '--preprocessing', str(settings), '--picture', str(picture)]) == 2
     assert 'preprocessing gives [1, 3, 8, 8]' in capsys.readouterr().err

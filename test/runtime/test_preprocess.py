@@ -237,6 +237,7 @@ def test_yaml_is_read_and_given_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('text', 'message'), [
     ('size: [64, 48]\nmeen: 1', "unknown key 'meen'; did you mean 'mean'"),
     ('layout: NCHW', 'size: .* is missing'),
+    ('size: [64, 48]\nwidth: 64', 'not both'),
     ('size: 64', r'size: 64 must be \[width, height\]'),
     ('size: [64, 0]', 'height: 0'), ('size: [64.5, 3]', 'width: 64.5'), ('size: [true, 3]', 'width: True'),
     ('size: [64, 48]\nlayout: CHW', 'NCHW, NHWC'),
