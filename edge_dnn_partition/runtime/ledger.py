@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .timing import HopTime, StageTime
+from .timing import HopTime, StageTime, merged
 
 DELIVERED: Final = 'delivered'
 LOST: Final = 'lost'
@@ -202,8 +202,7 @@ class FrameLedger:
             frame.attempt, frame.plan_version = attempt, plan_version
         for name, array in outputs.items():
             frame.outputs.setdefault(name, array)
-        frame.stages += tuple(s for s in stages if s not in frame.stages)
-        frame.hops += tuple(h for h in hops if h not in frame.hops)
+        frame.stages, frame.hops = merged(frame.stages, stages), merged(frame.hops, hops)
         if len(frame.outputs) < wanted:
             return None
         frame.status = DELIVERED

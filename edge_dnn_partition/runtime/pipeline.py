@@ -16,7 +16,7 @@ from edge_dnn_partition.planning.plan import Plan
 
 from .pieces import Address
 from .tensors import Coded
-from .timing import HopTime, StageTime
+from .timing import HopTime, StageTime, merged
 
 Array = NDArray[Any]
 Tensor = Array | Coded
@@ -151,8 +151,8 @@ class FramePipeline:
             frame.tensors.setdefault(name, array)
             frame.encodings.setdefault(name, encodings.get(name, 'raw'))
             frame.arrived.setdefault(name, now)
-        frame.stages = _merge(frame.stages, stages)
-        frame.hops = _merge(frame.hops, hops)
+        frame.stages = merged(frame.stages, stages)
+        frame.hops = merged(frame.hops, hops)
         return self._ready(frame)
 
     def finished(
@@ -165,7 +165,7 @@ class FramePipeline:
         frame = job.frame
         frame.ran.add(job.stage)
         frame.touched = now
-        frame.stages = _merge(frame.stages, (timing,))
+        frame.stages = merged(frame.stages, (timing,))
         if self.on_made is not None:
             self.on_made(frame, outputs, timing)
         for name in frame.part.plan.stages[job.stage].outputs:
@@ -215,10 +215,6 @@ class FramePipeline:
                 arrived = max((frame.arrived[name] for name in inputs), default=frame.touched)
                 jobs.append(Job(frame, index, {name: frame.tensors[name] for name in inputs}, arrived))
         return jobs
-
-
-def _merge(have: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
-    return have + tuple(item for item in new if item not in have)
 
 
 def first_device(plan: Plan) -> str:

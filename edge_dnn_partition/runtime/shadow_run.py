@@ -13,7 +13,7 @@ from typing import Final
 
 from edge_dnn_partition.planning.plan import Plan
 
-from .timing import HopTime, StageTime
+from .timing import HopTime, StageTime, merged
 
 FIRST_NUMBER: Final = 1 << 63
 """Shadow frames are numbered from here on, far above those that are delivered."""
@@ -93,8 +93,7 @@ class ShadowRun:
             return None
         current = replace(
             current, outputs=current.outputs | set(outputs),
-            stages=current.stages + tuple(s for s in stages if s not in current.stages),
-            hops=current.hops + tuple(h for h in hops if h not in current.hops),
+            stages=merged(current.stages, stages), hops=merged(current.hops, hops),
         )  # fmt: skip
         if len(current.outputs) < self.outputs:
             self._current = current

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,25 @@ class HopTime:
     encode_seconds: float
     spread_seconds: float
     spread_bytes: int
+
+
+_Time = TypeVar('_Time', StageTime, HopTime)
+
+
+def merged(have: tuple[_Time, ...], new: Iterable[_Time]) -> tuple[_Time, ...]:
+    """Return what is known with what is new of ``new``: a frame brings along what it has told before.
+
+    What is unknown (NaN) is equal to what is unknown, which it is not to ``==``: else each device that a frame comes by
+    again would double what it tells.
+    """
+    found = {_fields(item): item for item in have}
+    for item in new:
+        found.setdefault(_fields(item), item)
+    return tuple(found.values())
+
+
+def _fields(item: StageTime | HopTime) -> tuple[object, ...]:
+    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in vars(item).values())
 
 
 def frame_energy(stages: Iterable[StageTime]) -> tuple[float, float, bool]:

@@ -186,3 +186,13 @@ def test_a_plan_that_is_removed_takes_its_frames_along():
     with pytest.raises(WireError, match='known: 5'):
         receive(made, PICTURE, frame=3)
     made.remove_plan(4)
+
+
+def test_a_frame_that_comes_by_again_tells_of_each_stage_once_though_its_energy_is_unknown():
+    made = pipeline()
+    [job] = receive(made, PICTURE)
+    finish(made, job)
+    back = dataclasses.replace(job.frame.stages[0], joules=float('nan'), deviation_joules=float('nan'))
+    far = StageTime('cloud', 1, 0.0, 0.0, 0.0, 0.0, float('nan'), float('nan'))
+    [job] = receive(made, 'c', stage=1, stages=(back, far))
+    assert [(one.device, one.stage) for one in job.frame.stages] == [('pi', 0), ('cloud', 1)]
