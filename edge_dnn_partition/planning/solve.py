@@ -87,8 +87,9 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
 
     :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``, or a whole :class:`.objective.Goal`.
     :param space: ``any``, or ``each_device_once``: no device has two stages.
-    :param quick: throughput: leave HiGHS out, which takes seconds of a core where three devices or more share a model;
-        for who plans all the time. What is found is at most a few per cent worse (docs/planning.md).
+    :param quick: throughput: for who plans all the time, and for pipelines that are to run: leave HiGHS out, which takes
+        seconds of a core where three devices or more share a model, and have no more stages than pay. The bottleneck is
+        a few per cent longer (docs/planning.md).
     :raises PlanError: for an unknown objective or space, or a goal that is not whole.
     """
     goal = goal_of(objective)
@@ -164,7 +165,7 @@ def answer(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
     if judge.objective == 'throughput':
         from .throughput import answer_throughput
 
-        return answer_throughput(problem, judge, costs, quick=quick)
+        return answer_throughput(problem, judge, quick=quick)
     return answer_linear(problem, judge, costs)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from . import batch, chain, frontier, milp, once, subsets, twodevices, windows
 from .batch import Measured
 from .evaluate import Loads, loads
+from .fewer_stages import fewer_stages
 from .linear import LinearCost, coding_cost
 from .localsearch import descend
 from .objective import EQUAL, Answer, Judge
@@ -35,18 +36,29 @@ _PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 6
 
 
-def answer_throughput(problem: Problem, judge: Judge, costs: list[LinearCost], *, quick: bool = False) -> Answer:
+def answer_throughput(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
     """Return the plan of least bottleneck that is found.
 
-    :param costs: latency and energy, which decide among equals.
-    :param quick: leave HiGHS out.
+    :param quick: for a pipeline that is to run: leave HiGHS out, and have no more stages than pay (:mod:`.fewer_stages`).
     """
     if judge.space == 'each_device_once':
         return _once(problem, judge)
+    if not quick:
+        return _least_bottleneck(problem, judge, quick=False)
+    found = _least_bottleneck(problem, judge, quick=True)
+    if found.assignment is None:
+        return found
+    chosen = fewer_stages(problem, [found.assignment, *_starts(problem)])
+    assert chosen is not None
+    return Answer(chosen, found.optimal and bool(np.array_equal(chosen, found.assignment)))
+
+
+def _least_bottleneck(problem: Problem, judge: Judge, *, quick: bool) -> Answer:
+    """Return the plan of least bottleneck in the space ``any``, as far as it is found."""
     if batch.count_assignments(problem) <= batch.ENUMERATED:
         return enumerate_all(problem, judge)
     bound = _floor(problem)
-    for start in _starts(problem, judge, costs):
+    for start in _starts(problem):
         judge.offer(start)
     below, candidates = _prices(problem, judge)
     bound = max(bound, below)
@@ -164,7 +176,7 @@ def _floor(problem: Problem) -> float:
     return float(problem.seconds.min(axis=1).max())
 
 
-def _starts(problem: Problem, judge: Judge, costs: list[LinearCost]) -> list[Ints]:
+def _starts(problem: Problem) -> list[Ints]:
     devices = len(problem.devices)
     plans = [np.full(problem.nodes, d, dtype=np.int64) for d in range(devices)]
     if problem.is_chain:

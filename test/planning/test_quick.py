@@ -10,6 +10,8 @@ import pytest
 from edge_dnn_partition.planning import milp
 from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
 from edge_dnn_partition.planning.explain import explain
+from edge_dnn_partition.planning.fewer_stages import fewer_stages, worth
+from edge_dnn_partition.planning.linear import stage_count
 from edge_dnn_partition.planning.objective import Goal
 from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
 from edge_dnn_partition.planning.solve import solve
@@ -55,3 +57,18 @@ def test_live_decisions_and_their_explanations_do_without_mixed_integer_programs
     assert decision.assignment is not None
     assert decision.costs.bottleneck_seconds <= 1.2 * problem.seconds[:, 0].sum() / 4
     explain(problem, decision.assignment, tuple(range(18)), Goal('throughput'), reason='first plan')
+
+
+@pytest.mark.parametrize('devices', [2, 3, 4])
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_a_pipeline_that_is_to_run_has_no_more_stages_than_pay(seed, devices):
+    problem = pipeline(seed, devices, 24, rate=125e6)
+    found = solve(problem, 'throughput', quick=True)
+    names = {name: i for i, name in enumerate(problem.names)}
+    plan = np.array([names[device] for device in found.assignment])
+    mine = worth(plan, found.bottleneck_seconds)
+    assert stage_count(plan) <= devices + 4
+    once = solve(problem, 'throughput', 'each_device_once')
+    assert mine <= once.bottleneck_seconds * (1 + 1e-9), 'one stage each would be better'
+    merged = fewer_stages(problem, [plan])
+    assert np.array_equal(merged, plan), 'a merger would be better'
