@@ -12,7 +12,7 @@ def test_a_learning_policy_tries_other_plans_and_no_result_changes(ros_domain, t
 
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     with trial_fleet(tmp_path, parameters={'scheduler': {'policy': 'q_learning'}}) as trial:
-        trial.client.wait_for(lambda: len(trial.news.shadows) >= 2, 60.0, 'shadow frames')
+        trial.client.wait_for(lambda: len(trial.news.shadows) >= 2, 150.0, 'shadow frames')
         trial.settle()
         # the books and the reports are of different topics: what is published last need not come last
         trial.client.wait_for(lambda: trial.news.status.shadows >= len(trial.news.shadows), 10.0, 'the books of them')
