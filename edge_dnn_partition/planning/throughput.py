@@ -43,22 +43,21 @@ def answer_throughput(problem: Problem, judge: Judge, *, quick: bool = False) ->
     """
     if judge.space == 'each_device_once':
         return _once(problem, judge)
-    if not quick:
-        return _least_bottleneck(problem, judge, quick=False)
-    found = _least_bottleneck(problem, judge, quick=True)
-    if found.assignment is None:
+    starts = _starts(problem)
+    found = _least_bottleneck(problem, judge, starts, quick=quick)
+    if not quick or found.assignment is None:
         return found
-    chosen = fewer_stages(problem, [found.assignment, *_starts(problem)])
+    chosen = fewer_stages(problem, [found.assignment, *starts])
     assert chosen is not None
     return Answer(chosen, found.optimal and bool(np.array_equal(chosen, found.assignment)))
 
 
-def _least_bottleneck(problem: Problem, judge: Judge, *, quick: bool) -> Answer:
+def _least_bottleneck(problem: Problem, judge: Judge, starts: list[Ints], *, quick: bool) -> Answer:
     """Return the plan of least bottleneck in the space ``any``, as far as it is found."""
     if batch.count_assignments(problem) <= batch.ENUMERATED:
         return enumerate_all(problem, judge)
     bound = _floor(problem)
-    for start in _starts(problem):
+    for start in starts:
         judge.offer(start)
     below, candidates = _prices(problem, judge)
     bound = max(bound, below)
