@@ -73,6 +73,11 @@ PARAMETERS = (
     ),
     Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
     Parameter(
+        'overtake', 1.5,
+        'a frame of an earlier plan is sent again under the plan in force after so many times its usual latency; 0: never',
+        minimum=0.0, maximum=100.0,
+    ),
+    Parameter(
         'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
         maximum=60.0,
     ),
@@ -308,20 +313,30 @@ class FrameSource(FleetNode):
             self._settle(now)
             plan = self._plans.active
             if plan is not None and self._reachable(plan):
-                patience = self._patience
+                patience, overtake = self._patience, self.params.number('overtake')
                 for frame in self._ledger.unfinished:
-                    if self._plans.overdue(frame, now, patience) and self._may_repeat(frame, now):
-                        assert self._sender is not None
-                        self._sender.forget_frame(frame.frame_id)
-                        again = self._ledger.repeat(frame.frame_id, now, plan.version)
-                        if again is not None:
-                            self._send(again, plan)
+                    overtaken = self._plans.overtaken(frame, now, overtake)
+                    if (overtaken or self._plans.overdue(frame, now, patience)) and self._may_repeat(frame, now):
+                        self._repeat(frame, plan, now, two_results=overtaken)
                     else:
                         self._hedge(frame, now)
                 self._deliver()
             self._pump(now)
             if self._infer is not None:
                 self._infer.tick(now)
+
+    def _repeat(self, frame: Frame, plan: Plan, now: float, *, two_results: bool) -> None:
+        """Send a frame again under the plan in force.
+
+        :param two_results: the first sending is late, not lost.
+        """
+        assert self._sender is not None
+        self._sender.forget_frame(frame.frame_id, unfinished=True)
+        again = self._ledger.repeat(frame.frame_id, now, plan.version)
+        if again is not None:
+            if two_results:
+                self._ledger.hedged(frame.frame_id)
+            self._send(again, plan)
 
     def _hedge(self, frame: Frame, now: float) -> None:
         """Send a frame to this device as well if it is time for that."""

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.link_doubt import LinkDoubt, overdue_bound
 from edge_dnn_partition.runtime.link_evidence import Look, Loss
+from edge_dnn_partition.runtime.pieces import PROBE
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
@@ -53,6 +56,8 @@ class Links:
             if other != device:
                 rate, latency = guesses.get(other, _GUESS)
                 self.estimators[other] = LinkEstimator((min(rate, MOST_GUESSED), latency))
+        self.doubts = {other: LinkDoubt() for other in self.estimators}
+        """By the device at the other end."""
 
     def delay(self, device: str) -> float:
         """The emulated delay to a device, in seconds; 0 on a real link."""
@@ -96,7 +101,10 @@ class Links:
         seconds = max(receipt.spread_seconds, receipt.spread_bytes / look.pace)
         room = seconds > 0 and look.shows_the_rate(receipt.spread_bytes / seconds)
         limited = look.sender_limited(as_they_left=receipt.paced)
+        before = estimator.estimate.bytes_per_second
         estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room)
+        if receipt.kind == PROBE:
+            self.doubts[receipt.receiver].probed(now, before, estimator.estimate.bytes_per_second)
 
     def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
         """Take in that pieces were lost; where they are few, what came still shows what the link bears."""
@@ -106,9 +114,27 @@ class Links:
         if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
             return
         if loss.share > FEW_LOST:
+            self.doubts[receipt.receiver].less(now)
             estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
+
+    def bound(self, device: str, size: int, seconds: float) -> float | None:
+        """Return the most bytes per second that a link carries on which a bundle is overdue; None if it is not.
+
+        :param size: the bundle's bytes.
+        :param seconds: for which it has been on its way without a receipt.
+        """
+        if device not in self.estimators:
+            return None
+        estimate = self.estimators[device].estimate
+        return overdue_bound(estimate, 2 * max(estimate.latency_seconds, self.delay(device)), size, seconds)
+
+    def given_up(self, device: str, size: int, seconds: float, now: float) -> None:
+        """Take in that nobody waits any longer for a bundle's receipt: if it was overdue, what that shows of the link stays."""
+        bound = self.bound(device, size, seconds)
+        if bound is not None:
+            self.estimators[device].loss(now, 0.0, 0.0, bound=bound)
 
     def emulate(self, message: Emulation, now: float) -> dict[float, float]:
         """Change the emulated links that start here; return when what they carry will arrive, by when it would have."""
@@ -134,10 +160,23 @@ class Links:
             if peer in self.estimators:
                 self.estimators[peer].told(now - age, rate)
 
-    def describe(self, message: Heartbeat, now: float) -> None:
-        """Write what is known of the links into a heartbeat; NaN: not measured."""
+    def describe(self, message: Heartbeat, now: float, unanswered: Mapping[str, tuple[int, float]]) -> None:
+        """Write what is known of the links into a heartbeat; NaN: not measured.
+
+        :param unanswered: by device, the bytes of the bundle that has waited for its receipt for longest, and since when. If
+            it is overdue, no more is said of the link than that allows, for a while after it, too; the pace follows what is
+            measured alone.
+        """
         estimates = [estimator.estimate for estimator in self.estimators.values()]
+        for device, waits in unanswered.items():
+            bound = self.bound(device, *waits)
+            if bound is not None:
+                self.doubts[device].overdue(now, bound)
         message.peers = list(self.estimators)
-        message.bytes_per_second = [e.bytes_per_second if e.measured else math.nan for e in estimates]
         message.latency_seconds = [e.latency_seconds if e.measured else math.nan for e in estimates]
-        message.age_seconds = [now - estimator.last_at for estimator in self.estimators.values()]
+        message.bytes_per_second, message.age_seconds = [], []
+        for (device, estimator), estimate in zip(self.estimators.items(), estimates, strict=True):
+            bound = self.doubts[device].bound(now)
+            rate = min(bound, estimate.bytes_per_second)
+            message.bytes_per_second.append(rate if estimate.measured else math.nan)
+            message.age_seconds.append(now - estimator.last_at if rate < bound else 0.0)

@@ -81,7 +81,10 @@ PARAMETERS: Final = (
         minimum=0.0,
         maximum=0.9,
     ),
-    Parameter('dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on', minimum=0.0, maximum=3600.0),
+    Parameter(
+        'dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on or another saves half of what it costs',
+        minimum=0.0, maximum=3600.0,
+    ),
     Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
     Parameter(
         'takeover_threshold',
@@ -160,6 +163,11 @@ class PolicySeat:
     def decider(self) -> Decider | None:
         """Who is asked at present; None before the first decision and while the policy begins anew."""
         return self._decider
+
+    @property
+    def thinking(self) -> bool:
+        """True while the policy is at work on a choice."""
+        return self._thinking is not None and not self._thinking.done()
 
     def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
         """Return the policy's choice; None while it is at work on it, or has been for long of late.

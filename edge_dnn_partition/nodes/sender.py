@@ -161,6 +161,7 @@ class TensorSender:
             budget.share = self.probing_share
             link = self._links.estimators[device]
             rate = link.estimate.bytes_per_second
+            seen = self._links.doubts[device].worth_looking_for(time.monotonic(), link.estimate)
             size = probe_piece_size(rate if link.estimate.measured else peer.outbox.rate, budget.affordable(rate))
             cost = PROBE_PIECES * (size + HEADER_BYTES)
             doubt = {'silent': link.silent, 'doubtful': link.doubtful}
@@ -173,7 +174,7 @@ class TensorSender:
             PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
             piece_bytes=size,
         )  # fmt: skip
-        self._put(device, peer, bundle)
+        self._put(device, peer, bundle, seen)
 
     def _end_probes(self, device: str) -> None:
         """Let no probe of a link stand before what is to go over it, to whichever inbox."""
@@ -181,7 +182,7 @@ class TensorSender:
             if target[0] == device:
                 peer.outbox.end_probe()
 
-    def _put(self, device: str, peer: _Peer, bundle: Bundle) -> None:
+    def _put(self, device: str, peer: _Peer, bundle: Bundle, seen: float = 0.0) -> None:
         with self._condition:
             self._set_pace(device, peer.outbox)
             if bundle.segment:
@@ -190,7 +191,7 @@ class TensorSender:
             alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
             if bundle.kind != PROBE:
                 self._end_probes(device)
-            peer.outbox.put(bundle, now)
+            peer.outbox.put(bundle, now, seen=seen)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
             self._publish(peer, ready.piece)
@@ -248,10 +249,16 @@ class TensorSender:
         peer.outbox.acknowledge(bundle.number)
         peer.outbox.put(replace(bundle, number=next(self._numbers), segment=''), now)
 
-    def forget_frame(self, frame_id: int) -> None:
-        """Send nothing more of a frame that is finished or sent anew."""
+    def forget_frame(self, frame_id: int, *, unfinished: bool = False) -> None:
+        """Send nothing more of a frame that is finished or sent anew.
+
+        :param unfinished: it is sent anew because it has taken too long.
+        """
+        now = time.monotonic()
         with self._condition:
-            for peer in self._peers.values():
+            for (device, _), peer in self._peers.items():
+                if unfinished and (waits := peer.outbox.unanswered(now, frame_id)) is not None:
+                    self._links.given_up(device, *waits, now)
                 peer.outbox.drop_frame(frame_id)
 
     def forget_device(self, device: str) -> None:
@@ -289,7 +296,12 @@ class TensorSender:
     def describe_links(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
         with self._condition:
-            self._links.describe(message, now)
+            waits: dict[str, tuple[int, float]] = {}
+            for (device, _), peer in self._peers.items():
+                found = peer.outbox.unanswered(now)
+                if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
+                    waits[device] = found
+            self._links.describe(message, now, waits)
 
     @property
     def devices(self) -> list[str]:

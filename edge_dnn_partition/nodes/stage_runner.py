@@ -19,6 +19,7 @@ from edge_dnn_partition.planning.profile import Profile
 from edge_dnn_partition.runtime.pipeline import Job
 from edge_dnn_partition.runtime.preparation import StageStore
 from edge_dnn_partition.runtime.speed_probe import SpeedProbe
+from edge_dnn_partition.runtime.stage_watch import StageWatch
 from edge_dnn_partition.runtime.tensor_codec import encode
 from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import StageTime
@@ -57,6 +58,7 @@ class StageRunner:
         """Of this device, once it is known."""
         self.speed_factor = math.nan
         """Time of a small fixed computation over its time while profiling; NaN: unknown."""
+        self.stage_watch = StageWatch()
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Queue stages that can run."""
@@ -111,11 +113,12 @@ class StageRunner:
         if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):
             self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
         decoded = time.monotonic()
-        outputs = runner.run(values)
         cpu = 0.0
-        if runner.engine is not None:
-            cpu = runner.engine.last_cpu_seconds
-            self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds)
+        with self.stage_watch.watching(self.profile.known_seconds(runner.stage.layers) if self.profile is not None else 0.0):
+            outputs = runner.run(values)
+            if runner.engine is not None:
+                cpu = runner.engine.last_cpu_seconds
+                self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds)
         done = time.monotonic()
         cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
         if runner.engine is not None and not runner.engine.measures_cpu_time:

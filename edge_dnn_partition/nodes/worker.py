@@ -351,6 +351,7 @@ class Worker(FleetNode):
             last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.under_way,
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,
+            stage_factor=self._runner.stage_watch.factor(now) if self._runner is not None else 0.0,
             refused=sum(self.refused.values()), last_refusal=self.last_refusal,
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()

@@ -17,6 +17,8 @@ from .solve import solve
 
 FIRST_PLAN: Final = 'first plan'
 """Why a policy chooses that knows of no plan in force."""
+FAR_BETTER: Final = 0.5
+"""A gain that does not wait for the present plan to have stayed: conditions have changed beyond what dwelling is for."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Settings:
     :param least_gain: a new plan must be predicted to be better by this share of the present plan's value; what a scheduler
         begins with, until :mod:`.calibration` has a record.
     :param most_gain: a gain of that share is enough however uncertain the predictions are.
-    :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on or another is better by `FAR_BETTER`.
     :param confirmations: in how many decisions on end the same plan must be the better one.
     """
 
@@ -109,7 +111,7 @@ def decide(
     The exact planner's answer to the present estimates is taken if the present plan cannot
     go on; else only if its gain exceeds ``least_gain`` and the predictions' own uncertainty,
     it has been the answer ``confirmations`` times on end, and the present plan has stayed for
-    ``dwell_seconds``. Under a deadline, a plan that is to replace another must keep to it with as much
+    ``dwell_seconds`` or the gain is `FAR_BETTER`. Under a deadline, a plan that is to replace another must keep to it with as much
     to spare, while the present one is late only beyond the deadline itself.
 
     :param now: seconds of a steady clock.
@@ -145,7 +147,7 @@ def decide(
     waiting = replace(state, rival=best, rival_count=count)
     if count < settings.confirmations:
         return Decision(None, costs, present, f'a gain of {gain:.0%} is to be confirmed'), waiting
-    if now - state.since < settings.dwell_seconds:
+    if now - state.since < settings.dwell_seconds and gain < FAR_BETTER:
         return Decision(
             None, costs, present, f'a gain of {gain:.0%} waits for the present plan to have stayed'
         ), waiting

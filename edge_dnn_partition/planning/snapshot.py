@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, stdev
 from typing import Final
@@ -51,6 +51,10 @@ class _Reported:
     measured_at: float
 
 
+def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
+    return max(reports.values(), key=lambda report: report.measured_at).estimate
+
+
 class FleetView:
     """Collects what is known of the fleet; :meth:`problem` inputs come from it. Not thread safe.
 
@@ -65,8 +69,13 @@ class FleetView:
         self._log_rates: dict[tuple[str, str], deque[float]] = {}
         """Of each link, what it was measured as lately."""
 
-    def heartbeat(self, device: str, incarnation: int, speed_factor: float, now: float) -> bool:
-        """Take a worker's sign of life in; return whether the worker has started anew."""
+    def heartbeat(
+        self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0
+    ) -> bool:
+        """Take a worker's sign of life in; return whether the worker has started anew.
+
+        :param stage_factor: of a stage that takes longer than its profile says, see `ComputeEstimator.overdue`.
+        """
         view = self.devices[device]
         anew = view.incarnation not in (0, incarnation)
         if view.incarnation != incarnation:
@@ -76,6 +85,7 @@ class FleetView:
         view.incarnation = incarnation
         view.seen_at = now
         view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
+        view.compute.overdue(now, stage_factor)
         return anew
 
     def is_twin(self, device: str, incarnation: int, now: float) -> bool:
@@ -146,10 +156,19 @@ class FleetView:
             for pair in (link.between, (link.between[1], link.between[0])):
                 reports = self._links.get(pair)
                 if reports:
-                    table[pair] = max(reports.values(), key=lambda report: report.measured_at).estimate
+                    table[pair] = _latest(reports)
                 else:
                     table[pair] = LinkEstimate(link.rate, link.delay, measured=False)
         return table
+
+    def signs(self, now: float, devices: Iterable[str] | None = None) -> dict[Hashable, float]:
+        """What is believed of devices, or of all: each one's factor, and the bytes per second of each measured link from it."""
+        names = set(self.devices if devices is None else devices)
+        found: dict[Hashable, float] = {name: self.devices[name].compute.factor(now) for name in names}
+        for pair, reports in self._links.items():
+            if pair[0] in names:
+                found[pair] = _latest(reports).bytes_per_second
+        return found
 
     def factors(self, now: float) -> dict[str, float]:
         """Each device's time now over its profiled time."""

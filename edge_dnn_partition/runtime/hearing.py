@@ -85,7 +85,9 @@ class Hearing:
         if message.model_sha256 != self.model.sha256:
             raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
         self.view.devices[message.device].own_cores = message.process_cpu_percent / 100
-        return self.view.heartbeat(message.device, message.incarnation, message.speed_factor, now)
+        return self.view.heartbeat(
+            message.device, message.incarnation, message.speed_factor, now, stage_factor=message.stage_factor
+        )
 
     def telemetry(self, message: Any) -> None:
         """Take in the state of a host (Telemetry)."""

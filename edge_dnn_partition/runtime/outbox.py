@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,8 @@ class _Outgoing:
     probe_gain: float
     """Of its first pieces; 0 if it does not look for room."""
     since: float
+    bold: bool = False
+    """A probe that looks for what the link was seen to carry: it is believed at once, and what is lost of it says nothing."""
     sent_at: float = 0.0
     rounds: int = 0
     offered: int = 0
@@ -132,14 +135,20 @@ class Outbox:
             patient_packets=self._room.patient_packets,
         )
 
-    def put(self, bundle: Bundle, now: float) -> None:
-        """Queue a bundle. A probe goes only while nothing else does, and no further once something else is to go."""
+    def put(self, bundle: Bundle, now: float, *, seen: float = 0.0) -> None:
+        """Queue a bundle. A probe goes only while nothing else does, and no further once something else is to go.
+
+        :param seen: so many bytes per second the link was seen to carry not long ago; a probe looks for as much again.
+        """
         if bundle.kind == PROBE and (self._queue or self._waiting):
             return
         self.end_probe()
         looks = self._room.next_bundle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
         gain = self._room.gain(self.rate, bundle.piece_bytes) if looks else 0.0
-        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count)
+        bold = bundle.kind == PROBE and self.rate is not None and seen > gain * self.rate
+        if bold and self.rate is not None:
+            gain = seen / self.rate
+        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count, bold=bold)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._forget(next(iter(self._waiting)))
@@ -220,8 +229,20 @@ class Outbox:
             return Look()
         far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
         blocked = outgoing.blocked_seconds > _BLOCKED * (outgoing.sent_at - outgoing.first_sent_at)
-        asked = 0.0 if outgoing.rounds or outgoing.bundle.kind == PROBE else outgoing.asked  # any burst holds a probe
+        any_burst_holds_it = outgoing.bundle.kind == PROBE and not outgoing.bold
+        asked = 0.0 if outgoing.rounds or any_burst_holds_it else outgoing.asked
         return Look(outgoing.pace, asked, far, blocked)
+
+    def unanswered(self, now: float, frame_id: int | None = None) -> tuple[int, float] | None:
+        """Return the bytes of the bundle that has been on its way for longest, and for how many seconds it alone has been.
+
+        :param frame_id: of this frame only.
+        """
+        for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
+            bundle = outgoing.bundle
+            if bundle.kind != PROBE and outgoing.first_sent_at and frame_id in (None, bundle.address.frame_id):
+                return len(bundle.buffer), now - max(outgoing.first_sent_at, self._heard_at)
+        return None
 
     def blocked(self, number: int, seconds: float) -> None:
         """Take in for how long the network held a piece of a bundle up as it was sent."""
@@ -285,8 +306,12 @@ class Outbox:
         return lost
 
     def probe_lost(self, number: int) -> Loss:
-        """Return what it says of the link that a probe did not arrive whole: nothing if it was not sent whole."""
-        return Loss() if number in self._ended else Loss(1.0)
+        """Return what it says of the link that a probe did not arrive whole.
+
+        Nothing if it was not sent whole, or looked for much more than is believed.
+        """
+        bold = self._probe is not None and self._probe.bundle.number == number and self._probe.bold
+        return Loss() if bold or number in self._ended else Loss(1.0)
 
     def end_probe(self) -> None:
         """Send no more of a probe: something else is to go over its link."""

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final
+
+from .windowed_max import WindowedMax
 
 REMEMBER_SECONDS: Final = 120.0
 """For so long the most that a link was seen to carry counts: one that is down now is looked for as often as before."""
@@ -30,7 +31,7 @@ class ProbeBudget:
         self._credit = math.inf
         self._at = -math.inf
         self._granted_at = -math.inf
-        self._rates: deque[tuple[float, float]] = deque()
+        self._most = WindowedMax(REMEMBER_SECONDS)
 
     def affordable(self, bytes_per_second: float) -> float:
         """Return how large a probe may be, in bytes on the wire, for one every :data:`LONGEST_SECONDS`."""
@@ -46,7 +47,7 @@ class ProbeBudget:
         :param silent: nothing that was sent to it of late was answered.
         :param doubtful: what it showed last was not what is believed of it: the probe may be paid for later.
         """
-        capacity = self._capacity(now, bytes_per_second)
+        capacity = self._most.add(now, bytes_per_second)
         elapsed = now - self._at
         earned = self.share * capacity * elapsed if math.isfinite(elapsed) else 0.0
         self._credit, self._at = min(self._credit + earned, size_bytes), now
@@ -57,12 +58,3 @@ class ProbeBudget:
         self._credit = max(self._credit - size_bytes, -size_bytes)
         self._granted_at = now
         return True
-
-    def _capacity(self, now: float, bytes_per_second: float) -> float:
-        while self._rates and (self._rates[-1][1] <= bytes_per_second or self._rates[0][0] < now - REMEMBER_SECONDS):
-            if self._rates[-1][1] <= bytes_per_second:
-                self._rates.pop()
-            else:
-                self._rates.popleft()
-        self._rates.append((now, bytes_per_second))
-        return self._rates[0][1]

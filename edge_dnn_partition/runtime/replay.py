@@ -34,6 +34,7 @@ from .frame_parts import device_seconds
 from .hearing import Hearing
 from .plan_book import PlanStatus
 from .readings import plan_of
+from .urgency import Urgency
 
 _OK: Final = 0
 """The status of a frame that has its result, as in FrameReport."""
@@ -120,6 +121,7 @@ class Replay:
             model, fleet, heartbeat_timeout=settings.heartbeat_timeout, input_bytes=settings.input_bytes
         )
         self._policy: RecordedPolicy | None = None
+        self._urgency = Urgency()
         self._record = Calibration(CalibrationSettings(prior=settings.decide.least_gain))
         self._began = math.nan
         self._due = math.nan
@@ -145,6 +147,8 @@ class Replay:
             getattr(self, f'_{kind}')(message, now)
         except PlanError as error:
             self._refuse(str(error))
+        if kind in ('heartbeat', 'frame_report') and self._urgency.is_due(now, lambda: self._hearing.view.signs(now)):
+            self._decide(now)
 
     def _refuse(self, reason: str) -> None:
         if reason not in self.outcome.refused:
@@ -186,6 +190,7 @@ class Replay:
         return None if self._then is None else assignment_of(self._then.placement, self._hearing.pipeline.boundaries)
 
     def _decide(self, now: float) -> None:
+        self._urgency.decided(now, self._hearing.view.signs(now))
         view, settings = self._hearing.view, self._settings
         ready = view.ready(now)
         waits = len(ready) < len(self._fleet.devices) and now - self._began < settings.settle_seconds

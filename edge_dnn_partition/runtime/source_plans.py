@@ -15,6 +15,8 @@ from .ledger import Frame
 from .plan_book import PlanBook
 
 _FRAMES: Final = 5
+MOST_OVERTAKEN: Final = 3
+"""So often a frame is sent again because a plan has come that is quicker."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,23 @@ class SourcePlans(PlanBook):
         """True if a worker gives no sign of life, or never has."""
         known = self._workers.get(device)
         return known is None or now - known[1] > patience.heartbeat_seconds
+
+    def overtaken(self, frame: Frame, now: float, factor: float) -> bool:
+        """True if a frame of an earlier plan is late, and so better sent again under the plan in force.
+
+        A link that has collapsed holds it up for longer than the whole model takes elsewhere, and all later results with it,
+        since they are delivered in order.
+
+        :param factor: it is late after so many times what is usual under its plan; 0: never. Nor is it where the plan in force
+            is to save energy.
+        """
+        plan, active = self.plan_of(frame), self.active
+        if not factor or plan is None or active is None or active is plan or active.objective == 'energy':
+            return False
+        if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
+            return False
+        usual = max(plan.latency_seconds, median(self._took.get(plan.version, (0.0,))))
+        return now - frame.sent_at > max(factor * usual, active.latency_seconds)
 
     def overdue(self, frame: Frame, now: float, patience: Patience) -> bool:
         """True if a frame must be sent again under the plan in force: it was where it is lost, or takes too long.

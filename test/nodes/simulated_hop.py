@@ -163,7 +163,8 @@ class Hop:
     def _whole(self, received: Received) -> None:
         look: Look = self.outbox.look(received.number)
         receipt = SimpleNamespace(
-            receiver='b', spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds, paced=received.paced,
+            receiver='b', kind=received.kind, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
+            paced=received.paced,
             piece_bytes=received.piece_bytes, total=len(received.buffer), echo_sent_ns=received.echo_sent_ns,
             held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
         )  # fmt: skip

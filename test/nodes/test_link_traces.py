@@ -121,7 +121,7 @@ class Hop:
     def _receipt(self, received):
         self.now += DELAY
         receipt = SimpleNamespace(
-            receiver='b', spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds, paced=received.paced,
+            receiver='b', kind=received.kind, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds, paced=received.paced,
             piece_bytes=received.piece_bytes, total=len(received.buffer), echo_sent_ns=received.echo_sent_ns, held_seconds=0.0,
         )  # fmt: skip
         look = self.outbox.look(received.number)

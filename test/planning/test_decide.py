@@ -43,7 +43,7 @@ def test_a_gain_is_confirmed_and_the_plan_dwells():
     state = DecisionState(LOCAL, 0.0)
     moves = []
     for step in range(12):
-        decision, state = decide(step * 0.25, problem(), state, settings)
+        decision, state = decide(step * 0.25, problem(local=0.6), state, settings)
         moves.append(decision.assignment)
     assert moves[:8] == [None] * 8, 'moved within the dwell time'
     assert moves[8] == REMOTE
@@ -54,6 +54,14 @@ def test_a_gain_is_confirmed_and_the_plan_dwells():
         decision, state = decide(step * 0.25, problem(), state, settings)
         moves.append(decision.assignment)
     assert moves == [None, None, REMOTE]
+
+
+def test_what_saves_half_does_not_wait_for_the_plan_to_have_stayed():
+    settings, state, moves = Settings(dwell_seconds=1000.0, confirmations=2), DecisionState(LOCAL, 0.0), []
+    for step in range(3):
+        decision, state = decide(step * 0.25, problem(), state, settings)
+        moves.append(decision.assignment)
+    assert moves == [None, REMOTE, None]
 
 
 def test_confirmations_must_come_on_end():

@@ -250,3 +250,26 @@ def test_on_a_guess_the_first_look_is_for_twice_the_rate():
     outbox.put(bundle(1, 300), 0.0)
     times = [at for at, *_ in drain(outbox)]
     assert times[1] - times[0] == pytest.approx(10 / 2e4)
+
+
+def test_the_bundle_that_has_waited_longest_and_since_when_it_alone_has():
+    outbox = Outbox(rate=1e5)
+    assert outbox.unanswered(5.0) is None
+    for number, size in ((1, 200), (2, 300)):
+        outbox.put(bundle(number, size, frame=number), 1.0)
+    assert outbox.unanswered(1.0) is None  # nothing has left
+    drain(outbox, 2.0)
+    assert outbox.unanswered(4.0) == (200, 2.0)
+    assert outbox.unanswered(4.0, 2)[0] == 300
+    assert outbox.unanswered(4.0, 3) is None
+    outbox.acknowledge(1, now=4.5)
+    assert outbox.unanswered(5.0) == (300, 0.5)
+    outbox.drop_frame(2)
+    assert outbox.unanswered(5.0) is None
+
+
+def test_no_probe_is_waited_for():
+    outbox = Outbox(rate=1000.0)
+    outbox.put(bundle(1, kind=PROBE), 0.0)
+    drain(outbox)
+    assert outbox.unanswered(9.0) is None

@@ -10,7 +10,7 @@ import pytest
 from edge_dnn_partition.planning.plan import Plan, StagePlan
 from edge_dnn_partition.runtime.ledger import Frame, Picture
 from edge_dnn_partition.runtime.plan_book import LINGER_SECONDS, PlanStatus, WorkerPlans
-from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
+from edge_dnn_partition.runtime.source_plans import MOST_OVERTAKEN, Patience, SourcePlans
 
 PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
 
@@ -65,3 +65,37 @@ def test_a_worker_keeps_a_plan_while_frames_of_it_may_be_on_their_way(plan):
     assert plans.idle({1, 2, 3}, lambda _: True, 5.0 + LINGER_SECONDS - 0.1) == ()
     assert plans.idle({1, 2, 3}, lambda _: False, 5.0 + LINGER_SECONDS) == ()
     assert plans.idle({1, 2, 3}, lambda _: True, 5.0 + LINGER_SECONDS) == (1,), 'the newest of the older ones stays'
+
+
+def slower(plan, **changes):
+    return replace(plan, version=2, **{'latency_seconds': 0.25, 'objective': 'latency'} | changes)
+
+
+def test_a_late_frame_of_an_earlier_plan_is_overtaken_but_not_without_end(plans, plan):
+    late = frame(plans, plan, 1, 0.0)
+    assert not plans.overtaken(late, 9.0, 1.5)  # there is no other plan
+    plans.hear(slower(plan), PlanStatus.ACTIVE)
+    assert not plans.overtaken(late, 0.2, 1.5)  # late, but the other plan takes as long
+    assert plans.overtaken(late, 0.26, 1.5)
+    assert not plans.overtaken(late, 9.0, 0.0)
+    late.attempt = late.first_attempt + MOST_OVERTAKEN - 1
+    assert plans.overtaken(late, 9.0, 1.5)
+    late.attempt += 1
+    assert not plans.overtaken(late, 9.0, 1.5)
+
+
+def test_a_frame_that_takes_no_longer_than_usual_is_not_overtaken(plans, plan):
+    for _ in range(3):
+        frame(plans, plan, 1, 0.0)
+        plans.took(plan.version, 1.0)
+    late = frame(plans, plan, 2, 0.0)
+    plans.hear(slower(plan), PlanStatus.ACTIVE)
+    plans.tidy({plan.version})
+    assert not plans.overtaken(late, 1.4, 1.5)
+    assert plans.overtaken(late, 1.6, 1.5)
+
+
+def test_where_energy_is_to_be_saved_no_frame_runs_twice(plans, plan):
+    late = frame(plans, plan, 1, 0.0)
+    plans.hear(slower(plan, objective='energy'), PlanStatus.ACTIVE)
+    assert not plans.overtaken(late, 9.0, 1.5)

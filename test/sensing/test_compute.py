@@ -10,13 +10,40 @@ import pytest
 from edge_dnn_partition.sensing.compute import ComputeEstimator
 
 
-def test_a_step_shows_after_half_the_window():
+@pytest.mark.parametrize('step', [4.0, 1.5, 0.5])
+def test_a_step_shows_in_the_second_timing(step):
     estimator = ComputeEstimator()
     seen = []
     for i in range(12):
-        estimator.stage(i * 0.1, 0.1 if i < 6 else 0.4, 0.1)
+        estimator.stage(i * 0.1, 0.1 if i < 6 else 0.1 * step, 0.1)
         seen.append(estimator.factor(i * 0.1))
-    assert seen == pytest.approx([1.0] * 8 + [4.0] * 4)
+    assert seen == pytest.approx([1.0] * 7 + [step] * 5)
+
+
+@pytest.mark.parametrize('late', [(4.0, 2.0), (4.0, 0.25), (1.3, 1.3)])
+def test_two_timings_that_do_not_agree_or_are_not_far_off_show_no_step(late):
+    estimator = ComputeEstimator()
+    for i in range(6):
+        estimator.stage(i * 0.1, 0.1, 0.1)
+    for value in late:
+        estimator.stage(0.7, 0.1 * value, 0.1)
+    assert estimator.factor(0.7) == pytest.approx(1.0)
+
+
+def test_a_stage_that_is_overdue_by_far_counts_before_it_is_done():
+    estimator = ComputeEstimator()
+    for i in range(6):
+        estimator.stage(i * 0.1, 0.2, 0.1)
+    estimator.overdue(0.6, 3.9)
+    assert estimator.factor(0.6) == pytest.approx(2.0)
+    estimator.overdue(0.7, 4.5)
+    assert estimator.factor(0.7) == pytest.approx(4.5)
+    assert estimator.factor(2.0) == pytest.approx(1.0)  # nobody says so any longer, and the stages before it do not count
+    estimator.probe(4.0)
+    assert estimator.factor(2.0) == pytest.approx(4.0)
+    for value in (0.0, math.nan, 7.9):
+        estimator.overdue(2.1, value)
+        assert estimator.factor(2.1) == pytest.approx(4.0)
 
 
 def test_a_single_late_run_moves_nothing():

@@ -1,0 +1,60 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a tensor that has not arrived yet says of its link; time is passed in, no processes."""
+
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('edge_dnn_partition.msg')
+
+from edge_dnn_partition.msg import Heartbeat
+
+from edge_dnn_partition.nodes.links import Links
+from edge_dnn_partition.planning.fleet import Fleet
+from edge_dnn_partition.runtime.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
+from edge_dnn_partition.sensing.link import LEAST_RATE
+
+
+@pytest.fixture
+def links():
+    fleet = Fleet.model_validate({
+        'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}},
+        'links': [{'between': ['a', 'b'], 'rate': '8 Mbit/s', 'delay': '10 ms'}],
+    })  # fmt: skip
+    links = Links(fleet, 'a')
+    for i in range(3):
+        links.estimators['b'].transfer(float(i), 1e5, 0.1, sender_limited=False)
+        links.estimators['b'].round_trip(float(i), 0.02)
+    return links
+
+
+def said(links, waits, now=10.0):
+    message = Heartbeat()
+    links.describe(message, now, waits)
+    return message.bytes_per_second[0], message.age_seconds[0]
+
+
+def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pace(links):
+    assert said(links, {}) == (pytest.approx(1e6), pytest.approx(8.0))
+    usual = 0.1 + 0.02
+    assert said(links, {'b': (100_000, 2 * usual + 0.99 * OVERDUE_SECONDS)}) == (pytest.approx(1e6), pytest.approx(8.0))
+    assert said(links, {'b': (100_000, 1.02)}) == (pytest.approx(1e5), 0.0)
+    assert links.pace('b') == pytest.approx(1e6)
+    assert said(links, {}, now=10.0 + 0.99 * BOUND_SECONDS)[0] == pytest.approx(1e5)
+    assert said(links, {}, now=10.0 + 1.01 * BOUND_SECONDS)[0] == pytest.approx(1e6)
+    assert said(links, {'b': (100, 1e6)})[0] == LEAST_RATE
+
+
+def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
+    links.given_up('b', 100_000, 0.2, 10.0)
+    assert links.pace('b') == pytest.approx(1e6)
+    links.given_up('b', 400_000, 2.02, 10.0)
+    assert links.pace('b') == pytest.approx(2e5)
+    assert said(links, {}, now=11.0) == (pytest.approx(2e5), pytest.approx(1.0))
+
+
+def test_a_link_that_was_never_measured_or_that_leads_nowhere_is_not_bounded():
+    fleet = Fleet.model_validate({'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}}, 'links': []})
+    links = Links(fleet, 'a')
+    assert links.bound('b', 1000, 60.0) is None
+    assert links.bound('a', 1000, 60.0) is None
