@@ -108,11 +108,13 @@ def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> Float
     coding = problem.coding
     if coding is None:
         return None
-    saved = (problem.tensor_bytes[:, None, None] - coding.wire_bytes) * per_byte[None]
-    spent = coding.encode_seconds * per_second[None, :, None] + coding.decode_seconds * per_second[None, None, :]
-    total = np.where((problem.rate > 0)[None], spent - saved, 0.0)
-    total[:, np.arange(len(per_second)), np.arange(len(per_second))] = 0.0
-    return np.asarray(total, dtype=np.float64)
+    sender, reader = np.nonzero((problem.rate > 0) & ~np.eye(len(per_second), dtype=np.bool_))  # few of all pairs in a large fleet
+    saved = (problem.tensor_bytes[:, None] - coding.wire_bytes[:, sender, reader]) * per_byte[sender, reader]
+    spent = coding.encode_seconds[:, sender, reader] * per_second[sender]
+    spent += coding.decode_seconds[:, sender, reader] * per_second[reader]
+    total = np.zeros(coding.wire_bytes.shape)
+    total[:, sender, reader] = spent - saved
+    return total
 
 
 def coding_prices(problem: Problem, objective: str) -> tuple[Floats, Floats]:

@@ -196,6 +196,7 @@ class Pipeline:
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
         channels = {frozenset(link.between): link.channel for link in self.fleet.links}
+        there = frozenset(devices)
         problem = Problem(
             source=self.fleet.source,
             sink=sink,
@@ -219,7 +220,7 @@ class Pipeline:
                     channel=channels.get(frozenset((sender, reader))),
                 )
                 for (sender, reader), estimate in links.items()
-                if sender in devices and reader in devices
+                if sender in there and reader in there
             ),
             node_names=self.names,
             tensors=(Tensor(name=PICTURE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),

@@ -211,7 +211,7 @@ class Outbox:
             outgoing.rates[index] = self.rate * outgoing.gain(index)
             if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
                 outgoing.asked = outgoing.asked or self.rate * shows_room(outgoing.probe_gain)
-        outgoing.first_sent_at = outgoing.first_sent_at or at
+        outgoing.first_sent_at = outgoing.first_sent_at or now
         outgoing.sent_at = at
         if not outgoing.todo:
             self._queue.pop(number)
