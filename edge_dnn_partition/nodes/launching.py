@@ -23,7 +23,7 @@ def fleet_arguments() -> list[DeclareLaunchArgument]:
     return [
         DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
         DeclareLaunchArgument(
-            'params_file', default_value='', description="a ROS parameter file; it goes before the fleet file's parameters"
+            'params_file', default_value='', description="a ROS parameter file; it outweighs the fleet file's parameters"
         ),
         DeclareLaunchArgument(
             'autostart', default_value='true', choices=_SWITCH,
