@@ -20,12 +20,12 @@ from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Pic
 from edge_dnn_partition.runtime.pipeline import first_device
 from edge_dnn_partition.runtime.radio import Radio
 from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER
-from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
+from edge_dnn_partition.runtime.source_plans import SourcePlans
 from edge_dnn_partition.runtime.tensor_codec import decode
 from edge_dnn_partition.runtime.tensors import Coded
 from edge_dnn_partition.runtime.timing import HopTime
 
-from . import camera, hedging, infer_seat, qos
+from . import camera, hedging, infer_seat, qos, repeating
 from .base import FleetNode, run_node
 from .camera import CameraFeed
 from .frame_accounts import FrameAccounts
@@ -37,6 +37,7 @@ from .parameters import Parameter
 from .picture_sender import PictureSender
 from .plan_memory import PlanMemory
 from .plan_messages import plan_for, status_of
+from .repeating import Repeating
 from .result_messages import report_message, result_message
 from .sender import TensorSender
 from .shadow_frames import ShadowFrames
@@ -66,21 +67,7 @@ PARAMETERS = (
         'drain_seconds', 0.6, 'how long to wait for the results of frames under way at the end, or at a deactivation',
         minimum=0.0, maximum=1.0,
     ),
-    Parameter(
-        'repeat_factor', 6.0,
-        "a frame is sent again after so many times the plan's latency, or half as many times what its last frames took",
-        minimum=2.0, maximum=100.0,
-    ),
-    Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
-    Parameter(
-        'overtake', 1.5,
-        'a frame of an earlier plan is sent again under the plan in force after so many times its usual latency; 0: never',
-        minimum=0.0, maximum=100.0,
-    ),
-    Parameter(
-        'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
-        maximum=60.0,
-    ),
+    *repeating.PARAMETERS,
     *hedging.PARAMETERS,
     *infer_seat.PARAMETERS,
 )
@@ -129,6 +116,7 @@ class FrameSource(FleetNode):
         self._sender = TensorSender(self, self._fleet)
         self._pictures = PictureSender(self, self._sender, self._fleet)
         self._shadows = ShadowFrames(self._outputs, self._pictures, self._sender, self._reachable)
+        self._repeating = Repeating(self, self._plans, self._ledger, self._sender, self._send)
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
             inbox.connect(name)
@@ -313,30 +301,14 @@ class FrameSource(FleetNode):
             self._settle(now)
             plan = self._plans.active
             if plan is not None and self._reachable(plan):
-                patience, overtake = self._patience, self.params.number('overtake')
+                heard = self._heard(now)
                 for frame in self._ledger.unfinished:
-                    overtaken = self._plans.overtaken(frame, now, overtake)
-                    if (overtaken or self._plans.overdue(frame, now, patience)) and self._may_repeat(frame, now):
-                        self._repeat(frame, plan, now, two_results=overtaken)
-                    else:
+                    if not self._repeating.again(frame, plan, now, heard=heard):
                         self._hedge(frame, now)
                 self._deliver()
             self._pump(now)
             if self._infer is not None:
                 self._infer.tick(now)
-
-    def _repeat(self, frame: Frame, plan: Plan, now: float, *, two_results: bool) -> None:
-        """Send a frame again under the plan in force.
-
-        :param two_results: the first sending is late, not lost.
-        """
-        assert self._sender is not None
-        self._sender.forget_frame(frame.frame_id, unfinished=True)
-        again = self._ledger.repeat(frame.frame_id, now, plan.version)
-        if again is not None:
-            if two_results:
-                self._ledger.hedged(frame.frame_id)
-            self._send(again, plan)
 
     def _hedge(self, frame: Frame, now: float) -> None:
         """Send a frame to this device as well if it is time for that."""
@@ -345,17 +317,8 @@ class FrameSource(FleetNode):
             self._ledger.hedged(frame.frame_id)
             self._pictures.send(frame.picture, self._hedging.plan, frame.frame_id, frame.attempt)
 
-    def _may_repeat(self, frame: Frame, now: float) -> bool:
-        """False for a frame of an earlier run while nobody would hear its result."""
-        return self._plans.plan_of(frame) is not None or self._heard(now)
-
     def _heard(self, now: float) -> bool:
         return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
-
-    @property
-    def _patience(self) -> Patience:
-        number = self.params.number
-        return Patience(number('repeat_factor'), number('repeat_least'), number('heartbeat_timeout'))
 
     def _settle(self, now: float) -> None:
         """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""

@@ -164,11 +164,6 @@ class PolicySeat:
         """Who is asked at present; None before the first decision and while the policy begins anew."""
         return self._decider
 
-    @property
-    def thinking(self) -> bool:
-        """True while the policy is at work on a choice."""
-        return self._thinking is not None and not self._thinking.done()
-
     def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
         """Return the policy's choice; None while it is at work on it, or has been for long of late.
 

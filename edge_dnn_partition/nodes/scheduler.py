@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,6 @@ from edge_dnn_partition.runtime.hearing import Hearing
 from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.stream_watch import StreamWatch
 from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.runtime.urgency import Urgency
 
 from . import encoding_seat, plots, policy_seat, qos, relief_seat
 from .base import FleetNode, run_node
@@ -50,6 +49,7 @@ from .services import ServiceSeat
 from .shadow_seat import ShadowSeat
 from .share_seat import ShareSeat
 from .switch_seat import SwitchSeat
+from .urgency_seat import UrgencySeat
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
@@ -95,7 +95,7 @@ class Scheduler(FleetNode):
             self._model, self._fleet, heartbeat_timeout=number('heartbeat_timeout'), input_bytes=number('input_bytes')
         )
         self._view = self._hearing.view
-        self._urgency = Urgency()
+        self._urgency = UrgencySeat(self._view, lambda: self._switch.active, self._decide)
         self._watch = StreamWatch()
         self._moves = SwitchSeat(
             self, self._model.sha256, lambda: self._hearing.pipeline.boundaries, self._in_force, self._move_ended
@@ -160,7 +160,7 @@ class Scheduler(FleetNode):
         self._watch.heartbeat(message)
         if message.node == 'worker' and self._hearing.worker(message, now):
             self._started_anew(message.device, now)
-        self._decide_if_urgent([message.device], now)
+        self._urgency.heard(message.device, now)
 
     def _started_anew(self, device: str, now: float) -> None:
         """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
@@ -198,19 +198,13 @@ class Scheduler(FleetNode):
         active = self._switch.active
         if active is not None and self._hearing.report(message, active, now):
             self._seat.learn(message, active, now)
-            self._decide_if_urgent(active.devices, now)
+            self._urgency.heard(active.devices[0], now)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
-    def _decide_if_urgent(self, devices: Iterable[str], now: float) -> None:
-        if not self._seat.thinking and self._urgency.is_due(now, lambda: self._view.signs(now, devices)):
-            self._decide()
-            done = time.monotonic()
-            self._urgency.took(done, done - now)
-
     def _decide(self) -> None:
         now = time.monotonic()
-        self._urgency.decided(now, self._view.signs(now))
+        self._urgency.decided(now)
         self._moves.tick(self._view.alive(now), now)
         ready = self._view.ready(now)
         if self._fleet.source not in ready or self._switch.proposal is not None:

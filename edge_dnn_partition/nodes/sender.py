@@ -249,15 +249,15 @@ class TensorSender:
         peer.outbox.acknowledge(bundle.number)
         peer.outbox.put(replace(bundle, number=next(self._numbers), segment=''), now)
 
-    def forget_frame(self, frame_id: int, *, unfinished: bool = False) -> None:
+    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
         """Send nothing more of a frame that is finished or sent anew.
 
-        :param unfinished: it is sent anew because it has taken too long.
+        :param late: it is sent anew because a link may hold it up, and not since who had it has died.
         """
         now = time.monotonic()
         with self._condition:
             for (device, _), peer in self._peers.items():
-                if unfinished and (waits := peer.outbox.unanswered(now, frame_id)) is not None:
+                if late and (waits := peer.outbox.unanswered(now, frame_id)) is not None:
                     self._links.given_up(device, *waits, now)
                 peer.outbox.drop_frame(frame_id)
 

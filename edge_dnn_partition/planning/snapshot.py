@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from statistics import median, stdev
 from typing import Final
 
@@ -161,12 +162,11 @@ class FleetView:
                     table[pair] = LinkEstimate(link.rate, link.delay, measured=False)
         return table
 
-    def signs(self, now: float, devices: Iterable[str] | None = None) -> dict[Hashable, float]:
-        """What is believed of devices, or of all: each one's factor, and the bytes per second of each measured link from it."""
-        names = set(self.devices if devices is None else devices)
-        found: dict[Hashable, float] = {name: self.devices[name].compute.factor(now) for name in names}
-        for pair, reports in self._links.items():
-            if pair[0] in names:
+    def signs(self, now: float, devices: Collection[str]) -> dict[Hashable, float]:
+        """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them."""
+        found: dict[Hashable, float] = {name: self.devices[name].compute.factor(now) for name in devices}
+        for pair in permutations(devices, 2):
+            if reports := self._links.get(pair):
                 found[pair] = _latest(reports).bytes_per_second
         return found
 

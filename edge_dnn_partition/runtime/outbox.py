@@ -5,23 +5,19 @@
 from __future__ import annotations
 
 import itertools
-from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from .link_evidence import MUCH_LOST, Look, Loss
+from .outgoing import Outgoing
 from .piece_size import packets_of, piece_size
 from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
-from .room_search import TRAIN_PIECES, RoomSearch, piece_gain, shows_room
+from .room_search import TRAIN_PIECES, RoomSearch
 
-_TELLING_PIECES: Final = 3
-"""The spacing of only two is too noisy to tell by itself whether there was room."""
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
-_BLOCKED: Final = 0.25
-"""Where sending was blocked for so large a share of the time that a bundle took to leave, the link held it up."""
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
@@ -43,38 +39,6 @@ class Shaper(Protocol):
 
     def send(self, now: float, size: int) -> float:
         """Take a piece; return when it is to be handed over."""
-
-
-@dataclass
-class _Outgoing:
-    bundle: Bundle
-    todo: deque[int]
-    probe_gain: float
-    """Of its first pieces; 0 if it does not look for room."""
-    since: float
-    bold: bool = False
-    """A probe that looks for what the link was seen to carry: it is believed at once, and what is lost of it says nothing."""
-    sent_at: float = 0.0
-    rounds: int = 0
-    offered: int = 0
-    """How many pieces were queued the last time that some were."""
-    rates: array[float] = field(default_factory=lambda: array('d'))
-    """The pace at which each piece left last, in bytes per second."""
-    asked: float = 0.0
-    """From this rate on its first pieces show that there is room."""
-    pace: float = 0.0
-    """The fastest that its pieces were to leave, in bytes per second; 0: they were not paced."""
-    first_sent_at: float = 0.0
-    blocked_seconds: float = 0.0
-    """So long its pieces waited for the network as they were sent."""
-
-    def left_at(self, indices: Sequence[int]) -> float:
-        """The fastest pace at which one of these pieces left; 0 if they were not paced."""
-        return max((self.rates[index] for index in indices), default=0.0) if self.rates else 0.0
-
-    def gain(self, index: int) -> float:
-        """The pace of a piece over the estimated rate."""
-        return piece_gain(0.0 if self.rounds else self.probe_gain, index)
 
 
 @dataclass(frozen=True)
@@ -112,10 +76,10 @@ class Outbox:
     retry_seconds: float = 0.3
     keep_bytes: int = 1 << 30
     give_up_seconds: float = 60.0
-    _queue: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
-    _waiting: OrderedDict[int, _Outgoing] = field(default_factory=OrderedDict)
+    _queue: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
+    _waiting: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
-    _probe: _Outgoing | None = None
+    _probe: Outgoing | None = None
     """The last one that was sent whole."""
     _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
     """Probes that were not sent whole."""
@@ -145,10 +109,10 @@ class Outbox:
         self.end_probe()
         looks = self._room.next_bundle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
         gain = self._room.gain(self.rate, bundle.piece_bytes) if looks else 0.0
-        bold = bundle.kind == PROBE and self.rate is not None and seen > gain * self.rate
-        if bold and self.rate is not None:
+        bold = self.rate is not None and seen > gain * self.rate
+        if self.rate is not None and bold:
             gain = seen / self.rate
-        self._queue[bundle.number] = _Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count, bold=bold)
+        self._queue[bundle.number] = Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count, bold=bold)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._forget(next(iter(self._waiting)))
@@ -205,12 +169,7 @@ class Outbox:
             following = outgoing.bundle.piece_length(outgoing.todo[0]) if outgoing.todo else size
             self._next_at = start + following / (self.rate * outgoing.gain(index))
             paced = not outgoing.probe_gain
-            outgoing.pace = max(outgoing.pace, self.rate * outgoing.gain(index))
-            if len(outgoing.rates) != outgoing.bundle.count:
-                outgoing.rates = array('d', bytes(8 * outgoing.bundle.count))
-            outgoing.rates[index] = self.rate * outgoing.gain(index)
-            if outgoing.probe_gain and outgoing.bundle.count >= _TELLING_PIECES:
-                outgoing.asked = outgoing.asked or self.rate * shows_room(outgoing.probe_gain)
+            outgoing.left(index, self.rate)
         outgoing.first_sent_at = outgoing.first_sent_at or now
         outgoing.sent_at = at
         if not outgoing.todo:
@@ -228,10 +187,7 @@ class Outbox:
         if outgoing is None or not outgoing.pace:
             return Look()
         far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
-        blocked = outgoing.blocked_seconds > _BLOCKED * (outgoing.sent_at - outgoing.first_sent_at)
-        any_burst_holds_it = outgoing.bundle.kind == PROBE and not outgoing.bold
-        asked = 0.0 if outgoing.rounds or any_burst_holds_it else outgoing.asked
-        return Look(outgoing.pace, asked, far, blocked)
+        return Look(outgoing.pace, outgoing.shows_room_from, far, outgoing.was_blocked)
 
     def unanswered(self, now: float, frame_id: int | None = None) -> tuple[int, float] | None:
         """Return the bytes of the bundle that has been on its way for longest, and for how many seconds it alone has been.
@@ -250,7 +206,7 @@ class Outbox:
         if outgoing is not None:
             outgoing.blocked_seconds += seconds
 
-    def _sent(self, number: int) -> _Outgoing | None:
+    def _sent(self, number: int) -> Outgoing | None:
         if self._probe is not None and self._probe.bundle.number == number:
             return self._probe
         return self._waiting.get(number)
@@ -320,7 +276,7 @@ class Outbox:
                 self._forget(number)
                 self._ended.append(number)
 
-    def _lost_on_the_way(self, outgoing: _Outgoing, missing: Sequence[int]) -> Loss:
+    def _lost_on_the_way(self, outgoing: Outgoing, missing: Sequence[int]) -> Loss:
         """Take in that pieces of a bundle that is still being sent are missing; of interest only if they are many."""
         pending = set(outgoing.todo)
         valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count and index not in pending]
@@ -338,7 +294,7 @@ class Outbox:
         self.pieces_repeated += len(valid)
         return lost
 
-    def _no_room(self, outgoing: _Outgoing) -> None:
+    def _no_room(self, outgoing: Outgoing) -> None:
         """Note that pieces of a bundle were lost."""
         self._room.none(self.rate, outgoing.bundle.piece_bytes, first=outgoing.rounds == 1)
 
@@ -355,7 +311,7 @@ class Outbox:
         self._waiting.clear()
         self.bytes_unacknowledged = 0
 
-    def _cut_larger(self, outgoing: _Outgoing) -> None:
+    def _cut_larger(self, outgoing: Outgoing) -> None:
         """Cut a bundle of which nothing has been sent to what has become known of the link since it was queued."""
         bundle = outgoing.bundle
         if self.rate is None or self.cautious or self._doubtful or self.numbers is None or bundle.kind == PROBE:
@@ -366,7 +322,7 @@ class Outbox:
             outgoing.todo = deque(range(outgoing.bundle.count))
             outgoing.offered = outgoing.bundle.count
 
-    def _cut_anew(self, outgoing: _Outgoing, now: float) -> bool:
+    def _cut_anew(self, outgoing: Outgoing, now: float) -> bool:
         """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
 
         A piece that is larger than the link's queue never arrives, however slowly the pieces follow one another.
@@ -378,13 +334,13 @@ class Outbox:
         if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1:
             return False
         smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
-        self._queue[smaller.number] = _Outgoing(
+        self._queue[smaller.number] = Outgoing(
             smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count
         )
         self._queue.move_to_end(smaller.number, last=False)
         return True
 
-    def _note_silence(self, outgoing: _Outgoing, now: float) -> None:
+    def _note_silence(self, outgoing: Outgoing, now: float) -> None:
         """Say that a bundle has drawn no receipt: if others have, its pieces were lost, else there may be no link."""
         heard = self._heard_at > outgoing.sent_at
         if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds:
@@ -404,7 +360,7 @@ class Outbox:
         size = outgoing.bundle.piece_length(outgoing.todo[0])
         return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
 
-    def _patience(self, outgoing: _Outgoing) -> float:
+    def _patience(self, outgoing: Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))
 
     def _held_back(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -147,7 +148,7 @@ class Replay:
             getattr(self, f'_{kind}')(message, now)
         except PlanError as error:
             self._refuse(str(error))
-        if kind in ('heartbeat', 'frame_report') and self._urgency.is_due(now, lambda: self._hearing.view.signs(now)):
+        if kind in ('heartbeat', 'frame_report') and self._urgency.is_due(now, lambda: self._signs(now)):
             self._decide(now)
 
     def _refuse(self, reason: str) -> None:
@@ -189,8 +190,11 @@ class Replay:
     def _assignment_then(self) -> Assignment | None:
         return None if self._then is None else assignment_of(self._then.placement, self._hearing.pipeline.boundaries)
 
+    def _signs(self, now: float) -> Mapping[Hashable, float]:
+        return self._hearing.view.signs(now, set(self._own or ()))
+
     def _decide(self, now: float) -> None:
-        self._urgency.decided(now, self._hearing.view.signs(now))
+        self._urgency.decided(now, self._signs(now))
         view, settings = self._hearing.view, self._settings
         ready = view.ready(now)
         waits = len(ready) < len(self._fleet.devices) and now - self._began < settings.settle_seconds

@@ -30,14 +30,14 @@ class Urgency:
     def is_due(self, now: float, signs: Callable[[], Mapping[Hashable, float]]) -> bool:
         """Return whether to decide now.
 
-        :param signs: returns the estimates that may have changed by name, above 0: factors of devices, rates of links.
+        :param signs: returns the estimates by name, above 0: factors of devices, rates of links.
         """
         if now < self._next_at:
             return False
         return now <= self._hurry_until or self._changed(signs())
 
     def decided(self, now: float, signs: Mapping[Hashable, float]) -> None:
-        """Take in that a decision is taken now, on these estimates: all there are."""
+        """Take in that a decision is taken now, on these estimates."""
         if self._changed(signs):
             self._hurry_until = now + HURRY_SECONDS
         self._signs, self._next_at = dict(signs), now + LEAST_SECONDS

@@ -191,3 +191,20 @@ def test_what_scatters_is_taken_from_what_was_measured_lately(view):
     assert links[('jetson', 'cloud')] < 1e-6
     assert links[('jetson', 'pi')] == 0.2
     assert set(devices) == {'pi', 'jetson', 'cloud'}
+
+
+def test_the_signs_are_those_of_what_is_asked_for(view):
+    view.heartbeat('pi', 1, 2.0, 0.0)
+    for pair in (('pi', 'jetson'), ('jetson', 'pi'), ('jetson', 'cloud')):
+        view.link(*pair, 1, rate(500.0), 0.0, 0.0)
+    assert view.signs(0.0, ('pi', 'jetson')) == {
+        'pi': 2.0, 'jetson': 1.0, ('pi', 'jetson'): 500.0, ('jetson', 'pi'): 500.0,
+    }  # fmt: skip
+    assert view.signs(0.0, ()) == {}
+
+
+def test_a_stage_that_is_overdue_shows_in_the_factor(view):
+    view.heartbeat('pi', 1, 1.0, 0.0, stage_factor=3.0)
+    assert view.factors(0.1)['pi'] == pytest.approx(3.0)
+    view.heartbeat('pi', 1, 1.0, 0.2)
+    assert view.factors(0.2)['pi'] == pytest.approx(1.0)
