@@ -298,10 +298,10 @@ class FrameSource(FleetNode):
         """Repeat what is overdue or was on a device that has died; accept what waits."""
         now = time.monotonic()
         with self._lock:
-            self._settle(now)
+            heard = self._heard(now)
+            self._settle(now, heard=heard)
             plan = self._plans.active
             if plan is not None and self._reachable(plan):
-                heard = self._heard(now)
                 for frame in self._ledger.unfinished:
                     if not self._repeating.again(frame, plan, now, heard=heard):
                         self._hedge(frame, now)
@@ -320,9 +320,9 @@ class FrameSource(FleetNode):
     def _heard(self, now: float) -> bool:
         return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
 
-    def _settle(self, now: float) -> None:
+    def _settle(self, now: float, *, heard: bool) -> None:
         """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
-        if self._accounts is not None and self._heard(now):
+        if self._accounts is not None and heard:
             self._accounts.settle(now)
         if self.params.number('max_age') > 0:
             for frame in self._ledger.expire(now, self.params.number('max_age')):
