@@ -105,6 +105,8 @@ class Links:
         estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room)
         if receipt.kind == PROBE:
             self.doubts[receipt.receiver].probed(now, before, estimator.estimate.bytes_per_second)
+        elif seconds > 0 and not limited:
+            self.doubts[receipt.receiver].tensor(now, receipt.spread_bytes / seconds)
 
     def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
         """Take in that pieces were lost; where they are few, what came still shows what the link bears."""
@@ -114,8 +116,8 @@ class Links:
         if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
             return
         if loss.share > FEW_LOST:
-            self.doubts[receipt.receiver].less(now)
             estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
+            self.doubts[receipt.receiver].tensor(now, estimator.estimate.bytes_per_second)
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 

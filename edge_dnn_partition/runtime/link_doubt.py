@@ -22,11 +22,13 @@ BOUND_SECONDS: Final = 1.5
 """So long a bound holds after the bundle has come or is given up: by then a probe, or a second bundle, tells as well."""
 SEEN_SECONDS: Final = 120.0
 """Of the last while: what a link was measured to carry in it, probes look for again."""
-SHY_SECONDS: Final = 60.0
-"""Where what a probe has raised a link's rate to did not hold, probes look for no more than a little for so long: a token bucket
-lets them pass that does not let tensors pass."""
-_RAISED: Final = 1.5
-_DISAPPOINTED_SECONDS: Final = 10.0
+SHY_SECONDS: Final = (5.0, 60.0)
+"""Where tensors did not find what a probe has raised a link's rate to, probes look for no more than a little for so long, twice as
+long each time, up to the second of these: a token bucket lets probes pass that does not let tensors pass. A link that has just
+become slower looks the same once."""
+HOLDS_SECONDS: Final = 10.0
+"""A raised rate that no tensor has contradicted for so long holds."""
+_MUCH: Final = 1.5
 
 
 def overdue_bound(estimate: LinkEstimate, trip_seconds: float, size: int, seconds: float) -> float | None:
@@ -48,13 +50,14 @@ class LinkDoubt:
     _bound: float = math.inf
     _bound_at: float = -math.inf
     _seen: WindowedMax = field(default_factory=lambda: WindowedMax(SEEN_SECONDS))
-    _raised_at: float = -math.inf
+    _raised: tuple[float, float] = (-math.inf, 0.0)
+    """When a probe raised the rate by much, and to what."""
     _shy_until: float = -math.inf
+    _shy_for: float = SHY_SECONDS[0]
 
     def overdue(self, now: float, bound: float) -> None:
         """Take in that a bundle is overdue, and what that allows of the link at most."""
         self._bound, self._bound_at = bound, now
-        self.less(now)
 
     def bound(self, now: float) -> float:
         """Return the most that may be said of the link now; infinite if no bundle was overdue of late."""
@@ -62,13 +65,17 @@ class LinkDoubt:
 
     def probed(self, now: float, before: float, after: float) -> None:
         """Take in what a probe has made of the link's rate."""
-        if after > _RAISED * before:
-            self._raised_at = now
+        if after > _MUCH * before:
+            if math.isfinite(self._raised[0]) and now - self._raised[0] > HOLDS_SECONDS:
+                self._shy_for = SHY_SECONDS[0]
+            self._raised = now, after
 
-    def less(self, now: float) -> None:
-        """Take in that the link carries less than was believed."""
-        if now - self._raised_at <= _DISAPPOINTED_SECONDS:
-            self._shy_until = now + SHY_SECONDS
+    def tensor(self, now: float, rate: float) -> None:
+        """Take in what a tensor has shown of the link's rate."""
+        at, raised = self._raised
+        if now - at <= HOLDS_SECONDS and _MUCH * rate < raised:
+            self._shy_until, self._raised = now + self._shy_for, (-math.inf, 0.0)
+            self._shy_for = min(2 * self._shy_for, SHY_SECONDS[1])
 
     def worth_looking_for(self, now: float, estimate: LinkEstimate) -> float:
         """Return what a probe is to look for: the most that was measured of late; 0: no more than a little.

@@ -26,8 +26,7 @@ class Outgoing:
     :param todo: the pieces that are to be sent, by index.
     :param probe_gain: the pace of its first pieces over the estimated rate; 0 if it does not look for room.
     :param since: when it was queued.
-    :param bold: a probe that looks for what the link was seen to carry: it is believed at once, and what is lost of it says
-        nothing.
+    :param bold: a probe that looks for what the link was seen to carry; what is lost of it says nothing.
     :param offered: how many pieces were queued the last time that some were.
     """
 
@@ -75,4 +74,4 @@ class Outgoing:
     @property
     def shows_room_from(self) -> float:
         """The rate from which on it shows by itself that there is room; 0 if it does not: any burst holds a probe."""
-        return 0.0 if self.rounds or (self.bundle.kind == PROBE and not self.bold) else self.asked
+        return 0.0 if self.rounds or self.bundle.kind == PROBE else self.asked
