@@ -192,11 +192,15 @@ class Outbox:
     def unanswered(self, now: float, frame_id: int | None = None) -> tuple[int, float] | None:
         """Return the bytes of the bundle that has been on its way for longest, and for how many seconds it alone has been.
 
+        One that has been asked after in vain, or of which pieces were lost, tells elsewhere (`on_silence`, `resend`): its
+        receiver may have died.
+
         :param frame_id: of this frame only.
         """
         for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
             bundle = outgoing.bundle
-            if bundle.kind != PROBE and outgoing.first_sent_at and frame_id in (None, bundle.address.frame_id):
+            told = outgoing.rounds >= _SILENT_ROUNDS[0]
+            if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
                 return len(bundle.buffer), now - max(outgoing.first_sent_at, self._heard_at)
         return None
 

@@ -273,3 +273,13 @@ def test_no_probe_is_waited_for():
     outbox.put(bundle(1, kind=PROBE), 0.0)
     drain(outbox)
     assert outbox.unanswered(9.0) is None
+
+
+def test_a_bundle_that_was_asked_after_in_vain_is_not_waited_for_any_longer():
+    outbox = Outbox(rate=1e5, retry_seconds=0.3)
+    outbox.put(bundle(1, 200), 0.0)
+    drain(outbox)
+    for now in (0.5, 1.5):
+        assert outbox.unanswered(now) is not None
+        assert outbox.take(now) is not None
+    assert outbox.unanswered(3.0) is None
