@@ -180,13 +180,14 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
     with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as bed:
         pids = {name: bed.pid(f'{name}/worker') for name in spans}
         bed.stream(4.0, 2.0)
+        peaks = {name: process_memory.peak_bytes(pid) for name, pid in pids.items()}  # a search maps in what it reads
         for name, (start, stop) in spans.items():
             other = next(span for other, span in spans.items() if other != name)
             own, others = (process_memory.found(pids[name], _needles(model, *span)) for span in ((start, stop), other))
             weights = _weights(model, start, stop)
             row = {
                 'case': 'half', 'device': name, 'weight_bytes': weights, 'whole_weight_bytes': _weights(model, 0, layers),
-                'peak_bytes': process_memory.peak_bytes(pids[name]), 'allowed_bytes': 2 * weights + 200e6,
+                'peak_bytes': peaks[name], 'allowed_bytes': 2 * weights + 200e6,
                 'own_weights_found': len(own), 'other_weights_found': len(others), 'weights_looked_for': _NEEDLES,
             }  # fmt: skip
             say(f'{name} holds {weights / 1e6:.0f} of {row["whole_weight_bytes"] / 1e6:.0f} MB: peak '

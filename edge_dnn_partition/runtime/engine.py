@@ -220,6 +220,8 @@ class Engine:
             options = self._session_options()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
             options.optimized_model_filepath = str(target)
+            # This session never runs; the weights in another order, for its kernels, would be in memory once more.
+            options.add_session_config_entry('session.disable_prepacking', '1')
             entry = 'session.optimized_model_external_initializers'
             options.add_session_config_entry(f'{entry}_file_name', weights_beside(target).name)
             options.add_session_config_entry(f'{entry}_min_size_in_bytes', str(_MAPPED_AT_LEAST))

@@ -12,9 +12,9 @@ MIN_PIECE_BYTES: Final = 8_000
 PIECES_FOR_DISPERSION: Final = 8
 PACKET_BYTES: Final = 1_480
 """What a packet of a network with an MTU of 1500 carries behind its IP header; a datagram is cut into such parts."""
-HEADER_BYTES: Final = 210
-"""What UDP (8), RTPS (136, of which 60 are the statistics of Fast DDS) and the message itself (48) add to a piece, with
-room for a sender's name of some 20 letters."""
+HEADER_BYTES: Final = 214
+"""What UDP (8), RTPS (132 to 136, of which 60 are the statistics of Fast DDS) and the message itself add to a piece: 56, or
+72 where the sender's name has 19 letters."""
 PIECE_SECONDS: Final = 0.006
 """How long a piece may take on its link, so that even a queue of 10 ms holds it."""
 PATIENT_PACKETS: Final = 3

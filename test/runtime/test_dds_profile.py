@@ -14,6 +14,9 @@ from edge_dnn_partition.runtime import dds_environment as module
 from edge_dnn_partition.runtime import dds_profile as profiles
 from edge_dnn_partition.runtime.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
 from edge_dnn_partition.runtime.dds_profile import DdsProfile, profile_xml
+from edge_dnn_partition.runtime.piece_codec import encode
+from edge_dnn_partition.runtime.piece_size import PATIENT_PACKETS, in_packets
+from edge_dnn_partition.runtime.pieces import FRAME, Piece
 from edge_dnn_partition.runtime.processes import device_processes, scheduler_process
 
 TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
@@ -69,12 +72,19 @@ def test_a_lan_is_patient(version, period):
     assert texts(profile, 'interfaceWhiteList/address', version) == []
 
 
-@pytest.mark.parametrize(('rate', 'size'), [('1 Mbit/s', ['4432']), ('2 Mbit/s', []), ('40 Mbit/s', [])])
+@pytest.mark.parametrize(('rate', 'size'), [('1 Mbit/s', ['4480']), ('2 Mbit/s', []), ('40 Mbit/s', [])])
 def test_where_a_link_is_slow_no_datagram_is_long(rate, size):
     links = [{'between': ['a', 'b'], 'rate': rate}, {'between': ['b', 'c'], 'rate': '1 Gbit/s'}]
     document = {'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}, 'c': {}}, 'links': links}
     profile = dds_profile(parse_fleet({**document, 'network': {'kind': 'lan'}}))
     assert texts(profile, 'propertiesPolicy/properties/property/value') == size
+
+
+def test_a_piece_on_a_narrow_link_is_one_datagram():
+    size = in_packets(PATIENT_PACKETS)
+    piece = Piece(FRAME, 'nineteen_letters_19', 1, 1, 1, 9, 9 * size, memoryview(bytes(size)))
+    most_without_fragments = profiles.NARROW_DATAGRAM_BYTES - 176  # seen on the wire with Fast DDS 2.14
+    assert len(encode(piece)) <= most_without_fragments
 
 
 def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():
