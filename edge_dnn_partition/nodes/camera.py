@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -20,6 +19,7 @@ from edge_dnn_partition.runtime.pictures import pictures
 
 from .base import FleetNode
 from .camera_messages import picture_of_compressed, picture_of_image
+from .camera_subscription import CameraSubscription
 from .parameters import Parameter
 
 PARAMETERS = (
@@ -55,9 +55,7 @@ class CameraFeed:
             kind, convert = CompressedImage, picture_of_compressed
         else:
             kind, convert = Image, picture_of_image
-        node.subscribe(
-            kind, self._topic, lambda message: offer(convert(message)), qos_profile_sensor_data, overridable=True
-        )
+        CameraSubscription(node, kind, self._topic, lambda message: offer(convert(message)))
 
     def start(self) -> None:
         """Begin to read pictures, if they do not come over a topic."""

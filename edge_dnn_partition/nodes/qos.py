@@ -36,6 +36,10 @@ poor already. The depth is for one reader of many devices."""
 SENSOR: Final = _profile(8, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """Of drivers that are not ours (a power meter, a battery): a best-effort reader hears reliable writers as well."""
 
+PIXELS: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Of a camera that is not ours and offers as much: a picture of many fragments hardly comes through best effort. An old one is
+of no use."""
+
 HEARTBEAT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One lost packet must not look like a dead device; of a device's signs only the last one counts. Readers of
 many devices use `heartbeat_reader`, since the depth of a subscription is over all its writers."""

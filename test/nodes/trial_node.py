@@ -13,11 +13,13 @@ import ctypes  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 
+from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import UInt8MultiArray  # noqa: E402
 
 from edge_dnn_partition.errors import UserError  # noqa: E402
 from edge_dnn_partition.nodes import qos  # noqa: E402
 from edge_dnn_partition.nodes.base import FleetNode, Parameter, run_node  # noqa: E402
+from edge_dnn_partition.nodes.camera_subscription import CameraSubscription  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
 PIECE_BYTES = 60_000
@@ -130,6 +132,16 @@ class Ticker(FleetNode):
         raise ValueError('a bug in a callback')
 
 
+class Watcher(FleetNode):
+    """Says how long each picture is that a camera sends as pixels."""
+
+    def __init__(self):
+        super().__init__('watcher')
+
+    def setup(self):
+        CameraSubscription(self, Image, 'image', lambda message: say(f'picture of {len(message.data)} bytes'))
+
+
 class Busy(FleetNode):
     """Works in a callback until it is told to end, as a worker in an inference."""
 
@@ -150,7 +162,7 @@ class Busy(FleetNode):
         self._halt.set()
 
 
-KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'busy': Busy}
+KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'watcher': Watcher, 'busy': Busy}
 
 if __name__ == '__main__':
     signals.leave(run_node(KINDS[sys.argv[1]], sys.argv[2:]))
