@@ -67,7 +67,7 @@ def test_the_less_important_fleet_gives_way_and_comes_back(tmp_path):
                 assert uses(second, 'jetson') and not uses(first, 'jetson')
                 second.settle()
                 check_frames(second, tmp_path / 'high')
-            first.client.wait_for(lambda: uses(first, 'jetson'), 30.0, 'the jetson once the other has gone')
+            first.client.wait_for(lambda: uses(first, 'jetson'), 90.0, 'the jetson once the other has gone')
             first.more_frames(5, first.client.plan.version)
             first.settle()
             check_frames(first, tmp_path / 'low')
