@@ -113,6 +113,9 @@ class Links:
         estimator = self.estimators.get(receipt.receiver)
         if estimator is None or receipt.receiver in self.shapers:
             return
+        estimator.answered(now)
+        if loss.share >= 1 and estimator.lost_whole(now):
+            return
         if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
             return
         if loss.share > FEW_LOST:

@@ -16,6 +16,11 @@ _CONFIRMS: Final = 0.9
 _DOUBT: Final = math.log(1.4)
 STALE_SECONDS: Final = 2.0
 """What was measured so much later elsewhere counts more than what was measured here."""
+_RETURNS: Final = 0.9
+"""Of what a link carried before it fell silent, so much is believed when it answers again: what was lost meanwhile was lost to
+the outage, and what is sent too fast now shows after a few pieces."""
+_OUTAGE: Final = 0.26
+"""A silence is an outage once less than this is believed of what was before it."""
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
 
@@ -55,6 +60,9 @@ class LinkEstimator:
     last_at: float = float('-inf')
     silent: bool = False
     """Nothing that was sent of late was answered."""
+    _before: float = 0.0
+    """What was believed when it fell silent."""
+    _returned_at: float = float('-inf')
 
     def transfer(
         self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False
@@ -64,7 +72,7 @@ class LinkEstimator:
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
         """
-        self.silent = False
+        self.answered(now)
         if size < self.least_bytes or seconds <= 0:
             return
         rate = size / seconds
@@ -112,17 +120,44 @@ class LinkEstimator:
 
     def silence(self, now: float) -> None:
         """Take in that nothing was answered at all: half of what was believed, until something is measured."""
-        self.silent = True
         present = self.estimate.bytes_per_second
+        if not self.silent:
+            self._before = present if self._rates else 0.0
+        self.silent = True
         self._rates.clear()
         self._rates.append(max(present / 2, LEAST_RATE))
         self.last_at = now
+
+    def answered(self, now: float) -> None:
+        """Take in that something was answered. If that ends an outage (a silence that halved the rate twice), the link is back."""
+        if self.silent:
+            self.silent = False
+            self._returned_at = now
+            if self.estimate.bytes_per_second <= _OUTAGE * self._before:
+                self._restore(now)
+
+    def lost_whole(self, now: float) -> bool:
+        """Take in that nothing crossed of what is told to be missing; return whether that was lost to an outage.
+
+        A link that is merely slower than believed carries some of it, while this is not answered at all.
+        """
+        ended = now - self._returned_at < STALE_SECONDS
+        if ended:
+            self._restore(now)
+        return ended
+
+    def _restore(self, now: float) -> None:
+        if self._before > 0:
+            present = self.estimate.bytes_per_second
+            self._rates.clear()
+            self._rates.append(max(present, _RETURNS * self._before))
+            self.last_at = now
 
     def round_trip(self, now: float, seconds: float) -> None:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
         if not seconds >= 0:
             return
-        self.silent = False
+        self.answered(now)
         while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):
             if self._trips[-1][1] >= seconds:
                 self._trips.pop()

@@ -63,6 +63,7 @@ class Hop:
     queue_seconds: float
     guess: float
     now: float = 0.0
+    _away: tuple[float, float] = (0.0, 0.0)
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _frames: itertools.count[int] = field(default_factory=itertools.count)
@@ -84,6 +85,14 @@ class Hop:
         rate = megabits * 1e6 / 8
         queue = max(self.queue_seconds * rate, 2 * (PACKET + PACKET_HEADERS))
         self.wire = Wire(rate, queue, self.now, self.wire.dropped if hasattr(self, 'wire') else 0)
+
+    def cut(self, begin: float, seconds: float) -> None:
+        """Let nothing cross, either way, for some seconds from a time on."""
+        self._away = (begin, begin + seconds)
+
+    @property
+    def _down(self) -> bool:
+        return self._away[0] <= self.now < self._away[1]
 
     def frames(self, size: int, count: int, *, gap: float = 0.02, patience: float = 300.0) -> list[float]:
         """Send so many tensors of ``size`` bytes, one after the other; return each one's latency over bytes/rate."""
@@ -128,7 +137,7 @@ class Hop:
         else:
             self.now = max(self.now, leaves) + 1e-9
             ready = self.outbox.take(self.now)
-            there = None if ready is None else self.wire.send(self.now, len(ready.piece.data))
+            there = None if ready is None or self._down else self.wire.send(self.now, len(ready.piece.data))
             if ready is not None and there is not None:
                 self._at(there, lambda piece=ready.piece: self._arrive(piece))
         if not any(action == self._look for _, _, action in self._events):
@@ -145,14 +154,18 @@ class Hop:
         received = self.assembler.add(piece, self.now)
         if received is not None:
             self._arrived = self.now
-            self._at(self.now + WAY_BACK_SECONDS, lambda: self._whole(received))
+            self._back(lambda: self._whole(received))
         elif self.assembler.is_done((piece.sender, piece.incarnation, piece.bundle)):
-            self._at(self.now + WAY_BACK_SECONDS, lambda: self.outbox.acknowledge(piece.bundle, now=self.now))
+            self._back(lambda: self.outbox.acknowledge(piece.bundle, now=self.now))
         elif (gap := self.assembler.gap(piece, self.now)) is not None:
             self._ask(gap)
 
     def _ask(self, gap: Gap) -> None:
-        self._at(self.now + WAY_BACK_SECONDS, lambda: self._missing(gap))
+        self._back(lambda: self._missing(gap))
+
+    def _back(self, action: Callable[[], None]) -> None:
+        if not self._down:
+            self._at(self.now + WAY_BACK_SECONDS, action)
 
     def _missing(self, gap: Gap) -> None:
         lost = self.outbox.resend(gap.key[2], gap.missing)

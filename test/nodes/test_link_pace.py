@@ -49,3 +49,28 @@ def test_a_link_that_rises_is_found_out(queue):
     hop.frames(600_000, 8)
     hop.set_rate(40)
     assert median(hop.frames(600_000, 30)[20:]) <= 1.1
+
+
+@pytest.mark.parametrize('queue', QUEUES)
+@pytest.mark.parametrize('seconds', [2.0, 30.0])
+def test_after_an_outage_a_tensor_goes_on_at_about_the_rate_that_there_was(queue, seconds):
+    hop = Hop(19, queue, guess=19)
+    hop.frames(600_000, 8)
+    ideal = 3_200_000 / hop.wire.rate
+    hop.cut(hop.now + ideal / 2, seconds)
+    over = hop.frames(3_200_000, 3)
+    asked_after = 2.4  # at most, which is how often a bundle's last piece is sent again
+    assert over[0] * ideal < seconds + asked_after + 2.5 * ideal
+    assert max(over[1:]) < 1.6
+
+
+@pytest.mark.parametrize('queue', QUEUES)
+def test_a_link_that_comes_back_at_a_twentieth_is_not_flooded(queue):
+    hop = Hop(19, queue, guess=19)
+    hop.frames(600_000, 8)
+    hop.cut(hop.now + 0.1, 10.0)
+    hop.wire.rate /= 20
+    ideal = 600_000 / hop.wire.rate
+    over = hop.frames(600_000, 3)
+    assert over[0] * ideal < 10.0 + 2.4 + 2 * ideal
+    assert max(over[1:]) < 1.6

@@ -122,6 +122,41 @@ def test_silence_halves():
     assert estimator.estimate.bytes_per_second == LEAST_RATE
 
 
+def silent_link(*, halvings):
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.transfer(0.0, 1e5, 0.1, sender_limited=False)
+    for now in range(1, halvings + 1):
+        estimator.silence(now)
+    return estimator
+
+
+def test_a_link_that_answers_after_an_outage_is_believed_to_carry_nearly_what_it_did():
+    estimator = silent_link(halvings=10)
+    assert estimator.estimate.bytes_per_second == LEAST_RATE
+    estimator.answered(10.0)
+    assert estimator.estimate == LinkEstimate(pytest.approx(9e5), 0.01, measured=True)
+    estimator.loss(11.0, 0.0, 0.0, bound=2e5)
+    estimator.answered(11.1)
+    assert estimator.estimate.bytes_per_second == 2e5, 'it was not silent any more'
+
+
+def test_after_one_halving_only_what_was_lost_whole_shows_an_outage():
+    estimator = silent_link(halvings=1)
+    estimator.answered(2.0)
+    assert estimator.estimate.bytes_per_second == 5e5
+    assert estimator.lost_whole(2.0)
+    assert estimator.estimate.bytes_per_second == pytest.approx(9e5)
+    assert not estimator.lost_whole(20.0), 'that is long ago'
+
+
+def test_nothing_is_made_of_a_guess_when_a_link_first_answers():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.silence(0.0)
+    estimator.silence(1.0)
+    estimator.answered(2.0)
+    assert estimator.estimate.bytes_per_second == 1.25e6
+
+
 def test_what_another_process_measured_counts_where_nothing_was_measured_here_for_long():
     estimator = LinkEstimator((5e6, 0.01))
     estimator.told(float('-inf'), float('nan'))
