@@ -222,4 +222,4 @@ def _plot(figure: Figure, results: Sequence[Row]) -> None:
         axes.axvspan(at, at + row['healed_after_seconds'], color='tab:red', alpha=0.12)
         axes.text(at, 0.98, row['case'], rotation=90, va='top', ha='right', fontsize=6, transform=axes.get_xaxis_transform())
     axes.set(yscale='log', xlabel='time, s', ylabel='latency, ms', title='each result, by the devices that made it; red: away')
-    axes.legend(fontsize=7, loc='lower right')
+    axes.legend(fontsize=7, loc='center right')
