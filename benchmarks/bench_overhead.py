@@ -180,7 +180,8 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
     with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as bed:
         pids = {name: bed.pid(f'{name}/worker') for name in spans}
         bed.stream(4.0, 2.0)
-        peaks = {name: process_memory.peak_bytes(pid) for name, pid in pids.items()}  # a search maps in what it reads
+        # Before the search, which brings what the worker has only mapped into its memory: the peaks while switching have that.
+        peaks = {name: process_memory.peak_bytes(pid) for name, pid in pids.items()}
         for name, (start, stop) in spans.items():
             other = next(span for other, span in spans.items() if other != name)
             own, others = (process_memory.found(pids[name], _needles(model, *span)) for span in ((start, stop), other))

@@ -82,6 +82,7 @@ class Links:
         if self.pace(device) is None:
             return None
         if heard:
+            self.estimators[device].answered(now)
             self.estimators[device].loss(now, 0.0, 0.0)
         else:
             self.estimators[device].silence(now)
@@ -90,7 +91,10 @@ class Links:
     def whole(self, receipt: HopReceipt, look: Look, now: float) -> None:
         """Take in what the receipt of a whole bundle says of the link."""
         estimator = self.estimators.get(receipt.receiver)
-        if estimator is None or receipt.spread_bytes == 0:
+        if estimator is None:
+            return
+        estimator.answered(now)
+        if receipt.spread_bytes == 0:
             return
         # The last piece's own time on the wire is taken off, at the rate of its own bundle.
         last = min(receipt.piece_bytes, receipt.total)

@@ -21,6 +21,8 @@ _RETURNS: Final = 0.9
 the outage, and what is sent too fast now shows after a few pieces."""
 _OUTAGE: Final = 0.26
 """A silence is an outage once less than this is believed of what was before it."""
+_TOLD_SECONDS: Final = 2.0
+"""For so long after a silence receivers tell of what was lost in it."""
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
 
@@ -72,7 +74,6 @@ class LinkEstimator:
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
         """
-        self.answered(now)
         if size < self.least_bytes or seconds <= 0:
             return
         rate = size / seconds
@@ -110,7 +111,6 @@ class LinkEstimator:
         :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
             much of it lost; what came may have been too little to be timed.
         """
-        self.silent = False
         present = self.estimate.bytes_per_second
         seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
@@ -141,7 +141,7 @@ class LinkEstimator:
 
         A link that is merely slower than believed carries some of it, while this is not answered at all.
         """
-        ended = now - self._returned_at < STALE_SECONDS
+        ended = now - self._returned_at < _TOLD_SECONDS
         if ended:
             self._restore(now)
         return ended
@@ -157,7 +157,6 @@ class LinkEstimator:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
         if not seconds >= 0:
             return
-        self.answered(now)
         while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):
             if self._trips[-1][1] >= seconds:
                 self._trips.pop()
