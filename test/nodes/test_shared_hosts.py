@@ -70,8 +70,12 @@ def test_the_less_important_fleet_gives_way_and_comes_back(tmp_path):
     with running_fleet(low, pictures(), rate=8.0) as first:
         try:
             first.client.wait_for(lambda: uses(first, 'jetson'), 30.0, 'the jetson for the fleet that is alone')
+            # The start of a fleet takes this machine for seconds. That alone would drive the other one away, sooner than it hears why.
+            first.client.set_scheduler({'policy': 'fixed', 'fixed_plan': first.client.plan.label()})
             with running_fleet(high, pictures(), rate=8.0) as second:
                 second.client.wait_for(lambda: uses(second, 'jetson'), 30.0, 'the jetson for the important fleet')
+                second.more_frames(10, second.client.plan.version)
+                first.client.set_scheduler({'policy': 'exact', 'fixed_plan': ''})
                 first.client.wait_for(lambda: not uses(first, 'jetson'), 30.0, 'that the other gives way')
                 reason = first.client.plan.reason
                 assert 'the hosts are shared with high (priority 9)' in reason
