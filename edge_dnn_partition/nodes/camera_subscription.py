@@ -37,7 +37,7 @@ class CameraSubscription:
 
     def _follow(self) -> None:
         offers = [end.qos_profile.reliability for end in self._node.get_publishers_info_by_topic(self._topic)]
-        reliable = bool(offers) and all(offer == ReliabilityPolicy.RELIABLE for offer in offers)
+        reliable = all(offer == ReliabilityPolicy.RELIABLE for offer in offers)
         if not offers or reliable == self._reliable:
             return
         self._reliable = reliable
