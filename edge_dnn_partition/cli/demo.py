@@ -93,17 +93,24 @@ class _Demo:
         from edge_dnn_partition.cli import demo_frames, demo_report
         from edge_dnn_partition.cli.demo_run import DemoRun
         from edge_dnn_partition.cli.running_fleet import CameraThread
+        from edge_dnn_partition.graph.model import load_model
         from edge_dnn_partition.nodes.fleet_client import FleetClient
         from edge_dnn_partition.planning.fleet import load_fleet
+        from edge_dnn_partition.planning.pipeline import Pipeline
         from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
         from edge_dnn_partition.runtime.processes import fleet_processes
         from edge_dnn_partition.runtime.supervisor import Supervisor
-        from edge_dnn_partition.testbed.scenario import PHASES
+        from edge_dnn_partition.testbed.scenario import PHASES, handicap
 
         self._out.mkdir(parents=True, exist_ok=True)
-        fleet_file = self._prepare()
+        fleet = load_fleet(self._prepare())
+        assert fleet.model is not None
+        model = load_model(fleet.model.path)
+        profile = self._profile(fleet, model)
+        fleet_file = self._prepare(handicap(profile.total_seconds))
         fleet = load_fleet(fleet_file)
-        pipeline, profile = self._profile(fleet)
+        profiles = {name: profile.scaled(d.emulate.slowdown) for name, d in fleet.devices.items() if d.emulate is not None}
+        pipeline = Pipeline(model, profiles, fleet)
         pictures = demo_frames.chosen_pictures(self._args)
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
         environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
@@ -207,7 +214,7 @@ class _Demo:
 
         return view()
 
-    def _prepare(self) -> Path:
+    def _prepare(self, handicap: float = 1.0) -> Path:
         """Build the model and write the fleet file."""
         import yaml
 
@@ -219,31 +226,26 @@ class _Demo:
         preprocessing = self._out / 'preprocessing.yaml'
         write_atomic(preprocessing, yaml.safe_dump(demo_model.preprocessing('demo')).encode())
         path = self._out / 'fleet.yaml'
-        document = fleet_document(str(model.resolve()), 'preprocessing.yaml')
+        document = fleet_document(str(model.resolve()), 'preprocessing.yaml', handicap=handicap)
         write_atomic(path, yaml.safe_dump(document, sort_keys=False).encode())
         return path
 
-    def _profile(self, fleet: Any) -> tuple[Any, Any]:
+    def _profile(self, fleet: Any, model: Any) -> Any:
         """Profile the model on this machine, once; the emulated devices' profiles are multiples of it."""
         from rich.progress import Progress
 
-        from edge_dnn_partition.graph.model import load_model
-        from edge_dnn_partition.planning.pipeline import Pipeline
         from edge_dnn_partition.runtime.picture_samples import samples_of
         from edge_dnn_partition.runtime.preprocess import Preprocessing
         from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
 
-        model = load_model(fleet.model.path)
         preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
         with Progress(console=self._console, transient=True) as progress:
             task = progress.add_task('profiling the model on this machine', total=1.0)
-            profile = load_or_profile(
+            return load_or_profile(
                 model, ProfileOptions(device='host'),
                 samples=samples_of(fleet.camera, preprocessing, raw=False),
                 progress=lambda share: progress.update(task, completed=share), accept_throttled=True,
             )  # fmt: skip
-        profiles = {name: profile.scaled(device.emulate.slowdown) for name, device in fleet.devices.items()}
-        return Pipeline(model, profiles, fleet), profile
 
     def _baselines(self, drive: Any, runs: list[Any], pipeline: Any, picture_bytes: float) -> list[dict[str, Any]]:
         """Measure fixed plans in each phase's conditions; equal conditions are measured once."""

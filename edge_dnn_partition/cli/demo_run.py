@@ -81,11 +81,13 @@ class DemoRun:
         self._seconds = seconds
         self._say = say
         self._stopped: str | None = None
+        devices = client.fleet.devices.items()
+        self._usual = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in devices}
         self.phase_name = 'starting'
 
     def conditions(self, phase: Phase) -> None:
         """Put a phase's conditions in force: slowness, links, and which worker is dead."""
-        self._client.emulate(phase.all_slowdowns(), phase.all_links())
+        self._client.emulate({name: self._usual[name] * factor for name, factor in phase.factors().items()}, phase.all_links())
         if phase.stopped == self._stopped:
             return
         if self._stopped is not None:
@@ -156,12 +158,10 @@ class DemoRun:
 def true_problem(pipeline: Pipeline, phase: Phase, input_bytes: float) -> Problem:
     """Return the planning problem under a phase's true conditions, which the scheduler is not told."""
     devices = [name for name in pipeline.fleet.devices if name != phase.stopped]
-    base = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in pipeline.fleet.devices.items()}
-    factors = {name: slowdown / base[name] for name, slowdown in phase.all_slowdowns().items()}
     links = {}
     for (a, b), (rate, latency) in phase.all_links().items():
         links[a, b] = links[b, a] = LinkEstimate(rate, latency, measured=True)
-    return pipeline.problem(devices=devices, factors=factors, links=links, input_bytes=input_bytes)
+    return pipeline.problem(devices=devices, factors=phase.factors(), links=links, input_bytes=input_bytes)
 
 
 def best_fixed_labels(model: Model, pipeline: Pipeline, problem: Problem, count: int) -> list[str]:

@@ -19,7 +19,8 @@ from edge_dnn_partition.runtime.pictures import encode
 Link = tuple[str, str]
 
 SLOWDOWNS: Final = {'pi': 9.0, 'jetson': 6.0, 'cloud': 1.0}
-"""Time of a run over its time on one core of this machine."""
+"""Time of a run over its time on one core of a machine that takes `MACHINE_SECONDS` for the demo's network."""
+MACHINE_SECONDS: Final = 0.022
 
 LINKS: Final[dict[Link, tuple[float, float]]] = {
     ('pi', 'jetson'): (20e6 / 8, 0.002),
@@ -49,6 +50,10 @@ class Phase:
         """Return every device's slowdown in this phase."""
         return {**SLOWDOWNS, **self.slowdowns}
 
+    def factors(self) -> dict[str, float]:
+        """Return by how much every device is slower than usual in this phase."""
+        return {name: slowdown / SLOWDOWNS[name] for name, slowdown in self.all_slowdowns().items()}
+
     def all_links(self) -> dict[Link, tuple[float, float]]:
         """Return every link's rate and latency in this phase."""
         return {link: (rate * self.rate_factors.get(link, 1.0), delay) for link, (rate, delay) in LINKS.items()}
@@ -68,8 +73,16 @@ PHASES: Final = (
 )
 
 
-def fleet_document(model: str, preprocessing: str) -> dict[str, Any]:
-    """Return the demo's fleet as it stands in a fleet file."""
+def handicap(whole_seconds: float) -> float:
+    """Return by how much this machine is to be slower, so that the devices are as slow as the scenario's links ask for.
+
+    :param whole_seconds: what the demo's network takes here. A slower machine than the scenario's is left as it is.
+    """
+    return max(1.0, MACHINE_SECONDS / whole_seconds)
+
+
+def fleet_document(model: str, preprocessing: str, *, handicap: float = 1.0) -> dict[str, Any]:
+    """Return the demo's fleet as it stands in a fleet file; all devices are slower by `handicap`."""
     power = {
         'pi': {'idle': '2.7 W', 'active': '4.0 W', 'radio': '1.0 W'},
         'jetson': {'idle': '2.0 W', 'active': '8.0 W', 'radio': '1.0 W'},
@@ -81,7 +94,7 @@ def fleet_document(model: str, preprocessing: str) -> dict[str, Any]:
         'source': 'pi',
         'objective': 'latency',
         'devices': {
-            name: {'threads': 1, 'power': power[name], 'emulate': {'slowdown': slowdown}}
+            name: {'threads': 1, 'power': power[name], 'emulate': {'slowdown': slowdown * handicap}}
             for name, slowdown in SLOWDOWNS.items()
         },
         'links': [
