@@ -38,7 +38,8 @@ class Batch:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._latency, self._energy = latency_cost(problem), energy_cost(problem)
+        self._latency = latency_cost(problem)
+        self._energy = energy_cost(problem, self._latency)
         self._memory = problem.column('memory_bytes')
         self._limited = bool(np.isfinite(self._memory).any())
         spent = ('encode_seconds', 'encode_seconds_per_byte', 'decode_seconds', 'decode_seconds_per_byte')
@@ -97,7 +98,7 @@ class Batch:
         busy = busy.reshape(many, self._channels)
 
         def hops(cost: LinearCost) -> Floats:
-            seconds = cost.hop[a, b] + cost.of_transfers(problem, t, a, b)
+            seconds = cost.prices(problem, t, a, b)
             return np.bincount(m, seconds, minlength=many).astype(np.float64)
 
         latency = latency + hops(self._latency)

@@ -37,45 +37,49 @@ class Trellis:
 
 def trellis(problem: Problem, cost: LinearCost) -> Trellis:
     """Return a chain's costs as a trellis; the problem must be a chain (``problem.is_chain``)."""
-    count, devices = cost.node.shape
+    every = np.arange(len(problem.devices))
+    first, arcs, constant = arc_costs(problem, cost, every[None, :], every[:, None])
+    return Trellis(first, arcs, constant)
+
+
+def arc_costs(problem: Problem, cost: LinearCost, sender: Ints, reader: Ints) -> tuple[Floats, Floats, float]:
+    """Return what a chain's nodes cost after one another on some pairs of devices.
+
+    :param sender: the device of node ``i``, and
+    :param reader: that of node ``i + 1``, of each pair; of shapes that broadcast.
+    :returns: node 0 on each device ``(devices,)``, node ``i + 1`` with the way to it ``(nodes - 1, *pairs)``, and what
+        every path pays.
+    """
     node = cost.node.copy()
     source, sink = problem.source_index, problem.sink_index
+    every = np.arange(len(problem.devices))
     constant = 0.0
-    fast: list[int] = []
-    special: list[tuple[int, Floats]] = []
+    sent: list[int] = []
     for t, tensor in enumerate(problem.tensors):
-        transfer = None
-        if tensor.producer == INPUT:
-            transfer = cost.transfer(problem, t)
+        if tensor.producer != INPUT:
             if tensor.readers:
-                node[tensor.readers[0]] += transfer[source]
+                sent.append(t)
             elif tensor.at_sink:
-                constant += float(transfer[source, sink])
-        elif tensor.readers and tensor.at_sink:
-            transfer = cost.transfer(problem, t)
-            both = transfer + np.where(np.arange(devices)[None, :] == sink, 0.0, transfer[:, sink][:, None])
-            special.append((tensor.producer, both))
+                node[tensor.producer] += cost.prices(problem, t, every, sink)
         elif tensor.readers:
-            fast.append(t)
+            node[tensor.readers[0]] += cost.prices(problem, t, source, every)
         elif tensor.at_sink:
-            node[tensor.producer] += cost.transfer(problem, t)[:, sink]
-    arcs = np.zeros((count - 1, devices, devices))
-    sent = np.array(fast, dtype=np.int64)
-    at = problem.producers[sent]
-    transfers = cost.hop.T[None] + problem.tensor_bytes[sent][:, None, None] * cost.hop_per_byte.T[None]
-    if cost.coding is not None:
-        transfers += cost.coding[sent].transpose(0, 2, 1)
+            constant += float(cost.prices(problem, t, source, sink))
+    row = np.array(sent, dtype=np.int64).reshape(-1, *(1,) * np.broadcast(sender, reader).ndim)
+    transfers = cost.prices(problem, row, sender[None], reader[None])
+    for i, t in enumerate(sent):
+        if problem.tensors[t].at_sink:
+            transfers[i] += np.where(reader == sink, 0.0, cost.prices(problem, t, sender, sink))
+    at = problem.producers[np.array(sent, dtype=np.int64)]
+    arcs = np.zeros((len(node) - 1, *transfers.shape[1:]))
     if len(np.unique(at)) == len(at):
         arcs[at] = transfers
     else:
         np.add.at(arcs, at, transfers)
-    for i, both in special:
-        arcs[i] += both.T
-    arcs += node[1:, :, None]
-    if cost.seam is not None and count > 1:
-        diagonal = np.arange(devices)
-        arcs[:, diagonal, diagonal] -= cost.seam
-    return Trellis(node[0], arcs, constant)
+    arcs += node[1:, reader]
+    if cost.seam is not None and len(arcs):
+        arcs -= np.where(sender == reader, cost.seam[:, reader], 0.0)
+    return node[0], arcs, constant
 
 
 def stage_trellis(nodes: int, devices: int) -> Trellis:

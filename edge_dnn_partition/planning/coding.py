@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .by_transfer import ByTransfer, columns_of
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .linear import coding_prices
 from .plan import PICTURE, SOURCE_STAGE, Plan
@@ -107,9 +108,10 @@ class CodingChooser:
         reading = decode * per_second
         sends, reads = np.nonzero(problem.rate > 0)  # a large fleet has few of all pairs
         byte_price = per_byte[sends, reads]
-        best = np.zeros((len(self._names), *problem.rate.shape), dtype=np.int8)  # by tensor, sender and reader
-        arrays = [np.zeros((len(bundles), *problem.rate.shape)) for _ in range(3)]
-        arrays[0] += problem.tensor_bytes[:, None, None]
+        column = columns_of(sends, reads, len(problem.names))
+        best = np.zeros((len(self._names), len(sends) + 1), dtype=np.int8)
+        arrays = [np.zeros((len(bundles), len(sends) + 1)) for _ in range(3)]
+        arrays[0] += problem.tensor_bytes[:, None]
         bundle_of = {name: t for t, names in enumerate(bundles) for name in names if name in self._row}
         for name, row in self._row.items():
             if given is None:
@@ -120,15 +122,16 @@ class CodingChooser:
                 chosen = self._given(given, name, problem, sends, reads)
                 known = size[row][chosen, sends] + encode[row][chosen, sends] + decode[row][chosen, reads]
                 chosen = np.where(np.isfinite(known), chosen, 0)
-            best[row, sends, reads] = chosen
+            best[row, :-1] = chosen
             if name in bundle_of:
                 t = bundle_of[name]
-                arrays[0][t, sends, reads] += size[row][chosen, sends] - whole[row]
-                arrays[1][t, sends, reads] += encode[row][chosen, sends]
-                arrays[2][t, sends, reads] += decode[row][chosen, reads]
+                arrays[0][t, :-1] += size[row][chosen, sends] - whole[row]
+                arrays[1][t, :-1] += encode[row][chosen, sends]
+                arrays[2][t, :-1] += decode[row][chosen, reads]
+        wire, encode_seconds, decode_seconds = (ByTransfer(column, array) for array in arrays)
         coding = Coding(
-            wire_bytes=arrays[0], encode_seconds=arrays[1], decode_seconds=arrays[2],
-            encodings=_Chosen(best, self._row, problem.position),
+            wire_bytes=wire, encode_seconds=encode_seconds, decode_seconds=decode_seconds,
+            encodings=_Chosen(ByTransfer(column, best), self._row, problem.position),
         )  # fmt: skip
         return replace(problem, coding=coding)
 
@@ -145,10 +148,10 @@ class CodingChooser:
 class _Chosen(Mapping[tuple[str, str, str], str]):
     """The encodings by tensor, sender and reader where they are not raw; a large fleet has millions, a plan asks for a few.
 
-    :param best: places in `ENCODINGS`, ``(tensors, devices, devices)``.
+    :param best: places in `ENCODINGS`.
     """
 
-    def __init__(self, best: np.ndarray, row: Mapping[str, int], position: Mapping[str, int]) -> None:
+    def __init__(self, best: ByTransfer, row: Mapping[str, int], position: Mapping[str, int]) -> None:
         self._best = best
         self._row = row
         self._position = position
@@ -161,12 +164,13 @@ class _Chosen(Mapping[tuple[str, str, str], str]):
         return ENCODINGS[number]
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._best))
+        return int(np.count_nonzero(self._best.values))
 
     def __iter__(self) -> Iterator[tuple[str, str, str]]:
         tensors, devices = list(self._row), list(self._position)
-        for n, a, b in np.argwhere(self._best).tolist():
-            yield tensors[n], devices[a], devices[b]
+        senders, readers = self._best.ends
+        for n, at in np.argwhere(self._best.values[:, :-1]).tolist():
+            yield tensors[n], devices[senders[at]], devices[readers[at]]
 
 
 def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) -> Plan:

@@ -174,7 +174,8 @@ def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> N
 def _close(search: _Search, space: str) -> bool:
     """Search what lies between the bound and the best plan; return whether the best is then proven."""
     problem, judge = search.problem, search.judge
-    energy, latency = energy_cost(problem), latency_cost(problem)
+    latency = latency_cost(problem)
+    energy = energy_cost(problem, latency)
     if problem.is_chain and len(problem.devices) <= labels.DEVICES:
         plan, complete = labels.search(
             problem, energy, latency, search.deadline, price=search.price, known=judge.best_value, once=space == 'each_device_once'

@@ -8,7 +8,7 @@ that plan as its bound, and a mixed-integer program prove it best where the grap
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ _NO_LINK: Final = 1e6
 """Stands for a missing link in the rough trellis, whose paths need not be plans."""
 
 
-def answer_general(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+def answer_general(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer:
     """Return the best plan found for a graph, with its proof where there is one."""
     limited = bool(np.isfinite(problem.column('memory_bytes')).any())
     cost = costs[0]

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .by_transfer import ByTransfer
 from .problem import Bools, Floats, Ints, Problem
+
+Place = Ints | int
+"""Which tensor or device: one, or several in an array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,24 +23,28 @@ class LinearCost:
     :param hop: ``(devices, devices)``: each transfer; infinite without a link, 0 on the diagonal.
     :param hop_per_byte: ``(devices, devices)``: each byte of a transfer; 0 without a link.
     :param seam: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
-    :param coding: ``(tensors, devices, devices)``: what a tensor's encoding adds to its transfer, or saves (below 0).
+    :param coding: what a tensor's encoding adds to its transfer, or saves (below 0).
     """
 
     node: Floats
     hop: Floats
     hop_per_byte: Floats
     seam: Floats | None
-    coding: Floats | None = None
+    coding: ByTransfer | None = None
 
     def transfer(self, problem: Problem, tensor: int) -> Floats:
         """Return the cost of sending a tensor, ``(devices, devices)``."""
         total = self.hop + problem.tensors[tensor].bytes * self.hop_per_byte
-        return total if self.coding is None else total + self.coding[tensor]
+        return total if self.coding is None else total + self.coding.whole(tensor)
 
-    def of_transfers(self, problem: Problem, tensor: Ints, sender: Ints, reader: Ints) -> Floats:
-        """Return what some transfers cost beside ``hop``, ``(transfers,)``."""
-        total = self.hop_per_byte[sender, reader] * problem.tensor_bytes[tensor]
+    def of_transfers(self, problem: Problem, tensor: Place, sender: Place, reader: Place) -> Floats:
+        """Return what some transfers cost beside ``hop``, of the shape that the three broadcast to."""
+        total = np.asarray(self.hop_per_byte[sender, reader] * problem.tensor_bytes[tensor], dtype=np.float64)
         return total if self.coding is None else total + self.coding[tensor, sender, reader]
+
+    def prices(self, problem: Problem, tensor: Place, sender: Place, reader: Place) -> Floats:
+        """Return what some transfers cost, of the shape that the three broadcast to; infinite without a link."""
+        return np.asarray(self.hop[sender, reader] + self.of_transfers(problem, tensor, sender, reader), dtype=np.float64)
 
     def plus(self, other: LinearCost, weight: float, own_weight: float = 1.0) -> LinearCost:
         """Return ``own_weight`` times this plus ``weight`` times the other."""
@@ -51,7 +59,7 @@ class LinearCost:
             seam = own_weight * self.seam + weight * other.seam
         coding = None
         if self.coding is not None and other.coding is not None:
-            coding = own_weight * self.coding + weight * other.coding
+            coding = self.coding.holding(own_weight * self.coding.values + weight * other.coding.values)
         return LinearCost(
             mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam, coding
         )
@@ -60,10 +68,9 @@ class LinearCost:
         """Return the cost of an assignment (device indices); infinite where it cannot run."""
         total = float(self.node[np.arange(problem.nodes), assignment].sum())
         tensor, sender, reader = transfers(problem, assignment)
-        total += float(self.hop[sender, reader].sum())
+        total += float(self.prices(problem, tensor, sender, reader).sum())
         if not np.isfinite(total):
             return float('inf')
-        total += float(self.of_transfers(problem, tensor, sender, reader).sum())
         if self.seam is not None:
             stays = np.flatnonzero(assignment[1:] == assignment[:-1])
             total -= float(self.seam[stays, assignment[stays]].sum())
@@ -99,8 +106,8 @@ def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, 
     return hop, per_byte
 
 
-def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> Floats | None:
-    """Return what encodings add to each tensor's transfers, ``(tensors, devices, devices)``.
+def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> ByTransfer | None:
+    """Return what encodings add to each tensor's transfers.
 
     :param per_byte: ``(devices, devices)``: what a byte on a link costs.
     :param per_second: ``(devices,)``: what a second of encoding or decoding costs.
@@ -108,13 +115,13 @@ def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> Float
     coding = problem.coding
     if coding is None:
         return None
-    sender, reader = np.nonzero((problem.rate > 0) & ~np.eye(len(per_second), dtype=np.bool_))  # few of all pairs in a large fleet
-    saved = (problem.tensor_bytes[:, None] - coding.wire_bytes[:, sender, reader]) * per_byte[sender, reader]
-    spent = coding.encode_seconds[:, sender, reader] * per_second[sender]
-    spent += coding.decode_seconds[:, sender, reader] * per_second[reader]
-    total = np.zeros(coding.wire_bytes.shape)
-    total[:, sender, reader] = spent - saved
-    return total
+    sender, reader = coding.wire_bytes.ends
+    saved = (problem.tensor_bytes[:, None] - coding.wire_bytes.values[:, :-1]) * per_byte[sender, reader]
+    spent = coding.encode_seconds.values[:, :-1] * per_second[sender]
+    spent += coding.decode_seconds.values[:, :-1] * per_second[reader]
+    total = np.zeros(coding.wire_bytes.values.shape)
+    total[:, :-1] = np.where((problem.rate[sender, reader] > 0) & (sender != reader), spent - saved, 0.0)
+    return coding.wire_bytes.holding(total)
 
 
 def coding_prices(problem: Problem, objective: str) -> tuple[Floats, Floats]:
@@ -138,11 +145,13 @@ def latency_cost(problem: Problem) -> LinearCost:
     return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds, coding)
 
 
-def energy_cost(problem: Problem) -> LinearCost:
+def energy_cost(problem: Problem, latency: LinearCost | None = None) -> LinearCost:
     """Return the weighted energy in joules as a linear cost.
 
     Idle power runs for the whole latency on every device of the fleet, so that it
     is so many watts times the latency, which is linear itself.
+
+    :param latency: what :func:`latency_cost` returned, where it is at hand.
     """
     linked, per_byte = _hops(problem)
     column = problem.column
@@ -158,7 +167,7 @@ def energy_cost(problem: Problem) -> LinearCost:
     coding = coding_cost(problem, *coding_prices(problem, 'energy'))
     byte = byte + active[:, None] * column('encode_seconds_per_byte')[:, None]
     byte = byte + active[None, :] * column('decode_seconds_per_byte')[None, :]
-    latency = latency_cost(problem)
+    latency = latency or latency_cost(problem)
     hop = hop + idle * np.where(linked, latency.hop, 0.0)
     byte = byte + idle * latency.hop_per_byte
     seam = None

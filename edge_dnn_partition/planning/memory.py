@@ -8,6 +8,7 @@ what the memory is worth is a lower bound (Lagrange). Plans that do not fit are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,7 +25,7 @@ _ROUNDS: Final = 40
 _PROOF: Final = 1e-9
 
 
-def fit(problem: Problem, judge: Judge, costs: list[LinearCost]) -> bool:
+def fit(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> bool:
     """Offer plans that fit into memory; return whether the judge's best is proven."""
     cost = costs[0]
     room = problem.column('memory_bytes')

@@ -72,7 +72,7 @@ def improve(problem: Problem, cost: LinearCost, start: Ints) -> Ints:
 def _tables(problem: Problem, cost: LinearCost) -> Iterator[Price]:
     """Yield what each tensor's transfer costs, by sender and reader."""
     hop, per_byte = cost.hop.tolist(), cost.hop_per_byte.tolist()
-    coding = None if cost.coding is None else cost.coding.tolist()
+    coding = None if cost.coding is None else cost.coding.whole().tolist()
     for t, tensor in enumerate(problem.tensors):
         more = None if coding is None else coding[t]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from functools import cache
+from typing import Final, Literal, get_args, overload
 
 import numpy as np
 
@@ -153,15 +154,44 @@ def reference(
     return Reference(costs.latency_seconds, costs.energy_joules, answer.optimal, shares)
 
 
-def levels(problem: Problem, objective: str, ref: Reference | None) -> list[LinearCost]:
+class Levels(Sequence[LinearCost]):
+    """Linear costs in order of importance, each worked out when it is asked for: the later ones decide only among equals."""
+
+    def __init__(self, *makers: Callable[[], LinearCost]) -> None:
+        self._makers = [cache(maker) for maker in makers]
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    @overload
+    def __getitem__(self, index: int) -> LinearCost: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LinearCost]: ...
+    def __getitem__(self, index: int | slice) -> LinearCost | Sequence[LinearCost]:
+        """Return the cost at a place, or the costs of a range of places."""
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self[place] for place in places]
+        return self._makers[places]()
+
+
+def levels(problem: Problem, objective: str, ref: Reference | None) -> Levels:
     """Return the linear costs that decide, in order; for throughput those that decide among equals."""
-    latency, energy = latency_cost(problem), energy_cost(problem)
+
+    @cache
+    def latency() -> LinearCost:
+        return latency_cost(problem)
+
+    @cache
+    def energy() -> LinearCost:
+        return energy_cost(problem, latency())
+
     if objective in ('energy', 'deadline'):
-        return [energy, latency]
+        return Levels(energy, latency)
     if objective == 'balanced' and ref is not None:
         seconds, joules = ref.factors
-        return [latency.plus(energy, joules, seconds), latency, energy]
-    return [latency, energy]
+        return Levels(lambda: latency().plus(energy(), joules, seconds), latency, energy)
+    return Levels(latency, energy)
 
 
 def value(costs: Costs, objective: str, ref: Reference | None) -> float:

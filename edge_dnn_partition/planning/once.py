@@ -33,7 +33,7 @@ _SLACK: Final = 1e-10
 _TRIED: Final = 6_000
 
 
-def answer_once(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+def answer_once(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer:
     """Return the best plan found in which no device has two stages."""
     if problem.is_chain and len(problem.devices) <= 62:
         trellises = [chain.trellis(problem, cost) for cost in costs]

@@ -64,6 +64,9 @@ class Pipeline:
             [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
         )
         self._tensors = self._find_tensors()
+        self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
+        self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
+        """By sender and receiver what was believed when last asked; of a large fleet's links few change between two decisions."""
         sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
         self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
@@ -149,6 +152,16 @@ class Pipeline:
         """Return the problem with given encodings, by tensor, sender and reader, in place of its own."""
         return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings, pixels)
 
+    def _link(self, pair: tuple[str, str], estimate: LinkEstimate) -> Link:
+        known = self._links.get(pair)
+        if known is None or known[0] is not estimate:
+            link = Link(
+                sender=pair[0], reader=pair[1], bytes_per_second=estimate.bytes_per_second,
+                latency_seconds=estimate.latency_seconds, channel=self._channels.get(pair),
+            )  # fmt: skip
+            known = self._links[pair] = estimate, link
+        return known[1]
+
     def problem(
         self,
         *,
@@ -195,7 +208,6 @@ class Pipeline:
             seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
-        channels = {frozenset(link.between): link.channel for link in self.fleet.links}
         there = frozenset(devices)
         problem = Problem(
             source=self.fleet.source,
@@ -212,15 +224,7 @@ class Pipeline:
                 for name in devices
             ),
             links=tuple(
-                Link(
-                    sender=sender,
-                    reader=reader,
-                    bytes_per_second=estimate.bytes_per_second,
-                    latency_seconds=estimate.latency_seconds,
-                    channel=channels.get(frozenset((sender, reader))),
-                )
-                for (sender, reader), estimate in links.items()
-                if sender in there and reader in there
+                self._link(pair, estimate) for pair, estimate in links.items() if pair[0] in there and pair[1] in there
             ),
             node_names=self.names,
             tensors=(Tensor(name=PICTURE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),

@@ -9,7 +9,7 @@ tensors and read several; a tensor is sent at most once to each other device.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import PlanError
+
+from .by_transfer import ByTransfer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -81,7 +83,7 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Coding:
-    """How tensors are encoded on their ways, ``(tensors, devices, devices)`` each: from a row's device to a column's.
+    """How tensors are encoded on their ways.
 
     The seconds are spent on the sender and on the reader: they add to the latency and to the device's compute seconds.
 
@@ -89,15 +91,15 @@ class Coding:
     :param encodings: the encoding by tensor, sender and reader, by name, where it is not ``raw``.
     """
 
-    wire_bytes: Floats
-    encode_seconds: Floats
-    decode_seconds: Floats
+    wire_bytes: ByTransfer
+    encode_seconds: ByTransfer
+    decode_seconds: ByTransfer
     encodings: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
     def arrays(self) -> tuple[Floats, Floats, Floats]:
-        """All that costs something."""
-        return self.wire_bytes, self.encode_seconds, self.decode_seconds
+        """All that costs something, ``(tensors, devices, devices)`` each."""
+        return self.wire_bytes.whole(), self.encode_seconds.whole(), self.decode_seconds.whole()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -179,12 +181,22 @@ class Problem:
         return np.where(able, joules, np.inf), seam
 
     @cached_property
+    def link_ends(self) -> tuple[Ints, Ints]:
+        """The sender and the reader of each link, ``(links,)`` each."""
+        place = self.position
+        senders, readers = [place[link.sender] for link in self.links], [place[link.reader] for link in self.links]
+        return np.array(senders, dtype=np.int64), np.array(readers, dtype=np.int64)
+
+    def _by_pair(self, values: Sequence[float]) -> Floats:
+        """Return a number of each link by sender and reader, ``(devices, devices)``; 0 without one."""
+        table = np.zeros((len(self.devices),) * 2)
+        table[self.link_ends] = values
+        return table
+
+    @cached_property
     def rate(self) -> Floats:
         """Bytes per second from a row's device to a column's; 0 without a link."""
-        rate = np.zeros((len(self.devices),) * 2)
-        for link in self.links:
-            rate[self.position[link.sender], self.position[link.reader]] = link.bytes_per_second
-        return rate
+        return self._by_pair([link.bytes_per_second for link in self.links])
 
     @cached_property
     def scatter(self) -> tuple[Floats, Floats] | None:
@@ -192,9 +204,7 @@ class Problem:
 
         Both directions of a link are one radio.
         """
-        devices, links = self.column('deviation'), np.zeros((len(self.devices),) * 2)
-        for link in self.links:
-            links[self.position[link.sender], self.position[link.reader]] = link.deviation
+        devices, links = self.column('deviation'), self._by_pair([link.deviation for link in self.links])
         return (devices, np.maximum(links, links.T)) if devices.any() or links.any() else None
 
     def scattering(self, devices: Mapping[str, float], links: Mapping[tuple[str, str], float]) -> Self:
@@ -223,20 +233,15 @@ class Problem:
     @cached_property
     def latency(self) -> Floats:
         """Seconds that a transfer takes beside its bytes; 0 without a link."""
-        latency = np.zeros((len(self.devices),) * 2)
-        for link in self.links:
-            latency[self.position[link.sender], self.position[link.reader]] = link.latency_seconds
-        return latency
+        return self._by_pair([link.latency_seconds for link in self.links])
 
     @cached_property
     def channel(self) -> Ints:
         """The index of the channel of each link, counted from 0; -1 without a link."""
         known: dict[object, int] = {}
         channel = np.full((len(self.devices),) * 2, -1, dtype=np.int64)
-        for link in self.links:
-            key: object = (link.sender, link.reader) if link.channel is None else link.channel
-            place = self.position[link.sender], self.position[link.reader]
-            channel[place] = known.setdefault(key, len(known))
+        keys: Iterable[object] = (i if link.channel is None else link.channel for i, link in enumerate(self.links))
+        channel[self.link_ends] = [known.setdefault(key, len(known)) for key in keys]
         return channel
 
     @cached_property

@@ -67,6 +67,10 @@ class FleetView:
         self.heartbeat_timeout = heartbeat_timeout
         self.devices = {name: DeviceView() for name in fleet.devices}
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
+        self._believed = {
+            pair: LinkEstimate(link.rate, link.delay, measured=False)
+            for link in fleet.links for pair in (link.between, (link.between[1], link.between[0]))
+        }  # fmt: skip
         self._log_rates: dict[tuple[str, str], deque[float]] = {}
         """Of each link, what it was measured as lately."""
 
@@ -125,6 +129,9 @@ class FleetView:
                 rates.append(math.log(estimate.bytes_per_second))
             while len(reports) > 4:
                 reports.pop(min(reports, key=lambda key: reports[key].measured_at))
+            latest = estimate if len(reports) == 1 else _latest(reports)
+            if latest != self._believed.get((sender, receiver), latest):
+                self._believed[sender, receiver] = latest
 
     def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Take a stage's timing in."""
@@ -151,16 +158,11 @@ class FleetView:
         return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
 
     def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
-        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured."""
-        table = {}
-        for link in self.fleet.links:
-            for pair in (link.between, (link.between[1], link.between[0])):
-                reports = self._links.get(pair)
-                if reports:
-                    table[pair] = _latest(reports)
-                else:
-                    table[pair] = LinkEstimate(link.rate, link.delay, measured=False)
-        return table
+        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured.
+
+        What has not changed since the last time is the same object.
+        """
+        return dict(self._believed)
 
     def signs(self, now: float, devices: Collection[str]) -> dict[Hashable, float]:
         """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them."""

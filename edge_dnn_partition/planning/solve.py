@@ -23,13 +23,13 @@ All of them are deterministic: no randomness without a fixed seed, limits by wor
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import chain, twodevices
+from . import chain, linked_chain, twodevices
 from .evaluate import evaluate
 from .linear import LinearCost
 from .objective import Answer, Goal, Judge, check_space, goal_of, levels, reference, value
@@ -169,7 +169,7 @@ def answer(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
     return answer_linear(problem, judge, costs)
 
 
-def answer_linear(problem: Problem, judge: Judge, costs: list[LinearCost]) -> Answer:
+def answer_linear(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer:
     """Return the best assignment under a cost that adds up."""
     free = unlimited(problem, costs)
     if free is not None:
@@ -187,9 +187,11 @@ def answer_linear(problem: Problem, judge: Judge, costs: list[LinearCost]) -> An
     return answer_general(problem, judge, costs)
 
 
-def unlimited(problem: Problem, costs: list[LinearCost]) -> Answer | None:
+def unlimited(problem: Problem, costs: Sequence[LinearCost]) -> Answer | None:
     """Return the exact optimum without regard to memory and space, where a fast method knows it."""
     if problem.is_chain:
+        if len(problem.devices) > linked_chain.FEW and (path := linked_chain.only_path(problem, costs[0])) is not None:
+            return Answer(path, True)
         found = chain.shortest(_trellises(problem, costs))
         return Answer(None, True) if found is None else Answer(found[0], True)
     if twodevices.applies(problem, costs[0]):
@@ -200,7 +202,7 @@ def unlimited(problem: Problem, costs: list[LinearCost]) -> Answer | None:
     return None
 
 
-def _trellises(problem: Problem, costs: list[LinearCost]) -> Iterator[chain.Trellis]:
+def _trellises(problem: Problem, costs: Sequence[LinearCost]) -> Iterator[chain.Trellis]:
     """Yield the trellis of each level, built when a tie asks for it; the last counts stages."""
     for cost in costs:
         yield chain.trellis(problem, cost)

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from .linear import latency_cost
+from .linear import LinearCost, energy_cost, latency_cost
 from .problem import INPUT, Floats, Ints, Problem
 
 WORK: Final = 250_000_000
@@ -167,9 +167,7 @@ def _latency(problem: Problem, group: Kinds) -> tuple[Floats, Floats]:
     """Return the latency of stages and hops, with a trace of energy and stages to decide ties."""
     first, count = group.first, problem.nodes
     cost = latency_cost(problem)
-    from .linear import energy_cost
-
-    energy = energy_cost(problem)
+    energy = energy_cost(problem, cost)
     scale = float(np.where(np.isfinite(cost.node), cost.node, 0.0).max(axis=1).sum()) or 1.0
     joules = float(np.where(np.isfinite(energy.node), energy.node, 0.0).max(axis=1).sum()) or 1.0
     mixed = cost.plus(energy, 1e-11 * scale / joules)
@@ -196,17 +194,17 @@ def _latency(problem: Problem, group: Kinds) -> tuple[Floats, Floats]:
     return stage, hop
 
 
-def _extra(problem: Problem, cost: object, node: int, device: int) -> float:
+def _extra(problem: Problem, cost: LinearCost, node: int, device: int) -> float:
     """Return what a node pays beside its own seconds: reading inputs and, at the end, the result's way."""
     total = 0.0
     for t in problem.node_inputs[node]:
         tensor = problem.tensors[t]
         if tensor.producer == INPUT:
-            total += float(cost.transfer(problem, t)[problem.source_index, device])  # type: ignore[attr-defined]
+            total += float(cost.prices(problem, t, problem.source_index, device))
     for t in problem.node_outputs[node]:
         tensor = problem.tensors[t]
         if tensor.at_sink and not tensor.readers:
-            total += float(cost.transfer(problem, t)[device, problem.sink_index])  # type: ignore[attr-defined]
+            total += float(cost.prices(problem, t, device, problem.sink_index))
     return total
 
 

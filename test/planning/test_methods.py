@@ -11,6 +11,7 @@ import pytest
 
 from edge_dnn_partition.planning import chain, frontier, maxflow, milp, moves, once, revisits, subsets, twodevices
 from edge_dnn_partition.planning.batch import Batch
+from edge_dnn_partition.planning.by_transfer import ByTransfer
 from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.linear import LinearCost, device_once, energy_cost, latency_cost, transfers
 from edge_dnn_partition.planning.problem import Coding, Device, Link, Problem, Tensor, from_costs_json
@@ -70,9 +71,9 @@ def encoded(problem, seed):
     rng = np.random.default_rng([seed, 5])
     shape = (len(problem.tensors), len(problem.devices), len(problem.devices))
     wire = problem.tensor_bytes[:, None, None] * rng.uniform(0.1, 1.1, shape)
-    coding = Coding(
-        wire_bytes=wire, encode_seconds=rng.uniform(0, 0.01, shape), decode_seconds=rng.uniform(0, 0.005, shape)
-    )
+    tables = (wire, rng.uniform(0, 0.01, shape), rng.uniform(0, 0.005, shape))
+    wire_bytes, encode_seconds, decode_seconds = map(ByTransfer.of, tables)
+    coding = Coding(wire_bytes=wire_bytes, encode_seconds=encode_seconds, decode_seconds=decode_seconds)
     return dataclasses.replace(problem, coding=coding)
 
 

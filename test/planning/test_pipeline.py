@@ -69,6 +69,21 @@ def problem(made, **changes):
     return made.problem(**values | changes)
 
 
+def test_a_link_is_as_it_is_believed_now_and_not_as_it_was(models):
+    model = models['skip']
+    made = Pipeline(model, {name: profile(model, name) for name in ('pi', 'cloud')}, fleet(channel='air'))
+    before = problem(made)
+    there, back = ('pi', 'cloud'), ('cloud', 'pi')
+    after = problem(made, links=LINKS | {there: LinkEstimate(2 * RATE, DELAY, measured=True)})
+    assert [link.channel for link in after.links] == ['air', 'air']
+    pi, cloud = after.position['pi'], after.position['cloud']
+    assert after.rate[pi, cloud] == 2 * RATE and after.rate[cloud, pi] == RATE == before.rate[pi, cloud]
+    gone = problem(made, links={back: LINKS[back]})
+    assert gone.rate[pi, cloud] == 0 and gone.rate[cloud, pi] == RATE
+    assert problem(made).rate.tolist() == before.rate.tolist()
+
+
+
 def tensors(made):
     return [(t.name, t.producer, t.readers, t.bytes, t.at_sink) for t in problem(made).tensors]
 

@@ -1,0 +1,66 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A table of numbers by tensor, sender and reader that keeps only the pairs of devices between which something is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .problem import Ints
+
+
+@dataclass(frozen=True, eq=False)
+class ByTransfer:
+    """Numbers ``(tensors, devices, devices)``; a thousand devices have a million pairs, and few links.
+
+    It is indexed as the whole array would be, by tensor, sender and reader.
+
+    :param column: ``(devices, devices)``: where in ``values`` a pair is.
+    :param values: ``(tensors, columns)``, of which the last holds for all pairs between which nothing is sent.
+    """
+
+    column: Ints
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, whole: np.ndarray) -> Self:
+        """Return the table of a whole array."""
+        tensors, devices, _ = whole.shape
+        return cls(np.arange(devices * devices).reshape(devices, devices), whole.reshape(tensors, -1))
+
+    def __getitem__(self, place: tuple[Any, Any, Any]) -> np.ndarray:
+        """Return the numbers of some transfers, of the shape that the three indices broadcast to."""
+        tensor, sender, reader = place
+        found: np.ndarray = self.values[tensor, self.column[sender, reader]]
+        return found
+
+    def whole(self, tensor: int | slice = slice(None)) -> np.ndarray:
+        """Return the numbers of a tensor ``(devices, devices)``, or of some ``(tensors, devices, devices)``."""
+        found: np.ndarray = self.values[tensor][..., self.column]
+        return found
+
+    def holding(self, values: np.ndarray) -> ByTransfer:
+        """Return other numbers for the same pairs, ``(tensors, columns)``."""
+        return ByTransfer(self.column, values)
+
+    @cached_property
+    def ends(self) -> tuple[Ints, Ints]:
+        """The senders and readers of the columns but the last, ``(columns - 1,)`` each, in their order."""
+        last = self.values.shape[1] - 1
+        sender, reader = np.nonzero(self.column < last)
+        order = np.argsort(self.column[sender, reader], kind='stable')
+        return sender[order], reader[order]
+
+
+def columns_of(sender: Ints, reader: Ints, devices: int) -> Ints:
+    """Return a table's ``column`` in which some pairs stand in the order given."""
+    column = np.full((devices, devices), len(sender), dtype=np.int64)
+    column[sender, reader] = np.arange(len(sender))
+    return column
