@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from .evaluate import Costs, evaluate
+from .fewer_stages import standing
 from .objective import Goal, goal_of
 from .problem import Problem
 from .solve import solve
@@ -111,7 +112,8 @@ def decide(
     The exact planner's answer to the present estimates is taken if the present plan cannot
     go on; else only if its gain exceeds ``least_gain`` and the predictions' own uncertainty,
     it has been the answer ``confirmations`` times on end, and the present plan has stayed for
-    ``dwell_seconds`` or the gain is `FAR_BETTER`. Under a deadline, a plan that is to replace another must keep to it with as much
+    ``dwell_seconds`` or the gain is `FAR_BETTER`. For throughput the gain is that of
+    :func:`.fewer_stages.standing`. Under a deadline, a plan that is to replace another must keep to it with as much
     to spare, while the present one is late only beyond the deadline itself.
 
     :param now: seconds of a steady clock.
@@ -138,6 +140,9 @@ def decide(
     if not np.isfinite(reference.latency_seconds):
         reference = costs
     gain = gain_of(goal, present, costs, reference)
+    if goal.name == 'throughput' and state.assignment is not None:
+        mine, his = (standing(value(plan), plan) for plan in (state.assignment, best))
+        gain = 1 - his / mine if mine > 0 else 0.0
     calm = replace(state, rival=None, rival_count=0)
     if best == state.assignment or gain <= 0:
         return Decision(None, costs, present, 'the present plan is the best one'), calm

@@ -12,6 +12,7 @@ gap is left; else the plans met on the way are improved by moves and by HiGHS on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from . import batch, chain, frontier, milp, once, subsets, twodevices, windows
 from .batch import Measured
 from .evaluate import Loads, loads
-from .fewer_stages import fewer_stages
+from .fewer_stages import fewer_stages, in_one_cache
 from .linear import LinearCost, coding_cost
 from .localsearch import descend
 from .objective import EQUAL, Answer, Judge
@@ -43,13 +44,16 @@ def answer_throughput(problem: Problem, judge: Judge, *, quick: bool = False) ->
     """
     if judge.space == 'each_device_once':
         return _once(problem, judge)
-    starts = _starts(problem)
-    found = _least_bottleneck(problem, judge, starts, quick=quick)
-    if not quick or found.assignment is None:
+    if not quick:
+        return _least_bottleneck(problem, judge, _starts(problem), quick=False)
+    shared = in_one_cache(problem)
+    starts = _starts(shared)
+    found = _least_bottleneck(shared, replace(judge, problem=shared), starts, quick=True)
+    if found.assignment is None:
         return found
-    chosen = fewer_stages(problem, [found.assignment, *starts])
+    chosen = fewer_stages(shared, [found.assignment, *starts])
     assert chosen is not None
-    return Answer(chosen, found.optimal and bool(np.array_equal(chosen, found.assignment)))
+    return Answer(chosen, found.optimal and shared is problem and bool(np.array_equal(chosen, found.assignment)))
 
 
 def _least_bottleneck(problem: Problem, judge: Judge, starts: list[Ints], *, quick: bool) -> Answer:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who plans all the time leaves out what takes seconds of a core, and loses little by that."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from edge_dnn_partition.planning import milp
 from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.evaluate import evaluate
 from edge_dnn_partition.planning.explain import explain
-from edge_dnn_partition.planning.fewer_stages import fewer_stages, worth
+from edge_dnn_partition.planning.fewer_stages import fewer_stages, in_one_cache, standing, worth
 from edge_dnn_partition.planning.linear import stage_count
 from edge_dnn_partition.planning.objective import Goal
 from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
@@ -72,3 +74,45 @@ def test_a_pipeline_that_is_to_run_has_no_more_stages_than_pay(seed, devices):
     assert mine <= once.bottleneck_seconds * (1 + 1e-9), 'one stage each would be better'
     merged = fewer_stages(problem, [plan])
     assert np.array_equal(merged, plan), 'a merger would be better'
+
+
+def cached(devices: int = 4, segments: int = 20) -> Problem:
+    """Equal segments of 10 ms, each timed alone; two neighbours take 2 ms longer, since the cache holds one of them."""
+    problem = pipeline(0, devices, segments, rate=125e6)
+    return dataclasses.replace(
+        problem, seconds=np.full((segments, devices), 0.010), seam_seconds=np.full((segments - 1, devices), -0.002)
+    )
+
+
+@pytest.mark.parametrize('devices', [2, 4])
+def test_a_pipeline_counts_on_no_cache_for_each_of_a_devices_stages(devices):
+    problem = cached(devices)
+    found = solve(problem, 'throughput', quick=True)
+    assert stage_count(problem.indices(found.assignment)) == devices
+    assert not found.optimal, 'small stages have the least bottleneck, as far as the profile tells'
+    many = solve(problem, 'throughput')
+    assert many.bottleneck_seconds < found.bottleneck_seconds
+    assert standing(problem, many.assignment) > standing(problem, found.assignment)
+
+
+def test_a_plan_of_small_stages_is_left_for_one_stage_each():
+    problem = cached()
+    scattered = tuple(f'd{1 + i % 4}' for i in range(problem.nodes))
+    state, decision = DecisionState(scattered, since=0.0), None
+    for second in range(5, 9):
+        decision, state = decide(float(second), problem, state, Settings('throughput'))
+        if decision.assignment is not None:
+            break
+    assert decision.assignment is not None and stage_count(problem.indices(decision.assignment)) == 4
+    after, _ = decide(60.0, problem, DecisionState(decision.assignment, since=10.0), Settings('throughput'))
+    assert after.assignment is None, 'and not for small stages again'
+
+
+def test_in_one_cache_the_whole_takes_as_long_as_it_was_measured_and_seams_that_save_stay():
+    problem = cached()
+    whole = np.zeros(problem.nodes, dtype=np.int64)
+    shared = in_one_cache(problem)
+    assert evaluate(shared, whole).latency_seconds == pytest.approx(evaluate(problem, whole).latency_seconds)
+    assert (shared.seam_seconds >= 0).all()
+    usual = pipeline(1, 2, 12)
+    assert in_one_cache(usual) is usual
