@@ -73,6 +73,10 @@ class Links:
             return None
         return self.estimators[device].estimate.bytes_per_second
 
+    def doubtful(self, device: str) -> bool:
+        """True if what a link showed last is not what is believed of it, and nothing has confirmed it yet."""
+        return device in self.estimators and self.estimators[device].doubtful
+
     def guessed(self, device: str) -> bool:
         """True if pieces to a device are paced to a rate that nothing has shown yet."""
         return self.pace(device) is not None and not self.estimators[device].estimate.measured

@@ -32,6 +32,8 @@ from . import qos
 from .base import FleetNode
 from .links import Links
 
+CONFIRM_SECONDS: Final = 0.1
+"""So long after a probe that showed another rate than is believed a second one leaves: what kept the receiver busy is over."""
 _WAITED_SECONDS: Final = 0.0005
 """Where publishing a piece took so much more than it was at work, it waited for something."""
 
@@ -239,6 +241,9 @@ class TensorSender:
                         self._set_pace(target[0], peer.outbox)
                     else:
                         peer.outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
+            if receipt.kind == PROBE and receipt.state == HopReceipt.COMPLETE and self._links.doubtful(receipt.receiver):
+                confirm = functools.partial(self.probe, receipt.receiver)
+                heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
             self._condition.notify()
 
     def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:

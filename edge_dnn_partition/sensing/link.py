@@ -16,6 +16,8 @@ _CONFIRMS: Final = 0.9
 _DOUBT: Final = math.log(1.4)
 STALE_SECONDS: Final = 2.0
 """What was measured so much later elsewhere counts more than what was measured here."""
+_NEWS_SECONDS: Final = 0.05
+"""What was measured no later than this comes back from somebody who was told of it."""
 _RETURNS: Final = 0.9
 """Of what a link carried before it fell silent, so much is believed when it answers again: what was lost meanwhile was lost to
 the outage, and what is sent too fast now shows after a few pieces."""
@@ -60,6 +62,8 @@ class LinkEstimator:
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
+    """When what is believed was measured, here or elsewhere."""
+    _own_at: float = float('-inf')
     silent: bool = False
     """Nothing that was sent of late was answered."""
     _before: float = 0.0
@@ -83,17 +87,17 @@ class LinkEstimator:
             rate = median(self._rates)  # what left so fast came so fast: what is believed holds
         if found_room and self._rates and rate > median(self._rates):
             self._rates.clear()
-        self.last_at = now
+        self.last_at = self._own_at = now
         self._rates.append(rate)
         while len(self._rates) > self.window:
             self._rates.popleft()
 
     def told(self, at: float, bytes_per_second: float) -> None:
-        """Take in what another process of this device measured, if it is news: nothing was measured here for long.
+        """Take in what another process of this device measured, if it is news and nothing was measured here for long.
 
         :param at: when it was measured.
         """
-        if bytes_per_second > 0 and at >= self.last_at + STALE_SECONDS:
+        if bytes_per_second > 0 and at >= self.last_at + _NEWS_SECONDS and at >= self._own_at + STALE_SECONDS:
             self._rates.clear()
             self._rates.append(bytes_per_second)
             self.last_at = at
@@ -116,7 +120,7 @@ class LinkEstimator:
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
-        self.last_at = now
+        self.last_at = self._own_at = now
 
     def silence(self, now: float) -> None:
         """Take in that nothing was answered at all: half of what was believed, until something is measured."""
@@ -126,7 +130,7 @@ class LinkEstimator:
         self.silent = True
         self._rates.clear()
         self._rates.append(max(present / 2, LEAST_RATE))
-        self.last_at = now
+        self.last_at = self._own_at = now
 
     def answered(self, now: float) -> None:
         """Take in that something was answered. If that ends an outage (a silence that halved the rate twice), the link is back."""
@@ -151,7 +155,7 @@ class LinkEstimator:
             present = self.estimate.bytes_per_second
             self._rates.clear()
             self._rates.append(max(present, _RETURNS * self._before))
-            self.last_at = now
+            self.last_at = self._own_at = now
 
     def round_trip(self, now: float, seconds: float) -> None:
         """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""

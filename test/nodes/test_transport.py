@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two ends of a hop over real DDS: in pieces, through shared memory, and back to pieces where that cannot be."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,24 @@ def test_shared_memory_is_used_again(hops):
     paths = [segment.path for segment in pool._segments]
     hop.sender.stop()
     assert not any(path.exists() for path in paths)
+
+
+def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_second_one(hops):
+    from edge_dnn_partition.msg import HopReceipt
+
+    from edge_dnn_partition.runtime.pieces import PROBE
+    from edge_dnn_partition.sensing.link import LinkEstimate
+
+    hop = hops('pi', 'jetson')
+    link = hop.sender._links.estimators['jetson']
+    hop.sender._links.doubts['jetson'].worth_looking_for(time.monotonic(), LinkEstimate(1e8, 0.001, measured=True))
+    for i in range(3):
+        link.transfer(float(i), 1e5, 1.0, sender_limited=False)
+    assert link.estimate.bytes_per_second == pytest.approx(1e5)
+    hop.sender.probe('jetson')  # once
+
+    def answered():
+        return [r for r in hop.receipts if r.kind == PROBE and r.state == HopReceipt.COMPLETE]
+
+    hop.spin_until(lambda: len(answered()) >= 2)
+    assert link.estimate.bytes_per_second > 1e6, 'both came over loopback'
