@@ -32,6 +32,8 @@ _BUDGET_SECONDS: Final = 1.2
 _LEAST: Final = 2
 _MOST: Final = 8
 _AGAIN_SECONDS: Final = 2.0
+_TURNS: Final = 2
+"""So often the best fixed plan and this system are run again, one after the other, where a frame takes less than that."""
 _CALM_SECONDS: Final = 2.6
 """A plan that has stayed so long is taken for settled: the scheduler's dwell time and its confirmations are over."""
 _PATIENT_SECONDS: Final = 14.0
@@ -215,9 +217,10 @@ def run_cell(
     if not results:
         raise UserError(f'no result came under {plan.label()}, which the scheduler chose')
     best = min((key for key in rows if not rows[key]['composed']), key=lambda key: rows[key]['p50_seconds'], default=None)
-    if best is not None and best in seen and rows[best]['p50_seconds'] < _AGAIN_SECONDS:
+    for _ in range(_TURNS if best is not None and best in seen and rows[best]['p50_seconds'] < _AGAIN_SECONDS else 0):
         # What disturbs the machine comes and goes: the plan that this system is held against ran before it, runs after it,
-        # and this system once more after that.
+        # and this system once more after that, in turns.
+        assert best is not None
         bench.follow(choices[best])
         seen[best] += bench.frames(rows[best]['p50_seconds'])
         rows[best] = row_of(seen[best], watts, cell.rate)
