@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.calibration import Assessment, Calibration
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.recorded import RecordedPolicy
+from edge_dnn_partition.planning.adaptation.calibration import Assessment, Calibration
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
 

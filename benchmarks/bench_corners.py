@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.encodings import NAMES
+from edge_dnn_partition.planning.plans.encodings import NAMES
 
 from . import grid_fleet, grid_run, processes
 from .grid_fleet import WATTS, bed_file, conditions, fleet_of, pipeline_of

@@ -29,7 +29,7 @@ from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.stages import extract_stages
 from edge_dnn_partition.graph.tensors import random_feeds
 from edge_dnn_partition.graph.verify import compare
-from edge_dnn_partition.runtime.engine import Engine
+from edge_dnn_partition.runtime.inference.engine import Engine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,13 +23,13 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.compose import compose, placement_of
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.solve import solve
-from edge_dnn_partition.planning.tail import reach_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.cost_model.tail import reach_of
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.compose import compose, placement_of
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed.scenario import LINKS, fleet_document, panning_camera
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.running_fleet import RunningFleet
-    from edge_dnn_partition.runtime.ledger import Picture
+    from edge_dnn_partition.runtime.frames.ledger import Picture
 
 Assignment = tuple[str, ...]
 
@@ -88,10 +88,10 @@ class Ground:
 def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
     """Write the demo's fleet file and profile its model here; return the file, the pipeline and the pictures."""
     from edge_dnn_partition.graph.model import load_model
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.picture_samples import PictureSamples
-    from edge_dnn_partition.runtime.preprocess import Preprocessing
-    from edge_dnn_partition.runtime.profiler import ProfileOptions, load_or_profile
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.profiling.picture_samples import PictureSamples
+    from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.testbed import demo_model
 
     settings = folder / 'preprocessing.yaml'

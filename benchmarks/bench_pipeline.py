@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.bed import Bed
-    from edge_dnn_partition.planning.pipeline import Pipeline
+    from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -74,7 +74,7 @@ class _Planner:
     """The planner's plans for a bed's model on this machine's profile."""
 
     def __init__(self, bed: Bed) -> None:
-        from edge_dnn_partition.planning.pipeline import Pipeline
+        from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 
         self._pipeline: Pipeline = Pipeline(bed.model, bed.profiles, bed.fleet)
         self._picture_bytes = float(len(bed.pictures[0].data))
@@ -83,9 +83,9 @@ class _Planner:
     def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'any') -> str:
         """Return the plan of most throughput for some devices, as the scheduler looks for it."""
         from edge_dnn_partition.cli.demo_run import label_of
-        from edge_dnn_partition.planning.compose import placement_of
-        from edge_dnn_partition.planning.objective import Goal
-        from edge_dnn_partition.planning.solve import solve
+        from edge_dnn_partition.planning.cost_model.objective import Goal
+        from edge_dnn_partition.planning.plans.compose import placement_of
+        from edge_dnn_partition.planning.solvers.solve import solve
         from edge_dnn_partition.sensing.link import LinkEstimate
 
         links = {pair: LinkEstimate(_RATE, 0.0005, measured=True) for pair in itertools.permutations(names, 2)}

@@ -17,11 +17,11 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning import milp, twodevices
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.linear import latency_cost
-from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor
-from edge_dnn_partition.planning.solve import Solution, solve
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.linear import latency_cost
+from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.solvers import milp, twodevices
+from edge_dnn_partition.planning.solvers.solve import Solution, solve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.profile import HeldBack, Profile
-from edge_dnn_partition.runtime.profiler import ProfileOptions, profile_model
+from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
+from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, profile_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

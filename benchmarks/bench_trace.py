@@ -23,9 +23,9 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.cli.demo_run import all_on, label_of
-from edge_dnn_partition.planning.compose import placement_of
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.compose import placement_of
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.bed_file import BedFile

@@ -14,15 +14,15 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.coding import with_encodings
-from edge_dnn_partition.planning.compose import compose, placement_of
-from edge_dnn_partition.planning.encodings import LOSSLESS, RAW, Permitted
-from edge_dnn_partition.planning.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.linear import transfers
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import PICTURE
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.linear import transfers
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.coding import with_encodings
+from edge_dnn_partition.planning.plans.compose import compose, placement_of
+from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW, Permitted
+from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 SOURCE: Final = 'pi'

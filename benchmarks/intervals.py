@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_dnn_partition.planning.problem import Floats
+from edge_dnn_partition.planning.cost_model.problem import Floats
 
 _DRAWS = 4000
 _TAILS = (2.5, 97.5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_dnn_partition.planning.problem import Floats
+from edge_dnn_partition.planning.cost_model.problem import Floats
 
 NEAR = 1.1
 """A frame is near the oracle up to so many times its latency."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_dnn_partition.planning.candidates import Candidates
-from edge_dnn_partition.planning.components import Assignment, Predictor
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.policy import Choice, Conditions, Frame, StillPolicy
-from edge_dnn_partition.planning.problem import Floats, Problem
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation.candidates import Candidates
+from edge_dnn_partition.planning.adaptation.components import Assignment, Predictor
+from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame, StillPolicy
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.testbed.policy_world import DEVICES
 
 _SCALE = 0.1

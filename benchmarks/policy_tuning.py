@@ -15,15 +15,15 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.auto import AutoPolicy
-from edge_dnn_partition.planning.components import Predictor
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.policy import Policy
-from edge_dnn_partition.planning.qlearning import LearningSettings, QLearningPolicy
-from edge_dnn_partition.planning.qtable import QSettings
-from edge_dnn_partition.planning.residuals import ResidualFilter, ResidualSettings
-from edge_dnn_partition.planning.takeover import TakeoverSettings
+from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
+from edge_dnn_partition.planning.adaptation.components import Predictor
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.policy import Policy
+from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.planning.adaptation.qtable import QSettings
+from edge_dnn_partition.planning.adaptation.residuals import ResidualFilter, ResidualSettings
+from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.testbed.policy_run import run
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
 

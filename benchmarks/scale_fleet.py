@@ -22,15 +22,15 @@ import numpy as np
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.work import layer_operations
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.encodings import Permitted, TensorCoding
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.fleet import Device, Fleet, Link
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.policy import Conditions
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.policy import Conditions
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.encodings import Permitted, TensorCoding
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed import demo_model
 
@@ -227,14 +227,14 @@ def streams(ground: Ground, count: int, *, seconds: float, servers: int = 8, cor
 
 
 def _busy(problem: Any, plan: Sequence[str]) -> Mapping[str, float]:
-    from edge_dnn_partition.planning.evaluate import loads
+    from edge_dnn_partition.planning.cost_model.evaluate import loads
 
     seconds = loads(problem, problem.indices(plan)).device_seconds
     return dict(zip(problem.names, seconds.tolist(), strict=True))
 
 
 def _latency(problem: Any, plan: Sequence[str]) -> float:
-    from edge_dnn_partition.planning.evaluate import evaluate
+    from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 
     return float(evaluate(problem, plan).latency_seconds)
 

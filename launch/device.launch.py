@@ -9,8 +9,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.nodes.launching import fleet_arguments, is_true, node_actions
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.processes import device_processes, scheduler_process
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.runtime.deployment.processes import device_processes, scheduler_process
 from launch import LaunchContext, LaunchDescription
 
 

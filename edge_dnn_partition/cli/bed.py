@@ -31,12 +31,12 @@ import yaml
 from edge_dnn_partition import ros_env
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.pictures import sample_picture
-from edge_dnn_partition.runtime.processes import SCHEDULER, NodeProcess, fleet_processes
-from edge_dnn_partition.runtime.supervisor import Supervisor
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.processes import SCHEDULER, NodeProcess, fleet_processes
+from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.inference.pictures import sample_picture
 from edge_dnn_partition.testbed import cgroups
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.cgroups import Cgroup

@@ -67,9 +67,9 @@ def _live(args: argparse.Namespace) -> int:
 
     signals.install()
     from edge_dnn_partition.nodes import dashboard
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.dds_environment import dds_environment
-    from edge_dnn_partition.runtime.processes import NodeProcess, tool_process
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment
+    from edge_dnn_partition.runtime.deployment.processes import NodeProcess, tool_process
 
     options = {'host': args.host, 'port': args.port, 'token': args.token}
     if args.file is None:

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_dnn_partition.cli.demo_run import FixedRun, PhaseRun
-from edge_dnn_partition.planning.plan import Plan
+from edge_dnn_partition.planning.plans.plan import Plan
 
 
 def _ms(seconds: float | None) -> float | None:

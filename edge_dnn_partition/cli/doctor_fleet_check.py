@@ -11,9 +11,9 @@ from typing import Final
 
 from edge_dnn_partition.cli.doctor_checks import Check
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.fleet import Fleet, load_fleet
-from edge_dnn_partition.runtime.fleet_signs import DeviceSigns
-from edge_dnn_partition.runtime.rtps_presence import Presence, listen, own_addresses
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet
+from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.runtime.monitoring.rtps_presence import Presence, listen, own_addresses
 
 ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
@@ -42,7 +42,7 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     :raises UserError: if the fleet file is no good, or ROS is not there.
     """
     from edge_dnn_partition import ros_env
-    from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
 
     ros_env.require_ros('doctor --listen')
     fleet = load_fleet(path)

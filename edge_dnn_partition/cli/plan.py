@@ -13,9 +13,9 @@ from edge_dnn_partition.errors import UserError
 from .model_arguments import load_given_model
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.planning.objective import Goal
-    from edge_dnn_partition.planning.problem import Problem
-    from edge_dnn_partition.planning.solve import Solution
+    from edge_dnn_partition.planning.cost_model.objective import Goal
+    from edge_dnn_partition.planning.cost_model.problem import Problem
+    from edge_dnn_partition.planning.solvers.solve import Solution
 
 _EPILOG: Final = """\
 With --costs, the problem is a file of bare costs; docs/planning.md has its format and the cost
@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan_costs(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.planning.costs_json import load
-    from edge_dnn_partition.planning.objective import Goal
+    from edge_dnn_partition.planning.cost_model.costs_json import load
+    from edge_dnn_partition.planning.cost_model.objective import Goal
 
     problem = load(args.costs)
     solution = _solve(problem, _goal(args, Goal()), args.space)
@@ -119,10 +119,10 @@ def _plan_costs(args: argparse.Namespace) -> int:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.planning.coding import with_encodings, within_error
-    from edge_dnn_partition.planning.compose import compose, placement_of
-    from edge_dnn_partition.planning.encodings import Permitted, names_of
-    from edge_dnn_partition.planning.fleet import load_fleet
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
+    from edge_dnn_partition.planning.plans.compose import compose, placement_of
+    from edge_dnn_partition.planning.plans.encodings import Permitted, names_of
 
     from .plan_model import build
 
@@ -166,7 +166,7 @@ def _plan_model(args: argparse.Namespace) -> int:
 
 def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
     """Return what is to be least: what was given, else the usual."""
-    from edge_dnn_partition.planning.objective import Goal
+    from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.units import parse
 
     name, weights, deadline = args.objective or usual.name, usual.weights, usual.deadline_seconds
@@ -186,7 +186,7 @@ def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
 
 
 def _solve(problem: Problem, goal: Goal, space: str) -> Solution:
-    from edge_dnn_partition.planning.solve import solve
+    from edge_dnn_partition.planning.solvers.solve import solve
 
     return solve(problem, goal, space)
 
@@ -195,7 +195,7 @@ def _print(problem: Problem, solution: Solution) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from edge_dnn_partition.planning.evaluate import evaluate, loads
+    from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
 
     console = Console()
     if solution.assignment is None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet import Fleet, load_fleet
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.processes import NodeProcess, fleet_processes
-from edge_dnn_partition.runtime.supervisor import Supervisor
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet
+from edge_dnn_partition.runtime.deployment.processes import NodeProcess, fleet_processes
+from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+from edge_dnn_partition.runtime.frames.ledger import Picture
 
 if TYPE_CHECKING:
     from edge_dnn_partition.msg import SourceStatus

@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from std_srvs.srv import Trigger
 
     from edge_dnn_partition.nodes.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
     from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
     fleet = load_fleet(args.fleet)

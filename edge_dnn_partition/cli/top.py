@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
     from edge_dnn_partition.cli.live_view import render
     from edge_dnn_partition.nodes.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
 
     fleet = load_fleet(args.fleet)
     os.environ.update(dds_environment(dds_profile(fleet)))

@@ -45,9 +45,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and wait until one fails or the user ends it."""
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.processes import device_processes, fleet_processes, scheduler_process, tool_process
-    from edge_dnn_partition.runtime.supervisor import Supervisor
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
+    from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 
     fleet = load_fleet(args.fleet)
     if args.device is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from edge_dnn_partition.planning.plan import Plan
+from edge_dnn_partition.planning.plans.plan import Plan
 
 Document = dict[str, Any]
 Listener = Callable[[str, Any], None]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.plan import Plan, StagePlan, parse_label
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, parse_label
 
 from .board import Board, FrameParts
 

@@ -13,9 +13,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.fleet import Camera
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.pictures import pictures
+from edge_dnn_partition.planning.fleet_state.fleet import Camera
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.inference.pictures import pictures
 
 from .base import FleetNode
 from .camera_messages import picture_of_compressed, picture_of_image

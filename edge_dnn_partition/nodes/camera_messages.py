@@ -12,8 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.picture import ENCODINGS, compressed_encoding
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.inference.picture import ENCODINGS, compressed_encoding
 
 _CHANNELS = {
     'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,

@@ -18,8 +18,8 @@ from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.readings import plan_of
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 from . import qos
 from .base import FleetNode, run_node

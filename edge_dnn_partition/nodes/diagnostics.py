@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.runtime.health import Health, Rising, device_health, pipeline_health
-from edge_dnn_partition.runtime.stream_watch import StreamWatch
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.monitoring.health import Health, Rising, device_health, pipeline_health
+from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 from . import qos
 from .base import FleetNode

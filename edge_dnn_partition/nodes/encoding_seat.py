@@ -8,16 +8,16 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from edge_dnn_partition.planning.coding import with_encodings, within_error
-from edge_dnn_partition.planning.decide import value_of
-from edge_dnn_partition.planning.encodings import LOSSLESS, RAW, Permitted, check_names, parts
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.camera_pictures import CameraPictures
+from edge_dnn_partition.planning.adaptation.decide import value_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
+from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW, Permitted, check_names, parts
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.scheduling.camera_pictures import CameraPictures
 
 from .base import FleetNode
 from .parameters import Parameter

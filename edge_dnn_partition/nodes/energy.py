@@ -14,14 +14,14 @@ from std_msgs.msg import Float32
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
-from edge_dnn_partition.planning.fleet import Device, Fleet
-from edge_dnn_partition.planning.plan import StagePlan
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.engine import processor_of
-from edge_dnn_partition.runtime.pieces import FRAME, Address
-from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun, Sum
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
+from edge_dnn_partition.planning.plans.plan import StagePlan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.inference.engine import processor_of
+from edge_dnn_partition.runtime.inference.stage_energy import StageEnergy, StageRun, Sum
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address
+from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.attribution import Energy
 from edge_dnn_partition.sensing.power.boards import device_model

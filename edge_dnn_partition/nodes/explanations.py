@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `planning.explain`: says in words why the plan in force is what it is."""
+"""The scheduler's side of `planning.adaptation.explain`: says in words why the plan in force is what it is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from concurrent.futures import Future
 from typing import Final
 
 from edge_dnn_partition.msg import Decision
-from edge_dnn_partition.planning.compose import assignment_of
-from edge_dnn_partition.planning.explain import Explanation, explain
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.problem import Problem
+from edge_dnn_partition.planning.adaptation.explain import Explanation, explain
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.plans.compose import assignment_of
+from edge_dnn_partition.planning.plans.plan import Plan
 
 from . import qos
 from .aside import aside

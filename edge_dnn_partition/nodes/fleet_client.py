@@ -28,11 +28,11 @@ from edge_dnn_partition.nodes.executor import Spinner
 from edge_dnn_partition.nodes.parameter_messages import ParameterGiven, parameter_message
 from edge_dnn_partition.nodes.topics import Topics
 from edge_dnn_partition.nodes.wire import hop_time, stage_time, tensor_array
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.readings import plan_of
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.scheduling.readings import plan_of
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,9 +13,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition.msg import Heartbeat, Telemetry
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.fleet_signs import DeviceSigns
-from edge_dnn_partition.runtime.rtps_presence import middleware_of
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.runtime.monitoring.rtps_presence import middleware_of
 
 from . import qos
 from .topics import Topics

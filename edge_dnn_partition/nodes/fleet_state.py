@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from edge_dnn_partition.msg import DeviceState, FleetState, LinkState
-from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 
 from .relief_seat import ReliefSeat
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.journal import Journal
-from edge_dnn_partition.runtime.ledger import Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.journal import Journal
+from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger, Picture
 
 from .base import FleetNode
 from .kept_pictures import pack_picture, unpack_picture

@@ -12,18 +12,18 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.admission import Admission
-from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.ledger import DELIVERED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.pipeline import first_device
-from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER
-from edge_dnn_partition.runtime.source_plans import SourcePlans
-from edge_dnn_partition.runtime.tensor_codec import decode
-from edge_dnn_partition.runtime.tensors import Coded
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.admission import Admission
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.pipeline import first_device
+from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER
+from edge_dnn_partition.runtime.frames.source_plans import SourcePlans
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.runtime.transport.tensor_codec import decode
+from edge_dnn_partition.runtime.transport.tensors import Coded
+from edge_dnn_partition.runtime.transport.timing import HopTime
 
 from . import camera, hedging, infer_seat, qos, repeating
 from .base import FleetNode, run_node

@@ -11,14 +11,14 @@ from typing import Any
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
-from edge_dnn_partition.runtime.hedge_tail import HedgePipeline, tail_plan
-from edge_dnn_partition.runtime.pipeline import FramePipeline, Job
-from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, Release
-from edge_dnn_partition.runtime.preparation import StageStore
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
+from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline, tail_plan
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, Job
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, Release
+from edge_dnn_partition.runtime.inference.preparation import StageStore
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.timing import HopTime
 
 from .base import FleetNode
 from .inbox import views

@@ -11,10 +11,10 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Heartbeat
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.compose import compose
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
-from edge_dnn_partition.runtime.ledger import Frame
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
+from edge_dnn_partition.runtime.frames.ledger import Frame
 
 from . import qos
 from .base import FleetNode

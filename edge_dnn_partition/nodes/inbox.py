@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import HopReceipt, TensorPiece
-from edge_dnn_partition.runtime.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.piece_codec import decode
-from edge_dnn_partition.runtime.pieces import FRAME, Address
-from edge_dnn_partition.runtime.segments import SegmentReader
-from edge_dnn_partition.runtime.tensors import picture_parts, unpack
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.runtime.transport.piece_codec import decode
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address
+from edge_dnn_partition.runtime.transport.segments import SegmentReader
+from edge_dnn_partition.runtime.transport.tensors import picture_parts, unpack
+from edge_dnn_partition.runtime.transport.timing import HopTime
 
 from . import qos
 from .base import FleetNode

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.msg import Result
-from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.picture import check_picture
-from edge_dnn_partition.runtime.postprocess import Outcome
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.inference.picture import check_picture
+from edge_dnn_partition.runtime.inference.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
 
 from . import qos

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import ClassScore
-from edge_dnn_partition.runtime.postprocess import Box, Score
+from edge_dnn_partition.runtime.inference.postprocess import Box, Score
 from edge_dnn_partition.srv import Infer
 
 from .camera_messages import compressed_message, image_message, picture_of_image

@@ -11,7 +11,7 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from edge_dnn_partition.runtime.processes import TOOLS, NodeProcess
+from edge_dnn_partition.runtime.deployment.processes import TOOLS, NodeProcess
 from launch import LaunchContext
 
 _RESPAWN_SECONDS = 2.0

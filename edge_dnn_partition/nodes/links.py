@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.link_doubt import LinkDoubt, overdue_bound
-from edge_dnn_partition.runtime.link_evidence import Look, Loss
-from edge_dnn_partition.runtime.pieces import PROBE
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt, overdue_bound
+from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss
+from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 

@@ -14,14 +14,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.annotate import annotated
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION
-from edge_dnn_partition.runtime.ledger import Frame, Picture
-from edge_dnn_partition.runtime.picture import COMPRESSED, Pixels, decode_compressed, decode_raw, picture_size
-from edge_dnn_partition.runtime.postprocess import Outcome, Postprocessor, Score, postprocessor_of
-from edge_dnn_partition.runtime.postprocess_kinds import Raw
-from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION
+from edge_dnn_partition.runtime.frames.ledger import Frame, Picture
+from edge_dnn_partition.runtime.inference.annotate import annotated
+from edge_dnn_partition.runtime.inference.picture import COMPRESSED, Pixels, decode_compressed, decode_raw, picture_size
+from edge_dnn_partition.runtime.inference.postprocess import Outcome, Postprocessor, Score, postprocessor_of
+from edge_dnn_partition.runtime.inference.postprocess_kinds import Raw
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
 from . import qos, vision_messages
 from .base import FleetNode

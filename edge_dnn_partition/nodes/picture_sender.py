@@ -13,14 +13,14 @@ from typing import Any
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Emulation
-from edge_dnn_partition.planning.coding import picture_encoding
-from edge_dnn_partition.planning.encodings import RAW
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.picture_codec import encode_picture, is_raw
-from edge_dnn_partition.runtime.pieces import Address
-from edge_dnn_partition.runtime.pipeline import first_device
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.coding import picture_encoding
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.frames.pipeline import first_device
+from edge_dnn_partition.runtime.inference.picture_codec import encode_picture, is_raw
+from edge_dnn_partition.runtime.transport.pieces import Address
 from edge_dnn_partition.testbed.dilation import Dilation
 
 from .base import FleetNode

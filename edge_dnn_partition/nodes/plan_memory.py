@@ -12,7 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_dnn_partition.cache import cache_dir, write_atomic
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.runtime.plan_book import PlanBook
+from edge_dnn_partition.runtime.frames.plan_book import PlanBook
 
 from .base import FleetNode
 

@@ -12,10 +12,10 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.plan_book import PlanStatus
-from edge_dnn_partition.runtime.readings import plan_of
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
+from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from std_msgs.msg import Float64
 
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.runtime.stream_watch import StreamWatch
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 from . import qos
 from .base import FleetNode

@@ -16,23 +16,23 @@ from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Calibration as CalibrationMessage
 from edge_dnn_partition.msg import FrameReport, Result
-from edge_dnn_partition.planning import calibration
-from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.decide import Settings, feasible, value_of
-from edge_dnn_partition.planning.evaluate import evaluate, frame_joules
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.learned import key_of
-from edge_dnn_partition.planning.objective import Goal, check_weights
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.policies import LEARNING, policy_of
-from edge_dnn_partition.planning.policy import Choice, Conditions, Frame
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.recorded import RecordedPolicy
-from edge_dnn_partition.planning.takeover import TakeoverSettings
-from edge_dnn_partition.runtime.decider import Decider
-from edge_dnn_partition.runtime.frame_parts import device_seconds
-from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.ration import Ration
+from edge_dnn_partition.planning.adaptation import calibration
+from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
+from edge_dnn_partition.planning.adaptation.decide import Settings, feasible, value_of
+from edge_dnn_partition.planning.adaptation.learned import key_of
+from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
+from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
+from edge_dnn_partition.planning.cost_model.objective import Goal, check_weights
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
+from edge_dnn_partition.runtime.scheduling.decider import Decider
+from edge_dnn_partition.runtime.scheduling.ration import Ration
+from edge_dnn_partition.runtime.transport.radio import Radio
 
 from . import qos
 from .base import FleetNode

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.msg import StageState
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.preparation import StageStore, lower_priority
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.inference.preparation import StageStore, lower_priority
 
 from . import qos
 from .base import FleetNode

@@ -13,11 +13,11 @@ from std_srvs.srv import Trigger
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.fleet import Device, Fleet
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.picture_samples import gives_pixels, samples_of
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.profiling.picture_samples import gives_pixels, samples_of
+from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 
 from . import qos
 from .base import FleetNode

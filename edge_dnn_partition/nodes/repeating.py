@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.ledger import Frame, FrameLedger
-from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger
+from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
 
 from .base import FleetNode
 from .parameters import Parameter

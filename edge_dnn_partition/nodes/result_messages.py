@@ -11,10 +11,10 @@ from typing import Final
 from std_msgs.msg import Header
 
 from edge_dnn_partition.msg import FrameReport, Result
-from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, Frame
-from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.shadow_run import Shadow
-from edge_dnn_partition.runtime.timing import frame_energy
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, LOST, Frame
+from edge_dnn_partition.runtime.frames.shadow_run import Shadow
+from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.runtime.transport.timing import frame_energy
 
 from .wire import hop_message, stage_message, tensor_message
 

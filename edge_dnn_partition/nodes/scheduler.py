@@ -21,19 +21,19 @@ from edge_dnn_partition.msg import (
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.planning.compose import Placement, assignment_of
-from edge_dnn_partition.planning.decide import FIRST_PLAN, feasible
-from edge_dnn_partition.planning.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.fleet import Constraints, load_fleet
-from edge_dnn_partition.planning.pinned import pinned_costs, placement_of_words
-from edge_dnn_partition.planning.plan import PlacedStage, Plan
-from edge_dnn_partition.planning.policy import Choice, Conditions
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.runtime.admission import frames_at_a_time
-from edge_dnn_partition.runtime.hearing import Hearing
-from edge_dnn_partition.runtime.plan_book import PATIENCE_SECONDS
-from edge_dnn_partition.runtime.stream_watch import StreamWatch
-from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.planning.adaptation.decide import FIRST_PLAN, feasible
+from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.fleet import Constraints, load_fleet
+from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
+from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
+from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
+from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
+from edge_dnn_partition.runtime.frames.plan_book import PATIENCE_SECONDS
+from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
+from edge_dnn_partition.runtime.scheduling.hearing import Hearing
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 from . import encoding_seat, plots, policy_seat, qos, relief_seat
 from .base import FleetNode, run_node

@@ -17,16 +17,16 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.link_evidence import Look
-from edge_dnn_partition.runtime.outbox import Outbox
-from edge_dnn_partition.runtime.piece_codec import encode
-from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
-from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
-from edge_dnn_partition.runtime.probe_budget import ProbeBudget
-from edge_dnn_partition.runtime.segments import LEAST_BYTES, SegmentPool
-from edge_dnn_partition.runtime.tensors import WireTensor, buffer_size, lay_out, place
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.piece_codec import encode
+from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.runtime.transport.probe_budget import ProbeBudget
+from edge_dnn_partition.runtime.transport.segments import LEAST_BYTES, SegmentPool
+from edge_dnn_partition.runtime.transport.tensors import WireTensor, buffer_size, lay_out, place
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 from . import qos
 from .base import FleetNode

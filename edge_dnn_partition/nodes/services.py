@@ -15,14 +15,14 @@ from std_srvs.srv import Trigger
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.decide import feasible, gain_of
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.pinned import placement_of_words
-from edge_dnn_partition.planning.plan import label_of
-from edge_dnn_partition.planning.problem import Problem
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.planning.solve import solve
-from edge_dnn_partition.runtime.switch import Activate, Drop
+from edge_dnn_partition.planning.adaptation.decide import feasible, gain_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.pinned import placement_of_words
+from edge_dnn_partition.planning.plans.plan import label_of
+from edge_dnn_partition.planning.solvers.solve import solve
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
 from .aside import aside

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from edge_dnn_partition.msg import FrameReport
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.shadow_run import ShadowRun
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.frames.shadow_run import ShadowRun
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.timing import HopTime
 
 from .inbox import views
 from .picture_sender import PictureSender

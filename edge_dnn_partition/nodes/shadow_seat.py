@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from edge_dnn_partition.msg import FrameReport, Result, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.decider import Decider
-from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.scheduling.decider import Decider
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 from .plan_messages import plan_message
 from .policy_seat import PolicySeat

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `planning.sharing`: tells the other fleets of its group what this one takes, and hears of theirs."""
+"""The scheduler's side of `planning.fleet_state.sharing`: tells its group's fleets what this one takes, and hears of theirs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Share
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.sharing import SETTLE_SECONDS, FleetUse, HostUse, Sharing, use_of
-from edge_dnn_partition.runtime.hearing import Hearing
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet_state.sharing import SETTLE_SECONDS, FleetUse, HostUse, Sharing, use_of
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 
 from . import qos
 from .base import FleetNode

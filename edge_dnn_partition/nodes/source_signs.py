@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.msg import Heartbeat, SourceStatus
-from edge_dnn_partition.runtime.hedge import Hedger
-from edge_dnn_partition.runtime.ledger import FrameLedger
-from edge_dnn_partition.runtime.shadow_run import ShadowRun
-from edge_dnn_partition.runtime.source_plans import SourcePlans
+from edge_dnn_partition.runtime.frames.hedge import Hedger
+from edge_dnn_partition.runtime.frames.ledger import FrameLedger
+from edge_dnn_partition.runtime.frames.shadow_run import ShadowRun
+from edge_dnn_partition.runtime.frames.source_plans import SourcePlans
 
 from . import qos
 from .base import FleetNode

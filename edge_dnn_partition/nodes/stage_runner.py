@@ -14,15 +14,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from edge_dnn_partition.errors import UserError, WireError
-from edge_dnn_partition.planning.encodings import RAW
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.pipeline import Job
-from edge_dnn_partition.runtime.preparation import StageStore
-from edge_dnn_partition.runtime.speed_probe import SpeedProbe
-from edge_dnn_partition.runtime.stage_watch import StageWatch
-from edge_dnn_partition.runtime.tensor_codec import encode
-from edge_dnn_partition.runtime.tensors import Coded
-from edge_dnn_partition.runtime.timing import StageTime
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.frames.pipeline import Job
+from edge_dnn_partition.runtime.inference.preparation import StageStore
+from edge_dnn_partition.runtime.inference.stage_watch import StageWatch
+from edge_dnn_partition.runtime.profiling.speed_probe import SpeedProbe
+from edge_dnn_partition.runtime.transport.tensor_codec import encode
+from edge_dnn_partition.runtime.transport.tensors import Coded
+from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed.dilation import Dilation
 
 from .base import FleetNode

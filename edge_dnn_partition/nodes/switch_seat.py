@@ -10,11 +10,11 @@ from typing import Final, Protocol
 
 from edge_dnn_partition.msg import Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.compose import assignment_of
-from edge_dnn_partition.planning.encodings import RAW
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.readings import plan_of
-from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.planning.plans.compose import assignment_of
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.scheduling.readings import plan_of
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 from . import qos
 from .base import FleetNode

@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping
 
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.runtime.urgency import Urgency
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.scheduling.urgency import Urgency
 
 
 class UrgencySeat:

@@ -10,7 +10,7 @@ from typing import Any
 
 from std_msgs.msg import Header
 
-from edge_dnn_partition.runtime.postprocess import Outcome, Score
+from edge_dnn_partition.runtime.inference.postprocess import Outcome, Score
 
 from . import qos
 from .base import FleetNode

@@ -14,10 +14,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime import fleet_scene
-from edge_dnn_partition.runtime.fleet_scene import DeviceLook, LinkLook, Scene
-from edge_dnn_partition.runtime.readings import plan_of
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.monitoring import fleet_scene
+from edge_dnn_partition.runtime.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
+from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 from . import qos
 from .base import FleetNode, run_node

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
-from edge_dnn_partition.runtime.tensors import DTYPES, dtype_number
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.runtime.transport.tensors import DTYPES, dtype_number
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 
 def stage_message(stage: StageTime) -> StageTiming:

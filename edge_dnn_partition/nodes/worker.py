@@ -16,18 +16,18 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.planning.fleet import Device, load_fleet
-from edge_dnn_partition.planning.plan import check_plan
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.planning.sharing import niceness
-from edge_dnn_partition.runtime.assembler import Received
-from edge_dnn_partition.runtime.engine import check_providers
-from edge_dnn_partition.runtime.hedge import is_hedge
-from edge_dnn_partition.runtime.pipeline import FramePipeline
-from edge_dnn_partition.runtime.plan_book import Prepare, Release, WorkerPlans
-from edge_dnn_partition.runtime.preparation import StageStore, give_way
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.fleet_state.fleet import Device, load_fleet
+from edge_dnn_partition.planning.fleet_state.sharing import niceness
+from edge_dnn_partition.planning.plans.plan import check_plan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.frames.hedge import is_hedge
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
+from edge_dnn_partition.runtime.frames.plan_book import Prepare, Release, WorkerPlans
+from edge_dnn_partition.runtime.inference.engine import check_providers
+from edge_dnn_partition.runtime.inference.preparation import StageStore, give_way
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes

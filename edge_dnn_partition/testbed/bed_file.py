@@ -16,8 +16,8 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.fleet import Device, Fleet, Link, Power, absolute_paths
-from edge_dnn_partition.planning.schema import Bytes, Seconds, Strict, check, nearest, read_yaml
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link, Power, absolute_paths
+from edge_dnn_partition.planning.fleet_state.schema import Bytes, Seconds, Strict, check, nearest, read_yaml
 from edge_dnn_partition.sensing.power.boards import named_model
 
 CAMERA_TOPIC: Final = 'image'

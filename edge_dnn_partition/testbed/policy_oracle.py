@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edge_dnn_partition.planning.candidates import Candidates
-from edge_dnn_partition.planning.components import Assignment, Predictor
-from edge_dnn_partition.planning.problem import Bools, Floats
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation.candidates import Candidates
+from edge_dnn_partition.planning.adaptation.components import Assignment, Predictor
+from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
+from edge_dnn_partition.planning.solvers.solve import solve
 
 from .policy_run import Rules
 from .policy_world import DEVICES, World

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_dnn_partition.planning.components import Assignment
-from edge_dnn_partition.planning.policy import Frame, Policy
-from edge_dnn_partition.planning.problem import Bools, Floats
+from edge_dnn_partition.planning.adaptation.components import Assignment
+from edge_dnn_partition.planning.adaptation.policy import Frame, Policy
+from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 
 from .policy_world import JETSON, World
 

@@ -24,10 +24,10 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.components import Assignment
-from edge_dnn_partition.planning.linear import transfers
-from edge_dnn_partition.planning.policy import Conditions
-from edge_dnn_partition.planning.problem import INPUT, Bools, Device, Floats, Link, Problem, Tensor
+from edge_dnn_partition.planning.adaptation.components import Assignment
+from edge_dnn_partition.planning.adaptation.policy import Conditions
+from edge_dnn_partition.planning.cost_model.linear import transfers
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Bools, Device, Floats, Link, Problem, Tensor
 
 DEVICES: Final = ('pi', 'jetson', 'cloud')
 PAIRS: Final = (('pi', 'jetson'), ('pi', 'cloud'), ('jetson', 'cloud'))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.dashboard.board import FRAMES, Board, FrameParts, plain
-from edge_dnn_partition.planning.plan import Plan, StagePlan
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 
 def plan(version, reason='why'):

@@ -13,7 +13,7 @@ pytest.importorskip('aiohttp', reason='the extra `dashboard` is not installed')
 from edge_dnn_partition.dashboard.board import Board, FrameParts
 from edge_dnn_partition.dashboard.replay import board_of_report
 from edge_dnn_partition.dashboard.serve import new_server
-from edge_dnn_partition.planning.plan import Plan, StagePlan
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 expect = pytest.importorskip('playwright.sync_api', reason='playwright is not installed').expect
 REPORTS = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks'

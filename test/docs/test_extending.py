@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.policy import Conditions
-from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.adaptation.policy import Conditions
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.total import total
 from edge_dnn_partition.sensing.source import Unavailable
@@ -65,7 +65,7 @@ def test_what_the_page_names_is_there():
     for path in re.findall(r'`((?:planning|runtime|sensing|nodes)/[\w/]+\.py|(?:test|benchmarks)/[\w/]+\.py)`', PAGE.read_text()):
         assert (root / path).is_file() or (root / 'edge_dnn_partition' / path).is_file(), path
     sources = ''.join((root / 'edge_dnn_partition' / path).read_text() for path in (
-        'planning/encodings.py', 'planning/policies.py', 'runtime/tensor_codec.py', 'sensing/host.py', 'sensing/power/total.py'))  # fmt: skip
+        'planning/plans/encodings.py', 'planning/adaptation/policies.py', 'runtime/transport/tensor_codec.py', 'sensing/host.py', 'sensing/power/total.py'))  # fmt: skip
     for name in ('COMPRESSORS', 'REDUCTIONS', 'LOSSLESS', 'LEARNING', 'policy_of', '_MODULES', '_compress', '_decompress', 'power_meters',
                  'BEST_FIRST'):  # fmt: skip
         assert f'`{name}`' in PAGE.read_text() and name in sources, name

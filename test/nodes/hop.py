@@ -20,7 +20,7 @@ class Hop:
         from edge_dnn_partition.nodes.base import FleetNode
         from edge_dnn_partition.nodes.inbox import TensorInbox, views
         from edge_dnn_partition.nodes.sender import TensorSender
-        from edge_dnn_partition.planning.fleet import Fleet
+        from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
         fleet = Fleet.model_validate({
             'fleet': 'hop', 'source': here, 'devices': {name: {} for name in {here, there}},
@@ -67,7 +67,7 @@ class Hop:
         self.spin_until(lambda: self.sender.connected(self.target) and self.ends[1].count_subscribers(f'/hop/{here}/receipts'))
 
     def send(self, frame, arrays):
-        from edge_dnn_partition.runtime.pieces import Address
+        from edge_dnn_partition.runtime.transport.pieces import Address
 
         self.sender.send(self.target, Address('m', 1, frame, 0, -1), arrays, {})
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from edge_dnn_partition.nodes.links import Links
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.runtime.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.outbox import Look, Outbox
-from edge_dnn_partition.runtime.pieces import FRAME, Address, Bundle, Piece
-from edge_dnn_partition.runtime.tensors import WireTensor
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.runtime.transport.outbox import Look, Outbox
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.runtime.transport.tensors import WireTensor
 
 PACKET = 1480
 PACKET_HEADERS = 34

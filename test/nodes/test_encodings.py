@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.coding import picture_encoding
+from edge_dnn_partition.planning.plans.coding import picture_encoding
 
 LOSSLESS, LOSSY = {'zstd', 'lz4'}, {'float16', 'float16+zstd', 'float16+lz4'}
 LARGEST_ERROR = 0.2
@@ -26,10 +26,10 @@ def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
     from trial_fleet import DEVICES, pictures, trial_fleet
 
     from edge_dnn_partition.graph.cuts import candidate_boundaries
-    from edge_dnn_partition.runtime.engine import Engine
-    from edge_dnn_partition.runtime.ledger import Picture
-    from edge_dnn_partition.runtime.picture import decode_compressed
-    from edge_dnn_partition.runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.frames.ledger import Picture
+    from edge_dnn_partition.runtime.inference.engine import Engine
+    from edge_dnn_partition.runtime.inference.picture import decode_compressed
+    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
     settings = {'dwell_seconds': 0.0, 'confirmations': 1, 'least_gain': 0.01, 'encodings': ['raw'], 'largest_error': LARGEST_ERROR}
     samples = tmp_path / 'samples'

@@ -15,11 +15,11 @@ from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
 from edge_dnn_partition.nodes.energy import EnergyWatch
 from edge_dnn_partition.nodes.relief_seat import PARAMETERS, ReliefSeat
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.planning.problem import from_costs_json
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.hearing import Hearing
-from edge_dnn_partition.runtime.stage_energy import StageRun
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.inference.stage_energy import StageRun
+from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
 

@@ -76,8 +76,8 @@ def asker(trial):
 @pytest.fixture(scope='module')
 def whole(trial, folder):
     """The whole model by onnxruntime alone, with the fleet's preprocessing."""
-    from edge_dnn_partition.runtime.engine import Engine
-    from edge_dnn_partition.runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.inference.engine import Engine
+    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
     engine, preprocessing = Engine(trial.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')
     return lambda data, encoding='rgb8': engine.run({trial.model.inputs[0]: preprocessing.apply(data, encoding)})

@@ -31,9 +31,9 @@ def fleet(ros_domain, folder):
     from trial_fleet import write_fleet
 
     from edge_dnn_partition.nodes.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet import load_fleet
-    from edge_dnn_partition.runtime.processes import fleet_processes
-    from edge_dnn_partition.runtime.supervisor import Supervisor
+    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.processes import fleet_processes
+    from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
@@ -116,8 +116,8 @@ def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
 
 
 def test_calls_alone_drive_the_fleet(fleet, asker):
-    from edge_dnn_partition.runtime.engine import Engine
-    from edge_dnn_partition.runtime.preprocess import Preprocessing
+    from edge_dnn_partition.runtime.inference.engine import Engine
+    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
     model = fleet.fleet.model
     results = [asker.infer_and_wait(picture()) for _ in range(3)]

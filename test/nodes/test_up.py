@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.processes import device_processes, fleet_processes
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes
 
 
 @pytest.mark.parametrize('arguments', [(), ('--scheduler',), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from edge_dnn_partition.cli.live_view import render
-from edge_dnn_partition.planning.plan import Plan, StagePlan
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 
 def drawn(plans, frames):

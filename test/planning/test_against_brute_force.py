@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning.problem import from_costs_json
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.solvers.solve import solve
 
 OBJECTIVES = ('latency', 'energy', 'throughput', 'balanced')
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.calibration import Calibration, CalibrationSettings, load, save
-from edge_dnn_partition.planning.costs_json import read
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.evaluate import evaluate, frame_joules
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.policy import Conditions, Frame
-from edge_dnn_partition.planning.problem import Device
-from edge_dnn_partition.planning.recorded import RecordedPolicy
+from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings, load, save
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
+from edge_dnn_partition.planning.cost_model.problem import Device
 
 
 def switch(record, *, predicted=0.1, old=0.2, measured=0.1, before=0.2, deviation=0.05):

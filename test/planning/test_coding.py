@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.coding import CodingChooser, Pixels, picture_encoding, with_encodings, within_error
-from edge_dnn_partition.planning.encodings import ENCODINGS, NAMES, PICTURE_ENCODINGS, TENSOR_ENCODINGS, Permitted, TensorCoding
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
-from edge_dnn_partition.planning.problem import Device, Link, Problem, Tensor
-from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, picture_encoding, with_encodings, within_error
+from edge_dnn_partition.planning.plans.encodings import (
+    ENCODINGS,
+    NAMES,
+    PICTURE_ENCODINGS,
+    TENSOR_ENCODINGS,
+    Permitted,
+    TensorCoding,
+)
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.plans.profile import Profile
 
 SIZES = {'a': 4e5, 'b': 1e5, 'c': 2e4}
 DEVICES = ('d0', 'd1', 'd2')

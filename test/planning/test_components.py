@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning.components import Predictor, corrected
-from edge_dnn_partition.planning.costs_json import read
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.objective import value
+from edge_dnn_partition.planning.adaptation.components import Predictor, corrected
+from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import value
 
 OBJECTIVES = ('latency', 'energy', 'throughput')
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Layer, Model
-from edge_dnn_partition.planning.compose import assignment_of, compose, merge_stages, placement_of
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan, Transfer, check_plan, parse_label, ranges_of
+from edge_dnn_partition.planning.plans.compose import assignment_of, compose, merge_stages, placement_of
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan, Transfer, check_plan, parse_label, ranges_of
 
 DEVICES = ('pi', 'jetson', 'cloud')
 device = st.sampled_from(DEVICES)

@@ -12,12 +12,12 @@ import pytest
 
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.costs_json import load, read
+from edge_dnn_partition.planning.cost_model.costs_json import load, read
 
 NOISY_PLAN = """
 import ctypes, os, sys
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.planning import milp
+from edge_dnn_partition.planning.solvers import milp
 solver = milp.milp
 def noisy(*args, **options):  # C's buffered output, as HiGHS's warnings are
     ctypes.CDLL(None).puts(b'noise of a library')

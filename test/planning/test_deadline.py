@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning import batch, labels
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.linear import energy_cost, latency_cost
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.problem import from_costs_json
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.cost_model import batch
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.solvers import labels
+from edge_dnn_partition.planning.solvers.solve import solve
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 PARTS = {
@@ -88,7 +89,7 @@ def test_graphs_that_are_too_large_to_try_all(reference, nodes, share, memory, *
 @pytest.mark.parametrize('seed', range(4))
 def test_long_chains_against_a_program(reference, seed):
     """Forty layers on five devices: Pareto labels against HiGHS with the deadline as a row."""
-    from edge_dnn_partition.planning import milp
+    from edge_dnn_partition.planning.solvers import milp
 
     problem = from_costs_json(reference.random_document(seed, nodes=40, devices=5, chain=True))
     fastest, cheapest = solve(problem, 'latency'), solve(problem, 'energy')

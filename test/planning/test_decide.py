@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
 
 RATE = 1e6
 

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.explain import explain, plan_words
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.plan import parse_label
-from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor, from_costs_json
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation.explain import explain, plan_words
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor, from_costs_json
+from edge_dnn_partition.planning.plans.plan import parse_label
+from edge_dnn_partition.planning.solvers.solve import solve
 
 
 def three_devices(rate=0.725e6):

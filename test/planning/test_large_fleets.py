@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning import chain, linked_chain
-from edge_dnn_partition.planning.by_transfer import ByTransfer, columns_of
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.linear import energy_cost, latency_cost
-from edge_dnn_partition.planning.problem import Coding, Device, Link, Problem, Tensor
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
+from edge_dnn_partition.planning.cost_model.problem import Coding, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.solvers import chain, linked_chain
+from edge_dnn_partition.planning.solvers.solve import solve
 
 
 def sparse_problem(seed, nodes=6, devices=70, degree=3, coded=True):

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
-from edge_dnn_partition.planning.compose import compose, placement_of
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.planning.pipeline import Pipeline
-from edge_dnn_partition.planning.plan import PICTURE
-from edge_dnn_partition.planning.problem import INPUT
-from edge_dnn_partition.planning.profile import Profile
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import INPUT
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.compose import compose, placement_of
+from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed import demo_model
 

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning import learned
-from edge_dnn_partition.planning.auto import AutoPolicy
-from edge_dnn_partition.planning.candidates import Candidates
-from edge_dnn_partition.planning.components import Predictor
-from edge_dnn_partition.planning.costs_json import read
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.policies import learner_of, policy_of
-from edge_dnn_partition.planning.policy import Conditions, FixedPolicy, Frame
-from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
-from edge_dnn_partition.planning.qlearning import LearningSettings, QLearningPolicy
-from edge_dnn_partition.planning.residuals import ResidualFilter
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation import learned
+from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
+from edge_dnn_partition.planning.adaptation.candidates import Candidates
+from edge_dnn_partition.planning.adaptation.components import Predictor
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.policies import learner_of, policy_of
+from edge_dnn_partition.planning.adaptation.policy import Conditions, FixedPolicy, Frame
+from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.planning.adaptation.residuals import ResidualFilter
+from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.solvers.solve import solve
 
 NAMES = ('pi', 'fog', 'cloud')
 LOCAL, FOG, CLOUD = (('pi',) * 3, ('fog',) * 3, ('cloud',) * 3)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.profile import HeldBack, Profile
+from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 
 
 def make(**changes: Any) -> Profile:

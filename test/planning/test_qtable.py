@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.qtable import MOST_STATES, QSettings, QTable, StateSpace
+from edge_dnn_partition.planning.adaptation.qtable import MOST_STATES, QSettings, QTable, StateSpace
 
 
 def test_the_default_states_are_few_enough():

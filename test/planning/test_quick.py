@@ -8,15 +8,15 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning import milp
-from edge_dnn_partition.planning.decide import DecisionState, Settings, decide
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.explain import explain
-from edge_dnn_partition.planning.fewer_stages import fewer_stages, in_one_cache, standing, worth
-from edge_dnn_partition.planning.linear import stage_count
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.problem import INPUT, Device, Link, Problem, Tensor
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.adaptation.explain import explain
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.linear import stage_count
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.solvers import milp
+from edge_dnn_partition.planning.solvers.fewer_stages import fewer_stages, in_one_cache, standing, worth
+from edge_dnn_partition.planning.solvers.solve import solve
 
 
 def pipeline(seed: int, devices: int, nodes: int, rate: float = 40e6) -> Problem:

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
-from edge_dnn_partition.planning.reduction import Reduction
+from edge_dnn_partition.planning.solvers.reduction import Reduction
 
 
 def random_program(seed):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.components import Components
-from edge_dnn_partition.planning.residuals import ResidualFilter, ResidualSettings
+from edge_dnn_partition.planning.adaptation.components import Components
+from edge_dnn_partition.planning.adaptation.residuals import ResidualFilter, ResidualSettings
 
 # Two plans on component 0, one on component 1, one on both.
 PARTS = Components(np.array([[1.0, 0.0], [0.8, 0.0], [0.0, 1.2], [0.6, 0.6]]))

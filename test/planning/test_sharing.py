@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.planning.plan import Plan, StagePlan
-from edge_dnn_partition.planning.problem import from_costs_json
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.planning.sharing import EXPIRE_SECONDS, FleetUse, HostUse, OthersUse, Sharing, niceness, use_of
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.planning.solve import solve
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet_state.sharing import EXPIRE_SECONDS, FleetUse, HostUse, OthersUse, Sharing, niceness, use_of
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.contention import HostLoad, host_factor
 
 

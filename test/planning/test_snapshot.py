@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.planning.snapshot import FleetView
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 FLEET = parse_fleet({
@@ -169,7 +169,7 @@ def test_the_least_certain_device_counts(view):
 
 
 def test_telemetry_counts_on_real_hosts_and_not_on_those_that_share_one():
-    from edge_dnn_partition.planning.fleet import parse_fleet
+    from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
     from edge_dnn_partition.sensing.contention import HostLoad
 
     fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {'threads': 4}, 'cloud': {'emulate': {'slowdown': 2}}}})

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning import deadline
-from edge_dnn_partition.planning.decide import DecisionState, Settings, decide, gain_of
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.objective import Goal
-from edge_dnn_partition.planning.problem import from_costs_json
-from edge_dnn_partition.planning.solve import solve
-from edge_dnn_partition.planning.tail import reach_of, sum_of_lognormals
+from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide, gain_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.cost_model.tail import reach_of, sum_of_lognormals
+from edge_dnn_partition.planning.solvers import deadline
+from edge_dnn_partition.planning.solvers.solve import solve
 
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 NINE_IN_TEN = 0.9

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edge_dnn_partition.runtime.pieces import FRAME, Address, Bundle
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle
 
 
 def bundle(number, size=100, piece_bytes=10, *, kind=FRAME, frame=1):

@@ -13,18 +13,18 @@ import numpy as np
 import onnx
 
 from edge_dnn_partition.graph.model import Layer, Model
-from edge_dnn_partition.planning.compose import compose
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, parse_label
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, is_hedge
-from edge_dnn_partition.runtime.hedge_tail import HedgePipeline
-from edge_dnn_partition.runtime.ledger import FrameLedger
-from edge_dnn_partition.runtime.pieces import Address
-from edge_dnn_partition.runtime.pipeline import FramePipeline, first_device
-from edge_dnn_partition.runtime.plan_book import PlanStatus, Prepare, WorkerPlans
-from edge_dnn_partition.runtime.shadow_run import FIRST_NUMBER, ShadowRun
-from edge_dnn_partition.runtime.source_plans import Patience, SourcePlans
-from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.runtime.timing import StageTime
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, parse_label
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, is_hedge
+from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline
+from edge_dnn_partition.runtime.frames.ledger import FrameLedger
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, first_device
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, WorkerPlans
+from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER, ShadowRun
+from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.runtime.transport.timing import StageTime
 
 DEVICES = ('pi', 'jetson', 'cloud')
 HISTORY = 8

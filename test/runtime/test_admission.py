@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from edge_dnn_partition.planning.evaluate import Costs
-from edge_dnn_partition.planning.plan import Plan
-from edge_dnn_partition.runtime.admission import Admission, frames_at_a_time, slowest_part
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.planning.cost_model.evaluate import Costs
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.admission import Admission, frames_at_a_time, slowest_part
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 PLAN = Plan(3, '', 'd1', 'd1', (), (), bottleneck_seconds=1.0)
 TICK = 0.02

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.boxes import overlaps, suppressed
+from edge_dnn_partition.runtime.inference.boxes import overlaps, suppressed
 
 
 def overlap(a, b):

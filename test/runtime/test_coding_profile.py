@@ -8,17 +8,17 @@ import pytest
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.encodings import is_lossy
-from edge_dnn_partition.planning.fleet import Camera
-from edge_dnn_partition.planning.plan import PICTURE
-from edge_dnn_partition.runtime.coding_profile import Segments, compare, measure_codings
-from edge_dnn_partition.runtime.engine import CPU_PROVIDER, Engine
-from edge_dnn_partition.runtime.picture_codec import encode_picture
-from edge_dnn_partition.runtime.picture_samples import COUNT, samples_of, samples_of_files
-from edge_dnn_partition.runtime.pictures import made_up
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.span_timing import ProfilingCancelledError
-from edge_dnn_partition.runtime.tensor_codec import decode, encode
+from edge_dnn_partition.planning.fleet_state.fleet import Camera
+from edge_dnn_partition.planning.plans.encodings import is_lossy
+from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.runtime.inference.engine import CPU_PROVIDER, Engine
+from edge_dnn_partition.runtime.inference.picture_codec import encode_picture
+from edge_dnn_partition.runtime.inference.pictures import made_up
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.profiling.coding_profile import Segments, compare, measure_codings
+from edge_dnn_partition.runtime.profiling.picture_samples import COUNT, samples_of, samples_of_files
+from edge_dnn_partition.runtime.profiling.span_timing import ProfilingCancelledError
+from edge_dnn_partition.runtime.transport.tensor_codec import decode, encode
 from edge_dnn_partition.testbed import demo_model
 
 

@@ -9,15 +9,15 @@ import pytest
 
 from edge_dnn_partition.cli import doctor_checks
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.fleet import Tls, parse_fleet
-from edge_dnn_partition.runtime import dds_environment as module
-from edge_dnn_partition.runtime import dds_profile as profiles
-from edge_dnn_partition.runtime.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
-from edge_dnn_partition.runtime.dds_profile import DdsProfile, profile_xml
-from edge_dnn_partition.runtime.piece_codec import encode
-from edge_dnn_partition.runtime.piece_size import PATIENT_PACKETS, in_packets
-from edge_dnn_partition.runtime.pieces import FRAME, Piece
-from edge_dnn_partition.runtime.processes import device_processes, scheduler_process
+from edge_dnn_partition.planning.fleet_state.fleet import Tls, parse_fleet
+from edge_dnn_partition.runtime.deployment import dds_environment as module
+from edge_dnn_partition.runtime.deployment import dds_profile as profiles
+from edge_dnn_partition.runtime.deployment.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
+from edge_dnn_partition.runtime.deployment.dds_profile import DdsProfile, profile_xml
+from edge_dnn_partition.runtime.deployment.processes import device_processes, scheduler_process
+from edge_dnn_partition.runtime.transport.piece_codec import encode
+from edge_dnn_partition.runtime.transport.piece_size import PATIENT_PACKETS, in_packets
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Piece
 
 TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
 CLOUD = DdsProfile('cloud', server='203.0.113.5', port=61811)

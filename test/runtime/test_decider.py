@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from edge_dnn_partition.planning.costs_json import read
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.policies import LEARNING, learner_of, policy_of
-from edge_dnn_partition.planning.policy import Choice, Conditions, Frame, StillPolicy
-from edge_dnn_partition.runtime.decider import Decider
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.policies import LEARNING, learner_of, policy_of
+from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame, StillPolicy
+from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.runtime.scheduling.decider import Decider
 
 DEVICES = ['pi', 'cloud']
 

@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
-from edge_dnn_partition.runtime.engine import Engine, RunTerminatedError
-from edge_dnn_partition.runtime.optimised import prune, weights_beside
+from edge_dnn_partition.runtime.inference.engine import Engine, RunTerminatedError
+from edge_dnn_partition.runtime.inference.optimised import prune, weights_beside
 
 RANDOM = np.random.default_rng(11)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning.plan import Plan, StagePlan, Transfer
-from edge_dnn_partition.runtime.fleet_scene import (
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, Transfer
+from edge_dnn_partition.runtime.monitoring.fleet_scene import (
     BOX,
     GONE,
     IDLE_LINK,

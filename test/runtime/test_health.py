@@ -7,11 +7,11 @@ from types import SimpleNamespace as Message
 
 import pytest
 
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.plan import Plan, StagePlan
-from edge_dnn_partition.planning.snapshot import FleetView
-from edge_dnn_partition.runtime.health import Level, Rising, device_health, pipeline_health
-from edge_dnn_partition.runtime.stream_watch import StreamWatch
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
+from edge_dnn_partition.runtime.monitoring.health import Level, Rising, device_health, pipeline_health
+from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 FLEET = Fleet.model_validate({
     'fleet': 'lab', 'source': 'pi', 'devices': {'pi': {}, 'cloud': {}}, 'links': [{'between': ['pi', 'cloud'], 'rate': '8 Mbit/s'}],

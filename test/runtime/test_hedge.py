@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, Hedger, upper_bound
-from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, Hedger, upper_bound
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, FrameLedger, Picture
 
 TICK = 0.02
 often = settings(max_examples=60, deadline=None, derandomize=True)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.compose import compose
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, parse_label
-from edge_dnn_partition.runtime.engine import CPU_PROVIDER, Engine
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger
-from edge_dnn_partition.runtime.hedge_tail import HedgePipeline, MadeTensors, tail_plan
-from edge_dnn_partition.runtime.pieces import Address
-from edge_dnn_partition.runtime.pipeline import FramePipeline
-from edge_dnn_partition.runtime.preparation import StageStore
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.timing import StageTime
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, parse_label
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger
+from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline, MadeTensors, tail_plan
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
+from edge_dnn_partition.runtime.inference.engine import CPU_PROVIDER, Engine
+from edge_dnn_partition.runtime.inference.preparation import StageStore
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed import demo_model
 
 
@@ -80,7 +80,7 @@ def expected(model, picture):
 
 
 def pictures(count):
-    from edge_dnn_partition.runtime.pictures import made_up
+    from edge_dnn_partition.runtime.inference.pictures import made_up
 
     return [made_up(seed) for seed in range(count)]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime import journal as module
-from edge_dnn_partition.runtime.journal import Journal
+from edge_dnn_partition.runtime.frames import journal as module
+from edge_dnn_partition.runtime.frames.journal import Journal
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=60), st.integers(0, 8))

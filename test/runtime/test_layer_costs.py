@@ -19,10 +19,10 @@ from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.live import memory_bytes
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime.layer_costs import layer_costs, with_measurements
-from edge_dnn_partition.runtime.layer_shares import by_layer, layer_shares, operator_times
-from edge_dnn_partition.runtime.segment_energy import (
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.profiling.layer_costs import layer_costs, with_measurements
+from edge_dnn_partition.runtime.profiling.layer_shares import by_layer, layer_shares, operator_times
+from edge_dnn_partition.runtime.profiling.segment_energy import (
     SegmentEnergy,
     measure_segments,
     modelled_segments,

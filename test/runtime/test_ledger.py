@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_dnn_partition.runtime.ledger import DELIVERED, EXPIRED, LOST, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, LOST, FrameLedger, Picture
 
 ONE = np.ones(1)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain
 
-from edge_dnn_partition.runtime.link_doubt import BOUND_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
-from edge_dnn_partition.runtime.link_evidence import Loss
-from edge_dnn_partition.runtime.outbox import Outbox
-from edge_dnn_partition.runtime.pieces import PROBE
-from edge_dnn_partition.runtime.windowed_max import WindowedMax
+from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
+from edge_dnn_partition.runtime.transport.link_evidence import Loss
+from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.pieces import PROBE
+from edge_dnn_partition.runtime.transport.windowed_max import WindowedMax
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain, drain_ready
 
-from edge_dnn_partition.runtime.link_evidence import Loss
-from edge_dnn_partition.runtime.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
-from edge_dnn_partition.runtime.piece_size import piece_size
-from edge_dnn_partition.runtime.pieces import PROBE
-from edge_dnn_partition.runtime.room_search import DRAIN_GAIN, PROBE_GAIN, PROBE_QUEUE_SECONDS, STEADY_GAIN, TRAIN_PIECES
+from edge_dnn_partition.runtime.transport.link_evidence import Loss
+from edge_dnn_partition.runtime.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
+from edge_dnn_partition.runtime.transport.piece_size import piece_size
+from edge_dnn_partition.runtime.transport.pieces import PROBE
+from edge_dnn_partition.runtime.transport.room_search import DRAIN_GAIN, PROBE_GAIN, PROBE_QUEUE_SECONDS, STEADY_GAIN, TRAIN_PIECES
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_bundle():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain
 
-from edge_dnn_partition.runtime.outbox import Outbox
+from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
 

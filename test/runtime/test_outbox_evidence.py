@@ -7,11 +7,11 @@ import math
 import pytest
 from outbox_drain import bundle, drain
 
-from edge_dnn_partition.runtime.link_evidence import Look, Loss
-from edge_dnn_partition.runtime.outbox import Outbox
-from edge_dnn_partition.runtime.piece_size import in_packets
-from edge_dnn_partition.runtime.pieces import PROBE
-from edge_dnn_partition.runtime.room_search import PROBE_GAIN, STEADY_GAIN
+from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss
+from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.piece_size import in_packets
+from edge_dnn_partition.runtime.transport.pieces import PROBE
+from edge_dnn_partition.runtime.transport.room_search import PROBE_GAIN, STEADY_GAIN
 
 
 def test_a_bundle_that_is_still_being_sent_has_lost_nothing():

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.planning.encodings import PICTURE_ENCODINGS
-from edge_dnn_partition.planning.plan import PICTURE, StagePlan
-from edge_dnn_partition.runtime.ledger import Picture
-from edge_dnn_partition.runtime.picture_codec import encode_picture
-from edge_dnn_partition.runtime.pictures import made_up
-from edge_dnn_partition.runtime.preparation import StageRunner
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.tensors import Coded, pack, picture_parts, unpack
+from edge_dnn_partition.planning.plans.encodings import PICTURE_ENCODINGS
+from edge_dnn_partition.planning.plans.plan import PICTURE, StagePlan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.inference.picture_codec import encode_picture
+from edge_dnn_partition.runtime.inference.pictures import made_up
+from edge_dnn_partition.runtime.inference.preparation import StageRunner
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.transport.tensors import Coded, pack, picture_parts, unpack
 
 PREPROCESSING = Preprocessing(32, 24)
 RUNNER = StageRunner(StagePlan('cloud', True, (), (PICTURE,), ('x',)), 'x', PREPROCESSING, None)

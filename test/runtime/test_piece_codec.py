@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.piece_codec import decode, encode
-from edge_dnn_partition.runtime.pieces import NOWHERE, Address, Piece
-from edge_dnn_partition.runtime.tensors import WireTensor
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.runtime.transport.piece_codec import decode, encode
+from edge_dnn_partition.runtime.transport.pieces import NOWHERE, Address, Piece
+from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 TEXT = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=20)
 U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))

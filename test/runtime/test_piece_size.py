@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.piece_size import (
+from edge_dnn_partition.runtime.transport.piece_size import (
     HEADER_BYTES,
     MAX_PIECE_BYTES,
     MIN_PIECE_BYTES,

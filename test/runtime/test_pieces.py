@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.assembler import Assembler
-from edge_dnn_partition.runtime.piece_size import PIECES_FOR_DISPERSION
-from edge_dnn_partition.runtime.pieces import FRAME, NOWHERE, PROBE, Address, Bundle
-from edge_dnn_partition.runtime.tensors import WireTensor, pack, unpack
+from edge_dnn_partition.runtime.transport.assembler import Assembler
+from edge_dnn_partition.runtime.transport.piece_size import PIECES_FOR_DISPERSION
+from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle
+from edge_dnn_partition.runtime.transport.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
 

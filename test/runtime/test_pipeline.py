@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
-from edge_dnn_partition.runtime.pieces import Address
-from edge_dnn_partition.runtime.pipeline import FramePipeline, Part, first_device
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, Part, first_device
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 PLAN = Plan(
     4, 'net', 'pi', 'pi',

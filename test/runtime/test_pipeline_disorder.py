@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.graph.model import Layer, Model
-from edge_dnn_partition.planning.compose import compose, placement_of
-from edge_dnn_partition.planning.plan import PICTURE, SOURCE_STAGE
-from edge_dnn_partition.runtime.pieces import Address
-from edge_dnn_partition.runtime.pipeline import FramePipeline, Part, first_device
-from edge_dnn_partition.runtime.timing import HopTime, StageTime
+from edge_dnn_partition.planning.plans.compose import compose, placement_of
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, Part, first_device
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 DEVICES = ('pi', 'jetson', 'cloud')
 

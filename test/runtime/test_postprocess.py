@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.runtime import postprocess
-from edge_dnn_partition.runtime.annotate import annotated, class_colour
-from edge_dnn_partition.runtime.postprocess import Box, Outcome, Score, postprocessor_of
-from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.runtime.inference import postprocess
+from edge_dnn_partition.runtime.inference.annotate import annotated, class_colour
+from edge_dnn_partition.runtime.inference.postprocess import Box, Outcome, Score, postprocessor_of
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
 HERE = Path('/nowhere')
 PICTURE = (640, 480)

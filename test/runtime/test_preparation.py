@@ -8,11 +8,11 @@ import pytest
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.compose import compose
-from edge_dnn_partition.planning.plan import PICTURE, Plan, StagePlan, parse_label
-from edge_dnn_partition.runtime.engine import CPU_PROVIDER, Engine
-from edge_dnn_partition.runtime.preparation import StageRunner, StageStore
-from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, StagePlan, parse_label
+from edge_dnn_partition.runtime.inference.engine import CPU_PROVIDER, Engine
+from edge_dnn_partition.runtime.inference.preparation import StageRunner, StageStore
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 from edge_dnn_partition.testbed import demo_model
 
 PREPROCESSING = Preprocessing.from_dict(demo_model.preprocessing('tiny'))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.runtime.picture import compressed_encoding, decode_compressed, largest_reduction, picture_size
-from edge_dnn_partition.runtime.preprocess import Preprocessing
+from edge_dnn_partition.runtime.inference.picture import compressed_encoding, decode_compressed, largest_reduction, picture_size
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
 
 def scene(width: int = 128, height: int = 96) -> np.ndarray[Any, Any]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
-from edge_dnn_partition.runtime.probe_budget import LONGEST_SECONDS, REMEMBER_SECONDS, ProbeBudget
+from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from edge_dnn_partition.runtime.transport.probe_budget import LONGEST_SECONDS, REMEMBER_SECONDS, ProbeBudget
 from edge_dnn_partition.sensing.link import LinkEstimator
 
 SIZE = 20_000.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_dnn_partition.planning.fleet import load_fleet
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.processes import fleet_processes
+from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.runtime.deployment.processes import fleet_processes
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
 CONFIG = Path(__file__).parents[2] / 'config'
 

@@ -18,21 +18,21 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.planning.profile import Profile
-from edge_dnn_partition.runtime import profiler
-from edge_dnn_partition.runtime.picture_samples import PictureSamples
-from edge_dnn_partition.runtime.pictures import made_up
-from edge_dnn_partition.runtime.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiler import (
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.inference.pictures import made_up
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.runtime.profiling import profiler
+from edge_dnn_partition.runtime.profiling.picture_samples import PictureSamples
+from edge_dnn_partition.runtime.profiling.profiler import (
     ProfileOptions,
     ProfilingCancelledError,
     load_or_profile,
     profile_model,
     with_held_back,
 )
-from edge_dnn_partition.runtime.span_fit import fit_spans, spans_to_fit
-from edge_dnn_partition.runtime.span_timing import Bench, Span, in_groups, spans_to_hold_back, time_spans
-from edge_dnn_partition.runtime.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
+from edge_dnn_partition.runtime.profiling.span_fit import fit_spans, spans_to_fit
+from edge_dnn_partition.runtime.profiling.span_timing import Bench, Span, in_groups, spans_to_hold_back, time_spans
+from edge_dnn_partition.runtime.profiling.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from edge_dnn_partition.testbed import demo_model
 
 SAMPLES = PictureSamples(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))

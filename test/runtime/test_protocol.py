@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from protocol_fleet import DEVICES, LABELS, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
 
-from edge_dnn_partition.planning.plan import parse_label
-from edge_dnn_partition.runtime.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
-from edge_dnn_partition.runtime.hedge_tail import tail_plan
-from edge_dnn_partition.runtime.ledger import DELIVERED, LOST, Picture
-from edge_dnn_partition.runtime.plan_book import PlanStatus
+from edge_dnn_partition.planning.plans.plan import parse_label
+from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
+from edge_dnn_partition.runtime.frames.hedge_tail import tail_plan
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, LOST, Picture
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
 
 
 class Protocol(ProtocolFleet, RuleBasedStateMachine):

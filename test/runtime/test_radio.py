@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from edge_dnn_partition.planning.fleet import parse_fleet
-from edge_dnn_partition.runtime.radio import Radio
-from edge_dnn_partition.runtime.timing import HopTime
+from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.runtime.transport.timing import HopTime
 
 FLEET = parse_fleet({
     'fleet': 'f', 'source': 'pi', 'devices': {

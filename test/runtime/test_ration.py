@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from edge_dnn_partition.runtime.ration import Ration
+from edge_dnn_partition.runtime.scheduling.ration import Ration
 
 
 def test_work_takes_no_more_than_its_share():

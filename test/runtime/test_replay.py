@@ -10,11 +10,11 @@ import pytest
 from edge_dnn_partition.cli import replay
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.compose import compose
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.fleet import Fleet
-from edge_dnn_partition.planning.plan import parse_label
-from edge_dnn_partition.runtime.replay import Replay, ReplaySettings
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import parse_label
+from edge_dnn_partition.runtime.scheduling.replay import Replay, ReplaySettings
 from edge_dnn_partition.testbed import demo_model
 
 FLEET = Fleet.model_validate({

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime import shared_memory
-from edge_dnn_partition.runtime.segments import HEADER_BYTES, SegmentPool, SegmentReader
-from edge_dnn_partition.runtime.tensors import lay_out, place, unpack
+from edge_dnn_partition.runtime.transport import shared_memory
+from edge_dnn_partition.runtime.transport.segments import HEADER_BYTES, SegmentPool, SegmentReader
+from edge_dnn_partition.runtime.transport.tensors import lay_out, place, unpack
 
 
 def filled(pool, value, size=100_000):
@@ -92,7 +92,7 @@ def test_without_room_there_is_no_segment(tmp_path):
 
 def test_what_a_killed_owner_left_is_found_and_what_is_alive_is_not(tmp_path):
     child = (
-        'import os, sys; from pathlib import Path; from edge_dnn_partition.runtime.segments import SegmentPool\n'
+        'import os, sys; from pathlib import Path; from edge_dnn_partition.runtime.transport.segments import SegmentPool\n'
         'pool = SegmentPool(Path(sys.argv[1])); print(pool.take(70000).name, flush=True); os.kill(os.getpid(), 9)'
     )
     done = subprocess.run([sys.executable, '-c', child, str(tmp_path)], capture_output=True, text=True, check=False)

@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edge_dnn_partition.planning.plan import Plan, StagePlan
-from edge_dnn_partition.runtime.shadow_run import ASKED_SECONDS, FACTOR, FIRST_NUMBER, LEAST_SECONDS, ShadowRun
-from edge_dnn_partition.runtime.timing import StageTime
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
+from edge_dnn_partition.runtime.frames.shadow_run import ASKED_SECONDS, FACTOR, FIRST_NUMBER, LEAST_SECONDS, ShadowRun
+from edge_dnn_partition.runtime.transport.timing import StageTime
 
 PLAN = Plan(3, 'm', 'pi', 'pi', (StagePlan('pi', False, ()),), (), latency_seconds=0.5)
 STAGE = StageTime('pi', 0, 0.0, 0.0, 0.1, 0.1)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from edge_dnn_partition.runtime.shared_memory import dead_buffers, dead_ports, own_files, remove_leftovers
+from edge_dnn_partition.runtime.transport.shared_memory import dead_buffers, dead_ports, own_files, remove_leftovers
 
 LATER = time.time() + 3600
 

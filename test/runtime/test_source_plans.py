@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.plan import Plan, StagePlan
-from edge_dnn_partition.runtime.ledger import Frame, Picture
-from edge_dnn_partition.runtime.plan_book import LINGER_SECONDS, PlanStatus, WorkerPlans
-from edge_dnn_partition.runtime.source_plans import MOST_OVERTAKEN, Patience, SourcePlans
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
+from edge_dnn_partition.runtime.frames.ledger import Frame, Picture
+from edge_dnn_partition.runtime.frames.plan_book import LINGER_SECONDS, PlanStatus, WorkerPlans
+from edge_dnn_partition.runtime.frames.source_plans import MOST_OVERTAKEN, Patience, SourcePlans
 
 PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
 

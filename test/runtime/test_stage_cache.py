@@ -12,9 +12,9 @@ from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import prepare
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
-from edge_dnn_partition.runtime import stage_cache
-from edge_dnn_partition.runtime.engine import Engine
-from edge_dnn_partition.runtime.stage_cache import limit_stage_cache, stage_file
+from edge_dnn_partition.runtime.inference import stage_cache
+from edge_dnn_partition.runtime.inference.engine import Engine
+from edge_dnn_partition.runtime.inference.stage_cache import limit_stage_cache, stage_file
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.stage_energy import StageEnergy, StageRun
-from edge_dnn_partition.runtime.timing import StageTime, frame_energy
+from edge_dnn_partition.runtime.inference.stage_energy import StageEnergy, StageRun
+from edge_dnn_partition.runtime.transport.timing import StageTime, frame_energy
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.reading import PowerReading

@@ -4,7 +4,7 @@
 
 import pytest
 
-from edge_dnn_partition.runtime.stage_watch import LEAST_SECONDS, REMEMBER_SECONDS, StageWatch
+from edge_dnn_partition.runtime.inference.stage_watch import LEAST_SECONDS, REMEMBER_SECONDS, StageWatch
 
 
 @pytest.fixture

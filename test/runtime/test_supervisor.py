@@ -17,10 +17,10 @@ import pytest
 
 import edge_dnn_partition
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime import supervisor as module
-from edge_dnn_partition.runtime.processes import NodeProcess
-from edge_dnn_partition.runtime.shared_memory import FOLDER
-from edge_dnn_partition.runtime.supervisor import Supervisor
+from edge_dnn_partition.runtime.deployment import supervisor as module
+from edge_dnn_partition.runtime.deployment.processes import NodeProcess
+from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+from edge_dnn_partition.runtime.transport.shared_memory import FOLDER
 
 CHILD = """
 import os, signal, sys, time
@@ -41,8 +41,8 @@ while True:
 
 STARTER = """
 import sys, time
-from edge_dnn_partition.runtime.processes import NodeProcess
-from edge_dnn_partition.runtime.supervisor import Supervisor
+from edge_dnn_partition.runtime.deployment.processes import NodeProcess
+from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 supervisor = Supervisor({'PYTHONPATH': sys.argv[1]}, lambda label, line: print(label, line, flush=True))
 supervisor.start(NodeProcess('worker', '/demo/pi', {}))
 time.sleep(600)

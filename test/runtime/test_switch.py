@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edge_dnn_partition.planning.plan import Plan, StagePlan
-from edge_dnn_partition.runtime.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 NAMES = ('pi', 'jetson', 'cloud', 'other')
 device = st.sampled_from(NAMES)

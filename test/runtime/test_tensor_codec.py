@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.planning.encodings import (
+from edge_dnn_partition.planning.plans.encodings import (
     COMPRESSORS,
     LOSSLESS,
     TENSOR_ENCODINGS,
@@ -23,9 +23,9 @@ from edge_dnn_partition.planning.encodings import (
     names_of,
     parts,
 )  # fmt: skip
-from edge_dnn_partition.runtime import tensor_codec
-from edge_dnn_partition.runtime.tensor_codec import available, decode, encode
-from edge_dnn_partition.runtime.tensors import DTYPES, Coded, pack, unpack
+from edge_dnn_partition.runtime.transport import tensor_codec
+from edge_dnn_partition.runtime.transport.tensor_codec import available, decode, encode
+from edge_dnn_partition.runtime.transport.tensors import DTYPES, Coded, pack, unpack
 
 MANY = settings(deadline=None, derandomize=True, max_examples=150)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6) | st.sampled_from([(1, 3, 8, 8), (2, 5, 40)])

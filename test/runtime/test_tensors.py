@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.tensors import ALIGNMENT, DTYPES, pack, unpack
+from edge_dnn_partition.runtime.transport.tensors import ALIGNMENT, DTYPES, pack, unpack
 
 ARRAYS = st.sampled_from(sorted(DTYPES)).flatmap(
     lambda n: hnp.arrays(DTYPES[n], hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.runtime.timing import HopTime, StageTime, merged
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime, merged
 
 
 def unknown() -> float:

@@ -5,11 +5,11 @@
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.decide import Settings
-from edge_dnn_partition.planning.evaluate import evaluate
-from edge_dnn_partition.planning.exact import ExactPolicy
-from edge_dnn_partition.planning.policy import FixedPolicy
-from edge_dnn_partition.planning.qlearning import QLearningPolicy
+from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
+from edge_dnn_partition.planning.adaptation.qlearning import QLearningPolicy
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import Rules, run
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, Thermal, World

@@ -1,0 +1,74 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that follows the exact planner, with or without what frames have shown it to miss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edge_dnn_partition.planning.cost_model.problem import Problem
+
+from .components import Assignment, Predictor, corrected
+from .decide import DecisionState, Settings, decide
+from .policy import Choice, Conditions, Frame, StillPolicy
+from .residuals import ResidualFilter
+
+
+class ExactPolicy(StillPolicy):
+    """Decides by :func:`.decide.decide` on estimates that residuals of devices and links correct.
+
+    :param devices: the fleet's devices.
+    :param residuals: what corrects the estimates; None: nothing does.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str],
+        settings: Settings | None = None,
+        residuals: ResidualFilter | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.predictor = Predictor(devices, self.settings.objective)
+        self.residuals = residuals
+        self.state = DecisionState()
+        self._conditions: Conditions | None = None
+
+    def choose(self, conditions: Conditions) -> Choice:
+        """Return what :func:`.decide.decide` says of the corrected problem."""
+        if self.residuals is not None:
+            self.residuals.advance(conditions.now)
+            self.residuals.telemetry(self.predictor.levels(conditions.problem))
+        problem = self._corrected(conditions.problem)
+        self._conditions = conditions
+        settings = self.settings
+        if conditions.least_gain is not None:
+            settings = replace(settings, least_gain=conditions.least_gain)
+        decision, state = decide(
+            conditions.now, problem, self.state, settings, deviation=conditions.deviation,
+            under=lambda plan: self._corrected(conditions.problem_of(plan)),
+        )  # fmt: skip
+        if decision.assignment is None:
+            self.state = state
+        else:
+            # The move may fail; until it is made the rival stands.
+            self.state = replace(self.state, rival=decision.assignment, rival_count=self.settings.confirmations)
+        return Choice(decision.assignment, decision.reason, decision.costs)
+
+    def _corrected(self, problem: Problem) -> Problem:
+        if self.residuals is None:
+            return problem
+        return corrected(problem, self.predictor.devices, self.residuals.component_logs)
+
+    def moved(self, now: float, plan: Assignment) -> None:
+        """Remember the plan in force and since when."""
+        if plan != self.state.assignment:
+            self.state = DecisionState(plan, now)
+
+    def learn(self, frame: Frame) -> None:
+        """Correct the residuals of the devices and links on the frame's way."""
+        if self.residuals is not None and self._conditions is not None and frame.cost > 0:
+            found = self.predictor.components(self._conditions.problem_of(frame.plan), (frame.plan,))
+            self.residuals.advance(frame.now)
+            self.residuals.update(found, 0, None, math.log(frame.cost))

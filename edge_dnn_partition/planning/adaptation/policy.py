@@ -1,0 +1,145 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy is asked and told: it chooses plans and learns from frames. Time and randomness are passed in.
+
+A policy is used so:
+
+1. ``choose`` before each decision's deadline, with the present conditions; it answers with a plan to move to, or None.
+2. ``moved`` when a plan has come into force (also one that somebody else asked for).
+3. ``learn`` with each frame's cost, also a shadow frame's.
+4. ``shadow`` before a frame: whether it is to run under another, prepared plan too, its result thrown away.
+5. ``tend`` when there is time: what may take milliseconds and is no part of a decision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.solvers.solve import solve
+
+from .components import Assignment
+from .decide import feasible
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What is known when a decision is due.
+
+    :param now: seconds of a steady clock.
+    :param problem: the pipeline under the present estimates, with the devices that are alive.
+    :param temperature_celsius: of the warmest device; NaN if unknown.
+    :param deviation: relative standard deviation of the predictions.
+    :param under: the problem under the encodings that a plan has (that in force) or would have (others): those of ``problem``
+        are the best ones of each transfer alone. None: they are those of ``problem``.
+    :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
+    """
+
+    now: float
+    problem: Problem
+    temperature_celsius: float = math.nan
+    deviation: float = 0.0
+    least_gain: float | None = None
+    under: Callable[[Assignment], Problem] | None = None
+
+    def problem_of(self, plan: Assignment) -> Problem:
+        """Return the problem under a plan's own encodings."""
+        return self.problem if self.under is None else self.under(plan)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan to move to, or None to keep the present one; ``costs`` are the planner's predictions for it."""
+
+    assignment: Assignment | None
+    reason: str
+    costs: Costs | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a frame cost under a plan, in the objective's unit (seconds for latency).
+
+    :param shadow: it ran beside the real frame, under a plan that is not in force.
+    :param joules: as the objective energy counts them; NaN: unknown.
+    :param device_seconds: for how long each device of the plan was at work on it; empty: unknown.
+    """
+
+    now: float
+    plan: Assignment
+    cost: float
+    shadow: bool = False
+    joules: float = math.nan
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Policy(Protocol):
+    """Chooses plans; see the module's text for when what is called."""
+
+    def choose(self, conditions: Conditions) -> Choice:
+        """Return the plan to move to, if any."""
+
+    def moved(self, now: float, plan: Assignment) -> None:
+        """Take in that a plan has come into force."""
+
+    def learn(self, frame: Frame) -> None:
+        """Take in what a frame cost."""
+
+    def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
+        """Count a frame, and return one of the prepared plans to run the next frame under too, or None."""
+
+    def wishes(self) -> Sequence[Assignment]:
+        """Return plans that are worth being kept prepared, the most useful first."""
+
+    def tend(self, conditions: Conditions) -> None:
+        """Do what may take long."""
+
+
+class StillPolicy:
+    """What policies have in common that neither learn nor explore."""
+
+    def learn(self, frame: Frame) -> None:
+        """Learn nothing."""
+
+    def shadow(self, warm: Collection[Assignment]) -> Assignment | None:  # noqa: ARG002
+        """Ask for no shadow frame."""
+        return None
+
+    def wishes(self) -> Sequence[Assignment]:
+        """Wish for nothing."""
+        return ()
+
+    def tend(self, conditions: Conditions) -> None:
+        """Have nothing to tend."""
+
+
+class FixedPolicy(StillPolicy):
+    """Keeps to one plan, for experiments; the planner stands in while it cannot run."""
+
+    def __init__(self, plan: Assignment, objective: str | Goal = 'latency') -> None:
+        self.plan = plan
+        self.objective = objective
+        self._present: Assignment | None = None
+
+    def choose(self, conditions: Conditions) -> Choice:
+        """Return the fixed plan unless it is in force; the planner's while the fixed one cannot run."""
+        problem = conditions.problem
+        if feasible(problem, self.plan):
+            if self._present == self.plan:
+                return Choice(None, 'the policy is fixed')
+            return Choice(self.plan, 'the policy is fixed', evaluate(conditions.problem_of(self.plan), self.plan))
+        if self._present is not None and feasible(problem, self._present):
+            return Choice(None, 'the fixed plan cannot run')
+        found = solve(problem, self.objective).assignment
+        if found is None:
+            return Choice(None, 'no device can run the model now')
+        return Choice(found, 'the fixed plan cannot run', evaluate(problem, found))
+
+    def moved(self, now: float, plan: Assignment) -> None:  # noqa: ARG002
+        """Remember the plan in force."""
+        self._present = plan

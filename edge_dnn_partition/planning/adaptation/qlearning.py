@@ -1,0 +1,265 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that learns: Q-learning over candidate plans, on top of the planner's predictions.
+
+It knows of a plan: what the planner predicts, what frames have shown that prediction to miss
+(:mod:`.residuals`), and what the choice entails later (:mod:`.qtable`). The last two begin at nothing, so that its first
+choices are the planner's among the candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
+from edge_dnn_partition.planning.solvers.solve import solve
+
+from .candidates import LIMIT, Candidates
+from .components import Assignment, Components, Predictor, corrected
+from .decide import FIRST_PLAN, feasible
+from .policy import Choice, Conditions, Frame
+from .qtable import QSettings, QTable, StateSpace
+from .residuals import ResidualFilter, ResidualSettings
+from .shadow import ShadowBudget
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """What tempers and feeds the learning policy.
+
+    :param objective: its name, or a whole goal.
+    :param least_gain: a plan must be better by this share to be moved to.
+    :param confirmations: in how many decisions on end some plan must have been better by that...
+    :param sure_gain: ... unless it is better by this share: then at once.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
+    :param shadow_share: shadow frames for each frame, at most.
+    :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
+        so many standard deviations.
+    :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
+    """
+
+    objective: str | Goal = 'latency'
+    least_gain: float = 0.02
+    confirmations: int = 2
+    sure_gain: float = 0.3
+    dwell_seconds: float = 0.4
+    shadow_share: float = 0.02
+    explore: float = 2.0
+    refresh_seconds: float = 2.0
+    candidates: int = LIMIT
+    residuals: ResidualSettings = field(default_factory=ResidualSettings)
+    table: QSettings = field(default_factory=QSettings)
+    states: StateSpace = field(default_factory=StateSpace)
+
+
+class QLearningPolicy:
+    """Chooses among candidate plans. Deterministic for equal seeds and inputs; not thread safe.
+
+    :param devices: the fleet's devices, also those that may be gone now.
+    """
+
+    def __init__(self, devices: Sequence[str], settings: LearningSettings | None = None, *, seed: int = 0) -> None:
+        self.settings = settings or LearningSettings()
+        self.predictor = Predictor(devices, self.settings.objective)
+        self.candidates = Candidates(self.predictor, self.settings.candidates)
+        self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
+        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table, seed)
+        self.budget = ShadowBudget(self.settings.shadow_share)
+        self.present: Assignment | None = None
+        self._since = -math.inf
+        self._first: Problem | None = None
+        self._problem: Problem | None = None
+        self._components: Components | None = None
+        self._where = 0
+        self._excess: Floats = np.zeros(0)
+        self._rival_count = 0
+        self._before: tuple[int, int, float] | None = None
+        self._surprises: list[float] = []
+        self._refreshed_at = -math.inf
+
+    # Deciding -------------------------------------------------------------------------------------------------
+
+    def choose(self, conditions: Conditions) -> Choice:
+        """Return the candidate of least Q if it is better than the present plan by enough and for long enough."""
+        self.watch(conditions)
+        return self.pick(conditions)
+
+    def watch(self, conditions: Conditions) -> None:
+        """Take the present conditions in, and learn from what the plan in force has led to."""
+        problem = conditions.problem
+        if self._first is None:
+            self._first = problem
+        self._problem = problem
+        self._where = self.settings.states.conditions(problem, self._first, conditions.temperature_celsius)
+        self.filter.advance(conditions.now)
+        self.filter.telemetry(self.predictor.levels(problem))
+        self._predict()
+        self.table.see(self._where, self._excess)
+        slot = self.candidates.index(self.present)
+        if self._before is not None and len(self._excess):
+            where, plan, at = self._before
+            if self._surprises and conditions.now > at:
+                mean = sum(self._surprises) / len(self._surprises)
+                self.table.learn(where, plan, mean, conditions.now - at, self._where, self._excess)
+        self._surprises = []
+        self._before = None if slot is None else (self._where, slot, conditions.now)
+
+    def pick(self, conditions: Conditions) -> Choice:
+        """Return what :meth:`choose` returns, for conditions that were taken in."""
+        problem, now = conditions.problem, conditions.now
+        q = self.q_values()
+        slot = self.candidates.index(self.present)
+        if slot is not None:
+            can = bool(np.isfinite(q[slot]))
+        else:
+            can = self.present is not None and feasible(problem, self.present)
+        if not len(q) or not np.isfinite(q).any():
+            if can:
+                return Choice(None, 'no other plan is known')
+            return self._planners(problem)
+        best = int(q.argmin())
+        plan = self.candidates.plans[best]
+        if not can or self.present is None:
+            if not feasible(problem, plan):
+                return self._planners(problem)
+            return Choice(plan, FIRST_PLAN if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
+        mine = self._present_q(problem)
+        gain = 1 - math.exp(min(float(q[best]) - mine, 0.0))
+        if plan == self.present or gain < self.settings.least_gain:
+            self._rival_count = 0
+            return Choice(None, 'the present plan is the best one' if plan == self.present else f'a gain of {gain:.0%} is small')
+        self._rival_count += 1
+        if self._rival_count < self.settings.confirmations and gain < self.settings.sure_gain:
+            return Choice(None, f'a gain of {gain:.0%} is to be confirmed')
+        if now - self._since < self.settings.dwell_seconds:
+            return Choice(None, f'a gain of {gain:.0%} waits for the present plan to have stayed')
+        if not feasible(problem, plan):
+            return Choice(None, 'the better plan cannot run')
+        return Choice(plan, f'learned to be {gain:.0%} better', evaluate(problem, plan))
+
+    def q_values(self) -> Floats:
+        """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
+        return self.table.q(self._where, self.candidates.index(self.present), self._excess)
+
+    def _present_q(self, problem: Problem) -> float:
+        slot = self.candidates.index(self.present)
+        if slot is not None:
+            return float(self.q_values()[slot])
+        assert self.present is not None
+        logs = self.filter.component_logs
+        mine = self.predictor.components(problem, (self.present,)).log_values(logs)[0]
+        assert self._components is not None
+        reference = float(self._components.log_values().min())
+        return float(mine) - reference + float(self.table.future(self._where).mean())
+
+    def _planners(self, problem: Problem) -> Choice:
+        found = solve(problem, self.settings.objective).assignment
+        if found is None:
+            return Choice(None, 'no device can run the model now')
+        return Choice(tuple(found), 'no candidate can run', evaluate(problem, found))
+
+    def _predict(self) -> None:
+        assert self._problem is not None
+        self._components = self.predictor.components(self._problem, self.candidates.plans)
+        raw = self._components.log_values()
+        least = float(raw.min(initial=math.inf))
+        self._excess = self.filter.predict(self._components) - (least if math.isfinite(least) else 0.0)
+
+    # Learning -------------------------------------------------------------------------------------------------
+
+    def moved(self, now: float, plan: Assignment) -> None:
+        """Remember the plan in force and since when."""
+        if plan == self.present:
+            return
+        self.present, self._since = plan, now
+        self._rival_count = 0
+        self._surprises = []
+        slot = self.candidates.index(plan)
+        self._before = None if slot is None else (self._where, slot, now)
+
+    def learn(self, frame: Frame) -> None:
+        """Correct the residuals by a frame's cost."""
+        if self._problem is None or self._components is None or not frame.cost > 0:
+            return
+        self.filter.advance(frame.now)
+        slot = self.candidates.index(frame.plan)
+        found, row = self._components, slot
+        if slot is None:
+            found, row = self.predictor.components(self._problem, (frame.plan,)), 0
+        assert row is not None
+        parts = self.predictor.parts(frame.device_seconds) if frame.device_seconds else None
+        surprise = self.filter.update(found, row, slot, math.log(frame.cost), alone=frame.shadow, parts=parts)
+        if not frame.shadow and frame.plan == self.present:
+            self._surprises.append(surprise)
+
+    def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
+        """Return the prepared plan that a shadow frame tells most of, if one is affordable and worth it."""
+        self.budget.frame()
+        if not self.budget.available or self._components is None:
+            return None
+        for plan in self._promising():
+            if plan in warm and plan != self.present:
+                self.budget.spend()
+                return plan
+        return None
+
+    def wishes(self) -> Sequence[Assignment]:
+        """Return the plan that the next shadow frame should run under, when one is affordable or soon will be.
+
+        Preparing takes time from the frames, so no more than that is wished for.
+        """
+        return self._promising()[:1] if self.budget.near else ()
+
+    def _promising(self) -> list[Assignment]:
+        """Return the candidates that may be better than the present plan, by expected improvement.
+
+        The expectation of how much better each would be (Jones, Schonlau and Welch, J. Global Optimization, 1998), as
+        far as that is possible at all within ``explore`` standard deviations.
+        """
+        if self._components is None or self.present is None or not len(self._excess):
+            return []
+        slot = self.candidates.index(self.present)
+        mine = float(self._excess[slot]) if slot is not None else float(self._excess.min())
+        spread = np.maximum(self.filter.deviations(self._components, slot), 1e-6)
+        score = (self._excess - mine) / spread
+        able = np.flatnonzero(np.isfinite(score) & (score <= self.settings.explore)).tolist()
+        gains = [float(spread[i]) * _improvement(float(score[i])) for i in able]
+        return [self.candidates.plans[i] for _, i in sorted(zip(gains, able, strict=True), key=lambda g: -g[0]) if i != slot]
+
+    # Upkeep ---------------------------------------------------------------------------------------------------
+
+    def tend(self, conditions: Conditions) -> None:
+        """Fill the candidates at first; then offer the planner's present answer now and then."""
+        if not self.candidates.plans:
+            self.candidates.seed(conditions.problem)
+        elif conditions.now - self._refreshed_at >= self.settings.refresh_seconds:
+            self.candidates.see(conditions.problem)
+            better = corrected(conditions.problem, self.predictor.devices, self.filter.component_logs)
+            found = solve(better, self.settings.objective).assignment
+            if found is not None:
+                self.offer(tuple(found))
+        else:
+            return
+        self._refreshed_at = conditions.now
+        self._problem = conditions.problem
+        self._predict()
+
+    def offer(self, plan: Assignment) -> None:
+        """Make a plan a candidate if it is of more use than another; what was learned of that one is forgotten."""
+        slot = self.candidates.offer(plan, () if self.present is None else (self.present,))
+        if slot is not None:
+            self.filter.forget_plan(slot)
+            self.table.forget_plan(slot)
+            self._before = None
+
+
+def _improvement(score: float) -> float:
+    """Return the expectation of ``max(-x, 0)`` for a normal ``x`` with mean ``score`` and variance 1."""
+    density = math.exp(-score * score / 2) / math.sqrt(2 * math.pi)
+    return density - score * 0.5 * math.erfc(score / math.sqrt(2))

@@ -1,0 +1,201 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The table of Q-learning: what a plan's choice entails beyond its predicted cost.
+
+States are (present plan, load, bottleneck link, temperature), at most 200 of them. The value of an action, to
+move to plan ``a`` under conditions ``e``, is
+
+    Q((p, e), a) = log(predicted cost of a / least predicted cost) + cost of switching from p to a + W(a, e)
+
+where W is the table's entry of the state that the action leads to (an *afterstate*: Sutton and Barto,
+Reinforcement Learning, 2018, section 6.8). W begins at 0: the first choices are the planner's. It learns by
+Q-learning (Watkins and Dayan 1992) with the surprise of the prediction as reward,
+
+    W(a, e) += rate * (surprise + discount^seconds * (V(a, e') - mean V) - W(a, e)),   V(p, e) = min_a Q((p, e), a),
+
+relative to the mean of V (as R-learning, Schwartz 1993): what befalls all plans alike, such as a bad hour of the network,
+is no action's doing and must not make untried plans look better. Transitions seen are replayed (Dyna, Sutton
+1990). A plan that was not tried under some conditions counts there as the mean of those that were.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
+
+MOST_STATES: Final = 200
+
+
+@dataclass(frozen=True)
+class StateSpace:
+    """Bins of what a decision depends on beside the present plan.
+
+    :param load_edges: of a device's time over its profiled time, the largest of all devices.
+    :param link_edges: of a link's rate over its rate when first seen, the smallest of all links.
+    :param temperature_edges: degrees Celsius of the warmest device.
+    """
+
+    load_edges: tuple[float, ...] = (1.5,)
+    link_edges: tuple[float, ...] = (0.4, 0.8)
+    temperature_edges: tuple[float, ...] = (60.0, 68.0, 76.0)
+
+    @property
+    def count(self) -> int:
+        """How many conditions there are."""
+        return (len(self.load_edges) + 1) * (len(self.link_edges) + 1) * (len(self.temperature_edges) + 1)
+
+    def conditions(self, problem: Problem, first: Problem, temperature_celsius: float) -> int:
+        """Return the number of the present conditions.
+
+        :param first: the problem when it was first seen.
+        """
+        load, rate = 1.0, 1.0
+        for name in problem.names:
+            if name in first.position:
+                mine, his = problem.seconds[:, problem.position[name]], first.seconds[:, first.position[name]]
+                able = np.isfinite(mine) & np.isfinite(his)
+                base = float(his[able].sum())
+                if base > 0:
+                    load = max(load, float(mine[able].sum()) / base)
+        before = {(link.sender, link.reader): link.bytes_per_second for link in first.links}
+        for link in problem.links:
+            was = before.get((link.sender, link.reader), 0.0)
+            if was > 0:
+                rate = min(rate, link.bytes_per_second / was)
+        number = 0
+        for value, edges in (
+            (load, self.load_edges), (rate, self.link_edges), (temperature_celsius, self.temperature_edges),
+        ):  # fmt: skip
+            number = number * (len(edges) + 1) + sum(value >= edge for edge in edges)
+        return number
+
+
+@dataclass(frozen=True)
+class QSettings:
+    """How the table learns.
+
+    :param discount: what a cost of one second later counts; 0: the future counts nothing.
+    :param rate: the least learning rate; an entry's first visits count more...
+    :param prior_visits: ... as if it had been visited so often before, with nothing that followed.
+    :param clip: the largest reward and the largest entry, as a logarithm.
+    :param switch_cost: of moving to another plan, as the logarithm of a decision's cost.
+    :param mean_seconds: time constant of the mean of V.
+    :param replays: transitions replayed at each step.
+    """
+
+    discount: float = 0.8
+    rate: float = 0.05
+    prior_visits: int = 10
+    clip: float = 0.7
+    switch_cost: float = 0.02
+    mean_seconds: float = 30.0
+    replays: int = 4
+
+
+class QTable:
+    """Entries by conditions and plan. Seeded randomness chooses what is replayed.
+
+    :raises PlanError: if there were more than 200 states.
+    """
+
+    def __init__(self, conditions: int, plans: int, settings: QSettings, seed: int = 0) -> None:
+        if conditions * plans > MOST_STATES:
+            raise PlanError(f'{conditions} conditions of {plans} plans are more than {MOST_STATES} states; use fewer bins or plans')
+        self.settings = settings
+        self.values: Floats = np.zeros((conditions, plans))
+        self.visits = np.zeros((conditions, plans), dtype=np.int64)
+        self._excess = np.zeros((conditions, plans))
+        self._known = np.zeros(conditions, dtype=np.bool_)
+        self._mean: float | None = None
+        self._transitions: dict[tuple[int, int], tuple[float, float, int]] = {}
+        self._random = np.random.default_rng(seed)
+
+    def future(self, conditions: int) -> Floats:
+        """Return W of each plan under some conditions, ``(plans,)``."""
+        row, tried = self.values[conditions], self.visits[conditions] > 0
+        return np.where(tried, row, row[tried].mean()) if tried.any() else np.zeros_like(row)
+
+    def q(self, conditions: int, present: int | None, excess: Floats) -> Floats:
+        """Return Q of each plan, ``(plans,)``.
+
+        :param present: the plan in force; None if it is no candidate.
+        :param excess: the logarithm of each plan's predicted cost over a reference, ``(plans,)``.
+        """
+        count = len(excess)
+        switch = np.full(count, self.settings.switch_cost)
+        if present is not None and present < count:
+            switch[present] = 0.0
+        return np.asarray(excess + switch + self.future(conditions)[:count], dtype=np.float64)
+
+    def see(self, conditions: int, excess: Floats) -> None:
+        """Remember what plans are predicted to cost under some conditions, for replays."""
+        finite = np.minimum(excess, 3.0)
+        row = self._excess[conditions]
+        if self._known[conditions]:
+            row[: len(finite)] += 0.1 * (finite - row[: len(finite)])
+        else:
+            row[:] = 3.0
+            row[: len(finite)] = finite
+            self._known[conditions] = True
+
+    def learn(self, conditions: int, plan: int, surprise: float, seconds: float, then: int, excess: Floats) -> None:
+        """Take in that a plan was in force under some conditions for some seconds, and which came then.
+
+        :param surprise: mean logarithm of the cost over its prediction.
+        :param excess: as in :meth:`q`, under the conditions that came.
+        """
+        surprise = min(max(surprise, -self.settings.clip), self.settings.clip)
+        self._transitions[conditions, plan] = (surprise, seconds, then)
+        value = float(self.q(then, plan, excess).min())
+        if self._mean is None:
+            self._mean = value
+        self._mean += (1 - math.exp(-seconds / self.settings.mean_seconds)) * (value - self._mean)
+        self.visits[conditions, plan] += 1
+        self._step(conditions, plan, surprise, seconds, value)
+        if self.settings.discount > 0 and self._transitions:
+            keys = list(self._transitions)
+            for pick in self._random.integers(0, len(keys), self.settings.replays).tolist():
+                where, what = keys[pick]
+                reward, took, after = self._transitions[where, what]
+                if self._known[after]:
+                    self._step(where, what, reward, took, float(self.q(after, what, self._excess[after]).min()))
+
+    def _step(self, conditions: int, plan: int, surprise: float, seconds: float, value: float) -> None:
+        assert self._mean is not None
+        target = surprise + self.settings.discount**seconds * (value - self._mean)
+        rate = max(self.settings.rate, 1 / (1 + self.settings.prior_visits + int(self.visits[conditions, plan])))
+        new = self.values[conditions, plan] + rate * (target - self.values[conditions, plan])
+        self.values[conditions, plan] = min(max(float(new), -self.settings.clip), self.settings.clip)
+
+    def forget_plan(self, plan: int) -> None:
+        """Begin anew with one plan: another has taken its number."""
+        self.values[:, plan] = 0.0
+        self.visits[:, plan] = 0
+        self._excess[:, plan] = 3.0
+        for key in [key for key in self._transitions if key[1] == plan]:
+            del self._transitions[key]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries and how often each was visited."""
+        return {'values': self.values.tolist(), 'visits': self.visits.tolist()}
+
+    def restore(self, document: Any) -> None:
+        """Take up what :meth:`to_json` returned.
+
+        :raises PlanError: if it is malformed or of another shape.
+        """
+        try:
+            values = np.array(document['values'], dtype=np.float64)
+            visits = np.array(document['visits'], dtype=np.int64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise PlanError('the table on record is malformed; delete the file') from None
+        if not (values.shape == visits.shape == self.values.shape and np.isfinite(values).all() and (visits >= 0).all()):
+            raise PlanError('the table on record has other states or plans; delete the file')
+        self.values = np.clip(values, -self.settings.clip, self.settings.clip)
+        self.visits = visits

@@ -1,0 +1,201 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's picture of the fleet: what the messages said, as estimates; time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from statistics import median, stdev
+from typing import Final
+
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.sensing.compute import ComputeEstimator
+from edge_dnn_partition.sensing.contention import HostLoad, host_factor
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+from .fleet import Fleet
+from .sharing import OthersUse
+
+_LINK_SCATTER: Final = 0.2
+"""By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
+_FEW: Final = 4
+_RATES: Final = 12
+
+
+@dataclass
+class DeviceView:
+    """What is known of one device."""
+
+    profile: Profile | None = None
+    compute: ComputeEstimator = field(default_factory=ComputeEstimator)
+    decode: ComputeEstimator = field(default_factory=ComputeEstimator)
+    incarnation: int = 0
+    replaced: int = 0
+    """The incarnation before, which is not heard again unless two workers have this name."""
+    seen_at: float = float('-inf')
+    cpu_percent: float = math.nan
+    memory_available_bytes: float = math.nan
+    temperature_celsius: float = math.nan
+    own_cores: float = math.nan
+    """How many cores the worker keeps busy."""
+    others: OthersUse = field(default_factory=OthersUse)
+    """What other fleets of the group keep busy of its host."""
+
+
+@dataclass(frozen=True)
+class _Reported:
+    estimate: LinkEstimate
+    measured_at: float
+
+
+def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
+    return max(reports.values(), key=lambda report: report.measured_at).estimate
+
+
+class FleetView:
+    """Collects what is known of the fleet; :meth:`problem` inputs come from it. Not thread safe.
+
+    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    """
+
+    def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
+        self.fleet = fleet
+        self.heartbeat_timeout = heartbeat_timeout
+        self.devices = {name: DeviceView() for name in fleet.devices}
+        self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
+        self._believed = {
+            pair: LinkEstimate(link.rate, link.delay, measured=False)
+            for link in fleet.links for pair in (link.between, (link.between[1], link.between[0]))
+        }  # fmt: skip
+        self._log_rates: dict[tuple[str, str], deque[float]] = {}
+        """Of each link, what it was measured as lately."""
+
+    def heartbeat(
+        self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0
+    ) -> bool:
+        """Take a worker's sign of life in; return whether the worker has started anew.
+
+        :param stage_factor: of a stage that takes longer than its profile says, see `ComputeEstimator.overdue`.
+        """
+        view = self.devices[device]
+        anew = view.incarnation not in (0, incarnation)
+        if view.incarnation != incarnation:
+            view.replaced = view.incarnation
+            view.compute = ComputeEstimator()
+            view.decode = ComputeEstimator(stage_seconds=60.0)
+        view.incarnation = incarnation
+        view.seen_at = now
+        view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
+        view.compute.overdue(now, stage_factor)
+        return anew
+
+    def is_twin(self, device: str, incarnation: int, now: float) -> bool:
+        """Tell whether this sign of life is of a worker whose place another has taken that is alive as well."""
+        view = self.devices[device]
+        return 0 != incarnation == view.replaced and now - view.seen_at < self.heartbeat_timeout
+
+    def host(self, device: str, load: HostLoad) -> None:
+        """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        if config.emulate is None:
+            busy = max(0.0, load.busy_cores - view.others.lesser_cores)
+            load = replace(load, busy_cores=busy, own_cores=view.own_cores, first_cores=view.others.first_cores)
+            view.compute.host(host_factor(load, config.threads))
+
+    def shared(self, device: str, others: OthersUse) -> None:
+        """Take in what other fleets of the group keep busy of a device's host; one that is played has no telemetry to say it."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        view.others = others
+        if config.emulate is not None:
+            load = HostLoad(
+                cores=config.threads, busy_cores=others.first_cores + others.equal_cores, own_cores=0.0,
+                first_cores=others.first_cores,
+            )  # fmt: skip
+            view.compute.host(host_factor(load, config.threads))
+
+    def link(
+        self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float
+    ) -> None:
+        """Take in what one process measured of a link; of several processes the latest counts."""
+        if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
+            reports = self._links.setdefault((sender, receiver), {})
+            before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
+            if before is None or before.estimate.bytes_per_second != estimate.bytes_per_second:
+                rates = self._log_rates.setdefault((sender, receiver), deque(maxlen=_RATES))
+                rates.append(math.log(estimate.bytes_per_second))
+            while len(reports) > 4:
+                reports.pop(min(reports, key=lambda key: reports[key].measured_at))
+            latest = estimate if len(reports) == 1 else _latest(reports)
+            if latest != self._believed.get((sender, receiver), latest):
+                self._believed[sender, receiver] = latest
+
+    def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
+        """Take a stage's timing in."""
+        self.devices[device].compute.stage(now, measured_seconds, profiled_seconds)
+
+    def preprocessing(
+        self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
+    ) -> None:
+        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own.
+
+        :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
+            believed to be. What it is slower by is not the pictures' doing, and passes.
+        """
+        view = self.devices[device]
+        present = slower if math.isfinite(slower) and slower > 0 else view.compute.factor(now)
+        view.decode.stage(now, measured_seconds, profiled_seconds * present)
+
+    def alive(self, now: float) -> tuple[str, ...]:
+        """The devices whose workers are alive, in the fleet file's order."""
+        return tuple(name for name, view in self.devices.items() if now - view.seen_at <= self.heartbeat_timeout)
+
+    def ready(self, now: float) -> tuple[str, ...]:
+        """The devices that are alive and profiled."""
+        return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
+
+    def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
+        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured.
+
+        What has not changed since the last time is the same object.
+        """
+        return dict(self._believed)
+
+    def signs(self, now: float, devices: Collection[str]) -> dict[Hashable, float]:
+        """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them."""
+        found: dict[Hashable, float] = {name: self.devices[name].compute.factor(now) for name in devices}
+        for pair in permutations(devices, 2):
+            if reports := self._links.get(pair):
+                found[pair] = _latest(reports).bytes_per_second
+        return found
+
+    def factors(self, now: float) -> dict[str, float]:
+        """Each device's time now over its profiled time."""
+        return {name: view.compute.factor(now) for name, view in self.devices.items()}
+
+    def preprocessing_factors(self, now: float) -> dict[str, float]:
+        """Each device's time for the preprocessing now over its profiled time.
+
+        A device that has not decoded lately is taken to find the pictures as hard, relative to the
+        one that its profile was made with, as the median of those that have.
+        """
+        known = {name: view.decode.factor(now) for name, view in self.devices.items() if view.decode.measured(now)}
+        usual = median(known.values()) if known else 1.0
+        return {name: known.get(name, usual) * view.compute.factor(now) for name, view in self.devices.items()}
+
+    def scatter(self, now: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+        """By how much devices' times and links' rates scatter, as deviations of their logarithms."""
+        devices = {name: view.compute.deviation(now) for name, view in self.devices.items()}
+        links = {}
+        for link in self.fleet.links:
+            for pair in (link.between, (link.between[1], link.between[0])):
+                rates = self._log_rates.get(pair, ())
+                links[pair] = stdev(rates) if len(rates) >= _FEW else _LINK_SCATTER
+        return devices, links
+
+    def deviation(self, devices: Sequence[str], now: float) -> float:
+        """The largest relative standard deviation of some devices' factors."""
+        return max((self.devices[name].compute.deviation(now) for name in devices), default=0.0)

@@ -1,0 +1,229 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses how each tensor is encoded on each link, from what the devices measured, under the links' present rates.
+
+A transfer's encoding changes nothing but the cost of that transfer. So for a cost that adds up the best one of each
+transfer is part of every best plan that has this transfer, and taking it beforehand leaves the planners exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
+from edge_dnn_partition.planning.cost_model.linear import coding_prices
+from edge_dnn_partition.planning.cost_model.problem import Coding, Floats, Ints, Problem
+
+from .encodings import ENCODINGS, RAW, Permitted, is_lossy
+from .plan import PICTURE, SOURCE_STAGE, Plan
+from .profile import Profile
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A camera whose pictures come as pixels, so that they may be encoded.
+
+    :param shares: bytes as sent over raw ones, by encoding, where frames have shown them; else as profiled.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+class CodingChooser:
+    """What encodings make of tensors on profiled devices.
+
+    A picture is profiled on others than the camera's: its bytes and seconds are taken by the raw byte.
+
+    :param sizes: bytes by tensor, raw.
+    :param profiles: by device.
+    """
+
+    def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile]) -> None:
+        self.profiles = profiles
+        sizes = {**sizes, PICTURE: 1.0}
+        self._names = [name for name in sizes if any(c.tensor == name for p in profiles.values() for c in p.codings)]
+        self._row = {name: i for i, name in enumerate(self._names)}
+        self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
+        self._tables = {name: self._table(profile) for name, profile in profiles.items()}
+        self._allowed: dict[tuple[Permitted, str], np.ndarray] = {}
+
+    def _table(self, profile: Profile) -> Floats:
+        """Return sizes, encoding and decoding seconds, ``(3, tensors, encodings)``; infinite where not measured."""
+        table = np.full((3, len(self._names), len(ENCODINGS)), np.inf)
+        table[:, :, 0] = 0.0
+        table[0, :, 0] = self._raw
+        for coding in profile.codings:
+            if coding.tensor in self._row:
+                place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
+                numbers = np.array([coding.size, coding.encode_seconds, coding.decode_seconds])
+                table[:, place[0], place[1]] = numbers / profile.picture_bytes if coding.tensor == PICTURE else numbers
+        return table
+
+    def _permitted(self, permitted: Permitted, device: str) -> np.ndarray:
+        """Return which encodings of which tensors a device may send, ``(tensors, encodings)``."""
+        if (permitted, device) not in self._allowed:
+            allowed = np.zeros((len(self._names), len(ENCODINGS)), dtype=np.bool_)
+            allowed[:, 0] = True
+            for coding in self.profiles[device].codings:
+                if coding.tensor in self._row:
+                    allowed[self._row[coding.tensor], ENCODINGS.index(coding.encoding)] = permitted.allows(coding)
+            self._allowed[permitted, device] = allowed
+        return self._allowed[permitted, device]
+
+    def choose(
+        self, problem: Problem, bundles: Sequence[Sequence[str]], permitted: Permitted, objective: str,
+        factors: Mapping[str, float], given: Mapping[tuple[str, str, str], str] | None = None,
+        pixels: Pixels | None = None,
+    ) -> Problem:  # fmt: skip
+        """Return the problem with the best permitted encoding of each transfer.
+
+        For the objective energy that is the one of least energy, else that of least latency.
+
+        :param problem: without encodings.
+        :param bundles: the names of the tensors that each of the problem's tensors stands for.
+        :param factors: each device's time now over its profiled time.
+        :param given: take these, as in ``Coding.encodings``, and not the best ones; one that was not measured counts as raw.
+        :param pixels: what is known of the camera's pictures; None: they are compressed already, and go as they are.
+        """
+        if not self._names:
+            return problem
+        tables = np.stack([self._tables[name] for name in problem.names], axis=-1)
+        speed = np.array([factors.get(name, 1.0) for name in problem.names])
+        allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
+        whole = self._raw
+        if (picture := self._row.get(PICTURE)) is not None:
+            whole = whole.copy()
+            whole[picture] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if PICTURE in names)
+            tables[:, picture] *= np.maximum(whole[picture], 1.0)
+            for encoding, share in () if pixels is None else pixels.shares.items():
+                tables[0, picture, ENCODINGS.index(encoding)] = share * whole[picture]
+            if pixels is None:
+                allowed[picture, 1:] = False
+                tables[:, picture, 1:] = tables[:, picture, :1]  # what a plan asks for is not done
+        size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
+        per_byte, per_second = coding_prices(problem, objective)
+        sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
+        reading = decode * per_second
+        sends, reads = np.nonzero(problem.rate > 0)  # a large fleet has few of all pairs
+        byte_price = per_byte[sends, reads]
+        column = columns_of(sends, reads, len(problem.names))
+        best = np.zeros((len(self._names), len(sends) + 1), dtype=np.int8)
+        arrays = [np.zeros((len(bundles), len(sends) + 1)) for _ in range(3)]
+        arrays[0] += problem.tensor_bytes[:, None]
+        bundle_of = {name: t for t, names in enumerate(bundles) for name in names if name in self._row}
+        for name, row in self._row.items():
+            if given is None:
+                total = sending[row][:, sends] + size[row][:, sends] * byte_price + reading[row][:, reads]
+                total[np.isnan(total)] = np.inf  # not measured, and free where it were
+                chosen = total.argmin(axis=0)  # of equal ones the first, which changes less
+            else:
+                chosen = self._given(given, name, problem, sends, reads)
+                known = size[row][chosen, sends] + encode[row][chosen, sends] + decode[row][chosen, reads]
+                chosen = np.where(np.isfinite(known), chosen, 0)
+            best[row, :-1] = chosen
+            if name in bundle_of:
+                t = bundle_of[name]
+                arrays[0][t, :-1] += size[row][chosen, sends] - whole[row]
+                arrays[1][t, :-1] += encode[row][chosen, sends]
+                arrays[2][t, :-1] += decode[row][chosen, reads]
+        wire, encode_seconds, decode_seconds = (ByTransfer(column, array) for array in arrays)
+        coding = Coding(
+            wire_bytes=wire, encode_seconds=encode_seconds, decode_seconds=decode_seconds,
+            encodings=_Chosen(ByTransfer(column, best), self._row, problem.position),
+        )  # fmt: skip
+        return replace(problem, coding=coding)
+
+    @staticmethod
+    def _given(given: Mapping[tuple[str, str, str], str], tensor: str, problem: Problem, sends: Ints, reads: Ints) -> Ints:
+        """Return the encoding of one tensor for each pair of a sender and a reader, by its place in `ENCODINGS`."""
+        chosen = np.zeros(problem.rate.shape, dtype=np.int64)
+        for (name, sender, reader), encoding in given.items():
+            if name == tensor and sender in problem.position and reader in problem.position:
+                chosen[problem.position[sender], problem.position[reader]] = ENCODINGS.index(encoding)
+        return chosen[sends, reads]
+
+
+class _Chosen(Mapping[tuple[str, str, str], str]):
+    """The encodings by tensor, sender and reader where they are not raw; a large fleet has millions, a plan asks for a few.
+
+    :param best: places in `ENCODINGS`.
+    """
+
+    def __init__(self, best: ByTransfer, row: Mapping[str, int], position: Mapping[str, int]) -> None:
+        self._best = best
+        self._row = row
+        self._position = position
+
+    def __getitem__(self, key: tuple[str, str, str]) -> str:
+        tensor, sender, reader = key
+        number = int(self._best[self._row[tensor], self._position[sender], self._position[reader]])
+        if not number:
+            raise KeyError(key)
+        return ENCODINGS[number]
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._best.values))
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        tensors, devices = list(self._row), list(self._position)
+        senders, readers = self._best.ends
+        for n, at in np.argwhere(self._best.values[:, :-1]).tolist():
+            yield tensors[n], devices[senders[at]], devices[readers[at]]
+
+
+def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) -> Plan:
+    """Return the plan with the encodings of its transfers; those within a device stay raw."""
+
+    def encoding(tensor: str, sender: str, reader: str) -> str:
+        return RAW if sender == reader else encodings.get((tensor, sender, reader), RAW)
+
+    return replace(
+        plan,
+        transfers=tuple(replace(t, encoding=encoding(t.tensor, t.from_device, t.to_device)) for t in plan.transfers),
+    )
+
+
+def picture_encoding(plan: Plan) -> str:
+    """Return how a plan sends pictures to another device; raw where it does not."""
+    return next((t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE), RAW)
+
+
+def within_error(plan: Plan, profiles: Mapping[str, Profile], permitted: Permitted) -> Plan:
+    """Return the plan with so many lossy encodings made lossless that the errors of all of them together are permitted.
+
+    Errors of several tensors may add up. Those that err most go first; each goes in the lossless way that is
+    permitted and smallest, mostly at a price far below that of the error.
+    """
+    errors: dict[tuple[str, str], float] = {}
+    for t in plan.transfers:
+        if is_lossy(t.encoding):
+            errors[t.tensor, t.encoding] = max(
+                (c.error for p in profiles.values() for c in p.codings if (c.tensor, c.encoding) == (t.tensor, t.encoding)),
+                default=np.inf,
+            )
+    dropped: set[tuple[str, str]] = set()
+    for key in sorted(errors, key=lambda k: (-errors[k], k)):
+        if sum(error for k, error in errors.items() if k not in dropped) <= permitted.largest_error * (1 + 1e-9):
+            break
+        dropped.add(key)
+
+    def lossless(tensor: str, sender: str, reader: str) -> str:
+        there = {c.encoding for c in profiles[reader].codings if c.tensor == tensor}
+        known = [
+            (c.size, c.encoding) for c in profiles[sender].codings
+            if c.tensor == tensor and not is_lossy(c.encoding) and permitted.allows(c) and c.encoding in there
+        ]  # fmt: skip
+        return min(known, default=(0, RAW))[1]
+
+    return replace(
+        plan,
+        transfers=tuple(
+            replace(t, encoding=lossless(t.tensor, t.from_device, t.to_device))
+            if (t.tensor, t.encoding) in dropped
+            else t
+            for t in plan.transfers
+        ),
+    )

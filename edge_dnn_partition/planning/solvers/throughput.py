@@ -1,0 +1,279 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The least bottleneck: of the devices' seconds and the channels', the largest.
+
+NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`). Else a price per
+second on every device and channel makes the cost one that adds up; its least plan, divided by the
+sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
+(multiplicative weights, Plotkin, Shmoys and Tardos 1995). Where the program is small HiGHS closes what
+gap is left; else the plans met on the way are improved by moves and by HiGHS on a few nodes at a time
+(:mod:`.windows`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from edge_dnn_partition.planning.cost_model import batch
+from edge_dnn_partition.planning.cost_model.batch import Measured
+from edge_dnn_partition.planning.cost_model.evaluate import Loads, loads
+from edge_dnn_partition.planning.cost_model.linear import LinearCost, coding_cost
+from edge_dnn_partition.planning.cost_model.objective import EQUAL, Answer, Judge
+from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
+
+from . import chain, frontier, milp, once, subsets, twodevices, windows
+from .fewer_stages import fewer_stages, in_one_cache
+from .localsearch import descend
+
+_ROUNDS: Final = 60
+_ROUND_NODES: Final = 8_000
+_BEAM_WORK: Final = 24_000
+_EXACT_WORK: Final = 250_000
+_PROOF: Final = 1e-9
+_PROGRAM: Final = 3500
+"""Programs with more variables are left to the heuristics."""
+_PROGRAM_NODES: Final = 300
+_CANDIDATES: Final = 6
+
+
+def answer_throughput(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
+    """Return the plan of least bottleneck that is found.
+
+    :param quick: for a pipeline that is to run: leave HiGHS out, and have no more stages than pay (:mod:`.fewer_stages`).
+    """
+    if judge.space == 'each_device_once':
+        return _once(problem, judge)
+    if not quick:
+        return _least_bottleneck(problem, judge, _starts(problem), quick=False)
+    shared = in_one_cache(problem)
+    starts = _starts(shared)
+    found = _least_bottleneck(shared, replace(judge, problem=shared), starts, quick=True)
+    if found.assignment is None:
+        return found
+    chosen = fewer_stages(shared, [found.assignment, *starts])
+    assert chosen is not None
+    return Answer(chosen, found.optimal and shared is problem and bool(np.array_equal(chosen, found.assignment)))
+
+
+def _least_bottleneck(problem: Problem, judge: Judge, starts: list[Ints], *, quick: bool) -> Answer:
+    """Return the plan of least bottleneck in the space ``any``, as far as it is found."""
+    if batch.count_assignments(problem) <= batch.ENUMERATED:
+        return enumerate_all(problem, judge)
+    bound = _floor(problem)
+    for start in starts:
+        judge.offer(start)
+    below, candidates = _prices(problem, judge)
+    bound = max(bound, below)
+    if judge.best is not None:
+        descend(problem, judge, judge.best, _pressure, focused=True, work=1_500_000)
+    if not quick and not _proven(judge, bound):
+        result = milp.throughput(
+            problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES, below=judge.best_value * (1 + _PROOF)
+        )
+        if result is not None:
+            if result.infeasible and judge.best is None:
+                return Answer(None, True)
+            judge.offer(result.assignment)
+            bound = max(bound, min(result.lower_bound, judge.best_value))
+    if judge.best is not None and not _proven(judge, bound):
+        _refine(problem, judge, [*candidates, judge.best], quick=quick)
+    if judge.best is None:
+        return Answer(None, False)
+    settle(problem, judge)
+    return Answer(judge.best, _proven(judge, bound))
+
+
+def _proven(judge: Judge, bound: float) -> bool:
+    return judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
+
+
+def enumerate_all(problem: Problem, judge: Judge) -> Answer:
+    """Try every assignment; exact for every objective, the order among equals included."""
+    from edge_dnn_partition.planning.cost_model.linear import device_once, stage_count
+
+    every = batch.Batch(problem)
+    best: tuple[float, ...] | None = None
+    for plans in batch.all_assignments(problem):
+        measured = every.measure(plans)
+        value = _values(measured, judge)
+        value = np.where(measured.fits, value, np.inf)
+        if best is not None:
+            value = np.where(value <= best[0] + EQUAL * abs(best[0]), value, np.inf)
+        least = value.min(initial=np.inf)
+        if not np.isfinite(least):
+            continue
+        close = np.flatnonzero(value <= least + EQUAL * abs(least))
+        latency = measured.latency_seconds[close]
+        close = close[latency <= latency.min() * (1 + EQUAL)] if judge.space == 'any' else close
+        for row in close.tolist():
+            plan = plans[row]
+            if judge.space == 'each_device_once' and not device_once(plan):
+                continue
+            rank = (float(value[row]), float(measured.latency_seconds[row]), float(measured.energy_joules[row]),
+                    float(stage_count(plan)))
+            if (best is None or _first(rank, best)) and np.isfinite(judge.offer(plan)):
+                best = rank
+    return Answer(judge.best, True)
+
+
+def _first(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    from edge_dnn_partition.planning.cost_model.objective import before
+
+    return before(one, other)
+
+
+def _values(measured: Measured, judge: Judge) -> Floats:
+    if judge.objective == 'throughput':
+        return measured.bottleneck_seconds
+    if judge.objective == 'deadline':
+        return np.where(measured.latency_seconds <= judge.most_seconds, measured.energy_joules, np.inf)
+    if judge.objective == 'energy':
+        return measured.energy_joules
+    if judge.objective == 'balanced' and judge.ref is not None:
+        seconds, joules = judge.ref.factors
+        total = np.zeros_like(measured.latency_seconds)
+        # an infinite cost times a factor of 0 would be no number
+        for cost, factor in ((measured.latency_seconds, seconds), (measured.energy_joules, joules)):
+            if factor > 0:
+                total = total + factor * cost
+        return total
+    return measured.latency_seconds
+
+
+def _pressure(measured: Measured) -> Floats:
+    return np.where(measured.fits, measured.pressure, np.inf)
+
+
+def settle(problem: Problem, judge: Judge) -> None:
+    """Make the latency less without a larger bottleneck, step by step."""
+    assert judge.best is not None
+    limit = judge.best_value * (1 + EQUAL / 2)
+
+    def latency(measured: Measured) -> Floats:
+        return np.where(measured.fits & (measured.bottleneck_seconds <= limit), measured.latency_seconds, np.inf)
+
+    descend(problem, judge, judge.best, latency, focused=False, work=1_500_000)
+
+
+def _once(problem: Problem, judge: Judge) -> Answer:
+    if problem.is_chain:
+        found = subsets.least_bottleneck(problem)
+        if found is not None:
+            plan, bound = found
+            if plan is None:
+                return Answer(None, True)
+            judge.offer(plan)
+            if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
+                return Answer(judge.best, True)
+    answer = once.answer_once_graph(problem, judge)
+    if not answer.optimal and judge.best is not None and judge.best_value <= _floor(problem) * (1 + _PROOF):
+        return Answer(judge.best, True)
+    return answer
+
+
+def _floor(problem: Problem) -> float:
+    """Return a bound below every bottleneck: the longest node where it is fastest (without seams)."""
+    if problem.seam_seconds is not None:
+        return 0.0
+    return float(problem.seconds.min(axis=1).max())
+
+
+def _starts(problem: Problem) -> list[Ints]:
+    devices = len(problem.devices)
+    plans = [np.full(problem.nodes, d, dtype=np.int64) for d in range(devices)]
+    if problem.is_chain:
+        found = subsets.least_bottleneck(problem) if problem.nodes <= 200 else None
+        if found is not None and found[0] is not None:
+            plans.append(found[0])
+    return plans
+
+
+def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> LinearCost:
+    """Return the cost of a plan's loads at prices per second."""
+    linked = problem.channel >= 0
+    column = problem.column
+    price = np.where(linked, channel_price[np.maximum(problem.channel, 0)] if len(channel_price) else 0.0, 0.0)
+    per_byte = np.divide(price, problem.rate, out=np.zeros_like(price), where=linked)
+    coding = coding_cost(problem, per_byte, device_price)
+    sender, reader = device_price[:, None], device_price[None, :]
+    per_byte = per_byte + sender * column('encode_seconds_per_byte')[:, None]
+    per_byte = np.where(linked, per_byte + reader * column('decode_seconds_per_byte')[None, :], 0.0)
+    hop = sender * column('encode_seconds')[:, None] + reader * column('decode_seconds')[None, :]
+    hop = np.where(linked, hop, np.inf)
+    np.fill_diagonal(hop, 0.0)
+    node = np.where(np.isinf(problem.seconds), np.inf, 0.0)
+    finite = np.isfinite(problem.seconds)
+    node[finite] = (np.where(finite, problem.seconds, 0.0) * device_price[None, :])[finite]
+    seam = None if problem.seam_seconds is None else problem.seam_seconds * device_price[None, :]
+    return LinearCost(node, hop, per_byte, seam, coding)
+
+
+def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:
+    """Return the plan of least cost, and whether it is proven."""
+    if problem.is_chain:
+        found = chain.shortest([chain.trellis(problem, cost), chain.stage_trellis(problem.nodes, len(problem.devices))])
+        return (None, True) if found is None else (found[0], True)
+    if twodevices.applies(problem, cost):
+        cut = twodevices.solve(problem, [cost])
+        return (None, True) if cut is None else (cut[0], True)
+    search = frontier.search(problem, [cost], work=work, beam_work=_BEAM_WORK)
+    return search.best, search.complete
+
+
+def _refine(problem: Problem, judge: Judge, plans: list[Ints], *, quick: bool) -> None:
+    """Improve plans by moves and windows, each on its own; then the best by larger windows. ``quick``: by moves alone."""
+    programs = int(np.clip(4_000 // problem.nodes, 2, 24))
+    for plan in plans:
+        own = Judge(problem, judge.objective, judge.space, judge.ref)
+        own.offer(plan)
+        if own.best is None:
+            continue
+        descend(problem, own, plan, _pressure, focused=True, work=1_500_000)
+        if not quick:
+            windows.improve(problem, own, programs=programs, choices=56)
+        judge.offer(own.best)
+    if not quick:
+        windows.improve(problem, judge, programs=programs, choices=112)
+
+
+def _prices(problem: Problem, judge: Judge) -> tuple[float, list[Ints]]:
+    """Offer the plans at rising prices; return the largest lower bound and the best few plans."""
+    devices = len(problem.devices)
+    channels = int(problem.channel.max(initial=-1)) + 1
+    fast = problem.is_chain or devices == 2
+    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, 8, _ROUNDS))
+    device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
+    bound = 0.0
+    candidates: dict[bytes, tuple[float, int, Ints]] = {}
+    for turn in range(rounds):
+        total = float(device_price.sum() + channel_price.sum())
+        device_price, channel_price = device_price / total, channel_price / total
+        cost = priced(problem, device_price, channel_price)
+        last = turn == rounds - 1
+        plan, proven = _least(problem, cost, _EXACT_WORK if last else 0)
+        if plan is None:
+            break
+        if proven:
+            bound = max(bound, cost.value(problem, plan))
+            if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
+                return bound, []
+        load = loads(problem, plan)
+        value = max(float(load.device_seconds.max()), float(load.channel_seconds.max(initial=0.0)))
+        if np.isfinite(judge.offer(plan)):
+            candidates.setdefault(plan.tobytes(), (value, turn, plan))
+        if value <= 0:
+            break
+        device_price, channel_price = _raise(device_price, channel_price, load, value, turn)
+    ranked = sorted(candidates.values(), key=lambda item: item[:2])
+    return bound, [plan for _, _, plan in ranked[:_CANDIDATES]]
+
+
+def _raise(devices: Floats, channels: Floats, load: Loads, value: float, turn: int) -> tuple[Floats, Floats]:
+    rate = 1.0 / (1.0 + 0.12 * turn)
+    return (
+        devices * np.exp(rate * np.maximum(load.device_seconds, 0.0) / value) + 1e-9,
+        channels * np.exp(rate * load.channel_seconds / value) + 1e-9,
+    )
