@@ -3,9 +3,9 @@
 """Large fleets without processes: the scheduler's own code, fed with what so many devices would say.
 
 What a scheduler does, four times a second, is: look up what is believed of links and devices (`FleetView`), make the
-planning problem of it (`Pipeline.problem`, with the lossless encodings), and let the policy decide (`ExactPolicy`, which
-solves the problem). Between two decisions it takes in heartbeats. All of that is the real code; profiles, rates and
-sizes are made up from a seed.
+planning problem of it (`Pipeline.problem`, with the lossless encodings), and let the policy decide (`auto`, the default,
+which solves the problem, and tends what it would learn from). Between two decisions it takes in heartbeats. All of that
+is the real code; profiles, rates and sizes are made up from a seed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.work import layer_operations
+from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
 from edge_dnn_partition.planning.adaptation.decide import Settings
-from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
 from edge_dnn_partition.planning.adaptation.policy import Conditions
 from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
@@ -111,7 +111,7 @@ class Simulated:
         for name, profile in self.profiles.items():
             self.view.devices[name].profile = profile
         self.pipeline = Pipeline(ground.model, self.profiles, self.fleet)
-        self.policy = ExactPolicy(names, Settings())
+        self.policy = AutoPolicy(names, Settings())
         self.peers: dict[str, list[tuple[str, float]]] = {name: [] for name in names}
         for (a, b), rate in self.links.items():
             self.peers[a].append((b, rate))
@@ -135,11 +135,13 @@ class Simulated:
         )  # fmt: skip
 
     def decide(self, now: float) -> Any:
-        """Return the problem, and what the policy says of it; a move is made at once."""
+        """Return the problem, and what the policy says of it; a move is made at once, and the policy tends its affairs."""
         problem = self.describe(now)
-        choice = self.policy.choose(Conditions(now, problem))
+        conditions = Conditions(now, problem)
+        choice = self.policy.choose(conditions)
         if choice.assignment is not None:
             self.policy.moved(now, choice.assignment)
+        self.policy.tend(conditions)
         return problem, choice
 
 
@@ -164,6 +166,7 @@ def one_fleet(ground: Ground, devices: int, shape: str, *, rounds: int) -> dict[
             for key, value in (('hear', hear), ('describe', describe), ('plan', plan), ('decide', decide)):
                 times[key].append(value)
     found = {f'{key}_seconds': median(values) for key, values in times.items()}
+    found['decide_longest_seconds'] = max(times['decide'])  # every two seconds candidates are looked at again
     # A heartbeat names the links that its worker has measured, so hearing grows with the links.
     share = found['hear_seconds'] * WORKER_BEATS + found['decide_seconds'] * DECISIONS_PER_SECOND
     return {
@@ -201,10 +204,10 @@ def streams(ground: Ground, count: int, *, seconds: float, servers: int = 8, cor
             # Robots do not decide in the same instant: what one does the next one sees, a fleet's whole round later.
             at = now + number / (count * DECISIONS_PER_SECOND)
             fleet.hear(at)
-            before = fleet.policy.state.assignment
+            before = fleet.policy.present
             taken, (problem, _) = _timed(lambda fleet=fleet, at=at: fleet.decide(at))
             spent.append(taken)
-            plan = fleet.policy.state.assignment
+            plan = fleet.policy.present
             assert plan is not None
             moved += before is not None and plan != before
             for name, busy in _busy(problem, plan).items():

@@ -3,6 +3,7 @@
 """Many devices with few links: the same plans as over all pairs, and tables of the links alone."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -127,3 +128,23 @@ def test_a_table_of_the_links_reads_as_the_whole_array():
     plan = solve(problem).assignment
     assert evaluate(same, plan) == evaluate(problem, plan)
     assert solve(same).assignment == plan
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 20), coded=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_part_of_a_problem_costs_its_plans_the_same(seed, count, coded):
+    problem = sparse_problem(seed, devices=40, degree=12, coded=coded)
+    problem = dataclasses.replace(problem, devices=tuple(dataclasses.replace(d, idle_watts=0.5) for d in problem.devices))
+    rng = np.random.default_rng(seed)
+    names = ['d0', *(problem.names[i] for i in rng.choice(np.arange(1, 40), count - 1, replace=False))]
+    part = problem.among(names)
+    assert set(part.names) == set(names) and part.source == 'd0'
+    for _ in range(5):
+        plan = tuple(names[i] for i in rng.integers(0, count, problem.nodes))
+        whole, mine = evaluate(problem, plan), evaluate(part, plan)
+        for value in ('latency_seconds', 'energy_joules', 'bottleneck_seconds'):
+            assert getattr(mine, value) == pytest.approx(getattr(whole, value), rel=1e-12) or math.isinf(getattr(whole, value))
+        assert mine.feasible == whole.feasible
+    found = solve(part)
+    assert solve(problem).latency_seconds <= found.latency_seconds * (1 + 1e-9)
+    assert evaluate(problem, found.assignment).latency_seconds == pytest.approx(found.latency_seconds)

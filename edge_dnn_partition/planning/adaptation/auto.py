@@ -61,9 +61,10 @@ class AutoPolicy:
     def learn(self, frame: Frame) -> None:
         """Hold the planner's prediction against what came true, then learn from it."""
         if self._conditions is not None and frame.cost > 0:
-            found = self.learner.predictor.components(self._conditions.problem_of(frame.plan), (frame.plan,))
-            error = math.log(frame.cost) - float(found.log_values()[0])
-            self.takeover.frame(frame.now, error, shadow=frame.shadow)
+            problem = self.learner.near.of(self._conditions.problem_of(frame.plan))
+            predicted = float(self.learner.predictor.components(problem, (frame.plan,)).log_values()[0])
+            if math.isfinite(predicted):
+                self.takeover.frame(frame.now, math.log(frame.cost) - predicted, shadow=frame.shadow)
         self.learner.learn(frame)
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:

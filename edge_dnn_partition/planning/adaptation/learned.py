@@ -56,7 +56,7 @@ def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
         raise PlanError(f'{path}: what was learned is malformed; delete the file')
     if (document.get('format'), document.get('key')) != (FORMAT, key):
         return False
-    devices = set(policy.predictor.devices)
+    devices = set(policy.near.fleet)
     plans = document.get('plans')
     if (
         not isinstance(plans, list)
@@ -64,11 +64,17 @@ def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
         or not all(isinstance(plan, list) and plan and set(map(str, plan)) <= devices for plan in plans)
     ):
         raise PlanError(f'{path}: its plans are not of this fleet; delete the file')
+    about = document.get('devices')
+    if not isinstance(about, list) or not set(map(str, about)) <= devices:
+        raise PlanError(f'{path}: its devices are not of this fleet; delete the file')
+    before = policy.near.devices
+    policy.adopt(list(map(str, about)))
     table, residuals = policy.table.to_json(), policy.filter.to_json()
     try:
         policy.table.restore(document.get('table'))
         policy.filter.restore(document.get('residuals'))
     except PlanError as error:
+        policy.adopt(before)
         policy.table.restore(table)
         policy.filter.restore(residuals)
         raise PlanError(f'{path}: {error}') from None

@@ -23,6 +23,7 @@ from edge_dnn_partition.planning.solvers.solve import solve
 from .candidates import LIMIT, Candidates
 from .components import Assignment, Components, Predictor, corrected
 from .decide import FIRST_PLAN, feasible
+from .neighbourhood import Neighbourhood
 from .policy import Choice, Conditions, Frame
 from .qtable import QSettings, QTable, StateSpace
 from .residuals import ResidualFilter, ResidualSettings
@@ -66,13 +67,19 @@ class QLearningPolicy:
 
     def __init__(self, devices: Sequence[str], settings: LearningSettings | None = None, *, seed: int = 0) -> None:
         self.settings = settings or LearningSettings()
-        self.predictor = Predictor(devices, self.settings.objective)
-        self.candidates = Candidates(self.predictor, self.settings.candidates)
-        self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
-        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table, seed)
+        self.near = Neighbourhood(devices)
+        self._seed = seed
         self.budget = ShadowBudget(self.settings.shadow_share)
         self.present: Assignment | None = None
         self._since = -math.inf
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with the devices that learning is about."""
+        self.predictor = Predictor(self.near.devices, self.settings.objective)
+        self.candidates = Candidates(self.predictor, self.settings.candidates)
+        self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
+        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table, self._seed)
         self._first: Problem | None = None
         self._problem: Problem | None = None
         self._components: Components | None = None
@@ -83,6 +90,25 @@ class QLearningPolicy:
         self._surprises: list[float] = []
         self._refreshed_at = -math.inf
 
+    def adopt(self, devices: Collection[str]) -> None:
+        """Be about these devices of a large fleet, of which something was learned before."""
+        if not self.near.whole:
+            self.near.take(devices)
+            self._begin()
+
+    def _near(self, problem: Problem, *plans: Assignment) -> Problem:
+        """Return the part of a problem that learning is about; begin anew if the present plan or these have others.
+
+        :param plans: the most important one first.
+        """
+        present = () if self.present is None else (self.present,)
+        if not self.near.devices or self.near.is_thin(problem) or not all(map(self.near.has, (*present, *plans))):
+            before = self.near.devices
+            self.near.choose(problem, (*present, *plans))
+            if self.near.devices != before:
+                self._begin()
+        return self.near.of(problem)
+
     # Deciding -------------------------------------------------------------------------------------------------
 
     def choose(self, conditions: Conditions) -> Choice:
@@ -92,7 +118,7 @@ class QLearningPolicy:
 
     def watch(self, conditions: Conditions) -> None:
         """Take the present conditions in, and learn from what the plan in force has led to."""
-        problem = conditions.problem
+        problem = self._near(conditions.problem)
         if self._first is None:
             self._first = problem
         self._problem = problem
@@ -113,6 +139,8 @@ class QLearningPolicy:
     def pick(self, conditions: Conditions) -> Choice:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
         problem, now = conditions.problem, conditions.now
+        if not self.near.has(self.present) and self.present is not None and feasible(problem, self.present):
+            return Choice(None, 'the plan has more devices than learning follows')
         q = self.q_values()
         slot = self.candidates.index(self.present)
         if slot is not None:
@@ -129,7 +157,7 @@ class QLearningPolicy:
             if not feasible(problem, plan):
                 return self._planners(problem)
             return Choice(plan, FIRST_PLAN if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
-        mine = self._present_q(problem)
+        mine = self._present_q()
         gain = 1 - math.exp(min(float(q[best]) - mine, 0.0))
         if plan == self.present or gain < self.settings.least_gain:
             self._rival_count = 0
@@ -147,19 +175,19 @@ class QLearningPolicy:
         """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
         return self.table.q(self._where, self.candidates.index(self.present), self._excess)
 
-    def _present_q(self, problem: Problem) -> float:
+    def _present_q(self) -> float:
         slot = self.candidates.index(self.present)
         if slot is not None:
             return float(self.q_values()[slot])
-        assert self.present is not None
+        assert self.present is not None and self._problem is not None
         logs = self.filter.component_logs
-        mine = self.predictor.components(problem, (self.present,)).log_values(logs)[0]
+        mine = self.predictor.components(self._problem, (self.present,)).log_values(logs)[0]
         assert self._components is not None
         reference = float(self._components.log_values().min())
         return float(mine) - reference + float(self.table.future(self._where).mean())
 
     def _planners(self, problem: Problem) -> Choice:
-        found = solve(problem, self.settings.objective).assignment
+        found = solve(problem, self.settings.objective, quick=True).assignment
         if found is None:
             return Choice(None, 'no device can run the model now')
         return Choice(tuple(found), 'no candidate can run', evaluate(problem, found))
@@ -236,18 +264,24 @@ class QLearningPolicy:
 
     def tend(self, conditions: Conditions) -> None:
         """Fill the candidates at first; then offer the planner's present answer now and then."""
+        due = conditions.now - self._refreshed_at >= self.settings.refresh_seconds
+        if self.near.whole or not due:
+            problem = self._near(conditions.problem)
+        else:  # the best plan of the whole fleet may have devices that learning is not about
+            answer = solve(conditions.problem, self.settings.objective, quick=True).assignment
+            problem = self._near(conditions.problem, *(() if answer is None else (tuple(answer),)))
         if not self.candidates.plans:
-            self.candidates.seed(conditions.problem)
-        elif conditions.now - self._refreshed_at >= self.settings.refresh_seconds:
-            self.candidates.see(conditions.problem)
-            better = corrected(conditions.problem, self.predictor.devices, self.filter.component_logs)
-            found = solve(better, self.settings.objective).assignment
+            self.candidates.seed(problem)
+        elif due:
+            self.candidates.see(problem)
+            better = corrected(problem, self.predictor.devices, self.filter.component_logs)
+            found = solve(better, self.settings.objective, quick=True).assignment
             if found is not None:
                 self.offer(tuple(found))
         else:
             return
         self._refreshed_at = conditions.now
-        self._problem = conditions.problem
+        self._problem = problem
         self._predict()
 
     def offer(self, plan: Assignment) -> None:

@@ -50,6 +50,16 @@ class ByTransfer:
         """Return other numbers for the same pairs, ``(tensors, columns)``."""
         return ByTransfer(self.column, values)
 
+    def among(self, devices: Ints) -> ByTransfer:
+        """Return the table of some devices alone, given by their indices."""
+        last = self.values.shape[1] - 1
+        column = self.column[np.ix_(devices, devices)]
+        there = column < last
+        kept = column[there]
+        fewer = np.full(column.shape, len(kept), dtype=np.int64)
+        fewer[there] = np.arange(len(kept))
+        return ByTransfer(fewer, self.values[:, [*kept.tolist(), last]])
+
     @cached_property
     def ends(self) -> tuple[Ints, Ints]:
         """The senders and readers of the columns but the last, ``(columns - 1,)`` each, in their order."""

@@ -96,6 +96,11 @@ class Coding:
     decode_seconds: ByTransfer
     encodings: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
+    def among(self, devices: Ints) -> Coding:
+        """Return the same for some devices alone, given by their indices."""
+        tables = (self.wire_bytes.among(devices), self.encode_seconds.among(devices), self.decode_seconds.among(devices))
+        return Coding(wire_bytes=tables[0], encode_seconds=tables[1], decode_seconds=tables[2], encodings=self.encodings)
+
     @property
     def arrays(self) -> tuple[Floats, Floats, Floats]:
         """All that costs something, ``(tensors, devices, devices)`` each."""
@@ -313,6 +318,28 @@ class Problem:
             else (not t.readers or t.readers == (t.producer + 1,))
             for t in self.tensors
         )
+
+    def among(self, names: Collection[str]) -> Self:
+        """Return the problem with some of its devices alone, as far as it has them; source and sink must be among them.
+
+        What the others take while they are idle counts on, with one of those that stay.
+        """
+        wanted = set(names)
+        kept = [i for i, name in enumerate(self.names) if name in wanted]
+        there = {self.names[i] for i in kept}
+        devices = [self.devices[i] for i in kept]
+        left = sum(device.energy_weight * device.idle_watts for device in self.devices if device.name not in there)
+        payer = next((i for i, device in enumerate(devices) if device.energy_weight > 0), None)
+        if left > 0 and payer is not None:
+            more = devices[payer].idle_watts + left / devices[payer].energy_weight
+            devices[payer] = replace(devices[payer], idle_watts=more)
+        at = np.array(kept, dtype=np.int64)
+        return replace(
+            self, devices=tuple(devices), links=tuple(k for k in self.links if k.sender in there and k.reader in there),
+            seconds=self.seconds[:, at], seam_seconds=None if self.seam_seconds is None else self.seam_seconds[:, at],
+            node_joules=None if self.node_joules is None else self.node_joules[:, at],
+            coding=None if self.coding is None else self.coding.among(at),
+        )  # fmt: skip
 
     def indices(self, assignment: Sequence[str] | Sequence[int] | Ints) -> Ints:
         """Return an assignment as device indices, shape ``(nodes,)``.
