@@ -205,7 +205,7 @@ def _really(file: Path, ground: Ground, pictures: Sequence[Picture], rates: Sequ
     from edge_dnn_partition.msg import Result
 
     from edge_dnn_partition.cli.running_fleet import running_fleet
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.testbed.scenario import SLOWDOWNS
 
     os.environ.setdefault('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.running_fleet import RunningFleet
-    from edge_dnn_partition.nodes.fleet_client import FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 DEVICES = ('pi', 'cloud')
 FPS = 10.0

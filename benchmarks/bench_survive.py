@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.bed import Bed
-    from edge_dnn_partition.nodes.fleet_client import FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 Row = dict[str, Any]
 

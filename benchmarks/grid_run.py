@@ -56,7 +56,7 @@ class Bench:
     def __init__(self, bed: Bed, picture: Picture) -> None:
         from edge_dnn_partition.msg import Result
 
-        from edge_dnn_partition.nodes import qos
+        from edge_dnn_partition.nodes.core import qos
 
         self.bed = bed
         self.client = bed.client

@@ -72,11 +72,11 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from rclpy.signals import SignalHandlerOptions
     from std_msgs.msg import UInt64
 
-    from edge_dnn_partition.nodes import qos
-    from edge_dnn_partition.nodes.base import FleetNode
-    from edge_dnn_partition.nodes.executor import Spinner
-    from edge_dnn_partition.nodes.inbox import TensorInbox, views
-    from edge_dnn_partition.nodes.sender import TensorSender
+    from edge_dnn_partition.nodes.core import qos
+    from edge_dnn_partition.nodes.core.base import FleetNode
+    from edge_dnn_partition.nodes.core.executor import Spinner
+    from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
+    from edge_dnn_partition.nodes.transport.sender import TensorSender
     from edge_dnn_partition.planning.fleet_state.fleet import Fleet
     from edge_dnn_partition.runtime.transport.pieces import Address
 

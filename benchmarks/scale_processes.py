@@ -65,7 +65,7 @@ def _listen(running: RunningFleet, heard: Counter[str]) -> None:
     """Count what the scheduler hears."""
     from edge_dnn_partition.msg import FrameReport, Heartbeat, Telemetry
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     def count(kind: str, _: object) -> None:
         heard[kind] += 1

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user's own node imports; needs ROS."""
 
-from edge_dnn_partition.nodes.inference_client import InferenceClient
-from edge_dnn_partition.nodes.inference_messages import (
+from edge_dnn_partition.nodes.clients.inference_client import InferenceClient
+from edge_dnn_partition.nodes.messages.inference_messages import (
     InferenceError,
     InferenceExpiredError,
     InferenceLostError,

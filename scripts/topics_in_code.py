@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,7 +52,7 @@ class Profile:
 def uses(folder: Path) -> list[Use]:
     """Return all ends that the sources in ``nodes/`` make."""
     found: list[Use] = []
-    for path in sorted(folder.glob('*.py')):
+    for path in sorted(folder.rglob('*.py')):
         tree = ast.parse(path.read_text(encoding='utf-8'))
         interfaces = _interfaces(tree)
         for scope in ast.walk(tree):
@@ -107,17 +107,27 @@ def _interfaces(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def _files_of(node: ast.ImportFrom, files: Container[str]) -> list[str]:
+    """Return the files in ``nodes/`` that an import may be of."""
+    module = node.module or ''
+    if not node.level and not f'{module}.'.startswith(f'{OWN}.nodes.'):
+        return []
+    leaf = module.rpartition('.')[2]
+    return [leaf] if leaf in files else [alias.name for alias in node.names]
+
+
 def nodes_of(folder: Path) -> dict[str, list[str]]:
     """Return for each file in ``nodes/`` the nodes that it is a part of, by their imports."""
+    files = {path.stem: path for path in folder.rglob('*.py')}
     imports = {}
-    for path in folder.glob('*.py'):
+    for file, path in files.items():
         tree = ast.parse(path.read_text(encoding='utf-8'))
         checking = {id(n) for top in tree.body if isinstance(top, ast.If) for n in ast.walk(top)}
-        imports[path.stem] = {
+        imports[file] = {
             name
             for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and id(node) not in checking
-            for name in ([node.module] if node.module else [alias.name for alias in node.names])
+            if isinstance(node, ast.ImportFrom) and id(node) not in checking
+            for name in _files_of(node, files)
         }
     parts: dict[str, list[str]] = {name: [] for name in imports}
     for node in NODES:

@@ -69,7 +69,7 @@ def parameters_page() -> str:
     :raises ModuleNotFoundError: without ROS and the built messages.
     """
     lines = [PARAMETERS_HEAD]
-    own = [importlib.import_module('edge_dnn_partition.nodes.base').AUTOSTART]
+    own = [importlib.import_module('edge_dnn_partition.nodes.core.base').AUTOSTART]
     for node in (None, *NODES):
         module = importlib.import_module(f'edge_dnn_partition.nodes.{node}') if node else None
         words = inspect.getdoc(module).split('\n', 1)[0] if module else 'Of every node.'  # type: ignore[union-attr]
@@ -119,7 +119,7 @@ def interface(path: Path, known: set[str]) -> list[str]:
 
 def names() -> dict[tuple[str, bool], tuple[str, str]]:
     """Return for each attribute of `Topics` (and whether it was asked for a device) its name and meaning."""
-    topics = importlib.import_module('edge_dnn_partition.nodes.topics')
+    topics = importlib.import_module('edge_dnn_partition.nodes.core.topics')
     of = topics.Topics('FLEET', 'DEVICE')
     found = {}
     for name, member in vars(topics.Topics).items():
@@ -151,7 +151,7 @@ def messages_page() -> str:
     """Return docs/messages.md."""
     files = {kind: sorted((CHECKOUT / kind).glob(f'*.{kind}')) for kind in ('msg', 'srv')}
     known = {path.stem for paths in files.values() for path in paths}
-    parts, profiles = topics_in_code.nodes_of(SOURCES), topics_in_code.profiles(SOURCES / 'qos.py')
+    parts, profiles = topics_in_code.nodes_of(SOURCES), topics_in_code.profiles(SOURCES / 'core' / 'qos.py')
     all_uses = topics_in_code.uses(SOURCES)
     topics, services = [], []
     for key, (name, meaning) in names().items():

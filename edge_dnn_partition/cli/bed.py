@@ -51,7 +51,7 @@ from .running_fleet import CameraThread
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from edge_dnn_partition.nodes.fleet_client import FleetClient, FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
 
 START_SECONDS: Final = 120.0
 """For all devices to be there with their profiles; a large model is profiled for a while the first time."""
@@ -128,8 +128,8 @@ class Bed(BedControls):
         self._stack.close()
 
     def _start(self, stack: ExitStack) -> None:
-        from edge_dnn_partition.nodes.fleet_client import FleetClient
-        from edge_dnn_partition.nodes.plan_memory import forget_plans
+        from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
+        from edge_dnn_partition.nodes.messages.plan_memory import forget_plans
 
         user_space = bool(self._user_space)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='testbed-')))

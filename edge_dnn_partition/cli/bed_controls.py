@@ -19,7 +19,7 @@ from edge_dnn_partition.testbed.namespaces import Namespaces, Shape
 from edge_dnn_partition.testbed.traces import Event
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.fleet_client import FleetClient, ParameterGiven
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, ParameterGiven
 
 _PLAN_SECONDS: Final = 60.0
 

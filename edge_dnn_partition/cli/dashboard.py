@@ -63,7 +63,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _live(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.nodes import signals
+    from edge_dnn_partition.nodes.core import signals
 
     signals.install()
     from edge_dnn_partition.nodes import dashboard

@@ -94,7 +94,7 @@ class _Demo:
         from edge_dnn_partition.cli.demo_run import DemoRun
         from edge_dnn_partition.cli.running_fleet import CameraThread
         from edge_dnn_partition.graph.model import load_model
-        from edge_dnn_partition.nodes.fleet_client import FleetClient
+        from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
         from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
         from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
         from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile

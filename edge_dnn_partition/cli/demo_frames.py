@@ -23,7 +23,7 @@ from edge_dnn_partition.testbed.scenario import panning_camera
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edge_dnn_partition.nodes.fleet_client import FleetClient, FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
 
 TOLERANCE: Final = 1e-4
 

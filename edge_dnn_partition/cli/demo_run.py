@@ -25,7 +25,7 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed.scenario import Phase
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.fleet_client import FleetClient, FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
 
 LEAST_FRAMES = 6
 MOST_SECONDS = 14.0

@@ -32,7 +32,7 @@ from edge_dnn_partition.testbed.scenario import PHASES, Phase, fleet_document
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
 GROUP: Final = 'robot'
 CONDITIONS: Final[Phase] = PHASES[1]
@@ -110,7 +110,7 @@ class SharedDemo:
     @contextmanager
     def _member(self, share: Share, pictures: demo_frames.Pictures) -> Iterator[Member]:
         """Run one of the fleets; its first results are there."""
-        from edge_dnn_partition.nodes.fleet_client import FleetClient
+        from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
         file = self._prepare(share)
         fleet = load_fleet(file)

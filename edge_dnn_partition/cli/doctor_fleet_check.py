@@ -47,7 +47,7 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     ros_env.require_ros('doctor --listen')
     fleet = load_fleet(path)
     os.environ.update(dds_environment(dds_profile(fleet)))
-    from edge_dnn_partition.nodes import fleet_ear
+    from edge_dnn_partition.nodes.clients import fleet_ear
 
     signs = fleet_ear.listen(fleet, seconds)
     return findings(fleet, signs, lambda: listen(ANNOUNCED_SECONDS))

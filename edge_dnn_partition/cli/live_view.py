@@ -16,7 +16,7 @@ from rich.text import Text
 from edge_dnn_partition.units import format_rate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
 _BARS = ' ▁▂▃▄▅▆▇█'
 _WINDOW_SECONDS = 5.0

@@ -21,7 +21,7 @@ from edge_dnn_partition.runtime.frames.ledger import Picture
 
 if TYPE_CHECKING:
     from edge_dnn_partition.msg import SourceStatus
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
 PATIENCE_SECONDS = 30.0
 
@@ -130,7 +130,7 @@ def running_fleet(file: Path, pictures: Sequence[Picture], *, rate: float = 10.0
     :param file: the fleet file; its camera is a topic.
     :raises UserError: if it does not come up.
     """
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
     fleet = load_fleet(file)
     log: list[tuple[str, str]] = []

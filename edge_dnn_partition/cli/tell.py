@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'`{args.what}` takes no name: leave {args.name!r} out')
     from std_srvs.srv import Trigger
 
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
     from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
     from edge_dnn_partition.srv import PinPlan, ProfileAgain

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.live import Live
 
     from edge_dnn_partition.cli.live_view import render
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
     from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from edge_dnn_partition.nodes import signals
+from edge_dnn_partition.nodes.core import signals
 
 NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation')
 

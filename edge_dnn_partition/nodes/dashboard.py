@@ -18,13 +18,12 @@ from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
-
-from . import qos
-from .base import FleetNode, run_node
-from .parameter_messages import parameter_message
-from .parameters import Parameter
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer

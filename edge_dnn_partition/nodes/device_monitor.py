@@ -14,17 +14,16 @@ from std_msgs.msg import Float32
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.messages.conversions import telemetry_to_message
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.source import Source
 from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
-
-from . import qos
-from .base import FleetNode, run_node
-from .conversions import telemetry_to_message
-from .parameters import Parameter
 
 PARAMETERS = (
     Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are published, Hz', 0.1, 50.0),

@@ -12,6 +12,24 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.frames import camera, hedging, infer_seat, repeating
+from edge_dnn_partition.nodes.frames.camera import CameraFeed
+from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
+from edge_dnn_partition.nodes.frames.hedging import Hedging
+from edge_dnn_partition.nodes.frames.infer_seat import InferSeat
+from edge_dnn_partition.nodes.frames.outcome_seat import OutcomeSeat
+from edge_dnn_partition.nodes.frames.picture_sender import PictureSender
+from edge_dnn_partition.nodes.frames.repeating import Repeating
+from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
+from edge_dnn_partition.nodes.frames.source_signs import SourceSigns
+from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
+from edge_dnn_partition.nodes.messages.result_messages import report_message, result_message
+from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
+from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.frames.admission import Admission
@@ -24,24 +42,6 @@ from edge_dnn_partition.runtime.transport.radio import Radio
 from edge_dnn_partition.runtime.transport.tensor_codec import decode
 from edge_dnn_partition.runtime.transport.tensors import Coded
 from edge_dnn_partition.runtime.transport.timing import HopTime
-
-from . import camera, hedging, infer_seat, qos, repeating
-from .base import FleetNode, run_node
-from .camera import CameraFeed
-from .frame_accounts import FrameAccounts
-from .hedging import Hedging
-from .inbox import TensorInbox, views
-from .infer_seat import InferSeat
-from .outcome_seat import OutcomeSeat
-from .parameters import Parameter
-from .picture_sender import PictureSender
-from .plan_memory import PlanMemory
-from .plan_messages import plan_for, status_of
-from .repeating import Repeating
-from .result_messages import report_message, result_message
-from .sender import TensorSender
-from .shadow_frames import ShadowFrames
-from .source_signs import SourceSigns
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),

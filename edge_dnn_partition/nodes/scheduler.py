@@ -21,6 +21,22 @@ from edge_dnn_partition.msg import (
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.scheduling import encoding_seat, plots, policy_seat, relief_seat
+from edge_dnn_partition.nodes.scheduling.diagnostics import DiagnosticsSeat
+from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat, encodings_of
+from edge_dnn_partition.nodes.scheduling.explanations import ExplanationSeat
+from edge_dnn_partition.nodes.scheduling.fleet_state import fleet_state
+from edge_dnn_partition.nodes.scheduling.plots import PlotSeat
+from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat, goal_of_parameters
+from edge_dnn_partition.nodes.scheduling.relief_seat import ReliefSeat
+from edge_dnn_partition.nodes.scheduling.services import ServiceSeat
+from edge_dnn_partition.nodes.scheduling.shadow_seat import ShadowSeat
+from edge_dnn_partition.nodes.scheduling.share_seat import ShareSeat
+from edge_dnn_partition.nodes.scheduling.switch_seat import SwitchSeat
+from edge_dnn_partition.nodes.scheduling.urgency_seat import UrgencySeat
 from edge_dnn_partition.planning.adaptation.decide import FIRST_PLAN, feasible
 from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
@@ -34,22 +50,6 @@ from edge_dnn_partition.runtime.frames.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
-
-from . import encoding_seat, plots, policy_seat, qos, relief_seat
-from .base import FleetNode, run_node
-from .diagnostics import DiagnosticsSeat
-from .encoding_seat import EncodingSeat, encodings_of
-from .explanations import ExplanationSeat
-from .fleet_state import fleet_state
-from .parameters import Parameter
-from .plots import PlotSeat
-from .policy_seat import PolicySeat, goal_of_parameters
-from .relief_seat import ReliefSeat
-from .services import ServiceSeat
-from .shadow_seat import ShadowSeat
-from .share_seat import ShareSeat
-from .switch_seat import SwitchSeat
-from .urgency_seat import UrgencySeat
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),

@@ -14,14 +14,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.monitoring import fleet_scene
 from edge_dnn_partition.runtime.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
-
-from . import qos
-from .base import FleetNode, run_node
-from .parameters import Parameter
 
 PARAMETERS: Final = (
     Parameter('frame', 'map', 'frame of reference of the markers; the fleet stands around its origin'),

@@ -16,6 +16,18 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.execution.energy import ENERGY_PARAMETERS, EnergyWatch
+from edge_dnn_partition.nodes.execution.hedge_seat import HedgeSeat
+from edge_dnn_partition.nodes.execution.preparation_seat import PreparationQueue, PreparationSeat
+from edge_dnn_partition.nodes.execution.profiling_seat import ProfilingSeat
+from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
+from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
+from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
+from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.fleet_state.fleet import Device, load_fleet
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
 from edge_dnn_partition.planning.plans.plan import check_plan
@@ -31,19 +43,6 @@ from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes
-
-from . import qos
-from .base import FleetNode, run_node
-from .energy import ENERGY_PARAMETERS, EnergyWatch
-from .hedge_seat import HedgeSeat
-from .inbox import TensorInbox, views
-from .parameters import Parameter
-from .plan_memory import PlanMemory
-from .plan_messages import plan_for, status_of
-from .preparation_seat import PreparationQueue, PreparationSeat
-from .profiling_seat import ProfilingSeat
-from .sender import TensorSender
-from .stage_runner import StageRunner
 
 PARAMETERS = (
     Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),

@@ -30,7 +30,7 @@ def test_parameters_page_is_not_stale():
 def test_every_topic_has_both_ends_of_one_quality():
     """What `messages_page` rests on; a topic that nodes say to each other and nobody hears would be a mistake."""
     found = topics_in_code.uses(write_reference.SOURCES)
-    profiles = topics_in_code.profiles(write_reference.SOURCES / 'qos.py')
+    profiles = topics_in_code.profiles(write_reference.SOURCES / 'core' / 'qos.py')
     assert {use.profile for use in found if use.way != 'serves'} <= set(profiles)
     assert all(profile.reason for profile in profiles.values())
     published = {use.name for use in found if use.way == 'publishes'}

@@ -29,7 +29,7 @@ class Trial:
     def __init__(self, context, seed):
         from edge_dnn_partition.msg import TensorPiece
 
-        from edge_dnn_partition.nodes import qos
+        from edge_dnn_partition.nodes.core import qos
 
         self._hop = Hop(context, 'pi', 'jetson', max_bytes=MOST_BYTES)
         self._hostile = Hostile(seed, 'pi', 2 * MOST_BYTES)

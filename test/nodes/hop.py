@@ -16,10 +16,10 @@ class Hop:
         from edge_dnn_partition.msg import HopReceipt
         from rclpy.executors import SingleThreadedExecutor
 
-        from edge_dnn_partition.nodes import qos
-        from edge_dnn_partition.nodes.base import FleetNode
-        from edge_dnn_partition.nodes.inbox import TensorInbox, views
-        from edge_dnn_partition.nodes.sender import TensorSender
+        from edge_dnn_partition.nodes.core import qos
+        from edge_dnn_partition.nodes.core.base import FleetNode
+        from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
+        from edge_dnn_partition.nodes.transport.sender import TensorSender
         from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
         fleet = Fleet.model_validate({

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from edge_dnn_partition.nodes.links import Links
+from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
 from edge_dnn_partition.runtime.transport.outbox import Look, Outbox

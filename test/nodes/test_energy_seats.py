@@ -13,8 +13,8 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from builtin_interfaces.msg import Time
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
-from edge_dnn_partition.nodes.energy import EnergyWatch
-from edge_dnn_partition.nodes.relief_seat import PARAMETERS, ReliefSeat
+from edge_dnn_partition.nodes.execution.energy import EnergyWatch
+from edge_dnn_partition.nodes.scheduling.relief_seat import PARAMETERS, ReliefSeat
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile

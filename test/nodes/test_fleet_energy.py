@@ -20,7 +20,7 @@ def test_results_and_totals_carry_joules_with_their_source(tmp_path):
     from edge_dnn_partition.msg import DeviceEnergy, Heartbeat, Result
     from trial_fleet import check_frames, trial_fleet
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     with trial_fleet(tmp_path, power=POWER, slowdown=2.0) as trial:
         half = len(trial.model.layers) // 2
@@ -84,7 +84,7 @@ def test_a_device_with_a_low_battery_is_spared_with_a_reason_and_works_again_whe
     from sensor_msgs.msg import BatteryState
     from trial_fleet import check_frames, trial_fleet
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     parameters = {'device_monitor': {'battery_topic': 'battery'}, 'scheduler': {'most_slowdown': 100.0}}
     with trial_fleet(tmp_path, parameters=parameters) as trial:

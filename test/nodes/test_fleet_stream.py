@@ -46,7 +46,7 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
     from edge_dnn_partition.msg import Heartbeat, HopReceipt, PieceHead, TensorInfo, TensorPiece
     from trial_fleet import check_frames, trial_fleet
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     with trial_fleet(tmp_path) as trial:
         half = len(trial.model.layers) // 2

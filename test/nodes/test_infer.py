@@ -115,7 +115,7 @@ def test_an_array_gets_the_whole_models_result(trial, asker, whole):
 def test_other_pictures(trial, asker, whole):
     from std_msgs.msg import Header
 
-    from edge_dnn_partition.nodes.camera_messages import compressed_message, image_message
+    from edge_dnn_partition.nodes.messages.camera_messages import compressed_message, image_message
 
     picture, grey = array(), array(channels=1)
     jpeg = cv2.imencode('.jpg', picture)[1].reshape(-1)

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-from edge_dnn_partition.nodes.links import Links
+from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.runtime.transport.assembler import Assembler
 from edge_dnn_partition.runtime.transport.outbox import Outbox

@@ -9,7 +9,7 @@ pytest.importorskip('edge_dnn_partition.msg')
 
 from edge_dnn_partition.msg import Heartbeat
 
-from edge_dnn_partition.nodes.links import Links
+from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
 from edge_dnn_partition.sensing.link import LEAST_RATE

@@ -18,7 +18,7 @@ def test_late_frames_of_the_earlier_plan_are_overtaken_and_delivered_once_and_in
     from edge_dnn_partition.msg import Heartbeat
     from trial_fleet import check_frames, trial_fleet
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     rates = []
     patient = {'repeat_least': 600.0, 'repeat_factor': 100.0}  # nothing else sends a frame again

@@ -30,7 +30,7 @@ def fleet(ros_domain, folder):
     """A watcher of a fleet whose file names no camera, and its processes."""
     from trial_fleet import write_fleet
 
-    from edge_dnn_partition.nodes.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
     from edge_dnn_partition.runtime.deployment.processes import fleet_processes
     from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
@@ -92,7 +92,7 @@ def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from edge_dnn_partition.nodes.camera_messages import image_message
+    from edge_dnn_partition.nodes.messages.camera_messages import image_message
 
     (code,) = [block for block in re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL) if 'MyNode' in block]
     said = []

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.nodes.parameters import Parameter, ParameterTable
+from edge_dnn_partition.nodes.core.parameters import Parameter, ParameterTable
 
 
 def even(value):

@@ -21,7 +21,7 @@ class Recorder:
 
     def __init__(self, node, fleet):
         from edge_dnn_partition import msg
-        from edge_dnn_partition.nodes import qos
+        from edge_dnn_partition.nodes.core import qos
 
         self._heard = []
         profiles = {'plan': qos.PLAN, 'profile': qos.PROFILE, 'heartbeat': qos.heartbeat_reader(), 'frame_report': qos.RESULT,

@@ -18,7 +18,7 @@ def test_goals_are_set_while_the_stream_runs(tmp_path):
     from edge_dnn_partition.msg import Calibration
     from trial_fleet import check_frames, trial_fleet
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     with trial_fleet(tmp_path, parameters={'scheduler': {'dwell_seconds': 0.0, 'confirmations': 1}}) as trial:
         client, found = trial.client, []

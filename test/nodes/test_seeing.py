@@ -102,7 +102,7 @@ def test_the_page_asks_for_a_plan(shown, fleet_page):
 def test_markers(shown):
     from visualization_msgs.msg import Marker, MarkerArray
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     shown.trial.follow(f'pi:pre-{shown.half} cloud:{shown.half}-end', 1)
     version = shown.client.plan.version
@@ -130,7 +130,7 @@ def test_results_mean_something(shown):
     from edge_dnn_partition.msg import Classification
     from sensor_msgs.msg import Image
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     topics, news = shown.client.topics, shown.trial.news
     classes = shown.collect(Classification, topics.classification, qos.RESULT)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.nodes.topics import Topics, check_name
+from edge_dnn_partition.nodes.core.topics import Topics, check_name
 
 NAMES = st.from_regex(r'[A-Za-z][A-Za-z0-9_]{0,20}', fullmatch=True)
 

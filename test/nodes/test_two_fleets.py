@@ -52,7 +52,7 @@ def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_pat
     from trial_fleet import check_frames, pictures
 
     from edge_dnn_partition.cli.running_fleet import CameraThread, running_fleet
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     left, right = (write_one_device_fleet(tmp_path, name) for name in ('left', 'right'))
     runs = {'worker': {'profile_runs': 1}}  # as in the left fleet, whose profile is then taken
@@ -114,7 +114,7 @@ def test_a_topic_is_remapped(nodes, context):
     from rclpy.node import Node
     from support import ros_arguments, spin_until
 
-    from edge_dnn_partition.nodes import qos
+    from edge_dnn_partition.nodes.core import qos
 
     heard = []
     node = Node('listener', context=context)

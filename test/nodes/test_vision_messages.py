@@ -9,7 +9,7 @@ pytest.importorskip('vision_msgs', reason='vision_msgs are not installed')
 
 from std_msgs.msg import Header
 
-from edge_dnn_partition.nodes.vision_messages import message
+from edge_dnn_partition.nodes.messages.vision_messages import message
 from edge_dnn_partition.runtime.inference.postprocess import Box, Outcome, Score
 
 

@@ -4,7 +4,7 @@
 
 import sys
 
-from edge_dnn_partition.nodes import signals
+from edge_dnn_partition.nodes.core import signals
 
 signals.install()  # as edge_dnn_partition.nodes.__main__ does, before the long imports
 
@@ -17,9 +17,9 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import UInt8MultiArray  # noqa: E402
 
 from edge_dnn_partition.errors import UserError  # noqa: E402
-from edge_dnn_partition.nodes import qos  # noqa: E402
-from edge_dnn_partition.nodes.base import FleetNode, Parameter, run_node  # noqa: E402
-from edge_dnn_partition.nodes.camera_subscription import CameraSubscription  # noqa: E402
+from edge_dnn_partition.nodes.core import qos  # noqa: E402
+from edge_dnn_partition.nodes.core.base import FleetNode, Parameter, run_node  # noqa: E402
+from edge_dnn_partition.nodes.frames.camera_subscription import CameraSubscription  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
 PIECE_BYTES = 60_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge_dnn_partition.nodes.topics import Topics
+from edge_dnn_partition.nodes.core.topics import Topics
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS = Topics('robot')

@@ -41,7 +41,7 @@ def message_of(piece):
     """The same piece as the generated class, with which the codec must agree."""
     from edge_dnn_partition.msg import PieceHead, TensorInfo, TensorPiece
 
-    from edge_dnn_partition.nodes.wire import hop_message, stage_message
+    from edge_dnn_partition.nodes.messages.wire import hop_message, stage_message
 
     message = TensorPiece(
         sender=piece.sender, incarnation=piece.incarnation, sent_ns=piece.sent_ns, bundle=piece.bundle, index=piece.index,

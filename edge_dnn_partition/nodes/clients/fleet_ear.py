@@ -1,0 +1,61 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Listens to a running fleet for the doctor: its signs of life, and what the middleware says of who sent them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from edge_dnn_partition.msg import Heartbeat, Telemetry
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.topics import Topics
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.runtime.monitoring.rtps_presence import middleware_of
+
+_ENOUGH: Final = 10
+"""Messages of each device after which no more are waited for."""
+
+
+def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
+    """Return what was heard, by the devices' names; also of those that the fleet file does not name.
+
+    :param seconds: how long to listen at most.
+    """
+    signs: dict[str, DeviceSigns] = {}
+    topics = Topics(fleet.fleet)
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('doctor', namespace=f'/{fleet.fleet}', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def take(message: Any, info: Mapping[str, Any]) -> None:
+        name, model = getattr(message, 'node', 'device_monitor'), getattr(message, 'model_sha256', '')
+        device = signs.setdefault(message.device, DeviceSigns())
+        device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
+
+    try:
+        node.create_subscription(Heartbeat, topics.heartbeat, take, qos.heartbeat_reader())
+        node.create_subscription(Telemetry, topics.telemetry, take, qos.TELEMETRY)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not all(
+            name in signs and signs[name].messages >= _ENOUGH for name in fleet.devices
+        ):
+            executor.spin_once(timeout_sec=0.1)
+        for topic in (topics.heartbeat, topics.telemetry):
+            for end in node.get_publishers_info_by_topic(topic):
+                device = end.node_namespace.rpartition('/')[2]
+                if device in signs:
+                    signs[device].middlewares.add(middleware_of(bytes(end.endpoint_gid[:2])))
+    finally:
+        executor.shutdown(timeout_sec=0.5)
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+    return signs

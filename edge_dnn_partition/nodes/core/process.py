@@ -1,0 +1,120 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a node's process, from the signal handlers to the exit code."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from rclpy.exceptions import NameValidationException
+from rclpy.signals import SignalHandlerOptions
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.nodes.core import signals
+from edge_dnn_partition.nodes.core.executor import Spinner
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.nodes.core.base import FleetNode
+
+
+def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
+    """Run one node until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+    An orderly end takes a fraction of a second; after `signals.LIMIT_SECONDS` the process ends by force, with
+    the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
+    `signals.install` first), so that a signal is heeded while rclpy is being imported.
+
+    :param factory: makes the node; called after ``rclpy.init``.
+    :param args: the command line without the program's name; None: the process's own.
+    :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
+    """
+    stop = signals.install()
+    _live(factory, args, stop)
+    # The DDS participant goes with the last reference to it: while its threads are still at work on shared
+    # memory, an exit can leave a lock there held for ever, on which other processes then wait.
+    gc.unfreeze()
+    gc.collect()
+    return stop.code
+
+
+def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
+    """Make the node, wait until the process is to end, take the node down."""
+    node: FleetNode | None = None
+    spinner: Spinner | None = None
+
+    def failed(error: BaseException | None) -> None:
+        if not stop.is_set():
+            stop.code = _report(error, logged=node is not None and node.has_logged(error))
+        stop.ask()
+
+    try:
+        if stop.begin():
+            _initialise(args)
+        if not stop.is_set():
+            node = factory()
+        if node is not None and not stop.is_set():
+            first = node.autostart if node.params.flag('autostart') else lambda: None
+            spinner = Spinner(node, first=first, failed=failed)
+            spinner.start()
+            stop.wait()
+    except Exception as error:  # noqa: BLE001
+        failed(error)
+        stop.wait()
+    _end(node, spinner, stop)
+
+
+def _initialise(args: Sequence[str] | None) -> None:
+    """Initialise rclpy without its signal handlers.
+
+    :raises UserError: if the ROS arguments are no good; rclpy has several errors for that.
+    """
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except (RuntimeError, ValueError) as error:
+        raise UserError('--ros-args: ' + str(error).removeprefix('failed to initialize rcl: ')) from error
+
+
+def _report(error: BaseException | None, *, logged: bool) -> int:
+    """Say on stderr why a node cannot go on; return the exit code."""
+    if error is None:
+        sys.stderr.write('error: the ROS context was shut down\n')
+        return 1
+    if isinstance(error, (UserError, NameValidationException)):
+        sys.stderr.write('error: ' + ' '.join(str(error).split()) + '\n')
+        return 2
+    if not logged:
+        traceback.print_exception(error)
+    return 1
+
+
+def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSignals) -> None:
+    """Take a node down step by step; a step that fails does not keep the next one from being taken."""
+
+    def step(action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception:  # noqa: BLE001
+            traceback.print_exc()
+
+    if node is not None:
+        if node.active:
+            step(node.drain)
+        node.ending.set()
+    if spinner is not None:
+        spinner.ask_to_end()
+        ended = spinner.join(0.1)
+        step(node.stop_work)
+        if not ended and not spinner.join(1.2):
+            signals.end_by_force(stop.code)
+        step(node.shut_down)
+        step(lambda: spinner.executor.shutdown(timeout_sec=0.2))
+    if node is not None:
+        step(node.destroy_node)
+    step(rclpy.try_shutdown)
+    sys.stdout.flush()
+    sys.stderr.flush()

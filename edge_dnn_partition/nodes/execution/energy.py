@@ -1,0 +1,213 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's energy: reads the device's meters on a thread of its own, keeps the books, publishes the totals."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any, Final
+
+from std_msgs.msg import Float32
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
+from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.messages.wire import hop_time
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
+from edge_dnn_partition.planning.plans.plan import StagePlan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.inference.engine import processor_of
+from edge_dnn_partition.runtime.inference.stage_energy import StageEnergy, StageRun, Sum
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address
+from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.sensing.host import HostMeter
+from edge_dnn_partition.sensing.power.attribution import Energy
+from edge_dnn_partition.sensing.power.boards import device_model
+from edge_dnn_partition.sensing.power.external import ExternalMeter
+from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
+
+ENERGY_PARAMETERS: Final = (
+    Parameter('energy_hz', 4.0, 'readings of the power meters per second', minimum=0.5, maximum=20.0),
+    Parameter(
+        'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
+    ),
+)  # fmt: skip
+
+_MOST_SETTLED: Final = 400
+"""Runs in one message; older ones are in the totals only."""
+
+_SENSOR_SECONDS: Final = 0.5
+
+
+def fleet_model(device: Device) -> PowerModel | None:
+    """Return the fleet file's power figures of a device as a model, None if it gives none of its work."""
+    given = device.power.model_fields_set
+    if 'active' not in given:
+        return None
+    idle = device.power.idle if 'idle' in given else math.nan
+    return PowerModel(idle, device.power.active, source='the fleet file')
+
+
+class EnergyWatch:
+    """The books of one worker. A device that is played has the fleet file's figures, any other its own meters.
+
+    :param node: of the worker.
+    :param device: as the fleet file describes it, with the parameters' threads.
+    :param fleet: with the radios' watts. The source's worker hears of hops from the frame source, any other from its own.
+    """
+
+    def __init__(self, node: FleetNode, device: Device, fleet: Fleet) -> None:
+        self._node = node
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._settled: list[StageEnergyMessage] = []
+        self._lock = threading.Lock()
+        self.threads = device.threads
+        self._processor = processor_of(device.providers[0])
+        self._meter: HostMeter | None = None
+        figures = fleet_model(device)
+        model = figures
+        if device.emulate is None:
+            self._meter = HostMeter(more=self._heard(), only_power=True, gpus=self._processor == 'gpu',
+                                    deadline_seconds=_SENSOR_SECONDS)  # fmt: skip
+            model = figures if figures is not None else self._board()
+        self._energy = StageEnergy(model, whole_device=figures is not None, processor=self._processor)
+        self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY, overridable=True)
+        self._radio, self._name = Radio.of_fleet(fleet), node.topics.device
+        self._at_source = self._name == fleet.source
+        if self._at_source:
+            node.subscribe(FrameReport, node.topics.frame_report, self._reported, qos.RESULT)
+        node.every(1.0, self._publish)
+
+    def profiled(self, profile: Profile) -> None:
+        """Begin to learn the joules of the profile's segments, where there is a meter."""
+        seconds = (profile.preprocess_seconds or 0.0, *profile.segment_seconds)
+        self._energy.learn_segments(SegmentJoules(profile.boundaries, seconds, profile.seam_seconds), self._at_work)
+
+    @property
+    def _at_work(self) -> int:
+        """What a stage keeps busy: its threads, or one GPU."""
+        return 1 if self._processor == 'gpu' else self.threads
+
+    def start(self) -> None:
+        """Begin to read the meters."""
+        self._thread = threading.Thread(target=self._watch, name='energy', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a meter that hangs is left behind."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(0.2)
+
+    def ran(self, address: Address, stage: int, plan: StagePlan, start: float, end: float, cores: float) -> Energy:
+        """Take in a run; return what is known of its energy at once.
+
+        :param address: of the frame.
+        :param stage: index in the plan.
+        :param plan: the stage.
+        :param start: seconds, steady clock; likewise ``end``.
+        :param cores: that it kept busy on average.
+        """
+        run = StageRun(address.plan_version, stage, address.frame_id, address.attempt, (plan.preprocess, plan.layers))
+        return self._energy.ran(run, start, end, cores)
+
+    def received(self, hop: HopTime, arrived: float) -> None:
+        """Take in a hop that came here."""
+        if not self._at_source:
+            self._moved(hop, self._radio.seconds(hop), arrived)
+
+    def sent(self, receipt: HopReceipt) -> None:
+        """Take in the receipt of a hop that left here."""
+        if not self._at_source and receipt.state == HopReceipt.COMPLETE and receipt.kind == FRAME and receipt.total:
+            hop = HopTime(self._name, receipt.receiver, receipt.from_stage, receipt.total, 0.0,
+                          receipt.spread_seconds, receipt.spread_bytes)  # fmt: skip
+            self._moved(hop, self._radio.seconds(hop), time.monotonic())
+
+    def _reported(self, report: FrameReport) -> None:
+        """Take in all hops of a frame; when within it each was is not told."""
+        for hop in map(hop_time, report.hops):
+            self._moved(hop, report.latency_seconds, time.monotonic())
+
+    def _moved(self, hop: HopTime, seconds: float, end: float) -> None:
+        self._energy.moved(end - seconds, end, self._radio.joules_at(hop, self._name))
+
+    def _heard(self) -> list[ExternalMeter]:
+        topic = self._node.params.text('power_topic')
+        if not topic:
+            return []
+        meter = ExternalMeter(topic)
+        self._node.subscribe(
+            Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR, overridable=True
+        )
+        return [meter]
+
+    def _board(self) -> PowerModel | None:
+        try:
+            return device_model()
+        except (UserError, OSError) as error:
+            self._node.get_logger().warning(f'no power model: {error}')
+            return None
+
+    def _watch(self) -> None:
+        failed = False
+        while not self._ending.wait(1 / self._node.params.number('energy_hz')):
+            try:
+                now = time.monotonic()
+                done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)
+            except Exception as error:  # noqa: BLE001 (a sensor must not end the books, nor the worker)
+                if not failed:
+                    self._node.get_logger().warning(f'energy is not known for now: {type(error).__name__}: {error}')
+                failed = True
+                continue
+            with self._lock:
+                self._settled = [*self._settled, *(_run_message(run, energy) for run, energy in done)][-_MOST_SETTLED:]
+
+    def _publish(self) -> None:
+        books = self._energy.snapshot()
+        self._energy.threads = self._at_work
+        active, deviation = self._energy.active_watts(self._at_work)
+        with self._lock:
+            settled, self._settled = self._settled, []
+        sums: dict[str, Any] = {}
+        for name in ('total', 'idle', 'radio', 'other', 'stages'):
+            part: Sum = getattr(books, name)
+            known = part.count > 0 and books.covered_seconds > 0
+            sums[f'{name}_joules'] = part.joules if known else math.nan
+            if name != 'radio':
+                sums[f'{name}_deviation_joules'] = part.error_joules if known else math.nan
+        if books.covered_seconds > 0 and not books.stages.count:
+            sums['stages_joules'] = sums['stages_deviation_joules'] = 0.0  # nothing ran, which is known
+        message = DeviceEnergy(
+            device=self._node.topics.device, incarnation=self._node.incarnation, kind=books.kind, source=books.source,
+            scope=books.scope, watts=books.watts, covered_seconds=books.covered_seconds,
+            uncovered_seconds=books.uncovered_seconds, active_watts=active, active_watts_deviation=deviation,
+            settled=settled, **sums,
+            totals=[
+                StageEnergyMessage(plan_version=version, stage=stage, runs=part.count, joules=part.joules,
+                                   deviation_joules=part.error_joules)
+                for (version, stage), part in books.by_stage.items()
+            ],
+        )  # fmt: skip
+        if (learned := self._energy.segments(time.monotonic())) is not None:
+            boundaries, segments = learned
+            message.boundaries = list(boundaries)
+            message.node_joules = segments.joules.tolist()
+            message.node_deviation_joules = segments.deviation.tolist()
+            message.node_measured = segments.measured.tolist()
+        message.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+def _run_message(run: StageRun, energy: Energy) -> StageEnergyMessage:
+    return StageEnergyMessage(
+        plan_version=run.version, stage=run.stage, frame_id=run.frame, attempt=run.attempt, runs=1,
+        joules=energy.joules, deviation_joules=energy.error_joules,
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where a frame source's pictures come from: a topic, or a folder, video or camera that it reads itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.messages.camera_messages import picture_of_compressed, picture_of_image
+from edge_dnn_partition.planning.fleet_state.fleet import Camera
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.inference.pictures import pictures
+
+from .camera_subscription import CameraSubscription
+
+PARAMETERS = (
+    Parameter(
+        'image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True
+    ),
+    Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
+    Parameter(
+        'rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0
+    ),
+    Parameter(
+        'jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
+    ),
+)
+
+
+class CameraFeed:
+    """Offers pictures to a node.
+
+    :param node: a frame source, with `PARAMETERS`.
+    :param camera: what the fleet file says.
+    :param offer: takes each picture; called from the thread that spins, or from this feed's own.
+    """
+
+    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[Picture], None]) -> None:
+        self._node, self._camera, self._offer = node, camera, offer
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._topic = node.params.text('image_topic') or camera.topic or ''
+        if not self._topic:
+            return
+        if node.params.flag('compressed') and camera.compressed:
+            kind, convert = CompressedImage, picture_of_compressed
+        else:
+            kind, convert = Image, picture_of_image
+        CameraSubscription(node, kind, self._topic, lambda message: offer(convert(message)))
+
+    def start(self) -> None:
+        """Begin to read pictures, if they do not come over a topic."""
+        self._ending.clear()
+        if self._topic:
+            return
+        stream = pictures(self._camera, self._node.params.whole('jpeg_quality'))
+        if stream is None:
+            self._node.get_logger().info(
+                f'no camera: pictures come by the service {self._node.topics.infer} only; '
+                'for others set image_topic, or camera: {topic, images, video or camera} in the fleet file'
+            )
+            return
+        self._thread = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+            self._thread = None
+
+    def _shoot(self, stream: Any) -> None:
+        node = self._node
+        due = time.monotonic()
+        while not node.ending.is_set() and not self._ending.is_set():
+            try:
+                picture = next(stream)
+            except StopIteration:
+                node.get_logger().info('the video has ended')
+                return
+            except (UserError, OSError) as error:
+                node.get_logger().error(f'no picture: {error}')
+                return
+            rate = node.params.number('rate') or self._camera.rate
+            due = max(due + 1 / rate, time.monotonic() - 1 / rate)
+            if self._ending.wait(max(0.0, due - time.monotonic())):
+                return
+            header = Header(frame_id='camera')
+            header.stamp = node.get_clock().now().to_msg()
+            if node.active:
+                self._offer(Picture(picture.data, picture.encoding, header))

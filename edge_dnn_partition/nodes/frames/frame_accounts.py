@@ -1,0 +1,81 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's journal at work: what an earlier run left without a result is sent again, or reported as lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.runtime.frames.journal import Journal
+from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger, Picture
+
+from .kept_pictures import pack_picture, unpack_picture
+
+_DISCOVERY_SECONDS: Final = 5.0
+_LISTENERS_SECONDS: Final = 1.0
+"""So long who listens to results may take to be found, and others after the first: before that results of an earlier run's
+frames would go unheard."""
+
+
+class FrameAccounts:
+    """Accounts for frames over the end of the process.
+
+    :param node: a frame source, with its parameters.
+    :param ledger: gets the frames of an earlier run that have no result, before it has accepted any.
+    :raises UserError: if the journal cannot be written.
+    """
+
+    def __init__(self, node: FleetNode, ledger: FrameLedger) -> None:
+        self._node, self._ledger = node, ledger
+        folder = node.params.text('journal')
+        name = f'{node.topics.fleet.replace("/", "-")}-{node.topics.device}'
+        root = Path(folder).expanduser() if folder else cache_dir('frames')
+        try:
+            self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
+        except OSError as error:
+            raise UserError(f'journal: {root} cannot be written ({error.strerror}); name another folder') from error
+        now, lost = time.monotonic(), []
+        for frame_id in self._journal.unfinished:
+            kept = self._journal.picture(frame_id)
+            picture = unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), '')
+            ledger.restore(frame_id, picture, now, self._journal.runs[frame_id])
+            if not kept:
+                lost.append(frame_id)
+        self._left = tuple(lost)
+        self._settle_at = now + _DISCOVERY_SECONDS
+
+    def begin(self, now: float) -> None:
+        """The node has become active: those who want results may take a while to be found."""
+        self._settle_at = now + _DISCOVERY_SECONDS
+
+    def accepted(self, frame: Frame) -> None:
+        """Note a frame, and its picture if pictures are kept."""
+        self._journal.accepted(frame.frame_id, lambda: pack_picture(frame.picture))
+
+    def finished(self, frame_id: int) -> None:
+        """Note that a frame has had its result."""
+        self._journal.finished(frame_id)
+
+    def may_settle(self, now: float, listeners: int) -> bool:
+        """True once who wants results has been found, or has had time to be."""
+        if listeners > 0:
+            self._settle_at = min(self._settle_at, now + _LISTENERS_SECONDS)
+        return now >= self._settle_at
+
+    def settle(self, now: float) -> None:
+        """Report the frames of an earlier run as lost whose pictures were not kept."""
+        lost = sum(self._ledger.lose(frame_id, now) for frame_id in self._left)
+        if lost:
+            self._node.get_logger().warning(f'{lost} frames of an earlier run have no result')
+        self._left = ()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()

@@ -1,0 +1,88 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's sending of pictures: as they came, or encoded as the plan says, on a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.msg import Emulation
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.coding import picture_encoding
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.frames.pipeline import first_device
+from edge_dnn_partition.runtime.inference.picture_codec import encode_picture, is_raw
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.testbed.dilation import Dilation
+
+
+class PictureSender:
+    """Sends pictures to the device of a plan's first stage; encoding one holds nobody up.
+
+    :param fleet: says whether this device is emulated, and so encodes slower than this machine.
+    """
+
+    def __init__(self, node: FleetNode, sender: TensorSender, fleet: Fleet) -> None:
+        self._node, self._sender, self._device = node, sender, node.topics.device
+        emulate = fleet.devices[self._device].emulate
+        self._dilation = Dilation(emulate.slowdown if emulate else 1.0)
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.last_encoding, self.last_bytes = '', 0
+        self._thread = threading.Thread(target=self._run, name='picture_sender', daemon=True)
+        self._thread.start()
+
+    def saw(self, picture: Picture) -> None:
+        """Take in a picture that came, for the node's status."""
+        self.last_encoding, self.last_bytes = picture.encoding, picture.data.nbytes
+
+    def send(self, picture: Picture, plan: Plan, number: int, attempt: int) -> None:
+        """Send a frame's picture; one that is to be encoded follows when it is."""
+        address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
+        target = (first_device(plan), False)
+        encoding = picture_encoding(plan)
+        if encoding == RAW or not is_raw(picture):
+            self._sender.send(target, address, {PICTURE: picture.data}, {PICTURE: picture.encoding})
+        else:
+            self._tasks.put(lambda: self._encode(picture, encoding, target, address))
+
+    def emulate(self, message: Emulation) -> None:
+        """Change this device's emulated slowness."""
+        for device, slowdown in zip(message.devices, message.slowdowns, strict=True):
+            if device == self._device:
+                self._dilation.factor = slowdown
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._dilation.interrupt()
+        self._tasks.put(None)
+        self._thread.join(1.0)
+
+    def _encode(self, picture: Picture, encoding: str, target: tuple[str, bool], address: Address) -> None:
+        begin, busy = time.monotonic(), time.thread_time()
+        data: Any
+        try:
+            data, kind = encode_picture(picture, encoding)
+        except UserError as error:  # it goes as it is: a frame that was accepted is not dropped
+            self._node.refuse('encode', f'frame {address.frame_id} goes as it came: {error}')
+            data, kind = picture.data, picture.encoding
+        self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
+        self._sender.send(target, address, {PICTURE: data}, {PICTURE: kind}, encode_seconds=time.monotonic() - begin)
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except Exception:  # noqa: BLE001, PERF203
+                if self._node.ending.is_set():
+                    return
+                self._node.get_logger().error(f'a picture could not be sent, it is sent again later:\n{traceback.format_exc()}')

@@ -1,0 +1,54 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's shadow frames: sends them in between the others, and says what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from edge_dnn_partition.msg import FrameReport
+from edge_dnn_partition.nodes.messages.result_messages import shadow_report
+from edge_dnn_partition.nodes.transport.inbox import views
+from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.frames.shadow_run import ShadowRun
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.timing import HopTime
+
+from .picture_sender import PictureSender
+
+
+class ShadowFrames:
+    """One at a time, while no other frame is under way; used under the frame source's lock.
+
+    :param outputs: of the model, by name.
+    :param reachable: returns whether a plan's first device can be sent to.
+    """
+
+    def __init__(
+        self, outputs: Collection[str], pictures: PictureSender, sender: TensorSender, reachable: Callable[[Plan], bool]
+    ) -> None:
+        self._outputs, self._pictures, self._sender, self._reachable = frozenset(outputs), pictures, sender, reachable
+        self.run = ShadowRun(len(self._outputs))
+
+    def begin(self, picture: Picture | None, now: float) -> bool:
+        """Send a picture that has its result once more, if that was asked for; return whether a shadow frame is under way now."""
+        if picture is None:
+            return False
+        shadow = self.run.begin(now)
+        if shadow is None or not self._reachable(shadow.plan):
+            self.run.forget()
+            return False
+        self._pictures.send(picture, shadow.plan, shadow.number, 0)
+        return True
+
+    def receive(self, received: Received, hop: HopTime) -> FrameReport | None:
+        """Take outputs in, which are nobody's; return what the frame cost if they were its last ones."""
+        arrays, _ = views(received)
+        names = [name for name in arrays if name in self._outputs]
+        done = self.run.result(received.address.frame_id, names, received.stages, (*received.hops, hop), received.arrived)
+        if done is None:
+            return None
+        self._sender.forget_frame(done.number)
+        return shadow_report(done)

@@ -1,0 +1,84 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The last plan in force and the last version, on disk: a transient-local message dies with the scheduler that sent it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from rclpy.serialization import deserialize_message, serialize_message
+
+from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.runtime.frames.plan_book import PlanBook
+
+_DIGEST_BYTES: Final = 32
+
+
+def forget_plans(fleet: str) -> None:
+    """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
+    for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
+        path.unlink(missing_ok=True)
+
+
+class VersionMemory:
+    """Keeps the number of the last version that one scheduler gave to a plan."""
+
+    def __init__(self, node: FleetNode) -> None:
+        self._path = cache_dir('scheduler') / f'{node.topics.fleet.replace("/", "-")}.json'
+
+    @property
+    def last(self) -> int:
+        """The last one; 0 if none is known."""
+        try:
+            return int(json.loads(self._path.read_bytes())['last_version'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def keep(self, version: int) -> None:
+        """Write one down."""
+        write_atomic(self._path, json.dumps({'last_version': version}).encode())
+
+
+class PlanMemory:
+    """Keeps one node's last plan."""
+
+    def __init__(self, node: FleetNode) -> None:
+        self._node, topics = node, node.topics
+        name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node.get_name())))
+        self._path = cache_dir('plans') / f'{name}.plan'
+
+    def keep(self, message: PlanMessage) -> None:
+        """Write a plan down; an error of the disk is not one of the fleet."""
+        content = serialize_message(message)
+        try:
+            write_atomic(self._path, hashlib.sha256(content).digest() + content)
+        except OSError:
+            return
+
+    def recall(self, model_sha256: str) -> PlanMessage | None:
+        """Return the plan that was kept last; None if there is none for this model, or it is damaged."""
+        try:
+            content = self._path.read_bytes()
+        except OSError:
+            return None
+        digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        message: PlanMessage = deserialize_message(content, PlanMessage)
+        return message if message.model_sha256 == model_sha256 else None
+
+    def begin(self, book: PlanBook, model_sha256: str, now: float) -> None:
+        """Begin a node's book with what is on disk."""
+        kept = self.recall(model_sha256)
+        book.begin(now, 0 if kept is None else kept.version)
+
+    def take_up(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
+        """Return the plan on disk if it is to be followed, since nobody says one."""
+        kept = self.recall(model_sha256) if book.recall_due(now) else None
+        if kept is not None:
+            self._node.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
+        return kept

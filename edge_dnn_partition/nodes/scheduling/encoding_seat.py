@@ -1,0 +1,128 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's choice of encodings: which are permitted, what a new plan uses, when the plan in force needs others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.planning.adaptation.decide import value_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
+from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW, Permitted, check_names, parts
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.scheduling.camera_pictures import CameraPictures
+
+PARAMETERS: Final = (
+    Parameter(
+        'encodings',
+        list(LOSSLESS),
+        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; pictures '
+        'that come as pixels)',
+        validate=check_names,
+    ),
+    Parameter(
+        'largest_error',
+        0.02,
+        "the most that a plan's lossy encodings may change the model's output, as a share of its range, as profiled",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+)
+
+
+class EncodingSeat:
+    """Holds what is known of encodings for one scheduler; used in the thread that spins.
+
+    :param node: the scheduler.
+    :param pictures: the camera's.
+    """
+
+    def __init__(self, node: FleetNode, pictures: CameraPictures) -> None:
+        self._node, self._pictures = node, pictures
+        self._encodings: Mapping[tuple[str, str, str], str] = {}
+        self._profiles: Mapping[str, Profile] = {}
+        self._better = 0
+        self._version = 0
+        self._since = 0.0
+
+    @property
+    def permitted(self) -> Permitted:
+        """What the parameters permit."""
+        return Permitted(tuple(self._node.params['encodings']), self._node.params.number('largest_error'))
+
+    def take(self, problem: Problem, profiles: Mapping[str, Profile]) -> None:
+        """Take the present problem's encodings in, for the plans that follow from it."""
+        self._encodings = problem.coding.encodings if problem.coding is not None else {}
+        self._profiles = profiles
+
+    def encode(self, plan: Plan) -> Plan:
+        """Return a plan with its encodings; the lossy ones together keep to the largest error."""
+        return within_error(with_encodings(plan, self._encodings), self._profiles, self.permitted)
+
+    def under(
+        self, pipeline: Pipeline, problem: Problem, factors: Mapping[str, float], plan: Plan | None,
+        assignment: tuple[str, ...] | None,
+    ) -> Callable[[tuple[str, ...]], Problem]:  # fmt: skip
+        """Return what gives the present problem under a plan's own encodings; it may be called from any thread.
+
+        :param problem: under the best encodings of each transfer alone, as `take` was given it.
+        :param plan: the one in force, of ``assignment``: it has the encodings that it has.
+        """
+        encodings, profiles, permitted, pixels = self._encodings, self._profiles, self.permitted, self._pictures.pixels
+
+        @functools.cache
+        def found(other: tuple[str, ...]) -> Problem:
+            if plan is not None and other == assignment:
+                return pipeline.encoded(problem, encodings_of(plan), factors, pixels)
+            best = with_encodings(pipeline.plan(other), encodings)
+            kept = within_error(best, profiles, permitted)
+            return problem if kept == best else pipeline.encoded(problem, encodings_of(kept), factors, pixels)
+
+        return found
+
+    def needs_others(
+        self, plan: Plan, assignment: tuple[str, ...], present: Problem, best: Problem, goal: Goal, now: float
+    ) -> str:
+        """Return why the plan in force should go on with other encodings; empty if it should not.
+
+        At once where an encoding is no longer permitted; else as another plan is taken: for the least gain, confirmed,
+        after the dwell time.
+
+        :param present: the problem under the plan's own encodings.
+        :param best: the problem under the encodings that a new plan would have.
+        """
+        if plan.version != self._version:
+            self._version, self._since, self._better = plan.version, now, 0
+        new = self.encode(plan)
+        if new.transfers == plan.transfers:
+            self._better = 0
+            return ''
+        names = self.permitted.names
+        for transfer in plan.transfers:
+            if any(part and part not in names for part in parts(transfer.encoding)):
+                return f'{transfer.encoding} is not permitted any more'
+        params = self._node.params
+        old, other = evaluate(present, assignment), evaluate(best, assignment)
+        mine, his = value_of(old, goal, old), value_of(other, goal, old)
+        gain = 1 - his / mine if mine > 0 else 0.0
+        lossy = within_error(plan, self._profiles, self.permitted).transfers != plan.transfers
+        self._better = self._better + 1 if gain >= params.number('least_gain') else 0
+        if lossy:
+            return 'its encodings err more than is permitted now'
+        if self._better < params.whole('confirmations') or now - self._since < params.number('dwell_seconds'):
+            return ''
+        return f'other encodings are {gain:.0%} better'
+
+
+def encodings_of(plan: Plan) -> dict[tuple[str, str, str], str]:
+    """Return a plan's encodings by tensor, sender and reader, where they are not raw."""
+    return {(t.tensor, t.from_device, t.to_device): t.encoding for t in plan.transfers if t.encoding != RAW}

@@ -1,0 +1,320 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the scheduler's policy sits: made as its parameters say, asked without being waited for, told what happened."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import Any, Final
+
+from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.msg import Calibration as CalibrationMessage
+from edge_dnn_partition.msg import FrameReport, Result
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.nodes.messages.wire import hop_time
+from edge_dnn_partition.planning.adaptation import calibration
+from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
+from edge_dnn_partition.planning.adaptation.decide import Settings, feasible, value_of
+from edge_dnn_partition.planning.adaptation.learned import key_of
+from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
+from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
+from edge_dnn_partition.planning.cost_model.objective import Goal, check_weights
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
+from edge_dnn_partition.runtime.scheduling.decider import Decider
+from edge_dnn_partition.runtime.scheduling.ration import Ration
+from edge_dnn_partition.runtime.transport.radio import Radio
+
+PARAMETERS: Final = (
+    Parameter(
+        'objective',
+        '',
+        "what to minimise; empty: the fleet file's; deadline: least energy among the plans within the deadline",
+        choices=('', 'latency', 'energy', 'throughput', 'balanced', 'deadline'),
+    ),
+    Parameter(
+        'weights',
+        [0.0, 0.0],
+        "balanced: what latency and energy count, as [0.7, 0.3]; [0, 0]: the fleet file's, else half each",
+        minimum=0.0,
+        maximum=1e6,
+    ),
+    Parameter(
+        'deadline',
+        0.0,
+        "deadline: the most latency, in seconds; 0: the fleet file's",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
+    Parameter(
+        'deadline_share',
+        0.5,
+        'deadline: share of the frames that must keep to it, by how devices and links have scattered; 0.5: the prediction must',
+        minimum=0.5,
+        maximum=0.999,
+    ),
+    Parameter(
+        'policy',
+        'auto',
+        'exact: plan on the estimates; q_learning: learn what they miss (objective latency); auto: exact while its '
+        'predictions hold, else q_learning; fixed: keep to fixed_plan while its devices are there',
+        choices=('exact', 'q_learning', 'auto', 'fixed'),
+    ),
+    Parameter(
+        'least_gain',
+        0.08,
+        'share by which another plan must be predicted to be better, until eight changes of plan say what share has paid',
+        minimum=0.0,
+        maximum=0.9,
+    ),
+    Parameter(
+        'dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on or another saves half of what it costs',
+        minimum=0.0, maximum=3600.0,
+    ),
+    Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
+    Parameter(
+        'takeover_threshold',
+        0.15,
+        'auto: q_learning takes over when predictions are off by this much (mean absolute logarithm) ...',
+        minimum=0.01,
+        maximum=2.0,
+    ),
+    Parameter('takeover_seconds', 1.5, '... for so long', minimum=0.1, maximum=600.0),
+    Parameter(
+        'exploration',
+        0.02,
+        'q_learning, auto: share of the frames that run once more under another plan, to learn of it; 0: none',
+        minimum=0.0,
+        maximum=0.5,
+    ),
+)
+_THINK_SECONDS: Final = 0.05
+"""So long a decision is waited for; one that takes longer is taken up at the next turn..."""
+_MOST_SHARE: Final = 0.1
+"""... and no other is asked for until it was no larger share of the time, unless the plan in force cannot go on: what the
+scheduler thinks with is taken from the device that it runs on."""
+
+
+def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
+    """Return what is to be least: what the parameters say, else the fleet file.
+
+    :raises PlanError: if the parameters do not fit each other.
+    """
+    weights = tuple(values['weights'])
+    if weights == (0.0, 0.0):
+        weights = fleet.weights
+    check_weights(weights)
+    deadline = values['deadline'] or fleet.deadline or math.inf
+    return Goal(values['objective'] or fleet.objective, (weights[0], weights[1]), deadline, values['deadline_share'])
+
+
+class PolicySeat:
+    """Holds the policy of one scheduler; used in the thread that spins.
+
+    :param node: has `PARAMETERS`; a change of one makes the policy begin anew with what was learned.
+    :param fleet: of these devices, for this model.
+    :raises PlanError: if the objective, the weights and the deadline do not fit each other.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet, model_sha256: str) -> None:
+        self._node, self._fleet, self._model_sha256 = node, fleet, model_sha256
+        self._decider: Decider | None = None
+        self._thinking: Future[Choice] | None = None
+        self._ration = Ration(_MOST_SHARE, _THINK_SECONDS)
+        self.assignment: tuple[str, ...] | None = None
+        """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
+        self.thought_for_seconds = 0.0
+        """What the last decision took."""
+        goal_of_parameters(node.params, fleet)
+        self._radio = Radio.of_fleet(fleet)
+        self._problem: Problem | None = None
+        self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION, overridable=True)
+        self._record = self._recall()
+        for name in ('least_gain', 'objective'):
+            node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), name)
+        for parameter in PARAMETERS:
+            node.params.on_change(lambda *_: self.renew(), parameter.name)
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return goal_of_parameters(self._node.params, self._fleet)
+
+    @property
+    def objective(self) -> str:
+        """What is to be least, by name."""
+        return self.goal.name
+
+    @property
+    def decider(self) -> Decider | None:
+        """Who is asked at present; None before the first decision and while the policy begins anew."""
+        return self._decider
+
+    def choose(self, conditions: Conditions, boundaries: tuple[int, ...]) -> Choice | None:
+        """Return the policy's choice; None while it is at work on it, or has been for long of late.
+
+        :param boundaries: where the problem's nodes begin and end, in layers.
+        """
+        self._problem = conditions.problem
+        if self._decider is None:
+            self._decider = self._new(boundaries)
+        if self._thinking is None:
+            if not self._ration.due(conditions.now) and self.goes_on(conditions.problem):
+                return None
+            self._ask(conditions)
+        assert self._thinking is not None
+        try:
+            choice = self._thinking.result(_THINK_SECONDS)
+        except FutureTimeoutError:
+            return None
+        except Exception:
+            self._thinking = None
+            raise
+        self._thinking = None
+        return choice
+
+    def _ask(self, conditions: Conditions) -> None:
+        """Let the policy think, and note how long it does."""
+        assert self._decider is not None
+        asked_at = time.monotonic()
+
+        def thought(_: Future[Choice]) -> None:
+            self.thought_for_seconds = time.monotonic() - asked_at
+            self._ration.spent(asked_at, decider.thought_seconds)
+
+        decider = self._decider
+        self._thinking = decider.choose(conditions)
+        self._thinking.add_done_callback(thought)
+
+    def goes_on(self, problem: Problem) -> bool:
+        """True if the plan in force can go on."""
+        return self.assignment is not None and feasible(problem, self.assignment)
+
+    def learn(self, report: FrameReport, plan: Plan, now: float) -> None:
+        """Tell the policy what a frame of the plan in force cost, if that was the plan's doing alone."""
+        alone = report.attempt == 0 and report.in_flight == 1
+        self._publish_calibration()
+        known = self._decider is not None and self.assignment is not None
+        if known and alone and report.status == Result.OK:
+            assert self._decider is not None
+            assert self.assignment is not None
+            parts = device_seconds(report, plan)
+            self._decider.learn(
+                Frame(now, self.assignment, report.latency_seconds, joules=self._joules(report), device_seconds=parts)
+            )
+
+    def _joules(self, report: FrameReport) -> float:
+        """Return what a frame took, as the objective energy counts it."""
+        if self._problem is None:
+            return math.nan
+        hops = [(hop.sender, hop.receiver, self._radio.seconds(hop_time(hop))) for hop in report.hops]
+        return frame_joules(
+            self._problem, [(stage.device, stage.joules) for stage in report.stages], hops, report.latency_seconds
+        )
+
+    def learn_shadow(self, assignment: tuple[str, ...], report: FrameReport, plan: Plan, now: float) -> None:
+        """Tell the policy what a shadow frame cost under a plan that is not in force."""
+        if self._decider is not None and self.objective == 'latency':
+            parts = device_seconds(report, plan)
+            self._decider.learn(Frame(now, assignment, report.latency_seconds, shadow=True, device_seconds=parts))
+
+    def gain_in_words(self, choice: Choice, problem: Problem) -> str:
+        """Say what a choice is predicted to cost instead of the plan in force; nothing if that cannot go on.
+
+        :param problem: under the encodings of the plan in force.
+        """
+        if choice.costs is None or self.assignment is None or not feasible(problem, self.assignment):
+            return ''
+        present = evaluate(problem, self.assignment)
+        old, new = (value_of(c, self.goal, present) for c in (present, choice.costs))
+        units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
+        unit = units.get(self.objective, (1.0, ''))
+        though = ':' if new <= old else ', though'
+        return f'{though} {new * unit[0]:.4g} instead of {old * unit[0]:.4g}{" " * bool(unit[1])}{unit[1]} predicted'
+
+    def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
+        """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""
+        self.assignment = assignment
+        if assignment is None:
+            self.renew()
+        elif self._decider is not None:
+            self._decider.moved(now, assignment)
+
+    def renew(self) -> None:
+        """Let the next decision begin with a policy of the present parameters and profiles; what was learned is kept."""
+        if self._decider is not None:
+            self._decider.close()
+        self._decider = self._thinking = None
+        self._ration.renew()
+
+    def forget_question(self) -> None:
+        """Take no choice that was asked for before; ask at once when there is a question again."""
+        self._thinking = None
+        self._ration.renew()
+
+    def _recall(self) -> Calibration:
+        """Return the record of switches as it was kept; a fresh one for another ``least_gain``, objective, model or fleet."""
+        record = Calibration(CalibrationSettings(prior=self._node.params.number('least_gain')))
+        try:
+            calibration.load(self._record_file, self._record_key, record)
+        except PlanError as error:
+            self._node.refuse('calibration', str(error))
+        return record
+
+    @property
+    def _record_file(self) -> Path:
+        return cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-calibration.json'
+
+    @property
+    def _record_key(self) -> str:
+        prior = self._node.params.number('least_gain')
+        return key_of(self._model_sha256, self._fleet.model_dump_json(), (), f'switches, {prior}, {self.objective}')
+
+    def _publish_calibration(self) -> None:
+        """Publish what became of each switch that was assessed since, and keep the record."""
+        record = self._record
+        if not record.fresh:
+            return
+        while record.fresh:
+            found = record.fresh.popleft()
+            self._calibrations.publish(CalibrationMessage(
+                stamp=self._node.get_clock().now().to_msg(), predicted_seconds=found.predicted_seconds,
+                low_seconds=found.low_seconds, high_seconds=found.high_seconds, measured_seconds=found.measured_seconds,
+                inside=found.inside, predicted_gain=found.predicted_gain, measured_gain=found.measured_gain,
+                switches=len(record.assessments), level=record.settings.level, coverage=record.coverage, bias=record.bias,
+                paid=record.paid, hysteresis=record.hysteresis,
+            ))  # fmt: skip
+        calibration.save(self._record_file, self._record_key, record)
+
+    def _new(self, boundaries: tuple[int, ...]) -> Decider:
+        params = self._node.params
+        settings = Settings(
+            self.goal, params.number('least_gain'), dwell_seconds=params.number('dwell_seconds'),
+            confirmations=params.whole('confirmations'),
+        )  # fmt: skip
+        takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))
+        learns = params.text('policy') in LEARNING and self.objective == 'latency'
+        name = params.text('policy') if learns else 'exact'
+        policy = policy_of(
+            name, list(self._fleet.devices), settings, takeover=takeover, exploration=params.number('exploration')
+        )
+        key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
+        file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
+        recorded = RecordedPolicy(policy, self._record, objective=self.objective)
+        decider = Decider(recorded, file, key, lambda text: self._node.refuse('policy', text))
+        if self.assignment is not None:
+            decider.moved(time.monotonic(), self.assignment)
+        return decider

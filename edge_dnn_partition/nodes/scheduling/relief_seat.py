@@ -1,0 +1,70 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's side of `planning.fleet_state.relief`: how much batteries and throttling count, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+
+from edge_dnn_partition.msg import DeviceEnergy, DeviceState
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.parameters import Parameter
+from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
+from edge_dnn_partition.runtime.scheduling.hearing import Hearing
+
+PARAMETERS = (
+    Parameter('battery_weight', 1.0, "an empty battery's joule counts 1 + this times a full one's", 0.0, 100.0),
+    Parameter('mains_weight', 1.0, "what a joule from the mains counts, times the fleet file's weight", 0.0, 100.0),
+    Parameter('battery_limit', 20.0, 'percent of charge below which a device on battery is spared; 0: never', 0.0, 100.0),
+    Parameter('spare_throttled', True, 'spare a device that throttles, until 30 s after'),
+    Parameter(
+        'most_slowdown', 2.0, 'how many times as long a frame may take for a device to be spared; below 1: never', 0.0, 100.0
+    ),
+)
+
+
+class ReliefSeat:
+    """What the fleet's devices tell of their power.
+
+    :param node: the scheduler.
+    :param hearing: takes it in.
+    """
+
+    def __init__(self, node: FleetNode, hearing: Hearing) -> None:
+        self._node, self._hearing = node, hearing
+        self._energy: dict[str, DeviceEnergy] = {}
+        node.subscribe(DeviceEnergy, node.topics.energy, self._hear, qos.TELEMETRY)
+
+    @property
+    def settings(self) -> ReliefSettings:
+        """What the parameters say; a fixed plan is not asked whom to spare."""
+        params = self._node.params
+        fixed = params.text('policy') == 'fixed'
+        return ReliefSettings(
+            battery_weight=params.number('battery_weight'),
+            mains_weight=params.number('mains_weight'),
+            battery_limit=0.0 if fixed else params.number('battery_limit'),
+            throttling=params.flag('spare_throttled') and not fixed,
+            most_slowdown=params.number('most_slowdown'),
+        )
+
+    @property
+    def words(self) -> str:
+        """Who is spared and why, for a plan's reason; empty if nobody."""
+        return ''.join(f'; {reason}' for reason in self._hearing.relief.reasons.values())
+
+    def reason(self, device: str) -> str:
+        """Why a device is spared; empty: it is not."""
+        return self._hearing.relief.reasons.get(device, '')
+
+    def describe(self, state: DeviceState) -> None:
+        """Write a device's power and relief into the picture of the fleet."""
+        energy = self._energy.get(state.device)
+        state.watts = energy.watts if energy is not None else math.nan
+        state.energy_kind = energy.kind if energy is not None else ''
+        state.relief = self.reason(state.device)
+
+    def _hear(self, message: DeviceEnergy) -> None:
+        self._energy[message.device] = message
+        self._hearing.energy(message)

@@ -1,0 +1,243 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's services: pin a plan, free it, plan again at once, profile again; each says what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from rclpy.parameter import Parameter as RosParameter
+from std_srvs.srv import Trigger
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.nodes.core.aside import aside
+from edge_dnn_partition.nodes.core.later import Later
+from edge_dnn_partition.planning.adaptation.decide import feasible, gain_of
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.plans.pinned import placement_of_words
+from edge_dnn_partition.planning.plans.plan import label_of
+from edge_dnn_partition.planning.solvers.solve import solve
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop
+from edge_dnn_partition.srv import PinPlan, ProfileAgain
+
+from .policy_seat import PolicySeat
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.nodes.scheduler import Scheduler
+
+_SPARE_SECONDS: Final = 2.0
+"""Beyond the time to prepare a plan, after which one that was asked for is given up."""
+
+_GONE_SECONDS: Final = 5.0
+"""Without a sign of life after which a worker that profiles is given up."""
+
+_LOOK_SECONDS: Final = 0.5
+
+
+@dataclass
+class _Waiting:
+    """Somebody who waits for a plan to come into force."""
+
+    later: Later
+    response: Any
+    placement: object
+    until: float
+    begin: str
+    """How the answer begins if it does."""
+    undo: dict[str, str] = field(default_factory=dict)
+    """Parameters to set if it does not."""
+
+
+class ServiceSeat:
+    """Used in the thread that spins.
+
+    :param node: the scheduler.
+    :param seat: where its policy sits.
+    :param view: its picture of the fleet.
+    """
+
+    def __init__(self, node: Scheduler, model: Model, seat: PolicySeat, view: FleetView) -> None:
+        self._node, self._model, self._seat, self._view, self._fleet = node, model, seat, view, view.fleet
+        self._policy_before = ''
+        self._waiting: list[_Waiting] = []
+        self._profiling: dict[str, tuple[Later, Any]] = {}
+        """Who waits for a device's profile."""
+        topics = node.topics
+        node.serve(PinPlan, topics.pin_plan, self._pin)
+        node.serve(Trigger, topics.free_plan, self._free)
+        node.serve(Trigger, topics.replan, self._replan)
+        node.serve(ProfileAgain, topics.profile_again(), self._profile_again)
+        self._profilers = {name: node.client(Trigger, topics.profile_again(name)) for name in self._fleet.devices}
+        node.every(_LOOK_SECONDS, self._look)
+
+    def close(self) -> None:
+        """Tell those who wait that no answer will come."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._answer(one, success=False, message='the scheduler was told to end before that was done')
+
+    # Pinning --------------------------------------------------------------------------------------------------
+
+    def _pin(self, request: PinPlan.Request, response: PinPlan.Response) -> Any:
+        active = self._node.switch.active
+        if not request.plan.strip() and active is None:
+            raise PlanError('no plan is in force that could be pinned; name one')
+        words = request.plan.strip() or active.label()
+        placement = placement_of_words(words, len(self._model.layers), list(self._fleet.devices))
+        label = label_of(placement)
+        costs = self._node.costs_of(placement, self._node.problem_now())
+        before = {name: self._node.params.text(name) for name in ('policy', 'fixed_plan')}
+        if before['policy'] != 'fixed':
+            self._policy_before = before['policy']
+        self._forget_pins()
+        self._node.forget_failures()
+        self._set({'policy': 'fixed', 'fixed_plan': label})
+        predicted = f', {costs.latency_seconds * 1e3:.3g} ms predicted' if costs is not None else ''
+        if active is not None and active.placement == placement:
+            return _filled(response, f'pinned: plan {active.version}, {label}{predicted}, which was in force')
+        return self._wait(response, placement, f'pinned{predicted}', before)
+
+    def _free(self, _: Trigger.Request, response: Trigger.Response) -> Any:
+        policy = self._node.params.text('policy')
+        if policy != 'fixed':
+            return _filled(response, f'no plan was pinned; the policy is {policy}')
+        policy = self._policy_before or 'auto'
+        self._forget_pins()
+        self._set({'policy': policy, 'fixed_plan': ''})
+        active = self._node.switch.active
+        stays = f'; plan {active.version} stays until it finds a better one' if active is not None else ''
+        return _filled(response, f'free: the policy {policy} decides{stays}')
+
+    def _forget_pins(self) -> None:
+        """Answer those whose plan is not there yet: something else is asked for now."""
+        for one in [one for one in self._waiting if one.undo]:
+            self._waiting.remove(one)
+            self._answer(one, success=False, message='something else was asked for meanwhile')
+
+    def _set(self, values: dict[str, str]) -> None:
+        result = self._node.set_parameters_atomically([RosParameter(name, value=value) for name, value in values.items()])
+        if not result.successful:
+            raise PlanError(result.reason)
+
+    # Planning again -------------------------------------------------------------------------------------------
+
+    def _replan(self, _: Trigger.Request, response: Trigger.Response) -> Any:
+        if self._node.params.text('policy') == 'fixed':
+            raise PlanError('a plan is pinned, so that nothing is planned; free it first (free_plan)')
+        if (proposal := self._node.switch.proposal) is not None:
+            return self._wait(response, proposal.placement, 'the fleet was on the move already')
+        problem, goal = self._node.problem_now(), self._seat.goal
+        later = Later()
+        work = aside(lambda: solve(problem, goal, quick=True), 'planning')
+        later.follow(self._node, work, lambda done: self._planned(done, problem, response), response)
+        return later
+
+    def _planned(self, work: Future[Any], problem: Problem, response: Trigger.Response) -> Any:
+        """Go to the planner's answer if it is better by anything at all."""
+        best, active, present = work.result().assignment, self._node.switch.active, self._seat.assignment
+        if best is None:
+            raise PlanError(f'no device can run the model now: {work.result().reason}')
+        costs, goal = evaluate(problem, best), self._seat.goal
+        if self._node.switch.proposal is not None:
+            return self._wait(response, self._node.switch.proposal.placement, 'the fleet was on the move already')
+        if active is not None and present is not None and feasible(problem, present):
+            own = evaluate(problem, present)
+            gain = gain_of(goal, own, costs, own)
+            if tuple(best) == present or gain <= 0:
+                what = f'plan {active.version}, {active.label()}, is the best one'
+                return _filled(response, f'{what}: {own.latency_seconds * 1e3:.3g} ms predicted')
+            reason = f'replan was asked for: {gain:.0%} better'
+        else:
+            reason = 'replan was asked for'
+        self._node.move(tuple(best), costs, reason)
+        proposal = self._node.switch.proposal
+        return self._wait(response, proposal.placement, f'moved, {costs.latency_seconds * 1e3:.3g} ms predicted')
+
+    # Waiting for a plan ---------------------------------------------------------------------------------------
+
+    def _wait(self, response: Any, placement: object, begin: str, undo: dict[str, str] | None = None) -> Later:
+        until = time.monotonic() + self._node.params.number('prepare_timeout') + _SPARE_SECONDS
+        later = Later()
+        self._waiting.append(_Waiting(later, response, placement, until, begin, undo or {}))
+        return later
+
+    def plan_outcome(self, outcome: Activate | Drop | None) -> None:
+        """Take in that a plan came into force or was given up, and answer those who wait for it."""
+        if outcome is None:
+            return
+        for one in [one for one in self._waiting if one.placement == outcome.plan.placement]:
+            if isinstance(outcome, Activate):
+                self._end(one, success=True, message=f'{one.begin}: plan {outcome.plan.version}, {outcome.plan.label()}')
+            else:
+                self._end(one, success=False, message=f'the plan could not be prepared: {outcome.reason}')
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for one in [one for one in self._waiting if now > one.until]:
+            self._end(one, success=False, message='the plan did not come into force in time; see /diagnostics')
+        for device, (later, response) in list(self._profiling.items()):
+            if now - self._view.devices[device].seen_at > _GONE_SECONDS:
+                del self._profiling[device]
+                later.give(_filled(response, f'{device}: its worker has gone meanwhile', success=False))
+
+    def _end(self, one: _Waiting, *, success: bool, message: str) -> None:
+        self._waiting.remove(one)
+        if not success and one.undo:
+            self._set(one.undo)
+            message += f'; the policy is {one.undo["policy"]} as before'
+        self._answer(one, success=success, message=message)
+
+    @staticmethod
+    def _answer(one: _Waiting, *, success: bool, message: str) -> None:
+        one.later.give(_filled(one.response, message, success=success))
+
+    # Profiling ------------------------------------------------------------------------------------------------
+
+    def _profile_again(self, request: ProfileAgain.Request, response: ProfileAgain.Response) -> Any:
+        if request.device and request.device not in self._fleet.devices:
+            raise PlanError(f'no device is called {request.device!r}; known are {", ".join(self._fleet.devices)}')
+        alive = self._view.alive(time.monotonic())
+        devices = [request.device] if request.device else list(alive)
+        if not devices:
+            raise PlanError('no device is alive')
+        if request.device and request.device not in alive:
+            raise PlanError(f'{request.device} is not alive; alive are {", ".join(alive) or "none"}')
+        later = Later()
+        self._profile_next(devices, [], response, later)
+        return later
+
+    def _profile_next(self, devices: Sequence[str], told: list[str], response: Any, later: Later) -> None:
+        """Profile the first of some devices, then the others: played on one machine, they would hold each other up."""
+        device, *rest = devices
+        client = self._profilers[device]
+        if device in self._profiling:
+            later.give(_filled(response, f'{device} is being profiled already', success=False))
+            return
+        if not client.service_is_ready():
+            later.give(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))
+            return
+
+        def done(future: Any) -> None:
+            if self._profiling.pop(device, None) is None:
+                return  # the worker was given up
+            answer = future.result()
+            told.append(answer.message)
+            if rest and answer.success:
+                self._profile_next(rest, told, response, later)
+            else:
+                later.give(_filled(response, '; '.join(told), success=answer.success))
+
+        self._profiling[device] = (later, response)
+        client.call_async(Trigger.Request()).add_done_callback(done)
+
+
+def _filled(response: Any, message: str, *, success: bool = True) -> Any:
+    response.success, response.message = success, message
+    return response

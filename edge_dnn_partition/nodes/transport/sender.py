@@ -1,0 +1,361 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sending end of a hop over DDS: one paced outbox a peer, and a thread that publishes their pieces."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import resource
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.piece_codec import encode
+from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.runtime.transport.probe_budget import ProbeBudget
+from edge_dnn_partition.runtime.transport.segments import LEAST_BYTES, SegmentPool
+from edge_dnn_partition.runtime.transport.tensors import WireTensor, buffer_size, lay_out, place
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+
+from .links import Links
+
+CONFIRM_SECONDS: Final = 0.1
+"""So long after a probe that showed another rate than is believed a second one leaves: what kept the receiver busy is over."""
+_WAITED_SECONDS: Final = 0.0005
+"""Where publishing a piece took so much more than it was at work, it waited for something."""
+
+Target = tuple[str, bool]
+"""A device, and whether its frame source (True) or its worker is meant."""
+
+
+@dataclass
+class _Peer:
+    outbox: Outbox
+    publisher: Any
+    segments: SegmentPool | None = None
+    shared: dict[int, Bundle] = field(default_factory=dict)
+    """Bundles that lie in shared memory and have no receipt yet."""
+
+    def clear(self) -> None:
+        """Forget what is on its way."""
+        self.outbox.clear()
+        self.shared.clear()
+        if self.segments is not None:
+            self.segments.clear()
+
+
+def _times_preempted() -> int:
+    """Return how often this thread had to leave its processor to others."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+
+
+class TensorSender:
+    """Sends bundles to other devices' inboxes, from a thread of its own; may be called from any thread.
+
+    :param node: publishes for it; its ``incarnation`` marks the bundles.
+    :param fleet: gives first guesses of the links, and says which are emulated.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet) -> None:
+        self._node = node
+        self._device = node.topics.device
+        self._numbers = itertools.count(1)
+        self._condition = threading.Condition()
+        self._peers: dict[Target, _Peer] = {}
+        self._air: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._stopped = False
+        self.longest_publish_seconds = 0.0
+        """So long has one piece held this process up, at most."""
+        self.longest_publish_cpu_seconds = 0.0
+        """And so long has it been at work on one: the rest is the machine's other business."""
+        self.probing_share = 0.01
+        """What probes may take of an idle link."""
+        self._budgets: dict[str, ProbeBudget] = {}
+        self._links = Links(fleet, self._device)
+        self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
+        self._thread.start()
+
+    def connect(self, target: Target) -> None:
+        """Make the publisher to an inbox, if it is not there yet. Call it in the thread that spins."""
+        if target in self._peers:
+            return
+        device, to_source = target
+        topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
+        publisher = self._node.create_publisher(TensorPiece, topic, qos.TENSORS)
+        segments = SegmentPool() if device == self._device else None
+        with self._condition:
+            outbox = Outbox(
+                self._links.shapers.get(device), local=device == self._device, numbers=self._numbers,
+                on_silence=functools.partial(self._links.silence, device),
+            )  # fmt: skip
+            self._set_pace(device, outbox)
+            self._peers[target] = _Peer(outbox, publisher, segments)
+
+    def connected(self, target: Target) -> bool:
+        """True if the inbox's owner has been discovered."""
+        peer = self._peers.get(target)
+        return peer is not None and peer.publisher.get_subscription_count() > 0
+
+    def send(
+        self,
+        target: Target,
+        address: Address,
+        arrays: Mapping[str, Any],
+        encodings: Mapping[str, str],
+        *,
+        stages: tuple[StageTime, ...] = (),
+        hops: tuple[HopTime, ...] = (),
+        encode_seconds: float = 0.0,
+    ) -> None:
+        """Send tensors; they are kept until the receiver has them. The arrays must not change any more.
+
+        :param encodings: of pictures; an encoded tensor (`Coded`) names its own.
+        :param encode_seconds: what it took to encode them.
+        """
+        begin = time.perf_counter()
+        peer = self._peer(target)
+        pictures = {name: code for name, code in encodings.items() if code != 'raw'}
+        layout, flat = lay_out(arrays, pictures)
+        buffer, segment = self._place(peer, layout, flat)
+        bundle = Bundle(
+            FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
+            encode_seconds + time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
+        )  # fmt: skip
+        self._put(target[0], peer, bundle)
+
+    def _peer(self, target: Target) -> _Peer:
+        try:
+            return self._peers[target]
+        except KeyError:
+            raise WireError(f'no connection to {target[0]} has been made') from None
+
+    def _place(self, peer: _Peer, layout: tuple[WireTensor, ...], flat: list[Any]) -> tuple[memoryview, str]:
+        """Put tensors into shared memory where the receiver can read it; return the buffer, and the memory's name."""
+        size = buffer_size(layout)
+        if peer.segments is not None and size >= LEAST_BYTES:
+            with self._condition:
+                segment = peer.segments.take(size)
+                shared = None if segment is None else segment.fill(size)
+            if segment is not None and shared is not None:
+                place(layout, flat, shared)
+                return shared, segment.name
+        return place(layout, flat), ''
+
+    def probe(self, device: str) -> None:
+        """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
+        peer = self._peer((device, False))
+        with self._condition:
+            budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
+            budget.share = self.probing_share
+            link = self._links.estimators[device]
+            rate = link.estimate.bytes_per_second
+            seen = self._links.doubts[device].worth_looking_for(time.monotonic(), link.estimate)
+            size = probe_piece_size(rate if link.estimate.measured else peer.outbox.rate, budget.affordable(rate))
+            cost = PROBE_PIECES * (size + HEADER_BYTES)
+            doubt = {'silent': link.silent, 'doubtful': link.doubtful}
+            idle = all(other.outbox.idle for target, other in self._peers.items() if target[0] == device)
+            if not idle or not budget.grant(time.monotonic(), cost, rate, **doubt):
+                return
+        buffer = memoryview(bytes(PROBE_PIECES * size))
+        layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
+        bundle = Bundle(
+            PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
+            piece_bytes=size,
+        )  # fmt: skip
+        self._put(device, peer, bundle, seen)
+
+    def _end_probes(self, device: str) -> None:
+        """Let no probe of a link stand before what is to go over it, to whichever inbox."""
+        for target, peer in self._peers.items():
+            if target[0] == device:
+                peer.outbox.end_probe()
+
+    def _put(self, device: str, peer: _Peer, bundle: Bundle, seen: float = 0.0) -> None:
+        with self._condition:
+            self._set_pace(device, peer.outbox)
+            if bundle.segment:
+                peer.shared[bundle.number] = bundle
+            now = time.monotonic()
+            alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
+            if bundle.kind != PROBE:
+                self._end_probes(device)
+            peer.outbox.put(bundle, now, seen=seen)
+            ready = peer.outbox.take(now) if alone else None
+        while ready is not None:  # what may leave at once is not worth waking another thread for
+            self._publish(peer, ready.piece)
+            with self._condition:
+                ready = peer.outbox.take(time.monotonic()) if peer.outbox.rate is not None else None
+        with self._condition:
+            self._condition.notify()
+
+    def _publish(self, peer: _Peer, piece: Piece) -> None:
+        message = encode(piece)
+        begin, busy, preempted = time.perf_counter(), time.thread_time(), _times_preempted()
+        peer.publisher.publish(message)
+        took, worked = time.perf_counter() - begin, time.thread_time() - busy
+        self.longest_publish_seconds = max(self.longest_publish_seconds, took)
+        self.longest_publish_cpu_seconds = max(self.longest_publish_cpu_seconds, worked)
+        if took - worked > _WAITED_SECONDS and _times_preempted() == preempted:  # the network's queue was full
+            with self._condition:
+                peer.outbox.blocked(piece.bundle, took - worked)
+
+    def on_receipt(self, receipt: HopReceipt) -> None:
+        """Take in what a receiver says of a bundle."""
+        if receipt.incarnation != self._node.incarnation:
+            return
+        now = time.monotonic()
+        look = Look()
+        with self._condition:
+            if receipt.state == HopReceipt.COMPLETE:
+                looks = (p.outbox.look(receipt.bundle) for target, p in self._peers.items() if target[0] == receipt.receiver)
+                look = min(looks, key=lambda look: look.pace, default=Look())
+                self._links.whole(receipt, look, now)
+            measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
+            limited = look.sender_limited(as_they_left=receipt.paced)
+            for target, peer in self._peers.items():
+                if target[0] == receipt.receiver:
+                    self._set_pace(target[0], peer.outbox)
+                    shared = peer.shared.pop(receipt.bundle, None)
+                    if receipt.state == HopReceipt.MISSING and shared is not None:
+                        self._send_in_pieces(peer, shared, now)
+                    elif receipt.state == HopReceipt.MISSING:
+                        if receipt.kind == PROBE:
+                            lost = peer.outbox.probe_lost(receipt.bundle)
+                        else:
+                            lost = peer.outbox.resend(receipt.bundle, receipt.missing)
+                        self._links.lost(receipt, lost, now)
+                        self._set_pace(target[0], peer.outbox)
+                    else:
+                        peer.outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
+            if receipt.kind == PROBE and receipt.state == HopReceipt.COMPLETE and self._links.doubtful(receipt.receiver):
+                confirm = functools.partial(self.probe, receipt.receiver)
+                heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
+            self._condition.notify()
+
+    def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:
+        """Send a bundle again, and all later ones, in pieces: its receiver does not see this process's memory."""
+        if peer.segments is not None:
+            peer.segments.clear()
+            peer.segments = None
+        peer.outbox.acknowledge(bundle.number)
+        peer.outbox.put(replace(bundle, number=next(self._numbers), segment=''), now)
+
+    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+        """Send nothing more of a frame that is finished or sent anew.
+
+        :param late: it is sent anew because a link may hold it up, and not since who had it has died.
+        """
+        now = time.monotonic()
+        with self._condition:
+            for (device, _), peer in self._peers.items():
+                if late and (waits := peer.outbox.unanswered(now, frame_id)) is not None:
+                    self._links.given_up(device, *waits, now)
+                peer.outbox.drop_frame(frame_id)
+
+    def forget_device(self, device: str) -> None:
+        """Forget what is on its way to a device that has died or started anew."""
+        with self._condition:
+            for target, peer in self._peers.items():
+                if target[0] == device:
+                    peer.clear()
+
+    def later(self, device: str, action: Callable[[], None]) -> None:
+        """Do something small when the emulated delay to a device has passed; at once on a real link."""
+        delay = self._links.delay(device)
+        if delay <= 0:
+            action()
+            return
+        with self._condition:
+            heapq.heappush(self._air, (time.monotonic() + delay, next(self._order), action))
+            self._condition.notify()
+
+    def emulate(self, message: Emulation) -> None:
+        """Change the emulated links that start here."""
+        with self._condition:
+            moved = self._links.emulate(message, time.monotonic())
+            self._air = [(moved.get(at, at), *rest) for at, *rest in self._air]
+            heapq.heapify(self._air)
+            self._condition.notify()
+
+    def told(self, message: Heartbeat) -> None:
+        """Take in what another process of this device has measured of the links that start here."""
+        with self._condition:
+            self._links.told(message, time.monotonic())
+            for target, peer in self._peers.items():
+                self._set_pace(target[0], peer.outbox)
+
+    def describe_links(self, message: Heartbeat, now: float) -> None:
+        """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
+        with self._condition:
+            waits: dict[str, tuple[int, float]] = {}
+            for (device, _), peer in self._peers.items():
+                found = peer.outbox.unanswered(now)
+                if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
+                    waits[device] = found
+            self._links.describe(message, now, waits)
+
+    @property
+    def devices(self) -> list[str]:
+        """The other devices of the fleet."""
+        return list(self._links.estimators)
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes that no receipt has come for."""
+        with self._condition:
+            return sum(peer.outbox.bytes_unacknowledged for peer in self._peers.values())
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._stopped = True
+            for peer in self._peers.values():
+                peer.clear()
+            self._condition.notify()
+        self._thread.join(1.0)
+
+    def _set_pace(self, device: str, outbox: Outbox) -> None:
+        outbox.rate = self._links.pace(device)
+        outbox.cautious = self._links.guessed(device)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopped:
+                    return
+                now = time.monotonic()
+                due = self._air[0][0] if self._air else float('inf')
+                wait = min(due, *(p.outbox.next_at(now) for p in self._peers.values()), float('inf')) - now
+                if wait > 0:
+                    self._condition.wait(min(wait, 1.0))
+                    continue
+                for target, peer in self._peers.items():
+                    ready = peer.outbox.take(now)
+                    if ready is not None:
+                        action = functools.partial(self._publish, peer, ready.piece)
+                        at = ready.at + self._links.hold(target[0])
+                        heapq.heappush(self._air, (at, next(self._order), action))
+                actions = []
+                while self._air and self._air[0][0] <= now:
+                    actions.append(heapq.heappop(self._air)[2])
+            for action in actions:
+                try:
+                    action()
+                except Exception:  # noqa: BLE001, PERF203
+                    if self._stopped or self._node.ending.is_set():
+                        return
+                    self._node.get_logger().error(f'a piece could not be sent:\n{traceback.format_exc()}')
