@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
+from edge_dnn_partition.planning.cost_model.coding_tables import Coding
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
-from edge_dnn_partition.planning.cost_model.problem import Coding, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor
 from edge_dnn_partition.planning.solvers import chain, linked_chain
 from edge_dnn_partition.planning.solvers.solve import solve
 

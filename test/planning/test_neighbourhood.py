@@ -13,23 +13,22 @@ from edge_dnn_partition.planning.adaptation.decide import Settings
 from edge_dnn_partition.planning.adaptation.neighbourhood import LIMIT, MOST, Neighbourhood
 from edge_dnn_partition.planning.adaptation.policies import learner_of, policy_of
 from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
-from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.planning.adaptation.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
 
 SERVERS = 4
 
 
-def fleet(robots=96, *, slow=(), gone=(), watts=0.0):
-    """The first robot's problem: four servers that all robots reach, ``slow`` ones ten times as slow."""
+def fleet(robots=96, *, gone=()):
+    """The first robot's problem: four servers that all robots reach; those that are gone are left out."""
     names = [f's{i}' for i in range(SERVERS)] + [f'r{i}' for i in range(robots)]
     names = [name for name in names if name not in gone]
     seconds = {name: 0.4 if name[0] == 'r' else 0.05 + 0.01 * int(name[1:]) for name in names}
-    seconds |= {name: 10 * seconds[name] for name in slow if name in seconds}
     servers = [name for name in names if name[0] == 's']
     pairs = [(a, b) for a in names for b in servers if a != b] + [(b, a) for a in names for b in servers if a[0] == 'r']
     return Problem(
-        source='r0', sink='r0', devices=tuple(Device(name=n, idle_watts=watts, active_watts=2 * watts) for n in names),
+        source='r0', sink='r0', devices=tuple(Device(name=n) for n in names),
         links=tuple(Link(sender=a, reader=b, bytes_per_second=1e7, latency_seconds=0.005) for a, b in pairs),
         node_names=('a', 'b', 'c'),
         tensors=(Tensor(name='in', producer=INPUT, readers=(0,), bytes=1e5), Tensor(name='ab', producer=0, readers=(1,), bytes=1e7),
@@ -147,4 +146,3 @@ def test_a_small_fleet_is_its_own_neighbourhood():
     near.take(['a'])
     problem = fleet(robots=4)
     assert near.devices == ('a', 'b', 'c') and near.of(problem) is problem
-    assert LearningSettings().candidates > 1

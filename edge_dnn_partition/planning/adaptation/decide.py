@@ -139,10 +139,11 @@ def decide(
     reference = evaluate(problem, [problem.source] * problem.nodes)
     if not np.isfinite(reference.latency_seconds):
         reference = costs
-    gain = gain_of(goal, present, costs, reference)
     if goal.name == 'throughput' and state.assignment is not None:
         mine, his = (standing(value(plan), plan) for plan in (state.assignment, best))
         gain = 1 - his / mine if mine > 0 else 0.0
+    else:
+        gain = gain_of(goal, present, costs, reference)
     calm = replace(state, rival=None, rival_count=0)
     if best == state.assignment or gain <= 0:
         return Decision(None, costs, present, 'the present plan is the best one'), calm

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
+from edge_dnn_partition.planning.cost_model.coding_tables import Coding
 from edge_dnn_partition.planning.cost_model.linear import coding_prices
-from edge_dnn_partition.planning.cost_model.problem import Coding, Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .plan import PICTURE, SOURCE_STAGE, Plan

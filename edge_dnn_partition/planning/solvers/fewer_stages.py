@@ -7,9 +7,8 @@ waits for its turn at each, others starve meanwhile, and each hop takes the proc
 stage that a device has beyond its first must earn what it costs.
 
 Nor does it earn what the profile seems to promise where neighbouring segments take longer together than apart (a seam below
-0). A stage that runs alone finds its weights in the processor's cache, where those of the whole model do not fit: ViT-B/16 took
-172 ms as nineteen stages that were timed one by one, and 214 ms as one (32 MiB of cache). A device with several stages holds
-all of them, and none finds its own there.
+0). A stage that runs alone finds its weights in the processor's cache, where those of the whole model do not fit. A device
+with several stages holds all of them, and none finds its own there.
 """
 
 from __future__ import annotations
