@@ -3,6 +3,7 @@
 """Node processes end within 2 s of a signal with code 0, and outlive what goes wrong inside."""
 
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -171,10 +172,20 @@ def test_exception_in_a_callback_is_logged_and_survived(nodes, executor):
     ticker.wait_for('tick 8\n')
     assert ticker.output.count('ValueError: a bug in a callback') == 1
     assert 'refused (UserError, 1 so far): this input is no good' in ticker.output
-    raw.wait_for('a callback failed, going on', 3)
-    raw.wait_for('tick ', raw.output.count('tick ') + 3)
+    raw.wait_for('a callback failed, going on')
+    raw.wait_for('tick ', raw.output.count('tick ') + 9)  # the callback fails at each second tick
     ticker.assert_clean_end()
     raw.assert_clean_end()
+    assert raw.output.count('Traceback') == 1
+    assert re.search(r'\.\.\. and [1-9]\d* more of this in the last \d+ s: ValueError: a bug in a callback', raw.output)
+
+
+def test_a_thread_that_dies_ends_its_process_with_the_reason(nodes):
+    ticker = start_trial(nodes, 'ticker', die_at=2)
+    assert ticker.end()[0] == 1
+    assert ticker.output.count('ValueError: a bug in a callback') == 1
+    assert "error: the thread 'helper' has died, so this process ends" in ticker.output
+    assert ticker.output.rstrip().endswith('stop\nteardown'), 'no orderly end'
 
 
 def test_the_hooks_are_called_at_the_end(nodes):

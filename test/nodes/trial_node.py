@@ -86,6 +86,7 @@ class Ticker(FleetNode):
                 Parameter('fail_at', 0, 'tick that raises ValueError'),
                 Parameter('refuse_at', 0, 'tick that raises UserError'),
                 Parameter('block_at', 0, 'tick that never returns'),
+                Parameter('die_at', 0, 'tick at which a thread of its own dies'),
                 Parameter('linger', False, 'leave a thread behind that never ends'),
                 Parameter('seize', False, 'hold the interpreter for ever when it is to end'),
                 Parameter('setup_fails', 'no', 'with what', choices=('no', 'user', 'bug')),
@@ -123,6 +124,8 @@ class Ticker(FleetNode):
         say(f'tick {self._ticks}')
         if self._ticks == self.params['block_at']:
             threading.Event().wait()
+        if self._ticks == self.params['die_at']:
+            threading.Thread(target=self._fail, name='helper').start()
         if self._ticks == self.params['refuse_at']:
             raise UserError('this input is no good')
         if self._ticks == self.params['fail_at']:

@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 from .later import Later, allow_later
 from .parameters import Parameter, ParameterTable, Value
@@ -28,9 +29,6 @@ from .qos import with_overrides
 from .topics import Topics
 
 __all__ = ['FleetNode', 'Parameter', 'run_node']
-
-_WARN_SECONDS = 5.0
-"""A refusal of one kind is logged at once, and then at most this often with the count."""
 
 _DRAIN_STEP_SECONDS = 0.005
 
@@ -77,10 +75,11 @@ class FleetNode(LifecycleNode):
         """How often messages were refused, by kind of reason."""
         self.last_refusal = ''
         """Why, the last time."""
+        self.repeats = RepeatedLog(self.get_logger())
+        """For what may come often: it is said once, and then counted."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._timers_gated: list[Any] = []
         self._failure: Exception | None = None
-        self._warned: dict[str, float] = {}
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
@@ -196,7 +195,7 @@ class FleetNode(LifecycleNode):
                 if isinstance(error, UserError):
                     self.refuse(type(error).__name__, str(error))
                 else:
-                    self.get_logger().error(f'service {name} failed:\n{traceback.format_exc()}')
+                    self.repeats.failure(f'service {name} failed')
                 if hasattr(response, 'success'):
                     response.success = False
                 if hasattr(response, 'message'):
@@ -218,7 +217,7 @@ class FleetNode(LifecycleNode):
         """Return ``callback`` so that it never raises.
 
         It does nothing while the node is not active (unless ``always``) or is ending. A `UserError` is
-        counted and logged in one line, anything else is logged with its traceback.
+        counted and logged in one line, anything else is logged with its traceback; both once, and then with their number.
         """
 
         def call(*args: Any) -> None:
@@ -230,22 +229,19 @@ class FleetNode(LifecycleNode):
                 self.refuse(type(error).__name__, str(error))
             except Exception:  # noqa: BLE001
                 if not self.ending.is_set():
-                    self.get_logger().error(f'a callback failed, going on:\n{traceback.format_exc()}')
+                    self.repeats.failure('a callback failed, going on')
 
         return call
 
     def refuse(self, kind: str, reason: str) -> None:
-        """Count something refused, and say so in one line (rarely, if it comes often).
+        """Count something refused, and say so in one line, once (see `RepeatedLog`).
 
         :param kind: what it is counted under; one of a few fixed words.
         :param reason: in words.
         """
         self.refused[kind] += 1
         self.last_refusal = reason
-        now = time.monotonic()
-        if now - self._warned.get(kind, -_WARN_SECONDS) >= _WARN_SECONDS:
-            self._warned[kind] = now
-            self.get_logger().warning(f'refused ({kind}, {self.refused[kind]} so far): {reason}')
+        self.repeats.warning(f'refused {kind}', f'refused ({kind}, {self.refused[kind]} so far): {reason}')
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 

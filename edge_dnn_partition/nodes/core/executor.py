@@ -8,12 +8,13 @@ import gc
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.task import Future
+
+from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 try:
     from rclpy.experimental import EventsExecutor
@@ -43,7 +44,8 @@ def _make(kind: str, context: Any) -> tuple[Executor, Callable[[], None], Callab
 class Spinner:
     """Spins one node on its own thread, logs what callbacks raise, and goes on.
 
-    :param node: the node; its logger takes the exceptions.
+    :param node: the node.
+    :param repeats: takes the exceptions, and is flushed; by default one on the node's logger.
     :param first: called on the thread before the first spin (configuring may take long, and the main
         thread has to stay free for signals); what it raises is passed to ``failed``.
     :param failed: called with the exception of ``first``, or with None when the context was shut down by
@@ -58,8 +60,9 @@ class Spinner:
         first: Callable[[], None] = lambda: None,
         failed: Callable[[BaseException | None], None] = lambda _: None,
         kind: str | None = None,
+        repeats: RepeatedLog | None = None,
     ) -> None:
-        self._log_error = node.get_logger().error
+        self._repeats = repeats or RepeatedLog(node.get_logger())
         self._context = node.context
         self._first = first
         self._failed = failed
@@ -95,13 +98,14 @@ class Spinner:
         gc.freeze()
         while not self._ending.is_set():
             try:
+                self._repeats.flush()
                 self._spin_briefly()
             except ExternalShutdownException:  # noqa: PERF203  the spin outlives what a callback raises
                 break
             except Exception:  # noqa: BLE001
                 if not self._context.ok():
                     break
-                self._log_error(f'a callback failed, going on:\n{traceback.format_exc()}')
+                self._repeats.failure('a callback failed, going on')
                 time.sleep(0.001)  # a callback that always fails must not starve the others
         if not self._ending.is_set():
             self._failed(None)

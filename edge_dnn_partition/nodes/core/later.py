@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,7 @@ class Later:
                 found = answer(work)
             except Exception as error:  # noqa: BLE001
                 if not isinstance(error, UserError):
-                    node.get_logger().error(f'a service failed:\n{traceback.format_exc()}')
+                    node.repeats.failure('a service failed')
                 response.success, response.message = False, str(error)
                 found = response
             if isinstance(found, Later):

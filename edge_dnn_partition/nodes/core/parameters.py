@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -241,6 +240,4 @@ class ParameterTable(Mapping[str, Value]):
                     try:
                         callback(name, value)
                     except Exception:  # noqa: BLE001
-                        self._node.get_logger().error(
-                            f'following the new {name} failed:\n{traceback.format_exc()}'
-                        )
+                        self._node.repeats.failure(f'following the new {name} failed')

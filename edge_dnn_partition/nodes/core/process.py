@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,17 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
             stop.code = _report(error, logged=node is not None and node.has_logged(error))
         stop.ask()
 
+    def thread_died(told: threading.ExceptHookArgs) -> None:
+        """End the process when a thread of it has died: what it did nobody does any more, and who started it starts it again."""
+        if told.exc_type is SystemExit or stop.is_set():
+            return
+        traceback.print_exception(told.exc_type, told.exc_value, told.exc_traceback)
+        name = told.thread.name if told.thread is not None else 'unknown'
+        sys.stderr.write(f'error: the thread {name!r} has died, so this process ends: start it again\n')
+        stop.code = 1
+        stop.ask()
+
+    threading.excepthook = thread_died
     try:
         if stop.begin():
             _initialise(args)
@@ -59,7 +71,7 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
             node = factory()
         if node is not None and not stop.is_set():
             first = node.autostart if node.params.flag('autostart') else lambda: None
-            spinner = Spinner(node, first=first, failed=failed)
+            spinner = Spinner(node, first=first, failed=failed, repeats=node.repeats)
             spinner.start()
             stop.wait()
     except Exception as error:  # noqa: BLE001
@@ -112,6 +124,7 @@ def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSign
         if not ended and not spinner.join(1.2):
             signals.end_by_force(stop.code)
         step(node.shut_down)
+        node.repeats.flush(ending=True)
         step(lambda: spinner.executor.shutdown(timeout_sec=0.2))
     if node is not None:
         step(node.destroy_node)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -55,7 +54,7 @@ class PreparationQueue:
                 self._node.refuse('prepare', str(error))
             except Exception:  # noqa: BLE001
                 if not self._node.ending.is_set():
-                    self._node.get_logger().error(f'a preparation failed, going on:\n{traceback.format_exc()}')
+                    self._node.repeats.failure('a preparation failed, going on')
 
 
 class PreparationSeat:
@@ -106,7 +105,7 @@ class PreparationSeat:
         except (UserError, MemoryError) as error:
             self._store.release(plan.version)
             reason = str(error) or type(error).__name__
-            self._node.get_logger().warning(f'plan {plan.version} cannot be prepared: {reason}')
+            self._node.repeats.warning(f'prepare {reason}', f'plan {plan.version} cannot be prepared: {reason}')
             self._say(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
             return
         with self._lock:

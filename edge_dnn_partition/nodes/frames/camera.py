@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -34,6 +34,9 @@ PARAMETERS = (
         'jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
     ),
 )
+
+_FIRST_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 class CameraFeed:
@@ -62,14 +65,13 @@ class CameraFeed:
         self._ending.clear()
         if self._topic:
             return
-        stream = pictures(self._camera, self._node.params.whole('jpeg_quality'))
-        if stream is None:
+        if self._pictures() is None:
             self._node.get_logger().info(
                 f'no camera: pictures come by the service {self._node.topics.infer} only; '
                 'for others set image_topic, or camera: {topic, images, video or camera} in the fleet file'
             )
             return
-        self._thread = threading.Thread(target=self._shoot, args=(stream,), name='camera', daemon=True)
+        self._thread = threading.Thread(target=self._shoot, name='camera', daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,18 +81,30 @@ class CameraFeed:
             self._thread.join(1.0)
             self._thread = None
 
-    def _shoot(self, stream: Any) -> None:
-        node = self._node
+    def _pictures(self) -> Iterator[Picture] | None:
+        return pictures(self._camera, self._node.params.whole('jpeg_quality'))
+
+    def _shoot(self) -> None:
+        """Offer pictures; what cannot be read is tried again, later and later: a camera may be plugged in again."""
+        node, stream, wait = self._node, self._pictures(), _FIRST_WAIT_SECONDS
+        assert stream is not None
         due = time.monotonic()
         while not node.ending.is_set() and not self._ending.is_set():
             try:
                 picture = next(stream)
-            except StopIteration:
-                node.get_logger().info('the video has ended')
-                return
-            except (UserError, OSError) as error:
-                node.get_logger().error(f'no picture: {error}')
-                return
+            except (StopIteration, UserError, OSError) as error:
+                if isinstance(error, StopIteration) and self._camera.video is not None:
+                    node.get_logger().info('the video has ended')
+                    return
+                reason = str(error) or f'camera {self._camera.camera} gives no more pictures'
+                node.repeats.warning('camera', f'no picture: {reason}; trying again, in {wait:g} s for now')
+                stream, until = self._pictures(), wait
+                wait = min(_LONGEST_WAIT_SECONDS, 2 * wait)
+                assert stream is not None
+                if self._ending.wait(until):
+                    return
+                continue
+            wait = _FIRST_WAIT_SECONDS
             rate = node.params.number('rate') or self._camera.rate
             due = max(due + 1 / rate, time.monotonic() - 1 / rate)
             if self._ending.wait(max(0.0, due - time.monotonic())):

@@ -7,7 +7,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -85,4 +84,4 @@ class PictureSender:
             except Exception:  # noqa: BLE001, PERF203
                 if self._node.ending.is_set():
                     return
-                self._node.get_logger().error(f'a picture could not be sent, it is sent again later:\n{traceback.format_exc()}')
+                self._node.repeats.failure('a picture could not be sent, it is sent again later')

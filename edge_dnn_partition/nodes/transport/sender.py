@@ -10,7 +10,6 @@ import itertools
 import resource
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -358,4 +357,4 @@ class TensorSender:
                 except Exception:  # noqa: BLE001, PERF203
                     if self._stopped or self._node.ending.is_set():
                         return
-                    self._node.get_logger().error(f'a piece could not be sent:\n{traceback.format_exc()}')
+                    self._node.repeats.failure('a piece could not be sent')
