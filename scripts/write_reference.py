@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import topics_in_code
+from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART, NODE_PARAMETERS
 from markdown import table
 from topics_in_code import NODES, Use
 
@@ -69,14 +70,13 @@ def parameters_page() -> str:
     :raises ModuleNotFoundError: without ROS and the built messages.
     """
     lines = [PARAMETERS_HEAD]
-    own = [importlib.import_module('edge_dnn_partition.nodes.core.base').AUTOSTART]
     for node in (None, *NODES):
         module = importlib.import_module(f'edge_dnn_partition.nodes.{node}') if node else None
         words = inspect.getdoc(module).split('\n', 1)[0] if module else 'Of every node.'  # type: ignore[union-attr]
         rows = [
             (f'`{p.name}`', type_of(p.default), f'`{p.default!r}`', range_of(p), 'at the start only' if p.read_only else 'any time',
              p.description)
-            for p in (module.PARAMETERS if module else own)
+            for p in (NODE_PARAMETERS[node] if node else [AUTOSTART])
         ]  # fmt: skip
         head = ('parameter', 'type', 'default', 'range', 'set', 'what')
         lines += [f'## {node or "All nodes"}', '', words, '', *table(head, rows), '']

@@ -20,22 +20,13 @@ from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameRepo
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer
-
-PARAMETERS: Final = (
-    Parameter('fleet_file', '', "the fleet file, for the layers' names; empty: the page does without", read_only=True),
-    Parameter('host', '127.0.0.1', 'address to listen at; 0.0.0.0: every one of this machine', read_only=True),
-    Parameter('port', 8765, 'TCP port of the page; 0: a free one', minimum=0, maximum=65535, read_only=True),
-    Parameter(
-        'token', '', 'who gives it to the page may change the objective and pin a plan; empty: nobody', read_only=True
-    ),
-)
 _DEVICE_FIELDS: Final = (
     'alive', 'profiled', 'speed_factor', 'cpu_percent', 'temperature_celsius', 'watts', 'energy_kind', 'relief',
 )  # fmt: skip
@@ -49,7 +40,7 @@ class Dashboard(FleetNode):
 
     def __init__(self) -> None:
         self._server: DashboardServer | None = None
-        super().__init__('dashboard', PARAMETERS, per_device=False)
+        super().__init__('dashboard', DASHBOARD, per_device=False)
 
     def setup(self) -> None:
         """Make the board and subscribe."""

@@ -16,24 +16,14 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.conversions import telemetry_to_message
+from edge_dnn_partition.runtime.deployment.node_parameters import DEVICE_MONITOR
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.source import Source
 from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
-
-PARAMETERS = (
-    Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are published, Hz', 0.1, 50.0),
-    Parameter(
-        'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
-    ),
-    Parameter(
-        'battery_topic', '', 'topic of the battery that feeds this device, sensor_msgs/BatteryState', read_only=True,
-    ),
-)  # fmt: skip
 
 _SENSOR_SECONDS: Final = 0.5
 """How long a sensor may take before it is left out: meanwhile this node does nothing else."""
@@ -47,7 +37,7 @@ class DeviceMonitor(FleetNode):
     """
 
     def __init__(self, *, root: str = '', **kwargs: Any) -> None:
-        super().__init__('device_monitor', PARAMETERS, **kwargs)
+        super().__init__('device_monitor', DEVICE_MONITOR, **kwargs)
         self._root = root
         self._timer: Any = None
         self._left_out: tuple[str, ...] = ()

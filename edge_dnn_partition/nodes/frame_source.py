@@ -14,8 +14,7 @@ from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
-from edge_dnn_partition.nodes.frames import camera, hedging, infer_seat, repeating
+from edge_dnn_partition.nodes.frames import hedging
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
 from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
 from edge_dnn_partition.nodes.frames.hedging import Hedging
@@ -32,6 +31,7 @@ from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE
 from edge_dnn_partition.runtime.frames.admission import Admission
 from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.frames.pipeline import first_device
@@ -43,35 +43,6 @@ from edge_dnn_partition.runtime.transport.tensor_codec import decode
 from edge_dnn_partition.runtime.transport.tensors import Coded
 from edge_dnn_partition.runtime.transport.timing import HopTime
 
-PARAMETERS = (
-    Parameter('fleet_file', '', 'the fleet file: devices, links, model, camera', read_only=True),
-    *camera.PARAMETERS,
-    Parameter(
-        'max_in_flight', 0, 'frames under way at a time; 0: as many as the plan can use', minimum=0, maximum=1000
-    ),
-    Parameter(
-        'waiting', 1, 'pictures that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000,
-        read_only=True,
-    ),
-    Parameter(
-        'max_age', 0.0, 'a frame older than so many seconds gets the result EXPIRED; 0: never', minimum=0.0, maximum=3600.0
-    ),
-    Parameter(
-        'journal',
-        '',
-        'folder for pictures that have no result yet, to send them again after this process was killed; empty: report '
-        'them as lost then',
-        read_only=True,
-    ),
-    Parameter(
-        'drain_seconds', 0.6, 'how long to wait for the results of frames under way at the end, or at a deactivation',
-        minimum=0.0, maximum=1.0,
-    ),
-    *repeating.PARAMETERS,
-    *hedging.PARAMETERS,
-    *infer_seat.PARAMETERS,
-)
-
 _PUMP_SECONDS = 0.02
 
 
@@ -79,7 +50,7 @@ class FrameSource(FleetNode):
     """Numbers frames, bounds how many are under way, repeats what is lost, delivers results in order."""
 
     def __init__(self) -> None:
-        super().__init__('frame_source', PARAMETERS, check=hedging.check)
+        super().__init__('frame_source', FRAME_SOURCE, check=hedging.check)
         self._lock = threading.RLock()
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}

@@ -23,8 +23,6 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
-from edge_dnn_partition.nodes.scheduling import encoding_seat, plots, policy_seat, relief_seat
 from edge_dnn_partition.nodes.scheduling.diagnostics import DiagnosticsSeat
 from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat, encodings_of
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationSeat
@@ -45,33 +43,13 @@ from edge_dnn_partition.planning.fleet_state.fleet import Constraints, load_flee
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
 from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
 from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
+from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
 from edge_dnn_partition.runtime.frames.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
-PARAMETERS = (
-    Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
-    Parameter('fixed_plan', '', "for the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
-    Parameter(
-        'decision_period', 0.25, 'seconds between decisions; they come sooner where devices or links have changed by much',
-        minimum=0.05, maximum=60.0,
-    ),
-    Parameter(
-        'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
-        maximum=60.0,
-    ),
-    Parameter('prepare_timeout', 20.0, 'seconds for the workers to prepare a plan', minimum=1.0, maximum=600.0),
-    Parameter(
-        'settle_seconds', 1.5, 'seconds to wait at the start for more devices than the source', minimum=0.0, maximum=60.0
-    ),
-    Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
-    *policy_seat.PARAMETERS,
-    *relief_seat.PARAMETERS,
-    *encoding_seat.PARAMETERS,
-    *plots.PARAMETERS,
-)
 
 class Scheduler(FleetNode):
     """One for a fleet; its namespace is ``/<fleet>`` (see docs/architecture.md)."""
@@ -80,7 +58,7 @@ class Scheduler(FleetNode):
         self._model: Model | None = None
         self._seat: PolicySeat | None = None
         self._service_seat: ServiceSeat | None = None
-        super().__init__('scheduler', PARAMETERS, check=self._check, per_device=False)
+        super().__init__('scheduler', SCHEDULER, check=self._check, per_device=False)
 
     # Life -----------------------------------------------------------------------------------------------------
 

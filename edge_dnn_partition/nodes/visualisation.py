@@ -16,15 +16,12 @@ from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.node_parameters import VISUALISATION
 from edge_dnn_partition.runtime.monitoring import fleet_scene
 from edge_dnn_partition.runtime.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
-PARAMETERS: Final = (
-    Parameter('frame', 'map', 'frame of reference of the markers; the fleet stands around its origin'),
-)
 _LIFETIME_SECONDS: Final = 3
 """What is not said again for so long, such as the markers of a fleet that has ended, goes from the screen."""
 
@@ -34,7 +31,7 @@ class Visualisation(FleetNode):
 
     def __init__(self) -> None:
         self._plan_in_force: Plan | None = None
-        super().__init__('visualisation', PARAMETERS, per_device=False)
+        super().__init__('visualisation', VISUALISATION, per_device=False)
 
     def setup(self) -> None:
         """Subscribe, and make the publisher."""

@@ -18,8 +18,7 @@ from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.core.parameters import Parameter
-from edge_dnn_partition.nodes.execution.energy import ENERGY_PARAMETERS, EnergyWatch
+from edge_dnn_partition.nodes.execution.energy import EnergyWatch
 from edge_dnn_partition.nodes.execution.hedge_seat import HedgeSeat
 from edge_dnn_partition.nodes.execution.preparation_seat import PreparationQueue, PreparationSeat
 from edge_dnn_partition.nodes.execution.profiling_seat import ProfilingSeat
@@ -32,6 +31,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Device, load_fleet
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
 from edge_dnn_partition.planning.plans.plan import check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.deployment.node_parameters import WORKER
 from edge_dnn_partition.runtime.frames.hedge import is_hedge
 from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
 from edge_dnn_partition.runtime.frames.plan_book import Prepare, Release, WorkerPlans
@@ -44,35 +44,6 @@ from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes
 
-PARAMETERS = (
-    Parameter('fleet_file', '', 'the fleet file: devices, links, model', read_only=True),
-    Parameter(
-        'providers', [''], "onnxruntime's execution providers, best first; ['']: the fleet file's", read_only=True
-    ),
-    Parameter(
-        'threads', 0, "threads of one operator, from the next prepared plan on; 0: the fleet file's", minimum=0, maximum=1024
-    ),
-    Parameter(
-        'memory_budget', '', "for stages that no plan holds any more, such as 256 MiB, or bytes; empty: the fleet file's memory",
-        quantity='size',
-    ),
-    Parameter(
-        'probing_budget', 0.01, 'share of an idle link that probes may take; 0: none', minimum=0.0, maximum=1.0
-    ),
-    Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
-    Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
-    Parameter(
-        'connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0
-    ),
-    Parameter(
-        'drain_seconds', 3.0, 'when deactivated: how long to work on while the fleet moves to another plan',
-        minimum=0.0, maximum=60.0
-    ),
-    Parameter('profile_runs', 5, 'timed rounds while profiling', minimum=1, maximum=1000, read_only=True),
-    *ENERGY_PARAMETERS,
-)
-
-
 _ENDING_SECONDS = 0.6
 """So long a worker whose process ends works on at most ..."""
 _QUIET_SECONDS = 0.25
@@ -83,7 +54,7 @@ class Worker(FleetNode):
     """Runs one device's part of each plan (see docs/architecture.md)."""
 
     def __init__(self) -> None:
-        super().__init__('worker', PARAMETERS)
+        super().__init__('worker', WORKER)
         self._lock = threading.RLock()
         self._tasks = PreparationQueue(self)
         self._threads: list[threading.Thread] = []

@@ -4,7 +4,6 @@
 
 import ast
 import difflib
-import importlib
 import re
 import shlex
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from edge_dnn_partition.cli import bench
 from edge_dnn_partition.cli.main import PROGRAM, VERBS, build_parser
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.runtime.deployment.node_parameters import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / 'README.md', ROOT / 'examples' / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
@@ -168,10 +168,7 @@ def _parameter(node, name, value):
 
     if node not in _nodes():
         return f'there is no node {node}'
-    try:
-        table = {p.name: p for p in importlib.import_module(f'edge_dnn_partition.nodes.{node}').PARAMETERS}
-    except ModuleNotFoundError:
-        return ''  # without ROS
+    table = {p.name: p for p in NODE_PARAMETERS[node]}
     if name not in table:
         near = difflib.get_close_matches(name, table, n=1)
         return f'{node} has no parameter {name}' + (f'; did you mean {near[0]}?' if near else '')

@@ -14,10 +14,11 @@ from builtin_interfaces.msg import Time
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
-from edge_dnn_partition.nodes.scheduling.relief_seat import PARAMETERS, ReliefSeat
+from edge_dnn_partition.nodes.scheduling.relief_seat import ReliefSeat
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.deployment.node_parameters import RELIEF
 from edge_dnn_partition.runtime.inference.stage_energy import StageRun
 from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.sensing.host import HostSample
@@ -34,7 +35,7 @@ class Node:
     """What the seats need of a node; keeps what is published and who listens."""
 
     def __init__(self):
-        values = {parameter.name: parameter.default for parameter in PARAMETERS} | {'policy': 'exact'}
+        values = {parameter.name: parameter.default for parameter in RELIEF} | {'policy': 'exact'}
         self.params = SimpleNamespace(number=values.get, flag=values.get, text=values.get)
         self.topics = SimpleNamespace(device='pi', energy='/f/energy', frame_report='/f/frame_report')
         self.incarnation, self.published, self.heard, self.timers = 7, [], {}, []

@@ -20,10 +20,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART
+from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 from .later import Later, allow_later
-from .parameters import Parameter, ParameterTable, Value
+from .parameters import ParameterTable
 from .process import run_node
 from .qos import with_overrides
 from .topics import Topics
@@ -31,13 +33,6 @@ from .topics import Topics
 __all__ = ['FleetNode', 'Parameter', 'run_node']
 
 _DRAIN_STEP_SECONDS = 0.005
-
-AUTOSTART = Parameter(
-    'autostart',
-    True,
-    'configure and activate at the start; false: wait for an external lifecycle manager',
-    read_only=True,
-)
 
 
 class FleetNode(LifecycleNode):

@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -16,102 +13,31 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 from edge_dnn_partition.units import parse
 
-Value = Any
-"""bool, int, float, str, or a list of one of them."""
 
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """Return what ``ros2 param describe`` and rqt show.
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a node.
-
-    :param name: as in ``ros2 param``; parts may be separated by dots.
-    :param default: its type is the parameter's type. Where it is a float (or a list of floats), whole numbers
-        are taken as well: ``ros2 param set`` sends ``5`` as an integer.
-    :param description: one line, with the unit.
-    :param minimum: least allowed number (of a list: of each element).
-    :param maximum: largest allowed number.
-    :param choices: the allowed values, if they can be listed.
-    :param read_only: whether it can be set at the start only.
-    :param quantity: of a text: ``size``, ``time``, ``rate`` or ``power``, a number with or without its unit (see `units`), or
-        nothing. A number is taken as well.
-    :param validate: raises `UserError` with the reason if a value is no good; called after the other checks.
+    The typing is dynamic, so that every value reaches `coerce` and is refused with its reason. The ranges
+    are for display; a step of 0 means any value between.
     """
-
-    name: str
-    default: Value
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[Value, ...] = ()
-    read_only: bool = False
-    quantity: str = ''
-    validate: Callable[[Value], None] | None = None
-
-    def coerce(self, value: Value) -> Value:
-        """Return ``value`` as the parameter's type, checked.
-
-        :raises UserError: with the reason.
-        """
-        if isinstance(self.default, (list, tuple)):
-            if isinstance(value, str) or not hasattr(value, '__iter__'):
-                raise UserError(f'{self.name} must be a list, not {value!r}')
-            model = self.default[0] if self.default else None
-            result: Value = [self._coerce_one(item, model) for item in value]
-        else:
-            result = self._coerce_one(value, self.default)
-        if self.quantity and result:
-            parse(self.quantity, result, what=self.name)
-        if self.validate is not None:
-            self.validate(result)
-        return result
-
-    def _coerce_one(self, value: Value, model: Value) -> Value:
-        if self.quantity and isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = f'{value}'
-        if isinstance(model, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if model is not None and type(value) is not type(model):
-            raise UserError(f'{self.name} must be {_KINDS[type(model)]}, not {value!r}')
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f'{self.name} must be a finite number, not {value!r}')
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            if self.minimum is not None and value < self.minimum:
-                raise UserError(f'{self.name} must be at least {self.minimum:g}, not {value:g}')
-            if self.maximum is not None and value > self.maximum:
-                raise UserError(f'{self.name} must be at most {self.maximum:g}, not {value:g}')
-        if self.choices and value not in self.choices:
-            allowed = ', '.join(str(choice) or "'' (empty)" for choice in self.choices)
-            raise UserError(f'{self.name} must be one of {allowed}, not {value!r}')
-        return value
-
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what ``ros2 param describe`` and rqt show.
-
-        The typing is dynamic, so that every value reaches `coerce` and is refused with its reason. The ranges
-        are for display; a step of 0 means any value between.
-        """
-        result = ParameterDescriptor(
-            description=self.description, read_only=self.read_only, dynamic_typing=True
-        )
-        if self.choices:
-            result.additional_constraints = 'one of ' + ', '.join(str(choice) for choice in self.choices)
-        if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.default, (list, tuple)):  # ROS has no ranges for lists
-                result.additional_constraints = f'each number from {self.minimum:g} to {self.maximum:g}'
-            elif isinstance(self.default, float):
-                result.floating_point_range = [
-                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
-                ]
-            elif isinstance(self.default, int):
-                result.integer_range = [
-                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
-                ]
-        return result
-
-
-_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
+    result = ParameterDescriptor(description=parameter.description, read_only=parameter.read_only, dynamic_typing=True)
+    if parameter.choices:
+        result.additional_constraints = 'one of ' + ', '.join(str(choice) for choice in parameter.choices)
+    if parameter.minimum is not None and parameter.maximum is not None:
+        if isinstance(parameter.default, (list, tuple)):  # ROS has no ranges for lists
+            result.additional_constraints = f'each number from {parameter.minimum:g} to {parameter.maximum:g}'
+        elif isinstance(parameter.default, float):
+            result.floating_point_range = [
+                FloatingPointRange(from_value=float(parameter.minimum), to_value=float(parameter.maximum))
+            ]
+        elif isinstance(parameter.default, int):
+            result.integer_range = [
+                IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum))
+            ]
+    return result
 
 
 class ParameterTable(Mapping[str, Value]):
@@ -189,7 +115,7 @@ class ParameterTable(Mapping[str, Value]):
     def _declare(self, parameter: Parameter) -> Value:
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         try:
-            declared = self._node.declare_parameter(parameter.name, default, parameter.descriptor())
+            declared = self._node.declare_parameter(parameter.name, default, descriptor(parameter))
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
             raise UserError(f'parameter {parameter.name}: {error}') from None
         value = declared.value

@@ -16,7 +16,6 @@ from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.wire import hop_time
 from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.plan import StagePlan
@@ -32,13 +31,6 @@ from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
-
-ENERGY_PARAMETERS: Final = (
-    Parameter('energy_hz', 4.0, 'readings of the power meters per second', minimum=0.5, maximum=20.0),
-    Parameter(
-        'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
-    ),
-)  # fmt: skip
 
 _MOST_SETTLED: Final = 400
 """Runs in one message; older ones are in the totals only."""

@@ -14,26 +14,12 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.camera_messages import picture_of_compressed, picture_of_image
 from edge_dnn_partition.planning.fleet_state.fleet import Camera
 from edge_dnn_partition.runtime.frames.ledger import Picture
 from edge_dnn_partition.runtime.inference.pictures import pictures
 
 from .camera_subscription import CameraSubscription
-
-PARAMETERS = (
-    Parameter(
-        'image_topic', '', "topic of the camera, over the fleet file's; relative to /<fleet>/<device>", read_only=True
-    ),
-    Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
-    Parameter(
-        'rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0
-    ),
-    Parameter(
-        'jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
-    ),
-)
 
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 30.0
@@ -42,7 +28,7 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 class CameraFeed:
     """Offers pictures to a node.
 
-    :param node: a frame source, with `PARAMETERS`.
+    :param node: a frame source.
     :param camera: what the fleet file says.
     :param offer: takes each picture; called from the thread that spins, or from this feed's own.
     """

@@ -13,23 +13,11 @@ from edge_dnn_partition.msg import Heartbeat
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.plan_messages import plan_message
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from edge_dnn_partition.runtime.frames.ledger import Frame
-
-PARAMETERS = (
-    Parameter(
-        'hedge',
-        False,
-        'run a frame on the source, too, when its result is not expected within max_age; the first result counts',
-    ),
-    Parameter(
-        'hedge_share', 0.5, "share of the source's time that hedges may take, over ten seconds", minimum=0.01, maximum=1.0
-    ),
-)
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -41,7 +29,7 @@ def check(values: Mapping[str, Any]) -> None:
 class Hedging:
     """Decides on and counts the hedges of one frame source; used under its lock.
 
-    :param node: has `PARAMETERS` and ``max_age``.
+    :param node: a frame source.
     :param model: runs whole on ``device``, the source.
     """
 

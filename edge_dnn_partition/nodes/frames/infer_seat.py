@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.msg import Result
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, Parameter
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.later import Later
 from edge_dnn_partition.nodes.messages.camera_messages import image_message, picture_of_compressed, picture_of_image
 from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, Frame, FrameLedger, Picture
@@ -24,10 +24,6 @@ from edge_dnn_partition.runtime.inference.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
 
 from .outcome_seat import OutcomeSeat, class_messages, detection_messages, way_of
-
-PARAMETERS: Final = (
-    Parameter('calls', 32, 'calls of the service infer at a time; one more is refused', minimum=1, maximum=1000),
-)
 
 
 @dataclass(eq=False)

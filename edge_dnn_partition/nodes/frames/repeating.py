@@ -5,38 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger
 from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
 
-PARAMETERS: Final = (
-    Parameter(
-        'repeat_factor', 6.0,
-        "a frame is sent again after so many times the plan's latency, or half as many times what its last frames took",
-        minimum=2.0, maximum=100.0,
-    ),
-    Parameter('repeat_least', 3.0, '... but not before so many seconds', minimum=0.1, maximum=600.0),
-    Parameter(
-        'overtake', 1.5,
-        'a frame of an earlier plan is sent again under the plan in force after so many times its usual latency; 0: never',
-        minimum=0.0, maximum=100.0,
-    ),
-    Parameter(
-        'heartbeat_timeout', 1.0, 'seconds without a sign of life after which a worker counts as gone', minimum=0.2,
-        maximum=60.0,
-    ),
-)  # fmt: skip
-
 
 class Repeating:
     """Used under the frame source's lock.
 
-    :param node: has `PARAMETERS`.
+    :param node: a frame source.
     :param send: sends a frame out under a plan.
     """
 

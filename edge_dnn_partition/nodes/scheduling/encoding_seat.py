@@ -6,37 +6,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.planning.adaptation.decide import value_of
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
-from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW, Permitted, check_names, parts
+from edge_dnn_partition.planning.plans.encodings import RAW, Permitted, parts
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.scheduling.camera_pictures import CameraPictures
-
-PARAMETERS: Final = (
-    Parameter(
-        'encodings',
-        list(LOSSLESS),
-        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; pictures '
-        'that come as pixels)',
-        validate=check_names,
-    ),
-    Parameter(
-        'largest_error',
-        0.02,
-        "the most that a plan's lossy encodings may change the model's output, as a share of its range, as profiled",
-        minimum=0.0,
-        maximum=1.0,
-    ),
-)
 
 
 class EncodingSeat:

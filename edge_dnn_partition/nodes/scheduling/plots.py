@@ -12,22 +12,18 @@ from std_msgs.msg import Float64
 
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 from .explanations import ExplanationSeat
 
-PARAMETERS: Final = (
-    Parameter('plot_hz', 2.0, 'how often figures are published under plot/, Hz; 0: never', minimum=0.0, maximum=20.0),
-)
 _LONGEST_PERIOD_SECONDS: Final = 3600.0
 
 
 class PlotSeat:
     """Publishes what is known, and nothing where nothing is.
 
-    :param node: has `PARAMETERS`.
+    :param node: the scheduler.
     """
 
     def __init__(self, node: FleetNode, view: FleetView, watch: StreamWatch, explanations: ExplanationSeat) -> None:

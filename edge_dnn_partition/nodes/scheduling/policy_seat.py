@@ -18,7 +18,6 @@ from edge_dnn_partition.msg import Calibration as CalibrationMessage
 from edge_dnn_partition.msg import FrameReport, Result
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.nodes.messages.wire import hop_time
 from edge_dnn_partition.planning.adaptation import calibration
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
@@ -33,74 +32,12 @@ from edge_dnn_partition.planning.cost_model.objective import Goal, check_weights
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.node_parameters import POLICY
 from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
 from edge_dnn_partition.runtime.scheduling.decider import Decider
 from edge_dnn_partition.runtime.scheduling.ration import Ration
 from edge_dnn_partition.runtime.transport.radio import Radio
 
-PARAMETERS: Final = (
-    Parameter(
-        'objective',
-        '',
-        "what to minimise; empty: the fleet file's; deadline: least energy among the plans within the deadline",
-        choices=('', 'latency', 'energy', 'throughput', 'balanced', 'deadline'),
-    ),
-    Parameter(
-        'weights',
-        [0.0, 0.0],
-        "balanced: what latency and energy count, as [0.7, 0.3]; [0, 0]: the fleet file's, else half each",
-        minimum=0.0,
-        maximum=1e6,
-    ),
-    Parameter(
-        'deadline',
-        0.0,
-        "deadline: the most latency, in seconds; 0: the fleet file's",
-        minimum=0.0,
-        maximum=3600.0,
-    ),
-    Parameter(
-        'deadline_share',
-        0.5,
-        'deadline: share of the frames that must keep to it, by how devices and links have scattered; 0.5: the prediction must',
-        minimum=0.5,
-        maximum=0.999,
-    ),
-    Parameter(
-        'policy',
-        'auto',
-        'exact: plan on the estimates; q_learning: learn what they miss (objective latency); auto: exact while its '
-        'predictions hold, else q_learning; fixed: keep to fixed_plan while its devices are there',
-        choices=('exact', 'q_learning', 'auto', 'fixed'),
-    ),
-    Parameter(
-        'least_gain',
-        0.08,
-        'share by which another plan must be predicted to be better, until eight changes of plan say what share has paid',
-        minimum=0.0,
-        maximum=0.9,
-    ),
-    Parameter(
-        'dwell_seconds', 2.0, 'how long a plan stays at least, unless it cannot go on or another saves half of what it costs',
-        minimum=0.0, maximum=3600.0,
-    ),
-    Parameter('confirmations', 2, 'decisions on end that must name the better plan', minimum=1, maximum=100),
-    Parameter(
-        'takeover_threshold',
-        0.15,
-        'auto: q_learning takes over when predictions are off by this much (mean absolute logarithm) ...',
-        minimum=0.01,
-        maximum=2.0,
-    ),
-    Parameter('takeover_seconds', 1.5, '... for so long', minimum=0.1, maximum=600.0),
-    Parameter(
-        'exploration',
-        0.02,
-        'q_learning, auto: share of the frames that run once more under another plan, to learn of it; 0: none',
-        minimum=0.0,
-        maximum=0.5,
-    ),
-)
 _THINK_SECONDS: Final = 0.05
 """So long a decision is waited for; one that takes longer is taken up at the next turn..."""
 _MOST_SHARE: Final = 0.1
@@ -124,7 +61,7 @@ def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
 class PolicySeat:
     """Holds the policy of one scheduler; used in the thread that spins.
 
-    :param node: has `PARAMETERS`; a change of one makes the policy begin anew with what was learned.
+    :param node: the scheduler; a change of a parameter in `POLICY` makes the policy begin anew with what was learned.
     :param fleet: of these devices, for this model.
     :raises PlanError: if the objective, the weights and the deadline do not fit each other.
     """
@@ -145,7 +82,7 @@ class PolicySeat:
         self._record = self._recall()
         for name in ('least_gain', 'objective'):
             node.params.on_change(lambda *_: setattr(self, '_record', self._recall()), name)
-        for parameter in PARAMETERS:
+        for parameter in POLICY:
             node.params.on_change(lambda *_: self.renew(), parameter.name)
 
     @property

@@ -9,19 +9,8 @@ import math
 from edge_dnn_partition.msg import DeviceEnergy, DeviceState
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.parameters import Parameter
 from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
 from edge_dnn_partition.runtime.scheduling.hearing import Hearing
-
-PARAMETERS = (
-    Parameter('battery_weight', 1.0, "an empty battery's joule counts 1 + this times a full one's", 0.0, 100.0),
-    Parameter('mains_weight', 1.0, "what a joule from the mains counts, times the fleet file's weight", 0.0, 100.0),
-    Parameter('battery_limit', 20.0, 'percent of charge below which a device on battery is spared; 0: never', 0.0, 100.0),
-    Parameter('spare_throttled', True, 'spare a device that throttles, until 30 s after'),
-    Parameter(
-        'most_slowdown', 2.0, 'how many times as long a frame may take for a device to be spared; below 1: never', 0.0, 100.0
-    ),
-)
 
 
 class ReliefSeat:
