@@ -86,6 +86,7 @@ def test_big_endian_is_read_as_well():
     piece = dataclasses.replace(SIMPLE, index=1, address=NOWHERE, layout=(), stages=())
     fixed = [(7, 8), (9, 8), (5, 4), (1, 4), (2, 4), (8, 4), (0, 1), (1, 1), (0, 2), (0, 4), (4, 4)]
     raw = b'\0\0\0\0' + (3).to_bytes(4, 'big') + b'pi\0\0' + b''.join(v.to_bytes(n, 'big') for v, n in fixed) + b'abcd'
+    raw += (0).to_bytes(4, 'big')
     assert decode(raw) == piece
 
 

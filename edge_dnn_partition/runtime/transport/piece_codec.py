@@ -44,11 +44,11 @@ def encode(piece: Piece) -> bytes:
         )  # fmt: skip
         sender = _sender(piece.sender)
         if piece.index:
-            return b''.join((sender, fixed, struct.pack('<I', len(piece.data)), piece.data))
+            return b''.join((sender, fixed, struct.pack('<I', len(piece.data)), piece.data, _no_seal(len(piece.data))))
         writer = _Writer(bytearray(sender + fixed))
         _write_head(writer, piece)
         writer.number('I', len(piece.data))
-        return b''.join((writer.out, piece.data))
+        return b''.join((writer.out, piece.data, _no_seal(len(piece.data))))
     except (struct.error, OverflowError) as error:
         raise WireError(f'bundle {piece.bundle} does not fit into a message: {error}') from None
 
@@ -69,6 +69,11 @@ def decode(raw: bytes) -> Piece:
         raise WireError('a piece has text that is not UTF-8') from None
 
 
+def _no_seal(data_bytes: int) -> bytes:
+    """Return what follows the data, which begins at a multiple of 4."""
+    return bytes(-data_bytes % 4 + 4)
+
+
 @functools.lru_cache(maxsize=256)
 def _sender(name: str) -> bytes:
     writer = _Writer(bytearray(_LITTLE + b'\0\0'))
@@ -84,11 +89,14 @@ def _decode(reader: _Reader) -> Piece:
         raise WireError(f'piece {index} of bundle {bundle} of {sender!r} has {heads} heads')
     head: dict[str, Any] = _read_head(reader) if heads else {}
     size = reader.number('I')
-    end = reader.at + size
+    reader.expect(size)
+    data = memoryview(reader.raw)[reader.at : reader.at + size]
+    reader.at += size
+    seal = reader.number('I')
+    end = reader.at + seal
     padding = _MOST_PADDING + _EMPTY_SHAPE * sum(not tensor.shape for tensor in head.get('layout', ()))
     if not end <= len(reader.raw) <= end + padding:
         raise WireError(f'piece {index} of bundle {bundle} of {sender!r} says that it has {size} bytes, and has others')
-    data = memoryview(reader.raw)[reader.at : end]
     return Piece(kind, sender, incarnation, bundle, index, count, total, data, paced, sent_ns, **head)
 
 
