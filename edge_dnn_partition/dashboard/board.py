@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dashboard shows of one fleet: its present state and a bounded history, as documents for a page.
 
-Times are passed in, in seconds of one clock (the wall clock for a running fleet, the run's own for a report).
+Times are passed in, in seconds of one clock (`board_time` for a running fleet, the run's own for a report).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ FRAMES: Final = 3000
 STATES: Final = 600
 PLANS: Final = 200
 LINES: Final = 200
+
+_WALL_CLOCK_AHEAD: Final = time.time() - time.monotonic()
+
+
+def board_time() -> float:
+    """Return seconds since 1970 by the wall clock as it was when this process began: what is shown goes on where that is stepped."""
+    return time.monotonic() + _WALL_CLOCK_AHEAD
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import hmac
 import ipaddress
 import json
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from importlib.resources import files
@@ -22,7 +21,7 @@ from aiohttp import web
 
 from edge_dnn_partition.errors import UserError
 
-from .board import Board
+from .board import Board, board_time
 
 Act = Callable[[str, str], 'Future[str]']
 """Takes what to change (``objective`` or ``plan``) and its value; the future's result is empty, or why it was refused."""
@@ -59,7 +58,7 @@ class DashboardServer:
         port: int = 0,
         token: str = '',
         act: Act | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = board_time,
     ) -> None:
         self._board, self._host, self._port, self._token, self._act = board, host, port, token, act
         self._clock = clock

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from rcl_interfaces.srv import SetParametersAtomically
 
-from edge_dnn_partition.dashboard.board import Board, FrameParts
+from edge_dnn_partition.dashboard.board import Board, FrameParts, board_time
 from edge_dnn_partition.dashboard.power import MeanPower
 from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.graph.model import load_model
@@ -83,10 +82,10 @@ class Dashboard(FleetNode):
 
     def _plan(self, message: PlanMessage) -> None:
         if message.status == PlanMessage.ACTIVE:
-            self._board.plan(time.time(), plan_of(message))
+            self._board.plan(board_time(), plan_of(message))
 
     def _state(self, message: FleetState) -> None:
-        now = time.time()
+        now = board_time()
         devices = []
         for device in message.devices:
             look = {'name': device.device, **{name: getattr(device, name) for name in _DEVICE_FIELDS}}
@@ -103,7 +102,7 @@ class Dashboard(FleetNode):
         power.take(message.incarnation, message.kind, message.covered_seconds, message.total_joules)
 
     def _decision(self, message: Decision) -> None:
-        self._board.explain(time.time(), {name: getattr(message, name) for name in _DECISION_FIELDS})
+        self._board.explain(board_time(), {name: getattr(message, name) for name in _DECISION_FIELDS})
 
     def _status(self, message: SourceStatus) -> None:
         self._board.books({name: getattr(message, name) for name in _COUNTS})
@@ -114,7 +113,7 @@ class Dashboard(FleetNode):
         compute = sum(stage.decode_seconds + stage.run_seconds for stage in message.stages)
         waiting = sum(stage.queue_seconds for stage in message.stages)
         self._board.frame(
-            time.time(), message.plan_version, FrameParts(message.latency_seconds, compute, waiting),
+            board_time(), message.plan_version, FrameParts(message.latency_seconds, compute, waiting),
             message.energy_joules, measured=message.energy_measured,
         )  # fmt: skip
 

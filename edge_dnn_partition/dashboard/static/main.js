@@ -13,18 +13,18 @@ const REDRAW_MS = 100;
 const at = (name) => document.getElementById(name);
 
 let world = null;
-let offset = 0; // the server's clock less this page's, seconds
+let offset = 0; // the server's clock less this page's steady one, seconds
 let drawn = 0, asked = false;
 let cursor = 0, playing = null;
 
 // What a test looks at: when each plan was first on the page, by this page's clock.
 window.dashboard = { shown: {} };
 
-const now = () => (world.mode === 'live' ? Date.now() / 1e3 + offset : cursor);
+const now = () => (world.mode === 'live' ? performance.now() / 1e3 + offset : cursor);
 
 function begin(snapshot) {
   world = snapshot;
-  offset = snapshot.now - Date.now() / 1e3;
+  offset = snapshot.now - performance.now() / 1e3;
   at('title').textContent = document.title = world.title;
   const badges = [];
   if (world.mode === 'replay') badges.push(['a run that has ended', '']);

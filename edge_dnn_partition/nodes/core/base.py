@@ -15,6 +15,8 @@ from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_services_default
@@ -60,6 +62,7 @@ class FleetNode(LifecycleNode):
         **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.active = False
         """Whether the lifecycle state is active."""
         self.ending = threading.Event()
@@ -154,6 +157,15 @@ class FleetNode(LifecycleNode):
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
+
+    def create_timer(
+        self, timer_period_sec: float, callback: Any, callback_group: Any = None, clock: Clock | None = None, autostart: bool = True
+    ) -> Any:
+        """Return a timer as rclpy's nodes do, but on the steady clock unless another is given.
+
+        Theirs stand still while the wall clock catches up after a step back, and with simulated time whenever that does.
+        """
+        return super().create_timer(timer_period_sec, callback, callback_group, clock or self._steady, autostart)
 
     def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Any:
         """Return a timer whose callback is `guarded`; it runs while the node is active, or ``always``."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.task import Future
 
@@ -22,6 +24,10 @@ except ImportError:  # rclpy before Jazzy's 7.1
     EventsExecutor = None
 
 _CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
+
+_LOOK_SECONDS = 0.1
+_STEP_SECONDS = 0.02
+"""A wall clock that goes back by less was slewed, or holds a wait up by no more than that."""
 
 
 def _make(kind: str, context: Any) -> tuple[Executor, Callable[[], None], Callable[[], None]]:
@@ -43,6 +49,10 @@ def _make(kind: str, context: Any) -> tuple[Executor, Callable[[], None], Callab
 
 class Spinner:
     """Spins one node on its own thread, logs what callbacks raise, and goes on.
+
+    Another thread ends its waits early when the wall clock was set back: rclpy waits on condition variables of C++, which wait for
+    a time of the wall clock where the library was built for a glibc before 2.30, as the wheels are, whichever clock they are asked
+    for. All timers would stand still until that time has come.
 
     :param node: the node.
     :param repeats: takes the exceptions, and is flushed; by default one on the node's logger.
@@ -71,11 +81,14 @@ class Spinner:
             kind or os.environ.get(_CHOICE, 'events'), node.context
         )
         self.executor.add_node(node)
+        self._wakes = node.create_timer(3600.0, lambda: None)
         self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
+        self._watch = threading.Thread(target=self._watch_wall_clock, name='wall clock', daemon=True)
 
     def start(self) -> None:
         """Begin to spin."""
         self._thread.start()
+        self._watch.start()
 
     def ask_to_end(self) -> None:
         """Let the callback at work be the last one."""
@@ -86,6 +99,16 @@ class Spinner:
         """Wait for the end of the spin; return whether it has ended."""
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
+
+    def _watch_wall_clock(self) -> None:
+        ahead = time.time() - time.monotonic()
+        while not self._ending.is_set():
+            time.sleep(_LOOK_SECONDS)
+            before, ahead = ahead, time.time() - time.monotonic()
+            if ahead < before - _STEP_SECONDS:
+                with contextlib.suppress(InvalidHandle):  # the node has just gone
+                    self._wakes.reset()  # EventsExecutor looks at all timers of that clock
+                    self.executor.wake()
 
     def _run(self) -> None:
         try:

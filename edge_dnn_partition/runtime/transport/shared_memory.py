@@ -80,7 +80,7 @@ def dead_ports(folder: Path = FOLDER, *, now: float | None = None) -> list[Path]
         files = [port, *(folder / f'{port.name}_{end}' for end in ('el', 'sl')), folder / f'sem.{port.name}_mutex']
         there = [path for path in files if path.exists()]
         with contextlib.suppress(OSError):
-            old = all(at - path.stat().st_ctime >= DEAD_SECONDS for path in there)
+            old = all(_is_old(path, at) for path in there)
             if old and not any(_is_held(path) for path in there[1:] if path.name.endswith(('_el', '_sl'))):
                 found += there
     return found
@@ -92,7 +92,7 @@ def dead_segments(folder: Path = FOLDER, *, now: float | None = None) -> list[Pa
     found: list[Path] = []
     for path in sorted(folder.glob('edp_segment_*')):
         with contextlib.suppress(OSError):
-            if at - path.stat().st_ctime >= DEAD_SECONDS and not _is_held(path):
+            if _is_old(path, at) and not _is_held(path):
                 found.append(path)
     return found
 
@@ -103,7 +103,7 @@ def dead_buffers(folder: Path = FOLDER, *, now: float | None = None) -> list[Pat
     found: list[Path] = []
     for lock in sorted(path for path in folder.glob('fastrtps_*_el') if _BUFFER_LOCK.fullmatch(path.name)):
         with contextlib.suppress(OSError):
-            if at - lock.stat().st_ctime >= DEAD_SECONDS and not _is_held(lock):
+            if _is_old(lock, at) and not _is_held(lock):
                 found += [path for path in (lock.with_name(lock.name.removesuffix('_el')), lock) if path.exists()]
     return found
 
@@ -114,6 +114,11 @@ def remove_leftovers(folder: Path = FOLDER) -> None:
         for path in (*dead_ports(folder), *dead_buffers(folder), *dead_segments(folder)):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _is_old(path: Path, now: float) -> bool:
+    """True also of a file of the future: the wall clock was set back since it was made."""
+    return abs(now - path.stat().st_ctime) >= DEAD_SECONDS
 
 
 def _is_held(path: Path) -> bool:
