@@ -32,7 +32,7 @@ _WALL_CLOCK_AHEAD: Final = time.time() - time.monotonic()
 
 
 def board_time() -> float:
-    """Return seconds since 1970 by the wall clock as it was when this process began: what is shown goes on where that is stepped."""
+    """Return seconds since 1970 by the wall clock as it was when this process began: they go on evenly where it is stepped."""
     return time.monotonic() + _WALL_CLOCK_AHEAD
 
 

@@ -26,6 +26,7 @@ def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     with path.open('ab') as file:
         file.write(b'+' * torn)
     again = Journal(path, path.parent / 'pictures')
+    assert again.last == max((frame for accept, frame in events if accept), default=0)
     assert sorted(again.unfinished) == sorted(known)
     assert all(again.picture(frame) == bytes([frame]) for frame in known)
     assert len(list((path.parent / 'pictures').iterdir())) == len(known)
@@ -48,4 +49,12 @@ def test_it_stays_small(tmp_path, monkeypatch):
         for frame in range(1000, 1100):  # it is written anew meanwhile
             again.accepted(frame, lambda: pytest.fail('nothing is kept'))
             again.finished(frame)
+        assert again.last == 1099
         again.close()
+
+
+def test_a_damaged_number_is_none(tmp_path):
+    (tmp_path / 'frames').write_bytes(b'+' + b'\xff' * 8 + b'=' + (5).to_bytes(8, 'little'))
+    journal = Journal(tmp_path / 'frames')
+    assert (journal.unfinished, journal.last) == ((), 5)
+    journal.close()

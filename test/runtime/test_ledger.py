@@ -181,3 +181,11 @@ def test_a_frame_of_an_earlier_run_whose_result_came_is_not_lost():
     assert [ledger.lose(frame, 4.0) for frame in (7, 8, 9)] == [False, True, False]
     assert (ledger.counts.delivered, ledger.counts.lost) == (2, 1)
     assert [frame.frame_id for frame in ledger.release()] == [8, 9]
+
+
+def test_numbers_rise_although_the_wall_clock_was_set_back():
+    ledger = FrameLedger(first_id=100)
+    ledger.number_above(5_000)
+    ledger.number_above(7)
+    ledger.offer(Picture(np.zeros(1, np.uint8), 'jpeg'))
+    assert ledger.accept(0.0, 1, 1).frame_id == 5_001

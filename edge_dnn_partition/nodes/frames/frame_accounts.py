@@ -41,6 +41,7 @@ class FrameAccounts:
             self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
         except OSError as error:
             raise UserError(f'journal: {root} cannot be written ({error.strerror}); name another folder') from error
+        ledger.number_above(self._journal.last)
         now, lost = time.monotonic(), []
         for frame_id in self._journal.unfinished:
             kept = self._journal.picture(frame_id)

@@ -13,9 +13,12 @@ from typing import Final
 
 from edge_dnn_partition.cache import write_atomic
 
+from .shadow_run import FIRST_NUMBER
+
 _RECORD: Final = struct.Struct('<cQ')
 _ACCEPTED: Final = b'+'
 _FINISHED: Final = b'-'
+_LAST: Final = b'='
 _COMPACT_BYTES: Final = 1 << 16
 
 
@@ -32,8 +35,9 @@ class Journal:
 
     def __init__(self, path: Path, pictures: Path | None = None) -> None:
         self._path, self._pictures = path, pictures
-        self.runs = _read(path)
-        """In how many earlier runs each frame was under way that was accepted and has no result, oldest first."""
+        self.runs, self.last = _read(path)
+        """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
+        of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
         self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         if pictures is not None:
@@ -50,6 +54,7 @@ class Journal:
         if self._pictures is not None:
             write_atomic(self._file(frame_id), picture())
         self._open[frame_id] = 1
+        self.last = max(self.last, frame_id)
         self._append(_ACCEPTED, frame_id)
 
     def finished(self, frame_id: int) -> None:
@@ -84,21 +89,26 @@ class Journal:
             self._compact()
 
     def _compact(self) -> None:
-        write_atomic(self._path, b''.join(_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items()))
+        under_way = (_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items())
+        write_atomic(self._path, _RECORD.pack(_LAST, self.last) + b''.join(under_way))
         self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         self._size = self._path.stat().st_size
 
 
-def _read(path: Path) -> dict[int, int]:
+def _read(path: Path) -> tuple[dict[int, int], int]:
     try:
         content = path.read_bytes()
     except OSError:
-        return {}
+        return {}, 0
     content = content[: len(content) // _RECORD.size * _RECORD.size]
     frames: dict[int, int] = {}
+    last = 0
     for kind, frame_id in _RECORD.iter_unpack(content):
+        if frame_id >= FIRST_NUMBER:
+            continue  # damaged
+        last = max(last, frame_id)
         if kind == _ACCEPTED:
             frames[frame_id] = frames.get(frame_id, 0) + 1
-        else:
+        elif kind == _FINISHED:
             frames.pop(frame_id, None)
-    return frames
+    return frames, last

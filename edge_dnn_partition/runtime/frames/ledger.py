@@ -107,6 +107,10 @@ class FrameLedger:
         """Begin to count."""
         self._next_id = self.first_id
 
+    def number_above(self, frame_id: int) -> None:
+        """Give the frames to come numbers above one that was given out before."""
+        self._next_id = max(self._next_id, frame_id + 1)
+
     def offer(self, picture: Picture) -> None:
         """Take a picture from the camera; the oldest that waits makes room and is counted as dropped."""
         self.counts.offered += 1
