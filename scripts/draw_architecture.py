@@ -24,7 +24,10 @@ _INK, _BLUE, _GREY, _PAPER = '#1d2733', '#2563a8', '#6b7785', '#f4f6f8'
 
 
 def edges() -> dict[str, list[str]]:
-    """Return for each pair of nodes, as ``sender > receiver``, the topics that go that way; what no node hears is for you."""
+    """Return for each pair of nodes, as ``sender > receiver``, the topics that go that way; what no node hears is for you.
+
+    What every node says to every other (`sessions`) is left out.
+    """
     parts, uses = topics_in_code.nodes_of(SOURCES), topics_in_code.uses(SOURCES)
     found: dict[str, list[str]] = {}
     for (attribute, _), (topic, _) in names().items():
@@ -32,6 +35,8 @@ def edges() -> dict[str, list[str]]:
         for use in uses:
             if use.name == attribute:
                 ends[use.way] |= {node for node in NODES if node in parts[use.file]}
+        if ends['publishes'] >= set(NODES):
+            continue
         leaf = topic if topic.startswith('/diag') else topic.rpartition('>/')[2]
         for server in sorted(ends['serves'] & {'scheduler', 'frame_source'}):
             if leaf not in found.setdefault(f'{YOU} > {server}', []):

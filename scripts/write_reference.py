@@ -128,7 +128,7 @@ def names() -> dict[tuple[str, bool], tuple[str, str]]:
         if isinstance(member, property):
             found[name, False] = str(getattr(of, name)), meaning
         elif inspect.isfunction(member) and name[0] != '_':
-            asked = {'plot': ['FIGURE'], 'shares': ['GROUP']}.get(name, [])
+            asked = {'plot': ['FIGURE'], 'shares': ['GROUP'], 'group_sessions': ['GROUP']}.get(name, [])
             found[name, bool(asked)] = str(member(of, *asked)), meaning
             if name == 'profile_again':
                 found[name, True] = str(of.profile_again('DEVICE')), meaning

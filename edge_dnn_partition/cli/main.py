@@ -41,6 +41,7 @@ VERBS: Final[dict[str, Verb]] = {
     'calibrate': Verb("fit this device's power model against a meter"),
     'demo': Verb('split a camera stream over three emulated devices, live', needs_ros=True),
     'bench': Verb('run a benchmark and write its figures and a plot'),
+    'keygen': Verb("make a fleet's key, so that its devices believe one another alone"),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
     'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),

@@ -20,7 +20,6 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
@@ -45,8 +44,8 @@ class Dashboard(FleetNode):
         """Make the board and subscribe."""
         layers: tuple[str, ...] = ()
         emulated = False
-        if file := self.params.text('fleet_file'):
-            fleet = load_fleet(file)
+        if self.params.text('fleet_file'):
+            fleet = self.load_fleet()
             emulated = fleet.emulated
             if fleet.model is not None:
                 layers = tuple(layer.name for layer in load_model(fleet.model.path).layers)

@@ -45,6 +45,8 @@ class DeviceMonitor(FleetNode):
 
     def setup(self) -> None:
         """Make the publishers, the subscriptions and the timer."""
+        if self.params.text('fleet_file'):
+            self.load_fleet()
         self._meter = HostMeter(self._root, self._heard(), self._model(), deadline_seconds=_SENSOR_SECONDS)
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY, overridable=True)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)

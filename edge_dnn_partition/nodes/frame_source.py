@@ -29,7 +29,6 @@ from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.messages.result_messages import report_message, result_message
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE
 from edge_dnn_partition.runtime.frames.admission import Admission
@@ -67,7 +66,7 @@ class FrameSource(FleetNode):
 
     def setup(self) -> None:
         """Read the fleet file, connect."""
-        self._fleet = load_fleet(self.params.text('fleet_file'))
+        self._fleet = self.load_fleet()
         device = self.topics.device
         if device != self._fleet.source:
             raise PlanError(

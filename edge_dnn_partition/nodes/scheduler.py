@@ -39,7 +39,7 @@ from edge_dnn_partition.planning.adaptation.decide import FIRST_PLAN, feasible
 from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.fleet import Constraints, load_fleet
+from edge_dnn_partition.planning.fleet_state.fleet import Constraints
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
 from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
 from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
@@ -64,7 +64,7 @@ class Scheduler(FleetNode):
 
     def setup(self) -> None:
         """Read the fleet file, take up the count of versions, connect."""
-        self._fleet = load_fleet(self.params.text('fleet_file'))
+        self._fleet = self.load_fleet()
         if self._fleet.model is None:
             raise PlanError('the fleet file names no model; add model: {path: …}')
         self._model = load_model(self._fleet.model.path)

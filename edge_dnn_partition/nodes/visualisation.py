@@ -35,6 +35,8 @@ class Visualisation(FleetNode):
 
     def setup(self) -> None:
         """Subscribe, and make the publisher."""
+        if self.params.text('fleet_file'):
+            self.load_fleet()
         self._markers = self.advertise(MarkerArray, self.topics.markers, qos.STATE)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(FleetState, self.topics.state, self._state, qos.STATE)

@@ -27,7 +27,7 @@ from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import Device, load_fleet
+from edge_dnn_partition.planning.fleet_state.fleet import Device
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
 from edge_dnn_partition.planning.plans.plan import check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
@@ -73,7 +73,7 @@ class Worker(FleetNode):
     def setup(self) -> None:
         """Read the fleet file, load the model's graph, connect."""
         device = self.topics.device
-        self._fleet = load_fleet(self.params.text('fleet_file'))
+        self._fleet = self.load_fleet()
         if device not in self._fleet.devices:
             raise PlanError(f'the fleet file has no device {device!r}; it has {", ".join(self._fleet.devices)}')
         if self._fleet.model is None:

@@ -5,14 +5,22 @@
 import time
 
 
+def use_key(node, key):
+    """Give a node a key, as its fleet file would."""
+    from edge_dnn_partition.nodes.core.seals import Seals
+
+    node.seals = Seals(node, node.topics, key, node.refuse)
+
+
 class Hop:
     """A sender and an inbox.
 
     :param got: frame number and tensors of each bundle that was accepted.
     :param max_bytes: of bundles that are not whole yet.
+    :param key: of the fleet; None: it has none.
     """
 
-    def __init__(self, context, here, there, *, max_bytes=1 << 30):
+    def __init__(self, context, here, there, *, max_bytes=1 << 30, key=None):
         from edge_dnn_partition.msg import HopReceipt
         from rclpy.executors import SingleThreadedExecutor
 
@@ -40,6 +48,8 @@ class Hop:
         ]  # fmt: skip
         for end in self.ends:
             end.autostart()
+            use_key(end, key)
+        self._key, self._take, self._max_bytes = key, take, max_bytes
         self.sender = TensorSender(self.ends[0], fleet)
         self.answers = TensorSender(self.ends[1], fleet)
         self.inbox = TensorInbox(self.ends[1], self.ends[1].topics.tensors(), self.answers, take, max_bytes=max_bytes)
@@ -50,6 +60,18 @@ class Hop:
         self.executor = SingleThreadedExecutor(context=context)
         for end in self.ends:
             self.executor.add_node(end)
+
+    def restart_receiver(self):
+        """Put another inbox, of another session, in the place of the first."""
+        from edge_dnn_partition.nodes.transport.inbox import TensorInbox
+
+        node = self.ends[1]
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        node.autostart()
+        use_key(node, self._key)
+        self.inbox = TensorInbox(node, node.topics.tensors(), self.answers, self._take, max_bytes=self._max_bytes)
+        self.inbox.connect(self.ends[0].topics.device)
 
     def spin_until(self, condition):
         deadline = time.monotonic() + 30

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole fleet in real processes: frames, results, plan switches, a killed worker, a refused plan, a clean end."""
 
+import dataclasses
 import math
 import signal
 import time
@@ -18,11 +19,48 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
 
-def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
+def forge(trial):
+    """Say what no node of the fleet has said, ten times a second, without the fleet's key."""
+    from edge_dnn_partition.msg import Emulation, Heartbeat, Profile, Result, SourceStatus, StageState, TensorPiece
+    from edge_dnn_partition.msg import Plan as PlanMessage
+
+    from edge_dnn_partition.nodes.core import qos
+    from edge_dnn_partition.nodes.messages.plan_messages import plan_message
+
+    node, topics, sha = trial.client.node, trial.client.topics, trial.model.sha256
+    plan = plan_message(dataclasses.replace(trial.client.plan, version=2**31), PlanMessage.ACTIVE)
+    said = [
+        (topics.plan, qos.PLAN, plan),
+        (topics.plan, qos.PLAN, PlanMessage(version=trial.client.plan.version + 1, model_sha256=sha, status=PlanMessage.DROPPED)),
+        (topics.heartbeat, qos.HEARTBEAT, Heartbeat(device='pi', node='worker', incarnation=9, model_sha256=sha,
+                                                    last_version=2**32 - 1, active_version=2**32 - 1)),
+        (topics.plan_state, qos.PLAN_STATE, StageState(device='pi', state=StageState.FAILED, plan_version=2)),
+        (topics.profile, qos.PROFILE, Profile(device='pi', model_sha256=sha, threads=1, boundaries=[0, len(trial.model.layers)],
+                                              segment_seconds=[1e9])),
+        (topics.emulation, qos.EMULATION, Emulation(devices=['pi', 'jetson', 'cloud'], slowdowns=[1e6] * 3)),
+        (topics.source_status, qos.STATE, SourceStatus(device='pi', accepted=10**9, lost=10**9)),
+        (topics.result, qos.RESULT, Result(frame_id=1, status=Result.OK)),
+        *((topics.tensors(device), qos.TENSORS, TensorPiece(sender='pi', bundle=5, count=9, index=1, total=2**32 - 1))
+          for device in trial.fleet.devices),
+    ]  # fmt: skip
+    publishers = [(node.create_publisher(type(message), topic, profile), message) for topic, profile, message in said]
+    node.create_timer(0.1, lambda: [publisher.publish(message) for publisher, message in publishers])
+
+
+def test_a_stream_survives_switches_a_killed_worker_and_forgeries(tmp_path):
+    from edge_dnn_partition.msg import Heartbeat
     from trial_fleet import check_frames, trial_fleet
 
-    victim = 'cloud/worker'
-    with trial_fleet(tmp_path) as trial:
+    from edge_dnn_partition.nodes.core import qos
+    from edge_dnn_partition.runtime.deployment.fleet_key import write_key
+
+    victim, beats = 'cloud/worker', {}
+    write_key(tmp_path / 'fleet.key')
+    with trial_fleet(tmp_path, key=tmp_path / 'fleet.key') as trial:
+        trial.client.node.create_subscription(
+            Heartbeat, '/trial/heartbeat', lambda beat: beats.update({(beat.device, beat.node): beat}), qos.heartbeat_reader()
+        )
+        forge(trial)
         half = len(trial.model.layers) // 2
         for first in ('pi', 'jetson'):
             trial.follow(f'{first}:pre-{half} cloud:{half}-end')
@@ -32,6 +70,9 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
         trial.supervisor.signal(victim, signal.SIGKILL)
         trial.client.wait_for(lambda: 'cloud' not in trial.client.plan.devices, 20.0, 'a plan without the dead worker')
         trial.more_frames(version=trial.client.plan.version)
+        for name in (('jetson', 'worker'), ('pi', 'frame_source')):
+            trial.client.wait_for(lambda name=name: beats[name].refused > 10, 20.0, f'refusals of {name}')
+            assert 'no valid seal' in beats[name].last_refusal
         trial.settle()
         started = len(trial.supervisor.running) + 1
         codes = {**trial.supervisor.ended(), **trial.supervisor.stop()}
@@ -39,7 +80,8 @@ def test_a_stream_survives_switches_and_a_killed_worker(tmp_path):
     assert codes.pop(victim) == -signal.SIGKILL
     assert set(codes.values()) == {0}, (codes, trial.log[-30:])
     assert len(codes) == started - 1
-    assert len({plan.version for _, plan in trial.news.plans}) >= 3
+    assert 10 > len({plan.version for _, plan in trial.news.plans}) >= 3
+    assert max(plan.version for _, plan in trial.news.plans) < 50
 
 
 def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):

@@ -18,7 +18,7 @@ from edge_dnn_partition.testbed import demo_model
 DEVICES = ('pi', 'jetson', 'cloud')
 
 
-def document(model, preprocessing, parameters, slowdown, power=None, camera=None, postprocessing=None):
+def document(model, preprocessing, parameters, slowdown, power=None, camera=None, postprocessing=None, key=None):
     """Return the fleet file: three emulated devices on fast links."""
     return {
         'fleet': 'trial', 'source': 'pi',
@@ -27,16 +27,17 @@ def document(model, preprocessing, parameters, slowdown, power=None, camera=None
         'links': [{'between': list(pair), 'rate': '400 Mbit/s', 'delay': '1 ms', 'emulate': True}
                   for pair in itertools.combinations(DEVICES, 2)],
         'camera': camera or {'topic': 'image/compressed'}, 'parameters': {'worker': {'profile_runs': 1}, **parameters},
+        'security': {'key_file': None if key is None else str(key)},
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None, key=None):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
     model = demo_model.cached('tiny')
-    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, camera, postprocessing)))
+    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, camera, postprocessing, key)))
     return path
 
 
@@ -48,7 +49,7 @@ def pictures(count=4):
 
 
 @contextmanager
-def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None):
+def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
@@ -57,8 +58,9 @@ def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=Non
     :param camera: as in the fleet file; a topic.
     :param shown: its pictures.
     :param postprocessing: as in the fleet file.
+    :param key: the file of the fleet's key.
     """
-    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing)
+    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key)
     with running_fleet(file, shown or pictures()) as trial:
         try:
             yield trial

@@ -24,12 +24,14 @@ from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport,
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.executor import Spinner
+from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.nodes.messages.camera_messages import compressed_message, image_message
 from edge_dnn_partition.nodes.messages.parameter_messages import ParameterGiven, parameter_message
 from edge_dnn_partition.nodes.messages.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
 from edge_dnn_partition.runtime.frames.ledger import Picture
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
@@ -103,17 +105,19 @@ class FleetClient:
 
     def __enter__(self) -> Self:
         """Join the fleet's network, in the process's context, or one of its own if another client has that."""
+        key = fleet_key(self.fleet)
         self._context = rclpy.Context() if rclpy.ok() else None
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}', context=self._context)
         topics = self.topics
-        node.create_subscription(PlanMessage, topics.plan, self._plan, qos.PLAN)
-        node.create_subscription(FleetState, topics.state, self._state, qos.STATE)
-        node.create_subscription(Decision, topics.decision, self._decision, qos.DECISION)
-        node.create_subscription(SourceStatus, topics.source_status, self._status, qos.STATE)
-        node.create_subscription(FrameReport, topics.frame_report, self._report, qos.RESULT)
-        node.create_subscription(Result, topics.result, self._result, qos.RESULT)
-        self._emulation = node.create_publisher(Emulation, topics.emulation, qos.EMULATION)
+        seals = Seals(node, topics, key, refuse_by(node.get_logger()))
+        seals.subscribe(PlanMessage, topics.plan, self._plan, qos.PLAN)
+        seals.subscribe(FleetState, topics.state, self._state, qos.STATE)
+        seals.subscribe(Decision, topics.decision, self._decision, qos.DECISION)
+        seals.subscribe(SourceStatus, topics.source_status, self._status, qos.STATE)
+        seals.subscribe(FrameReport, topics.frame_report, self._report, qos.RESULT)
+        seals.subscribe(Result, topics.result, self._result, qos.RESULT)
+        self._emulation = seals.advertise(Emulation, topics.emulation, qos.EMULATION)
         self._spinner = Spinner(node, failed=lambda _: None)
         self._spinner.start()
         return self

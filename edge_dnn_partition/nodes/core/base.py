@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -30,7 +30,11 @@ from .later import Later, allow_later
 from .parameters import ParameterTable
 from .process import run_node
 from .qos import with_overrides
+from .seals import Seals
 from .topics import Topics
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
 __all__ = ['FleetNode', 'Parameter', 'run_node']
 
@@ -81,6 +85,8 @@ class FleetNode(LifecycleNode):
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
+        self.seals = Seals(self, self.topics, None, self.refuse)
+        """What it says and hears goes through them; with the fleet's key from `load_fleet` on."""
         self._guard_transitions()
 
     # Hooks --------------------------------------------------------------------------------------------------
@@ -114,6 +120,19 @@ class FleetNode(LifecycleNode):
     def stop_work(self) -> None:
         """Make long work (an inference, a thread) end soon. Called once, from the main thread, at the end."""
 
+    def load_fleet(self) -> Fleet:
+        """Return what the parameter ``fleet_file`` names, whose key the node uses from now on; the first thing that `setup` does.
+
+        :raises UserError: if the file or the key is no good.
+        """
+        # What reads fleet files takes 17 MB, which a node without one has no use for.
+        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+        from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
+
+        fleet = load_fleet(self.params.text('fleet_file'))
+        self.seals = Seals(self, self.topics, fleet_key(fleet), self.refuse)
+        return fleet
+
     # Entities -----------------------------------------------------------------------------------------------
 
     def advertise(
@@ -127,7 +146,7 @@ class FleetNode(LifecycleNode):
         create = self.create_publisher if always else self.create_lifecycle_publisher
         publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_publisher if always else self.destroy_lifecycle_publisher, publisher))
-        return publisher
+        return self.seals.publisher(message_type, publisher)
 
     def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:
         """Wait until the readers have what reliable publishers sent: it would die with this process.
@@ -150,10 +169,15 @@ class FleetNode(LifecycleNode):
         *,
         always: bool = False,
         overridable: bool = False,
+        raw: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`."""
-        create = functools.partial(self.create_subscription, callback=self.guarded(callback, always=always), **kwargs)
+        """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
+
+        :param raw: the callback takes messages as bytes.
+        """
+        hear, raw = self.seals.hearing(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
@@ -352,6 +376,8 @@ class FleetNode(LifecycleNode):
         entities, self._entities, self._timers_gated = self._entities, [], []
         for destroy, entity in reversed(entities):
             destroy(entity)
+        self.seals.close()
+        self.seals = Seals(self, self.topics, None, self.refuse)
 
     def _hook(self, name: str, hook: Callable[[], None]) -> bool:
         """Call a hook, which rclpy would let fail in silence; return whether it went well."""

@@ -75,6 +75,10 @@ SHARES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATI
 PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Measured once in many minutes and needed by every scheduler that comes; one reader hears all devices."""
 
+SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Only the last list of a process counts, and a process that comes late is to be believed at once. Readers use `sessions_reader`,
+since the depth of a subscription is over all its writers."""
+
 EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A worker that is started anew must be as slow as the others from its first frame on."""
 
@@ -102,6 +106,11 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
     :param devices: how many nodes may send within the time that the reader is held up.
     """
     return _profile(devices, HEARTBEAT.reliability, HEARTBEAT.durability)
+
+
+def sessions_reader(processes: int = 256) -> QoSProfile:
+    """Return SESSIONS for a node that hears so many processes at once."""
+    return _profile(processes, SESSIONS.reliability, SESSIONS.durability)
 
 
 def with_overrides(

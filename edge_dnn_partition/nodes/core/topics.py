@@ -146,6 +146,15 @@ class Topics:
         return self._of_fleet('source_status')
 
     @property
+    def sessions(self) -> str:
+        """Which processes live, where the fleet has a key (Sessions)."""
+        return self._of_fleet('sessions')
+
+    def group_sessions(self, group: str) -> str:
+        """Return where the schedulers of a group's fleets say the same (Sessions); not the fleet's own."""
+        return f'/{check_name(group, what="group")}/sessions'
+
+    @property
     def emulation(self) -> str:
         """How slow devices and links are to be; in the testbed only (Emulation)."""
         return self._of_fleet('emulation')

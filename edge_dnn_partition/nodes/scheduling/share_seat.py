@@ -40,6 +40,7 @@ class ShareSeat:
         self._sharing: Sharing | None = None
         if fleet.share is not None:
             self._sharing = hearing.sharing = Sharing(fleet)
+            node.seals.join(fleet.share.group)
             self._publisher = node.advertise(Share, node.topics.shares(fleet.share.group), qos.SHARES)
             node.subscribe(Share, node.topics.shares(fleet.share.group), self._hear, qos.SHARES)
             node.every(_PERIOD_SECONDS, self.tell)

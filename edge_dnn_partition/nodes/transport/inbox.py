@@ -58,8 +58,8 @@ class TensorInbox:
     def connect(self, device: str) -> None:
         """Make the publisher of receipts to a device that will send here."""
         if device not in self._receipts:
-            self._receipts[device] = self._node.create_publisher(
-                HopReceipt, self._node.topics.receipts(device), qos.RECEIPTS
+            self._receipts[device] = self._node.advertise(
+                HopReceipt, self._node.topics.receipts(device), qos.RECEIPTS, always=True
             )
 
     def _piece(self, message: bytes) -> None:

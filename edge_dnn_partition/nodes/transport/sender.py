@@ -94,7 +94,7 @@ class TensorSender:
             return
         device, to_source = target
         topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
-        publisher = self._node.create_publisher(TensorPiece, topic, qos.TENSORS)
+        publisher = self._node.advertise(TensorPiece, topic, qos.TENSORS, always=True)
         segments = SegmentPool() if device == self._device else None
         with self._condition:
             outbox = Outbox(

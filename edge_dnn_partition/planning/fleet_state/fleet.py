@@ -130,6 +130,12 @@ class Network(Strict):
         return self
 
 
+class Security(Strict):
+    """``key_file``, as `keygen` writes it: whoever has none is not believed (docs/security.md)."""
+
+    key_file: Path | None = None
+
+
 class Share(Strict):
     """The fleets of a ``group`` share hosts; those of higher ``priority``, 0 to 10, come first.
 
@@ -156,6 +162,7 @@ class Fleet(Strict):
     constraints: Constraints = Constraints()
     camera: Camera = Camera()
     network: Network = Network()
+    security: Security = Security()
     share: Share | None = None
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
@@ -253,7 +260,8 @@ def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
     if tls is not None:
         tls = Tls(ca=base / tls.ca, certificate=base / tls.certificate, key=base / tls.key)
         network = network.model_copy(update={'tls': tls})
-    return fleet.model_copy(update={'model': model, 'camera': camera, 'network': network})
+    security = fleet.security.model_copy(update={'key_file': absolute(fleet.security.key_file)})
+    return fleet.model_copy(update={'model': model, 'camera': camera, 'network': network, 'security': security})
 
 
 def load_fleet(path: str | Path) -> Fleet:

@@ -167,6 +167,7 @@ PLOTS: Final[tuple[Parameter, ...]] = (
 )
 
 DEVICE_MONITOR: Final[tuple[Parameter, ...]] = (
+    Parameter('fleet_file', '', "the fleet file, for the fleet's key; empty: the fleet has none", read_only=True),
     Parameter('rate_hz', 2.0, 'how often telemetry and heartbeat are published, Hz', 0.1, 50.0),
     Parameter(
         'power_topic', '', 'topic of a power meter of this device, std_msgs/Float32 in watts', read_only=True,
@@ -256,7 +257,9 @@ SCHEDULER: Final[tuple[Parameter, ...]] = (
 )
 
 DASHBOARD: Final[tuple[Parameter, ...]] = (
-    Parameter('fleet_file', '', "the fleet file, for the layers' names; empty: the page does without", read_only=True),
+    Parameter(
+        'fleet_file', '', "the fleet file, for the layers' names and the fleet's key; empty: the page does without", read_only=True
+    ),
     Parameter('host', '127.0.0.1', 'address to listen at; 0.0.0.0: every one of this machine', read_only=True),
     Parameter('port', 8765, 'TCP port of the page; 0: a free one', minimum=0, maximum=65535, read_only=True),
     Parameter(
@@ -265,6 +268,7 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
 )
 
 VISUALISATION: Final[tuple[Parameter, ...]] = (
+    Parameter('fleet_file', '', "the fleet file, for the fleet's key; empty: the fleet has none", read_only=True),
     Parameter('frame', 'map', 'frame of reference of the markers; the fleet stands around its origin'),
 )
 

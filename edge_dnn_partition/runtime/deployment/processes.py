@@ -58,6 +58,11 @@ def _parameters(fleet: Fleet, node: str, own: Mapping[str, Any]) -> dict[str, An
     return {**own, **fleet.parameters.get(node, {})}
 
 
+def _for_the_key(fleet: Fleet, file: dict[str, str]) -> dict[str, str]:
+    """Return the fleet file for a node that needs nothing of it but the key."""
+    return file if fleet.security.key_file is not None else {}
+
+
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
     """Return what one device starts: its monitor, its worker, and on the source the frame source.
 
@@ -70,7 +75,7 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
         raise PlanError(f'no device is called {device!r}; the fleet file has {", ".join(fleet.devices)}')
     namespace = f'/{fleet.fleet}/{device}'
     file = {'fleet_file': str(Path(fleet_file).resolve())}
-    nodes = {'device_monitor': {}, 'worker': file}
+    nodes = {'device_monitor': _for_the_key(fleet, file), 'worker': file}
     if device == fleet.source:
         nodes['frame_source'] = file
     return tuple(
@@ -87,7 +92,8 @@ def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
 
 def tool_process(fleet: Fleet, fleet_file: str | Path, node: str) -> NodeProcess:
     """Return the process of one of `TOOLS`, which may run on any machine of the fleet's network."""
-    own = {'fleet_file': str(Path(fleet_file).resolve())} if node == 'dashboard' else {}
+    file = {'fleet_file': str(Path(fleet_file).resolve())}
+    own = file if node == 'dashboard' else _for_the_key(fleet, file)
     return NodeProcess(node, f'/{fleet.fleet}', _parameters(fleet, node, own), dds_profile(fleet, node))
 
 

@@ -18,6 +18,7 @@ import struct
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 KEY_BYTES: Final = 32
@@ -84,6 +85,18 @@ class Sealer:
         return mac.digest()
 
 
+class Verdict(Enum):
+    """What a reader makes of a message whose seal is right."""
+
+    BELIEVED = 'believed'
+    KNOWN = 'known'
+    """It has come before."""
+    EARLY = 'early'
+    """Its process sealed it before it knew this reader."""
+    STRANGER = 'stranger'
+    """Its process is not known to have lived since this one started."""
+
+
 @dataclass
 class Window:
     """The counts of one session that a reader of one topic has taken.
@@ -142,7 +155,7 @@ class Vouchers:
 
     def since(self, session: int) -> int | None:
         """Return the count from which on a session's messages are later than this process's start; None: it may be a recording."""
-        return self._since.get(session)
+        return 0 if session == self.own else self._since.get(session)
 
 
 @dataclass
@@ -157,18 +170,16 @@ class Reader:
     ordered: bool
     _windows: OrderedDict[int, Window] = field(default_factory=OrderedDict)
 
-    def lives(self, seal: Seal) -> bool:
-        """True if a message's process is known to have lived since this one started."""
-        return self.vouchers.since(seal.session) is not None
-
-    def take(self, seal: Seal) -> bool:
-        """Return whether the message of a live session is a new one, and note that it was taken."""
+    def take(self, seal: Seal) -> Verdict:
+        """Return what is to be made of a message with a valid seal, and note it if it is believed."""
         since = self.vouchers.since(seal.session)
-        if since is None or (seal.count < since and not self.latched):
-            return False
+        if since is None:
+            return Verdict.STRANGER
+        if seal.count < since and not self.latched:
+            return Verdict.EARLY
         window = self._windows.get(seal.session) or Window(self.ordered)
         _touch(self._windows, seal.session, window)
-        return window.take(seal.count)
+        return Verdict.BELIEVED if window.take(seal.count) else Verdict.KNOWN
 
 
 def _touch(table: OrderedDict[int, Any], key: int, value: Any) -> None:
