@@ -9,18 +9,17 @@ import tempfile
 from pathlib import Path
 
 
-def cache_dir(*parts: str) -> Path:
-    """Return a folder of the cache, which is made if it is missing.
-
-    The root is ``$EDGE_DNN_PARTITION_CACHE``, else ``$XDG_CACHE_HOME/edge_dnn_partition``,
-    else ``~/.cache/edge_dnn_partition``.
-    """
+def cache_root() -> Path:
+    """Return ``$EDGE_DNN_PARTITION_CACHE``, else ``$XDG_CACHE_HOME/edge_dnn_partition``, else ``~/.cache/edge_dnn_partition``."""
     own = os.environ.get('EDGE_DNN_PARTITION_CACHE')
     if own:
-        root = Path(own)
-    else:
-        root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'edge_dnn_partition'
-    folder = root.joinpath(*parts)
+        return Path(own)
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'edge_dnn_partition'
+
+
+def cache_dir(*parts: str) -> Path:
+    """Return a folder of the cache, see `cache_root`; it is made if it is missing."""
+    folder = cache_root().joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

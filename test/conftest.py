@@ -37,6 +37,21 @@ def ros_domain():
         yield domain
 
 
+@pytest.fixture
+def fresh_home(tmp_path, monkeypatch):
+    """The empty home of a user who has set nothing, for the processes that a test starts."""
+    import edge_dnn_partition.runtime.inference.engine  # noqa: F401 (what this process does is settled before the switch goes)
+
+    home = tmp_path / 'home'
+    home.mkdir()
+    monkeypatch.setenv('HOME', str(home))
+    # Under CI, and in unit tests of its own, onnxruntime sends no telemetry anyway.
+    for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'CI', 'TF_BUILD',
+                 'GITHUB_ACTIONS', 'ORT_DISABLE_TELEMETRY', 'ORT_RUNNING_UNIT_TESTS'):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
 @pytest.fixture(scope='session')
 def browser():
     """A headless Chromium of this machine, driven by Playwright; skips where one of them is missing."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
-from edge_dnn_partition import __version__
+from edge_dnn_partition import __version__, cache
 from edge_dnn_partition.errors import UserError
 
 PROGRAM: Final = 'edge-dnn-partition'
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         itself where a verb that needs ROS finds the environment incomplete.
     """
     own = argv is None
+    os.environ.setdefault('MPLCONFIGDIR', str(cache.cache_root() / 'matplotlib'))  # else its list of fonts goes to the home
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments, own_process=own)

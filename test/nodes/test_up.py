@@ -13,7 +13,7 @@ from edge_dnn_partition.runtime.deployment.processes import device_processes, fl
 
 
 @pytest.mark.parametrize('arguments', [(), ('--scheduler',), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])
-def test_up_and_down(nodes, tmp_path, monkeypatch, arguments):
+def test_up_and_down(nodes, tmp_path, monkeypatch, fresh_home, arguments):
     from trial_fleet import write_fleet
 
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
@@ -28,3 +28,4 @@ def test_up_and_down(nodes, tmp_path, monkeypatch, arguments):
     up.send(signal.SIGINT)
     up.assert_clean_end()
     assert {line[1:].split(']')[0] for line in up.output.splitlines()} == labels
+    assert not list(fresh_home.rglob('*')), 'no node leaves anything in the home of its user'
