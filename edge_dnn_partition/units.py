@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -23,6 +24,26 @@ _UNITS: Final[dict[str, dict[str, float]]] = {
 _NUMBER: Final = re.compile(r'^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*$')
 
 
+def is_number(value: object) -> bool:
+    """Return whether a value is a number without a unit, as such or as text."""
+    if isinstance(value, str):
+        match = _NUMBER.match(value)
+        return match is not None and not match[2]
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def units_of(kind: str) -> list[str]:
+    """Return some units of a kind of quantity, the smallest first; see `parse`."""
+    units = _UNITS[kind]
+    return sorted(units, key=units.__getitem__)[:6]
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Return a value as text of at most so many characters, for an error."""
+    text = str(value)
+    return text if len(text) <= most else f'{text[: most - 1]}…'
+
+
 def parse(kind: str, value: str | float, *, what: str = 'value') -> float:
     """Return ``value`` in the base unit of ``kind``.
 
@@ -34,16 +55,23 @@ def parse(kind: str, value: str | float, *, what: str = 'value') -> float:
     """
     units = _UNITS[kind]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number, factor = float(value), 1.0
+        number, factor = _as_float(value), 1.0
     else:
         match = _NUMBER.match(str(value))
         if match is None or (match[2] and match[2] not in units):
-            known = ', '.join(sorted(units, key=units.__getitem__)[:6])
-            raise UserError(f'{what}: {value!r} is no {kind}; write a number and a unit ({known}, …)')
+            some = ', '.join(units_of(kind))
+            raise UserError(f'{what}: {shortened(repr(value))} is no {kind}; write a number and a unit ({some}, …)')
         number, factor = float(match[1]), units[match[2]] if match[2] else 1.0
-    if not number >= 0 or number == float('inf'):
-        raise UserError(f'{what}: {value!r} must be finite and not negative')
+    if not 0 <= number * factor < math.inf:
+        raise UserError(f'{what}: {shortened(repr(value))} must be finite and not negative')
     return number * factor
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def format_bytes(count: float) -> str:

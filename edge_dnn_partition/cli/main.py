@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments, own_process=own)
     except UserError as error:
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'error: {_printable(str(error))}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -154,6 +154,12 @@ def _module(name: str) -> Any:
         raise UserError(
             f'`{name}` needs the Python package `{missing}`, which is missing: pip install it, or run `make setup`'
         ) from error
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line that does nothing to a terminal, whatever a file's names hold."""
+    line = ' '.join(text.split())
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _silence(stream: IO[str]) -> None:

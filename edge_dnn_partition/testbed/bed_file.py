@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link, Power, absolute_paths
-from edge_dnn_partition.planning.fleet_state.schema import Bytes, Seconds, Strict, check, nearest, read_yaml
+from edge_dnn_partition.planning.fleet_state.schema import Bytes, FilePath, Seconds, Strict, check, nearest
+from edge_dnn_partition.planning.fleet_state.yaml_file import read_yaml
 from edge_dnn_partition.sensing.power.boards import named_model
 
 CAMERA_TOPIC: Final = 'image'
@@ -42,7 +43,7 @@ class BedDevice(Device):
         if self.board is None or 'power' in self.model_fields_set:
             return self.power
         model = named_model(self.board)
-        return Power(
+        return Power.model_construct(
             idle=model.idle_watts, active=model.idle_watts + self.threads * model.core_watts + model.gpu_watts,
             radio=model.joules_per_byte * _RADIO_BYTES_PER_SECOND,
         )  # fmt: skip
@@ -57,7 +58,7 @@ class BedLink(Link):
 class TraceUse(Strict):
     """A CSV file (see `traces`) with the rate of a link, or the load of a device, over time."""
 
-    file: Path
+    file: FilePath
     link: tuple[str, str] | None = None
     device: str | None = None
 
@@ -120,7 +121,7 @@ class BedFile(Fleet):
         :raises PlanError: if it cannot be read, is no YAML, or does not fit the schema.
         """
         path = Path(path)
-        return cls.parse(read_yaml(path), base=path.resolve().parent, what=str(path))
+        return cls.parse(read_yaml(path, kind='testbed file'), base=path.resolve().parent, what=str(path))
 
     @property
     def scheduler_device(self) -> str:
@@ -151,7 +152,7 @@ class BedFile(Fleet):
             table = document['devices'][name]
             for key in ('cores', 'memory_limit', 'board'):
                 table.pop(key, None)
-            table['power'] = device.modelled_power.model_dump(exclude_defaults=True)
+            table['power'] = device.modelled_power.model_dump(mode='json', exclude_defaults=True)
             table.setdefault('emulate', {})
         for link, table in zip(self.links, document.get('links', ()), strict=True):
             table.pop('queue', None)

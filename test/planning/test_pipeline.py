@@ -55,7 +55,7 @@ def profile(model, device, boundaries=EACH, **changes):
 def fleet(sink='pi', devices=None, channel=None, **constraints):
     return parse_fleet({
         'source': 'pi', 'sink': sink, 'devices': devices or {'pi': {}, 'cloud': {}},
-        'links': [{'between': ['cloud', 'pi'], 'rate': 1e6, 'channel': channel}], 'constraints': constraints,
+        'links': [{'between': ['cloud', 'pi'], 'rate': '1 MB/s', 'channel': channel}], 'constraints': constraints,
     })  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def test_an_excluded_device_runs_nothing_and_need_not_be_there(models):
 
 
 def test_devices_links_and_channel_are_the_fleets(models):
-    power = {'idle': 1.0, 'active': 4.0, 'radio': 0.5, 'weight': 2.0}
+    power = {'idle': '1 W', 'active': '4 W', 'radio': '0.5 W', 'weight': 2.0}
     devices = {'pi': {'memory': '1 GiB', 'power': power}, 'cloud': {}, 'jetson': {}}
     made = pipeline(models['skip'], of=fleet(devices=devices, channel='wifi', sink='cloud'))
     found = problem(made, links=LINKS | {('pi', 'jetson'): LinkEstimate(1.0, 1.0, measured=False)})

@@ -13,7 +13,7 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 
 FLEET = parse_fleet({
     'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'cloud': {}},
-    'links': [{'between': ['pi', 'jetson'], 'rate': 1000, 'delay': 0.5}, {'between': ['jetson', 'cloud'], 'rate': 2000}],
+    'links': [{'between': ['pi', 'jetson'], 'rate': '1 kB/s', 'delay': '0.5 s'}, {'between': ['jetson', 'cloud'], 'rate': '2 kB/s'}],
 })  # fmt: skip
 PROFILE = Profile('m', 'pi', 'CPUExecutionProvider', 1, (0, 4), (0.1,), ())
 NAN = math.nan

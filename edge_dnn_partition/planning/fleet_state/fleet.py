@@ -14,10 +14,15 @@ from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
+from edge_dnn_partition.units import shortened
 
-from .schema import Bytes, Rate, Seconds, Strict, Watts, check, nearest, read_yaml
+from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check, nearest
+from .yaml_file import read_yaml
 
-NAME_PATTERN = re.compile(r'^[A-Za-z][A-Za-z0-9_]*$')
+NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_NAME_LENGTH = 60
+"""ROS takes names of 255 characters, which hold a fleet's, a device's and a topic's."""
+_TOPIC = re.compile(r'(?:~/|/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*')
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
@@ -64,8 +69,8 @@ class ModelFile(Strict):
     ``postprocessing`` says what outputs mean (runtime/inference/postprocess.py): ``{kind: classification, labels: labels.txt}``.
     """
 
-    path: Path
-    preprocessing: Path | None = None
+    path: FilePath
+    preprocessing: FilePath | None = None
     postprocessing: dict[str, Any] | None = None
 
 
@@ -81,10 +86,10 @@ class Camera(Strict):
     """Where pictures come from: a topic, a folder of images, a video file or a camera's number."""
 
     topic: str | None = None
-    images: Path | None = None
-    video: Path | None = None
+    images: FilePath | None = None
+    video: FilePath | None = None
     camera: int | None = None
-    samples: Path | None = None
+    samples: FilePath | None = None
     """A folder of pictures like the camera's, to profile with."""
     rate: float = Field(default=10.0, gt=0, le=1000)
     compressed: bool = True
@@ -94,15 +99,17 @@ class Camera(Strict):
         given = [name for name in ('topic', 'images', 'video', 'camera') if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f'camera: give one of topic, images, video, camera; not {" and ".join(given)}')
+        if self.topic is not None and not _TOPIC.fullmatch(self.topic):
+            raise ValueError(f'camera.topic: {shortened(self.topic)!r} is no ROS topic; write one such as image/compressed')
         return self
 
 
 class Tls(Strict):
     """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
 
-    ca: Path
-    certificate: Path
-    key: Path
+    ca: FilePath
+    certificate: FilePath
+    key: FilePath
 
 
 class Network(Strict):
@@ -199,8 +206,10 @@ class Fleet(Strict):
         except PlanError as error:
             raise ValueError(str(error)) from None
         for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
-            if not NAME_PATTERN.match(name):
-                legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name, flags=re.ASCII))
+            if len(name) > _NAME_LENGTH:
+                raise ValueError(f'the name {shortened(name)!r} has {len(name)} letters; ROS has room for {_NAME_LENGTH}')
+            if not NAME_PATTERN.fullmatch(name):
+                legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
                 raise ValueError(
                     f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
                 )

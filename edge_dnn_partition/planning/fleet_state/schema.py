@@ -7,19 +7,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.units import parse
+from edge_dnn_partition.units import is_number, parse, shortened, units_of
+
+_UNITS: Final = {'rate': ('B/s', 'Mbit/s'), 'time': ('s', 'ms'), 'size': ('B', 'GiB'), 'power': ('W', 'W')}
+"""Of each kind of quantity the base unit, in which it is written, and the one that people use most."""
 
 
-def _quantity(kind: str) -> BeforeValidator:
+def _read(kind: str) -> BeforeValidator:
+    """Return what reads a quantity: text with a unit, or 0."""
+    usual = _UNITS[kind][1]
+
     def read(value: Any) -> Any:
         if value is None:
             return None
+        if is_number(value) and value != 0:
+            some = ', '.join(units_of(kind))
+            raise ValueError(f'{shortened(value)} has no unit; write {shortened(value)} {usual} if that is meant (units: {some})')
         try:
             return parse(kind, value)
         except UserError as error:
@@ -28,16 +36,29 @@ def _quantity(kind: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-Rate = Annotated[float, _quantity('rate'), Field(gt=0)]
-Seconds = Annotated[float, _quantity('time')]
-Bytes = Annotated[float, _quantity('size')]
-Watts = Annotated[float, _quantity('power')]
+def _write(kind: str) -> PlainSerializer:
+    return PlainSerializer(lambda value: f'{value!r} {_UNITS[kind][0]}', when_used='json-unless-none')
+
+
+Rate = Annotated[float, _read('rate'), Field(gt=0), _write('rate')]
+Seconds = Annotated[float, _read('time'), _write('time')]
+Bytes = Annotated[float, _read('size'), _write('size')]
+Watts = Annotated[float, _read('power'), _write('power')]
+
+
+def _is_path(value: Any) -> Any:
+    if isinstance(value, str) and (not value.strip() or '\0' in value):
+        raise ValueError(f'{value!r} is no path of a file; give one, or leave the key out')
+    return value
+
+
+FilePath = Annotated[Path, BeforeValidator(_is_path)]
 
 
 class Strict(BaseModel):
     """A table that knows all its keys, and does not change."""
 
-    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 Table = TypeVar('Table', bound=Strict)
@@ -58,21 +79,7 @@ def check(schema: type[Table], document: Mapping[str, Any], *, what: str) -> Tab
     try:
         return schema.model_validate(dict(document))
     except ValidationError as error:
-        raise PlanError(f'{what}: {_describe(schema, error)}') from error
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds.
-
-    :raises PlanError: if it cannot be read, or is no YAML.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise PlanError(f'{path}: cannot be read ({error.strerror}); give the path of a fleet file') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = ' '.join(str(error).split())
-        raise PlanError(f'{path}: is no valid YAML: {line}') from error
+        raise PlanError(f'{what}: {shortened(_describe(schema, error), 500)}') from error
 
 
 def _describe(schema: type[BaseModel], error: ValidationError) -> str:
@@ -83,6 +90,12 @@ def _describe(schema: type[BaseModel], error: ValidationError) -> str:
         return f'unknown key {where!r}{nearest(str(first["loc"][-1]), list(known))}'
     if first['type'] == 'missing':
         return f'{where} is missing'
+    given = first['input']
+    if given is None:
+        return f'{where} is empty; write its value, {{}} for a table of defaults, or leave the key out'
+    if first['type'] == 'string_type' and isinstance(given, (bool, int, float)):
+        read = f'read as {str(given).lower()}' if isinstance(given, bool) else 'read as a number'
+        return f'{where}: a name is expected, and what stands there is {read} in YAML; put it in quotes'
     text = first['msg'].removeprefix('Value error, ')
     return f'{where}: {text}' if where else text
 

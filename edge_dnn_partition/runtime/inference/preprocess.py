@@ -27,10 +27,10 @@ from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
-import yaml
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
+from edge_dnn_partition.planning.fleet_state.yaml_file import read_yaml
 
 from .picture import COMPRESSED, Pixels, decode_compressed, decode_raw, largest_reduction, picture_size
 
@@ -154,12 +154,7 @@ class Preprocessing:
 
         :raises UserError: if it cannot be read, is no YAML, or has a wrong value.
         """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-        except OSError as error:
-            raise UserError(f'{path}: {error.strerror}') from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f'{path}: no YAML: {" ".join(str(error).split())}') from error
+        values = read_yaml(Path(path), kind='preprocessing file')
         try:
             return cls.from_dict(values)
         except UserError as error:
