@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
+from . import cache
 from .errors import UserError
 
 _GUARD = '_EDGE_DNN_PARTITION_ENVIRONMENT'
@@ -29,7 +31,7 @@ def prepare() -> None:
     A sourced workspace stays first in both. The dynamic linker reads its variable when a process starts,
     so this replaces the process by itself where it had to change it: call it first, from an executable only.
     """
-    os.environ.setdefault('HOME', str(Path.home()))  # rcl's log folder
+    _prepare_log_folder()
     prefix = install_prefix()
     if prefix is None:
         return
@@ -43,6 +45,19 @@ def prepare() -> None:
     os.environ['LD_LIBRARY_PATH'] = os.pathsep.join([*libraries, folder])
     os.environ[_GUARD] = folder
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same program again)
+
+
+def _prepare_log_folder() -> None:
+    """Give rcl's log another folder where its own cannot be written: rcl would not start then, nor without a home folder."""
+    with contextlib.suppress(RuntimeError):
+        os.environ.setdefault('HOME', str(Path.home()))
+    given, home = os.environ.get('ROS_LOG_DIR'), os.environ.get('ROS_HOME')
+    folder = given or (os.path.join(home, 'log') if home else os.path.expanduser('~/.ros/log'))
+    try:
+        cache.check_writable(Path(folder))
+    except OSError as error:
+        os.environ['ROS_LOG_DIR'] = spare = str(cache.spare_dir('log'))
+        cache.cannot_write(Path(folder), error, f"ROS's log is in {spare}")
 
 
 def ros_prefixes() -> tuple[Path, ...]:

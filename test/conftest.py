@@ -1,9 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: nothing is written to the user's folders; a ROS domain of their own; a browser."""
+"""What all tests share: nothing is written to the user's folders; a ROS domain of their own; a browser; a small disk."""
 
+import contextlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,36 @@ def page(browser):
 def _is_ours(message):
     """Whether a message of the console tells of a mistake; a request that is refused is none."""
     return message.type == 'error' and 'the server responded with a status' not in message.text
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own of 1 MiB; ``fill`` and ``free`` it, or ``remount`` it."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    disk = SmallDisk(folder)
+    made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', folder], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f'no small disk: mounting needs root ({made.stderr.strip()})')
+    try:
+        yield disk
+    finally:
+        subprocess.run(['umount', '-l', folder], check=True)
+
+
+class SmallDisk:
+    """See `small_disk`."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def fill(self):
+        with contextlib.suppress(OSError), (self.folder / 'ballast').open('wb', buffering=0) as stream:
+            while stream.write(bytes(4096)):
+                pass
+
+    def free(self):
+        (self.folder / 'ballast').unlink(missing_ok=True)
+
+    def remount(self, how):
+        subprocess.run(['mount', '-o', f'remount,{how}', self.folder], check=True)

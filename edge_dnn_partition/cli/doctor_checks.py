@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edge_dnn_partition import __version__, cache
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime.transport import shared_memory as stale
 from edge_dnn_partition.units import format_bytes
 
@@ -95,14 +96,18 @@ def providers() -> tuple[Check, ...]:
 
 def cache_folder() -> tuple[Check, ...]:
     """Check that the cache can be written."""
+    told: list[str] = []
+    cache.tell_troubles(told.append)
     try:
         folder = cache.cache_dir()
-        probe = folder / f'.doctor-{os.getpid()}'
-        cache.write_atomic(probe, b'')
-        probe.unlink()
-    except OSError as error:
-        advice = 'set EDGE_DNN_PARTITION_CACHE to a folder that you may write to'
-        return (Check('cache', 'fail', str(error), advice),)
+        cache.check_writable(folder)
+    except (OSError, UserError) as error:
+        told.append(str(error))
+    finally:
+        cache.tell_troubles(None)
+    if told:
+        advice = 'set EDGE_DNN_PARTITION_CACHE to a folder that you may write to; until then models are prepared at each start'
+        return (Check('cache', 'warn', told[-1], advice),)
     return (Check('cache', 'ok', str(folder)),)
 
 

@@ -10,6 +10,7 @@ a file beside it, so that reading it again costs no more than reading the graph.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.cache import check_room, needed
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.repair import repair, sort_nodes
@@ -64,19 +65,20 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None) -
     :raises ModelError: shapes are missing, or onnxruntime refuses the model.
     """
     key = _key(source, shapes or {})
-    folder = cache_dir('prepared') / key
-    path = folder / 'model.onnx'
-    if not path.exists():
+
+    def make(path: Path) -> None:
         proto = onnx.ModelProto()
         proto.CopyFrom(source.proto)
         fix_shapes(proto, shapes)
         sort_nodes(proto.graph, str(source.path))
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix='.new-'))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent.parent, prefix='.new-'))
         try:
             _prepare_into(temporary, source, proto)
-            _publish(temporary, folder)
+            _publish(temporary, path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    path = needed(make, 'prepared', key, 'model.onnx')
     return Prepared(path=path, proto=_load(path), key=key)
 
 
@@ -165,8 +167,13 @@ def _optimise(folder: Path, path: Path, proto: onnx.ModelProto) -> onnx.ModelPro
         ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'],
                              disabled_optimizers=_DISABLED_OPTIMISERS)
     except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
+        check_room(folder, proto.ByteSize())
         raise ModelError(_refusal(path, proto, error)) from None
     result = _load(optimised)
+    ends = [sum(protos.external_entry(t)[1:]) for t in result.graph.initializer
+            if protos.is_external(t) and protos.external_entry(t)[0] == WEIGHTS_FILE]
+    if ends and (folder / WEIGHTS_FILE).stat().st_size < max(ends):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     optimised.unlink()
     return result
 

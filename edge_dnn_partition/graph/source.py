@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 
@@ -70,7 +70,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
             digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
         sha256 = digest.hexdigest()
     elif note is not None:
-        write_atomic(note, sha256.encode())
+        keep(note, sha256.encode())
     return Source(path=path, sha256=sha256, external_bytes=external_bytes, known_proto=proto)
 
 
@@ -143,7 +143,7 @@ def _file_sha256(path: Path) -> str:
         return known
     sha256 = _hash(_chunks(path))
     if note is not None:
-        write_atomic(note, sha256.encode())
+        keep(note, sha256.encode())
     return sha256
 
 

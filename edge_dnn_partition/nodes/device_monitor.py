@@ -12,6 +12,7 @@ from typing import Any, Final
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
+from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
@@ -122,6 +123,7 @@ class DeviceMonitor(FleetNode):
                 speed_factor=math.nan,
                 refused=sum(self.refused.values()),
                 last_refusal=self.last_refusal,
+                troubles=troubles(),
             )
         )
 

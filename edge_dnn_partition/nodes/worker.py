@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import psutil
 
+from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
@@ -322,7 +323,7 @@ class Worker(FleetNode):
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,
             stage_factor=self._runner.stage_watch.factor(now) if self._runner is not None else 0.0,
-            refused=sum(self.refused.values()), last_refusal=self.last_refusal,
+            refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._sender.describe_links(message, now)

@@ -14,6 +14,7 @@ brightness: otherwise random layers with ReLU give nearly the same result for ev
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import needed, write_atomic
 from edge_dnn_partition.errors import UserError
 
 Weights = np.ndarray[Any, np.dtype[np.float32]]
@@ -168,10 +169,8 @@ def build(path: str | Path, *, size: str = 'demo') -> Path:
 def cached(size: str = 'demo') -> Path:
     """Return the path of the network in the cache, under a name that changes with its content."""
     content = model_bytes(size)
-    path = cache_dir('demo_model') / f'{size}-{hashlib.sha256(content).hexdigest()[:12]}.onnx'
-    if not path.is_file() or path.stat().st_size != len(content):
-        write_atomic(path, content)
-    return path
+    name = f'{size}-{hashlib.sha256(content).hexdigest()[:12]}.onnx'
+    return needed(functools.partial(write_atomic, content=content), 'demo_model', name)
 
 
 def preprocessing(size: str = 'demo') -> dict[str, Any]:

@@ -190,3 +190,35 @@ def test_old_frames_get_the_result_expired_and_are_counted(tmp_path):
     assert len(ages) == status.expired >= 2
     assert min(ages) >= 2.0
     assert (status.lost, status.accepted) == (0, status.delivered + status.expired)
+
+
+def test_a_full_disk_costs_what_would_be_kept_and_not_the_stream(tmp_path, small_disk, monkeypatch):
+    """Cache and journal lie on it. A plan comes meanwhile; what it needs lies elsewhere."""
+    from diagnostic_msgs.msg import DiagnosticArray
+    from trial_fleet import check_frames, trial_fleet
+
+    small_disk.remount('size=8m')
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(small_disk.folder / 'cache'))
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    said = set()
+    with trial_fleet(tmp_path, parameters={'frame_source': {'journal': str(small_disk.folder / 'journal')}}) as trial:
+        trial.client.node.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda m: said.update((s.name, s.level[0], s.message) for s in m.status), 10)
+        trial.follow('pi:pre-end')
+        assert not [text for _, _, text in said if 'cannot be written' in text]
+        small_disk.fill()
+        trial.follow('jetson:pre-end')
+        trial.client.wait_for(
+            lambda: any(name.endswith('device pi') and level == 1 and 'No space left' in text for name, level, text in said),
+            20.0, 'a diagnostic')  # fmt: skip
+        trial.more_frames()
+        small_disk.free()
+        trial.client.wait_for(
+            lambda: any('journal' in line and 'can be written again' in line for _, line in trial.log), 30.0, 'the journal')
+        trial.more_frames()
+        assert (small_disk.folder / 'journal' / 'trial-pi.journal').stat().st_size > 0
+        trial.settle()
+    check_frames(trial, tmp_path)
+    told = [line for label, line in trial.log if label == 'pi/frame_source' and 'cannot be written' in line]
+    assert len(told) <= 3, 'once for each folder: cache, journal, pictures'
+    assert not [line for _, line in trial.log if 'Traceback' in line or 'not a valid model' in line]

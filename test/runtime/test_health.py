@@ -68,10 +68,16 @@ def test_a_host_in_trouble_warns(fleet, changes, words):
 def test_silence_of_the_monitor_relief_and_refusals_warn(fleet):
     view, watch = fleet
     rising = Rising()
-    watch.heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before'))
+    watch.heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.0, relief='its battery is low').message == 'its battery is low'
-    watch.heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape'))
+    watch.heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.1).message == 'messages are refused: a bad shape'
+    for node in ('worker', 'frame_source'):
+        watch.heartbeat(Message(device='pi', node=node, refused=0, last_refusal='', troubles=['the disk is full']))
+    full = device_health('pi', view, watch, Rising(), PLAN, 10.0)
+    assert (full.level, full.message) == (Level.WARN, 'the disk is full')
+    watch.heartbeat(Message(device='pi', node='worker', refused=0, last_refusal='', troubles=[]))
+    watch.heartbeat(Message(device='pi', node='frame_source', refused=0, last_refusal='', troubles=[]))
     view.heartbeat('pi', 1, 1.0, 30.0)
     assert device_health('pi', view, watch, rising, PLAN, 30.0).message == 'its device_monitor is silent'
 

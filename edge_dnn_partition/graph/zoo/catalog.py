@@ -9,6 +9,7 @@ The variants whose names end in ``_small`` have few channels and small pictures.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.cache import needed
 from edge_dnn_partition.errors import ModelError
 
 #: Raised when a network or its weights change.
@@ -106,9 +107,12 @@ def model_path(name: str) -> Path:
     """
     wanted = entry(name)
     tag = hashlib.sha256(f'{ZOO_VERSION} {name} {wanted}'.encode()).hexdigest()[:16]
-    path = cache_dir('zoo', f'{name}-{tag}') / f'{name}.onnx'
-    if path.exists():
-        return path
+    return needed(functools.partial(_build, wanted), 'zoo', f'{name}-{tag}', f'{name}.onnx')
+
+
+def _build(wanted: Entry, path: Path) -> None:
+    """Build a model with torch and write it; a reader never sees a part."""
+    name = path.stem
     try:
         from edge_dnn_partition.graph.zoo.export import build
     except ImportError as error:
@@ -121,4 +125,3 @@ def model_path(name: str) -> Path:
         os.replace(temporary / path.name, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return path

@@ -15,6 +15,7 @@ import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.signals import SignalHandlerOptions
 
+from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 from edge_dnn_partition.nodes.core.executor import Spinner
@@ -69,6 +70,8 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
             _initialise(args)
         if not stop.is_set():
             node = factory()
+            warn = node.repeats.warning
+            cache.tell_troubles(lambda text: warn(text, text))
         if node is not None and not stop.is_set():
             first = node.autostart if node.params.flag('autostart') else lambda: None
             spinner = Spinner(node, first=first, failed=failed, repeats=node.repeats)

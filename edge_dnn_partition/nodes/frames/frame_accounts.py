@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.cache import cache_dir
-from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.runtime.frames.journal import Journal
 from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger, Picture
@@ -29,18 +29,14 @@ class FrameAccounts:
 
     :param node: a frame source, with its parameters.
     :param ledger: gets the frames of an earlier run that have no result, before it has accepted any.
-    :raises UserError: if the journal cannot be written.
     """
 
     def __init__(self, node: FleetNode, ledger: FrameLedger) -> None:
         self._node, self._ledger = node, ledger
         folder = node.params.text('journal')
         name = f'{node.topics.fleet.replace("/", "-")}-{node.topics.device}'
-        root = Path(folder).expanduser() if folder else cache_dir('frames')
-        try:
-            self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
-        except OSError as error:
-            raise UserError(f'journal: {root} cannot be written ({error.strerror}); name another folder') from error
+        root = Path(os.path.expanduser(folder)) if folder else cache_dir('frames')
+        self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
         ledger.number_above(self._journal.last)
         now, lost = time.monotonic(), []
         for frame_id in self._journal.unfinished:

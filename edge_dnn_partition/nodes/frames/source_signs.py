@@ -8,6 +8,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.msg import Heartbeat, SourceStatus
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -49,7 +50,7 @@ class SourceSigns:
             device=node.topics.device, node='frame_source', incarnation=node.incarnation, model_sha256=self._model_sha256,
             active_version=self._plans.active_version, last_version=self._plans.last_version, frames=self._ledger.in_flight,
             speed_factor=float('nan'), process_cpu_percent=float('nan'), refused=sum(node.refused.values()),
-            last_refusal=node.last_refusal,
+            last_refusal=node.last_refusal, troubles=troubles(),
         )  # fmt: skip
         message.stamp = node.get_clock().now().to_msg()
         self._sender.describe_links(message, time.monotonic())

@@ -10,7 +10,7 @@ from typing import Final
 
 from rclpy.serialization import deserialize_message, serialize_message
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.runtime.frames.plan_book import PlanBook
@@ -40,7 +40,7 @@ class VersionMemory:
 
     def keep(self, version: int) -> None:
         """Write one down."""
-        write_atomic(self._path, json.dumps({'last_version': version}).encode())
+        keep(self._path, json.dumps({'last_version': version}).encode())
 
 
 class PlanMemory:
@@ -52,12 +52,9 @@ class PlanMemory:
         self._path = cache_dir('plans') / f'{name}.plan'
 
     def keep(self, message: PlanMessage) -> None:
-        """Write a plan down; an error of the disk is not one of the fleet."""
+        """Write a plan down, if it can be written."""
         content = serialize_message(message)
-        try:
-            write_atomic(self._path, hashlib.sha256(content).digest() + content)
-        except OSError:
-            return
+        keep(self._path, hashlib.sha256(content).digest() + content)
 
     def recall(self, model_sha256: str) -> PlanMessage | None:
         """Return the plan that was kept last; None if there is none for this model, or it is damaged."""

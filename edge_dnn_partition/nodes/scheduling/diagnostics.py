@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.topics import DIAGNOSTICS
@@ -60,7 +61,7 @@ class DiagnosticsSeat:
                 name, self._view, self._watch, self._rising, plan, now, relief=self._relief(name)
             )
             message.status.append(self._status(f'device {name}', name, health))
-        whole = pipeline_health(plan, self._watch, self._rising, decision, gone, now)
+        whole = pipeline_health(plan, self._watch, self._rising, decision, gone, now, troubles())
         message.status.append(self._status('pipeline', self._node.topics.fleet, whole))
         self._publisher.publish(message)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from edge_dnn_partition.cache import write_atomic
+from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import PlanError
 
 FORMAT: Final = 1
@@ -230,12 +230,12 @@ def _upper(values: Sequence[float], level: float) -> float:
 
 
 def save(path: Path, key: str, record: Calibration) -> None:
-    """Write a record; a reader sees the old file or the new, never a part.
+    """Write a record, if it can be written; a reader sees the old file or the new, never a part.
 
     :param key: what it belongs to.
     """
     rows = [[None if math.isnan(v) else v for v in asdict(a).values()] for a in record.assessments]
-    write_atomic(path, json.dumps({'format': FORMAT, 'key': key, 'switches': rows}, allow_nan=False).encode())
+    keep(path, json.dumps({'format': FORMAT, 'key': key, 'switches': rows}, allow_nan=False).encode())
 
 
 def load(path: Path, key: str, record: Calibration) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge_dnn_partition.cache import write_atomic
+from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import PlanError
 
 from .qlearning import QLearningPolicy
@@ -28,7 +28,7 @@ def key_of(model_sha256: str, fleet: str, boundaries: Sequence[int], objective: 
 
 
 def save(path: Path, key: str, policy: QLearningPolicy) -> None:
-    """Write what a policy has learned; a reader sees the old file or the new, never a part."""
+    """Write what a policy has learned, if that can be written; a reader sees the old file or the new, never a part."""
     document = {
         'format': FORMAT,
         'key': key,
@@ -37,7 +37,7 @@ def save(path: Path, key: str, policy: QLearningPolicy) -> None:
         'table': policy.table.to_json(),
         'residuals': policy.filter.to_json(),
     }
-    write_atomic(path, json.dumps(document, allow_nan=False).encode())
+    keep(path, json.dumps(document, allow_nan=False).encode())
 
 
 def load(path: Path, key: str, policy: QLearningPolicy) -> bool:

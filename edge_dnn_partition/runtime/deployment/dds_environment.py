@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, keep, needed, places, write_atomic
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
@@ -90,15 +91,12 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
         _check_own_address(profile.server)
         if not profile.serves:
             profile = replace(profile, listen=_next_port(profile.listen))
-    folder = cache_dir('dds')
     # Under LOCALHOST rmw_fastrtps would add transports of its own, shared memory among them.
     environment = {} if profile.kind == 'lan' else {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SYSTEM_DEFAULT'}
     for variable, version in _variables(present).items():
         content = profile_xml(profile, version).encode()
-        path = folder / f'{profile.kind}-{hashlib.sha256(content).hexdigest()[:16]}.xml'
-        if not path.is_file() or path.read_bytes() != content:
-            write_atomic(path, content)
-        environment[variable] = str(path)
+        name = f'{profile.kind}-{hashlib.sha256(content).hexdigest()[:16]}.xml'
+        environment[variable] = str(needed(functools.partial(write_atomic, content=content), 'dds', name))
     return environment
 
 
@@ -107,10 +105,10 @@ def chosen_by_user(present: Mapping[str, str]) -> str:
 
     A variable that names a file of ours, such as one that `doctor --fleet` gave him for other tools, is not his choice.
     """
-    own = cache_dir('dds').resolve()
+    own = {folder.resolve() for folder in places('dds')}
     for name in OWN_CHOICES:
         value = present.get(name, '')
-        if value and not (name in VARIABLES and Path(value).resolve().parent == own):
+        if value and not (name in VARIABLES and Path(value).resolve().parent in own):
             return name
     return ''
 
@@ -123,7 +121,7 @@ def _next_port(first: int) -> int:
     except (OSError, ValueError):
         last = first - 1
     port = first + (last + 1 - first) % PORTS_EACH
-    write_atomic(note, str(port).encode())
+    keep(note, str(port).encode())
     return port
 
 

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge_dnn_partition.cache import write_atomic
+from edge_dnn_partition.cache import can_write, cannot_write, write_atomic
 
 from .shadow_run import FIRST_NUMBER
 
@@ -20,29 +22,63 @@ _ACCEPTED: Final = b'+'
 _FINISHED: Final = b'-'
 _LAST: Final = b'='
 _COMPACT_BYTES: Final = 1 << 16
+_FIRST_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 30.0
+
+
+class _Patience:
+    """When what a disk refused is tried again: later each time."""
+
+    def __init__(self, folder: Path, without: str, clock: Callable[[], float]) -> None:
+        self._folder, self._without, self._clock = folder, without, clock
+        self._retry_at, self._wait_seconds = float('-inf'), _FIRST_WAIT_SECONDS
+
+    def write(self, attempt: Callable[[], int]) -> bool:
+        """Write something, if it is not too early for that; return whether it was written.
+
+        :param attempt: returns how many bytes that were.
+        """
+        now = self._clock()
+        if now < self._retry_at:
+            return False
+        try:
+            size = attempt()
+        except OSError as error:
+            self._retry_at = now + self._wait_seconds
+            self._wait_seconds = min(_LONGEST_WAIT_SECONDS, 2 * self._wait_seconds)
+            cannot_write(self._folder, error, self._without)
+            return False
+        if self._wait_seconds > _FIRST_WAIT_SECONDS:
+            self._wait_seconds = _FIRST_WAIT_SECONDS
+            can_write(self._folder, size)
+        return True
 
 
 class Journal:
     """A file to which a record is appended for each frame that is accepted or finished; not thread safe.
 
     What has been written survives the end of the process, however it comes, not that of the machine (nothing waits for
-    the disk). A record that was cut short is left out.
+    the disk). A record that was cut short is left out. Where the disk is full, or may not be written, frames go on without
+    (`cache.troubles` says so), and the file is written anew, whole, when it can be.
 
-    :param path: the file; what it holds from before is in ``unfinished``.
+    :param path: the file; what it holds from before is in ``runs``.
     :param pictures: a folder in which each frame's picture is kept until it is finished; None keeps none.
-    :raises OSError: if the file cannot be written.
+    :param clock: seconds, steady.
     """
 
-    def __init__(self, path: Path, pictures: Path | None = None) -> None:
+    def __init__(self, path: Path, pictures: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._pictures = path, pictures
+        self._handle: int | None = None
+        self._size = 0
+        self._records = _Patience(path.parent, 'which frames are under way would not be known after a kill', clock)
+        self._kept = _Patience(pictures or path.parent, 'frames under way would not be sent again after a kill', clock)
         self.runs, self.last = _read(path)
         """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
         of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
         self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if pictures is not None:
-            pictures.mkdir(parents=True, exist_ok=True)
-        self._compact()
+        if not self._records.write(self._begin) and _read(path)[0]:  # it would be told of again at each start
+            self.runs = {}
+            self._open.clear()
 
     @property
     def unfinished(self) -> tuple[int, ...]:
@@ -51,20 +87,21 @@ class Journal:
 
     def accepted(self, frame_id: int, picture: Callable[[], bytes]) -> None:
         """Note a frame; ``picture`` returns what is to be kept of it, if anything is kept."""
-        if self._pictures is not None:
-            write_atomic(self._file(frame_id), picture())
         self._open[frame_id] = 1
         self.last = max(self.last, frame_id)
-        self._append(_ACCEPTED, frame_id)
+        self._records.write(lambda: self._append(_ACCEPTED, frame_id))
+        if self._pictures is not None:
+            self._kept.write(lambda: self._keep(frame_id, picture()))
 
     def finished(self, frame_id: int) -> None:
         """Note that a frame has had its result; unknown frames are fine."""
         if frame_id not in self._open:
             return
         del self._open[frame_id]
-        self._append(_FINISHED, frame_id)
+        self._records.write(lambda: self._append(_FINISHED, frame_id))
         if self._pictures is not None:
-            self._file(frame_id).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file(frame_id).unlink(missing_ok=True)
 
     def picture(self, frame_id: int) -> bytes | None:
         """Return what was kept of a frame; None if nothing was."""
@@ -76,23 +113,52 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._handle)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     def _file(self, frame_id: int) -> Path:
         assert self._pictures is not None
         return self._pictures / f'frame_{frame_id}'
 
-    def _append(self, kind: bytes, frame_id: int) -> None:
-        self._size += os.write(self._handle, _RECORD.pack(kind, frame_id))
-        if self._size > _COMPACT_BYTES:
-            os.close(self._handle)
-            self._compact()
+    def _keep(self, frame_id: int, content: bytes) -> int:
+        assert self._pictures is not None
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._file(frame_id), content)
+        return len(content)
 
-    def _compact(self) -> None:
+    def _append(self, kind: bytes, frame_id: int) -> int:
+        if self._handle is None:
+            return self._begin()
+        record = _RECORD.pack(kind, frame_id)
+        try:
+            if os.write(self._handle, record) != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self.close()
+            return self._begin()
+        self._size += len(record)
+        if self._size > _COMPACT_BYTES:
+            self.close()
+            self._begin()
+        return len(record)
+
+    def _begin(self) -> int:
+        """Write what is under way into a new file and go on with that; return its size."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         under_way = (_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items())
-        write_atomic(self._path, _RECORD.pack(_LAST, self.last) + b''.join(under_way))
-        self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        self._size = self._path.stat().st_size
+        content = _RECORD.pack(_LAST, self.last) + b''.join(under_way)
+        try:
+            write_atomic(self._path, content)
+        except OSError:
+            if not self._path.exists():
+                raise
+            # What ends from now on must not be sent again after a kill; and to empty a file makes room on a full disk.
+            os.truncate(self._path, 0)
+            write_atomic(self._path, content)
+        self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._size = len(content)
+        return self._size
 
 
 def _read(path: Path) -> tuple[dict[int, int], int]:

@@ -8,6 +8,7 @@ not travel; kept on its own device it saves the optimisation at each load.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -20,13 +21,15 @@ from typing import Final
 
 import onnxruntime
 
-from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.cache import cache_dir, cannot_write, check_room
 
 #: Of a model with its weights; a copy of one that is larger would push all others out.
 _LARGEST_BYTES: Final = 2 << 30
 #: How a TensorProto whose values lie in another file begins to say so.
 _EXTERNAL: Final = b'\x0a\x08location'
 _LIMIT_BYTES: Final = 4 << 30
+_LARGE_BYTES: Final = 64 << 20
+"""Room that is taken to be needed where a copy could not be written."""
 
 
 def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Path], None]) -> Path | None:
@@ -46,7 +49,8 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
         folder = cache_dir('optimised')
         target, failed = folder / f'{key}.onnx', folder / f'{key}.failed'
         if target.exists():
-            os.utime(target)
+            with contextlib.suppress(OSError):  # a cache that may not be written
+                os.utime(target)
             return target
         if failed.exists():
             return None
@@ -58,12 +62,18 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
                 os.replace(weights_beside(temporary), weights_beside(target))
             os.replace(temporary, target)
         except Exception:  # noqa: BLE001 (a copy is a convenience: the original is loaded instead)
+            check_room(temporary.parent, 2 * _size(path))
             failed.touch()
             return None
         finally:
             shutil.rmtree(temporary.parent, ignore_errors=True)
         prune(folder, _LIMIT_BYTES)
-    except (OSError, ValueError):  # an empty file cannot be mapped
+    except ValueError:  # an empty file cannot be mapped
+        return None
+    except OSError as error:
+        folder = cache_dir('optimised')
+        if error.filename is None or Path(error.filename).is_relative_to(folder):
+            cannot_write(folder, error, 'models are optimised anew each time they are loaded', _LARGE_BYTES)
         return None
     return target
 
@@ -123,12 +133,16 @@ def cpu_model() -> str:
     return ' '.join([platform.machine(), *(lines[name] for name in names if name in lines)])
 
 
+def _size(path: Path) -> int:
+    weights = weights_beside(path)
+    return path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+
+
 def _key(path: Path, providers: Sequence[str]) -> str | None:
     weights = weights_beside(path)
     location = weights.name.encode()
     beside = _EXTERNAL + b'\x12' + bytes([len(location)]) + location if len(location) < 128 else None
-    size = path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
-    if not 0 < size <= _LARGEST_BYTES:
+    if not 0 < _size(path) <= _LARGEST_BYTES:
         return None
     digest = hashlib.sha256()
     with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:

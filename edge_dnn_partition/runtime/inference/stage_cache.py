@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition import __version__
-from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.cache import needed, places
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.stages import StageFile, extract_stage, stage_boundary
 
@@ -29,16 +31,21 @@ def stage_file(model: Model, layers: Collection[int]) -> StageFile:
     :raises ModelError: if they are no stage of the model.
     """
     inputs, outputs = stage_boundary(model, layers)
-    path = cache_dir('stages', f'{model.key[:16]}-{__version__}') / f'{_name(layers)}.onnx'
-    if path.exists():
+
+
+    def extract(path: Path) -> None:
+        extract_stage(model, layers, path, embed_at_most=_EMBED_AT_MOST)
+
+    path = needed(extract, 'stages', f'{model.key[:16]}-{__version__}', f'{_name(layers)}.onnx')
+    with contextlib.suppress(OSError):
         os.utime(path)
-        return StageFile(path, tuple(inputs), tuple(outputs))
-    return extract_stage(model, layers, path, embed_at_most=_EMBED_AT_MOST)
+    return StageFile(path, tuple(inputs), tuple(outputs))
 
 
 def limit_stage_cache() -> None:
     """Delete the stages used longest ago from all models once they take more than 4 GiB."""
-    prune(cache_dir('stages'), _LIMIT_BYTES)
+    for folder in places('stages'):
+        prune(folder, _LIMIT_BYTES)
 
 
 def _name(layers: Collection[int]) -> str:

@@ -99,6 +99,7 @@ def device_health(
         wrong += _host_troubles(host)
     if relief:
         wrong.append(relief)
+    wrong += watch.troubles(name)
     if rising.lately(f'{name} refused', refused.count, now):
         wrong.append(f'messages are refused: {refused.last}')
     return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or 'works', values)
@@ -119,13 +120,15 @@ def _host_troubles(host: Any) -> list[str]:
 
 
 def pipeline_health(
-    plan: Plan | None, watch: StreamWatch, rising: Rising, decision: str, gone: Sequence[str], now: float
+    plan: Plan | None, watch: StreamWatch, rising: Rising, decision: str, gone: Sequence[str], now: float,
+    troubles: Sequence[str] = (),
 ) -> Health:
     """Return how the pipeline is.
 
     :param plan: in force.
     :param decision: the scheduler's last one, in words.
     :param gone: devices that cannot be planned with.
+    :param troubles: what the scheduler does without.
     """
     books, figures = watch.books, watch.figures(now)
     values = {
@@ -153,6 +156,7 @@ def pipeline_health(
         wrong.append(f'frames take {figures.latency_seconds / plan.latency_seconds:.1f} times what was predicted')
     if gone:
         wrong.append(f'without {", ".join(gone)}')
+    wrong += troubles
     idle = not figures.fps
     return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or ('no pictures come' if idle else 'works'), values)
 

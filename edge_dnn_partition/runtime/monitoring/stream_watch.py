@@ -42,6 +42,7 @@ class StreamWatch:
     def __init__(self) -> None:
         self._frames: deque[tuple[float, float, float]] = deque()
         self._refused: dict[tuple[str, str], Refusals] = {}
+        self._troubles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.hosts: dict[str, tuple[float, Any]] = {}
         """When the last Telemetry of a device came, and what it says."""
         self.books: Any = None
@@ -56,8 +57,9 @@ class StreamWatch:
             self._frames.append((now, message.latency_seconds, message.energy_joules))
 
     def heartbeat(self, message: Any) -> None:
-        """Take in what a node refused (Heartbeat)."""
+        """Take in what a node refused, and what it does without (Heartbeat)."""
         self._refused[message.device, message.node] = Refusals(message.refused, message.last_refusal)
+        self._troubles[message.device, message.node] = tuple(message.troubles)
 
     def telemetry(self, message: Any, now: float) -> None:
         """Take in the state of a host (Telemetry)."""
@@ -71,6 +73,10 @@ class StreamWatch:
         """Return what a device's nodes refused, all together."""
         mine = [refused for (name, _), refused in self._refused.items() if name == device]
         return Refusals(sum(r.count for r in mine), next((r.last for r in mine if r.last), ''))
+
+    def troubles(self, device: str) -> list[str]:
+        """Return what a device's nodes do without, each once."""
+        return list(dict.fromkeys(text for (name, _), texts in self._troubles.items() if name == device for text in texts))
 
     def figures(self, now: float) -> StreamFigures:
         """Return how the stream goes."""

@@ -16,7 +16,7 @@ from typing import Final
 import onnxruntime
 import psutil
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
@@ -181,7 +181,7 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
             if accept_throttled or not profile.throttled:
                 return profile
     profile = profile_model(model, options, samples=samples, progress=progress, cancel=cancel)
-    write_atomic(path, profile.to_json().encode())
+    keep(path, profile.to_json().encode())
     return profile
 
 

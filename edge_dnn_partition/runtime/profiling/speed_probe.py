@@ -20,7 +20,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_dnn_partition.cache import cache_dir, write_atomic
+from edge_dnn_partition.cache import cache_dir, keep, needed, write_atomic
 from edge_dnn_partition.runtime.inference.engine import Engine
 from edge_dnn_partition.runtime.inference.optimised import cpu_model
 
@@ -47,10 +47,8 @@ class SpeedProbe:
 
     def __init__(self) -> None:
         content = _model()
-        path = cache_dir('probe') / f'{hashlib.sha256(content).hexdigest()[:12]}.onnx'
-        if not path.exists():
-            write_atomic(path, content)
-        self._engine = Engine(path)
+        name = f'{hashlib.sha256(content).hexdigest()[:12]}.onnx'
+        self._engine = Engine(needed(lambda path: write_atomic(path, content), 'probe', name))
         self._feeds = self._engine.made_up_feeds()
         self._engine.run(self._feeds)
 
@@ -94,7 +92,7 @@ def remember_best(seconds: float) -> float:
         best = float('inf')
     if not 0 < best <= seconds:
         best = seconds
-        write_atomic(path, json.dumps({'seconds': best}).encode())
+        keep(path, json.dumps({'seconds': best}).encode())
     return best
 
 
