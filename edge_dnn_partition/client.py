@@ -6,13 +6,15 @@ from edge_dnn_partition.nodes.clients.inference_client import InferenceClient
 from edge_dnn_partition.nodes.messages.inference_messages import (
     InferenceError,
     InferenceExpiredError,
+    InferenceFailedError,
     InferenceLostError,
     InferenceRefusedError,
     InferenceResult,
     InferenceTimeoutError,
 )
+from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
 
 __all__ = [
-    'InferenceClient', 'InferenceError', 'InferenceExpiredError', 'InferenceLostError', 'InferenceRefusedError',
-    'InferenceResult', 'InferenceTimeoutError',
+    'InferenceClient', 'InferenceError', 'InferenceExpiredError', 'InferenceFailedError', 'InferenceLostError',
+    'InferenceRefusedError', 'InferenceResult', 'InferenceTimeoutError', 'MissedResults',
 ]  # fmt: skip

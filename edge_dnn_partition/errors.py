@@ -21,3 +21,11 @@ class PlanError(UserError):
 
 class WireError(UserError):
     """A message whose parts contradict each other, or that nobody expects."""
+
+
+class DeviceError(ModelError):
+    """A run that failed for memory, for its execution provider or for what nobody knows: it may succeed on another device."""
+
+
+class NotReadyError(WireError):
+    """A frame of a plan that is not prepared here, not yet or not any more; nothing is wrong with the frame."""

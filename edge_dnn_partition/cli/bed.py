@@ -280,7 +280,7 @@ class Bed(BedControls):
             status = self.news.status
             if status is None or status is old or status.in_flight:
                 return False
-            return bool(status.delivered + status.expired + status.lost <= len(self.news.frames))
+            return bool(status.delivered + status.expired + status.lost + status.failed <= len(self.news.frames))
 
         self.wait_for(settled, _DRAIN_SECONDS, 'the last frames')
 

@@ -281,7 +281,7 @@ class _Demo:
         frames = report['frames']
         console.print(
             f'frames: {frames["accepted"]} accepted, {frames["delivered"]} delivered, {frames["repeated"]} sent again, '
-            f'{frames["lost"]} lost, {frames["duplicated"]} delivered twice',
+            f'{frames["failed"]} failed, {frames["lost"]} lost, {frames["duplicated"]} delivered twice',
             highlight=False,
         )
         console.print(

@@ -65,7 +65,7 @@ def settle(client: FleetClient, console: Console) -> dict[str, int]:
 
     def settled() -> bool:
         status = client.news.status
-        return status is not None and status.in_flight == 0 and status.accepted == status.delivered + status.lost
+        return status is not None and status.in_flight == 0
 
     time.sleep(1.0)
     try:
@@ -77,7 +77,8 @@ def settle(client: FleetClient, console: Console) -> dict[str, int]:
     numbers = [frame.frame_id for frame in client.news.frames]
     return {
         'accepted': status.accepted, 'delivered': status.delivered, 'expired': status.expired,
-        'lost': status.lost + status.in_flight, 'duplicated': len(numbers) - len(set(numbers)),
+        'failed': status.failed, 'lost': status.lost + status.in_flight,
+        'duplicated': len(numbers) - len(set(numbers)),
         'repeated': status.repeated, 'late_results_dropped': status.duplicated,
         'camera_pictures': status.offered, 'camera_pictures_skipped': status.dropped,
     }  # fmt: skip
@@ -117,8 +118,11 @@ def failures(frames: Mapping[str, int], difference: Mapping[str, Any]) -> list[s
     :param difference: as `compare` does.
     """
     found = []
-    if frames['lost'] or frames['duplicated'] or frames['accepted'] != frames['delivered'] + frames['expired']:
+    ended = frames['delivered'] + frames['expired'] + frames['failed']
+    if frames['lost'] or frames['duplicated'] or frames['accepted'] != ended:
         found.append('frames were lost or delivered twice')
+    if frames['failed']:
+        found.append(f'{frames["failed"]} frames could not be processed')
     if difference['compared'] == 0:
         found.append('no result was compared')
     elif difference['max_abs_difference'] > TOLERANCE * max(difference['largest_output'], 1e-30):

@@ -182,8 +182,8 @@ class SharedDemo:
             frames = books['frames']
             self._console.print(
                 f'{name} (priority {books["priority"]}): {frames["accepted"]} accepted, {frames["delivered"]} delivered, '
-                f'{frames["lost"]} lost, {frames["duplicated"]} delivered twice; {books["bit_exact"]} of {books["compared"]} '
-                f'results bit-exact', highlight=False,
+                f'{frames["failed"]} failed, {frames["lost"]} lost, {frames["duplicated"]} delivered twice; '
+                f'{books["bit_exact"]} of {books["compared"]} results bit-exact', highlight=False,
             )  # fmt: skip
             wrong += [f'{name}: {failure}' for failure in demo_frames.failures(frames, books)]
         for failure in wrong:

@@ -71,9 +71,12 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         parts.append(
             Text(
                 f'frames: {status.accepted} accepted, {status.delivered} delivered, {status.in_flight} under way, '
-                f'{status.repeated} sent again, {status.lost} lost, {status.dropped} camera pictures skipped'
+                f'{status.repeated} sent again, {status.failed} failed, {status.expired} expired, {status.lost} lost, '
+                f'{status.dropped} camera pictures skipped'
             )
         )
+        if status.last_failure:
+            parts.append(Text(f'last failure: {status.last_failure}', style='red'))
     if decision:
         parts.append(Text(f'why: {decision}', style='dim'))
     elif state is not None:

@@ -115,7 +115,7 @@ class RunningFleet:
             status = self.news.status
             if status is None or status.in_flight:
                 return False
-            done = status.delivered + status.expired + status.lost
+            done = status.delivered + status.expired + status.lost + status.failed
             return done == len(self.news.frames) or not every_frame
 
         self.client.wait_for(settled, PATIENCE_SECONDS, 'the last frames')

@@ -57,7 +57,8 @@ def _run(report: Mapping[str, Any]) -> Board:
         at, latency, compute, waiting = (float(row[key]) for key in ('seconds', 'latency', 'compute', 'waiting'))
         board.frame(at, int(row['plan']), FrameParts(latency, compute, waiting), float('nan'), measured=False)
     counts = report.get('frames', {})
-    board.books({name: counts[name] for name in ('accepted', 'delivered', 'expired', 'lost', 'repeated') if name in counts})
+    shown = ('accepted', 'delivered', 'expired', 'lost', 'failed', 'repeated')
+    board.books({name: counts[name] for name in shown if name in counts})
     board.add(phases=phases, seconds=begin)
     return board
 

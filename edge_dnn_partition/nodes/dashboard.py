@@ -30,7 +30,7 @@ _DEVICE_FIELDS: Final = (
 )  # fmt: skip
 _LINK_FIELDS: Final = ('sender', 'receiver', 'measured', 'bytes_per_second', 'latency_seconds')
 _DECISION_FIELDS: Final = ('version', 'moved', 'text', 'objective', 'value', 'unit', 'next_best', 'next_best_value')
-_COUNTS: Final = ('accepted', 'delivered', 'expired', 'lost', 'repeated', 'dropped', 'in_flight', 'hedged')
+_COUNTS: Final = ('accepted', 'delivered', 'expired', 'lost', 'failed', 'repeated', 'dropped', 'in_flight', 'hedged')
 
 
 class Dashboard(FleetNode):

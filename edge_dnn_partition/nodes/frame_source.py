@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.msg import Emulation, FrameReport, Heartbeat, HopReceipt, Result
+from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
@@ -21,21 +21,22 @@ from edge_dnn_partition.nodes.frames.hedging import Hedging
 from edge_dnn_partition.nodes.frames.infer_seat import InferSeat
 from edge_dnn_partition.nodes.frames.outcome_seat import OutcomeSeat
 from edge_dnn_partition.nodes.frames.picture_sender import PictureSender
-from edge_dnn_partition.nodes.frames.repeating import Repeating
 from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
 from edge_dnn_partition.nodes.frames.source_signs import SourceSigns
 from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
-from edge_dnn_partition.nodes.messages.result_messages import report_message, result_message
+from edge_dnn_partition.nodes.messages.result_messages import failure_of, report_message, result_message
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE
 from edge_dnn_partition.runtime.frames.admission import Admission
+from edge_dnn_partition.runtime.frames.failure import Failure, FailureKind
 from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.frames.pipeline import first_device
+from edge_dnn_partition.runtime.frames.repetition import Repetition
 from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER
-from edge_dnn_partition.runtime.frames.source_plans import SourcePlans
+from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.transport.assembler import Received
 from edge_dnn_partition.runtime.transport.radio import Radio
 from edge_dnn_partition.runtime.transport.tensor_codec import decode
@@ -53,6 +54,7 @@ class FrameSource(FleetNode):
         self._lock = threading.RLock()
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
+        self._results_given = 0
         self._last_picture: Picture | None = None
         self._admission = Admission()
         self._sender: TensorSender | None = None
@@ -81,12 +83,13 @@ class FrameSource(FleetNode):
         self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         self._memory = PlanMemory(self)
         self._plans = SourcePlans()
+        self._results_given = 0
         self._accounts = FrameAccounts(self, self._ledger)
         self._radio = Radio.of_fleet(self._fleet)
         self._sender = TensorSender(self, self._fleet)
         self._pictures = PictureSender(self, self._sender, self._fleet)
         self._shadows = ShadowFrames(self._outputs, self._pictures, self._sender, self._reachable)
-        self._repeating = Repeating(self, self._plans, self._ledger, self._sender, self._send)
+        self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
         inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
         for name in self._fleet.devices:
             inbox.connect(name)
@@ -101,6 +104,7 @@ class FrameSource(FleetNode):
             hedger=self._hedging.hedger, shadows=self._shadows.run,
         )  # fmt: skip
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
@@ -187,7 +191,7 @@ class FrameSource(FleetNode):
         if plan is None:
             return 'no plan is in force; is the scheduler running?'
         if not self._reachable(plan):
-            return f"the plan's first device, {first_device(plan)}, is not connected"
+            return f'plan {plan.version}, {plan.label()}, is not connected or not prepared yet'
         return f'busy: {self._ledger.in_flight} frames in flight, bound {self._room(plan)}'
 
     def _room(self, plan: Plan) -> int:
@@ -201,6 +205,8 @@ class FrameSource(FleetNode):
         plan = self._plans.active
         if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
             return
+        if any(self._plans.suspect(frame.frame_id) for frame in self._ledger.unfinished):
+            return  # a frame that may kill workers runs alone
         if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_picture, now)):
             return
         room = self._room(plan)
@@ -230,11 +236,19 @@ class FrameSource(FleetNode):
         frame_id, version = received.address.frame_id, received.address.plan_version
         with self._lock:
             self._hedging.came(frame_id, version, received.arrived)
-            outputs = {
-                name: decode(value) if isinstance(value, Coded) else value
-                for name, value in arrays.items()
-                if name in self._outputs
-            }
+            try:
+                outputs = {
+                    name: decode(value) if isinstance(value, Coded) else value
+                    for name, value in arrays.items()
+                    if name in self._outputs
+                }
+            except WireError as error:
+                address = received.address
+                self._repetition.failed(Failure(
+                    FailureKind.DATA, self.topics.device, self.incarnation, frame_id, version, address.attempt, -1, str(error),
+                ), received.arrived)  # fmt: skip
+                self._deliver()
+                raise
             whole = self._ledger.result(
                 frame_id, received.address.attempt, version, outputs,
                 received.stages, (*received.hops, hop), len(self._outputs), received.arrived,
@@ -257,6 +271,8 @@ class FrameSource(FleetNode):
                 if self._outcome is not None and frame.call is None:
                     self._outcome.delivered(frame)
             result = result_message(frame, self._model.outputs, self._radio)
+            self._results_given += 1
+            result.incarnation, result.sequence = self.incarnation, self._results_given
             self._results.publish(result)
             if self._infer is not None and frame.call is not None:
                 self._infer.finished(frame, result)
@@ -270,12 +286,12 @@ class FrameSource(FleetNode):
         with self._lock:
             heard = self._heard(now)
             self._settle(now, heard=heard)
-            plan = self._plans.active
-            if plan is not None and self._reachable(plan):
-                for frame in self._ledger.unfinished:
-                    if not self._repeating.again(frame, plan, now, heard=heard):
-                        self._hedge(frame, now)
-                self._deliver()
+            names = ('repeat_factor', 'repeat_least', 'heartbeat_timeout', 'overtake')
+            patience = Patience(*map(self.params.number, names))
+            for frame in self._ledger.unfinished:
+                if not self._repetition.again(frame, now, patience, heard=heard):
+                    self._hedge(frame, now)
+            self._deliver()
             self._pump(now)
             if self._infer is not None:
                 self._infer.tick(now)
@@ -304,8 +320,8 @@ class FrameSource(FleetNode):
             self._plan(kept)
 
     def _reachable(self, plan: Plan) -> bool:
-        """True if the plan's first device can be sent to; a frame is not accepted before."""
-        return self._sender is not None and self._sender.connected((first_device(plan), False))
+        """True if the plan's first device can be sent to, and all its devices take its frames; none is accepted before."""
+        return self._sender is not None and self._sender.connected((first_device(plan), False)) and self._plans.prepared(plan)
 
     # Plans and signs of life ----------------------------------------------------------------------------------
 
@@ -335,8 +351,24 @@ class FrameSource(FleetNode):
         self._hedging.alive(message)
         if self._sender is not None and message.device == self.topics.device:
             self._sender.told(message)
-        if self._plans.heartbeat(message.device, message.incarnation, time.monotonic()) and self._sender is not None:
-            self._sender.forget_device(message.device)
+        with self._lock:
+            anew, changed = self._plans.heartbeat(
+                message.device, message.incarnation, message.plan_versions, time.monotonic()
+            )
+            if anew and self._sender is not None:
+                self._sender.forget_device(message.device)
+            if changed:
+                self._tick()
+
+    def _failed(self, message: FrameFailure) -> None:
+        """A worker cannot process a frame: send it elsewhere, or end it."""
+        with self._lock:
+            now = time.monotonic()
+            if message.frame_id >= FIRST_NUMBER:
+                self._shadows.run.failed(message.frame_id)
+            else:
+                self._repetition.failed(failure_of(message), now)
+            self._tick()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import (
     FleetState,
+    FrameFailure,
     FrameReport,
     Heartbeat,
     SourceStatus,
@@ -104,6 +105,7 @@ class Scheduler(FleetNode):
         self.subscribe(ProfileMessage, self.topics.profile, self._profile, qos.PROFILE)
         self.subscribe(StageState, self.topics.plan_state, self._stage_state, qos.PLAN_STATE)
         self.subscribe(FrameReport, self.topics.frame_report, self._report, qos.RESULT)
+        self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
         timer = self.every(self.params.number('decision_period'), self._decide)
         self.params.on_change(lambda _, value: self.set_period(timer, value), 'decision_period')
         self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
@@ -143,6 +145,7 @@ class Scheduler(FleetNode):
     def _started_anew(self, device: str, now: float) -> None:
         """A worker that was restarted prepares the plan in force again, from the transient-local topic."""
         self.get_logger().info(f'{device} has started anew')
+        self._hearing.relief.started_anew(device)
         self._moves.lost(device, now)
         self._shadows.lost(device)
 
@@ -177,6 +180,15 @@ class Scheduler(FleetNode):
         if active is not None and self._hearing.report(message, active, now):
             self._seat.learn(message, active, now)
             self._urgency.heard(active.devices[0], now)
+
+    def _failed(self, message: FrameFailure) -> None:
+        """A frame failed on a device, and may succeed elsewhere: plan without that device for a while."""
+        active = self._switch.active
+        current = active is not None and message.plan_version == active.version
+        if message.kind == FrameFailure.DEVICE and (current or message.attempt):
+            now = time.monotonic()
+            if self._hearing.relief.failed(message.device, message.frame_id, message.reason, now):
+                self._decide()
 
     # Deciding -------------------------------------------------------------------------------------------------
 

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import psutil
 
 from edge_dnn_partition.cache import troubles
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import NotReadyError, PlanError, WireError
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
+from edge_dnn_partition.nodes.execution.failures import FailureReports
 from edge_dnn_partition.nodes.execution.hedge_seat import HedgeSeat
 from edge_dnn_partition.nodes.execution.preparation_seat import PreparationQueue, PreparationSeat
 from edge_dnn_partition.nodes.execution.profiling_seat import ProfilingSeat
@@ -100,9 +101,10 @@ class Worker(FleetNode):
         self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config, self._fleet)
+        self._failures = FailureReports(self)
         self._sender.probing_share = self.params.number('probing_budget')
         self._runner = StageRunner(
-            self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._lock,
+            self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._failures, self._lock,
             wall_clock=not self._fleet.emulated,
         )  # fmt: skip
         self._profiling = ProfilingSeat(
@@ -115,7 +117,9 @@ class Worker(FleetNode):
             if name != device:
                 self._sender.connect((name, False))
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
-        self._preparation = PreparationSeat(self, self._store, self._sender, self._hedges, self._lock, self._tasks.put)
+        self._preparation = PreparationSeat(
+            self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
+        )
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
@@ -277,11 +281,19 @@ class Worker(FleetNode):
         if is_hedge(received.address.plan_version):
             self._runner.put(self._hedges.receive(received, hop))
             return
-        arrays, encodings = views(received)
-        with self._lock:
-            jobs = self._pipeline.receive(
-                received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
-            )
+        try:
+            arrays, encodings = views(received)
+        except WireError as error:
+            self._failures.publish(received.address, -1, error)
+            raise
+        try:
+            with self._lock:
+                jobs = self._pipeline.receive(
+                    received.address, arrays, encodings, received.stages, (*received.hops, hop), received.arrived
+                )
+        except NotReadyError as error:
+            self._failures.publish(received.address, -1, error)
+            raise
         assert self._energy is not None
         self._runner.put(jobs)
         self._energy.received(hop, received.arrived)
@@ -311,6 +323,11 @@ class Worker(FleetNode):
         if self._sender is not None:
             self._sender.emulate(message)
 
+    def _prepared(self) -> list[int]:
+        """Return the plans whose frames are taken here."""
+        with self._lock:
+            return sorted({*self._pipeline.parts, *self._hedges.prepared})
+
     def _beat(self) -> None:
         assert self._store is not None and self._sender is not None
         if self._leaving:
@@ -318,7 +335,7 @@ class Worker(FleetNode):
         now = time.monotonic()
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
-            plan_versions=list(self._store.versions), active_version=self._plans.active_version,
+            plan_versions=self._prepared(), active_version=self._plans.active_version,
             last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.under_way,
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,

@@ -31,12 +31,12 @@ def document(model, preprocessing, parameters, slowdown, power=None, camera=None
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None, key=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None, key=None, model=None):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
-    model = demo_model.cached('tiny')
+    model = model or demo_model.cached('tiny')
     path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, camera, postprocessing, key)))
     return path
 
@@ -49,7 +49,9 @@ def pictures(count=4):
 
 
 @contextmanager
-def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None):
+def trial_fleet(
+    folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None, model=None
+):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
@@ -59,8 +61,9 @@ def trial_fleet(folder, *, parameters=None, slowdown=1.0, power=None, camera=Non
     :param shown: its pictures.
     :param postprocessing: as in the fleet file.
     :param key: the file of the fleet's key.
+    :param model: None: the demo's, tiny.
     """
-    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key)
+    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key, model)
     with running_fleet(file, shown or pictures()) as trial:
         try:
             yield trial

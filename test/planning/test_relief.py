@@ -143,3 +143,26 @@ def test_there_is_always_a_plan_and_never_one_that_is_too_slow(pi, jetson, secon
     assert mine <= max(1.0, most) * best * (1 + 1e-9)
     assert all(device.energy_weight >= 0 for device in found.devices)
     assert found.seconds.shape == (4, 2)
+
+
+def test_a_device_on_which_a_frame_failed_is_spared_for_longer_each_time_unless_the_frame_fails_elsewhere_too():
+    relief, strict = Relief(), replace(SETTINGS, most_slowdown=0.0)
+
+    def devices(now):
+        return plan(applied(relief, {}, now=now, settings=strict))
+
+    assert relief.failed('jetson', 1, 'no memory', 0.0)
+    assert not relief.failed('jetson', 2, 'no memory', 1.0), 'that is known'
+    assert devices(1.0) == {'pi'}
+    assert relief.reasons == {'jetson': 'jetson is spared: a frame failed there (no memory), so for 10 s'}
+    assert devices(10.1) == {'jetson'}
+    assert relief.failed('jetson', 3, 'no memory', 11.0)
+    assert (devices(30.0), devices(32.0)) == ({'pi'}, {'jetson'})
+    assert relief.failed('jetson', 4, 'no memory', 33.0)
+    assert relief.failed('pi', 4, 'no memory', 34.0), 'it is the frame'
+    assert (devices(35.0), relief.reasons) == ({'jetson'}, {})
+    assert not relief.failed('jetson', 5, 'no memory', 60.0)
+    assert devices(60.0) == {'jetson'}
+    assert relief.failed('jetson', 6, 'no memory', 95.0)
+    relief.started_anew('jetson')
+    assert devices(96.0) == {'jetson'}

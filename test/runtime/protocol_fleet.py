@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edge_dnn_partition.errors import NotReadyError
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, parse_label
+from edge_dnn_partition.runtime.frames.failure import Failure, kind_of
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline
 from edge_dnn_partition.runtime.frames.ledger import FrameLedger
 from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, first_device
 from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, WorkerPlans
+from edge_dnn_partition.runtime.frames.repetition import Repetition
 from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
@@ -85,12 +88,14 @@ class ProtocolFleet:
         self.record = {'last_version': 0, 'plan': None}
         self.disk = {}
         self.scheduler = Scheduler(self.record, self.now)
-        self.workers = {}
+        self.workers, self.said = {}, []
         for device in DEVICES:
             self.start_worker(device)
         self.start_source(1)
         self.given_out, self.used, self.ended, self.said_ready = {}, [], [], set()
+        self.blamed = {}
         self.pictures_of, self.runs, self.shadows, self.picture, self.lost = {}, {}, {}, None, 0
+        self.failed = self.deaths = 0
         self.sign_of_life('all')
         self.propose_to(LABELS[0])
         self.quiesce()
@@ -100,6 +105,7 @@ class ProtocolFleet:
 
     def start_source(self, first_id):
         self.plans, self.ledger = SourcePlans(), FrameLedger(waiting=1000, attempts=1000, first_id=first_id)
+        self.repetition = Repetition(self.plans, self.ledger, self, self.send, self.said.append)
         self.plans.begin(self.now, self.kept_version('source'))
         self.shadow = ShadowRun(len(MODEL.outputs))
         self.heard_by_source, self.sent_to = {}, {}
@@ -142,8 +148,9 @@ class ProtocolFleet:
         elif device in self.workers:
             worker = self.workers[device]
             incarnation, last, prepared = worker.incarnation, worker.plans.last_version, frozenset(worker.prepared)
-            self.plans.heartbeat(device, incarnation, self.now)
+            self.plans.heartbeat(device, incarnation, worker.pipeline.parts, self.now)
             self.heard_by_source[device] = incarnation
+            self.repeat_overdue()
         else:
             return
         if self.scheduler is None:
@@ -200,12 +207,21 @@ class ProtocolFleet:
             self.said_ready.add((device, task.plan.version))
             self.air.append(('scheduler', 'ready', (device, worker.incarnation, task.plan.version)))
 
-    def run(self, device, index):
-        """Run one of a worker's stages."""
+    def run(self, device, index, error=None):
+        """Run one of a worker's stages.
+
+        :param error: what it raises.
+        """
         worker = self.workers[device]
         job = worker.jobs.pop(index % len(worker.jobs))
         pipeline, address = worker.frames(job.frame.address.plan_version), job.frame.address
         if not pipeline.current(job):
+            return
+        if error is not None:
+            pipeline.failed(job)
+            self.blamed.setdefault(address.frame_id, []).append(error)
+            self.fail(device, address, job.stage, error)
+            worker.jobs += worker.hedges.settle(self.now)
             return
         stage = job.frame.part.plan.stages[job.stage]
         made = {name: int(array[0]) for name, array in job.inputs.items()}
@@ -221,8 +237,24 @@ class ProtocolFleet:
         for (target, to_sink), tensors, _ in sends:
             self.air.append(('source' if to_sink else target, 'tensors', (where, tensors, job.frame.stages)))
 
-    def send(self, frame):
-        plan = self.plans.active
+    def accepts(self):
+        """Return whether the source accepts pictures."""
+        active = self.plans.active
+        suspects = [frame for frame in self.ledger.unfinished if self.plans.suspect(frame.frame_id)]
+        return active is not None and self.plans.prepared(active) and not suspects
+
+    def waits(self, frame):
+        """Return whether there is a reason why a lost frame is not sent: no plan is prepared, or an earlier one may kill workers."""
+        active, suspects = self.plans.active, [f for f in self.ledger.unfinished if self.plans.suspect(f.frame_id)]
+        return active is None or not self.plans.prepared(active) or frame in suspects[1:]
+
+    def forget_frame(self, frame_id, *, late=False):
+        pass
+
+    def forget_device(self, device):
+        pass
+
+    def send(self, frame, plan):
         self.plans.sent(frame.frame_id, plan)
         self.sent_to[frame.frame_id] = {device: self.heard_by_source.get(device) for device in plan.devices}
         self.send_picture(frame.picture, plan, frame.frame_id, frame.attempt)
@@ -232,22 +264,24 @@ class ProtocolFleet:
         self.air.append((first_device(plan), 'tensors', (address, {PICTURE: picture.data}, ())))
 
     def repeat_overdue(self):
-        if self.plans.active is None:
-            return
         for frame in self.ledger.unfinished:
-            if self.plans.overdue(frame, self.now, PATIENCE):
-                self.send(self.ledger.repeat(frame.frame_id, self.now, self.plans.active.version))
+            self.repetition.again(frame, self.now, PATIENCE)
+        self.release()
         for frame in self.ledger.unfinished:
             for device, incarnation in self.sent_to[frame.frame_id].items():
-                assert incarnation in (None, self.heard_by_source.get(device)), 'a frame waits for a worker that was started anew'
+                same = incarnation == self.heard_by_source.get(device)
+                assert same or self.waits(frame), 'a frame waits for a worker that was started anew'
 
     def receive(self, who, address, tensors, stages):
         if who != 'source':
             worker = self.workers[who]
             if address.plan_version == HEDGE_VERSION:
                 worker.jobs += worker.hedges.receive(address, tensors, {}, (), self.now)
-            elif address.plan_version in worker.pipeline.parts:  # else it is refused
+                return
+            try:
                 worker.jobs += worker.pipeline.receive(address, tensors, {}, stages, (), self.now)
+            except NotReadyError as error:
+                self.fail(who, address, -1, error)
             return
         if address.frame_id >= FIRST_NUMBER:
             self.shadow.result(address.frame_id, tensors, stages, (), self.now)
@@ -256,6 +290,13 @@ class ProtocolFleet:
         self.ledger.result(
             address.frame_id, address.attempt, address.plan_version, outputs, stages, (), len(MODEL.outputs), self.now)
         self.release()
+
+    def fail(self, device, address, stage, error):
+        """A worker says that it cannot process a frame."""
+        incarnation = self.workers[device].incarnation
+        failure = Failure(
+            kind_of(error), device, incarnation, address.frame_id, address.plan_version, address.attempt, stage, str(error))
+        self.air.append(('source', 'failure', failure))
 
     def release(self):
         for frame in self.ledger.release():
@@ -270,6 +311,10 @@ class ProtocolFleet:
             self.hear_plan(who, *payload)
         elif kind == 'tensors':
             self.receive(who, *payload)
+        elif kind == 'failure':
+            self.repetition.failed(payload, self.now)
+            self.release()
+            self.repeat_overdue()
         elif self.scheduler is not None:
             device, incarnation, version = payload
             if self.scheduler.heard.get(device, (incarnation,))[0] == incarnation:

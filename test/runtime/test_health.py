@@ -83,8 +83,8 @@ def test_silence_of_the_monitor_relief_and_refusals_warn(fleet):
 
 
 def books(**changes):
-    fields = dict.fromkeys(('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'repeated', 'dropped'), 0)
-    return Message(**(fields | changes))
+    fields = dict.fromkeys(('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'failed', 'repeated', 'dropped'), 0)
+    return Message(**({'last_failure': ''} | fields | changes))
 
 
 def report(seconds, status=0):
@@ -110,6 +110,10 @@ def test_a_pipeline_works_stands_still_loses_frames_or_has_no_plan():
     watch.take_books(books(lost=1, in_flight=1))
     assert health(3.0) == (Level.WARN, 'lost frames')
     assert health(5.5) == (Level.ERROR, 'frames are under way, yet no result has come for 3.5 s')
+    watch.take_books(books(lost=1, failed=1, last_failure='the picture is cut off'))
+    assert health(5.7) == (Level.ERROR, 'frames fail: the picture is cut off')
+    watch.report(report(0.1), 5.8)
+    assert health(5.9) == (Level.WARN, 'lost frames; frames fail: the picture is cut off')
     for at in (20.0, 20.1, 20.2):
         watch.report(report(0.3), at)
     assert health(20.5) == (Level.WARN, 'frames take 3.0 times what was predicted')

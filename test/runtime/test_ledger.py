@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frame source's books stay right whatever happens, and results come in order, each once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, LOST, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, FAILED, LOST, FrameLedger, Picture
+from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
 
 ONE = np.ones(1)
 
@@ -19,8 +22,8 @@ class Books(RuleBasedStateMachine):
         self.ledger = FrameLedger(waiting=2, attempts=3)
         self.now = 0.0
         self.offered = self.whole = self.refused = self.late = 0
-        self.expired = set()
-        self.begun = {}
+        self.expired, self.failed, self.lost = set(), set(), set()
+        self.begun, self.timeouts = {}, {}
         self.open = {}
         self.waiting = []
         self.asking = []
@@ -65,30 +68,39 @@ class Books(RuleBasedStateMachine):
         """Return a frame's number; that of one under way, if there is one and it is wanted."""
         return sorted(self.open)[number % len(self.open)] if under_way and self.open else number
 
-    @rule(number=st.integers(1, 12), under_way=st.booleans())
-    def repeat(self, number, under_way):
+    @rule(number=st.integers(1, 12), under_way=st.booleans(), timeout=st.booleans())
+    def repeat(self, number, under_way, timeout):
         frame_id = self.some(number, under_way)
-        frame = self.ledger.repeat(frame_id, self.now, 2)
+        frame = self.ledger.repeat(frame_id, self.now, 2, timeout=timeout)
         if frame_id not in self.open:
             assert frame is None
             return
+        self.timeouts[frame_id] = self.timeouts.get(frame_id, 0) + timeout
         attempt = self.open[frame_id][0] + 1
-        if attempt >= 3:
+        if self.timeouts[frame_id] >= 3:
             assert frame is None
             del self.open[frame_id]
+            self.lost.add(frame_id)
         else:
             assert (frame.attempt, frame.plan_version, frame.outputs) == (attempt, 2, {})
             self.open[frame_id] = (attempt, set())
 
+    @rule(number=st.integers(1, 12), under_way=st.booleans())
+    def fail(self, number, under_way):
+        frame_id = self.some(number, under_way)
+        assert self.ledger.fail(frame_id, self.now, f'cut off, {frame_id}') is (frame_id in self.open)
+        if self.open.pop(frame_id, None) is not None:
+            self.failed.add(frame_id)
+
     @rule(
-        number=st.integers(1, 12), under_way=st.booleans(), attempt=st.integers(0, 2),
+        number=st.integers(1, 12), under_way=st.booleans(), attempt=st.integers(0, 3),
         names=st.sets(st.sampled_from('ab'), min_size=1),
     )  # fmt: skip
     def result(self, number, under_way, attempt, names):
         frame_id = self.some(number, under_way)
         whole = self.ledger.result(frame_id, attempt, min(attempt, 1) + 1, dict.fromkeys(names, ONE), (), (), 2, self.now)
         if frame_id not in self.open:
-            if frame_id in self.expired:
+            if frame_id in self.expired | self.failed | self.lost:
                 self.late += 1
             else:
                 self.refused += 1
@@ -105,8 +117,9 @@ class Books(RuleBasedStateMachine):
     @rule()
     def release(self):
         for frame in self.ledger.release():
-            assert frame.status in (DELIVERED, LOST, EXPIRED)
-            assert (frame.status == EXPIRED) == (frame.frame_id in self.expired)
+            ends = {EXPIRED: self.expired, FAILED: self.failed, LOST: self.lost}
+            assert {status for status, frames in ends.items() if frame.frame_id in frames} == {frame.status} - {DELIVERED}
+            assert frame.reason == (f'cut off, {frame.frame_id}' if frame.status == FAILED else frame.reason)
             self.released.append(frame.frame_id)
         assert not self.released or not self.open or self.released[-1] < min(self.open)
 
@@ -122,15 +135,16 @@ class Books(RuleBasedStateMachine):
     @rule()
     def give_up(self):
         self.ledger.give_up(self.now)
+        self.lost.update(self.open)
         self.open.clear()
 
     @invariant()
     def books(self):
         counts = self.ledger.counts
-        assert counts.accepted == counts.delivered + counts.expired + counts.lost + self.ledger.in_flight
+        assert counts.accepted == counts.delivered + counts.expired + counts.lost + counts.failed + self.ledger.in_flight
         assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting) + len(self.asking)
         assert (counts.delivered, counts.duplicated) == (self.whole, self.refused)
-        assert (counts.expired, counts.late) == (len(self.expired), self.late)
+        assert (counts.expired, counts.failed, counts.late) == (len(self.expired), len(self.failed), self.late)
         assert [frame.frame_id for frame in self.ledger.unfinished] == sorted(self.open)
         assert self.released == list(range(1, len(self.released) + 1))
 
@@ -189,3 +203,26 @@ def test_numbers_rise_although_the_wall_clock_was_set_back():
     ledger.number_above(7)
     ledger.offer(Picture(np.zeros(1, np.uint8), 'jpeg'))
     assert ledger.accept(0.0, 1, 1).frame_id == 5_001
+
+
+def test_results_that_wait_behind_one_frame_are_bounded():
+    ledger = FrameLedger(first_id=1, hold_bytes=100)
+    for _ in range(2):
+        ledger.offer(Picture(np.zeros(60, np.uint8), 'jpeg'))
+        ledger.accept(0.0, 1, 10)
+        ledger.result(2, 0, 1, {'a': ONE}, (), (), 1, 1.0)
+    for _ in range(2):  # 68 bytes wait, then 136: what is accepted now would wait as well
+        ledger.offer(Picture(np.zeros(60, np.uint8), 'jpeg'))
+        if (frame := ledger.accept(1.0, 1, 10)) is not None:
+            ledger.result(frame.frame_id, 0, 1, {'a': ONE}, (), (), 1, 1.0)
+    assert [ledger.release(), ledger.counts.accepted] == [[], 3]
+    ledger.fail(1, 2.0, 'cut off')
+    assert [frame.frame_id for frame in ledger.release()] == [1, 2, 3]
+    assert ledger.accept(2.0, 1, 10).frame_id == 4
+
+
+def test_a_reader_counts_what_it_missed():
+    missed = MissedResults()
+    results = [(5, 8), (5, 9), (5, 12), (5, 12), (6, 1), (7, 3)]
+    found = [missed.received(SimpleNamespace(incarnation=run, sequence=number)) for run, number in results]
+    assert (found, missed.missed) == ([0, 0, 2, 0, 0, 2], 4)

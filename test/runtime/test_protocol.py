@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from protocol_fleet import DEVICES, LABELS, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
 
+from edge_dnn_partition.errors import DeviceError, ModelError, WireError
 from edge_dnn_partition.planning.plans.plan import parse_label
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
 from edge_dnn_partition.runtime.frames.hedge_tail import tail_plan
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, LOST, Picture
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, FAILED, Picture
 from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
+from edge_dnn_partition.runtime.frames.source_plans import MOST_DEATHS
+
+ERRORS = [ModelError('no detections'), WireError('the picture is cut off'), DeviceError('no memory'), OSError('who knows')]
 
 
 class Protocol(ProtocolFleet, RuleBasedStateMachine):
@@ -27,10 +31,15 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
 
     def check(self, frame):
         self.ended.append(frame.frame_id)
-        if frame.status == LOST:
+        blamed = self.blamed.get(frame.frame_id, [])
+        if frame.status == FAILED:
+            self.failed += 1
+            assert blamed or self.deaths >= MOST_DEATHS, frame.reason
+            return
+        if frame.status != DELIVERED:
+            assert frame.reason == 'its picture was not kept'
             self.lost += 1
             return
-        assert frame.status == DELIVERED
         self.picture = frame.picture
         assert frame.picture is self.pictures_of.pop(frame.frame_id)
         x = int(frame.picture.data[0])
@@ -67,11 +76,11 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     def in_order_and_once(self):
         assert self.ended == list(range(1, len(self.ended) + 1))
         counts = self.ledger.counts
-        assert counts.accepted == counts.delivered + counts.lost + self.ledger.in_flight
+        assert counts.accepted == counts.delivered + counts.lost + counts.failed + self.ledger.in_flight
 
     # What may happen ----------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.plans.active is not None)
+    @precondition(lambda self: self.accepts())
     @rule(count=st.integers(1, 3), most=st.integers(1, 4))
     def pictures(self, count, most):
         for _ in range(count):
@@ -79,7 +88,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             frame = self.ledger.accept(self.now, self.plans.active.version, most)
             if frame is not None:
                 self.pictures_of[frame.frame_id] = frame.picture
-                self.send(frame)
+                self.send(frame, self.plans.active)
 
     @precondition(lambda self: self.ledger.unfinished and 'pi' in self.workers)
     @rule(index=st.integers(0, 10))
@@ -138,7 +147,8 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             elif kind is tasks:
                 self.work(chance.choice(tasks))
             else:
-                self.run(chance.choice(jobs), chance.randrange(10))
+                error = chance.choice(ERRORS) if chance.random() < 0.1 else None
+                self.run(chance.choice(jobs), chance.randrange(10), error)
             self.one_plan_or_none()
 
     @precondition(lambda self: any(m[1] == 'tensors' for m in self.air))
@@ -161,9 +171,9 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.work(data.draw(st.sampled_from([d for d, w in self.workers.items() if w.tasks])), fails)
 
     @precondition(lambda self: any(worker.jobs for worker in self.workers.values()))
-    @rule(data=st.data(), index=st.integers(0, 10))
-    def run_stage(self, data, index):
-        self.run(data.draw(st.sampled_from([d for d, w in self.workers.items() if w.jobs])), index)
+    @rule(data=st.data(), index=st.integers(0, 10), error=st.sampled_from([None] * 4 + ERRORS))
+    def run_stage(self, data, index, error):
+        self.run(data.draw(st.sampled_from([d for d, w in self.workers.items() if w.jobs])), index, error)
 
     @rule(device=st.sampled_from((*DEVICES, 'source', 'all', 'all', 'all')))
     def sign_of_life(self, device):
@@ -181,7 +191,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             self.ledger.restore(frame.frame_id, frame.picture, self.now, runs)
             self.sent_to[frame.frame_id] = {}
             if not journal:
-                self.ledger.lose(frame.frame_id, self.now)
+                self.ledger.lose(frame.frame_id, self.now, 'its picture was not kept')
         self.release()
 
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))
@@ -227,6 +237,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     def worker_dies_or_comes(self, device, again):
         if self.workers.pop(device, None) is None or again:
             self.start_worker(device)
+            self.deaths += 1
 
     def teardown(self):
         """The faults end: every accepted frame comes out, under one plan that all agree on."""

@@ -27,6 +27,7 @@ export function drawTiles(list, world, time) {
     tiles.push([`a frame, ${known.every((row) => row[MEASURED]) ? 'measured' : 'modelled'}`, joules(mean)]);
   }
   if (world.books.delivered !== undefined) tiles.push(['delivered', String(world.books.delivered)], ['lost', String(world.books.lost)]);
+  if (world.books.failed) tiles.push(['failed', String(world.books.failed)]);
   list.replaceChildren(...tiles.map(([name, value]) => {
     const tile = html('div');
     tile.append(html('dt', name), html('dd', value));

@@ -33,6 +33,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
 from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
@@ -53,6 +54,8 @@ class FrameRecord:
     frame_id: int
     plan_version: int
     delivered: bool
+    status: int
+    reason: str
     latency_seconds: float
     attempt: int
     outputs: Mapping[str, Array]
@@ -76,6 +79,8 @@ class FleetNews:
 
     plans: list[tuple[float, Plan]] = field(default_factory=list)
     frames: list[FrameRecord] = field(default_factory=list)
+    missed: MissedResults = field(default_factory=MissedResults)
+    """Results that this process did not receive."""
     state: FleetState | None = None
     status: SourceStatus | None = None
     report: FrameReport | None = None
@@ -164,10 +169,11 @@ class FleetClient:
         stamp = message.header.stamp
         record = FrameRecord(
             time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
-            message.status == Result.OK, message.latency_seconds, message.attempt, outputs,
+            message.status == Result.OK, message.status, message.reason, message.latency_seconds, message.attempt, outputs,
             tuple(map(stage_time, message.stages)), tuple(map(hop_time, message.hops)),
         )  # fmt: skip
         with self.lock:
+            self.news.missed.received(message)
             self.news.frames.append(record)
 
     @property

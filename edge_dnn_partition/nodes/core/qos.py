@@ -89,6 +89,9 @@ just overflowed (3.2 MB at 40 Mbit/s took twice its time). Volatile: a late read
 RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """A lost receipt would cost a repeated bundle. Small, and as many as there are bundles."""
 
+FAILURES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""One that is lost costs the time after which a frame without a result is sent again. As many as there are frames under way."""
+
 RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
 

@@ -131,6 +131,11 @@ class Topics:
         return self._of_fleet('frame_report')
 
     @property
+    def frame_failure(self) -> str:
+        """Which frames workers cannot process, and why (FrameFailure)."""
+        return self._of_fleet('frame_failure')
+
+    @property
     def decision(self) -> str:
         """Why the plan in force is what it is (Decision)."""
         return self._of_fleet('decision')

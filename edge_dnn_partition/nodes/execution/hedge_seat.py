@@ -45,6 +45,11 @@ class HedgeSeat:
         """How many hedges are being worked on."""
         return self._hedges.hedges.frames
 
+    @property
+    def prepared(self) -> tuple[int, ...]:
+        """The plans of hedges that are prepared."""
+        return tuple(self._hedges.hedges.parts)
+
     def frames(self, version: int) -> FramePipeline:
         """Return the books of a plan's frames; a hedge does not supersede the frame's other try."""
         return self._hedges.hedges if is_hedge(version) else self._frames

@@ -63,13 +63,15 @@ class PreparationSeat:
     :param node: the worker, with its parameter ``connect_timeout``.
     :param hedges: has the books of the plans' frames, which are used under ``lock``.
     :param later: queues a task for the thread that prepares.
+    :param beat: gives a sign of life, which says what is prepared: the frame source waits for that.
     """
 
     def __init__(
         self, node: FleetNode, store: StageStore, sender: TensorSender, hedges: HedgeSeat, lock: AbstractContextManager[Any],
-        later: Callable[[Task], None],
+        later: Callable[[Task], None], beat: Callable[[], None],
     ) -> None:  # fmt: skip
         self._node, self._store, self._sender, self._hedges, self._lock, self._later = node, store, sender, hedges, lock, later
+        self._beat = beat
         self._states = node.advertise(StageState, node.topics.plan_state, qos.PLAN_STATE)
 
     def prepare(self, plan: Plan) -> None:
@@ -110,6 +112,7 @@ class PreparationSeat:
             return
         with self._lock:
             self._hedges.frames(plan.version).add_plan(plan)
+        self._beat()
         self._say(StageState.READY, plan.version, time.monotonic() - begin)
 
     def _release(self, version: int) -> None:

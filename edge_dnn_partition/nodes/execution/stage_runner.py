@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.errors import NotReadyError, UserError
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
@@ -28,6 +28,7 @@ from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed.dilation import Dilation
 
 from .energy import EnergyWatch
+from .failures import FailureReports
 from .hedge_seat import HedgeSeat
 
 
@@ -47,12 +48,14 @@ class StageRunner:
         energy: EnergyWatch,
         dilation: Dilation,
         hedges: HedgeSeat,
+        failures: FailureReports,
         lock: AbstractContextManager[Any],
         *,
         wall_clock: bool,
     ) -> None:
         self._node, self._store, self._sender, self._energy = node, store, sender, energy
         self._dilation, self._hedges, self._lock, self._wall_clock = dilation, hedges, lock, wall_clock
+        self._failures = failures
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -88,17 +91,17 @@ class StageRunner:
             try:
                 with self._dilation.at_work():
                     self._run(job)
-            except UserError as error:
-                self._failed(job, str(error))
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 if self._node.ending.is_set():
                     return
-                self._failed(job, traceback.format_exc())
+                self._failed(job, error)
             self.put(self._hedges.settle(time.monotonic()))
 
-    def _failed(self, job: Job, reason: str) -> None:
+    def _failed(self, job: Job, error: Exception) -> None:
         with self._lock:
             self._hedges.frames(job.frame.address.plan_version).failed(job)
+        self._failures.publish(job.frame.address, job.stage, error)
+        reason = str(error) if isinstance(error, UserError) else traceback.format_exc()
         self._node.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
 
     def _run(self, job: Job) -> None:
@@ -107,7 +110,7 @@ class StageRunner:
                 return
         runner = self._store.runner(job.frame.address.plan_version, job.stage)
         if runner is None:
-            raise WireError(f'plan {job.frame.address.plan_version} was released')
+            raise NotReadyError(f'plan {job.frame.address.plan_version} was released')
         begin, busy = time.monotonic(), time.thread_time()
         values = runner.decode(job.inputs, job.frame.encodings)
         if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):

@@ -18,7 +18,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.later import Later
 from edge_dnn_partition.nodes.messages.camera_messages import image_message, picture_of_compressed, picture_of_image
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger, Picture
 from edge_dnn_partition.runtime.inference.picture import check_picture
 from edge_dnn_partition.runtime.inference.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
@@ -136,8 +136,10 @@ class InferSeat:
             return
         if frame.status == EXPIRED:
             response.message = f'frame {frame.frame_id} has expired: no result within max_age, {frame.latency_seconds:.3g} s'
+        elif frame.status == FAILED:
+            response.message = f'frame {frame.frame_id} cannot be processed: {frame.reason}'
         else:
-            response.message = f'frame {frame.frame_id} is lost: no device gave a result; see /diagnostics'
+            response.message = f'frame {frame.frame_id} is lost: {frame.reason or "no device gave a result"}; see /diagnostics'
         self._give(call)
 
     def _told(self, call: Call, outcome: Outcome | None, reason: str) -> None:

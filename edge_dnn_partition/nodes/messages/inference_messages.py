@@ -43,11 +43,18 @@ class InferenceLostError(InferenceError):
     """The fleet took the picture and gave its frame up."""
 
 
+class InferenceFailedError(InferenceError):
+    """The picture cannot be processed: decoding it or running the model on it fails."""
+
+
 class InferenceTimeoutError(InferenceError):
     """No answer came in time, or nobody serves that fleet."""
 
 
-_ERRORS: Final = {Infer.Response.LOST: InferenceLostError, Infer.Response.EXPIRED: InferenceExpiredError}
+_ERRORS: Final = {
+    Infer.Response.LOST: InferenceLostError, Infer.Response.EXPIRED: InferenceExpiredError,
+    Infer.Response.FAILED: InferenceFailedError,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

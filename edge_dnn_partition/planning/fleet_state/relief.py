@@ -3,14 +3,15 @@
 """What a device's state makes of a planning problem: its joules' weight, its watts as measured, and whether it is spared.
 
 A device whose battery runs low or which throttles is *relieved*: it runs no layer, as long as the plan without it is not
-much slower. What it costs is not touched by that, so predictions stay comparable with what comes true. Pure but for what
-`Relief` remembers; time is passed in.
+much slower. So is one on which a frame failed that may succeed elsewhere, however slow the plan without it. What it costs is
+not touched by that, so predictions stay comparable with what comes true. Pure but for what `Relief` remembers; time is
+passed in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,6 +29,16 @@ _COOL_SECONDS: Final = 30.0
 
 _AGAIN_SECONDS: Final = 5.0
 """How long the answer to whether a device can be spared holds: links and loads change."""
+
+
+_FAILED_SECONDS: Final = 10.0
+"""So long a device is spared after a frame failed on it, twice as long each time it fails again soon after, ..."""
+
+_FAILED_MOST_SECONDS: Final = 600.0
+"""... and no longer than that."""
+
+_FRAMES_FAULT_SECONDS: Final = 60.0
+"""So long failures are taken for the frames' own fault, after one has failed on two devices."""
 
 
 @dataclass
@@ -128,7 +139,33 @@ class Relief:
         self._spared: tuple[str, ...] = ()
         self._asked: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._asked_at = -math.inf
+        self._failing: dict[str, tuple[float, float, str]] = {}
+        """By device: until when, for how long and why it is spared since a frame failed on it."""
+        self._failed_frame = (-1, '')
+        """The last frame that failed, and where."""
+        self._frames_fault_until = -math.inf
         self.reasons: dict[str, str] = {}
+
+    def failed(self, device: str, frame_id: int, why: str, now: float) -> bool:
+        """Take in that a frame failed on a device and may succeed on another; return whether that changes who is spared.
+
+        Where it fails on another as well, it is not the devices' doing: none is spared for such failures for a while.
+        """
+        first, self._failed_frame = self._failed_frame, (frame_id, device)
+        if first[0] == frame_id and first[1] != device:
+            self._frames_fault_until = now + _FRAMES_FAULT_SECONDS
+            spared = [self._failing.pop(name, None) for name in (first[1], device)]
+            return any(spared)
+        until, seconds, _ = self._failing.get(device, (-math.inf, 0.0, ''))
+        if now < until or now < self._frames_fault_until:
+            return False
+        seconds = min(_FAILED_MOST_SECONDS, 2 * seconds) if now - until < seconds else _FAILED_SECONDS
+        self._failing[device] = (now + seconds, seconds, why)
+        return True
+
+    def started_anew(self, device: str) -> None:
+        """Take in that a device's worker has started anew: what failed in the one before says nothing of it."""
+        self._failing.pop(device, None)
 
     def applied(
         self, problem: Problem, health: Mapping[str, DeviceHealth], given: Mapping[str, frozenset[str]],
@@ -150,7 +187,8 @@ class Relief:
         key = (tuple(wishes), problem.names)
         if key != self._asked or now - self._asked_at >= _AGAIN_SECONDS:
             self._asked, self._asked_at = key, now
-            self._spared = self._possible(problem, tuple(wishes), settings.most_slowdown)
+            failing = [name for name in wishes if now < self._failing.get(name, (-math.inf,))[0]]
+            self._spared = self._possible(problem, tuple(wishes), settings.most_slowdown, failing)
         spared = tuple(name for name in self._spared if name in problem.names)
         self.reasons = {
             name: f'{name} is spared: {why}' if name in spared else f'{name} cannot be spared ({why})'
@@ -177,17 +215,26 @@ class Relief:
             at, flags = self._throttled_at.get(name, (-math.inf, ''))
             if settings.throttling and now - at < _COOL_SECONDS:
                 hot.append((name, f'it throttles ({flags})'))
-        return {name: why for _, name, why in sorted(low)} | dict(hot)
+        failing = {
+            name: f'a frame failed there ({why}), so for {seconds:.0f} s'
+            for name, (until, seconds, why) in self._failing.items() if name in names and now < until
+        }  # fmt: skip
+        return failing | {name: why for _, name, why in sorted(low) if name not in failing} | {
+            name: why for name, why in hot if name not in failing
+        }
 
     @staticmethod
-    def _possible(problem: Problem, wishes: tuple[str, ...], most_slowdown: float) -> tuple[str, ...]:
-        """Return those of the devices without which a frame takes at most so many times as long."""
+    def _possible(
+        problem: Problem, wishes: tuple[str, ...], most_slowdown: float, failing: Collection[str]
+    ) -> tuple[str, ...]:
+        """Return those of the devices without which a frame takes at most so many times as long, or that fail."""
         spared: tuple[str, ...] = ()
         if not wishes:
             return spared
         best = _latency(problem)
         for name in wishes:
-            if _latency(problem.constrained(exclude=(*spared, name))) <= most_slowdown * best:
+            without = _latency(problem.constrained(exclude=(*spared, name)))
+            if without <= most_slowdown * best or (name in failing and without < math.inf):
                 spared = (*spared, name)
         return spared
 

@@ -17,8 +17,11 @@ from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime, merg
 DELIVERED: Final = 'delivered'
 LOST: Final = 'lost'
 EXPIRED: Final = 'expired'
+FAILED: Final = 'failed'
 _LARGEST_ATTEMPT: Final = 65535
 """What a message can say."""
+_SENDINGS: Final = 1000
+"""So often a frame is sent in one run at most, whatever for: attempts of the next run count on from there."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,15 @@ class Frame:
     first_attempt: int = 0
     """That of this run: attempts of earlier ones have smaller numbers."""
     sent_at: float = 0.0
+    timeouts: int = 0
+    """How many of its sendings drew neither a result nor a reason in time."""
     outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     stages: tuple[StageTime, ...] = ()
     hops: tuple[HopTime, ...] = ()
     finished_at: float = float('nan')
     status: str = ''
+    reason: str = ''
+    """Why it failed or was given up."""
     call: Any = None
     """Who asked for it (`FrameLedger.ask`); None: it came from the camera."""
 
@@ -61,7 +68,7 @@ class Frame:
 
 @dataclass
 class Counts:
-    """What happened to the pictures; accepted = delivered + expired + lost + in flight."""
+    """What happened to the pictures; accepted = delivered + expired + lost + failed + in flight."""
 
     offered: int = 0
     dropped: int = 0
@@ -69,10 +76,11 @@ class Counts:
     delivered: int = 0
     expired: int = 0
     lost: int = 0
+    failed: int = 0
     duplicated: int = 0
     repeated: int = 0
     late: int = 0
-    """Results of frames that had expired before, or of a hedged frame's second try."""
+    """Results of frames that had ended without one, or of a hedged frame's second try."""
 
 
 @dataclass
@@ -84,11 +92,13 @@ class FrameLedger:
     Time is passed in; not thread safe.
 
     :param waiting: how many pictures may wait to be accepted; a newer one pushes the oldest out.
-    :param attempts: after so many sendings a frame is given up and counted as lost.
+    :param attempts: after so many sendings without a result or a reason a frame is given up and counted as lost.
+    :param hold_bytes: of results that wait for the frame before them; while there is more no picture is accepted.
     """
 
     waiting: int = 1
-    attempts: int = 20
+    attempts: int = 5
+    hold_bytes: int = 64 << 20
     first_id: int = 1
     remember: int = 1000
     counts: Counts = field(default_factory=Counts)
@@ -98,8 +108,11 @@ class FrameLedger:
     """Whose turn it is when both wait."""
     _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
     _next_id: int = 0
-    _expired: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """The last frames that expired, so that their results are not taken for repetitions."""
+    _without_result: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """The last frames that ended without a result, so that a late one is not taken for a repetition."""
+    _held_bytes: int = 0
+    last_failure: str = ''
+    """Why the last frame failed."""
     _hedged: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """The last frames of which two results are to be expected."""
 
@@ -148,7 +161,7 @@ class FrameLedger:
 
         The camera's pictures and those that were asked for take turns.
         """
-        if not (self._offered or self._asked) or self.in_flight >= max_in_flight:
+        if not (self._offered or self._asked) or self.in_flight >= max_in_flight or self._held_bytes > self.hold_bytes:
             return None
         picture, call = self._next_picture()
         frame = Frame(self._next_id, picture, now, plan_version, sent_at=now, call=call)
@@ -162,13 +175,22 @@ class FrameLedger:
         self._asked_next = not asked
         return self._asked.popleft() if asked else (self._offered.popleft(), None)
 
-    def repeat(self, frame_id: int, now: float, plan_version: int) -> Frame | None:
-        """Prepare a frame to be sent again under a plan; None if it is finished, or given up now."""
+    def under_way(self, frame_id: int) -> Frame | None:
+        """Return a frame that has not ended."""
         frame = self._frames.get(frame_id)
-        if frame is None or frame.status:
+        return None if frame is None or frame.status else frame
+
+    def repeat(self, frame_id: int, now: float, plan_version: int, *, timeout: bool = True) -> Frame | None:
+        """Prepare a frame to be sent again under a plan; None if it is finished, or given up now.
+
+        :param timeout: nobody knows what became of it; else it is known, and says nothing against the frame.
+        """
+        frame = self.under_way(frame_id)
+        if frame is None:
             return None
-        if frame.attempt + 1 - frame.first_attempt >= self.attempts:
-            self.lose(frame_id, now)
+        frame.timeouts += timeout
+        if frame.timeouts >= self.attempts or frame.attempt + 1 - frame.first_attempt >= _SENDINGS:
+            self.lose(frame_id, now, f'sent {frame.attempt + 1 - frame.first_attempt} times without a result or a reason')
             return None
         frame.attempt += 1
         frame.plan_version = plan_version
@@ -195,7 +217,7 @@ class FrameLedger:
         """
         frame = self._frames.get(frame_id)
         if frame is None or frame.status:
-            late = frame_id in self._expired or self._hedged.pop(frame_id, 0) is None
+            late = frame_id in self._without_result or self._hedged.pop(frame_id, 0) is None
             self.counts.late += late
             self.counts.duplicated += not late
             return None
@@ -209,9 +231,9 @@ class FrameLedger:
         frame.stages, frame.hops = merged(frame.stages, stages), merged(frame.hops, hops)
         if len(frame.outputs) < wanted:
             return None
-        frame.status = DELIVERED
-        frame.finished_at = now
+        self._end(frame, DELIVERED, now)
         self.counts.delivered += 1
+        self._held_bytes += _bytes_of(frame)
         return frame
 
     def release(self) -> list[Frame]:
@@ -222,17 +244,32 @@ class FrameLedger:
             if not frame.status:
                 break
             frames.append(self._frames.pop(frame.frame_id))
+            if frame.status == DELIVERED:
+                self._held_bytes -= _bytes_of(frame)
         return frames
 
     def expire(self, now: float, max_age: float) -> list[Frame]:
         """End frames under way that are ``max_age`` seconds old: their results would come too late. Return them."""
         old = [frame for frame in self.unfinished if now - frame.accepted_at >= max_age]
         for frame in old:
-            frame.status = EXPIRED
-            frame.finished_at = now
+            self._end(frame, EXPIRED, now)
             self.counts.expired += 1
-            self._remember(self._expired, frame.frame_id)
         return old
+
+    def fail(self, frame_id: int, now: float, reason: str) -> bool:
+        """End a frame that cannot be processed; False if it has ended before."""
+        frame = self.under_way(frame_id)
+        if frame is None:
+            return False
+        self._end(frame, FAILED, now, reason)
+        self.counts.failed += 1
+        self.last_failure = reason
+        return True
+
+    def _end(self, frame: Frame, status: str, now: float, reason: str = '') -> None:
+        frame.status, frame.finished_at, frame.reason = status, now, reason
+        if status != DELIVERED:
+            self._remember(self._without_result, frame.frame_id)
 
     def hedged(self, frame_id: int) -> None:
         """Note that a frame was sent on a second way at the same time: one of two results is not a repetition."""
@@ -254,22 +291,26 @@ class FrameLedger:
         last = next(reversed(self._frames), 0)
         if not last < frame_id < self._next_id:
             raise ValueError(f'frame {frame_id} cannot be restored')
-        first = min(runs * self.attempts, _LARGEST_ATTEMPT - self.attempts)
+        first = min(runs * _SENDINGS, _LARGEST_ATTEMPT - _SENDINGS)
         self._frames[frame_id] = Frame(frame_id, picture, now, 0, first, first)
         self.counts.offered += 1
         self.counts.accepted += 1
 
-    def lose(self, frame_id: int, now: float) -> bool:
-        """Count a frame as lost; False if it has a result (that of a frame of an earlier run may have come meanwhile)."""
-        frame = self._frames.get(frame_id)
-        if frame is None or frame.status:
+    def lose(self, frame_id: int, now: float, reason: str = '') -> bool:
+        """Count a frame as lost; False if it has ended (the result of a frame of an earlier run may have come meanwhile)."""
+        frame = self.under_way(frame_id)
+        if frame is None:
             return False
-        frame.status = LOST
-        frame.finished_at = now
+        self._end(frame, LOST, now, reason)
         self.counts.lost += 1
         return True
 
     def give_up(self, now: float) -> None:
         """Count every frame that is under way as lost."""
         for frame in self.unfinished:
-            self.lose(frame.frame_id, now)
+            self.lose(frame.frame_id, now, 'the frame source was told to end')
+
+
+def _bytes_of(frame: Frame) -> int:
+    """Return what a finished frame holds until it is its turn."""
+    return frame.picture.data.nbytes + sum(array.nbytes for array in frame.outputs.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.errors import NotReadyError, WireError
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.transport.pieces import Address
 from edge_dnn_partition.runtime.transport.tensors import Coded
@@ -115,13 +115,13 @@ class FramePipeline:
     ) -> list[Job]:
         """Take tensors in; return the stages that can run now.
 
-        :raises WireError: if the plan is unknown, the model a foreign one, or a tensor none that
-            this device waits for under that plan.
+        :raises NotReadyError: if the plan is unknown.
+        :raises WireError: if the model is a foreign one, or a tensor none that this device waits for under that plan.
         """
         part = self.parts.get(address.plan_version)
         if part is None:
             known = ', '.join(map(str, sorted(self.parts))) or 'none'
-            raise WireError(f'frame {address.frame_id}: plan {address.plan_version} is unknown here (known: {known})')
+            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is unknown here (known: {known})')
         if address.model_sha256 != part.plan.model_sha256:
             raise WireError(f'frame {address.frame_id}: it belongs to another model; copy one model to all devices')
         wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}

@@ -76,6 +76,12 @@ class ShadowRun:
         self._next += 1
         return self._current
 
+    def failed(self, number: int) -> None:
+        """Let a shadow frame go that cannot be processed."""
+        if self._current is not None and self._current.number == number:
+            self._current = None
+            self.unanswered += 1
+
     def under_way(self, now: float) -> bool:
         """True while one runs; one that takes too long is let go."""
         if self._current is not None and now >= self._current.deadline:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
-from edge_dnn_partition.errors import ModelError, UserError, WireError
+from edge_dnn_partition.errors import DeviceError, ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.sensing.power.total import Processor
 
@@ -23,6 +24,7 @@ _MAPPED_AT_LEAST: Final = 1024
 """Bytes of a weight that an optimised copy keeps beside it, where it is mapped and not read."""
 CPU_PROVIDER: Final = 'CPUExecutionProvider'
 
+_NO_MEMORY: Final = re.compile(r'alloc|out of memory', re.IGNORECASE)
 _GPU_PROVIDERS: Final = frozenset(
     f'{name}ExecutionProvider' for name in ('CUDA', 'Tensorrt', 'NvTensorRTRTX', 'ROCM', 'MIGraphX', 'Dml', 'WebGpu')
 )
@@ -133,11 +135,12 @@ class Engine:
         :returns: an array for each output.
         :raises WireError: if an input is missing, unknown, or of another dtype or shape.
         :raises RunTerminatedError: if ``terminate`` was called meanwhile.
-        :raises ModelError: if the runtime fails.
+        :raises ModelError: if an operator refuses what it is given.
+        :raises DeviceError: if the runtime fails otherwise, or that is not known.
         """
         self._check(feeds)
         options = onnxruntime.RunOptions()
-        options.log_severity_level = max(self._log_severity, 3)
+        options.log_severity_level = 4  # what goes wrong is raised
         with self._lock:
             self._options = options
         wall, cpu = time.perf_counter(), time.thread_time()
@@ -146,13 +149,24 @@ class Engine:
         except Exception as error:  # onnxruntime's exceptions share no other base
             if options.terminate:
                 raise RunTerminatedError(f'{self.path.name}: the run was ended') from error
-            raise ModelError(f'{self.path.name}: {_one_line(error)}') from error
+            kind = ModelError if self._is_the_inputs_doing(error) else DeviceError
+            raise kind(f'{self.path.name}: {_one_line(error)}') from error
         finally:
             self.last_cpu_seconds = time.thread_time() - cpu
             self.last_seconds = time.perf_counter() - wall
             with self._lock:
                 self._options = None
         return dict(zip(self._output_names, values, strict=True))
+
+    def _is_the_inputs_doing(self, error: Exception) -> bool:
+        """Tell whether a run failed for what it was given, so that it would on any device.
+
+        The CPU's operators say FAIL of a shape or a count that cannot be; other providers say it of their own troubles, too.
+        """
+        if _NO_MEMORY.search(str(error)):
+            return False
+        cpu = self.providers[0] == CPU_PROVIDER
+        return type(error).__name__ == 'InvalidArgument' or (cpu and type(error).__name__ == 'Fail')
 
     def terminate(self) -> None:
         """End the run under way, if there is one, at its next operator; a later run is free."""
@@ -248,4 +262,4 @@ def _tensor_info(value: Any, path: Path) -> TensorInfo:
 
 def _one_line(error: Exception) -> str:
     text = ' '.join(str(error).split())
-    return text if len(text) <= 300 else text[:297] + '…'
+    return text if len(text) <= 300 else f'{text[:150]} … {text[-147:]}'  # which operator comes first, and what is wrong last

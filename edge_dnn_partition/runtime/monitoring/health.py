@@ -140,18 +140,22 @@ def pipeline_health(
         'joules a frame': _number(figures.energy_joules, 3),
         'devices missing': ', '.join(gone) or 'none',
     }
-    counts = ('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'repeated', 'dropped')
+    counts = ('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'failed', 'repeated', 'dropped')
     if books is not None:
         values |= {f'frames {name}'.replace('_', ' '): str(getattr(books, name)) for name in counts}
+        values['last failure'] = books.last_failure
     if plan is None:
         return Health(Level.ERROR, f'no plan is in force: {decision}', values)
     if books is None:
         return Health(Level.STALE, 'nothing heard of the frame source yet', values)
     since = now - watch.result_at
-    if books.in_flight and since > max(SILENT_SECONDS, 3 * plan.latency_seconds):
+    failing = f'frames fail: {books.last_failure}' if rising.lately('failed', books.failed, now) else ''
+    if (books.in_flight or failing) and since > max(SILENT_SECONDS, 3 * plan.latency_seconds):
         waited = f'for {since:.1f} s' if math.isfinite(since) else 'yet'
-        return Health(Level.ERROR, f'frames are under way, yet no result has come {waited}', values)
+        return Health(Level.ERROR, failing or f'frames are under way, yet no result has come {waited}', values)
     wrong = [f'{name} frames' for name in ('lost', 'expired') if rising.lately(name, getattr(books, name), now)]
+    if failing:
+        wrong.append(failing)
     if figures.latency_seconds > _SLOW * plan.latency_seconds:
         wrong.append(f'frames take {figures.latency_seconds / plan.latency_seconds:.1f} times what was predicted')
     if gone:
