@@ -12,13 +12,12 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
+from edge_dnn_partition.msg import Result
+from edge_dnn_partition.srv import Infer
 from onnx import TensorProto, helper, numpy_helper
 from trial_fleet import pictures, trial_fleet
 
-from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.msg import Result
 from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.srv import Infer
 from edge_dnn_partition.testbed import demo_model
 
 GOOD, CUT_OFF, BLACK, WHITE = range(4)
