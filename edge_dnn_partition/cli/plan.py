@@ -119,7 +119,7 @@ def _plan_costs(args: argparse.Namespace) -> int:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.planning.fleet_state.fleet import check_watts, load_fleet
     from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
     from edge_dnn_partition.planning.plans.compose import compose, placement_of
     from edge_dnn_partition.planning.plans.encodings import Permitted, names_of
@@ -128,6 +128,7 @@ def _plan_model(args: argparse.Namespace) -> int:
 
     fleet = load_fleet(args.fleet)
     goal = _goal(args, fleet.goal)
+    check_watts(fleet, goal, measured=False)
     model = load_given_model(args)
     permitted = Permitted(names_of(args.encodings), args.largest_error)
     pipeline, problem = build(

@@ -8,13 +8,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.frames import hedging
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
 from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
 from edge_dnn_partition.nodes.frames.hedging import Hedging
@@ -29,7 +27,8 @@ from edge_dnn_partition.nodes.messages.result_messages import failure_of, report
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE
+from edge_dnn_partition.runtime.deployment import start_checks
+from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE, check_hedge
 from edge_dnn_partition.runtime.frames.admission import Admission
 from edge_dnn_partition.runtime.frames.failure import Failure, FailureKind
 from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
@@ -50,7 +49,7 @@ class FrameSource(FleetNode):
     """Numbers frames, bounds how many are under way, repeats what is lost, delivers results in order."""
 
     def __init__(self) -> None:
-        super().__init__('frame_source', FRAME_SOURCE, check=hedging.check)
+        super().__init__('frame_source', FRAME_SOURCE, check=check_hedge)
         self._lock = threading.RLock()
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
@@ -70,15 +69,8 @@ class FrameSource(FleetNode):
         """Read the fleet file, connect."""
         self._fleet = self.load_fleet()
         device = self.topics.device
-        if device != self._fleet.source:
-            raise PlanError(
-                f"the frame source belongs on {self._fleet.source!r}, the fleet's source, not on {device!r}"
-            )
-        if self._fleet.sink_device != device:
-            raise PlanError('results go to the frame source; for another sink subscribe to its topic result there')
-        if self._fleet.model is None:
-            raise PlanError('the fleet file names no model; add model: {path: …}')
-        self._model = load_model(self._fleet.model.path)
+        start_checks.check_ends(self._fleet, device)
+        self._model = start_checks.model_of(self._fleet)
         self._outputs = set(self._model.outputs)
         self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         self._memory = PlanMemory(self)
@@ -105,7 +97,7 @@ class FrameSource(FleetNode):
         )  # fmt: skip
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:

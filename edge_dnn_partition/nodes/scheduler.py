@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.graph.model import Model, load_model
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import (
     FleetState,
     FrameFailure,
@@ -29,7 +29,7 @@ from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat, enco
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationSeat
 from edge_dnn_partition.nodes.scheduling.fleet_state import fleet_state
 from edge_dnn_partition.nodes.scheduling.plots import PlotSeat
-from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat, goal_of_parameters
+from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
 from edge_dnn_partition.nodes.scheduling.relief_seat import ReliefSeat
 from edge_dnn_partition.nodes.scheduling.services import ServiceSeat
 from edge_dnn_partition.nodes.scheduling.shadow_seat import ShadowSeat
@@ -44,6 +44,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Constraints
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
 from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
 from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
+from edge_dnn_partition.runtime.deployment import start_checks
 from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
 from edge_dnn_partition.runtime.frames.plan_book import PATIENCE_SECONDS
@@ -66,9 +67,8 @@ class Scheduler(FleetNode):
     def setup(self) -> None:
         """Read the fleet file, take up the count of versions, connect."""
         self._fleet = self.load_fleet()
-        if self._fleet.model is None:
-            raise PlanError('the fleet file names no model; add model: {path: …}')
-        self._model = load_model(self._fleet.model.path)
+        self._model = start_checks.model_of(self._fleet)
+        self._check(self.params)
         number = self.params.number
         self._hearing = Hearing(
             self._model, self._fleet, heartbeat_timeout=number('heartbeat_timeout'), input_bytes=number('input_bytes')
@@ -85,6 +85,7 @@ class Scheduler(FleetNode):
         self._encodings = EncodingSeat(self, self._hearing.pictures)
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
+        self._began = time.monotonic()
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._explanations = ExplanationSeat(self)
@@ -110,15 +111,6 @@ class Scheduler(FleetNode):
         self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
         self.every(0.5, self._publish_state)
 
-    def start(self) -> None:
-        """Give the workers time to be heard of, before anything is decided without them."""
-        self._began = time.monotonic()
-
-    def stop(self) -> None:
-        """Leave the fleet to the plan in force."""
-        self._moves.give_up('the scheduler was deactivated', time.monotonic())
-        self._shadows.close()
-
     def teardown(self) -> None:
         """Keep what was learned."""
         if self._seat is not None:
@@ -129,11 +121,9 @@ class Scheduler(FleetNode):
             self._service_seat = None
 
     def _check(self, values: Mapping[str, Any]) -> None:
-        """Refuse a goal that is not whole, and a fixed plan that this model or fleet cannot follow."""
+        """Refuse what the scheduler cannot plan for."""
         if self._model is not None:
-            goal_of_parameters(values, self._fleet)
-        if values['fixed_plan'] and self._model is not None:
-            self._placement(values['fixed_plan'])
+            start_checks.check_scheduling(self._fleet, self._model, values)
 
     def _placement(self, text: str) -> tuple[PlacedStage, ...]:
         assert self._model is not None
@@ -262,6 +252,7 @@ class Scheduler(FleetNode):
         return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
+        self._seat.know_watts(self._hearing.without_watts(ready))
         problem = self._hearing.problem(ready, now, self._encodings.permitted, self._seat.goal, self._relief.settings)
         self._encodings.take(problem, self._hearing.pipeline.profiles)
         factors, active = self._view.factors(now), self._switch.active
@@ -345,7 +336,7 @@ class Scheduler(FleetNode):
         if assignment is not None:
             text += self._seat.gain_in_words(choice, self._under(assignment))
         gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
-        return text + self._relief.words + self._share.words + (f' ({", ".join(gone)} gone)' if gone else '')
+        return text + self._seat.words + self._relief.words + self._share.words + (f' ({", ".join(gone)} gone)' if gone else '')
 
     # Moving ---------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import psutil
 
 from edge_dnn_partition.cache import troubles
-from edge_dnn_partition.errors import NotReadyError, PlanError, WireError
-from edge_dnn_partition.graph.model import Model, load_model
+from edge_dnn_partition.errors import NotReadyError, WireError
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
@@ -29,17 +29,15 @@ from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import Device
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
 from edge_dnn_partition.planning.plans.plan import check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.deployment import start_checks
 from edge_dnn_partition.runtime.deployment.node_parameters import WORKER
 from edge_dnn_partition.runtime.frames.hedge import is_hedge
 from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
 from edge_dnn_partition.runtime.frames.plan_book import Prepare, Release, WorkerPlans
-from edge_dnn_partition.runtime.inference.engine import check_providers
 from edge_dnn_partition.runtime.inference.preparation import StageStore, give_way
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 from edge_dnn_partition.runtime.transport.assembler import Received
 from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
@@ -76,19 +74,12 @@ class Worker(FleetNode):
         """Read the fleet file, load the model's graph, connect."""
         device = self.topics.device
         self._fleet = self.load_fleet()
-        if device not in self._fleet.devices:
-            raise PlanError(f'the fleet file has no device {device!r}; it has {", ".join(self._fleet.devices)}')
-        if self._fleet.model is None:
-            raise PlanError('the fleet file names no model; add model: {path: …}')
-        self._config = self._device(self._fleet.devices[device])
+        self._config = start_checks.with_parameters(self._fleet.device(device), self.params)
         emulate = self._config.emulate
         self._slowdown = emulate.slowdown if emulate else 1.0
         self._dilation = Dilation(self._slowdown, shared=self._shared_device())
-        self._model: Model = load_model(self._fleet.model.path)
-        described = self._fleet.model.preprocessing
-        preprocessing = Preprocessing.from_yaml(described) if described else None
-        if preprocessing is not None:
-            preprocessing.check(self._model.tensors[self._model.inputs[0]])
+        self._model: Model = start_checks.model_of(self._fleet)
+        preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
@@ -121,10 +112,10 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
         )
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
-            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN)
+            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN, always=True)
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
@@ -150,7 +141,7 @@ class Worker(FleetNode):
     def _resize(self) -> None:
         """Follow new limits; what is prepared goes on."""
         if self._store is not None:
-            self._config = self._device(self._fleet.devices[self.topics.device])
+            self._config = start_checks.with_parameters(self._fleet.devices[self.topics.device], self.params)
             self._store.budget_bytes = self._memory_budget()
             self._store.use_threads(self._config.threads)
             if self._energy is not None:
@@ -159,15 +150,6 @@ class Worker(FleetNode):
                 f'plans are prepared with {self._config.threads} thread(s) from now on; '
                 f'{format_bytes(self._store.budget_bytes)} for stages that no plan holds'
             )
-
-    def _device(self, described: Device) -> Device:
-        """Return what the fleet file says of this device, with this node's parameters over it."""
-        given = {
-            'providers': tuple(filter(None, self.params['providers'])) or described.providers,
-            'threads': self.params.whole('threads') or described.threads,
-        }
-        check_providers(given['providers'])
-        return described.model_copy(update=given)
 
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
@@ -211,14 +193,14 @@ class Worker(FleetNode):
         if self._runner is not None:
             self._runner.wake()
         self._tasks.wake()
-        if self._energy is not None:
-            self._energy.stop()
         for thread in self._threads:
             thread.join(1.0)
         self._threads.clear()
 
     def teardown(self) -> None:
         """Let the sender go."""
+        if self._energy is not None:
+            self._energy.stop()
         if self._sender is not None:
             self._sender.stop()
 

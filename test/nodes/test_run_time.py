@@ -20,7 +20,8 @@ def test_goals_are_set_while_the_stream_runs(tmp_path):
 
     from edge_dnn_partition.nodes.core import qos
 
-    with trial_fleet(tmp_path, parameters={'scheduler': {'dwell_seconds': 0.0, 'confirmations': 1}}) as trial:
+    power = {name: {'idle': '2 W', 'active': '4 W'} for name in ('pi', 'jetson', 'cloud')}
+    with trial_fleet(tmp_path, power=power, parameters={'scheduler': {'dwell_seconds': 0.0, 'confirmations': 1}}) as trial:
         client, found = trial.client, []
         client.node.create_subscription(Calibration, '/trial/calibration', found.append, qos.CALIBRATION)
         for bad, words in (
@@ -73,6 +74,7 @@ def test_limits_are_set_while_the_stream_runs(tmp_path):
             ('pi/worker', {'threads': 1.5}, 'whole number'),
             ('pi/worker', {'probing_budget': 1.5}, 'at most 1|out of range'),
             ('scheduler', {'exploration': 0.9}, 'at most 0.5|out of range'),
+            ('scheduler', {'objective': 'energy'}, 'the watts of cloud, jetson, pi are not known'),
             ('scheduler', {'exploration': 'much'}, 'must be a number'),
         )
         for node, bad, words in refused:

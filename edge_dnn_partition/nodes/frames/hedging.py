@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Heartbeat
 from edge_dnn_partition.msg import Plan as PlanMessage
@@ -18,12 +14,6 @@ from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from edge_dnn_partition.runtime.frames.ledger import Frame
-
-
-def check(values: Mapping[str, Any]) -> None:
-    """Refuse hedges without an age to make."""
-    if values['hedge'] and not values['max_age'] > 0:
-        raise PlanError('hedge needs max_age: set max_age to the seconds after which a result is worth nothing')
 
 
 class Hedging:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from sensor_msgs.msg import Image
@@ -19,12 +18,12 @@ from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.messages import vision_messages
 from edge_dnn_partition.nodes.messages.camera_messages import image_message
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.deployment.start_checks import postprocessing_of
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION
 from edge_dnn_partition.runtime.frames.ledger import Frame, Picture
 from edge_dnn_partition.runtime.inference.annotate import annotated
 from edge_dnn_partition.runtime.inference.picture import COMPRESSED, Pixels, decode_compressed, decode_raw, picture_size
-from edge_dnn_partition.runtime.inference.postprocess import Outcome, Postprocessor, Score, postprocessor_of
-from edge_dnn_partition.runtime.inference.postprocess_kinds import Raw
+from edge_dnn_partition.runtime.inference.postprocess import Outcome, Postprocessor, Score
 from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
 _WAITING: Final = 16
@@ -46,9 +45,7 @@ class OutcomeSeat:
     def __init__(self, node: FleetNode, fleet: Fleet, outputs: Sequence[str]) -> None:
         assert fleet.model is not None
         self._node, self._outputs = node, tuple(outputs)
-        base = Path(node.params.text('fleet_file')).resolve().parent
-        given = fleet.model.postprocessing
-        self._read: Postprocessor = postprocessor_of(given, base) if given is not None else Raw()
+        self._read: Postprocessor = postprocessing_of(fleet, node.params.text('fleet_file'))
         settings = fleet.model.preprocessing
         self._preprocessing = Preprocessing.from_yaml(settings) if settings is not None else None
         topics, kind = node.topics, self._read.kind

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.errors import PlanError
@@ -28,11 +27,12 @@ from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Fr
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
-from edge_dnn_partition.planning.cost_model.objective import Goal, check_weights
+from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.node_parameters import POLICY
+from edge_dnn_partition.runtime.deployment.start_checks import goal_of
 from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
 from edge_dnn_partition.runtime.scheduling.decider import Decider
 from edge_dnn_partition.runtime.scheduling.ration import Ration
@@ -43,19 +43,6 @@ _THINK_SECONDS: Final = 0.05
 _MOST_SHARE: Final = 0.1
 """... and no other is asked for until it was no larger share of the time, unless the plan in force cannot go on: what the
 scheduler thinks with is taken from the device that it runs on."""
-
-
-def goal_of_parameters(values: Mapping[str, Any], fleet: Fleet) -> Goal:
-    """Return what is to be least: what the parameters say, else the fleet file.
-
-    :raises PlanError: if the parameters do not fit each other.
-    """
-    weights = tuple(values['weights'])
-    if weights == (0.0, 0.0):
-        weights = fleet.weights
-    check_weights(weights)
-    deadline = values['deadline'] or fleet.deadline or math.inf
-    return Goal(values['objective'] or fleet.objective, (weights[0], weights[1]), deadline, values['deadline_share'])
 
 
 class PolicySeat:
@@ -75,7 +62,8 @@ class PolicySeat:
         """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
         self.thought_for_seconds = 0.0
         """What the last decision took."""
-        goal_of_parameters(node.params, fleet)
+        self._without_watts: tuple[str, ...] = ()
+        goal_of(node.params, fleet)
         self._radio = Radio.of_fleet(fleet)
         self._problem: Problem | None = None
         self._calibrations = node.advertise(CalibrationMessage, node.topics.calibration, qos.CALIBRATION, overridable=True)
@@ -87,8 +75,28 @@ class PolicySeat:
 
     @property
     def goal(self) -> Goal:
-        """What is to be least."""
-        return goal_of_parameters(self._node.params, self._fleet)
+        """What is to be least; latency, where joules were to count and a device's are not known."""
+        goal = goal_of(self._node.params, self._fleet)
+        return Goal() if self._without_watts and goal.counts_joules else goal
+
+    def know_watts(self, unknown: tuple[str, ...]) -> None:
+        """Take in whose watts are not known now; what depends on them is planned anew when that changes."""
+        if unknown == self._without_watts:
+            return
+        before, self._without_watts = self.objective, unknown
+        if self.objective != before:
+            self.renew()
+            wanted = goal_of(self._node.params, self._fleet).name
+            text = self.words if unknown else ': all watts are known now'
+            self._node.get_logger().warning(f'objective {wanted}{text}')
+
+    @property
+    def words(self) -> str:
+        """Why another objective is kept to than the one that is asked for, for a plan's reason; empty if it is not."""
+        if not self._without_watts or not goal_of(self._node.params, self._fleet).counts_joules:
+            return ''
+        names = ', '.join(self._without_watts)
+        return f'; planned for latency, since the watts of {names} are not known (no meter, and no power in the fleet file)'
 
     @property
     def objective(self) -> str:

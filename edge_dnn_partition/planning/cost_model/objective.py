@@ -64,6 +64,11 @@ class Goal:
         return latency / (latency + energy), energy / (latency + energy)
 
     @property
+    def counts_joules(self) -> bool:
+        """Whether it depends on what devices draw."""
+        return self.name in ('energy', 'deadline') or (self.name == 'balanced' and self.weights[1] > 0)
+
+    @property
     def reach(self) -> float:
         """How many standard deviations above its middle a latency must keep to the deadline."""
         return reach_of(self.deadline_share)

@@ -40,6 +40,7 @@ class Device:
     transfer: they add to the latency and to the device's compute seconds.
 
     :param deviation: by how much its seconds scatter from frame to frame, as the standard deviation of their logarithm.
+    :raises PlanError: if a figure is not known (NaN): no solver may be given it.
     """
 
     name: str
@@ -54,6 +55,9 @@ class Device:
     decode_seconds_per_byte: float = 0.0
     deviation: float = 0.0
 
+    def __post_init__(self) -> None:
+        refuse_unknown(f'device {self.name}', vars(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
@@ -65,6 +69,9 @@ class Link:
     latency_seconds: float = 0.0
     channel: str | None = None
     deviation: float = 0.0
+
+    def __post_init__(self) -> None:
+        refuse_unknown(f'link from {self.sender} to {self.reader}', vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +99,7 @@ class Problem:
     :param coding: how tensors are encoded; ``None``: all go raw.
     :param node_joules: ``(nodes, devices)``: what a run takes above idleness, as learned from a meter; NaN, or ``None``
         for all: the device's ``active_watts`` times its seconds.
+    :raises PlanError: if a node's seconds on a device are not known (NaN).
     """
 
     source: str
@@ -105,6 +113,12 @@ class Problem:
     seam_seconds: Floats | None = None
     coding: Coding | None = None
     node_joules: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.seconds).any():
+            node, device = np.argwhere(np.isnan(self.seconds))[0]
+            name = self.devices[device].name
+            raise PlanError(f'it is not known how long {self.node_names[node]!r} takes on {name}; profile it there')
 
     @property
     def nodes(self) -> int:
@@ -373,6 +387,16 @@ class Problem:
         return replace(self, seconds=seconds)
 
 
+def refuse_unknown(what: str, figures: Mapping[str, Any]) -> None:
+    """Refuse figures that are not known, which a solver would compare with others.
+
+    :raises PlanError: if one is NaN.
+    """
+    for name, figure in figures.items():
+        if figure != figure:  # noqa: PLR0124 (NaN alone)
+            raise PlanError(f'{what}: {name} is not known; give or measure it before planning with it')
+
+
 def nearest(word: str, known: Collection[str]) -> str:
     """Return a hint at the nearest known word, or at all of a few, to end an error with."""
     import difflib
@@ -380,7 +404,7 @@ def nearest(word: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
     if close:
         return f'; did you mean {close[0]!r}?'
-    return f'; known are {", ".join(map(str, list(known)[:8]))}' if known else ''
+    return f'; known are {", ".join(map(str, list(known)[:20]))}' if known else ''
 
 
 def from_costs_json(document: Mapping[str, Any]) -> Problem:

@@ -14,9 +14,10 @@ from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
+from edge_dnn_partition.planning.cost_model.problem import nearest
 from edge_dnn_partition.units import shortened
 
-from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check, nearest
+from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
 from .yaml_file import read_yaml
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -49,6 +50,11 @@ class Device(Strict):
     power: Power = Power()
     providers: tuple[str, ...] = ('CPUExecutionProvider',)
     emulate: Emulate | None = None
+
+    @property
+    def watts_given(self) -> bool:
+        """Whether its joules are known without a meter; those of weight 0 count nothing."""
+        return 'active' in self.power.model_fields_set or self.power.weight == 0
 
 
 class Link(Strict):
@@ -173,6 +179,15 @@ class Fleet(Strict):
     share: Share | None = None
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
+    def device(self, name: str) -> Device:
+        """Return a device by its name.
+
+        :raises PlanError: if there is none of that name.
+        """
+        if name not in self.devices:
+            raise PlanError(f'no device is called {name!r}; the fleet file has {", ".join(self.devices)}')
+        return self.devices[name]
+
     @property
     def sink_device(self) -> str:
         """The device that needs the result; the source unless the file says otherwise."""
@@ -234,6 +249,26 @@ class Fleet(Strict):
                 raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; keep one')
             seen.add(pair)
         return self
+
+
+def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
+    """Refuse to count joules where a device's watts are not known: a solver would take them for 0.
+
+    :param measured: the fleet runs, so that a device that is not played may tell its watts.
+    :raises PlanError: that names the devices.
+    """
+    if not goal.counts_joules:
+        return
+    unknown = [
+        name for name, device in fleet.devices.items()
+        if not device.watts_given and not (measured and device.emulate is None)
+    ]  # fmt: skip
+    if unknown:
+        why = ' and a device that is played has no meter' if measured else ''
+        raise PlanError(
+            f'objective {goal.name} counts joules, but the watts of {", ".join(unknown)} are not known{why}; give each '
+            'power: {idle: 2.7 W, active: 4 W} in the fleet file, or {weight: 0} where joules do not count'
+        )
 
 
 AnyFleet = TypeVar('AnyFleet', bound=Fleet)

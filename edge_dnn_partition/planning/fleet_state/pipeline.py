@@ -23,9 +23,20 @@ from edge_dnn_partition.planning.plans.plan import PICTURE, Plan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from .fleet import Fleet
+from .fleet import Constraints, Fleet
 
 PREPROCESSING = 'preprocessing'
+
+
+def check_constraints(limits: Constraints, model: Model) -> None:
+    """Refuse constraints on layers that a model does not have.
+
+    :raises PlanError: with the nearest one that it has.
+    """
+    known = {PREPROCESSING, *(layer.name for layer in model.layers)}
+    for what, name in (*(('pin', name) for name in limits.pin), ('private_until', limits.private_until)):
+        if name is not None and name not in known:
+            raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, [*known])}')
 
 
 class Pipeline:
@@ -70,18 +81,11 @@ class Pipeline:
         sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
         self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
-
-        def node(name: str, what: str) -> int:
-            if name == PREPROCESSING:
-                return 0
-            if name not in layer:
-                raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, layer)}')
-            return self._node_of_layer[layer[name]]
-
         limits = fleet.constraints
+        check_constraints(limits, model)
         self._pins: dict[int, str] = {}
         for name, device in limits.pin.items():
-            index = node(name, 'pin')
+            index = 0 if name == PREPROCESSING else self._node_of_layer[layer[name]]
             if self._pins.setdefault(index, device) != device:
                 raise PlanError(
                     f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}'
@@ -89,7 +93,6 @@ class Pipeline:
         self._private_nodes: list[int] = []
         self._private_results: list[str] = []
         if (until := limits.private_until) is not None:
-            node(until, 'private_until')
             self._hold_private(-1 if until == PREPROCESSING else layer[until])
 
     def _hold_private(self, last: int) -> None:

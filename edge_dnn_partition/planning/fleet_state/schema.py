@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.planning.cost_model.problem import nearest
 from edge_dnn_partition.units import is_number, parse, shortened, units_of
 
 _UNITS: Final = {'rate': ('B/s', 'Mbit/s'), 'time': ('s', 'ms'), 'size': ('B', 'GiB'), 'power': ('W', 'W')}
@@ -62,12 +62,6 @@ class Strict(BaseModel):
 
 
 Table = TypeVar('Table', bound=Strict)
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence about an unknown name: the known one that is meant, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f'; did you mean {close[0]!r}?' if close else f'; known are {", ".join(known)}'
 
 
 def check(schema: type[Table], document: Mapping[str, Any], *, what: str) -> Table:

@@ -107,7 +107,8 @@ class CodingChooser:
         size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
         per_byte, per_second = coding_prices(problem, objective)
         sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
-        reading = decode * per_second
+        reading = np.where(np.isfinite(decode), decode, 0.0) * per_second
+        reading[~np.isfinite(decode)] = np.inf  # not measured, also where it would be free
         sends, reads = np.nonzero(problem.rate > 0)  # a large fleet has few of all pairs
         byte_price = per_byte[sends, reads]
         column = columns_of(sends, reads, len(problem.names))

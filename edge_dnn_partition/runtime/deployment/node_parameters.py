@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.planning.cost_model.problem import nearest
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, check_names
 
 from .parameters import Parameter
 
+_OF_ROS: Final = ('qos_overrides.', 'use_sim_time')
 AUTOSTART: Final = Parameter(
     'autostart',
     True,
@@ -281,3 +284,43 @@ NODE_PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
     'visualisation': VISUALISATION,
 }
 """Of each node; `AUTOSTART` is every node's."""
+
+
+def check_hedge(values: Mapping[str, Any]) -> None:
+    """Refuse hedges without an age to make; ``values`` are a frame source's."""
+    if values['hedge'] and not values['max_age'] > 0:
+        raise PlanError('hedge needs max_age: set max_age to the seconds after which a result is worth nothing')
+
+
+def parameters_of(given: Mapping[str, Any], node: str) -> dict[str, Any]:
+    """Return all parameters of a node: what the fleet file says of them, checked, over their defaults.
+
+    :param given: what stands under ``parameters`` in the fleet file.
+    :raises UserError: for one that the node does not have, or a value that it refuses.
+    """
+    table = {parameter.name: parameter for parameter in (AUTOSTART, *NODE_PARAMETERS[node])}
+    values = {name: parameter.default for name, parameter in table.items()}
+    for name, value in given.get(node, {}).items():
+        if name == 'fleet_file':
+            raise PlanError(f'parameters.{node}.fleet_file: that is this file; leave it out')
+        if name in table:
+            try:
+                values[name] = table[name].coerce(value)
+            except UserError as error:
+                raise PlanError(f'parameters.{node}: {error}') from error
+        elif not name.startswith(_OF_ROS):
+            raise PlanError(f'parameters.{node}: there is no {name!r}{nearest(name, list(table))}')
+    if node == 'frame_source':
+        check_hedge(values)
+    return values
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Refuse parameters that a fleet file sets and no node has, and values that the nodes refuse.
+
+    :raises UserError: with the nearest one that there is.
+    """
+    for node in given:
+        if node not in NODE_PARAMETERS:
+            raise PlanError(f'parameters: there is no node {node!r}{nearest(node, list(NODE_PARAMETERS))}')
+        parameters_of(given, node)

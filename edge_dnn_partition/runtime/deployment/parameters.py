@@ -64,6 +64,8 @@ class Parameter:
     def _coerce_one(self, value: Value, model: Value) -> Value:
         if self.quantity and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = f'{value}'
+        if isinstance(value, int) and abs(value) >= _MOST:
+            raise UserError(f'{self.name} is a number that ROS has no room for; write a smaller one')
         if isinstance(model, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if model is not None and type(value) is not type(model):
@@ -81,4 +83,5 @@ class Parameter:
         return value
 
 
+_MOST = 1 << 63
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}

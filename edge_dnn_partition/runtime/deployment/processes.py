@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
 from .dds_environment import dds_environment, dds_profile
 from .dds_profile import DdsProfile
+from .node_parameters import check_parameters
 
 SCHEDULER: Final = 'scheduler'
 TOOLS: Final = ('dashboard', 'visualisation')
@@ -49,12 +49,12 @@ class NodeProcess:
         """Return the command line that gives the node its namespace and parameters."""
         arguments = ['--ros-args', '-r', f'__ns:={self.namespace}']
         for name, value in self.parameters.items():
-            text = value if isinstance(value, str) and value else json.dumps(value)
-            arguments += ['-p', f'{name}:={text}']
+            arguments += ['-p', f'{name}:={json.dumps(value)}']  # a text in quotes stays one, if it is 5 or on
         return arguments
 
 
 def _parameters(fleet: Fleet, node: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    check_parameters(fleet.parameters)
     return {**own, **fleet.parameters.get(node, {})}
 
 
@@ -66,13 +66,9 @@ def _for_the_key(fleet: Fleet, file: dict[str, str]) -> dict[str, str]:
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
     """Return what one device starts: its monitor, its worker, and on the source the frame source.
 
-    :raises PlanError: if the fleet has no such device, or the file sets parameters of an unknown node.
+    :raises UserError: if the fleet has no such device, or the file sets parameters that its nodes refuse.
     """
-    unknown = sorted(set(fleet.parameters) - set(NODES))
-    if unknown:
-        raise PlanError(f'parameters: there is no node {unknown[0]!r}; known are {", ".join(NODES)}')
-    if device not in fleet.devices:
-        raise PlanError(f'no device is called {device!r}; the fleet file has {", ".join(fleet.devices)}')
+    fleet.device(device)
     namespace = f'/{fleet.fleet}/{device}'
     file = {'fleet_file': str(Path(fleet_file).resolve())}
     nodes = {'device_monitor': _for_the_key(fleet, file), 'worker': file}

@@ -187,6 +187,11 @@ class Hearing:
             self._health[name].node_joules = joules if measured == boundaries else ()
         return self.relief.applied(problem, self._health, self._given, relief, now)
 
+    def without_watts(self, devices: Sequence[str]) -> tuple[str, ...]:
+        """Return the devices that neither the fleet file gives watts nor their workers have told any."""
+        known = self.fleet.devices
+        return tuple(name for name in devices if not known[name].watts_given and math.isnan(self._health[name].active_watts))
+
     def temperature(self, devices: Sequence[str]) -> float:
         """Return that of the warmest of some devices, in degrees Celsius; NaN if none is known."""
         known = [t for t in (self.view.devices[name].temperature_celsius for name in devices) if not math.isnan(t)]
