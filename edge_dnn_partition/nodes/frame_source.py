@@ -97,7 +97,7 @@ class FrameSource(FleetNode):
         )  # fmt: skip
         self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
         self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:

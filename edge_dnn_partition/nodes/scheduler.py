@@ -85,7 +85,6 @@ class Scheduler(FleetNode):
         self._encodings = EncodingSeat(self, self._hearing.pictures)
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
-        self._began = time.monotonic()
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
         self._explanations = ExplanationSeat(self)
@@ -110,6 +109,15 @@ class Scheduler(FleetNode):
         self.params.on_change(lambda _, value: self.set_period(timer, value), 'decision_period')
         self.params.on_change(lambda _, value: setattr(self._view, 'heartbeat_timeout', value), 'heartbeat_timeout')
         self.every(0.5, self._publish_state)
+
+    def start(self) -> None:
+        """Give the workers time to be heard of, before anything is decided without them."""
+        self._began = time.monotonic()
+
+    def stop(self) -> None:
+        """Leave the fleet to the plan in force."""
+        self._moves.give_up('the scheduler was deactivated', time.monotonic())
+        self._shadows.close()
 
     def teardown(self) -> None:
         """Keep what was learned."""

@@ -112,10 +112,10 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
         )
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN, always=True)
+        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
-            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN, always=True)
+            self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN)
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
@@ -193,14 +193,14 @@ class Worker(FleetNode):
         if self._runner is not None:
             self._runner.wake()
         self._tasks.wake()
+        if self._energy is not None:
+            self._energy.stop()
         for thread in self._threads:
             thread.join(1.0)
         self._threads.clear()
 
     def teardown(self) -> None:
         """Let the sender go."""
-        if self._energy is not None:
-            self._energy.stop()
         if self._sender is not None:
             self._sender.stop()
 

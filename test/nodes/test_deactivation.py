@@ -13,17 +13,9 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 def change(trial, node, label):
-    """Ask for a transition as `ros2 lifecycle set` does; wait for the answer."""
-    from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
+    from lifecycle_manager import Manager
 
-    client = trial.client.node.create_client(ChangeState, f'/{trial.fleet.fleet}/{node}/change_state')
-    assert client.wait_for_service(timeout_sec=10.0)
-    numbers = {'deactivate': Transition.TRANSITION_DEACTIVATE, 'activate': Transition.TRANSITION_ACTIVATE}
-    future = client.call_async(ChangeState.Request(transition=Transition(id=numbers[label])))
-    trial.client.wait_for(future.done, 30.0, f'the answer to {label}')
-    assert future.result().success
-    trial.client.node.destroy_client(client)
+    Manager(trial.client, {node: f'/{trial.fleet.fleet}/{node}'}).go(node, label)
 
 
 def test_a_frame_source_drains_holds_and_goes_on(tmp_path):

@@ -14,42 +14,11 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
 
-def write_one_device_fleet(folder, name):
-    import yaml
-    from trial_fleet import write_fleet
-
-    (folder / name).mkdir()
-    path = write_fleet(folder / name)
-    document = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(document | {'fleet': name, 'devices': {'pi': document['devices']['pi']}, 'links': []}))
-    return path
-
-
-class Manager:
-    """Drives nodes through their lifecycle as an external manager does."""
-
-    def __init__(self, client, nodes):
-        from lifecycle_msgs.srv import ChangeState
-
-        self.client, self.kind = client, ChangeState
-        self.services = {name: client.node.create_client(ChangeState, f'{path}/change_state') for name, path in nodes.items()}
-        for service in self.services.values():
-            assert service.wait_for_service(timeout_sec=20.0)
-
-    def go(self, name, *labels):
-        from lifecycle_msgs.msg import Transition
-
-        for label in labels:
-            number = getattr(Transition, f'TRANSITION_{label.upper()}')
-            future = self.services[name].call_async(self.kind.Request(transition=Transition(id=number)))
-            self.client.wait_for(future.done, 30.0, f'the answer of {name} to {label}')
-            assert future.result().success, (name, label)
-
-
 def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_path):
     from edge_dnn_partition.msg import Heartbeat, Result
+    from lifecycle_manager import Manager
     from std_srvs.srv import Trigger
-    from trial_fleet import check_frames, pictures
+    from trial_fleet import check_frames, pictures, write_one_device_fleet
 
     from edge_dnn_partition.cli.running_fleet import CameraThread, running_fleet
     from edge_dnn_partition.nodes.core import qos

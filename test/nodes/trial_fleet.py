@@ -41,6 +41,15 @@ def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, 
     return path
 
 
+def write_one_device_fleet(folder, name):
+    """Write the file of a fleet of one device, in a folder of its name."""
+    (folder / name).mkdir()
+    path = write_fleet(folder / name)
+    whole = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(whole | {'fleet': name, 'devices': {'pi': whole['devices']['pi']}, 'links': []}))
+    return path
+
+
 def pictures(count=4):
     """Return seeded JPEG pictures."""
     random = np.random.default_rng(5)

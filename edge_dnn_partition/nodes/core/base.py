@@ -19,7 +19,7 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, qos_profile_services_default
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART
@@ -46,7 +46,7 @@ class FleetNode(LifecycleNode):
 
     A node overrides the hooks `setup`, `start`, `begin_drain`, `drained`, `stop`, `give_up`, `teardown` and `stop_work`,
     and makes its entities in `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the
-    node is not active (unless ``always``), survive what a callback raises, and go at clean-up.
+    node is not active (unless ``always``, or kept for late readers), survive what a callback raises, and go at clean-up.
 
     :param name: the node's name.
     :param parameters: its parameters; ``autostart`` is added.
@@ -167,15 +167,17 @@ class FleetNode(LifecycleNode):
         callback: Callable[[Any], None],
         qos: QoSProfile,
         *,
-        always: bool = False,
         overridable: bool = False,
         raw: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
 
+        What is kept for late readers (transient local) is heard while the node is inactive, too: it comes once.
+
         :param raw: the callback takes messages as bytes.
         """
+        always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         hear, raw = self.seals.hearing(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
         create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)

@@ -57,8 +57,8 @@ class EnergyWatch:
 
     def __init__(self, node: FleetNode, device: Device, fleet: Fleet) -> None:
         self._node = node
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ending: threading.Event | None = None
+        """Set to end the thread that runs; None: none does."""
         self._settled: list[StageEnergyMessage] = []
         self._lock = threading.Lock()
         self.threads = device.threads
@@ -90,14 +90,14 @@ class EnergyWatch:
 
     def start(self) -> None:
         """Begin to read the meters."""
-        self._thread = threading.Thread(target=self._watch, name='energy', daemon=True)
-        self._thread.start()
+        self._ending = threading.Event()
+        threading.Thread(target=self._watch, args=(self._ending,), name='energy', daemon=True).start()
 
     def stop(self) -> None:
-        """End it; a meter that hangs is left behind."""
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(0.2)
+        """End it: the thread ends with the reading that is under way."""
+        if self._ending is not None:
+            self._ending.set()
+            self._ending = None
 
     def ran(self, address: Address, stage: int, plan: StagePlan, start: float, end: float, cores: float) -> Energy:
         """Take in a run; return what is known of its energy at once.
@@ -148,9 +148,9 @@ class EnergyWatch:
             self._node.get_logger().warning(f'no power model: {error}')
             return None
 
-    def _watch(self) -> None:
+    def _watch(self, ending: threading.Event) -> None:
         failed = False
-        while not self._ending.wait(1 / self._node.params.number('energy_hz')):
+        while not ending.wait(1 / self._node.params.number('energy_hz')):
             try:
                 now = time.monotonic()
                 done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)

@@ -82,6 +82,10 @@ class ShadowSeat:
             return
         self._apply(outcome, now)
 
+    def close(self) -> None:
+        """Let the workers release what is prepared for shadow frames."""
+        self._drop()
+
     def lost(self, device: str) -> None:
         """Take in that a worker is gone, or has started anew and has nothing prepared."""
         if device in self._devices():

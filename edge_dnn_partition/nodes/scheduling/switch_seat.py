@@ -88,6 +88,11 @@ class SwitchSeat:
             if device not in alive:
                 self.lost(device, now)
 
+    def give_up(self, reason: str, now: float) -> None:
+        """Drop a proposal that is under way, which is no failure of it."""
+        self._apply(self.switch.give_up(reason), now)
+        self.forget_failures()
+
     def lost(self, device: str, now: float) -> None:
         """Take in that a worker is gone, or has started anew and has nothing prepared."""
         self._apply(self.switch.lost(device), now)

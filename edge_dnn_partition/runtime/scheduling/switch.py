@@ -102,6 +102,11 @@ class PlanSwitch:
         self.proposal = None
         return Drop(plan, f'{device}: {reason}')
 
+    def give_up(self, reason: str) -> Drop | None:
+        """Give a proposal up that is under way."""
+        plan, self.proposal = self.proposal, None
+        return None if plan is None else Drop(plan, reason)
+
     def lost(self, device: str) -> Drop | None:
         """Take the loss of a device in; a proposal that needs it is given up."""
         plan = self.proposal
