@@ -119,10 +119,11 @@ def write(name: str, result: BenchResult, directory: Path, *, command: str) -> t
 
 def print_targets(result: BenchResult) -> None:
     """Print the targets as a table, and the conclusion."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from edge_dnn_partition.cli.console import console as open_console
+
+    console = open_console()
     table = Table('target', 'asked', 'measured', 'unit', 'met')
     for target in result.targets:
         asked = target.asked if isinstance(target.asked, str) else f'{target.asked:.4g}'

@@ -62,13 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
     :raises UserError: if it cannot begin.
     """
-    from rich.console import Console
+    from edge_dnn_partition.cli.console import console as open_console
 
     if not 5 <= args.seconds <= 3600:
         raise UserError(f'--seconds {args.seconds:g}: give 5 to 3600')
     if not 0.5 <= args.rate <= 60:
         raise UserError(f'--rate {args.rate:g}: give 0.5 to 60')
-    console = Console()
+    console = open_console()
     if args.two_models:
         from edge_dnn_partition.cli.demo_shared import SharedDemo
 

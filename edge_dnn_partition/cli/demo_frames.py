@@ -21,7 +21,7 @@ from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 from edge_dnn_partition.testbed.scenario import panning_camera
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console  # noqa: TID251 (the type)
 
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
 

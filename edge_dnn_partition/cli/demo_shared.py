@@ -30,7 +30,7 @@ from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.scenario import PHASES, Phase, fleet_document
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console  # noqa: TID251 (the type)
 
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 

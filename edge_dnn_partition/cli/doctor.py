@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
 from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.cli.terminal import raw
 from edge_dnn_partition.errors import UserError
 
 ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
@@ -84,7 +85,7 @@ def _of_fleet(args: argparse.Namespace) -> list[Check]:
 def _print(checks: Sequence[Check]) -> None:
     coloured = sys.stdout.isatty()
     for check in checks:
-        mark = f'{COLOURS[check.status]}{check.status:<4}\033[0m' if coloured else f'{check.status:<4}'
-        print(f'{mark}  {check.name}: {check.found}')
+        raw(sys.stdout).write(f'{COLOURS[check.status]}{check.status:<4}\033[0m' if coloured else f'{check.status:<4}')
+        print(f'  {check.name}: {check.found}')
         if check.advice:
             print(f'      -> {check.advice}')

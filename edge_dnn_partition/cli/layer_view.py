@@ -67,7 +67,7 @@ def print_layers(title: str, rows: Sequence[LayerCost]) -> None:
     for row in rows:
         costs = [_number(row.seconds * 1e3), _number(row.joules * 1e3)] if timed else []
         table.add_row(
-            str(row.index), escape(row.name), ' '.join(row.operators), *costs, readable_bytes(row.weight_bytes),
+            str(row.index), escape(row.name), escape(' '.join(row.operators)), *costs, readable_bytes(row.weight_bytes),
             readable_bytes(row.memory_bytes), str(row.cut), str(row.cut_tensors), readable_bytes(row.cut_bytes),
             style='bold' if row.candidate else None)  # fmt: skip
     console.print(table)

@@ -47,12 +47,12 @@ def render(client: FleetClient, headline: str) -> RenderableType:
             if stage.device == device.device
         ]
         devices.add_row(
-            device.device,
+            Text(device.device),
             Text('up', style='green') if device.alive else Text('gone', style='bold red'),
             f'{device.speed_factor:.2f}',
             '?' if np.isnan(device.cpu_percent) else f'{device.cpu_percent:.0f} %',
-            '?' if np.isnan(device.watts) else f'{device.watts:.1f} W {device.energy_kind}',
-            ('; '.join(mine) or '–') + (f' ({device.relief})' if device.relief else ''),
+            Text('?' if np.isnan(device.watts) else f'{device.watts:.1f} W {device.energy_kind}'),
+            Text(('; '.join(mine) or '–') + (f' ({device.relief})' if device.relief else '')),
         )
     parts.append(devices)
     links = Table(box=None, padding=(0, 2))
@@ -60,7 +60,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         links.add_column(name)
     for link in state.links if state else ():
         links.add_row(
-            f'{link.sender} → {link.receiver}',
+            Text(f'{link.sender} → {link.receiver}'),
             format_rate(link.bytes_per_second) + ('' if link.measured else ' (guess)'),
             f'{link.latency_seconds * 1e3:.1f} ms',
         )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
 from edge_dnn_partition import __version__, cache
+from edge_dnn_partition.cli.terminal import printable_streams
 from edge_dnn_partition.errors import UserError
 
 PROGRAM: Final = 'edge-dnn-partition'
@@ -94,10 +95,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = argv is None
     os.environ.setdefault('MPLCONFIGDIR', str(cache.cache_root() / 'matplotlib'))  # else its list of fonts goes to the home
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with printable_streams():
+        return _run(arguments, own_process=own)
+
+
+def _run(arguments: list[str], *, own_process: bool) -> int:
     try:
-        return _dispatch(arguments, own_process=own)
+        return _dispatch(arguments, own_process=own_process)
     except UserError as error:
-        print(f'error: {_printable(str(error))}', file=sys.stderr)
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -154,12 +160,6 @@ def _module(name: str) -> Any:
         raise UserError(
             f'`{name}` needs the Python package `{missing}`, which is missing: pip install it, or run `make setup`'
         ) from error
-
-
-def _printable(text: str) -> str:
-    """Return a text in one line that does nothing to a terminal, whatever a file's names hold."""
-    line = ' '.join(text.split())
-    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _silence(stream: IO[str]) -> None:

@@ -47,6 +47,6 @@ def console_for_tables() -> Any:
     """Return a console as wide as the terminal, and wide enough for whole names where there is none."""
     import sys
 
-    from rich.console import Console
+    from edge_dnn_partition.cli.console import console
 
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return console(width=None if sys.stdout.isatty() else 160)

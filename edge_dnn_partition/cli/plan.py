@@ -193,12 +193,12 @@ def _solve(problem: Problem, goal: Goal, space: str) -> Solution:
 
 
 def _print(problem: Problem, solution: Solution) -> int:
-    from rich.console import Console
     from rich.table import Table
 
+    from edge_dnn_partition.cli.console import console as open_console
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
 
-    console = Console()
+    console = open_console()
     if solution.assignment is None:
         console.print(f'no plan: {solution.reason}', markup=False)
         return 1

@@ -113,13 +113,13 @@ def _samples(path: Path, model: Model, fleet: Fleet, picture: str | None) -> Pic
 
 
 def _measure(model: Model, threads: int, runs: int, samples: PictureSamples | None) -> Profile:
-    from rich.console import Console
     from rich.progress import Progress
 
+    from edge_dnn_partition.cli.console import console
     from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
 
     options = ProfileOptions(device='host', threads=threads, runs=runs)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(f'profiling on this machine, {threads} thread(s)', total=1.0)
         return load_or_profile(
             model, options, samples=samples, accept_throttled=True,

@@ -158,10 +158,11 @@ def _samples(args: argparse.Namespace) -> PictureSamples | None:
 
 
 def _print_tables(model: Model, profile: Profile) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from edge_dnn_partition.cli.console import console as open_console
+
+    console = open_console()
     table = Table(title=f'{model.name}: {profile.total_seconds * 1e3:.2f} ms as one stage '
                         f'({profile.provider}, {profile.threads} thread{"s" * (profile.threads > 1)})',
                   title_justify='left')
@@ -190,10 +191,11 @@ def _print_tables(model: Model, profile: Profile) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[float], None]]:
     """Show a bar on stderr where that is a terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from edge_dnn_partition.cli.console import console as open_console
+
+    console = open_console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task('profiling', total=1.0)
         yield lambda share: bar.update(task, completed=share)

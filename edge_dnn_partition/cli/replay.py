@@ -147,10 +147,11 @@ def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
 
 
 def _show(outcome: Outcome) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from edge_dnn_partition.cli.console import console as open_console
+
+    console = open_console()
     table = Table(box=None, padding=(0, 2))
     table.add_column('at', justify='right')
     table.add_column('who')

@@ -36,9 +36,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the user ends it."""
-    from rich.console import Console
     from rich.live import Live
 
+    from edge_dnn_partition.cli.console import console as open_console
     from edge_dnn_partition.cli.live_view import render
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     fleet = load_fleet(args.fleet)
     os.environ.update(dds_environment(dds_profile(fleet)))
-    console = Console()
+    console = open_console()
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
     with FleetClient(fleet, name='top') as client:
         if args.once:

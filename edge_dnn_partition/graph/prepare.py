@@ -28,9 +28,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from edge_dnn_partition.cache import check_room, needed
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.isolation import call_isolated
 from edge_dnn_partition.graph.repair import repair, sort_nodes
 from edge_dnn_partition.graph.shapes import fix_shapes
-from edge_dnn_partition.graph.source import Source
+from edge_dnn_partition.graph.source import Source, read_source
 from edge_dnn_partition.graph.tensors import annotate
 from edge_dnn_partition.graph.weights import copy_weights
 
@@ -62,18 +63,15 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None) -
     The key is made of the model's hash, onnxruntime's version, this module's
     version and the shapes of the inputs.
 
-    :raises ModelError: shapes are missing, or onnxruntime refuses the model.
+    :raises ModelError: shapes are missing, or onnxruntime refuses the model, crashes or does not come to an end with it.
     """
     key = _key(source, shapes or {})
 
     def make(path: Path) -> None:
-        proto = onnx.ModelProto()
-        proto.CopyFrom(source.proto)
-        fix_shapes(proto, shapes)
-        sort_nodes(proto.graph, str(source.path))
         temporary = Path(tempfile.mkdtemp(dir=path.parent.parent, prefix='.new-'))
         try:
-            _prepare_into(temporary, source, proto)
+            call_isolated(prepare_into, about=str(source.path), folder=str(temporary), path=str(source.path), sha256=source.sha256,
+                          shapes={name: list(shape) for name, shape in (shapes or {}).items()})
             _publish(temporary, path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -118,13 +116,24 @@ def _load(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _prepare_into(folder: Path, source: Source, proto: onnx.ModelProto) -> None:
+def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Prepare a model into an empty folder; to be called in a process of its own.
+
+    :raises ModelError: as `prepare` does, or the file is no longer that of the hash.
+    """
+    source = read_source(path)
+    if source.sha256 != sha256:
+        raise ModelError(f'{path} has changed while it was read: load it again')
+    proto = onnx.ModelProto()
+    proto.CopyFrom(source.proto)
+    fix_shapes(proto, shapes)
+    sort_nodes(proto.graph, path)
     detached = _attach_or_detach(source, proto)
-    optimised = _optimise(folder, source.path, proto)
+    optimised = _optimise(Path(folder), source.path, proto)
     _reattach(optimised.graph, detached)
     repair(optimised, original=source.proto)
-    annotate(optimised, weights_at=lambda location: weights_folder(folder, source.path, location) / location)
-    (folder / 'model.onnx').write_bytes(optimised.SerializeToString(deterministic=True))
+    annotate(optimised, about=path, weights_at=lambda location: weights_folder(Path(folder), source.path, location) / location)
+    Path(folder, 'model.onnx').write_bytes(optimised.SerializeToString(deterministic=True))
 
 
 def _attach_or_detach(source: Source, proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.validate import check_proto
 
 _CHUNK_BYTES = 1 << 22
 _REMEMBER_ABOVE_BYTES = 1 << 26
@@ -52,7 +53,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     large files are remembered while size and time of the file stay.
 
     :raises ModelError: the file is missing, is no ONNX file, or refers to files
-        that are missing, too short, or outside the model's folder.
+        that are missing, too short, or outside the model's folder, also by a symbolic link.
     """
     path = Path(path)
     note = _note(path, 'complete')
@@ -84,6 +85,7 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
         raise ModelError(f'{path} holds no ONNX graph: export or copy it again')
     if not proto.graph.node:
         raise ModelError(f'{path} has no operators, so there is nothing to split')
+    check_proto(proto, path)
     return proto
 
 
@@ -110,7 +112,11 @@ def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Path]
     for tensor in protos.all_tensors(proto.graph):
         if not protos.is_external(tensor):
             continue
-        location, offset, length = protos.external_entry(tensor)
+        try:
+            location, offset, length = protos.external_entry(tensor)
+        except ValueError:
+            raise ModelError(f'{path}: offset and length of the external data of {tensor.name} are no numbers: '
+                             'export the model again') from None
         if location not in files:
             files[location] = _external_file(path, location)
         if offset < 0 or length < 0 or offset + length > files[location].stat().st_size:
@@ -130,9 +136,17 @@ def _external_file(path: Path, location: str) -> Path:
         raise ModelError(f'{path} keeps weights at {location!r}, outside its own folder: '
                          'save it with its external data beside it')
     file = path.parent / relative
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+    except (OSError, ValueError):  # a name of 5000 letters, or with a NUL in it
+        is_there = False
+    if not is_there:
         raise ModelError(f'{path} keeps weights in {location!r}, which is missing: '
                          f'put that file into {path.parent}')
+    # A hub's cache links both files to a folder of its own. onnxruntime follows a link by the same rule.
+    if not any(file.resolve().is_relative_to(folder) for folder in (path.parent.resolve(), path.resolve().parent)):
+        raise ModelError(f'{path} keeps weights in {location!r}, a link to outside its own folder: '
+                         'save it with its external data beside it')
     return file
 
 

@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+import psutil
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
+from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.shapes import true_inputs
+from edge_dnn_partition.graph.trial import run_once
 from edge_dnn_partition.graph.weights import copy_weights
 
 _OBSERVED = 'edge_dnn_partition.observed'
@@ -39,22 +43,27 @@ class TensorInfo:
         return protos.tensor_bytes(self.dtype, self.shape)
 
 
-def annotate(proto: ModelProto, *, weights_at: protos.Locate) -> None:
+def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> None:
     """Write the type and shape of every tensor into the model, in place.
 
     Shapes that depend on data (NonZero, a Loop's results) are taken from one trial
     run on seeded inputs, and remembered as such in the model's metadata.
 
+    :param about: the file that errors name.
     :param weights_at: gives the file of an external location.
+    :raises ModelError: the shapes contradict each other, or the trial run does not end.
     """
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except Exception as error:  # onnx's own exceptions share no base class but this one  # noqa: BLE001
+        raise ModelError(f'{about} has no consistent shapes: {" ".join(str(error).split())[:400]}; export it again') from None
     known: dict[str, ValueInfoProto] = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         if _is_settled(value) or (not value.type.HasField('tensor_type') and value.type.WhichOneof('value')):
             known[value.name] = value
     made = [name for node in proto.graph.node for name in protos.node_writes(node)]
     unknown = [name for name in made if name not in known]
-    observed = _observe(proto, unknown, weights_at) if unknown else {}
+    observed = _observe(proto, unknown, about, weights_at) if unknown else {}
     outputs = {value.name: value for value in proto.graph.output}
     del proto.graph.value_info[:]
     for name in made:
@@ -94,7 +103,21 @@ def random_feeds(tensors: Iterable[TensorInfo], seed: int = 0) -> dict[str, np.n
     """Return seeded values for inputs: normal for floats, 0 or 1 for integers and booleans.
 
     Small integers stay valid where they are indices, such as words of a vocabulary.
+
+    :raises ModelError: they need more memory than is free.
     """
+    tensors = tuple(tensors)
+    needed = sum(8 * math.prod(tensor.shape) for tensor in tensors)  # as the generator makes them
+    try:
+        if needed > psutil.virtual_memory().available:
+            raise MemoryError
+        return _random_values(tensors, seed)
+    except MemoryError:
+        names = ', '.join(tensor.name for tensor in tensors)
+        raise ModelError(f'values for {names} need {needed} bytes, more memory than is free here: give smaller shapes') from None
+
+
+def _random_values(tensors: Iterable[TensorInfo], seed: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     feeds = {}
     for tensor in tensors:
@@ -115,7 +138,7 @@ def _is_settled(value: ValueInfoProto) -> bool:
             and all(dimension.HasField('dim_value') and dimension.dim_value >= 0 for dimension in kind.shape.dim))
 
 
-def _observe(proto: ModelProto, names: list[str], weights_at: protos.Locate) -> dict[str, ValueInfoProto]:
+def _observe(proto: ModelProto, names: list[str], about: str, weights_at: protos.Locate) -> dict[str, ValueInfoProto]:
     """Run the model once and return what the named tensors turned out to be."""
     trial = ModelProto()
     trial.CopyFrom(proto)
@@ -129,7 +152,9 @@ def _observe(proto: ModelProto, names: list[str], weights_at: protos.Locate) -> 
               {entry.name for entry in true_inputs(proto.graph)}]
     try:
         session = ort.InferenceSession(trial.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        values = session.run(names, random_feeds(inputs))
+        values = run_once(session, names, random_feeds(inputs), about=about)
+    except ModelError:
+        raise
     except Exception:  # no trial run, no shapes: these tensors are then kept inside layers  # noqa: BLE001
         return {}
     seen = {}

@@ -18,6 +18,7 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.prepare import onnxruntime_message
 from edge_dnn_partition.graph.stages import StageFile
 from edge_dnn_partition.graph.tensors import random_feeds
+from edge_dnn_partition.graph.trial import run_once
 
 #: Stages may sum in another order than the whole model does; this much is allowed for it.
 TOLERANCE = 1e-4
@@ -99,7 +100,7 @@ def run_file(
 ) -> dict[str, np.ndarray]:
     """Run an ONNX file once on the CPU at default optimisation.
 
-    :raises ModelError: onnxruntime cannot load or run it.
+    :raises ModelError: onnxruntime cannot load or run it, or the run does not end.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -107,7 +108,9 @@ def run_file(
     try:
         session = ort.InferenceSession(str(Path(path)), options, providers=['CPUExecutionProvider'])
         accepted = {value.name for value in session.get_inputs()}
-        results = session.run(list(outputs), {name: value for name, value in feeds.items() if name in accepted})
+        results = run_once(session, outputs, {name: value for name, value in feeds.items() if name in accepted}, about=str(path))
+    except ModelError:
+        raise
     except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
         raise ModelError(f'{path} cannot be run: {onnxruntime_message(error)}') from None
     return dict(zip(outputs, results, strict=True))

@@ -107,6 +107,57 @@ def test_external_weights_of_the_wrong_length(tmp_path):
     refused(external(tmp_path, length=12), 'needs 16')
 
 
+@pytest.mark.parametrize(('key', 'value'), [('offset', 'no number'), ('length', '1e9'), ('offset', '')])
+def test_external_weights_at_places_that_are_no_numbers(key, value, tmp_path):
+    path = external(tmp_path)
+    proto = onnx.ModelProto.FromString(path.read_bytes())
+    next(entry for entry in proto.graph.initializer[0].external_data if entry.key == key).value = value
+    path.write_bytes(proto.SerializeToString())
+    (tmp_path / 'weights.bin').write_bytes(b'\0' * 16)
+    refused(path, 'are no numbers')
+
+
+def test_external_weights_through_links(tmp_path):
+    """As a hub's cache has them, where the model is a link too; a link of a stranger's to elsewhere is not followed."""
+    blobs, snapshot = tmp_path / 'blobs', tmp_path / 'snapshot'
+    blobs.mkdir()
+    snapshot.mkdir()
+    external(blobs).rename(blobs / 'a1')
+    (blobs / 'b2').write_bytes(np.ones(4, np.float32).tobytes())
+    (snapshot / 'weights.bin').symlink_to('../blobs/b2')
+    (snapshot / 'model.onnx').symlink_to('../blobs/a1')
+    assert len(load_model(snapshot / 'model.onnx').layers) == 1
+    stranger = tmp_path / 'stranger'
+    stranger.mkdir()
+    (stranger / 'weights.bin').symlink_to('../blobs/b2')
+    refused(external(stranger), 'a link to outside its own folder')
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = tmp_path / 'model.onnx'
+    for name in ('reluname', 'readname', 'yy'):
+        nodes = [helper.make_node('Neg', ['x'], ['readname'], name='reluname'), helper.make_node('Relu', ['readname'], ['y'])]
+        proto = small(nodes)
+        proto.graph.doc_string = 'yy'
+        path.write_bytes(proto.SerializeToString().replace(name.encode(), b'\xff' * len(name)))
+        refused(path, 'not UTF-8')
+
+
+@pytest.mark.parametrize(('dtype', 'dims', 'match'), [
+    (999, [2, 2], 'of type 999'), (1, [-2, 2], 'below 0'), (1, [1 << 62, 4], 'no device can hold'), (8, [1 << 62], 'no device can hold'),
+    (1, [1] * 40, '40 dimensions')])
+def test_weights_of_types_and_sizes_that_cannot_be(dtype, dims, match, save):
+    weight = TensorProto(name='w', data_type=dtype, dims=dims)
+    refused(save(small([helper.make_node('MatMul', ['x', 'w'], ['y'])], weights=[weight])), match)
+
+
+def test_inputs_of_types_and_sizes_that_cannot_be(save):
+    for dtype, dims, match in ((99, [2, 2], 'of type 99'), (1, [1 << 40, 1 << 40], 'no device can hold')):
+        model = small([helper.make_node('Relu', ['x'], ['y'])])
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info('x', dtype, dims))
+        refused(save(model), match)
+
+
 @pytest.mark.parametrize(('shapes', 'match'), [
     (None, 'leaves sizes open: image .batch, 3, height, width.*--shape image=1x3x1x1'),
     ({'image': (1, 3, 8)}, 'has 4 dimensions'),

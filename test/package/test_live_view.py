@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from rich.console import Console  # noqa: TID251
 
 from edge_dnn_partition.cli.live_view import render
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan

@@ -28,6 +28,7 @@ from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 from .later import Later, allow_later
 from .parameters import ParameterTable
+from .printable_logger import PrintableLogger
 from .process import run_node
 from .qos import with_overrides
 from .seals import Seals
@@ -88,6 +89,10 @@ class FleetNode(LifecycleNode):
         self.seals = Seals(self, self.topics, None, self.refuse)
         """What it says and hears goes through them; with the fleet's key from `load_fleet` on."""
         self._guard_transitions()
+
+    def get_logger(self) -> Any:
+        """Return the node's logger, which writes out what in a text would steer a terminal."""
+        return PrintableLogger(super().get_logger())
 
     # Hooks --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 from edge_dnn_partition.nodes.core.executor import Spinner
+from edge_dnn_partition.text import printable
 
 if TYPE_CHECKING:
     from edge_dnn_partition.nodes.core.base import FleetNode
@@ -100,7 +101,7 @@ def _report(error: BaseException | None, *, logged: bool) -> int:
         sys.stderr.write('error: the ROS context was shut down\n')
         return 1
     if isinstance(error, (UserError, NameValidationException)):
-        sys.stderr.write('error: ' + ' '.join(str(error).split()) + '\n')
+        sys.stderr.write('error: ' + printable(' '.join(str(error).split())) + '\n')
         return 2
     if not logged:
         traceback.print_exception(error)

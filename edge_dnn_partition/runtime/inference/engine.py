@@ -16,6 +16,7 @@ import onnxruntime
 
 from edge_dnn_partition.errors import DeviceError, ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
+from edge_dnn_partition.graph.trial import ended_in_time
 from edge_dnn_partition.sensing.power.total import Processor
 
 from .optimised import forget_optimised, optimised_file, weights_beside
@@ -178,14 +179,24 @@ class Engine:
         """Stop timing operators and return the file with their times, in the format of Chrome's tracing."""
         return Path(self._session.end_profiling())
 
+    def try_out(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        """Run as `run` does, on made-up input and so for a bounded time: a Loop may have no end.
+
+        :raises ModelError: if the runtime fails, or does not end.
+        """
+        with ended_in_time(self.terminate, about=str(self.path)):
+            return self.run(feeds)
+
     def warm_up(self, runs: int = 1) -> None:
         """Run on made-up input so that the first frame does not pay for first touches.
 
         Inputs are ones, which are valid indices too; a dimension that is not fixed counts 1.
+
+        :raises ModelError: as `try_out` does.
         """
         feeds = self.made_up_feeds()
         for _ in range(runs):
-            self.run(feeds)
+            self.try_out(feeds)
 
     def made_up_feeds(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return ones in the shape of each input."""

@@ -223,7 +223,7 @@ class _Stages:
         feeds = self._inputs.feeds(engine)
 
         def run() -> float:
-            engine.run(feeds)
+            engine.try_out(feeds)
             if engine.last_busy_seconds > 0:
                 self._shares.append(engine.last_seconds / engine.last_busy_seconds)
             return engine.last_busy_seconds
