@@ -20,8 +20,8 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for
 from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
-from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer
@@ -81,7 +81,7 @@ class Dashboard(FleetNode):
 
     def _plan(self, message: PlanMessage) -> None:
         if message.status == PlanMessage.ACTIVE:
-            self._board.plan(board_time(), plan_of(message))
+            self._board.plan(board_time(), plan_for(message, None))
 
     def _state(self, message: FleetState) -> None:
         now = board_time()

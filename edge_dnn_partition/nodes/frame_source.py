@@ -37,6 +37,7 @@ from edge_dnn_partition.runtime.frames.repetition import Repetition
 from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
 from edge_dnn_partition.runtime.transport.radio import Radio
 from edge_dnn_partition.runtime.transport.tensor_codec import decode
 from edge_dnn_partition.runtime.transport.tensors import Coded
@@ -82,7 +83,11 @@ class FrameSource(FleetNode):
         self._pictures = PictureSender(self, self._sender, self._fleet)
         self._shadows = ShadowFrames(self._outputs, self._pictures, self._sender, self._reachable)
         self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
-        inbox = TensorInbox(self, self.topics.results(), self._sender, self._receive)
+        most_bytes = largest_bundle(self._fleet.devices[device].memory)
+        results = Expected({name: self._model.tensors[name] for name in self._outputs}, picture=False, most_bytes=most_bytes)
+        inbox = TensorInbox(
+            self, self.topics.results(), self._sender, self._receive, expect=results.check, max_bytes=most_bytes
+        )
         for name in self._fleet.devices:
             inbox.connect(name)
             self._sender.connect((name, False))
@@ -318,7 +323,7 @@ class FrameSource(FleetNode):
     # Plans and signs of life ----------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
-        plan = plan_for(message, self._model.sha256)
+        plan = plan_for(message, self._fleet, self._model)
         with self._lock:
             if not self._plans.hear(plan, status_of(message)):
                 return
@@ -333,7 +338,7 @@ class FrameSource(FleetNode):
         """Take a request for a shadow frame; workers alone prepare plans for it."""
         if message.status != PlanMessage.ACTIVE:
             return
-        plan = plan_for(message, self._model.sha256)
+        plan = plan_for(message, self._fleet, self._model)
         with self._lock:
             self._shadows.run.ask(plan, time.monotonic())
 

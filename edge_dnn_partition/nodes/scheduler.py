@@ -77,7 +77,7 @@ class Scheduler(FleetNode):
         self._urgency = UrgencySeat(self._view, lambda: self._switch.active, self._decide)
         self._watch = StreamWatch()
         self._moves = SwitchSeat(
-            self, self._model.sha256, lambda: self._hearing.pipeline.boundaries, self._in_force, self._move_ended
+            self, self._fleet, self._model, lambda: self._hearing.pipeline.boundaries, self._in_force, self._move_ended
         )
         self._switch = self._moves.switch
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)

@@ -16,11 +16,11 @@ from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.node_parameters import VISUALISATION
 from edge_dnn_partition.runtime.monitoring import fleet_scene
 from edge_dnn_partition.runtime.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
-from edge_dnn_partition.runtime.scheduling.readings import plan_of
 
 _LIFETIME_SECONDS: Final = 3
 """What is not said again for so long, such as the markers of a fleet that has ended, goes from the screen."""
@@ -47,7 +47,7 @@ class Visualisation(FleetNode):
 
     def _plan(self, message: PlanMessage) -> None:
         if message.status == PlanMessage.ACTIVE:
-            self._plan_in_force = plan_of(message)
+            self._plan_in_force = plan_for(message, None)
 
     def _state(self, message: FleetState) -> None:
         devices = [DeviceLook(d.device, d.alive, d.cpu_percent / 100, d.watts, d.energy_kind) for d in message.devices]

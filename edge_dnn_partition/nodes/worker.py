@@ -30,7 +30,6 @@ from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
-from edge_dnn_partition.planning.plans.plan import check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.deployment import start_checks
 from edge_dnn_partition.runtime.deployment.node_parameters import WORKER
@@ -39,6 +38,8 @@ from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
 from edge_dnn_partition.runtime.frames.plan_book import Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.inference.preparation import StageStore, give_way
 from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
+from edge_dnn_partition.runtime.transport.pieces import Piece
 from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
@@ -84,7 +85,9 @@ class Worker(FleetNode):
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
-        self._pipeline = FramePipeline(device)
+        most_bytes = largest_bundle(self._config.memory)
+        self._expected = Expected(self._model.tensors, picture=True, most_bytes=most_bytes)
+        self._pipeline = FramePipeline(device, max_bytes=most_bytes)
         if self._fleet.share is not None:
             give_way(niceness(self._fleet.share.priority))
         self._hedges = HedgeSeat(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
@@ -102,7 +105,9 @@ class Worker(FleetNode):
             self, self._model, self._fleet, preprocessing, lambda: self._config, self._slowdown, self._tasks.put,
             self._profiled,
         )  # fmt: skip
-        self._inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive)
+        self._inbox = TensorInbox(
+            self, self.topics.tensors(), self._sender, self._receive, expect=self._expect, max_bytes=most_bytes
+        )
         for name in self._fleet.devices:
             self._inbox.connect(name)
             if name != device:
@@ -216,18 +221,14 @@ class Worker(FleetNode):
     # Plans ----------------------------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
-        plan, status = plan_for(message, self._model.sha256), status_of(message)
-        check_plan(plan, list(self._fleet.devices))
+        plan, status = plan_for(message, self._fleet, self._model), status_of(message)
         assert self._store is not None
         if self._plans.hear(plan, status):
             self._memory.keep(message)
         self._do(self._plans.task(plan, status, self._store.versions))
 
     def _hedge_plan(self, message: PlanMessage) -> None:
-        task = self._hedges.task(message)
-        if isinstance(task, Prepare):
-            check_plan(task.plan, list(self._fleet.devices))
-        self._do(task)
+        self._do(self._hedges.task(message, self._fleet))
 
     def _do(self, task: Prepare | Release | None) -> None:
         match task:
@@ -257,6 +258,21 @@ class Worker(FleetNode):
         self._hedges.tidy(self._plans.active, now)
 
     # Frames ---------------------------------------------------------------------------------------------------
+
+    def _expect(self, piece: Piece) -> None:
+        address = piece.address
+        try:
+            if not is_hedge(address.plan_version):
+                with self._lock:
+                    self._pipeline.check(address, (tensor.name for tensor in piece.layout))
+        except NotReadyError as error:
+            self._failures.publish(address, -1, error)
+            raise
+        try:
+            self._expected.check(piece)
+        except WireError as error:
+            self._failures.publish(address, -1, error)
+            raise
 
     def _receive(self, received: Received, hop: HopTime) -> None:
         assert self._runner is not None

@@ -66,7 +66,7 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
     try:
         scheduler, worker = hop.ends
         scheduler.advertise(Plan, '/hop/plan', qos.PLAN, always=True).publish(Plan(version=3))
-        worker.subscribe(Plan, '/hop/plan', lambda plan: told.append(plan.version), qos.PLAN, always=True)
+        worker.subscribe(Plan, '/hop/plan', lambda plan: told.append(plan.version), qos.PLAN)
         hop.spin_until(lambda: told == [3])
         hop.discover()
         tensor = np.arange(300_000, dtype=np.uint8)
@@ -121,7 +121,7 @@ def test_a_node_without_the_key_says_that_once(context):
         worker.seals.close()
         importlib.import_module('hop').use_key(worker, None)
         told = []
-        worker.subscribe(Plan, '/hop/plan', lambda plan: told.append(plan.version), qos.PLAN, always=True)
+        worker.subscribe(Plan, '/hop/plan', lambda plan: told.append(plan.version), qos.PLAN)
         publisher = scheduler.advertise(Plan, '/hop/plan', qos.PLAN, always=True)
         for version in (1, 2):
             publisher.publish(Plan(version=version))

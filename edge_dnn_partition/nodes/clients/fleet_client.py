@@ -28,13 +28,13 @@ from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.nodes.messages.camera_messages import compressed_message, image_message
 from edge_dnn_partition.nodes.messages.parameter_messages import ParameterGiven, parameter_message
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for
 from edge_dnn_partition.nodes.messages.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
 from edge_dnn_partition.runtime.frames.ledger import Picture
 from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
-from edge_dnn_partition.runtime.scheduling.readings import plan_of
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class FleetClient:
     def _plan(self, message: PlanMessage) -> None:
         if message.status != PlanMessage.ACTIVE:
             return
-        plan = plan_of(message)
+        plan = plan_for(message, self.fleet)
         with self.lock:
             if not self.news.plans or plan.version > self.news.plans[-1][1].version:
                 self.news.plans.append((time.monotonic(), plan))

@@ -14,6 +14,7 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import views
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
 from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline, tail_plan
@@ -54,12 +55,12 @@ class HedgeSeat:
         """Return the books of a plan's frames; a hedge does not supersede the frame's other try."""
         return self._hedges.hedges if is_hedge(version) else self._frames
 
-    def task(self, message: PlanMessage) -> Prepare | Release:
+    def task(self, message: PlanMessage, fleet: Fleet) -> Prepare | Release:
         """Return what a message about the whole model asks for.
 
-        :raises PlanError: if it is about another plan.
+        :raises PlanError: if it is about another plan, or that is no good.
         """
-        plan = plan_for(message, self._model.sha256)
+        plan = plan_for(message, fleet, self._model)
         if plan.version != HEDGE_VERSION:
             raise PlanError(f'plan {plan.version} is none of hedges')
         return Release(plan.version) if status_of(message) is PlanStatus.DROPPED else Prepare(plan)

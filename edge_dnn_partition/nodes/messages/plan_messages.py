@@ -6,16 +6,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.encodings import parts
+from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, check_figures, check_layers, check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
 from edge_dnn_partition.runtime.scheduling.readings import plan_of
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.graph.model import Model
+    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:
@@ -54,16 +60,34 @@ def plan_message(plan: Plan, status: int) -> PlanMessage:
     return message
 
 
-def plan_for(message: PlanMessage, model_sha256: str) -> Plan:
-    """Return a plan from its message, for a node that has one model.
+def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = None) -> Plan:
+    """Return a plan from its message; whoever hears one has it from here, so that all refuse the same.
 
-    :raises PlanError: if the plan is for another model.
+    :param fleet: whose plan it is; None: not known here, as to who only shows it.
+    :param model: that it is for; None: not known here.
+    :raises PlanError: if the plan is for another model or fleet, contradicts itself, or claims what cannot be.
     """
-    if message.model_sha256 != model_sha256:
-        raise PlanError(
-            f'plan {message.version} is for another model than this device has; copy one model file to all devices'
-        )
-    return plan_of(message)
+    version = message.version
+    if model is not None and message.model_sha256 != model.sha256:
+        raise PlanError(f'plan {version} is for another model than this device has; copy one model file to all devices')
+    if any(len(stage.layer_ranges) % 2 for stage in message.stages):
+        raise PlanError(f'plan {version} has a range of layers without an end')
+    plan = plan_of(message)
+    check_layers(plan, None if model is None else len(model.layers))
+    check_figures(plan)
+    if fleet is not None:
+        check_plan(plan, list(fleet.devices))
+        if (plan.source, plan.sink) != (fleet.source, fleet.sink_device):
+            raise PlanError(
+                f'plan {version} is from {plan.source} to {plan.sink}; give all devices of the fleet the same fleet file'
+            )
+    for transfer in plan.transfers:
+        parts(transfer.encoding)
+    if model is not None:
+        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {PICTURE}
+        if unknown := sorted(named - model.tensors.keys()):
+            raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which the model does not have')
+    return plan
 
 
 def status_of(message: PlanMessage) -> PlanStatus:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory, VersionMemory
-from edge_dnn_partition.nodes.messages.plan_messages import plan_message
+from edge_dnn_partition.nodes.messages.plan_messages import plan_for, plan_message
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.plans.compose import assignment_of
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.scheduling.readings import plan_of
 from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 Assignment = tuple[str, ...]
@@ -49,12 +51,12 @@ class SwitchSeat:
     """
 
     def __init__(
-        self, node: FleetNode, model_sha256: str, boundaries: Callable[[], Sequence[int]], in_force: InForce,
+        self, node: FleetNode, fleet: Fleet, model: Model, boundaries: Callable[[], Sequence[int]], in_force: InForce,
         ended: Callable[[Activate | Drop], None],
     ) -> None:  # fmt: skip
         self._node, self._boundaries, self._in_force, self._ended = node, boundaries, in_force, ended
         self._versions, self._memory = VersionMemory(node), PlanMemory(node)
-        self._earlier = self._memory.recall(model_sha256)
+        self._earlier = self._checked(self._memory.recall(model.sha256), fleet, model)
         """The plan of an earlier scheduler, until it is known whether it goes on."""
         self._fleet_version, self._said_at = 0, float('-inf')
         self._prepared: dict[str, frozenset[int]] = {}
@@ -64,6 +66,13 @@ class SwitchSeat:
         self.switch = PlanSwitch(last_version=self._versions.last, prepare_seconds=node.params.number('prepare_timeout'))
         """The plan in force, and the one that is proposed."""
         self._plans = node.advertise(PlanMessage, node.topics.plan, qos.PLAN)
+
+    def _checked(self, kept: PlanMessage | None, fleet: Fleet, model: Model) -> Plan | None:
+        try:
+            return None if kept is None else plan_for(kept, fleet, model)
+        except PlanError as error:
+            self._node.refuse('plan', f'the plan on disk is of no use: {error}')
+            return None
 
     # Moving ---------------------------------------------------------------------------------------------------
 
@@ -161,14 +170,14 @@ class SwitchSeat:
         """
         if self._earlier is None:
             return True
-        plan = plan_of(self._earlier)
+        plan = self._earlier
         if plan.version < self._fleet_version:
             self._earlier = None  # this record is of an older plan than the one in force
             return True
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):
             self.switch.adopt(plan)
             self._in_force(plan, assignment_of(plan.placement, self._boundaries()), now, taken_up=True)
-            self._plans.publish(self._earlier)
+            self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
             self._node.get_logger().info(f'plan {plan.version} goes on: {plan.label()}')
         elif any(self._prepared.values()) and now < until:
             return False

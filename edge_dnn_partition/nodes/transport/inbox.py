@@ -14,7 +14,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
 from edge_dnn_partition.runtime.transport.piece_codec import decode
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address
+from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Piece
 from edge_dnn_partition.runtime.transport.segments import SegmentReader
 from edge_dnn_partition.runtime.transport.tensors import picture_parts, unpack
 from edge_dnn_partition.runtime.transport.timing import HopTime
@@ -26,7 +26,8 @@ class TensorInbox:
     """Receives pieces for one node, puts bundles together, and answers each with a receipt.
 
     :param accept: takes a whole bundle's tensors; a `WireError` it raises goes back as a refusal.
-    :param quiet_seconds: after so long without a piece the missing ones are asked for.
+    :param expect: raises `WireError` for a bundle's first piece if nobody waits for what it says that the bundle has.
+    :param max_bytes: of one bundle, and of what has come of all that are not whole yet.
     """
 
     QUIET_SECONDS: Final = 0.1
@@ -39,12 +40,13 @@ class TensorInbox:
         sender: TensorSender,
         accept: Callable[[Received, HopTime], None],
         *,
+        expect: Callable[[Piece], None] = lambda _: None,
         max_bytes: int = 1 << 30,
     ) -> None:
         self._node = node
         self._sender = sender
         self._accept = accept
-        self._assembler = Assembler(max_bytes)
+        self._assembler = Assembler(max_bytes, expect)
         self._segments = SegmentReader()
         self._receipts: dict[str, Any] = {}
         node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS, raw=True)
@@ -52,7 +54,7 @@ class TensorInbox:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes set aside for bundles that are not whole yet."""
+        """Bytes that have come of bundles that are not whole yet."""
         return self._assembler.held_bytes
 
     def connect(self, device: str) -> None:
@@ -150,6 +152,9 @@ class TensorInbox:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        if evicted := self._assembler.evicted:
+            self._assembler.evicted = 0
+            self._node.refuse('memory', f'{evicted} bundles that were not whole made room for newer ones: far more comes than fits')
         for gap in self._assembler.overdue(now, self.QUIET_SECONDS):
             self._ask(gap)
         self._assembler.forget(now, self.FORGET_SECONDS)

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from edge_dnn_partition.errors import PlanError
 
@@ -14,6 +16,12 @@ PICTURE = '@picture'
 
 SOURCE_STAGE = -1
 """Stands for the frame source where a stage's index is asked for."""
+
+MOST_LAYERS: Final = 100_000
+"""Of a plan whose model is not known."""
+_MOST_COST: Final = 1e9
+_MOST_IN_FLIGHT: Final = 10_000
+_LONGEST_REASON: Final = 4096
 
 PlacedStage = tuple[str, bool, tuple[tuple[int, int], ...]]
 """A stage's device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
@@ -148,6 +156,35 @@ def ranges_of(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
         else:
             ranges.append((index, index + 1))
     return tuple(ranges)
+
+
+def check_layers(plan: Plan, layers: int | None) -> None:
+    """Raise if the stages' layers are not those of a model, each once. Nothing is counted out that a range only claims.
+
+    :param layers: how many the model has; None: it is not known here.
+    :raises PlanError: with the first contradiction found.
+    """
+    most, done = MOST_LAYERS if layers is None else layers, 0
+    for start, stop in sorted(pair for stage in plan.stages for pair in stage.layers):
+        if start >= stop or stop > most:
+            raise PlanError(f'plan {plan.version}: there are no layers {start} to {stop}; the model has {most}')
+        if start != done:
+            raise PlanError(f'plan {plan.version}: each layer must stand in it once, and layer {min(start, done)} does not')
+        done = stop
+    if layers not in (None, done):
+        raise PlanError(f'plan {plan.version}: ends with layer {done} of {layers}')
+
+
+def check_figures(plan: Plan) -> None:
+    """Raise if what a plan is predicted to cost cannot be.
+
+    :raises PlanError: if a figure is negative or too large, or a text too long.
+    """
+    costs = (plan.latency_seconds, plan.latency_deviation, plan.energy_joules, plan.bottleneck_seconds)
+    if not all(math.isnan(cost) or 0 <= cost <= _MOST_COST for cost in costs) or plan.max_in_flight > _MOST_IN_FLIGHT:
+        raise PlanError(f'plan {plan.version}: what it is predicted to cost cannot be')
+    if len(plan.reason) > _LONGEST_REASON:
+        raise PlanError(f'plan {plan.version} has a reason of {len(plan.reason)} characters')
 
 
 def check_plan(plan: Plan, devices: Sequence[str]) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,8 @@ class FrameState:
     stages: tuple[StageTime, ...] = ()
     hops: tuple[HopTime, ...] = ()
     touched: float = 0.0
+    held_bytes: int = 0
+    """Of the tensors that came."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class FramePipeline:
     _frames: OrderedDict[tuple[int, int, int], FrameState] = field(default_factory=OrderedDict)
     _latest: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
     superseded: int = 0
+    max_bytes: int = 1 << 30
+    """Of tensors that came for frames that are not finished; the frame that has waited longest for others makes room."""
+    crowded: int = 0
+    """How many did."""
+    _held_bytes: int = 0
     on_made: Callable[[FrameState, Mapping[str, Array], StageTime], None] | None = None
     """Called with what each stage makes."""
 
@@ -93,7 +100,7 @@ class FramePipeline:
         """Forget a plan and its frames."""
         self.parts.pop(version, None)
         for key in [k for k in self._frames if k[2] == version]:
-            self._frames.pop(key)
+            self._pop(key)
 
     def drained(self, version: int) -> bool:
         """True if no frame of that plan is here."""
@@ -103,6 +110,26 @@ class FramePipeline:
     def frames(self) -> int:
         """How many frames are being worked on."""
         return len(self._frames)
+
+    def check(self, address: Address, names: Iterable[str]) -> Part:
+        """Return this device's part in a frame, if it waits for tensors of these names.
+
+        :raises NotReadyError: if the plan is unknown.
+        :raises WireError: if the model is a foreign one, or a tensor none that this device waits for under that plan.
+        """
+        part = self.parts.get(address.plan_version)
+        if part is None:
+            known = ', '.join(map(str, sorted(self.parts))) or 'none'
+            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is unknown here (known: {known})')
+        if address.model_sha256 != part.plan.model_sha256:
+            raise WireError(f'frame {address.frame_id}: it belongs to another model; copy one model to all devices')
+        wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}
+        foreign = sorted(set(names) - wanted)
+        if foreign:
+            raise WireError(
+                f'frame {address.frame_id}: {self.device} needs no tensor {foreign[0][:80]!r} in plan {part.plan.version}'
+            )
+        return part
 
     def receive(
         self,
@@ -115,21 +142,10 @@ class FramePipeline:
     ) -> list[Job]:
         """Take tensors in; return the stages that can run now.
 
-        :raises NotReadyError: if the plan is unknown.
-        :raises WireError: if the model is a foreign one, or a tensor none that this device waits for under that plan.
+        :raises NotReadyError: if the plan is unknown, or the frames whose stages wait for their turn leave no room.
+        :raises WireError: as `check`.
         """
-        part = self.parts.get(address.plan_version)
-        if part is None:
-            known = ', '.join(map(str, sorted(self.parts))) or 'none'
-            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is unknown here (known: {known})')
-        if address.model_sha256 != part.plan.model_sha256:
-            raise WireError(f'frame {address.frame_id}: it belongs to another model; copy one model to all devices')
-        wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}
-        foreign = sorted(set(tensors) - wanted)
-        if foreign:
-            raise WireError(
-                f'frame {address.frame_id}: {self.device} needs no tensor {foreign[0]!r} in plan {part.plan.version}'
-            )
+        part = self.check(address, tensors)
         latest = self._latest.get(address.frame_id)
         if latest is not None and latest > (address.attempt, address.plan_version):
             self.superseded += 1
@@ -141,7 +157,12 @@ class FramePipeline:
         if frame is None:
             if latest == (address.attempt, address.plan_version):
                 return []  # finished here already: a repetition
-            frame = self._frames[key] = FrameState(address, part)
+            frame = FrameState(address, part)
+        new = sum(_bytes_of(array) for name, array in tensors.items() if name not in frame.tensors)
+        self._make_room(new, key)
+        self._frames[key] = frame
+        self._held_bytes += new
+        frame.held_bytes += new
         self._latest[address.frame_id] = (address.attempt, address.plan_version)
         while len(self._latest) > 4096:
             self._latest.popitem(last=False)
@@ -176,7 +197,7 @@ class FramePipeline:
             sends.append((target, arrays, dict(wanted)))
         jobs = self._ready(frame)
         if len(frame.ran) == len(frame.part.stages):
-            self._frames.pop((frame.address.frame_id, frame.address.attempt, frame.address.plan_version), None)
+            self._pop((frame.address.frame_id, frame.address.attempt, frame.address.plan_version))
         return sends, jobs
 
     def running(self, frame_id: int) -> bool:
@@ -191,19 +212,32 @@ class FramePipeline:
     def failed(self, job: Job) -> None:
         """Let a frame go whose stage failed to run; the source sends it again."""
         address = job.frame.address
-        self._frames.pop((address.frame_id, address.attempt, address.plan_version), None)
+        self._pop((address.frame_id, address.attempt, address.plan_version))
 
     def expire(self, now: float) -> int:
         """Let frames go of which nothing has been heard for long; return how many."""
         old = [key for key, frame in self._frames.items() if now - frame.touched > self.keep_seconds]
         for key in old:
-            self._frames.pop(key)
+            self._pop(key)
         return len(old)
 
     def _supersede(self, address: Address) -> None:
         for key in [k for k in self._frames if k[0] == address.frame_id]:
-            self._frames.pop(key)
+            self._pop(key)
             self.superseded += 1
+
+    def _make_room(self, size: int, for_key: tuple[int, int, int]) -> None:
+        while self._held_bytes + size > self.max_bytes and self._frames.keys() - {for_key}:
+            waits = next((key for key, frame in self._frames.items() if not frame.started and key != for_key), None)
+            if waits is None:
+                raise NotReadyError(f'{self.device} holds {self._held_bytes} bytes of frames that wait for their turn already')
+            self._pop(waits)
+            self.crowded += 1
+
+    def _pop(self, key: tuple[int, int, int]) -> None:
+        frame = self._frames.pop(key, None)
+        if frame is not None:
+            self._held_bytes -= frame.held_bytes
 
     def _ready(self, frame: FrameState) -> list[Job]:
         jobs = []
@@ -214,6 +248,10 @@ class FramePipeline:
                 arrived = max((frame.arrived[name] for name in inputs), default=frame.touched)
                 jobs.append(Job(frame, index, {name: frame.tensors[name] for name in inputs}, arrived))
         return jobs
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.data.nbytes if isinstance(tensor, Coded) else tensor.nbytes
 
 
 def first_device(plan: Plan) -> str:

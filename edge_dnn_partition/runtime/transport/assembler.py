@@ -4,19 +4,28 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+import contextlib
+import itertools
+import mmap
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 from edge_dnn_partition.errors import WireError
 
-from .piece_size import PIECES_FOR_DISPERSION
+from .piece_size import MAX_PIECE_BYTES, PIECES_FOR_DISPERSION, PROBE_PIECES
 from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Piece
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
 MAX_PIECES: Final = 1 << 20
+MOST_BUNDLES: Final = 128
+"""So many bundles of one sender may be under way at a time."""
+_PAGE_BYTES: Final = 4096
+_LAZY_BYTES: Final = 1 << 20
 _STRETCHED: Final = 1.03
 _TAIL_STRETCHED: Final = 1.05
 _LONG: Final = 32
@@ -56,8 +65,8 @@ class _Partial:
     address: Address
     count: int
     total: int
-    buffer: bytearray
-    have: bytearray
+    buffer: memoryview
+    have: set[int]
     first_at: float
     last_at: float
     left: int
@@ -69,6 +78,8 @@ class _Partial:
     asked_at: float = float('-inf')
     asked: int = 0
     told_missing: int = 0
+    held_bytes: int = 0
+    """What the system has set aside for it: whole pages, as pieces come."""
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
     train: tuple[int, float, bool] | None = None
@@ -117,7 +128,8 @@ class _Partial:
 
     def missing(self, most: int, before: int | None = None) -> list[int]:
         """The pieces that have not come, by index; of those before one index, or of all."""
-        return [index for index, have in enumerate(self.have[:before]) if not have][:most]
+        stop = self.count if before is None else before
+        return list(itertools.islice((index for index in range(stop) if index not in self.have), most))
 
 
 BundleKey = tuple[str, int, int]
@@ -139,15 +151,24 @@ class Gap:
 class Assembler:
     """Puts bundles together from pieces that may come late, twice, in any order, or be wrong.
 
-    Memory is bounded by ``max_bytes``: the bundle that has waited longest makes room. Time is passed in.
+    Memory is taken as pieces come, whatever they claim, and bounded: the bundle that has waited longest makes room, and is
+    counted in ``evicted``. Time is passed in.
+
+    :param max_bytes: of pieces of bundles that are not whole yet; also of one bundle.
+    :param expect: raises `WireError` for a bundle's first piece if nobody waits for what it says that the bundle has.
     """
 
     max_bytes: int = 1 << 30
+    expect: Callable[[Piece], None] = lambda _: None
     remember: int = 4096
     _partial: OrderedDict[BundleKey, _Partial] = field(default_factory=OrderedDict)
     _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
     _delivered: OrderedDict[tuple[str, int, Address], None] = field(default_factory=OrderedDict)
     """What has been handed over: a bundle that was cut anew may come under both its numbers."""
+    _refused: OrderedDict[BundleKey, None] = field(default_factory=OrderedDict)
+    """Of these nothing more is taken."""
+    _under_way: Counter[str] = field(default_factory=Counter)
+    """Bundles that are not whole yet, by sender."""
     held_bytes: int = 0
     evicted: int = 0
 
@@ -157,28 +178,31 @@ class Assembler:
         :raises WireError: if the piece contradicts itself or those before it; what was there stays.
         """
         key = (piece.sender, piece.incarnation, piece.bundle)
-        if key in self._done:
+        if key in self._done or key in self._refused:
             return None
         length = self._check(piece)
         partial = self._partial.get(key)
+        if partial is not None and (partial.count, partial.total, partial.piece_bytes) != (piece.count, piece.total, length):
+            raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
+        if piece.index == 0 and (partial is None or partial.head is None):
+            self._take_head(key, piece)
         if partial is None:
             partial = self._begin(key, piece, length, now)
-        elif (partial.count, partial.total, partial.piece_bytes) != (piece.count, piece.total, length):
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
         size = len(piece.data)
         if piece.index == 0 and partial.head is None:
             partial.head, partial.address = piece, piece.address
-        if partial.asked or partial.told_missing or partial.have[piece.index]:
+        if partial.asked or partial.told_missing or piece.index in partial.have:
             partial.repeated = True
         partial.last_at = now
         partial.echo_sent_ns = piece.sent_ns
         partial.paced |= piece.paced
-        if partial.have[piece.index]:
+        if piece.index in partial.have:
             return None
         offset = piece.index * length
         partial.buffer[offset : offset + size] = piece.data
-        partial.have[piece.index] = 1
+        partial.have.add(piece.index)
         partial.left -= 1
+        self._hold(partial, size)
         if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
             partial.train = partial.came_bytes, partial.spread_seconds, partial.as_they_left()
         if piece.index == 2 * PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * PIECES_FOR_DISPERSION:
@@ -194,7 +218,7 @@ class Assembler:
         key = (piece.sender, piece.incarnation, piece.bundle)
         if key in self._done:
             return None
-        check_layout(piece.layout, piece.total)
+        self._take_head(key, piece)
         if not self._note_done(key, piece.address, piece.kind):
             return None
         return Received(
@@ -261,6 +285,10 @@ class Assembler:
         last = piece.count - 1
         if not 1 <= piece.count <= MAX_PIECES or not 0 <= piece.index <= last:
             raise WireError(f'{where}: piece {piece.index} of {piece.count} cannot be')
+        if piece.kind not in (FRAME, PROBE):
+            raise WireError(f'{where}: is of the unknown kind {piece.kind}')
+        if piece.kind == PROBE and piece.total > PROBE_PIECES * MAX_PIECE_BYTES:
+            raise WireError(f'{where}: a probe of {piece.total} bytes is none')
         if piece.total > self.max_bytes:
             raise WireError(f'{where}: {piece.total} bytes are more than the inbox holds ({self.max_bytes})')
         if size > piece.total:
@@ -272,37 +300,61 @@ class Assembler:
             raise WireError(f'{where}: piece {piece.index} has a wrong size')
         if piece.index == last and last * length + size != piece.total:
             raise WireError(f'{where}: the last piece does not end the bundle')
-        if piece.index == 0:
-            check_layout(piece.layout, piece.total)
         return length
 
+    def _take_head(self, key: BundleKey, piece: Piece) -> None:
+        """Raise if a bundle contradicts itself, or is not waited for; of one that is not no more is taken then."""
+        check_layout(piece.layout, piece.total)
+        if piece.kind != FRAME:
+            return
+        try:
+            self.expect(piece)
+        except WireError:
+            if key in self._partial:
+                self._drop(key)
+            _note(self._refused, key, self.remember)
+            raise
+
     def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> _Partial:
-        while self._partial and self.held_bytes + piece.total > self.max_bytes:
-            self._drop(next(iter(self._partial)))
-            self.evicted += 1
+        if self._under_way[piece.sender] >= MOST_BUNDLES:
+            self._evict(next(other for other in self._partial if other[0] == piece.sender))
         partial = _Partial(
-            None, piece.kind, piece.address, piece.count, piece.total, bytearray(piece.total), bytearray(piece.count),
+            None, piece.kind, piece.address, piece.count, piece.total, _buffer(piece.total), set(),
             now, now, piece.count, length, len(piece.data), first_sent_ns=piece.sent_ns,
         )  # fmt: skip
         self._partial[key] = partial
-        self.held_bytes += piece.total
+        self._under_way[piece.sender] += 1
         return partial
 
+    def _hold(self, partial: _Partial, size: int) -> None:
+        """Count what a piece has taken; the bundles that have waited longest make room."""
+        pages = max(size, min(_PAGE_BYTES, partial.total))
+        partial.held_bytes += pages
+        self.held_bytes += pages
+        while self.held_bytes > self.max_bytes:
+            oldest = next((key for key, other in self._partial.items() if other is not partial), None)
+            if oldest is None:
+                return
+            self._evict(oldest)
+
+    def _evict(self, key: BundleKey) -> None:
+        self._drop(key)
+        self.evicted += 1
+
     def _drop(self, key: BundleKey) -> None:
-        self.held_bytes -= self._partial.pop(key).total
+        self.held_bytes -= self._partial.pop(key).held_bytes
+        self._under_way[key[0]] -= 1
+        if not self._under_way[key[0]]:
+            del self._under_way[key[0]]
 
     def _note_done(self, key: BundleKey, address: Address, kind: int) -> bool:
         """Note that a bundle is whole; return whether it is new, and not the same one under another number."""
-        self._done[key] = address
-        while len(self._done) > self.remember:
-            self._done.popitem(last=False)
+        _note(self._done, key, self.remember, address)
         if kind != FRAME:
             return True
         what = (*key[:2], address)
         known = what in self._delivered
-        self._delivered[what] = None
-        while len(self._delivered) > self.remember:
-            self._delivered.popitem(last=False)
+        _note(self._delivered, what, self.remember)
         return not known
 
     def _finish(self, key: BundleKey, partial: _Partial) -> Received | None:
@@ -324,3 +376,21 @@ class Assembler:
             head.hops, head.encode_seconds, *came,
             partial.echo_sent_ns, partial.last_at, partial.piece_bytes,
         )  # fmt: skip
+
+
+def _buffer(size: int) -> memoryview:
+    """Return zeros; the system sets memory aside for them as they are written, and not in large pages."""
+    if size <= _LAZY_BYTES:
+        return np.zeros(size, np.uint8).data
+    mapped = mmap.mmap(-1, size)
+    if hasattr(mmap, 'MADV_NOHUGEPAGE'):
+        with contextlib.suppress(OSError):  # a kernel without them
+            mapped.madvise(mmap.MADV_NOHUGEPAGE)
+    return memoryview(mapped)
+
+
+def _note(table: OrderedDict[Any, Any], key: Any, most: int, value: Any = None) -> None:
+    """Note something in a table that forgets what it noted first."""
+    table[key] = value
+    while len(table) > most:
+        table.popitem(last=False)

@@ -1,0 +1,112 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an inbox takes: the tensors that it waits for, as the model has them, and no larger than the device can hold."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.planning.plans.plan import PICTURE
+
+from .pieces import Piece
+from .tensors import DTYPES, WireTensor, buffer_size, dtype_number
+from .timing import HopTime, StageTime
+
+_SHARE: Final = 4
+"""One bundle may take a fourth of the device's memory, and so may all that are not whole yet."""
+_LEAST_BYTES: Final = 64 << 20
+_MOST_BYTES: Final = 1 << 30
+_MOST_TIMINGS: Final = 1000
+_BYTES: Final = dtype_number(DTYPES[2])
+_LIMITS: Final = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
+
+
+def memory_bytes() -> int:
+    """Return what this process may take of the machine's memory: all of it, or its container's part."""
+    machine = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return min(machine, *filter(None, map(_number_in, _LIMITS)), machine)
+
+
+def _number_in(path: str) -> int:
+    try:
+        return int(Path(path).read_text(encoding='ascii'))
+    except (OSError, ValueError):
+        return 0
+
+
+def largest_bundle(memory: float | None = None) -> int:
+    """Return how many bytes a bundle may have, and all that are not whole yet together.
+
+    :param memory: the device's, in bytes; None: `memory_bytes`.
+    """
+    whole = memory_bytes() if memory is None else min(memory, memory_bytes())
+    return int(min(_MOST_BYTES, max(_LEAST_BYTES, whole / _SHARE)))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The tensors of a model that may come, by name.
+
+    :param tensors: their types and shapes; a shape that was only observed is open.
+    :param picture: the camera's picture may come as well.
+    :param most_bytes: what a tensor whose size is open may have, decoded, see `largest_bundle`.
+    """
+
+    tensors: Mapping[str, TensorInfo]
+    picture: bool
+    most_bytes: int
+
+    def check(self, piece: Piece) -> None:
+        """Raise if a bundle's first piece says that it brings what cannot be.
+
+        :raises WireError: with the first contradiction found.
+        """
+        for tensor in piece.layout:
+            self._check_tensor(tensor)
+        if piece.total != buffer_size(piece.layout):
+            raise WireError(f'bundle {piece.bundle} of {piece.sender}: {piece.total} bytes are not those of its tensors')
+        check_timings(piece.stages, piece.hops, piece.encode_seconds)
+
+    def _check_tensor(self, tensor: WireTensor) -> None:
+        known = self.tensors.get(tensor.name)
+        size = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
+        if tensor.name == PICTURE and self.picture:
+            if tensor.dtype != _BYTES:
+                raise WireError(f'a picture of dtype number {tensor.dtype}; pixels are bytes')
+        elif known is None:
+            raise WireError(f'no tensor {tensor.name[:80]!r} is waited for here')
+        elif tensor.dtype != known.dtype or len(tensor.shape) != len(known.shape):
+            raise WireError(f'tensor {tensor.name!r} has dtype {tensor.dtype} and shape {list(tensor.shape)}; {_words(known)}')
+        elif tensor.shape != known.shape and not known.observed:
+            raise WireError(f'tensor {tensor.name!r} has shape {list(tensor.shape)}; {_words(known)}')
+        if max(size, tensor.size) > self.most_bytes:
+            raise WireError(
+                f'tensor {tensor.name!r} of {max(size, tensor.size)} bytes is more than this device holds ({self.most_bytes})'
+            )
+        if tensor.size > size and tensor.name != PICTURE:
+            raise WireError(f'tensor {tensor.name!r} has {tensor.size} bytes as {tensor.encoding}, and {size} without that')
+
+
+def check_timings(stages: Iterable[StageTime], hops: Iterable[HopTime], encode_seconds: float) -> None:
+    """Raise if what a bundle tells of its frame's way cannot be: the planner learns from it.
+
+    :raises WireError: if a time is negative, infinite or no number, or energy is infinite; or there is far too much.
+    """
+    stages, hops = tuple(stages), tuple(hops)
+    seconds = [encode_seconds, *(value for hop in hops for value in (hop.encode_seconds, hop.spread_seconds))]
+    seconds += [v for one in stages for v in (one.queue_seconds, one.decode_seconds, one.run_seconds, one.cpu_seconds)]
+    joules = [value for stage in stages for value in (stage.joules, stage.deviation_joules)]
+    right = all(math.isfinite(value) and value >= 0 for value in seconds) and not any(map(math.isinf, joules))
+    if not right or len(stages) + len(hops) > _MOST_TIMINGS:
+        raise WireError("a bundle whose stages' or hops' figures cannot be")
+
+
+def _words(tensor: TensorInfo) -> str:
+    return f'in the model it has dtype {tensor.dtype} and shape {list(tensor.shape)}{" or another" if tensor.observed else ""}'
