@@ -8,7 +8,9 @@ import argparse
 import signal
 import sys
 import threading
-from typing import Any
+import time
+from contextlib import closing
+from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError
 
@@ -20,8 +22,12 @@ examples:
                                                            on the Jetson, with the scheduler
   edge-dnn-partition up robot.yaml --scheduler             the scheduler alone
 
-The same processes as launch/fleet.launch.py and launch/device.launch.py start. Ctrl-C ends them all.
+The same processes as launch/fleet.launch.py and launch/device.launch.py start. One that ends or hangs is started again, after
+2 s and later each time; one that refuses its input, or never lives for a minute in 8 attempts, ends the fleet with code 1.
+Dashboard and visualisation never do. Ctrl-C ends them all.
 """
+
+_TURN_SECONDS: Final = 0.2
 
 
 def add_parser(subparsers: Any) -> None:
@@ -40,14 +46,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--visualisation', action='append_const', const='visualisation', dest='tools', help='markers for rviz as well'
     )
+    parser.add_argument('--no-respawn', action='store_true', help='end all when one fails, instead of starting it again')
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start the processes and wait until one fails or the user ends it."""
+    """Start the processes and keep them running until the user ends it, or that cannot be."""
     from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.runtime.deployment.notify import Notifier
     from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
     from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+    from edge_dnn_partition.runtime.deployment.upkeep import Upkeep
+    from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
 
     fleet = load_fleet(args.fleet)
     if args.device is not None:
@@ -73,13 +83,21 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(f'[{label}] {line}\n')
             sys.stdout.flush()
 
-    with Supervisor(on_line=show) as supervisor:
-        for process in processes:
-            supervisor.start(process)
-        while not asked.wait(0.2):
-            failed = {label: code for label, code in supervisor.ended().items() if code != 0}
-            for label, code in failed.items():
-                sys.stderr.write(f'error: {label} ended with code {code}; its last lines above say why\n')
-            if failed or not supervisor.running:
+    def say(line: str) -> None:
+        with lock:
+            sys.stderr.write(f'up: {line}\n')
+
+    notifier, told = Notifier(), False
+    with closing(Watchdog()) as watchdog, Supervisor(on_line=show, watchdog=watchdog) as supervisor:
+        upkeep = Upkeep(supervisor, processes, say, respawn=not args.no_respawn)
+        while not asked.is_set():
+            upkeep.turn(time.monotonic())
+            if upkeep.failed:
+                sys.stderr.write('error: the fleet cannot go on; the lines above say why\n')
                 return 1
+            if upkeep.ready and not told:
+                told = True
+                notifier.say('READY=1')
+            notifier.alive(f'STATUS={upkeep.status}')
+            asked.wait(_TURN_SECONDS)
     return 0

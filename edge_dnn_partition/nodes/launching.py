@@ -5,16 +5,22 @@
 Only launch files import this: the `launch` and `launch_ros` packages come with a distribution's ROS.
 """
 
+import functools
+import threading
+import time
 from collections.abc import Iterable
 
 from launch.actions import DeclareLaunchArgument
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from edge_dnn_partition.runtime.deployment.processes import TOOLS, NodeProcess
+from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
 from launch import LaunchContext
 
 _RESPAWN_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
 _SWITCH = ('true', 'false')
 
 
@@ -30,7 +36,8 @@ def fleet_arguments() -> list[DeclareLaunchArgument]:
             description='the nodes become active by themselves; false: a lifecycle manager or `ros2 lifecycle set` does it',
         ),
         DeclareLaunchArgument(
-            'respawn', default_value='false', choices=_SWITCH, description='start a process anew, after 2 s, that has ended'
+            'respawn', default_value='false', choices=_SWITCH,
+            description='start a process anew, after 2 s, that has ended or hangs',
         ),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
     ]  # fmt: skip
@@ -58,6 +65,8 @@ def tools(context: LaunchContext) -> list[str]:
 
 def node_actions(context: LaunchContext, processes: Iterable[NodeProcess]) -> list[Node]:
     """Return the actions that start the processes, as the arguments of `fleet_arguments` say."""
+    respawn = is_true(context, 'respawn')
+    watched = _watchdog().environment if respawn else {}
     params_file = LaunchConfiguration('params_file').perform(context)
     over = [params_file] if params_file else []
     if not is_true(context, 'autostart'):
@@ -68,11 +77,26 @@ def node_actions(context: LaunchContext, processes: Iterable[NodeProcess]) -> li
             executable=process.node,
             namespace=process.namespace,
             parameters=[dict(process.parameters), *over],
-            additional_env=process.environment(),
+            additional_env={**process.environment(), **watched},
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            respawn=is_true(context, 'respawn'),
+            respawn=respawn,
             respawn_delay=_RESPAWN_SECONDS,
             output='screen',
         )
         for process in processes
     ]
+
+
+@functools.cache
+def _watchdog() -> Watchdog:
+    """Return the watchdog of this launch process, which ends what hangs; launch then starts it anew."""
+    watchdog, logger = Watchdog(), get_logger('watchdog')
+
+    def watch() -> None:
+        while True:
+            for pid, line in watchdog.look().items():
+                logger.error(f'process {pid} {line}')  # noqa: G004  launch's logger fills nothing in
+            time.sleep(_LOOK_SECONDS)
+
+    threading.Thread(target=watch, name='watchdog', daemon=True).start()
+    return watchdog

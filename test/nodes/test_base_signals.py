@@ -16,7 +16,9 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from support import SHARED_MEMORY, SharedMemoryWatch, ros_arguments, spin_until
+from support import SHARED_MEMORY, SharedMemoryWatch, ros_arguments, spin_until, wait_until
+
+from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
 
 TRIAL = Path(__file__).with_name('trial_node.py')
 PAIRS_AT_ONCE = 5
@@ -228,6 +230,22 @@ def test_a_library_that_never_lets_the_interpreter_go_does_not_keep_the_process(
         assert 'ending by force' not in seized.output  # no Python code could run
     for name in watch.left_over():  # the one end that cannot take its files along
         (SHARED_MEMORY / name).unlink(missing_ok=True)
+
+
+def test_a_node_that_hangs_is_ended_by_the_watchdog_and_shows_where(nodes):
+    """As `up`, the launch files and systemd have it; the other node shows that one that works is left alone."""
+    watchdog = Watchdog(3.0)
+    try:
+        hung = start_trial(nodes, 'ticker', environment=watchdog.environment, seize_at=3)
+        well = start_trial(nodes, 'ticker', '/trial/other', environment=watchdog.environment)
+        said = {}
+        wait_until(lambda: said.update(watchdog.look()) or not hung.running, 'the end of the one that hangs')
+        assert list(said) == [hung.pid] and hung.code in (-signal.SIGABRT, -signal.SIGKILL)
+        assert 'Fatal Python error: Aborted' in hung.output and 'in _tick' in hung.output
+        assert watchdog.ready(well.pid)
+        well.assert_clean_end()
+    finally:
+        watchdog.close()
 
 
 @pytest.mark.parametrize(

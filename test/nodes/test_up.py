@@ -3,13 +3,18 @@
 """``edge-dnn-partition up`` starts what the launch files start, and ends all of it."""
 
 import signal
+import socket
 
 import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
+import psutil
+from support import wait_until
+
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes
+from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
 
 
 @pytest.mark.parametrize('arguments', [(), ('--scheduler',), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])
@@ -29,3 +34,24 @@ def test_up_and_down(nodes, tmp_path, monkeypatch, fresh_home, arguments):
     up.assert_clean_end()
     assert {line[1:].split(']')[0] for line in up.output.splitlines()} == labels
     assert not list(fresh_home.rglob('*')), 'no node leaves anything in the home of its user'
+
+
+def test_what_ends_is_started_again_and_tools_end_nothing(nodes, tmp_path, monkeypatch):
+    """A worker is killed; the dashboard's port is taken. The starter is as systemd is: it hears that all are ready."""
+    from trial_fleet import write_fleet
+
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    systemd = Watchdog()
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        path = write_fleet(tmp_path, {'dashboard': {'port': taken.getsockname()[1]}})
+        arguments = ('--device', 'jetson', '--scheduler', '--dashboard')
+        up = nodes.start('-m', 'edge_dnn_partition.cli', 'up', str(path), *arguments, environment=systemd.environment)
+        up.wait_for('dashboard has refused its input (code 2)')
+        wait_until(lambda: systemd.look() == {} and systemd.ready(up.pid), 'that all are ready')
+        worker = next(p for p in psutil.Process(up.pid).children() if 'worker' in p.cmdline())
+        worker.kill()
+        up.wait_for('up: jetson/worker was killed (SIGKILL)')
+        up.wait_for('[trial.jetson.worker]: active', 2)
+        up.send(signal.SIGINT)
+        up.assert_clean_end()
+    systemd.close()

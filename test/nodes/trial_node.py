@@ -87,6 +87,7 @@ class Ticker(FleetNode):
                 Parameter('refuse_at', 0, 'tick that raises UserError'),
                 Parameter('block_at', 0, 'tick that never returns'),
                 Parameter('die_at', 0, 'tick at which a thread of its own dies'),
+                Parameter('seize_at', 0, 'tick that holds the interpreter for ever'),
                 Parameter('linger', False, 'leave a thread behind that never ends'),
                 Parameter('seize', False, 'hold the interpreter for ever when it is to end'),
                 Parameter('setup_fails', 'no', 'with what', choices=('no', 'user', 'bug')),
@@ -106,8 +107,8 @@ class Ticker(FleetNode):
         if self.params['raw']:
             self.create_timer(0.1, self._fail)
 
-    def stop_work(self):
-        if self.params['seize']:
+    def stop_work(self, seize=False):
+        if seize or self.params['seize']:
             ctypes.PyDLL(None).pause()  # unlike CDLL, without letting go of the interpreter's lock
 
     def start(self):
@@ -122,6 +123,8 @@ class Ticker(FleetNode):
     def _tick(self):
         self._ticks += 1
         say(f'tick {self._ticks}')
+        if self._ticks == self.params['seize_at']:
+            self.stop_work(seize=True)
         if self._ticks == self.params['block_at']:
             threading.Event().wait()
         if self._ticks == self.params['die_at']:

@@ -23,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART
+from edge_dnn_partition.runtime.deployment.notify import Notifier
 from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
@@ -80,6 +81,8 @@ class FleetNode(LifecycleNode):
         """Why, the last time."""
         self.repeats = RepeatedLog(self.get_logger())
         """For what may come often: it is said once, and then counted."""
+        self.notifier = Notifier()
+        """Tells who started this process that it does not hang."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._timers_gated: list[Any] = []
         self._failure: Exception | None = None
@@ -389,7 +392,8 @@ class FleetNode(LifecycleNode):
     def _hook(self, name: str, hook: Callable[[], None]) -> bool:
         """Call a hook, which rclpy would let fail in silence; return whether it went well."""
         try:
-            hook()
+            with self.notifier.busy():
+                hook()
         except Exception as error:  # noqa: BLE001
             self._failure = error
             text = str(error) if isinstance(error, UserError) else f'\n{traceback.format_exc()}'

@@ -58,6 +58,7 @@ class Spinner:
     :param repeats: takes the exceptions, and is flushed; by default one on the node's logger.
     :param first: called on the thread before the first spin (configuring may take long, and the main
         thread has to stay free for signals); what it raises is passed to ``failed``.
+    :param turn: called some five times a second on the thread, once ``first`` is done.
     :param failed: called with the exception of ``first``, or with None when the context was shut down by
         somebody else; the spin ends after it.
     :param kind: ``events`` or ``single``; by default ``$EDGE_DNN_PARTITION_EXECUTOR``, else ``events``.
@@ -68,6 +69,7 @@ class Spinner:
         node: Any,
         *,
         first: Callable[[], None] = lambda: None,
+        turn: Callable[[], None] = lambda: None,
         failed: Callable[[BaseException | None], None] = lambda _: None,
         kind: str | None = None,
         repeats: RepeatedLog | None = None,
@@ -75,6 +77,7 @@ class Spinner:
         self._repeats = repeats or RepeatedLog(node.get_logger())
         self._context = node.context
         self._first = first
+        self._turn = turn
         self._failed = failed
         self._ending = threading.Event()
         self.executor, self._spin_briefly, self._wake = _make(
@@ -121,6 +124,7 @@ class Spinner:
         gc.freeze()
         while not self._ending.is_set():
             try:
+                self._turn()
                 self._repeats.flush()
                 self._spin_briefly()
             except ExternalShutdownException:  # noqa: PERF203  the spin outlives what a callback raises

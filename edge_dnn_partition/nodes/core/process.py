@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import functools
 import gc
 import sys
 import threading
@@ -19,6 +21,7 @@ from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 from edge_dnn_partition.nodes.core.executor import Spinner
+from edge_dnn_partition.runtime.transport.shared_memory import remove_leftovers
 from edge_dnn_partition.text import printable
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
     :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
     """
     stop = signals.install()
+    remove_leftovers()  # of a process before this one that was killed
+    faulthandler.enable()  # a crash in native code shows where, and so does SIGABRT to a process that hangs
     _live(factory, args, stop)
     # The DDS participant goes with the last reference to it: while its threads are still at work on shared
     # memory, an exit can leave a lock there held for ever, on which other processes then wait.
@@ -74,14 +79,22 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
             warn = node.repeats.warning
             cache.tell_troubles(lambda text: warn(text, text))
         if node is not None and not stop.is_set():
-            first = node.autostart if node.params.flag('autostart') else lambda: None
-            spinner = Spinner(node, first=first, failed=failed, repeats=node.repeats)
+            spinner = Spinner(
+                node, first=functools.partial(_begin, node), turn=node.notifier.alive, failed=failed, repeats=node.repeats
+            )
             spinner.start()
             stop.wait()
     except Exception as error:  # noqa: BLE001
         failed(error)
         stop.wait()
     _end(node, spinner, stop)
+
+
+def _begin(node: FleetNode) -> None:
+    """Configure and activate the node, unless a lifecycle manager is to, and tell who started it that it is ready."""
+    if node.params.flag('autostart'):
+        node.autostart()
+    node.notifier.say('READY=1', 'STATUS=ready')
 
 
 def _initialise(args: Sequence[str] | None) -> None:

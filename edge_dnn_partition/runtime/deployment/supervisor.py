@@ -21,12 +21,15 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime.transport.shared_memory import DEAD_SECONDS, remove_leftovers
 
 from .processes import NodeProcess
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _PR_SET_PDEATHSIG: Final = 1
 LIMIT_SECONDS: Final = 3.0
+_LAST_WORDS_SECONDS: Final = 0.5
+"""What the last lines of a process that has ended may take to come."""
 
 
 def _die_with_parent() -> None:
@@ -42,6 +45,7 @@ class Supervisor:
     :param environment: what is added to this process's own.
     :param on_line: called with label and line for each line that a process prints, from threads of its own.
     :param prefix: what to put before a process's command: a program that becomes it, such as ``nice``.
+    :param watchdog: hears their signs of life; None: nobody does.
     """
 
     def __init__(
@@ -49,15 +53,20 @@ class Supervisor:
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str, str], None] | None = None,
         prefix: Callable[[NodeProcess], Sequence[str]] = lambda _: (),
+        watchdog: Watchdog | None = None,
     ) -> None:
         # Else `python -m` would take the package from a checkout in the current folder, which has no messages built.
         self._environment = {**os.environ, 'PYTHONSAFEPATH': '1', **(environment or {})}
+        for name in ('NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'):  # of this process
+            self._environment.pop(name, None)
+        self._environment |= watchdog.environment if watchdog is not None else {}
+        self._watchdog = watchdog
         self._on_line = on_line
         self._prefix = prefix
         # The processes end with the thread that starts them: it must live as long as this does.
         self._starter = ThreadPoolExecutor(1, 'starter')
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._readers: list[threading.Thread] = []
+        self._readers: dict[str, threading.Thread] = {}
         self.codes: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -91,10 +100,12 @@ class Supervisor:
             start_new_session=True,
         ).result()
         self._processes[process.label] = started
+        if self._watchdog is not None:
+            self._watchdog.started(started.pid)
         self.codes.pop(process.label, None)
         reader = threading.Thread(target=self._read, args=(process.label, started), daemon=True)
         reader.start()
-        self._readers.append(reader)
+        self._readers[process.label] = reader
 
     def _read(self, label: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -107,12 +118,23 @@ class Supervisor:
         """The labels of the processes that run."""
         return tuple(label for label, process in self._processes.items() if process.poll() is None)
 
+    def ready(self, label: str) -> bool:
+        """Return whether a process has told the watchdog that it is ready."""
+        process = self._processes.get(label)
+        return process is not None and self._watchdog is not None and self._watchdog.ready(process.pid)
+
+    def end_hung(self) -> dict[str, str]:
+        """End the processes that hang, and return a line for each, by label; they come up in `ended`."""
+        lines = self._watchdog.look() if self._watchdog is not None else {}
+        return {label: lines[process.pid] for label, process in self._processes.items() if process.pid in lines}
+
     def ended(self) -> dict[str, int]:
         """Return labels and exit codes of processes that ended by themselves since the last call."""
         found = {}
         for label, process in list(self._processes.items()):
             code = process.poll()
             if code is not None:
+                self._readers[label].join(_LAST_WORDS_SECONDS)
                 found[label] = self.codes[label] = code
                 del self._processes[label]
         return found

@@ -1,0 +1,143 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps processes running: what ends or hangs is started again, later each time, as launch's ``respawn`` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge_dnn_partition.errors import UserError
+
+from .endings import REFUSED, describe_end, memory_kills
+from .processes import TOOLS, NodeProcess
+from .supervisor import Supervisor
+
+FIRST_WAIT_SECONDS: Final = 2.0
+LONGEST_WAIT_SECONDS: Final = 60.0
+MOST_STARTS: Final = 8
+"""One that ends so often, and never lives for a minute, is given up."""
+STEADY_SECONDS: Final = 60.0
+
+
+@dataclass
+class Life:
+    """The starts of one process; pure, with the time passed in.
+
+    :param respawn: whether it is to be started again.
+    :param tool: whether the fleet does without it.
+    """
+
+    respawn: bool = True
+    tool: bool = False
+    starts: int = 0
+    started_at: float = -math.inf
+    due_at: float = -math.inf
+    """When it is to be started; infinity while it runs, or once it is given up."""
+
+    def begin(self, now: float) -> None:
+        """It has been started."""
+        self.starts, self.started_at, self.due_at = self.starts + 1, now, math.inf
+
+    def end(self, code: int, now: float) -> tuple[float | None, str]:
+        """It has ended by itself; return after how many seconds to start it again, None: not at all, and why not."""
+        if not self.respawn:
+            return None, ''
+        if code == REFUSED and not self.tool:
+            return None, 'starting it again would not mend that'
+        if now - self.started_at >= STEADY_SECONDS:
+            self.starts = 0
+        if self.starts >= MOST_STARTS:
+            return None, f'that was the {self.starts}th time in a row, so it is given up'
+        wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** max(0, self.starts - 1))
+        self.due_at = now + wait
+        return wait, ''
+
+
+class Upkeep:
+    """Starts processes through a supervisor and keeps them running; call `turn` a few times a second.
+
+    :param processes: all of them; the fleet does without those of `TOOLS`.
+    :param say: takes a line for each thing that happens.
+    :param respawn: whether what ends is started again.
+    :param kills: counts what the kernel ended for want of memory, see `endings.memory_kills`.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        processes: Sequence[NodeProcess],
+        say: Callable[[str], None],
+        *,
+        respawn: bool = True,
+        kills: Callable[[], Mapping[str, int]] = memory_kills,
+    ) -> None:
+        self._supervisor, self._say, self._kills = supervisor, say, kills
+        self._processes = {process.label: process for process in processes}
+        self._lives = {process.label: Life(respawn, process.node in TOOLS) for process in processes}
+        self._counted = dict(kills())
+        self._hung: set[str] = set()
+        self._over: set[str] = set()
+        self._failed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the fleet cannot go on: a process that it needs is given up, or all of them have ended for good."""
+        return self._failed or all(label in self._over for label, life in self._lives.items() if not life.tool)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that the fleet needs have said that they are."""
+        return all(self._supervisor.ready(label) for label, life in self._lives.items() if not life.tool)
+
+    @property
+    def status(self) -> str:
+        """How many run, in words."""
+        running = set(self._supervisor.running)
+        missing = [label for label in self._lives if label not in running]
+        return f'{len(running)} processes run' + (f'; without {", ".join(missing)}' if missing else '')
+
+    def turn(self, now: float) -> None:
+        """Start what is due, see what has ended, end what hangs.
+
+        :param now: seconds, steady clock.
+        :raises UserError: if a process cannot be started at all.
+        """
+        for label, life in self._lives.items():
+            if now >= life.due_at or not life.starts:
+                self._start(label, life, now)
+        for label, line in self._supervisor.end_hung().items():
+            self._hung.add(label)
+            self._say(f'{label} {line}')
+        for label, code in self._supervisor.ended().items():
+            self._ended(label, self._lives[label], code, now)
+
+    def _start(self, label: str, life: Life, now: float) -> None:
+        first = not life.starts
+        life.begin(now)
+        try:
+            self._supervisor.start(self._processes[label])
+        except UserError as error:
+            if first and not life.tool:
+                raise
+            self._after(label, life, f'cannot be started: {error}', life.end(1, now))
+
+    def _ended(self, label: str, life: Life, code: int, now: float) -> None:
+        before, self._counted = self._counted, dict(self._kills()) if code < 0 else self._counted
+        what = 'has been ended' if label in self._hung else describe_end(code, before, self._counted)
+        self._hung.discard(label)
+        self._after(label, life, what, life.end(code, now), asked=code == 0)
+
+    def _after(self, label: str, life: Life, what: str, then: tuple[float | None, str], *, asked: bool = False) -> None:
+        wait, reason = then
+        if wait is not None:
+            self._say(f'{label} {what}; it is started again in {wait:g} s')
+            return
+        self._over.add(label)
+        if life.tool:
+            self._say(f'{label} {what}{reason and "; " + reason}; the fleet goes on without it')
+        elif not asked or life.respawn:
+            self._failed = True
+            self._say(f'{label} {what}{reason and "; " + reason}')

@@ -1,0 +1,131 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ends processes that hang: it hears their signs of life, as systemd does (`notify`), whatever holds them up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .notify import LONG_SECONDS
+
+HANG_SECONDS: Final = 10.0
+"""A process that gives no sign of life for so long hangs: it is asked for one five times in that time."""
+_ABORT_SECONDS: Final = 2.0
+"""What it has to show where it hangs (SIGABRT), before it is killed."""
+_GAP_SECONDS: Final = 2.0
+"""If nobody looked for so long, the watchdog itself was stopped: that is no silence of the others."""
+_CREDENTIALS: Final = struct.Struct('3i')
+
+
+@dataclass
+class _Process:
+    """What is known of one process, by the steady clock."""
+
+    heard_at: float
+    limit_seconds: float = LONG_SECONDS
+    ready: bool = False
+    aborted_at: float = float('inf')
+
+
+class Watchdog:
+    """Watches processes that have its `environment`; call `look` several times a second.
+
+    :param limit_seconds: how long one that is ready may be silent.
+    :param clock: seconds, steady.
+    :param state: returns the state of a process by its number as ps(1) has it; empty if it is gone.
+    :param kill: sends a signal to a process.
+    """
+
+    def __init__(
+        self,
+        limit_seconds: float = HANG_SECONDS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        state: Callable[[int], str] | None = None,
+        kill: Callable[[int, int], None] = os.kill,
+    ) -> None:
+        self._limit_seconds, self._clock, self._state, self._kill = limit_seconds, clock, state or _state, kill
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        name = f'edge_dnn_partition-{os.getpid()}-{secrets.token_hex(8)}'
+        self._socket.bind(f'\0{name}')
+        self.environment: Final = {'NOTIFY_SOCKET': f'@{name}', 'WATCHDOG_USEC': f'{limit_seconds * 1e6:.0f}'}
+        """What a process needs to be watched."""
+        self._processes: dict[int, _Process] = {}
+        self._looked_at = clock()
+
+    def started(self, pid: int) -> None:
+        """Watch a process from its start on; one that is heard is watched in any case."""
+        self._processes[pid] = _Process(self._clock())
+
+    def ready(self, pid: int) -> bool:
+        """Return whether a process has said that it is ready."""
+        return pid in self._processes and self._processes[pid].ready
+
+    def look(self) -> dict[int, str]:
+        """Hear what was said, and end who hangs; return their numbers, each once, with a line that says so."""
+        now = self._clock()
+        if now - self._looked_at > _GAP_SECONDS:
+            for process in self._processes.values():
+                process.heard_at += now - self._looked_at
+        self._looked_at = now
+        self._listen(now)
+        hung = {}
+        for pid, process in list(self._processes.items()):
+            state = self._state(pid)
+            if state in ('', 'Z', 'X'):
+                del self._processes[pid]
+            elif now - process.aborted_at >= _ABORT_SECONDS:
+                self._end(pid, signal.SIGKILL)
+                process.aborted_at = now
+            elif now - process.heard_at >= process.limit_seconds and process.aborted_at == float('inf') and state != 't':
+                how = 'is stopped (SIGSTOP)' if state == 'T' else 'hangs'
+                hung[pid] = f'{how}: no sign of life for {now - process.heard_at:.0f} s; it is ended'
+                process.aborted_at = now
+                self._end(pid, signal.SIGABRT)
+        return hung
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        self._socket.close()
+
+    def _end(self, pid: int, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self._kill(pid, number)
+
+    def _listen(self, now: float) -> None:
+        while True:
+            try:
+                text, more, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            for level, kind, data in more:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                    self._hear(_CREDENTIALS.unpack(data)[0], text.decode(errors='replace'), now)
+
+    def _hear(self, pid: int, text: str, now: float) -> None:
+        process = self._processes.setdefault(pid, _Process(now))
+        process.heard_at = now
+        for line in text.splitlines():
+            name, _, value = line.partition('=')
+            if name == 'READY':
+                process.ready, process.limit_seconds = True, self._limit_seconds
+            elif name == 'WATCHDOG_USEC' and process.ready and value.isdecimal():
+                process.limit_seconds = int(value) / 1e6
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+    except (OSError, IndexError):
+        return ''
