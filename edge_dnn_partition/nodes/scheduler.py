@@ -203,18 +203,22 @@ class Scheduler(FleetNode):
         self._urgency.decided(now)
         self._moves.tick(self._view.alive(now), now)
         ready = self._view.ready(now)
-        if self._fleet.source not in ready or self._switch.proposal is not None:
+        if not ready or self._switch.proposal is not None or self._view.awaits_source(now, self._began):
             return
         settles_until = self._began + self.params.number('settle_seconds')
         if len(ready) < len(self._fleet.devices) and now < settles_until:
             return
-        problem = self._problem(ready, now)
+        try:
+            problem = self._problem(ready, now)
+        except PlanError as error:
+            self._decision = str(error)
+            raise
         if not self._moves.take_up(ready, now, settles_until + PATIENCE_SECONDS):
             return
         self._shadows.tend(ready, now)
         boundaries = self._hearing.pipeline.boundaries
-        self._explanations.look(self._switch.active, problem, boundaries, self._seat.goal, self._decision, now)
-        if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, now):
+        self._explanations.look(self._switch.active, problem, boundaries, self._seat.goal, self._decision + self._absent(now), now)
+        if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, ready, now):
             self._seat.forget_question()
             return
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
@@ -267,7 +271,7 @@ class Scheduler(FleetNode):
         self._under = self._encodings.under(self._hearing.pipeline, problem, factors, active, self._seat.assignment)
         return problem
 
-    def _keep_to_fixed(self, problem: Problem, now: float) -> bool:
+    def _keep_to_fixed(self, problem: Problem, ready: Sequence[str], now: float) -> bool:
         """Propose the fixed plan if it is not the one in force.
 
         :return: False if a device of it (or of the plan in force, where none is named) is gone or not ready: then
@@ -276,7 +280,7 @@ class Scheduler(FleetNode):
         text = self.params.text('fixed_plan')
         active = self._switch.active
         placement = self._placement(text) if text else active.placement if active else ()
-        if not placement or not {device for device, _, _ in placement} <= set(problem.names):
+        if not placement or not {device for device, _, _ in placement} <= set(ready):
             return False
         if active is not None and active.placement == placement:
             self._decision = 'the policy is fixed'
@@ -305,12 +309,13 @@ class Scheduler(FleetNode):
     def problem_now(self) -> Problem:
         """Return the planning problem under the present estimates.
 
-        :raises PlanError: if there is none, since the source is not ready.
+        :raises PlanError: if there is none, since no device is ready, or the source is not yet.
         """
         now = time.monotonic()
         ready = self._view.ready(now)
-        if self._fleet.source not in ready:
-            raise PlanError(f'the source {self._fleet.source} is not ready: its worker is gone, or not profiled yet')
+        if not ready or self._view.awaits_source(now, self._began):
+            who = f'the source {self._fleet.source} is not' if ready else 'no device is'
+            raise PlanError(f'{who} ready: its worker is gone, or not profiled yet')
         return self._problem(ready, now)
 
     def costs_of(self, placement: Placement, problem: Problem) -> Costs | None:
@@ -343,8 +348,14 @@ class Scheduler(FleetNode):
             text = "the policy's first choice"
         if assignment is not None:
             text += self._seat.gain_in_words(choice, self._under(assignment))
-        gone = [name for name in self._fleet.devices if name not in self._view.alive(time.monotonic())]
-        return text + self._seat.words + self._relief.words + self._share.words + (f' ({", ".join(gone)} gone)' if gone else '')
+        return text + self._seat.words + self._relief.words + self._share.words + self._absent(time.monotonic())
+
+    def _absent(self, now: float) -> str:
+        """Say in words whose workers are gone; nothing if none is."""
+        alive, source = self._view.alive(now), self._fleet.source
+        gone = [f'{name} (the source: it only sends its pictures)' if name == source else name for name in self._fleet.devices
+                if name not in alive]  # fmt: skip
+        return f'; without {", ".join(gone)}, whose worker{"s are" if len(gone) > 1 else " is"} gone' if gone else ''
 
     # Moving ---------------------------------------------------------------------------------------------------
 
@@ -375,7 +386,7 @@ class Scheduler(FleetNode):
 
     def _publish_state(self) -> None:
         message = fleet_state(self._view, self._relief, time.monotonic())
-        message.decision, message.planning_seconds = self._decision, self._planning_seconds
+        message.decision, message.planning_seconds = self._decision + self._absent(time.monotonic()), self._planning_seconds
         message.stamp = self.get_clock().now().to_msg()
         message.plan_version = self._switch.active.version if self._switch.active else 0
         self._states.publish(message)

@@ -41,6 +41,25 @@ def test_the_stream_goes_on_without_a_scheduler_and_a_worker_takes_up_the_plan_o
     check_frames(trial, tmp_path)
 
 
+def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path):
+    from trial_fleet import check_frames, trial_fleet
+
+    with trial_fleet(tmp_path) as trial:
+        trial.follow('pi:pre-end')
+        trial.client.set_scheduler({'policy': 'exact'})
+        kill(trial, 'pi/worker')
+        trial.client.wait_for(lambda: 'pi' not in trial.client.plan.devices, 30.0, 'a plan without the source')
+        trial.more_frames(20, trial.client.plan.version)
+        words = 'without pi (the source: it only sends its pictures), whose worker is gone'
+        trial.client.wait_for(lambda: words in trial.news.decisions[-1].text, 20.0, 'why')
+        assert words in trial.client.plan.reason
+        trial.supervisor.start(trial.process('pi/worker'))
+        trial.client.wait_for(lambda: trial.news.decisions and words not in trial.news.decisions[-1].text, 30.0, 'its return')
+        trial.settle()
+    check_frames(trial, tmp_path)
+    assert trial.news.status.failed == 0
+
+
 def test_a_new_scheduler_goes_on_with_the_plan_of_the_one_before(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 

@@ -14,13 +14,18 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
+from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide, feasible
+from edge_dnn_partition.planning.adaptation.explain import explain
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.objective import goal_of
 from edge_dnn_partition.planning.cost_model.problem import INPUT
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
+from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import PICTURE
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed import demo_model
 
@@ -252,9 +257,26 @@ def test_profiles_that_do_not_fit_are_refused(models):
         Pipeline(model, {'pi': good, 'cloud': profile(model, 'cloud', (0, 6))}, fleet())
 
 
+@pytest.mark.parametrize('profiled', [True, False])
+@pytest.mark.parametrize('objective', ['latency', 'energy', 'throughput', 'balanced'])
+def test_a_source_that_runs_nothing_still_sends_its_pictures_and_gets_the_results(models, objective, profiled):
+    model = models['skip']
+    profiles = {name: profile(model, name) for name in (('pi', 'cloud') if profiled else ('cloud',))}
+    found = problem(Pipeline(model, profiles, fleet()), devices=('cloud',), permitted=Permitted(('raw', 'zstd')))
+    whole = ('cloud',) * found.nodes
+    assert solve(found, objective).assignment == whole
+    costs = evaluate(found, whole)
+    assert costs.latency_seconds > 2 * DELAY + 1000 / RATE
+    assert not feasible(found, ('pi', *whole[1:]))
+    decision, _ = decide(0.0, found, DecisionState(('pi',) * found.nodes), Settings(objective))
+    assert (decision.assignment, decision.reason) == (whole, 'the present plan cannot go on')
+    assert 'all on cloud' in explain(found, whole, EACH, goal_of(objective), reason='why').text
+
+
 def test_devices_that_cannot_be_planned_with_are_refused(models):
-    with pytest.raises(PlanError, match="source 'pi' cannot be planned with"):
-        problem(pipeline(models['skip']), devices=('cloud',))
+    for held in ({'private_until': 'MatMul_a'}, {'pin': {'MatMul_a': 'pi'}}):
+        with pytest.raises(PlanError, match="'pi'.* cannot be planned with"):
+            problem(pipeline(models['skip'], of=fleet(**held)), devices=('cloud',))
     with pytest.raises(PlanError, match="'cloud' cannot be planned with"):
         problem(pipeline(models['skip'], of=fleet(pin={'MatMul_a': 'cloud'})), devices=('pi',))
     with pytest.raises(PlanError, match='cloud has no profile'):

@@ -179,7 +179,7 @@ class Pipeline:
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
-        :param devices: those that can be planned with; the source must be among them.
+        :param devices: those that can run something. The source is in the problem in any case: pictures begin there.
         :param factors: each device's time now over its profiled time.
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
@@ -187,11 +187,17 @@ class Pipeline:
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param objective: what the encodings are chosen for.
         :param pixels: the camera's pictures may be encoded; None: they are compressed already.
-        :raises PlanError: if the source or a pinned device is missing, a device has no profile, or the
-            sink needs a private tensor.
+        :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
+            private tensor.
         """
-        if self.fleet.source not in devices:
-            raise PlanError(f'the source {self.fleet.source!r} cannot be planned with')
+        runs = frozenset(devices)
+        if self.fleet.source not in runs:
+            if self._private_nodes:
+                raise PlanError(
+                    f'constraints.private_until keeps the first layers on the source {self.fleet.source!r}, which cannot be '
+                    'planned with'
+                )
+            devices = [name for name in self.fleet.devices if name in runs or name == self.fleet.source]
         if self._private_results and self.fleet.sink_device != self.fleet.source:
             raise PlanError(
                 f'constraints.private_until: {self._private_results[0]!r} may not leave the source, yet the sink '
@@ -199,6 +205,10 @@ class Pipeline:
             )
         columns, seams = [], []
         for name in devices:
+            if name not in runs:
+                columns.append(np.full(len(self.names), math.inf))
+                seams.append(np.zeros(len(self.names) - 1))
+                continue
             profile = self.profiles.get(name)
             if profile is None:
                 raise PlanError(f'{name} has no profile')
@@ -236,7 +246,7 @@ class Pipeline:
             seam_seconds=np.stack(seams, axis=1),
         )
         for node, device in self._pins.items():
-            if device not in devices:
+            if device not in runs:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
             problem = problem.constrained(pin={self.names[node]: device})
         if permitted is not None:

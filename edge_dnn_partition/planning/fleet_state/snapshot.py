@@ -23,6 +23,8 @@ from .sharing import OthersUse
 _LINK_SCATTER: Final = 0.2
 """By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
 _FEW: Final = 4
+_SOURCE_SECONDS: Final = 10.0
+"""So long the source's worker is waited for at the start; then the others run the model without it."""
 _RATES: Final = 12
 
 
@@ -156,6 +158,16 @@ class FleetView:
     def ready(self, now: float) -> tuple[str, ...]:
         """The devices that are alive and profiled."""
         return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
+
+    def awaits_source(self, now: float, since: float) -> bool:
+        """True while plans wait for the source's worker: it is not profiled yet, or was not heard of and may still come.
+
+        :param since: when the fleet began to be looked at.
+        """
+        source = self.devices[self.fleet.source]
+        if source.seen_at == -math.inf:
+            return now - since < _SOURCE_SECONDS
+        return source.profile is None and now - source.seen_at <= self.heartbeat_timeout
 
     def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
         """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured.

@@ -36,7 +36,8 @@ class Pixels:
 class CodingChooser:
     """What encodings make of tensors on profiled devices.
 
-    A picture is profiled on others than the camera's: its bytes and seconds are taken by the raw byte.
+    A picture is profiled on others than the camera's: its bytes and seconds are taken by the raw byte. To and from a device
+    that was not profiled tensors go raw.
 
     :param sizes: bytes by tensor, raw.
     :param profiles: by device.
@@ -49,15 +50,16 @@ class CodingChooser:
         self._row = {name: i for i, name in enumerate(self._names)}
         self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
         self._tables = {name: self._table(profile) for name, profile in profiles.items()}
+        self._raw_only = self._table(None)
         self._allowed: dict[tuple[Permitted, str], np.ndarray] = {}
 
-    def _table(self, profile: Profile) -> Floats:
+    def _table(self, profile: Profile | None) -> Floats:
         """Return sizes, encoding and decoding seconds, ``(3, tensors, encodings)``; infinite where not measured."""
         table = np.full((3, len(self._names), len(ENCODINGS)), np.inf)
         table[:, :, 0] = 0.0
         table[0, :, 0] = self._raw
-        for coding in profile.codings:
-            if coding.tensor in self._row:
+        for coding in () if profile is None else profile.codings:
+            if profile is not None and coding.tensor in self._row:
                 place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
                 numbers = np.array([coding.size, coding.encode_seconds, coding.decode_seconds])
                 table[:, place[0], place[1]] = numbers / profile.picture_bytes if coding.tensor == PICTURE else numbers
@@ -68,7 +70,7 @@ class CodingChooser:
         if (permitted, device) not in self._allowed:
             allowed = np.zeros((len(self._names), len(ENCODINGS)), dtype=np.bool_)
             allowed[:, 0] = True
-            for coding in self.profiles[device].codings:
+            for coding in self.profiles[device].codings if device in self.profiles else ():
                 if coding.tensor in self._row:
                     allowed[self._row[coding.tensor], ENCODINGS.index(coding.encoding)] = permitted.allows(coding)
             self._allowed[permitted, device] = allowed
@@ -91,7 +93,7 @@ class CodingChooser:
         """
         if not self._names:
             return problem
-        tables = np.stack([self._tables[name] for name in problem.names], axis=-1)
+        tables = np.stack([self._tables.get(name, self._raw_only) for name in problem.names], axis=-1)
         speed = np.array([factors.get(name, 1.0) for name in problem.names])
         allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
         whole = self._raw

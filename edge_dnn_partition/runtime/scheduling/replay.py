@@ -198,7 +198,7 @@ class Replay:
         view, settings = self._hearing.view, self._settings
         ready = view.ready(now)
         waits = len(ready) < len(self._fleet.devices) and now - self._began < settings.settle_seconds
-        if self._fleet.source not in ready or waits:
+        if not ready or waits or view.awaits_source(now, self._began):
             return
         try:
             problem = self._hearing.problem(ready, now, settings.permitted, self._goal, settings.relief)
