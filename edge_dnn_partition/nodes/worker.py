@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import psutil
 
 from edge_dnn_partition.cache import troubles
-from edge_dnn_partition.errors import NotReadyError, WireError
+from edge_dnn_partition.errors import NotReadyError, UserError, WireError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
@@ -35,7 +35,7 @@ from edge_dnn_partition.runtime.deployment import start_checks
 from edge_dnn_partition.runtime.deployment.node_parameters import WORKER
 from edge_dnn_partition.runtime.frames.hedge import is_hedge
 from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
-from edge_dnn_partition.runtime.frames.plan_book import Prepare, Release, WorkerPlans
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.runtime.inference.preparation import StageStore, give_way
 from edge_dnn_partition.runtime.transport.assembler import Received
 from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
@@ -159,16 +159,28 @@ class Worker(FleetNode):
     def start(self) -> None:
         """Begin to work, and measure the profile in the background."""
         assert self._runner is not None
-        self._memory.begin(self._plans, self._model.sha256, time.monotonic())
+        kept = self._memory.begin(self._plans, self._model.sha256, time.monotonic())
         self._leaving = False
         self._stopping = threading.Event()
         for name, body in (('inference', self._runner.work), ('preparation', self._tasks.work)):
             thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+        if kept is not None:
+            self._prepare_kept(kept)
         self._tasks.put(self._profiling.measure)
         if self._energy is not None:
             self._energy.start()
+
+    def _prepare_kept(self, message: PlanMessage) -> None:
+        """Prepare the plan on disk first of all: the fleet may follow it still, and then frames wait for this worker."""
+        assert self._store is not None
+        try:
+            plan = plan_for(message, self._fleet, self._model)
+        except UserError as error:
+            self.refuse('plan on disk', str(error))
+            return
+        self._do(self._plans.task(plan, PlanStatus.PROPOSED, self._store.versions))
 
     def begin_drain(self, *, ending: bool) -> float:
         """Give no more signs of life, so that the fleet moves away, and work on until it has."""

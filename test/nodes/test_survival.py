@@ -39,6 +39,7 @@ def test_the_stream_goes_on_without_a_scheduler_and_a_worker_takes_up_the_plan_o
         assert trial.client.plan.version == version
         trial.settle()
     check_frames(trial, tmp_path)
+    assert max(frame.attempt for frame in trial.news.frames) <= 1, 'sent again before the new worker had the plan'
 
 
 def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path):

@@ -117,6 +117,8 @@ class ProtocolFleet:
         self.incarnations += 1
         self.workers[device] = Worker(device, self.incarnations, self.now, self.kept_version(device))
         self.air = [m for m in self.air if m[0] != device]
+        if device in self.disk and (task := self.workers[device].plans.task(self.disk[device], PlanStatus.PROPOSED, ())) is not None:
+            self.workers[device].tasks.append(task)
         if self.scheduler is not None:
             self.air += [(device, 'plan', message) for message in self.scheduler.history]
 

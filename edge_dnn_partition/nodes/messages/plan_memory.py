@@ -68,10 +68,11 @@ class PlanMemory:
         message: PlanMessage = deserialize_message(content, PlanMessage)
         return message if message.model_sha256 == model_sha256 else None
 
-    def begin(self, book: PlanBook, model_sha256: str, now: float) -> None:
-        """Begin a node's book with what is on disk."""
+    def begin(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
+        """Begin a node's book with what is on disk, and return it."""
         kept = self.recall(model_sha256)
         book.begin(now, 0 if kept is None else kept.version)
+        return kept
 
     def take_up(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
         """Return the plan on disk if it is to be followed, since nobody says one."""
