@@ -7,12 +7,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 from . import cache
 from .errors import UserError
 
+_PROBE_SECONDS = 20.0
 _GUARD = '_EDGE_DNN_PARTITION_ENVIRONMENT'
 
 
@@ -84,8 +87,45 @@ def require_ros(verb: str) -> None:
             f'`{verb}` found two ROS 2 installations, {places[0]} and {places[1]}, which do not mix: use a shell in '
             'which no ROS 2 is sourced, or run `make clean setup` in this one'
         )
+    if (wrong := middleware_failure()) is not None:
+        raise UserError(f'`{verb}`: {wrong}')
     if importlib.util.find_spec('edge_dnn_partition.msg') is None:
         raise UserError(f"`{verb}` needs this package's messages, which are not built: {how}")
+
+
+def middleware_failure() -> str | None:
+    """Return why rclpy cannot be imported under the middleware that the environment asks for, with what to do; None if it can.
+
+    Where that is not installed, rcl ends the process that imports it: so another one tries.
+    """
+    chosen = {name: os.environ[name] for name in ('RMW_IMPLEMENTATION', 'RCL_ASSERT_RMW_ID_MATCHES') if os.environ.get(name)}
+    if not chosen:
+        return None
+    command = [sys.executable, '-c', 'import sys; sys.path[:] = sys.argv[1:]; import rclpy', *(entry or '.' for entry in sys.path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        reason = f'rclpy does not load within {_PROBE_SECONDS:g} s'
+    else:
+        if done.returncode == 0:
+            return None
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f'it ends with code {done.returncode}']
+        reason = re.sub(r'^(\[[^]]*\] ?)+: ', '', lines[-1]).partition(', at ')[0][:160]
+    asked = ' '.join(f'{name}={value}' for name, value in chosen.items())
+    package = next(iter(chosen.values())).replace('_', '-')
+    installed = ', '.join(installed_middlewares()) or 'none that ament knows of'
+    return (
+        f'the environment asks for {asked}, which does not load here ({reason}); installed: {installed}. '
+        f'Run `unset {" ".join(chosen)}`, or install it (sudo apt install ros-$ROS_DISTRO-{package})'
+    )
+
+
+def installed_middlewares() -> list[str]:
+    """Return the middlewares that are installed, as RMW_IMPLEMENTATION calls them."""
+    prefixes = [Path(part) for part in _split('AMENT_PREFIX_PATH')] + [Path(sys.prefix)]
+    index = 'share/ament_index/resource_index/rmw_typesupport'
+    found = {path.name for prefix in prefixes for path in (prefix / index).glob('rmw_*')}
+    return sorted(found - {'rmw_implementation'})
 
 
 def _split(variable: str) -> list[str]:

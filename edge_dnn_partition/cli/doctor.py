@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
@@ -49,6 +50,8 @@ def add_parser(subparsers: Any) -> None:
         help='with --fleet: listen to the running fleet, and say whether its machines agree in middleware, domain, model and '
         f'clock; at most so long (default: {LISTEN_SECONDS:g})',
     )  # fmt: skip
+    parser.add_argument('--device', metavar='NAME', help='with --fleet: which of its devices this machine is')
+    parser.add_argument('--verbose', action='store_true', help='a line for everything, also for what is well or need not be here')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
 
@@ -59,32 +62,43 @@ def run(args: argparse.Namespace) -> int:
     if args.listen is not None and not args.fleet:
         raise UserError('--listen needs --fleet FLEET.yaml: which fleet is to be listened to?')
     if args.fleet:
-        checks += _of_fleet(args)
+        if not any(check.name in doctor_checks.NEEDED and check.status == 'fail' for check in checks):
+            checks += _of_fleet(args)
         checks = [c for c in checks if c.name != doctor_dds_check.NAME] + [*doctor_dds_check.dds_profile_check(args.fleet)]
     counts = {status: sum(check.status == status for check in checks) for status in COLOURS}
     if args.json:
         found = [{'name': c.name, 'status': c.status, 'found': c.found, 'advice': c.advice} for c in checks]
         print(json.dumps({'healthy': counts['fail'] == 0, 'counts': counts, 'checks': found}, indent=2))
     else:
-        _print(checks)
+        _print(checks, all_of_them=args.verbose)
         print(f'{counts["ok"]} ok, {counts["warn"]} to look at, {counts["fail"]} to mend')
     return 1 if counts['fail'] else 0
 
 
 def _of_fleet(args: argparse.Namespace) -> list[Check]:
-    try:
-        from edge_dnn_partition.cli import doctor_fleet_check
-    except ImportError:
-        return []  # a package is missing; packages() has said which
-    checks = list(doctor_fleet_check.fleet_file(args.fleet))
+    from edge_dnn_partition.cli import doctor_fleet_check
+
+    checks = list(doctor_fleet_check.fleet_file(args.fleet, args.device))
     if args.listen is not None and checks[0].status != 'fail':
         checks += doctor_fleet_check.running_fleet(args.fleet, args.listen)
     return checks
 
 
-def _print(checks: Sequence[Check]) -> None:
+def grouped(checks: Sequence[Check]) -> Iterator[Check]:
+    """Yield the checks with those of a group in one line, where nothing is to be done about them."""
+    for group, found in itertools.groupby(checks, key=lambda check: check.group if check.status == 'ok' else ''):
+        if not group:
+            yield from found
+            continue
+        members = list(found)
+        there = ', '.join(check.short for check in members if not check.absent) or 'none'
+        absent = ', '.join(check.short for check in members if check.absent)
+        yield Check(group, 'ok', there + (f' (not here: {absent})' if absent else ''))
+
+
+def _print(checks: Sequence[Check], *, all_of_them: bool) -> None:
     coloured = sys.stdout.isatty()
-    for check in checks:
+    for check in checks if all_of_them else grouped(checks):
         raw(sys.stdout).write(f'{COLOURS[check.status]}{check.status:<4}\033[0m' if coloured else f'{check.status:<4}')
         print(f'  {check.name}: {check.found}')
         if check.advice:

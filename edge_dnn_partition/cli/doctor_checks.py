@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -35,6 +36,7 @@ NEEDED: Final = {
     'rich': ('rich', '13.0'),
     'scipy': ('scipy', '1.11'),
 }
+_ON_NUMPY: Final = ('onnx', 'onnxruntime', 'cv2', 'scipy')
 RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
 FRAGMENT_BYTES: Final = 128 * 1024 * 1024
 FRAGMENT_SECONDS: Final = 3
@@ -49,6 +51,11 @@ class Check:
     status: Status
     found: str
     advice: str = ''
+    group: str = ''
+    """With others of it one line, where nothing is to be done; `short` is what it says there."""
+    short: str = ''
+    absent: bool = False
+    """It tells that something is not here, which need not be."""
 
 
 def python() -> tuple[Check, ...]:
@@ -65,19 +72,43 @@ def version_tuple(text: str) -> tuple[int, ...]:
 
 def packages() -> tuple[Check, ...]:
     """Check that every package can be imported, and its version."""
-    checks = []
+    checks: list[Check] = []
     for module, (distribution, lowest) in NEEDED.items():
-        advice = f'pip install "{distribution}>={lowest}"'
+        if module in _ON_NUMPY and any(check.name == 'numpy' and check.status == 'fail' for check in checks):
+            checks.append(Check(module, 'fail', 'cannot be imported without numpy', 'mend numpy first'))
+            continue
         try:
             imported = __import__(module)
         except Exception as error:  # noqa: BLE001 (a broken package can raise anything while it is imported)
-            found = f'cannot be imported ({type(error).__name__}: {" ".join(str(error).split())[:120]})'
+            place, advice = _whence(module, f'{distribution}>={lowest}')
+            found = f'cannot be imported{place} ({type(error).__name__}: {" ".join(str(error).split())[:120]})'
             checks.append(Check(module, 'fail', found, advice))
             continue
         version = str(getattr(imported, '__version__', '')) or _distribution_version(distribution)
-        fits = version_tuple(version) >= version_tuple(lowest)
-        checks.append(Check(module, 'ok', version) if fits else Check(module, 'fail', version, advice))
+        if version_tuple(version) >= version_tuple(lowest):
+            checks.append(Check(module, 'ok', version, group='packages', short=f'{module} {version}'))
+        else:
+            place, advice = _whence(module, f'{distribution}>={lowest}')
+            checks.append(Check(module, 'fail', f'{version}{place}, and {lowest} is the least', advice))
     return tuple(checks)
+
+
+def _whence(module: str, wanted: str) -> tuple[str, str]:
+    """Return where a module that is no good comes from, and what to do: another copy does not help where PYTHONPATH comes first."""
+    install = f'pip install "{wanted}"'
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # so broken that it cannot even be found
+        return '', install
+    if spec is None or spec.origin is None:
+        return '', install
+    place = f' from {spec.origin}'
+    for entry in filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep)):
+        if Path(spec.origin).resolve().is_relative_to(Path(entry).resolve()):
+            return place, f'PYTHONPATH has {entry}, which comes before what is installed: take it out, or unset PYTHONPATH'
+    if spec.origin.startswith(str(Path.cwd())) and not spec.origin.startswith(sys.prefix):
+        return place, 'that file lies in the folder that you are in: go elsewhere, or rename it'
+    return place, install if sys.prefix in spec.origin else f'{install} in this environment, or remove that copy'
 
 
 def providers() -> tuple[Check, ...]:

@@ -4,34 +4,195 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge_dnn_partition.cli.doctor_checks import Check
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, load_fleet
+from edge_dnn_partition.runtime.deployment import start_checks
+from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
+from edge_dnn_partition.runtime.deployment.node_parameters import check_parameters, parameters_of
+from edge_dnn_partition.runtime.inference.pictures import pictures
+from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
 from edge_dnn_partition.runtime.monitoring.rtps_presence import Presence, listen, own_addresses
+from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, try_segments
 
 ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
 
 
-def fleet_file(path: str | Path) -> tuple[Check, ...]:
-    """Check a fleet file: its names, keys and values, and whether the files that it names are here."""
+def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]:
+    """Ask of a fleet file what its nodes ask when they start: what is well here starts.
+
+    :param device: which of its devices this machine is; None: all where it is played on one machine, else the one of its name.
+    """
     try:
         fleet = load_fleet(path)
+        here = (device,) if device is not None and fleet.device(device) else _devices_here(fleet)
     except UserError as error:
         return (Check('fleet file', 'fail', str(error), 'mend the fleet file, and copy it to all devices'),)
-    model = fleet.model
-    named = [] if model is None else [p for p in (model.path, model.preprocessing) if p is not None]
-    missing = [str(p) for p in named if not p.is_file()]
-    if missing:
-        advice = 'copy the model and its files to every device, at the same place beside the fleet file'
-        return (Check('fleet file', 'warn', f'it names what is not here: {", ".join(missing)}', advice),)
-    return (Check('fleet file', 'ok', f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}'),)
+    asked = _Asked(fleet, Path(path), here)
+    checks = [check for look in (
+        asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
+        asked.providers, asked.stages, asked.camera, asked.ports,
+    ) if (check := look()) is not None]  # fmt: skip
+    found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
+    if here and len(here) < len(fleet.devices):
+        found += f'; this machine is {", ".join(here)}'
+    return (Check('fleet file', 'ok', found), *checks)
+
+
+def _devices_here(fleet: Fleet) -> tuple[str, ...]:
+    """Return the devices that this machine is, as far as it can be known."""
+    if len(fleet.devices) == 1 or all(device.emulate is not None for device in fleet.devices.values()):
+        return tuple(fleet.devices)
+    host = re.sub(r'\W', '_', socket.gethostname().partition('.')[0]).lower()
+    return tuple(name for name in fleet.devices if host in (name.lower(), fleet.host_of(name).lower()))
+
+
+class _Asked:
+    """The questions to one fleet file, in the order in which its nodes ask them; a later one builds on those before."""
+
+    def __init__(self, fleet: Fleet, path: Path, here: tuple[str, ...]) -> None:
+        self._fleet, self._path, self._here = fleet, path, here
+        self._model: Model | None = None
+        self._preprocessing: Preprocessing | None = None
+        self._able: list[Device] = []
+
+    def parameters(self) -> Check | None:
+        return _refusal('parameters', lambda: check_parameters(self._fleet.parameters), 'correct parameters: in the fleet file')
+
+    def key(self) -> Check | None:
+        return _refusal('key', lambda: fleet_key(self._fleet), 'see docs/security.md')
+
+    def model(self) -> Check | None:
+        def load() -> None:
+            self._model = start_checks.model_of(self._fleet)
+
+        return _refusal('model', load, 'copy the model to every device, at the same place beside the fleet file')
+
+    def preprocessing(self) -> Check | None:
+        def read() -> None:
+            assert self._model is not None
+            self._preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
+
+        return None if self._model is None else _refusal('preprocessing', read, 'no frame passes without it')
+
+    def postprocessing(self) -> Check | None:
+        look = functools.partial(start_checks.postprocessing_of, self._fleet, self._path)
+        return _refusal('postprocessing', look, 'correct postprocessing: under model, or leave it out')
+
+    def ends(self) -> Check | None:
+        look = functools.partial(start_checks.check_ends, self._fleet, self._fleet.source)
+        return _refusal('source and sink', look, 'the frame source refuses to start so')
+
+    def scheduling(self) -> Check | None:
+        def look() -> None:
+            parameters = parameters_of(self._fleet.parameters, 'scheduler')
+            if self._model is None:
+                start_checks.goal_of(parameters, self._fleet)
+            else:
+                start_checks.check_scheduling(self._fleet, self._model, parameters)
+
+        return _refusal('planning', look, 'the scheduler refuses to start so')
+
+    def providers(self) -> Check | None:
+        """Ask for the providers of this machine's devices; of the others it can only be said what they need."""
+        try:
+            parameters = parameters_of(self._fleet.parameters, 'worker')
+        except UserError:
+            return None  # parameters() has said why
+        elsewhere: list[str] = []
+        for name in self._fleet.devices:
+            look = functools.partial(self._can_run, name, parameters)
+            wrong = _refusal('providers', look, f'the worker on {name} refuses to start so')
+            if wrong is not None and name in self._here:
+                return wrong
+            elsewhere += [f'{name}: {wrong.found}'] if wrong is not None else []
+        if self._here or not elsewhere:
+            return None
+        return Check('providers', 'warn', '; '.join(elsewhere), 'run this on that device, or say which one this is: --device NAME')
+
+    def _can_run(self, name: str, parameters: Mapping[str, Any]) -> None:
+        self._able.append(start_checks.with_parameters(self._fleet.device(name), parameters))
+
+    def stages(self) -> Check | None:
+        """Run every segment once, as the worker does when it profiles the model."""
+        if self._model is None or self._preprocessing is None or not self._able:
+            return None
+        model, device = self._model, self._able[0]
+
+        def look() -> None:
+            try_segments(model, ProfileOptions(providers=device.providers, threads=device.threads))
+
+        wrong = _refusal('stages', look, 'no device can be profiled, so that there is no plan; export the model in another way')
+        if wrong is not None:
+            return wrong
+        entry = model.tensors[model.inputs[0]]
+        what = f'{model.name}: {len(model.layers)} layers, input {entry.name} {list(entry.shape)}'
+        return Check('model', 'ok', f'{what}; its stages run on {device.providers[0]}')
+
+    def camera(self) -> Check | None:
+        """Take the first picture of a folder or video; a topic is heard only when the fleet runs."""
+        camera = self._fleet.camera
+        if self._fleet.source not in self._here or (camera.images is None and camera.video is None):
+            return None
+
+        def look() -> None:
+            stream = pictures(camera)
+            assert stream is not None
+            picture = next(stream, None)
+            if picture is None:
+                raise UserError(f'{camera.video}: holds no picture')
+            if self._preprocessing is not None:
+                self._preprocessing.apply(picture.data, picture.encoding)
+
+        return _refusal('camera', look, 'correct camera: in the fleet file')
+
+    def ports(self) -> Check | None:
+        """Look whether the ports that other machines come to are free: the server's, and the dashboard's where the file sets it."""
+        network = self._fleet.network
+        taken = []
+        if network.server_device in self._here and (why := _taken('', network.port)):
+            taken.append(f'{network.port} of the server: {why}')
+        dashboard = self._fleet.parameters.get('dashboard', {})
+        port = dashboard.get('port', 0)
+        if isinstance(port, int) and 0 < port < 65536 and (why := _taken(str(dashboard.get('host', '127.0.0.1')), port)):
+            taken.append(f'{port} of the dashboard: {why}')
+        if not taken:
+            return None
+        return Check('ports', 'warn', '; '.join(taken), 'if this fleet does not run already: choose another port')
+
+
+def _refusal(name: str, look: Callable[[], object], advice: str) -> Check | None:
+    """Return what a question's answer makes of it; None if all is well."""
+    try:
+        look()
+    except UserError as error:
+        return Check(name, 'fail', ' '.join(str(error).split()), advice)
+    except Exception as error:  # noqa: BLE001 (the nodes would fail, too)
+        return Check(name, 'fail', f'{type(error).__name__}: {" ".join(str(error).split())[:200]}', f'{advice}; please report this')
+    return None
+
+
+def _taken(host: str, port: int) -> str:
+    """Return why a TCP port cannot be listened at; empty if it can."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ''
 
 
 def running_fleet(path: str | Path, seconds: float) -> list[Check]:

@@ -20,6 +20,7 @@ from edge_dnn_partition import __version__, ros_env
 from edge_dnn_partition.cli.doctor_checks import Check
 
 _TRY_SECONDS: Final = 20.0
+_OPTIONAL: Final = 'optional'
 _CONVERSION: Final = """
 import sys
 sys.path[:] = sys.argv[1:]
@@ -40,6 +41,9 @@ def installation() -> tuple[Check, ...]:
         found = ' and '.join(map(str, places))
         advice = 'two ROS 2 do not mix: use a shell without a sourced ROS 2, or `make clean setup` in this one'
         return (Check('ROS 2', 'fail', f'two of them: {found}', advice),)
+    if (wrong := ros_env.middleware_failure()) is not None:
+        found, _, advice = wrong.partition('. ')
+        return (Check('ROS 2', 'fail', found, advice),)
     failure = _import_failure('rclpy')
     if failure:
         advice = 'source its setup file again, or use its own Python'
@@ -50,7 +54,7 @@ def installation() -> tuple[Check, ...]:
 
 def middleware() -> tuple[Check, ...]:
     """Check which middleware rclpy uses, and how far discovery reaches."""
-    if not ros_env.ros_prefixes() or _import_failure('rclpy'):
+    if not ros_env.ros_prefixes() or ros_env.middleware_failure() is not None or _import_failure('rclpy'):
         return ()
     from importlib import import_module
 
@@ -114,9 +118,11 @@ def optional_packages() -> tuple[Check, ...]:
     # A folder launch/ in the working directory can be imported too: ask for what only the real one has.
     launch = None if _import_failure('launch') else importlib.import_module('launch')
     if hasattr(launch, 'LaunchDescription'):
-        checks.append(Check('launch', 'ok', 'present: ros2 launch edge_dnn_partition fleet.launch.py'))
+        found = 'present: ros2 launch edge_dnn_partition fleet.launch.py'
+        checks.append(Check('launch', 'ok', found, group=_OPTIONAL, short='launch'))
     else:
-        checks.append(Check('launch', 'ok', 'not installed; `edge-dnn-partition up` starts the same processes'))
+        found = 'not installed; `edge-dnn-partition up` starts the same processes'
+        checks.append(Check('launch', 'ok', found, group=_OPTIONAL, short='launch', absent=True))
     return tuple(checks)
 
 
@@ -126,14 +132,16 @@ def cv_bridge() -> Check:
     It is tried in a process of its own.
     """
     if importlib.util.find_spec('cv_bridge') is None:
-        return Check('cv_bridge', 'ok', 'not installed; the same conversion is done without it')
+        found = 'not installed; the same conversion is done without it'
+        return Check('cv_bridge', 'ok', found, group=_OPTIONAL, short='cv_bridge', absent=True)
     command = [sys.executable, '-c', _CONVERSION, *(entry or '.' for entry in sys.path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS)
     except subprocess.TimeoutExpired:
         return Check('cv_bridge', 'warn', f'does not answer within {_TRY_SECONDS:g} s', 'look at its installation')
     if done.returncode == 0:
-        return Check('cv_bridge', 'ok', f'converts, with numpy {done.stdout.strip()}')
+        found = f'converts, with numpy {done.stdout.strip()}'
+        return Check('cv_bridge', 'ok', found, group=_OPTIONAL, short='cv_bridge')
     last = (done.stderr.strip() or 'no message').splitlines()[-1][:160]
     why = f'killed by signal {-done.returncode}' if done.returncode < 0 else last
     advice = "pip install 'numpy<2' in this environment: cv_bridge of Jazzy was built against numpy 1.26"

@@ -29,11 +29,12 @@ def sensors(root: str = '') -> tuple[Check, ...]:
     meters = {meter.name for meter in power_meters(root)}
     checks = []
     for state in host.states():
-        name = f'{"meter" if state.name in meters else "sensor"} {state.name}'
+        kind, group = ('meter', 'power meters') if state.name in meters else ('sensor', 'sensors')
+        name = f'{kind} {state.name}'
         if state.status == 'ok':
-            checks.append(Check(name, 'ok', state.found))
+            checks.append(Check(name, 'ok', state.found, group=group, short=state.name))
         elif state.status == 'absent' and not state.advice:
-            checks.append(Check(name, 'ok', f'not here: {state.found}'))
+            checks.append(Check(name, 'ok', f'not here: {state.found}', group=group, short=state.name, absent=True))
         else:
             advice = state.advice or 'it is left out and tried again; look at that file or service'
             checks.append(Check(name, 'warn', state.found, advice))

@@ -105,6 +105,12 @@ def _run(arguments: list[str], *, own_process: bool) -> int:
     except UserError as error:
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
+    except ImportError as error:
+        if (error.name or '').startswith('edge_dnn_partition'):
+            raise
+        reason = ' '.join(str(error).split())[:300]
+        print(f'error: a package cannot be imported: {reason}; `{PROGRAM} doctor` says where it comes from', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 128 + signal.SIGINT

@@ -1,6 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from edge_dnn_partition import cache, ros_env
 from edge_dnn_partition.cli import doctor, doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
 from edge_dnn_partition.cli.main import main
+
+CLI = (sys.executable, '-m', 'edge_dnn_partition.cli')
 
 
 def test_json_is_one_document_with_advice_where_it_is_needed(capsys):
@@ -131,6 +135,39 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (check,) = doctor_checks.cache_folder()
     assert (check.status, 'file/cache cannot be written (Not a directory)' in check.found) == ('warn', True)
     assert 'EDGE_DNN_PARTITION_CACHE' in check.advice
+
+
+def test_a_broken_numpy_on_the_pythonpath_is_named_with_what_brings_it(tmp_path):
+    (tmp_path / 'numpy').mkdir()
+    (tmp_path / 'numpy' / '__init__.py').write_text('raise ImportError("numpy of another Python")')
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+    done = subprocess.run([*CLI, 'doctor', '--json'], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    checks = {check['name']: check for check in json.loads(done.stdout)['checks']}
+    assert done.returncode == 1 and str(tmp_path / 'numpy' / '__init__.py') in checks['numpy']['found']
+    assert checks['numpy']['advice'].startswith(f'PYTHONPATH has {tmp_path}') and 'pip' not in checks['numpy']['advice']
+    assert checks['scipy']['advice'] == 'mend numpy first'
+    done = subprocess.run([*CLI, 'inspect', 'x.onnx'], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith('error: a package cannot be imported') and done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('words', [['doctor'], ['up', 'fleet.yaml'], ['top', 'fleet.yaml', '--once']])
+def test_a_middleware_that_is_not_installed_ends_nothing(tmp_path, words):
+    pytest.importorskip('rclpy')
+    environment = {**os.environ, 'RMW_IMPLEMENTATION': 'rmw_nowhere_cpp'}
+    done = subprocess.run([*CLI, *words], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == (1 if words == ['doctor'] else 2), said
+    assert 'asks for RMW_IMPLEMENTATION=rmw_nowhere_cpp, which does not load here' in said
+    assert 'unset RMW_IMPLEMENTATION' in said and 'ros-$ROS_DISTRO-rmw-nowhere-cpp' in said
+    assert words == ['doctor'] or said.count('\n') == 1
+
+
+def test_what_is_well_takes_few_lines(capsys):
+    main(['doctor'])
+    few = capsys.readouterr().out
+    main(['doctor', '--verbose'])
+    assert len(few.splitlines()) < len(capsys.readouterr().out.splitlines()) - 15
+    assert 'ok    packages: numpy ' in few and 'ok    sensors: cpu' in few and 'not here: ' in few
 
 
 def make_ros(folder):

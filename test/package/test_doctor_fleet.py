@@ -123,15 +123,6 @@ def test_an_illegal_device_name_is_a_failure_that_names_a_legal_one(tmp_path, ca
     assert f'the name {name!r} is no ROS name' in check['found'] and check['found'].endswith(f'such as {legal!r}')
 
 
-def test_a_fleet_file_without_its_model_is_a_warning(tmp_path):
-    path = tmp_path / 'fleet.yaml'
-    path.write_text('{source: pi, devices: {pi: {}}, model: {path: model.onnx}}')
-    (check,) = doctor_fleet_check.fleet_file(path)
-    assert check.status == 'warn' and str(tmp_path / 'model.onnx') in check.found
-    (tmp_path / 'model.onnx').write_bytes(b'')
-    assert doctor_fleet_check.fleet_file(path)[0].status == 'ok'
-
-
 def test_stale_shared_memory_is_noticed(tmp_path):
     assert doctor_checks.leftovers(tmp_path)[0].status == 'ok'
     left = tmp_path / 'edp_segment_x_1'

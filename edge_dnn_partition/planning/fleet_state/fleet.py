@@ -264,7 +264,7 @@ def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
         if not device.watts_given and not (measured and device.emulate is None)
     ]  # fmt: skip
     if unknown:
-        why = ' and a device that is played has no meter' if measured else ''
+        why = ' (a device that is played has no meter)' if measured else ''
         raise PlanError(
             f'objective {goal.name} counts joules, but the watts of {", ".join(unknown)} are not known{why}; give each '
             'power: {idle: 2.7 W, active: 4 W} in the fleet file, or {weight: 0} where joules do not count'

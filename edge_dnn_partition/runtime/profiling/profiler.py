@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -138,6 +139,17 @@ def profile_model(model: Model, options: ProfileOptions, *,
         interval_seconds=options.interval_seconds, codings=codings,
         picture_bytes=0.0 if samples is None else samples.bytes)
     return with_held_back(profile, {span: median(times[span]) for span in held_back})
+
+
+def try_segments(model: Model, options: ProfileOptions) -> None:
+    """Run each segment once, as profiling does, and keep nothing.
+
+    :raises ModelError: if one cannot be extracted or run.
+    """
+    inputs = StageInputs()
+    for start, stop in itertools.pairwise(candidate_boundaries(model, limit=options.boundaries)):
+        engine = Engine(stage_file(model, range(start, stop)).path, providers=options.providers, threads=options.threads)
+        inputs.compute(engine)
 
 
 def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
