@@ -19,8 +19,9 @@ examples:
   edge-dnn-partition dashboard --json report.json                what `demo --report` or `bench --out` wrote
 
 Shows devices, links, where the layers run, latency and what it is made of, power, and the decisions with their reasons.
-The page is for this machine only unless --host says otherwise. It changes nothing, unless --token gives a word to those
-who may change the objective and pin a plan. Ctrl-C ends it. It needs aiohttp: pip install 'aiohttp>=3.9'.
+The page is for this machine only unless --host says otherwise. It changes nothing, unless --token-file names a file
+(of this user alone) with a word for those who may change the objective and pin a plan; $EDGE_DNN_PARTITION_TOKEN may hold it, too.
+Ctrl-C ends it. It needs aiohttp: pip install 'aiohttp>=3.9'.
 """
 
 
@@ -39,7 +40,9 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument('--json', type=Path, metavar='REPORT.json', help='a report of `demo` or `bench`, instead of a fleet')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default 127.0.0.1)')
     parser.add_argument('--port', type=int, default=8765, help='TCP port (default 8765; 0: a free one)')
-    parser.add_argument('--token', default='', metavar='WORD', help='who gives it may change the objective and pin a plan')
+    parser.add_argument(
+        '--token-file', default='', metavar='FILE', help='its first line: who gives that may change the objective and pin a plan'
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,7 +74,7 @@ def _live(args: argparse.Namespace) -> int:
     from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment
     from edge_dnn_partition.runtime.deployment.processes import NodeProcess, tool_process
 
-    options = {'host': args.host, 'port': args.port, 'token': args.token}
+    options = {'host': args.host, 'port': args.port, 'token_file': args.token_file}
     if args.file is None:
         process = NodeProcess('dashboard', f'/{args.fleet.strip("/")}', options)
     else:

@@ -122,7 +122,13 @@ class DashboardServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Refuse names that a foreign site could give this machine (DNS rebinding) while only this machine may connect."""
-        if _is_loopback(self._host) and not _is_loopback(request.url.host or ''):
+        try:
+            host = request.url.host or ''
+            for value in request.headers.values():
+                value.encode()
+        except ValueError:  # UnicodeEncodeError is one
+            return web.Response(status=400, text='a header is not UTF-8, or its Host names none\n')
+        if _is_loopback(self._host) and not _is_loopback(host):
             return web.Response(status=403, text=f'this dashboard is at http://{self._host}:{request.url.port}/ only\n')
         response = await handler(request)
         if not response.prepared:

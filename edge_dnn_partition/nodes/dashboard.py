@@ -21,6 +21,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for
+from edge_dnn_partition.runtime.deployment.fleet_key import read_token
 from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Dashboard(FleetNode):
             if fleet.model is not None:
                 layers = tuple(layer.name for layer in load_model(fleet.model.path).layers)
         self._power: dict[str, MeanPower] = {}
-        self._token = self.params.text('token')
+        self._token = read_token(self.params.text('token_file'))
         self._board = Board(self.topics.fleet, layers=layers, emulated=emulated, controls=bool(self._token))
         self._set = self.create_client(
             SetParametersAtomically, f'/{self.topics.fleet}/scheduler/set_parameters_atomically'

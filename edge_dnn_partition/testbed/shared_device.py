@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from edge_dnn_partition.cache import open_private
 from edge_dnn_partition.errors import UserError
 
 _SLOT: Final = struct.Struct('<qd')  # process, weight while at work
@@ -46,7 +47,7 @@ class SharedDevice:
     def __init__(self, path: Path, niceness: int = 0) -> None:
         self._weight = weight_of(niceness)
         try:
-            with path.open('a+b') as file:
+            with os.fdopen(open_private(path), 'r+b') as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.truncate(_SLOT.size * _SLOTS)
                 self._map = mmap.mmap(file.fileno(), _SLOT.size * _SLOTS)

@@ -4,6 +4,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -112,6 +113,20 @@ def test_another_name_for_this_machine_is_refused(served):
     one = served()
     assert one.ask('/api/state', Host='evil.example')[0] == 403
     assert one.ask('/api/state', Host='localhost')[0] == 200
+
+
+def test_headers_that_are_no_text_are_a_bad_request(served, caplog):
+    one = served(token='secret')
+    where = urlsplit(one.address)
+    heads = [b'Authorization: Bearer \xff\xfe', b'X-Other: \xc3\x28', b'Host: [:::', b'Host: \xff', b'Host: a:b:c']
+    for head in heads:
+        host = b'' if head.startswith(b'Host') else b'Host: localhost\r\n'
+        with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
+            connection.sendall(b'POST /api/plan HTTP/1.1\r\n' + host + head + b'\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}')
+            status = int(connection.makefile('rb').readline().split()[1])
+        assert status in ((400, 403) if head.startswith(b'Host') else (400,)), head
+    assert not caplog.records, 'a traceback'
+    assert one.ask('/api/state')[0] == 200
 
 
 def test_a_port_that_is_taken_is_named(served):

@@ -42,7 +42,7 @@ def shown(ros_domain, tmp_path_factory):
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
         with trial_fleet(folder, **settings) as trial:
             file = write_fleet(folder, **settings)
-            dashboard = processes.start_node('dashboard', '/trial', fleet_file=file, port=0, token=TOKEN)
+            dashboard = processes.start_node('dashboard', '/trial', fleet_file=file, port=0, environment={'EDGE_DNN_PARTITION_TOKEN': TOKEN})
             visualisation = processes.start_node('visualisation', '/trial', frame='base')
             yield Shown(trial, file, dashboard, visualisation)
             trial.settle()

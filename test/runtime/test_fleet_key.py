@@ -9,7 +9,7 @@ import pytest
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key, read_key
+from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key, read_key, read_token
 from edge_dnn_partition.runtime.deployment.processes import fleet_processes
 
 
@@ -53,3 +53,24 @@ def test_a_file_that_is_no_good_is_refused_with_what_to_do(tmp_path, content, mo
         os.chmod(path, mode)
     with pytest.raises(UserError, match=words):
         read_key(path)
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv('EDGE_DNN_PARTITION_TOKEN', raising=False)
+    assert read_token('') == ''
+    monkeypatch.setenv('EDGE_DNN_PARTITION_TOKEN', 'from the environment')
+    assert read_token('') == 'from the environment'
+    path = tmp_path / 'token'
+    path.write_text('a word \nmore\n')
+    path.chmod(0o600)
+    assert read_token(str(path)) == 'a word'
+    path.chmod(0o640)
+    with pytest.raises(UserError, match='others may read the token .*chmod 600'):
+        read_token(str(path))
+    for content in (b'', b'\n', b'\xff'):
+        path.chmod(0o600)
+        path.write_bytes(content)
+        with pytest.raises(UserError, match='holds no token'):
+            read_token(str(path))
+    with pytest.raises(UserError, match='token cannot be read .No such file'):
+        read_token(str(tmp_path / 'none'))

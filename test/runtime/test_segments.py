@@ -3,6 +3,7 @@
 """Shared memory between processes of one device: reuse, bounds, wrong names, dead owners."""
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -103,3 +104,15 @@ def test_what_a_killed_owner_left_is_found_and_what_is_alive_is_not(tmp_path):
     assert shared_memory.dead_segments(tmp_path, now=later) == [left]
     assert shared_memory.dead_segments(tmp_path, now=left.stat().st_ctime) == []
     assert alive in shared_memory.own_segments
+
+
+def test_what_another_user_has_put_into_shared_memory_is_not_read(tmp_path, monkeypatch):
+    """He could cut it short while it is read, which ends the reader (SIGBUS)."""
+    path = tmp_path / 'edp_segment_1_a_0'
+    path.write_bytes(bytes(HEADER_BYTES + 100))
+    assert SegmentReader(tmp_path).open(path.name, 100) is not None
+    monkeypatch.setattr(os, 'getuid', lambda: 4321)
+    assert SegmentReader(tmp_path).open(path.name, 100) is None
+    monkeypatch.undo()
+    (tmp_path / 'edp_segment_1_a_1').symlink_to(path)
+    assert SegmentReader(tmp_path).open('edp_segment_1_a_1', 100) is None

@@ -116,7 +116,7 @@ def trial(folder):
 def test_every_line_comes_with_its_label(trial):
     trial.start('talker', 'pi', {'runs': 5, 'name': 'a b'})
     trial.start('talker', 'cloud')
-    for device, *arguments in (('pi', '-p', 'runs:=5', '-p', 'name:=a b'), ('cloud',)):
+    for device, *arguments in (('pi', '-p', 'runs:=5', '-p', 'name:="a b"'), ('cloud',)):
         first, *rest = wait_until(
             lambda device=device: len(said := trial.said(f'{device}/talker')) == 5 and said, f'all lines of {device}'
         )

@@ -52,6 +52,12 @@ with device.at_work():
 def test_a_file_that_cannot_be_is_said(tmp_path):
     with pytest.raises(UserError, match='cannot be used'):
         SharedDevice(tmp_path / 'no' / 'd')
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    (tmp_path / 'd').symlink_to(victim)
+    with pytest.raises(UserError, match='cannot be used'):  # its name is known to everybody
+        SharedDevice(tmp_path / 'd')
+    assert victim.read_text() == 'precious'
 
 
 def test_fleets_that_do_not_hear_each_other_share_nothing(monkeypatch):

@@ -266,7 +266,10 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
     Parameter('host', '127.0.0.1', 'address to listen at; 0.0.0.0: every one of this machine', read_only=True),
     Parameter('port', 8765, 'TCP port of the page; 0: a free one', minimum=0, maximum=65535, read_only=True),
     Parameter(
-        'token', '', 'who gives it to the page may change the objective and pin a plan; empty: nobody', read_only=True
+        'token_file', '',
+        'file whose first line is the token: who gives that to the page may change the objective and pin a plan; empty: '
+        '$EDGE_DNN_PARTITION_TOKEN, else nobody',
+        read_only=True,
     ),
 )
 

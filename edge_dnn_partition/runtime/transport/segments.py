@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
-from .shared_memory import FOLDER, own_segments
+from .shared_memory import FOLDER, open_own, own_segments
 
 HEADER_BYTES: Final = 64
 LEAST_BYTES: Final = 16_000
@@ -153,7 +153,7 @@ class SegmentReader:
 
     def _map(self, name: str) -> mmap.mmap | None:
         try:
-            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_NOFOLLOW)
+            descriptor = open_own(self._folder / name)
         except OSError:
             return None
         try:

@@ -9,9 +9,11 @@ makes that file anew and never removes it, so that a fleet that ends leaves a fe
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -121,8 +123,21 @@ def _is_old(path: Path, now: float) -> bool:
     return abs(now - path.stat().st_ctime) >= DEAD_SECONDS
 
 
+def open_own(path: Path) -> int:
+    """Open a file in shared memory, where everybody may put one; return its descriptor.
+
+    :raises OSError: if it is a link or another user's, who could cut it short while it is read (SIGBUS).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(errno.EPERM, "is another user's", str(path))
+
+
 def _is_held(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = open_own(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
