@@ -7,10 +7,17 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+if TYPE_CHECKING:
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
+
+WAIT_SECONDS: Final = 10.0
+_PLAN_SECONDS: Final = 1.0
+"""The plan in force comes with the state, or a little later; so long it is waited for."""
 EPILOG = """
 examples:
   edge-dnn-partition top robot.yaml
@@ -30,8 +37,27 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
-    parser.add_argument('--once', action='store_true', help='print one picture after two seconds and end')
+    parser.add_argument(
+        '--once', action='store_true', help='print one picture as soon as the fleet is heard, and end; code 1 if it is not'
+    )
+    parser.add_argument(
+        '--wait', type=float, default=WAIT_SECONDS, metavar='SECONDS',
+        help=f'with --once: how long to wait for the fleet at most (default {WAIT_SECONDS:g})',
+    )  # fmt: skip
     parser.set_defaults(run=run)
+
+
+def _heard(client: FleetClient, seconds: float) -> bool:
+    """Wait until the scheduler has told the fleet's state, and after it the plan in force, if there is one."""
+    deadline = time.monotonic() + seconds
+    while client.news.state is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    latest = min(deadline, time.monotonic() + _PLAN_SECONDS)
+    while client.plan is None and time.monotonic() < latest:
+        time.sleep(0.02)
+    return True
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,9 +76,13 @@ def run(args: argparse.Namespace) -> int:
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
     with FleetClient(fleet, name='top') as client:
         if args.once:
-            time.sleep(2.0)
+            heard = _heard(client, args.wait)
             console.print(render(client, headline))
-            return 0
+            if not heard:
+                domain = os.environ.get('ROS_DOMAIN_ID') or '0'
+                what = f'no scheduler of fleet {fleet.fleet} was heard within {args.wait:g} s in domain {domain}'
+                print(f'error: {what}; start it, or ask `doctor --fleet {args.fleet} --listen`', file=sys.stderr)
+            return 0 if heard else 1
         ended = threading.Event()  # an exception out of a handler can be lost where it comes, in a finaliser for one
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())

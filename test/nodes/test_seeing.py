@@ -3,7 +3,10 @@
 """One running fleet and all that shows it: the dashboard in a real browser, markers for rviz, what the results mean."""
 
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +157,18 @@ def test_results_mean_something(shown):
         assert stamp_of(picture) in shown.trial.camera.shown and picture.header.frame_id == 'camera'
         assert (picture.width, picture.height, picture.encoding, picture.step) == (160, 120, 'bgr8', 480)
         assert len(np.unique(np.frombuffer(picture.data, np.uint8))) > 10
+
+
+def test_top_once_waits_for_the_fleet(shown, tmp_path):
+    """Its picture is never empty with code 0; a fleet that is not there is code 1."""
+    command = [sys.executable, '-m', 'edge_dnn_partition.cli', 'top']
+    done = subprocess.run([*command, shown.file, '--once'], check=False, capture_output=True, text=True, cwd='/')
+    assert done.returncode == 0 and re.search(r'pi +up', done.stdout) and 'plan ' in done.stdout, done
+    other = tmp_path / 'other.yaml'
+    other.write_text(Path(shown.file).read_text().replace('fleet: trial', 'fleet: other'))
+    done = subprocess.run([*command, other, '--once', '--wait', '0.5'], check=False, capture_output=True, text=True, cwd='/')
+    assert done.returncode == 1 and 'no scheduler of fleet other was heard within 0.5 s' in done.stderr
+    assert done.stderr.count('\n') == 1
 
 
 def test_top_in_a_terminal(shown):
