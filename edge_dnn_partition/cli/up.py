@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.flush()
 
     def say(line: str) -> None:
-        with lock:
+        with lock, suppress(OSError):  # a log on a full disk
             sys.stderr.write(f'up: {line}\n')
 
     notifier, told = Notifier(), False

@@ -80,7 +80,7 @@ class Trial:
     def __init__(self, folder):
         self.lines = []
         environment = {'PYTHONPATH': str(folder), 'TRIAL': 'yes'}
-        self.supervisor = Supervisor(environment, lambda *line: self.lines.append(line))
+        self.supervisor = Supervisor(environment, self.note)
         self.pids = []
 
     def start(self, kind, device='pi', parameters=None):
@@ -91,6 +91,9 @@ class Trial:
         words = wait_until(lambda: self.said(process.label)[before:], f'a word from {process.label}')[0].split()
         self.pids.append(int(words[1]))
         return process.label
+
+    def note(self, *line):
+        self.lines.append(line)
 
     def said(self, label):
         return [line for name, line in self.lines if name == label]
@@ -122,6 +125,19 @@ def test_every_line_comes_with_its_label(trial):
         )
         assert first.split()[2:] == ' '.join(['yes', '--ros-args', '-r', f'__ns:=/demo/{device}', *arguments]).split()
         assert rest == ['one', 'two �', '', 'threea complaint']
+
+
+def test_lines_that_cannot_be_written_hold_nobody_up(trial):
+    """As where the log is on a full disk; a pipe that nobody empties is full after 64 kB."""
+
+    def write(label, line):
+        trial.note(label, line)
+        raise OSError('no space left')
+
+    trial.supervisor._on_line = write
+    label = trial.start('talker', 'pi', {'name': 'x' * 70_000})
+    assert wait_until(trial.supervisor.ended, 'the end') == {label: 3}
+    assert trial.said(label)[-1] == 'threea complaint'
 
 
 def test_those_that_end_by_themselves_are_told_once(trial):

@@ -56,10 +56,10 @@ class Supervisor:
         return label in self.running
 
 
-def upkeep(*nodes, **options):
+def upkeep(*nodes, kills=dict, **options):
     supervisor, said = Supervisor(), []
     processes = [NodeProcess(node, '/demo' if node in ('scheduler', 'dashboard') else '/demo/pi', {}) for node in nodes]
-    made = Upkeep(supervisor, processes, said.append, kills=dict, **options)
+    made = Upkeep(supervisor, processes, said.append, kills=kills, **options)
     made.turn(0.0)
     assert supervisor.started == [process.label for process in processes] and made.ready
     return made, supervisor, said
@@ -81,6 +81,17 @@ def test_what_ends_is_started_again_later_each_time_and_then_given_up():
     assert said[0] == 'pi/worker has ended with code 1; its last lines above say why; it is started again in 2 s'
     assert said[-1].endswith('; that was the 8th time in a row, so it is given up')
     assert 'scheduler' in supervisor.running
+
+
+def test_of_several_kills_at_once_each_is_explained():
+    counted = {'cgroup': 5, 'machine': 7}
+    kept, supervisor, said = upkeep('worker', 'frame_source', 'scheduler', kills=lambda: counted)
+    counted = {'cgroup': 7, 'machine': 9}
+    for label in list(supervisor.running):
+        supervisor.end(label, -9)
+        kept.turn(1.0)
+    assert ['most likely by the kernel' in line for line in said] == [True, True, False]
+    assert 'somebody did it' in said[2]
 
 
 def test_one_that_lived_for_a_while_begins_anew():

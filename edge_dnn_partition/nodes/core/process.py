@@ -56,19 +56,24 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
     spinner: Spinner | None = None
 
     def failed(error: BaseException | None) -> None:
-        if not stop.is_set():
-            stop.code = _report(error, logged=node is not None and node.has_logged(error))
-        stop.ask()
+        try:
+            if not stop.is_set():
+                stop.code = 1
+                stop.code = _report(error, logged=node is not None and node.has_logged(error))
+        finally:  # stderr may be a file on a full disk
+            stop.ask()
 
     def thread_died(told: threading.ExceptHookArgs) -> None:
         """End the process when a thread of it has died: what it did nobody does any more, and who started it starts it again."""
         if told.exc_type is SystemExit or stop.is_set():
             return
-        traceback.print_exception(told.exc_type, told.exc_value, told.exc_traceback)
-        name = told.thread.name if told.thread is not None else 'unknown'
-        sys.stderr.write(f'error: the thread {name!r} has died, so this process ends: start it again\n')
         stop.code = 1
-        stop.ask()
+        try:
+            traceback.print_exception(told.exc_type, told.exc_value, told.exc_traceback)
+            name = told.thread.name if told.thread is not None else 'unknown'
+            sys.stderr.write(f'error: the thread {name!r} has died, so this process ends: start it again\n')
+        finally:
+            stop.ask()
 
     threading.excepthook = thread_died
     try:

@@ -135,7 +135,8 @@ class SwitchSeat:
         else:
             self._plans.publish(plan_message(replace(plan, reason=outcome.reason), PlanMessage.DROPPED))
             self._failed_until[self._proposed or plan.placement] = now + _RETRY_SECONDS
-            self._node.get_logger().warning(f'plan {plan.version} is given up, the old one goes on: {outcome.reason}')
+            reason = f'is given up, the old one goes on: {outcome.reason}'
+            self._node.repeats.warning(reason, f'plan {plan.version} {reason}')
         self._ended(outcome)
 
     # What the fleet follows ------------------------------------------------------------------------------------
@@ -155,10 +156,11 @@ class SwitchSeat:
         self._apply(self.switch.heard(message.last_version), now)
         if active is not None:
             others = self._node.count_publishers(self._plans.topic_name) > 1
-            self._node.get_logger().warning(
+            self._node.repeats.warning(
+                'versions',
                 f'{message.device} knows version {message.last_version}, so that nobody follows plan {active.version}; '
                 f'another will be proposed'
-                + ('; another scheduler of this fleet runs, or ran a moment ago: there must be one' if others else '')
+                + ('; another scheduler of this fleet runs, or ran a moment ago: there must be one' if others else ''),
             )
             self._in_force(None, None, now)
 

@@ -111,7 +111,8 @@ class Supervisor:
         assert process.stdout is not None
         for line in process.stdout:
             if self._on_line is not None:
-                self._on_line(label, line.rstrip('\n'))
+                with contextlib.suppress(OSError, ValueError):  # a full disk: a process whose lines nobody reads would stand still
+                    self._on_line(label, line.rstrip('\n'))
 
     @property
     def running(self) -> tuple[str, ...]:

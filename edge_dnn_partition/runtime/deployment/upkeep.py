@@ -125,8 +125,11 @@ class Upkeep:
             self._after(label, life, f'cannot be started: {error}', life.end(1, now))
 
     def _ended(self, label: str, life: Life, code: int, now: float) -> None:
-        before, self._counted = self._counted, dict(self._kills()) if code < 0 else self._counted
-        what = 'has been ended' if label in self._hung else describe_end(code, before, self._counted)
+        after = self._kills() if code < 0 else self._counted
+        what = 'has been ended' if label in self._hung else describe_end(code, self._counted, after)
+        # Several may be killed at once: of the kills in this cgroup each process that was ended explains one.
+        self._counted = {place: min(count, self._counted.get(place, count) + 1) if place == 'cgroup' else count
+                         for place, count in after.items()}  # fmt: skip
         self._hung.discard(label)
         self._after(label, life, what, life.end(code, now), asked=code == 0)
 
