@@ -26,6 +26,7 @@ from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer
+_MOST_DEVICES: Final = 1000
 _DEVICE_FIELDS: Final = (
     'alive', 'profiled', 'speed_factor', 'cpu_percent', 'temperature_celsius', 'watts', 'energy_kind', 'relief',
 )  # fmt: skip
@@ -98,6 +99,8 @@ class Dashboard(FleetNode):
         self._board.say(now, message.decision)
 
     def _energy(self, message: DeviceEnergy) -> None:
+        if message.device not in self._power and len(self._power) >= _MOST_DEVICES:
+            return
         power = self._power.setdefault(message.device, MeanPower())
         power.take(message.incarnation, message.kind, message.covered_seconds, message.total_joules)
 

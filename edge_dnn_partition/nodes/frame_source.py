@@ -343,7 +343,7 @@ class FrameSource(FleetNode):
             self._shadows.run.ask(plan, time.monotonic())
 
     def _alive(self, message: Heartbeat) -> None:
-        if message.node != 'worker':
+        if message.node != 'worker' or message.device not in self._fleet.devices:
             return
         self._hedging.alive(message)
         if self._sender is not None and message.device == self.topics.device:

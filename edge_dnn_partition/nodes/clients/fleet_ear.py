@@ -19,6 +19,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
 from edge_dnn_partition.runtime.monitoring.rtps_presence import middleware_of
 
+_MOST_DEVICES: Final = 1000
 _ENOUGH: Final = 10
 """Messages of each device after which no more are waited for."""
 
@@ -38,6 +39,8 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
 
     def take(message: Any, info: Mapping[str, Any]) -> None:
         name, model = getattr(message, 'node', 'device_monitor'), getattr(message, 'model_sha256', '')
+        if message.device not in signs and len(signs) >= _MOST_DEVICES:
+            return
         device = signs.setdefault(message.device, DeviceSigns())
         device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
 

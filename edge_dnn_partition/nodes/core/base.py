@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ['FleetNode', 'Parameter', 'run_node']
 
 _DRAIN_STEP_SECONDS = 0.005
+_LONGEST_REASON = 400
 
 
 class FleetNode(LifecycleNode):
@@ -280,6 +281,8 @@ class FleetNode(LifecycleNode):
         :param kind: what it is counted under; one of a few fixed words.
         :param reason: in words.
         """
+        if len(reason) > _LONGEST_REASON:  # it may quote what came, and heartbeats quote it
+            reason = f'{reason[:_LONGEST_REASON]}…'
         self.refused[kind] += 1
         self.last_refusal = reason
         self.repeats.warning(f'refused {kind}', f'refused ({kind}, {self.refused[kind]} so far): {reason}')

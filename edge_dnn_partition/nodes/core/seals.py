@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""One node's seals: what it says is sealed with the fleet's key, and of what it hears only that is believed (docs/security.md)."""
+"""What a node says and hears: sealed with the fleet's key, if it has one, and checked before it is believed (docs/security.md)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from rclpy.clock_type import ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
+from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.msg import Sessions
 from edge_dnn_partition.runtime.transport.seals import SEAL_BYTES, Reader, Seal, Sealer, Verdict, Vouchers
 
 from . import qos
+from .reading import read
 from .topics import Topics
 
 Hear = Callable[[Any], None]
@@ -34,7 +36,7 @@ _STRANGERS: Final = 256
 
 
 class Seals:
-    """Seals and checks for one node; without a key it leaves all as it is. Callbacks come from the thread that spins.
+    """Seals and checks for one node; without a key nothing is sealed. Callbacks come from the thread that spins.
 
     :param node: any node of rclpy; `close` takes what is made here out of it again.
     :param key: the fleet's; None: it has none.
@@ -90,29 +92,33 @@ class Seals:
         return SealedPublisher(publisher, self._sealer)
 
     def hearing(self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *, raw: bool = False) -> tuple[Hear, bool]:
-        """Return the callback of a subscription that believes only what is sealed, and whether it takes messages as bytes.
+        """Return the callback of a subscription, and whether it takes messages as bytes.
 
-        :param hear: takes the messages that are believed, as bytes if ``raw``.
+        :param hear: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
         :param profile: of the subscription.
         """
         if not _has_seal(message_type):
             return hear, raw
-        if self._sealer is None:
-            return hear if raw else self._without_key(hear), raw
-        name = self._node.resolve_topic_name(topic)
+        take = hear if raw else self._reading(message_type, hear)
+        if self._sealer is not None:
+            take = self._believing(self._node.resolve_topic_name(topic), take, profile)
+        return take, True
 
-        def take(message: bytes) -> None:
-            if raw:
-                hear(message)
-                return
+    def _reading(self, message_type: type, hear: Hear) -> Hear:
+        """Return what takes messages as bytes, and refuses those that cannot be."""
+
+        def take(raw: bytes) -> None:
             try:
-                read = deserialize_message(message, message_type)
-            except Exception as error:  # noqa: BLE001  who has the key has sent it: a build with other messages
-                self._refuse('WireError', f'{name}: {error}')
+                message = read(raw, message_type)
+            except WireError as error:
+                self._refuse('WireError', str(error))
                 return
-            hear(read)
+            if message.seal and self._sealer is None and not self._missing_key_said:
+                self._missing_key_said = True
+                self._refuse('key', 'messages here are sealed, and this node has no key: give all devices security.key_file')
+            hear(message)
 
-        return self._believing(name, take, profile), True
+        return take
 
     def advertise(self, message_type: type, topic: str, profile: QoSProfile) -> Any:
         """Return a new publisher of the node that seals; see `publisher`."""
@@ -120,19 +126,15 @@ class Seals:
 
     def subscribe(self, message_type: type, topic: str, callback: Hear, profile: QoSProfile) -> Any:
         """Return a new subscription of the node that believes only what is sealed; see `hearing`."""
-        hear, raw = self.hearing(message_type, topic, callback, profile)
+
+        def hear_well(message: Any) -> None:
+            try:
+                callback(message)
+            except UserError as error:
+                self._refuse(type(error).__name__, str(error))
+
+        hear, raw = self.hearing(message_type, topic, hear_well, profile)
         return self._node.create_subscription(message_type, topic, hear, profile, raw=raw)
-
-    def _without_key(self, hear: Hear) -> Hear:
-        """Return a callback that says, once, that a key is missing here."""
-
-        def heard(message: Any) -> None:
-            if message.seal and not self._missing_key_said:
-                self._missing_key_said = True
-                self._refuse('key', 'messages here are sealed, and this node has no key: give all devices security.key_file')
-            hear(message)
-
-        return heard
 
     def _checking(self, name: str, take: Callable[[Seal, bytes], None]) -> Callable[[bytes], None]:
         sealer = self._sealer

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import Any
 
 import numpy as np
 
+from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
 from edge_dnn_partition.runtime.transport.tensors import DTYPES, dtype_number
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
@@ -68,5 +70,11 @@ def tensor_message(name: str, value: np.ndarray[Any, Any]) -> TensorData:
 
 
 def tensor_array(message: TensorData) -> np.ndarray[Any, Any]:
-    """Return a result's tensor from its message."""
+    """Return a result's tensor from its message.
+
+    :raises WireError: if its shape and its bytes contradict each other.
+    """
+    dtype = DTYPES.get(message.dtype)
+    if dtype is None or min(message.shape, default=0) < 0 or math.prod(message.shape) * dtype.itemsize != len(message.data):
+        raise WireError(f'tensor {message.name[:80]!r} has {len(message.data)} bytes, which is not what its type and shape need')
     return np.frombuffer(message.data, DTYPES[message.dtype]).reshape(tuple(message.shape))

@@ -55,5 +55,5 @@ class ReliefSeat:
         state.relief = self.reason(state.device)
 
     def _hear(self, message: DeviceEnergy) -> None:
-        self._energy[message.device] = message
         self._hearing.energy(message)
+        self._energy[message.device] = message

@@ -192,4 +192,4 @@ class Links:
             bound = self.doubts[device].bound(now)
             rate = min(bound, estimate.bytes_per_second)
             message.bytes_per_second.append(rate if estimate.measured else math.nan)
-            message.age_seconds.append(now - estimator.last_at if rate < bound else 0.0)
+            message.age_seconds.append(now - estimator.last_at if estimate.measured and rate < bound else 0.0)

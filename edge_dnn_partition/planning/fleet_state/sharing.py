@@ -26,6 +26,8 @@ EXPIRE_SECONDS: Final = 3.0
 SETTLE_SECONDS: Final = 1.5
 """So long after a change of plan the others' estimates do not show it yet."""
 
+_MOST_FLEETS: Final = 64
+
 NICE_STEPS: Final = 10
 """The priority whose processes the hosts hold back least."""
 
@@ -110,7 +112,9 @@ class Sharing:
     def take(self, use: FleetUse, now: float) -> None:
         """Take in what a fleet says; what this one says itself is left aside."""
         if use.fleet != self._fleet.fleet:
-            self._heard[use.fleet] = (now, use)
+            self._heard = {name: heard for name, heard in self._heard.items() if now - heard[0] <= EXPIRE_SECONDS}
+            if use.fleet in self._heard or len(self._heard) < _MOST_FLEETS:
+                self._heard[use.fleet] = (now, use)
 
     def others(self, now: float) -> tuple[FleetUse, ...]:
         """Return the other fleets of the group that live, the most important first."""

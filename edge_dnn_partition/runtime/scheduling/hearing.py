@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
@@ -26,6 +26,8 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .camera_pictures import CameraPictures
 from .readings import host_load, profile_of
+
+_HEARTS: Final = ('worker', 'device_monitor', 'frame_source')
 
 
 class Hearing:
@@ -66,6 +68,8 @@ class Hearing:
         """
         if message.device not in self.view.devices:
             raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
+        if message.node not in _HEARTS:
+            raise PlanError(f'a heartbeat of {message.node!r} on {message.device}, which is no node of this package')
         if message.node == 'worker' and self.view.is_twin(message.device, message.incarnation, now):
             raise PlanError(
                 f'two workers are called {message.device}, the one that came last counts: the fleet was started twice, or '
@@ -90,17 +94,21 @@ class Hearing:
         )
 
     def telemetry(self, message: Any) -> None:
-        """Take in the state of a host (Telemetry)."""
+        """Take in the state of a host (Telemetry).
+
+        :raises PlanError: if the fleet file does not name its device.
+        """
         view = self.view.devices.get(message.device)
-        if view is not None:
-            view.cpu_percent = message.cpu_percent
-            view.memory_available_bytes = message.memory_available_bytes
-            view.temperature_celsius = message.temperature_celsius
-            self.view.host(message.device, host_load(message))
-            health = self._health[message.device]
-            health.battery_percent = message.battery_percent
-            health.discharge_watts = message.battery_discharge_watts
-            health.throttling = tuple(message.throttling)
+        if view is None:
+            raise PlanError(f'telemetry of {message.device!r}, which the fleet file does not name; add it there')
+        view.cpu_percent = message.cpu_percent
+        view.memory_available_bytes = message.memory_available_bytes
+        view.temperature_celsius = message.temperature_celsius
+        self.view.host(message.device, host_load(message))
+        health = self._health[message.device]
+        health.battery_percent = message.battery_percent
+        health.discharge_watts = message.battery_discharge_watts
+        health.throttling = tuple(message.throttling)
 
     def shared(self, now: float) -> None:
         """Count what the other fleets of the group take, as it has just been told."""
@@ -109,27 +117,41 @@ class Hearing:
                 self.view.shared(name, self.sharing.use(name, now))
 
     def energy(self, message: Any) -> None:
-        """Take in what a device draws (DeviceEnergy)."""
+        """Take in what a device draws (DeviceEnergy).
+
+        :raises PlanError: if the fleet file does not name it.
+        """
         health = self._health.get(message.device)
-        if health is not None:
-            health.measured = message.kind == 'measured'
-            health.active_watts = message.active_watts
-            known = message.covered_seconds > 0
-            health.idle_watts = message.idle_joules / message.covered_seconds if known else math.nan
-            self._joules[message.device] = tuple(message.boundaries), tuple(message.node_joules)
+        if health is None:
+            raise PlanError(f'energy of {message.device!r}, which the fleet file does not name; add it there')
+        health.measured = message.kind == 'measured'
+        health.active_watts = message.active_watts
+        known = message.covered_seconds > 0
+        health.idle_watts = message.idle_joules / message.covered_seconds if known else math.nan
+        self._joules[message.device] = tuple(message.boundaries), tuple(message.node_joules)
 
     def profile(self, message: Any) -> bool:
         """Take in how fast a device runs the model (Profile); return whether the device is of this fleet.
 
-        :raises PlanError: if it is of another model.
+        :raises PlanError: if it is of another model, or would not go with the other devices'; what was known stays.
         """
         if message.model_sha256 != self.model.sha256:
             raise PlanError(f'a profile of {message.device} for another model; copy one model file to all devices')
         if message.device not in self.view.devices:
             return False
-        self.view.devices[message.device].profile = profile_of(message)
+        profile, known = profile_of(message), self.view.devices[message.device].profile
+        ends, layers = profile.boundaries[-1], len(self.model.layers)
+        if ends != layers:
+            raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it anew')
+        if known is not None and known.boundaries != profile.boundaries and self._others_have(known.boundaries, message.device):
+            raise PlanError(f'a profile of {message.device} with other boundaries than all others; is it of this release?')
+        self.view.devices[message.device].profile = profile
         self._pipeline = None
         return True
+
+    def _others_have(self, boundaries: tuple[int, ...], device: str) -> bool:
+        others = [view.profile for name, view in self.view.devices.items() if name != device and view.profile is not None]
+        return bool(others) and all(profile.boundaries == boundaries for profile in others)
 
     def source(self, message: Any) -> None:
         """Take in the frame source's books (SourceStatus)."""

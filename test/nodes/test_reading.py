@@ -1,0 +1,230 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A fuzzer in short form: real messages' bytes, changed, are read or refused; nothing else is raised, and memory stays bounded."""
+
+import dataclasses
+import math
+import os
+import random
+
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from edge_dnn_partition.errors import PlanError, UserError, WireError
+
+SHA = '0' * 64
+ROUNDS = 400
+
+
+def samples():
+    """Messages as nodes send them, by type."""
+    from edge_dnn_partition import msg
+
+    times = {'stages': [msg.StageTiming(device='pi', stage=0)], 'hops': [msg.HopTiming(sender='pi', receiver='jetson')]}
+    links = {'peers': ['jetson'], 'bytes_per_second': [1e6], 'latency_seconds': [math.nan], 'age_seconds': [0.5]}
+    return [
+        msg.Plan(status=1, version=3, model_sha256=SHA, source='pi', sink='pi', max_in_flight=2,
+                 stages=[msg.PlanStage(device='jetson', preprocess=True, layer_ranges=[0, 10], outputs=['y'])],
+                 transfers=[msg.PlanTransfer(tensor='y', from_device='jetson', to_device='pi', to_sink=True, encoding='raw'),
+                            msg.PlanTransfer(tensor='@picture', from_stage=-1, from_device='pi', to_device='jetson',
+                                             encoding='raw')]),
+        msg.Heartbeat(device='pi', node='worker', incarnation=5, model_sha256=SHA, plan_versions=[3], **links),
+        msg.Telemetry(device='pi', cpu_percent=3.0, cpu_percent_per_core=[1.0, 5.0], interfaces=['eth0'],
+                      sent_bytes_per_second=[1.0], received_bytes_per_second=[1.0], drops_per_second=[0.0],
+                      link_bytes_per_second=[1e8], signal_dbm=[-60.0], power=[msg.PowerState(source='x', watts=3.0)]),
+        msg.Profile(device='pi', model_sha256=SHA, threads=1, boundaries=[0, 5, 10], segment_seconds=[0.1, 0.2],
+                    seam_seconds=[-0.01], codings=[msg.TensorCoding(tensor='y', encoding='zstd', size=9)]),
+        msg.FrameReport(frame_id=4, plan_version=3, energy_joules=math.nan, hop_radio_joules=[math.nan], **times),
+        msg.StageState(device='pi', state=1, plan_version=3), msg.SourceStatus(device='pi', accepted=4),
+        msg.DeviceEnergy(device='pi', covered_seconds=2.0, idle_joules=-0.1, boundaries=[0, 10], node_joules=[0.1, 0.2]),
+        msg.HopReceipt(sender='pi', receiver='jetson', missing=[4, 5], reason='because'),
+        msg.Share(fleet='demo', hosts=['pi'], cores=[1.0], memory_bytes=[1e6]),
+        msg.Emulation(devices=['pi'], slowdowns=[2.0], link_senders=['pi'], link_receivers=['jetson'],
+                      link_bytes_per_second=[1e6], link_latency_seconds=[0.0], link_channels=['']),
+        msg.FrameFailure(device='pi', reason='why'), msg.Result(frame_id=4, outputs=[msg.TensorData(name='y', dtype=1, shape=[1], data=[0, 0, 0, 0])], **times),
+        msg.FleetState(), msg.Decision(text='why'), msg.Calibration(),
+    ]  # fmt: skip
+
+
+def resident_bytes():
+    with open('/proc/self/statm', encoding='ascii') as statm:
+        return int(statm.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+
+@pytest.fixture
+def quiet(capfd):
+    """Fast CDR writes to stderr of every sequence that is too long."""
+    yield
+    capfd.readouterr()
+
+
+def changed(raw, seeded):
+    """Return bytes with some changed, cut off, doubled or put in."""
+    other = bytearray(raw)
+    for _ in range(seeded.randrange(1, 5)):
+        at = seeded.randrange(4, max(5, len(other)))
+        kind = seeded.randrange(4)
+        if kind == 0 and at < len(other):
+            other[at] = seeded.choice((0, 1, 0x7F, 0x80, 0xFF, seeded.randrange(256)))
+        elif kind == 1:
+            other[at : at + 8] = seeded.choice((b'\xff' * 8, b'\0\0\0\0\0\0\xf0\x7f', b'\0\0\0\0\0\0\xf8\x7f', b'\0' * 8))
+        elif kind == 2:
+            del other[at:]
+        else:
+            other[at:at] = other[at : at + seeded.randrange(40)]
+    return bytes(other)
+
+
+def test_changed_messages_are_read_or_refused_whatever_they_claim(quiet):
+    from rclpy.serialization import serialize_message
+
+    from edge_dnn_partition.nodes.core.reading import read
+    from edge_dnn_partition.nodes.messages.conversions import telemetry_from_message
+    from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
+    from edge_dnn_partition.nodes.messages.wire import tensor_array
+    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+    from edge_dnn_partition.runtime.scheduling.readings import host_load, profile_of
+
+    fleet = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}})
+    use = {
+        'Plan': lambda m: (status_of(m), plan_for(m, fleet).label(), plan_for(m, None).label()), 'Profile': profile_of,
+        'Telemetry': lambda m: (telemetry_from_message(m), host_load(m)),
+        'Result': lambda m: [tensor_array(tensor) for tensor in m.outputs],
+    }  # fmt: skip
+    seeded, before, outcomes = random.Random(5), resident_bytes(), {True: 0, False: 0}
+    for sample in samples():
+        kind, raw = type(sample), serialize_message(sample)
+        use.get(kind.__name__, lambda m: m)(read(raw, kind))
+        for _ in range(ROUNDS):
+            mutant = changed(raw, seeded)
+            try:
+                use.get(kind.__name__, lambda m: m)(read(mutant, kind))
+                outcomes[True] += 1
+            except UserError:
+                outcomes[False] += 1
+    assert min(outcomes.values()) > 1000, outcomes
+    assert resident_bytes() - before < 100e6
+
+
+def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
+    """Changed heartbeats, telemetry, profiles and reports reach the estimators; the problem can still be made and solved."""
+    from rclpy.serialization import serialize_message
+
+    from edge_dnn_partition.graph.model import load_model
+    from edge_dnn_partition.nodes.core.reading import read
+    from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+    from edge_dnn_partition.planning.cost_model.objective import Goal
+    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+    from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
+    from edge_dnn_partition.planning.plans.encodings import Permitted
+    from edge_dnn_partition.planning.solvers.solve import solve
+    from edge_dnn_partition.runtime.scheduling.hearing import Hearing
+    from edge_dnn_partition.testbed import demo_model
+
+    model = load_model(demo_model.cached('tiny'))
+    fleet = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}},
+                                  'links': [{'between': ['pi', 'jetson'], 'rate': '10 Mbit/s'}]})  # fmt: skip
+    hearing = Hearing(model, fleet, heartbeat_timeout=100.0, input_bytes=10_000)
+    seeded = random.Random(9)
+
+    def tell(message, now):
+        name = type(message).__name__
+        if name == 'Heartbeat':
+            hearing.links(message, now)
+            hearing.worker(message, now)
+        elif name in ('Telemetry', 'Profile', 'DeviceEnergy', 'SourceStatus'):
+            getattr(hearing, {'DeviceEnergy': 'energy', 'SourceStatus': 'source'}.get(name, name.lower()))(message)
+        elif name == 'FrameReport':
+            hearing.report(message, None, now)
+
+    right = []
+    for message in samples():
+        if hasattr(message, 'model_sha256'):
+            message.model_sha256 = model.sha256
+        if type(message).__name__ == 'Profile':
+            message.boundaries, message.segment_seconds, message.seam_seconds = [0, len(model.layers)], [0.1], []
+            message.preprocess_seconds, message.codings = 0.01, []
+        for device in ('pi', 'jetson'):
+            if hasattr(message, 'device'):
+                message.device = device
+            if hasattr(message, 'peers'):
+                message.peers = ['jetson' if device == 'pi' else 'pi']
+            right.append(read(serialize_message(message), type(message)))
+    for now, message in enumerate(right):
+        tell(message, now)
+    for now in range(100, 3000):
+        message = seeded.choice(right)
+        try:
+            tell(read(changed(serialize_message(message), seeded), type(message)), now)
+        except UserError:
+            continue
+    for message in right:
+        tell(message, 5000)
+    problem = hearing.problem(('pi', 'jetson'), 5000.0, Permitted(), Goal('latency'), ReliefSettings())
+    assert math.isfinite(evaluate(problem, solve(problem).assignment).latency_seconds)
+    assert set(hearing.view.devices) == {'pi', 'jetson'}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'changes'),
+    [('Heartbeat', {'age_seconds': [-1.0]}), ('Heartbeat', {'bytes_per_second': [math.inf]}), ('Heartbeat', {'peers': []}),
+     ('Heartbeat', {'last_refusal': 'x' * 2_000_000}), ('FrameReport', {'latency_seconds': math.nan}),
+     ('Emulation', {'slowdowns': [1e9]}), ('Emulation', {'link_bytes_per_second': [0.0]}), ('Telemetry', {'cpu_percent': -1.0}),
+     ('HopReceipt', {'spread_seconds': math.inf}), ('Share', {'cores': [math.nan]}), ('Share', {'cores': []}),
+     ('DeviceEnergy', {'active_watts': -5.0}), ('Profile', {'segment_seconds': [1e300, 0.1]})],
+)  # fmt: skip
+def test_figures_that_cannot_be_are_refused(kind, changes):
+    from rclpy.serialization import serialize_message
+
+    from edge_dnn_partition.nodes.core.reading import read
+
+    message = next(sample for sample in samples() if type(sample).__name__ == kind)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(WireError):
+        read(serialize_message(message), type(message))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [({'source': 'jetson'}, 'the source is on jetson'), ({'model_sha256': '1' * 64}, 'another model'), ({'max_in_flight': 2**32 - 1}, 'cannot be'),
+     ({'latency_seconds': math.inf}, 'cannot be'), ({'reason': 'x' * 5000}, '5000 characters'), ({'stages': []}, 'has no stage'),
+     ({'sink': 'nowhere'}, 'no device is called')],
+)  # fmt: skip
+def test_every_receiver_refuses_a_wrong_plan_alike(changes, words):
+    from edge_dnn_partition.nodes.messages.plan_messages import plan_for
+    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+
+    fleet, model = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}}), Model()
+    message = samples()[0]
+    assert plan_for(message, fleet, model).version == 3
+    for name, value in changes.items():
+        setattr(message, name, value)
+    if 'stages' in changes:
+        model = None
+    with pytest.raises(PlanError, match=words):
+        plan_for(message, fleet, model)
+
+
+def test_a_plan_that_claims_four_thousand_million_layers_takes_no_memory():
+    from edge_dnn_partition.nodes.messages.plan_messages import plan_for
+
+    message, before = samples()[0], resident_bytes()
+    message.stages[0].layer_ranges = [0, 2**32 - 1] * 50_000
+    for model in (Model(), None):
+        with pytest.raises(PlanError, match='there are no layers'):
+            plan_for(message, None, model)
+    message.stages[0].layer_ranges = [0]
+    with pytest.raises(PlanError, match='without an end'):
+        plan_for(message, None)
+    assert resident_bytes() - before < 100e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """As much of a model as a plan is checked against."""
+
+    sha256: str = SHA
+    layers: tuple = (None,) * 10
+    tensors: dict = dataclasses.field(default_factory=lambda: {'y': None})
