@@ -75,7 +75,7 @@ class TensorInbox:
             return
         try:
             if piece.segment:
-                buffer = self._segments.open(piece.segment, piece.total)
+                buffer = self._segments.open(piece.segment, piece.total, key[1:])
                 if buffer is None:  # the sender's memory is not to be seen from here
                     self._answer(
                         piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.MISSING,

@@ -129,9 +129,10 @@ class TensorSender:
         peer = self._peer(target)
         pictures = {name: code for name, code in encodings.items() if code != 'raw'}
         layout, flat = lay_out(arrays, pictures)
-        buffer, segment = self._place(peer, layout, flat)
+        number = next(self._numbers)
+        buffer, segment = self._place(peer, layout, flat, number)
         bundle = Bundle(
-            FRAME, self._device, self._node.incarnation, address, next(self._numbers), buffer, layout, stages, hops,
+            FRAME, self._device, self._node.incarnation, address, number, buffer, layout, stages, hops,
             encode_seconds + time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
         )  # fmt: skip
         self._put(target[0], peer, bundle)
@@ -142,13 +143,13 @@ class TensorSender:
         except KeyError:
             raise WireError(f'no connection to {target[0]} has been made') from None
 
-    def _place(self, peer: _Peer, layout: tuple[WireTensor, ...], flat: list[Any]) -> tuple[memoryview, str]:
+    def _place(self, peer: _Peer, layout: tuple[WireTensor, ...], flat: list[Any], number: int) -> tuple[memoryview, str]:
         """Put tensors into shared memory where the receiver can read it; return the buffer, and the memory's name."""
         size = buffer_size(layout)
         if peer.segments is not None and size >= LEAST_BYTES:
             with self._condition:
                 segment = peer.segments.take(size)
-                shared = None if segment is None else segment.fill(size)
+                shared = None if segment is None else segment.fill(size, (self._node.incarnation, number))
             if segment is not None and shared is not None:
                 place(layout, flat, shared)
                 return shared, segment.name

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.runtime.transport.expected import memory_bytes
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,7 +36,8 @@ _RAW: Final[dict[str, tuple[int, int | None]]] = {
     'bayer_grbg8': (1, cv2.COLOR_BayerGB2BGR),
 }
 ENCODINGS: Final = (*COMPRESSED, *_RAW)
-_LARGEST_PIXELS: Final = 100_000_000
+_LARGEST_PIXELS: Final = min(100_000_000, memory_bytes() // 24)
+"""A picture of three bytes a pixel takes an eighth of the memory at most."""
 _REDUCED: Final = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
                    8: cv2.IMREAD_REDUCED_COLOR_8}
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -60,7 +62,7 @@ def picture_size(data: Pixels, encoding: str) -> tuple[int, int]:
     """Return width and height of a compressed picture from its header alone.
 
     :raises WireError: if the header is not that of such a picture, or tells of more than
-        100 million pixels.
+        100 million pixels, or of more than the machine's memory is fit for.
     """
     if encoding == 'jpeg':
         width, height = _jpeg_size(bytes(data[:65536])) or _jpeg_size(bytes(data)) or (0, 0)

@@ -17,6 +17,7 @@ import mmap
 import os
 import re
 import secrets
+import struct
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,6 +32,11 @@ HEADER_BYTES: Final = 64
 LEAST_BYTES: Final = 16_000
 """A smaller bundle travels in its piece as quickly."""
 _NAME: Final = re.compile(r'edp_segment_[0-9a-z_]{1,60}')
+BundleName = tuple[int, int]
+"""The sender's incarnation, and the bundle's number."""
+NO_BUNDLE: Final = (0, 0)
+_BUNDLE: Final = struct.Struct('<QI')
+_BUNDLE_AT: Final = 8
 _FREE: Final = 0
 _IN_USE: Final = 1
 _KEPT: Final = 32
@@ -65,8 +71,9 @@ class Segment:
         """True if nobody reads it."""
         return self._map[0] == _FREE
 
-    def fill(self, size: int) -> memoryview:
-        """Mark it as in use and return its first ``size`` bytes, to be written."""
+    def fill(self, size: int, bundle: BundleName = NO_BUNDLE) -> memoryview:
+        """Mark it as in use, by a bundle, and return its first ``size`` bytes, to be written."""
+        _BUNDLE.pack_into(self._map, _BUNDLE_AT, *bundle)
         self._map[0] = _IN_USE
         return memoryview(self._map)[HEADER_BYTES : HEADER_BYTES + size]
 
@@ -127,12 +134,12 @@ class SegmentReader:
         self._folder = folder
         self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
 
-    def open(self, name: str, size: int) -> Any | None:
+    def open(self, name: str, size: int, bundle: BundleName = NO_BUNDLE) -> Any | None:
         """Return a segment's first ``size`` bytes as a buffer; None if it is not to be found here.
 
         The segment counts as in use until the buffer and all views of it are gone.
 
-        :raises WireError: if the name or the size cannot be.
+        :raises WireError: if the name or the size cannot be, or another bundle lies there: to give it back would spoil that one.
         """
         if not _NAME.fullmatch(name):
             raise WireError(f'{name[:80]!r} is no name of a segment of shared memory')
@@ -147,6 +154,8 @@ class SegmentReader:
             self._maps.popitem(last=False)
         if size < 1 or HEADER_BYTES + size > len(mapped):
             raise WireError(f'the segment {name} holds {len(mapped) - HEADER_BYTES} bytes, not {size}')
+        if _BUNDLE.unpack_from(mapped, _BUNDLE_AT) != bundle:
+            raise WireError(f'the segment {name} holds another bundle')
         buffer = (ctypes.c_ubyte * size).from_buffer(mapped, HEADER_BYTES)
         weakref.finalize(buffer, _giver(mapped))
         return buffer
