@@ -93,7 +93,7 @@ def _of_call(call: ast.Call, named: dict[str, ast.expr], interfaces: dict[str, s
 def _profiles(argument: ast.expr) -> Iterator[str]:
     for node in ast.walk(argument):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == 'qos':
-            yield node.attr.removesuffix('_reader').upper()
+            yield node.attr.removesuffix('_reader').removesuffix('_writer').upper()
 
 
 def _interfaces(tree: ast.Module) -> dict[str, str]:

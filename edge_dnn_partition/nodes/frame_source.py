@@ -94,7 +94,8 @@ class FrameSource(FleetNode):
         self._hedging = Hedging(self, self._model, device)
         self._outcome = OutcomeSeat(self, self._fleet, self._model.outputs)
         self._infer = InferSeat(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
-        self._results = self.advertise(Result, self.topics.result, qos.RESULT, overridable=True)
+        size = sum(self._model.tensors[name].bytes for name in self._outputs)
+        self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
         self._signs = SourceSigns(
             self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._pictures,

@@ -13,9 +13,11 @@ import ctypes  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 
+from edge_dnn_partition.msg import Result  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import UInt8MultiArray  # noqa: E402
 
+from edge_dnn_partition.client import MissedResults  # noqa: E402
 from edge_dnn_partition.errors import UserError  # noqa: E402
 from edge_dnn_partition.nodes.core import qos  # noqa: E402
 from edge_dnn_partition.nodes.core.base import FleetNode, Parameter, run_node  # noqa: E402
@@ -148,6 +150,21 @@ class Watcher(FleetNode):
         CameraSubscription(self, Image, 'image', lambda message: say(f'picture of {len(message.data)} bytes'))
 
 
+class Reader(FleetNode):
+    """Says which results come, and how many it has missed."""
+
+    def __init__(self):
+        super().__init__('reader', per_device=False)
+
+    def setup(self):
+        self._missed = MissedResults()
+        self.subscribe(Result, self.topics.result, self._take, qos.RESULT)
+
+    def _take(self, message):
+        self._missed.received(message)
+        say(f'result {message.sequence}, missed {self._missed.missed}')
+
+
 class Busy(FleetNode):
     """Works in a callback until it is told to end, as a worker in an inference."""
 
@@ -168,7 +185,7 @@ class Busy(FleetNode):
         self._halt.set()
 
 
-KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'watcher': Watcher, 'busy': Busy}
+KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'watcher': Watcher, 'busy': Busy, 'reader': Reader}
 
 if __name__ == '__main__':
     signals.leave(run_node(KINDS[sys.argv[1]], sys.argv[2:]))

@@ -22,6 +22,9 @@ BURST_PIECES: Final = 400
 """How many pieces of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
 a 3.2 MB tensor, seven times over, while the reader is held up."""
 
+_RESULT_BYTES: Final = 64 << 20
+_LEAST_RESULTS: Final = 64
+
 
 def _profile(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
     return QoSProfile(
@@ -92,8 +95,12 @@ RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityP
 FAILURES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One that is lost costs the time after which a frame without a result is sent again. As many as there are frames under way."""
 
-RESULT: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""No accepted frame is lost, so neither is its result; rosbag2 and rviz follow at their own speed."""
+RESULT: Final = _profile(1000, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Promised: a reader that is held up (stopped, starved, out of reach) for no longer than so many results take misses none,
+whatever its own depth is; what it has not acknowledged by then is overwritten, so that it never holds the stream up. Large
+results are kept up to 64 MiB, but 64 of them at least (`result_writer`). How many a reader takes at a time is for its own
+depth. Results are numbered (`sequence`, `incarnation`): `MissedResults` of the client counts what a reader missed. 64, as it
+was, are half a second at 125 results a second: a reader that was stopped for 1.5 s missed 65 of them each time."""
 
 INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
@@ -114,6 +121,14 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
 def sessions_reader(processes: int = 256) -> QoSProfile:
     """Return SESSIONS for a node that hears so many processes at once."""
     return _profile(processes, SESSIONS.reliability, SESSIONS.durability)
+
+
+def result_writer(size: int) -> QoSProfile:
+    """Return RESULT for a writer of large results, of which as many are kept as a device can spare the memory for.
+
+    :param size: bytes of one.
+    """
+    return _profile(max(_LEAST_RESULTS, min(RESULT.depth, _RESULT_BYTES // max(1, size))), RESULT.reliability, RESULT.durability)
 
 
 def with_overrides(

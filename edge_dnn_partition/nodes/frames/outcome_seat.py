@@ -26,6 +26,8 @@ from edge_dnn_partition.runtime.inference.picture import COMPRESSED, Pixels, dec
 from edge_dnn_partition.runtime.inference.postprocess import Outcome, Postprocessor, Score
 from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
 
+_MASK_BYTES: Final = 1 << 20
+"""Of a mask of a megapixel."""
 _WAITING: Final = 16
 """Results that wait for their meaning; it is found in a fraction of what the model takes, so more means that it is not."""
 
@@ -52,7 +54,7 @@ class OutcomeSeat:
         self._annotated = node.advertise(Image, topics.annotated, qos.ANNOTATED)
         self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if kind == 'classification' else None
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
-        self._mask = node.advertise(Image, topics.mask, qos.RESULT) if kind == 'segmentation' else None
+        self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if kind == 'segmentation' else None
         self._vision = vision_messages.publisher(node, kind)
         self._waiting: queue.Queue[tuple[Frame, Tell | None] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='outcome', daemon=True)
