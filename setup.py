@@ -7,5 +7,5 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=['edge_dnn_partition', 'edge_dnn_partition.*']), 'edge_dnn_partition.benchmarks'],
     package_dir={'edge_dnn_partition.benchmarks': 'benchmarks'},
-    package_data={'edge_dnn_partition': ['**/*.yaml', '**/*.json', '**/*.onnx', '**/*.npz', '**/static/*', 'py.typed']},
+    package_data={'edge_dnn_partition': ['**/*.yaml', '**/*.json', '**/*.onnx', '**/*.npz', '**/static/*', '**/*.c', 'py.typed']},
 )

@@ -236,6 +236,11 @@ class Bed(BedControls):
             camera.stop()
         self._settle()
 
+    @property
+    def shown(self) -> Mapping[int, int]:
+        """The index of each picture that was shown, by its stamp in nanoseconds."""
+        return self._shown
+
     def picture_of(self, frame: FrameRecord) -> int:
         """Return the index of the picture that a frame was made from."""
         return self._shown[frame.stamp_ns]
@@ -280,7 +285,8 @@ class Bed(BedControls):
             status = self.news.status
             if status is None or status is old or status.in_flight:
                 return False
-            return bool(status.delivered + status.expired + status.lost + status.failed <= len(self.news.frames))
+            ended = status.delivered + status.expired + status.lost + status.failed
+            return bool(ended <= len(self.news.frames) + self.news.missed.missed)
 
         self.wait_for(settled, _DRAIN_SECONDS, 'the last frames')
 

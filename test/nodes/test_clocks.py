@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What keeps a fleet alive depends neither on the wall clock nor on simulated time; stamps follow the node's clock."""
 
-import mmap
 import shutil
-import struct
-import subprocess
-from pathlib import Path
 
 import pytest
 
+from edge_dnn_partition.testbed.stepped_clock import stepped_clock
+
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
-
-SOURCE = Path(__file__).parent / 'stepped_clock.c'
-
 
 @pytest.fixture(autouse=True)
 def own_cache(ros_domain, tmp_path, monkeypatch):
@@ -21,19 +16,16 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def stepped_clock(tmp_path, monkeypatch):
+def step(tmp_path, monkeypatch):
     """Step the wall clock of the processes that are started from now on, by seconds from its true time."""
-    library, file = tmp_path / 'stepped_clock.so', tmp_path / 'step'
-    compiler = shutil.which('cc') or pytest.skip('there is no C compiler')
-    subprocess.run([compiler, '-shared', '-fPIC', '-o', library, SOURCE, '-ldl'], check=True)
-    file.write_bytes(bytes(8))
-    monkeypatch.setenv('STEPPED_CLOCK', str(file))
-    monkeypatch.setenv('LD_PRELOAD', str(library))
-    with file.open('r+b') as opened, mmap.mmap(opened.fileno(), 8) as shared:
-        yield lambda seconds: struct.pack_into('<q', shared, 0, int(seconds * 1e9))
+    shutil.which('cc') or pytest.skip('there is no C compiler')
+    with stepped_clock(tmp_path) as (environment, step):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield step
 
 
-def test_results_and_decisions_go_on_whatever_the_clocks_do(tmp_path, stepped_clock):
+def test_results_and_decisions_go_on_whatever_the_clocks_do(tmp_path, step):
     from builtin_interfaces.msg import Time
     from rosgraph_msgs.msg import Clock
     from trial_fleet import check_frames, trial_fleet
@@ -57,9 +49,9 @@ def test_results_and_decisions_go_on_whatever_the_clocks_do(tmp_path, stepped_cl
         trial.client.wait_for(lambda: clock.get_subscription_count() >= 8, 20.0, 'the nodes')
         clock.publish(Clock(clock=Time(sec=1000)))  # and there it stands still
         goes_on('cloud:pre-end', 1000)
-        stepped_clock(-60)
+        step(-60)
         goes_on('pi:pre-end', 1000)
-        stepped_clock(3600)
+        step(3600)
         goes_on('jetson:pre-end', 1000)
         trial.settle()
     check_frames(trial, tmp_path)
