@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensor pieces as bytes: written and read by hand against the generated message class, the same CDR either way."""
+"""Tensor pieces as bytes: written and read by hand against the generated message class; and what a fleet's key costs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.runtime.transport.piece_codec import decode, encode
 from edge_dnn_partition.runtime.transport.piece_size import in_packets
 from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.runtime.transport.seals import SEAL_BYTES, Sealer
 from edge_dnn_partition.runtime.transport.tensors import WireTensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZES = (in_packets(1), 28_000, 60_000)
+_TOPIC = '/demo/jetson/tensors'
 
 
 def _pieces(size: int) -> tuple[Piece, Piece]:
@@ -62,6 +64,17 @@ def _microseconds(action: Callable[[], Any], rounds: int) -> float:
     return statistics.median(times) * 1e6
 
 
+def _seals(raw: bytes, rounds: int) -> dict[str, float]:
+    """What it takes to seal a message of so many bytes as CDR, and to check that."""
+    sealer = Sealer(bytes(range(32)), 7)
+    unsealed = memoryview(raw)[:-4]
+    sealed = sealer.seal(_TOPIC, unsealed)
+    return {
+        'seal_microseconds': _microseconds(lambda: sealer.seal(_TOPIC, unsealed), rounds),
+        'check_microseconds': _microseconds(lambda: sealer.check(_TOPIC, sealed), rounds),
+    }
+
+
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     """Run the benchmark (seconds)."""
     from edge_dnn_partition import ros_env
@@ -81,6 +94,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
                 'decode_microseconds': _microseconds(lambda raw=raw: decode(raw), rounds),
                 'generated_encode_microseconds': _microseconds(lambda piece=piece: serialize_message(_generated(piece)), rounds),
                 'generated_decode_microseconds': _microseconds(lambda raw=raw: deserialize_message(raw, TensorPiece), rounds),
+                **_seals(raw, rounds),
             }  # fmt: skip
             results.append(found)
             mine = found['encode_microseconds'] + found['decode_microseconds']
@@ -88,18 +102,28 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             name = f'write and read a piece of {size} bytes {"with a head" if found["head"] else "without a head"}, times faster'
             targets.append(Target(name, '>= 1', theirs / mine, 'x', theirs >= mine))
             progress(f'{size} bytes: {mine:.1f} us, by the generated class {theirs:.1f} us')
-    faster = sorted(target.measured for target in targets)
+    whole = next(row for row in results if row['bytes'] == SIZES[-1] and not row['head'])
+    small = _seals(bytes(504), rounds)
+    results.append({'message_bytes': 504, **small})
+    a_message = small['seal_microseconds'] + small['check_microseconds']
+    a_megabyte = (whole['seal_microseconds'] + whole['check_microseconds']) * 1e6 / SIZES[-1]
+    targets.append(Target('seal and check a message of 500 bytes', '<= 50', a_message, 'us', a_message <= 50))
+    targets.append(Target('seal and check a megabyte of pieces', '<= 10', a_megabyte / 1e3, 'ms', a_megabyte <= 10_000))
+    progress(f'seals: {a_message:.1f} us for a message, {a_megabyte / 1e3:.2f} ms for a megabyte, at both ends together')
+    faster = sorted(target.measured for target in targets if target.unit == 'x')
     conclusion = (
         f'Writing and reading a piece by hand takes {1 / faster[-1]:.2f} to {1 / faster[0]:.2f} of the time that the generated '
-        'class takes.'
+        f'class takes. Where the fleet has a key, sealing and checking take {a_message:.0f} us for a message of 500 bytes and '
+        f'{a_megabyte / 1e3:.1f} ms for a megabyte, both ends together, and {SEAL_BYTES} bytes of each message.'
     )
     return BenchResult(results, targets, lambda figure: _plot(figure, results), conclusion)
 
 
 def _plot(figure: Figure, results: list[dict[str, Any]]) -> None:
-    for axes, action in zip(figure.subplots(1, 2), ('encode', 'decode'), strict=True):
-        for key, label in ((f'{action}_microseconds', 'by hand'), (f'generated_{action}_microseconds', 'generated class')):
-            rows = [row for row in results if not row['head']]
+    for axes, (action, seals) in zip(figure.subplots(1, 2), (('encode', 'seal'), ('decode', 'check')), strict=True):
+        kinds = ((action, 'by hand'), (f'generated_{action}', 'generated class'), (seals, f'{seals}, with a key'))
+        for key, label in ((f'{kind}_microseconds', label) for kind, label in kinds):
+            rows = [row for row in results if row.get('head') is False]
             axes.plot([row['bytes'] for row in rows], [row[key] for row in rows], marker='o', label=label)
         axes.set(xlabel='bytes in a piece', ylabel='µs', yscale='log', title=action)
         axes.legend()

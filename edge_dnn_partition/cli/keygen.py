@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verb ``keygen``: makes a fleet's key."""
+"""The verb ``keygen``: makes a fleet's key, or writes what SROS2 needs to know of the fleet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 EPILOG = """
 examples:
   edge-dnn-partition keygen fleet.key
+  edge-dnn-partition keygen --sros2-policy robot.yaml > policy.xml    for SROS2 on a distribution's ROS
 
 Copy the key to every device and name it in the fleet file: security: {key_file: fleet.key}
 See docs/security.md for what a key does and what it does not.
@@ -27,11 +28,21 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('file', nargs='?', type=Path, default=Path('fleet.key'), metavar='FILE', help='default: fleet.key')
+    parser.add_argument(
+        '--sros2-policy', metavar='FLEET.yaml',
+        help='make no key; print the policy by which SROS2 lets the processes of this fleet do what they must, and no more',
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a key."""
+    """Write a key, or print the policy."""
+    if args.sros2_policy:
+        from edge_dnn_partition.cli.sros2_policy import policy_of
+        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+
+        print(policy_of(load_fleet(args.sros2_policy)), end='')
+        return 0
     from edge_dnn_partition.runtime.deployment.fleet_key import write_key
 
     write_key(args.file)
