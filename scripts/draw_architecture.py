@@ -26,7 +26,7 @@ _INK, _BLUE, _GREY, _PAPER = '#1d2733', '#2563a8', '#6b7785', '#f4f6f8'
 def edges() -> dict[str, list[str]]:
     """Return for each pair of nodes, as ``sender > receiver``, the topics that go that way; what no node hears is for you.
 
-    What every node says to every other (`sessions`) is left out.
+    What every node says to every other (`sessions`, `claim`) is left out.
     """
     parts, uses = topics_in_code.nodes_of(SOURCES), topics_in_code.uses(SOURCES)
     found: dict[str, list[str]] = {}

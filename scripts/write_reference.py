@@ -128,13 +128,13 @@ def names() -> dict[tuple[str, bool], tuple[str, str]]:
         if isinstance(member, property):
             found[name, False] = str(getattr(of, name)), meaning
         elif inspect.isfunction(member) and name[0] != '_':
-            asked = {'plot': ['FIGURE'], 'shares': ['GROUP'], 'group_sessions': ['GROUP']}.get(name, [])
+            asked = {'plot': ['FIGURE'], 'shares': ['GROUP'], 'group_sessions': ['GROUP'], 'claim': ['NODE']}.get(name, [])
             found[name, bool(asked)] = str(member(of, *asked)), meaning
             if name == 'profile_again':
                 found[name, True] = str(of.profile_again('DEVICE')), meaning
     found['DIAGNOSTICS', False] = topics.DIAGNOSTICS, 'the health of each device and of the pipeline, once a second (REP 107)'
     for key, (name, meaning) in found.items():
-        for part in ('FLEET', 'DEVICE', 'FIGURE', 'GROUP'):
+        for part in ('FLEET', 'DEVICE', 'FIGURE', 'GROUP', 'NODE'):
             name = name.replace(part, f'<{part.lower()}>')  # noqa: PLW2901
         found[key] = name, meaning[:1].lower() + meaning[1:]
     return found

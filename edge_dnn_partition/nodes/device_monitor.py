@@ -38,7 +38,7 @@ class DeviceMonitor(FleetNode):
     """
 
     def __init__(self, *, root: str = '', **kwargs: Any) -> None:
-        super().__init__('device_monitor', DEVICE_MONITOR, **kwargs)
+        super().__init__('device_monitor', DEVICE_MONITOR, one_for='device', **kwargs)
         self._root = root
         self._timer: Any = None
         self._left_out: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ class FrameSource(FleetNode):
     """Numbers frames, bounds how many are under way, repeats what is lost, delivers results in order."""
 
     def __init__(self) -> None:
-        super().__init__('frame_source', FRAME_SOURCE, check=check_hedge)
+        super().__init__('frame_source', FRAME_SOURCE, check=check_hedge, one_for='fleet')
         self._lock = threading.RLock()
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
@@ -77,7 +77,6 @@ class FrameSource(FleetNode):
         self._memory = PlanMemory(self)
         self._plans = SourcePlans()
         self._results_given = 0
-        self._accounts = FrameAccounts(self, self._ledger)
         self._radio = Radio.of_fleet(self._fleet)
         self._sender = TensorSender(self, self._fleet)
         self._pictures = PictureSender(self, self._sender, self._fleet)
@@ -119,8 +118,9 @@ class FrameSource(FleetNode):
             self._infer.resume()
         now = time.monotonic()
         self._memory.begin(self._plans, self._model.sha256, now)
-        if self._accounts is not None:
-            self._accounts.begin(now)
+        if self._accounts is None:
+            self._accounts = FrameAccounts(self, self._ledger)
+        self._accounts.begin(now)
         self._hedging.announce()
         self._camera.start()
 

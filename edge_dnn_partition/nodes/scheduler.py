@@ -60,7 +60,7 @@ class Scheduler(FleetNode):
         self._model: Model | None = None
         self._seat: PolicySeat | None = None
         self._service_seat: ServiceSeat | None = None
-        super().__init__('scheduler', SCHEDULER, check=self._check, per_device=False)
+        super().__init__('scheduler', SCHEDULER, check=self._check, per_device=False, one_for='fleet')
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -113,6 +113,7 @@ class Scheduler(FleetNode):
     def start(self) -> None:
         """Give the workers time to be heard of, before anything is decided without them."""
         self._began = time.monotonic()
+        self._moves.begin()
 
     def stop(self) -> None:
         """Leave the fleet to the plan in force."""

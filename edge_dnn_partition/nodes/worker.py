@@ -55,7 +55,7 @@ class Worker(FleetNode):
     """Runs one device's part of each plan (see docs/architecture.md)."""
 
     def __init__(self) -> None:
-        super().__init__('worker', WORKER)
+        super().__init__('worker', WORKER, one_for='device')
         self._lock = threading.RLock()
         self._tasks = PreparationQueue(self)
         self._threads: list[threading.Thread] = []

@@ -54,14 +54,6 @@ def test_a_worker_that_starts_anew_is_noticed_once(view):
     assert not view.heartbeat('cloud', 8, NAN, 5.0)
 
 
-def test_a_worker_that_speaks_on_after_another_took_its_place_is_a_twin(view):
-    view.heartbeat('pi', 7, NAN, 0.0)
-    assert not view.is_twin('pi', 7, 0.1)
-    view.heartbeat('pi', 8, NAN, 0.2)
-    assert view.is_twin('pi', 7, 0.3) and not view.is_twin('pi', 8, 0.3) and not view.is_twin('cloud', 7, 0.3)
-    assert not view.is_twin('pi', 7, 1.3), 'the one that took its place has fallen silent, so this one counts again'
-
-
 def test_a_start_anew_forgets_the_factors_but_not_the_profile_and_the_links(view):
     for device in ('pi', 'jetson'):
         view.heartbeat(device, 1, 2.0, 0.0)

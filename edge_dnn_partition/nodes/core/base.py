@@ -11,10 +11,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
@@ -27,13 +25,15 @@ from edge_dnn_partition.runtime.deployment.notify import Notifier
 from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
-from .later import Later, allow_later
+from .later import allow_later
 from .parameters import ParameterTable
 from .printable_logger import PrintableLogger
 from .process import run_node
 from .qos import with_overrides
+from .role import Role
 from .seals import Seals
 from .topics import Topics
+from .transitions import guard_transitions
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet_state.fleet import Fleet
@@ -55,6 +55,7 @@ class FleetNode(LifecycleNode):
     :param parameters: its parameters; ``autostart`` is added.
     :param check: see `ParameterTable`.
     :param per_device: whether its namespace is ``/<fleet>/<device>``; else it is ``/<fleet>``.
+    :param one_for: of what one such node alone may be active at a time; empty: of nothing.
     :param kwargs: for `rclpy.node.Node`.
     :raises UserError: if the namespace or a parameter is no good.
     """
@@ -66,10 +67,18 @@ class FleetNode(LifecycleNode):
         *,
         check: Callable[[Mapping[str, Value]], None] | None = None,
         per_device: bool = True,
+        one_for: Literal['', 'device', 'fleet'] = '',
         **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._started, self._one_for = time.monotonic(), one_for
+        self.kind = name
+        """Its name, unless it was given another."""
+        self.role: Role | None = None
+        """Of a node that is the only one of its kind, while it is configured."""
+        self.failed: Callable[[BaseException], None] = lambda _: None
+        """Called when it could not be started."""
         self.active = False
         """Whether the lifecycle state is active."""
         self.ending = threading.Event()
@@ -87,12 +96,13 @@ class FleetNode(LifecycleNode):
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._timers_gated: list[Any] = []
         self._failure: Exception | None = None
+        self._yielding = False
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
         self.seals = Seals(self, self.topics, None, self.refuse)
         """What it says and hears goes through them; with the fleet's key from `load_fleet` on."""
-        self._guard_transitions()
+        guard_transitions(self)
 
     def get_logger(self) -> Any:
         """Return the node's logger, which writes out what in a text would steer a terminal."""
@@ -295,12 +305,16 @@ class FleetNode(LifecycleNode):
         while time.monotonic() < deadline and not self.drained():
             time.sleep(_DRAIN_STEP_SECONDS)
 
-    def _when_drained(self, action: Callable[[], None]) -> None:
+    def when_drained(self, action: Callable[[], None]) -> None:
         """Call ``action`` once what is under way is finished, or has had its time; callbacks come meanwhile."""
         deadline = time.monotonic() + self.begin_drain(ending=False)
+        self._once(action, lambda: self.drained() or time.monotonic() >= deadline)
+
+    def _once(self, action: Callable[[], None], ready: Callable[[], bool] = lambda: True) -> None:
+        """Call ``action`` a little later, once ``ready`` says so, or the process ends."""
 
         def look() -> None:
-            if self.drained() or time.monotonic() >= deadline or self.ending.is_set():
+            if self.ending.is_set() or ready():
                 timer.cancel()
                 self.destroy_timer(timer)
                 action()
@@ -308,15 +322,35 @@ class FleetNode(LifecycleNode):
         timer = self.create_timer(_DRAIN_STEP_SECONDS, look)
 
     def autostart(self) -> None:
-        """Configure and activate, as a lifecycle manager would.
+        """Configure and activate, as a lifecycle manager would, the latter when no other node has this one's role."""
+        if self._made(self.trigger_configure):
+            if self.role is None:
+                self._made(self.trigger_activate)
+            else:
+                self.role.want(lambda: self._made(self.trigger_activate))
 
-        :raises Exception: what `setup` or `start` raised.
-        """
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if self.ending.is_set():
-                return
-            if trigger() != TransitionCallbackReturn.SUCCESS:
-                raise self._failure or RuntimeError(f'{self.get_name()} could not be started')
+    def _made(self, trigger: Callable[[], TransitionCallbackReturn]) -> bool:
+        """Make a transition of a start; return whether it was made, else the process is told."""
+        if self.ending.is_set():
+            return False
+        made = trigger() == TransitionCallbackReturn.SUCCESS
+        if not made:
+            self.failed(self._failure or RuntimeError(f'{self.get_name()} could not be started'))
+        return made
+
+    def _give_way(self, reason: str) -> None:
+        """Yield to another node that has this one's role: account for all as at the process's end, and stand by anew."""
+        self.get_logger().error(f'yields: {reason}')
+
+        def leave() -> None:
+            if self.active:
+                self._yielding = True
+                self.trigger_deactivate()
+                self._yielding = False
+                self.trigger_cleanup()
+                self._once(self.autostart)  # later, when the executor has let go of the old entities
+
+        self.when_drained(leave)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Set up; a failure leaves the node unconfigured."""
@@ -325,6 +359,8 @@ class FleetNode(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS and not self._hook('setup', self.setup):
             self._clean()
             result = TransitionCallbackReturn.FAILURE
+        elif result == TransitionCallbackReturn.SUCCESS and self._one_for:
+            self.role = Role(self, self.topics.device if self._one_for == 'device' else '', self._started, self._give_way)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -338,12 +374,14 @@ class FleetNode(LifecycleNode):
         self.active = True
         for timer in self._timers_gated:
             timer.reset()
+        if self.role is not None:
+            self.role.taken()
         self.get_logger().info('active')
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold callbacks back, stop, close the publishers."""
-        self._deactivate()
+        self._deactivate(giving_up=self._yielding)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -355,8 +393,7 @@ class FleetNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop if active, let everything go."""
         if self.active:
-            self._deactivate()
-            self._hook('give_up', self.give_up)
+            self._deactivate(giving_up=True)
         result = super().on_shutdown(state)
         self._clean()
         return result
@@ -378,14 +415,19 @@ class FleetNode(LifecycleNode):
         """Return whether an exception is one that a hook raised, which is in the log already."""
         return error is not None and error is self._failure
 
-    def _deactivate(self) -> None:
+    def _deactivate(self, *, giving_up: bool = False) -> None:
         self.active = False
         for timer in self._timers_gated:
             timer.cancel()
         self._hook('stop', self.stop)
+        if giving_up:
+            self._hook('give_up', self.give_up)
+        if self.role is not None:
+            self.role.left()
 
     def _clean(self) -> None:
         self._hook('teardown', self.teardown)
+        self.role = None
         entities, self._entities, self._timers_gated = self._entities, [], []
         for destroy, entity in reversed(entities):
             destroy(entity)
@@ -403,37 +445,3 @@ class FleetNode(LifecycleNode):
             self.get_logger().error(f'{name} failed: {text}')
             return False
         return True
-
-    def _guard_transitions(self) -> None:
-        """Answer an impossible transition with success false, where rclpy raises and gives no answer."""
-        for service in self.services:
-            if service.srv_type is ChangeState:
-                self._guard_transition(service)
-
-    def _guard_transition(self, service: Any) -> None:
-        change = service.callback
-
-        def attempt(request: Any, response: Any) -> Any:
-            try:
-                return change(request, response)
-            except Exception as error:  # noqa: BLE001
-                reason = str(error).partition(', at ')[0]
-                self.get_logger().warning(f'transition {request.transition.id} refused: {reason}')
-                response.success = False
-                return response
-
-        def answer(request: Any, response: Any) -> Any:
-            if self.active and _leaves_active(request.transition):
-                later = Later()
-                self._when_drained(lambda: later.give(attempt(request, response)))
-                return later
-            return attempt(request, response)
-
-        service.callback = answer
-        allow_later(service)
-
-
-def _leaves_active(transition: Transition) -> bool:
-    """Return whether a transition, by number or by label as rclpy takes it, ends the active state."""
-    numbers = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN)
-    return transition.label in ('deactivate', 'shutdown') if transition.label else transition.id in numbers

@@ -75,7 +75,7 @@ class Spinner:
         repeats: RepeatedLog | None = None,
     ) -> None:
         self._repeats = repeats or RepeatedLog(node.get_logger())
-        self._context = node.context
+        self._node, self._context = node, node.context
         self._first = first
         self._turn = turn
         self._failed = failed
@@ -84,7 +84,6 @@ class Spinner:
             kind or os.environ.get(_CHOICE, 'events'), node.context
         )
         self.executor.add_node(node)
-        self._wakes = node.create_timer(3600.0, lambda: None)
         self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
         self._watch = threading.Thread(target=self._watch_wall_clock, name='wall clock', daemon=True)
 
@@ -109,9 +108,11 @@ class Spinner:
             time.sleep(_LOOK_SECONDS)
             before, ahead = ahead, time.time() - time.monotonic()
             if ahead < before - _STEP_SECONDS:
-                with contextlib.suppress(InvalidHandle):  # the node has just gone
-                    self._wakes.reset()  # EventsExecutor looks at all timers of that clock
-                    self.executor.wake()
+                for timer in list(self._node.timers):
+                    with contextlib.suppress(InvalidHandle):  # it has just gone
+                        if not timer.is_canceled():
+                            timer.reset()  # EventsExecutor looks at all timers of that clock
+                self.executor.wake()
 
     def _run(self) -> None:
         try:

@@ -81,6 +81,7 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
             _initialise(args)
         if not stop.is_set():
             node = factory()
+            node.failed = failed
             warn = node.repeats.warning
             cache.tell_troubles(lambda text: warn(text, text))
         if node is not None and not stop.is_set():

@@ -82,6 +82,9 @@ SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANS
 """Only the last list of a process counts, and a process that comes late is to be believed at once. Readers use `sessions_reader`,
 since the depth of a subscription is over all its writers."""
 
+CLAIM: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""A node that comes hears at once who has its place. Readers use `claim_reader`, as those of `SESSIONS` do theirs."""
+
 EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A worker that is started anew must be as slow as the others from its first frame on."""
 
@@ -108,6 +111,11 @@ INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATIL
 ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Pictures for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
 rviz asks for reliable ones unless told."""
+
+
+def claim_reader() -> QoSProfile:
+    """Return CLAIM for a node that hears all of its kind."""
+    return _profile(16, CLAIM.reliability, CLAIM.durability)
 
 
 def heartbeat_reader(devices: int = 64) -> QoSProfile:

@@ -155,6 +155,10 @@ class Topics:
         """Which processes live, where the fleet has a key (Sessions)."""
         return self._of_fleet('sessions')
 
+    def claim(self, node: str, device: str = '') -> str:
+        """Return where the nodes of one kind settle which is active (Claim); under the device's name where each device has one."""
+        return self._of_device(device, f'claim/{node}') if device else self._of_fleet(f'claim/{node}')
+
     def group_sessions(self, group: str) -> str:
         """Return where the schedulers of a group's fleets say the same (Sessions); not the fleet's own."""
         return f'/{check_name(group, what="group")}/sessions'

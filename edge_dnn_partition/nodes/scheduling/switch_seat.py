@@ -55,19 +55,27 @@ class SwitchSeat:
         ended: Callable[[Activate | Drop], None],
     ) -> None:  # fmt: skip
         self._node, self._boundaries, self._in_force, self._ended = node, boundaries, in_force, ended
-        self._versions, self._memory = VersionMemory(node), PlanMemory(node)
-        self._earlier = self._checked(self._memory.recall(model.sha256), fleet, model)
+        self._versions, self._memory, self._of = VersionMemory(node), PlanMemory(node), (fleet, model)
+        self._earlier: Plan | None = None
         """The plan of an earlier scheduler, until it is known whether it goes on."""
         self._fleet_version, self._said_at = 0, float('-inf')
         self._prepared: dict[str, frozenset[int]] = {}
         """By device, the versions that its worker has prepared."""
         self._proposed: Assignment | None = None
         self._failed_until: dict[object, float] = {}
-        self.switch = PlanSwitch(last_version=self._versions.last, prepare_seconds=node.params.number('prepare_timeout'))
+        self.switch = PlanSwitch(prepare_seconds=node.params.number('prepare_timeout'))
         """The plan in force, and the one that is proposed."""
         self._plans = node.advertise(PlanMessage, node.topics.plan, qos.PLAN)
 
-    def _checked(self, kept: PlanMessage | None, fleet: Fleet, model: Model) -> Plan | None:
+    def begin(self) -> None:
+        """The scheduler has become active: go on from what is on disk, if this one has said nothing yet."""
+        self.switch.heard(self._versions.last)
+        if self.switch.active is None:
+            self._earlier = self._kept()
+
+    def _kept(self) -> Plan | None:
+        fleet, model = self._of
+        kept = self._memory.recall(model.sha256)
         try:
             return None if kept is None else plan_for(kept, fleet, model)
         except PlanError as error:

@@ -36,8 +36,6 @@ class DeviceView:
     compute: ComputeEstimator = field(default_factory=ComputeEstimator)
     decode: ComputeEstimator = field(default_factory=ComputeEstimator)
     incarnation: int = 0
-    replaced: int = 0
-    """The incarnation before, which is not heard again unless two workers have this name."""
     seen_at: float = float('-inf')
     cpu_percent: float = math.nan
     memory_available_bytes: float = math.nan
@@ -86,7 +84,6 @@ class FleetView:
         view = self.devices[device]
         anew = view.incarnation not in (0, incarnation)
         if view.incarnation != incarnation:
-            view.replaced = view.incarnation
             view.compute = ComputeEstimator()
             view.decode = ComputeEstimator(stage_seconds=60.0)
         view.incarnation = incarnation
@@ -94,11 +91,6 @@ class FleetView:
         view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
         view.compute.overdue(now, stage_factor)
         return anew
-
-    def is_twin(self, device: str, incarnation: int, now: float) -> bool:
-        """Tell whether this sign of life is of a worker whose place another has taken that is alive as well."""
-        view = self.devices[device]
-        return 0 != incarnation == view.replaced and now - view.seen_at < self.heartbeat_timeout
 
     def host(self, device: str, load: HostLoad) -> None:
         """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""

@@ -64,17 +64,12 @@ class Hearing:
     def links(self, message: Any, now: float) -> None:
         """Take in what a process measured of its links (Heartbeat).
 
-        :raises PlanError: if the fleet file does not name its device, or two workers have its name.
+        :raises PlanError: if the fleet file does not name its device.
         """
         if message.device not in self.view.devices:
             raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
         if message.node not in _HEARTS:
             raise PlanError(f'a heartbeat of {message.node!r} on {message.device}, which is no node of this package')
-        if message.node == 'worker' and self.view.is_twin(message.device, message.incarnation, now):
-            raise PlanError(
-                f'two workers are called {message.device}, the one that came last counts: the fleet was started twice, or '
-                f'a process of an earlier start is alive; end one of them'
-            )
         if message.node in ('worker', 'frame_source'):
             rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
             for peer, rate, latency, age in rows:

@@ -1,0 +1,108 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node's place among its kind, which one alone may have: says that it has it, or waits for it (`role_claim`)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edge_dnn_partition.msg import Claim as ClaimMessage
+from edge_dnn_partition.runtime.deployment.role_claim import CLAIM_SECONDS, Claim, RoleClaim
+
+from . import qos
+
+if TYPE_CHECKING:
+    from .base import FleetNode
+
+_LOOK_SECONDS = CLAIM_SECONDS / 4
+
+
+class Role:
+    """Made while a node is configured; used in the thread that spins.
+
+    :param device: the place; empty: the fleet.
+    :param started: when the node joined the network, steady clock.
+    :param give_way: called with who has the place, where this node is active and is to yield.
+    """
+
+    def __init__(self, node: FleetNode, device: str, started: float, give_way: Callable[[str], None]) -> None:
+        self._node, self._give_way = node, give_way
+        self._claim = RoleClaim(node.incarnation, started, time.monotonic())
+        topic = node.topics.claim(node.kind, device)
+        self._publisher = node.advertise(ClaimMessage, topic, qos.CLAIM, always=True)
+        node.subscribe(ClaimMessage, topic, self._hear, qos.claim_reader())
+        self._wanted: tuple[Callable[[], None], Callable[[str], None] | None] | None = None
+        self._said: Claim | None = None
+        self._say_at = 0.0
+        node.every(_LOOK_SECONDS, self._look, always=True)
+
+    def want(self, take: Callable[[], None], refused: Callable[[str], None] | None = None) -> None:
+        """Call ``take`` when the place is free, at once if it is; the last call counts.
+
+        :param refused: called instead, with who has the place, if somebody does; None: wait until it is free.
+        """
+        self._wanted = take, refused
+        self._look()
+
+    def taken(self) -> None:
+        """The node has become active."""
+        self._claim.active_since = time.monotonic()
+        self._say(active=True)
+
+    def left(self) -> None:
+        """The node is not active any more, nor wants to be."""
+        self._wanted = None
+        self._claim.active_since = None
+        self._say(active=False)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._claim.active_since is not None:
+            if now >= self._say_at:
+                self._say(active=True)
+        elif self._wanted is not None:
+            take, refused = self._wanted
+            holder = self._claim.holder(now)
+            if holder is not None and refused is not None:
+                self._wanted = None
+                refused(self._words(holder))
+            elif holder is not None:
+                if self._said is None or self._said.incarnation != holder.incarnation:
+                    self._node.get_logger().error(f'stands by: {self._words(holder)}')
+                self._said = holder
+            elif self._claim.free(now, others=self._node.count_publishers(self._publisher.topic_name) > 1):
+                self._wanted = None
+                take()
+
+    def _words(self, holder: Claim) -> str:
+        path = f'{self._node.get_namespace()}/{self._node.kind}'
+        return (
+            f'{path} is active already, on host {holder.host} as process {holder.process}, for {holder.active_seconds:.0f} s; '
+            f'was the fleet started twice? End one of them'
+        )
+
+    def _hear(self, message: Any) -> None:
+        claim = Claim(
+            message.incarnation, message.active, message.active_seconds, message.displaces, message.host, message.process
+        )
+        told = self._claim.displaces
+        yields = self._claim.hear(claim, time.monotonic())
+        if yields:
+            self._claim.active_since = None
+            self._give_way(self._words(claim))
+        elif self._claim.displaces != told:
+            self._say(active=True)
+
+    def _say(self, *, active: bool) -> None:
+        now, claim = time.monotonic(), self._claim
+        self._say_at = now + CLAIM_SECONDS
+        self._publisher.publish(
+            ClaimMessage(
+                incarnation=claim.incarnation, active=active, displaces=claim.displaces, host=socket.gethostname(),
+                process=os.getpid(), active_seconds=0.0 if claim.active_since is None else now - claim.active_since,
+            )
+        )  # fmt: skip
