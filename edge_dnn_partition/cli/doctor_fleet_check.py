@@ -227,9 +227,20 @@ def findings(fleet: Fleet, signs: Mapping[str, DeviceSigns], announced: Callable
     if len(signs) < len(fleet.devices) and fleet.network_kind == 'lan':
         checks.append(_domain(announced()))
     heard = {name: signs[name] for name in fleet.devices if name in signs}
+    checks.append(_sealed(heard) if fleet.security.key_file is not None else None)
     checks.append(_alike('middleware', {n: s.middlewares for n, s in heard.items()}, _SAME_MIDDLEWARE))
     checks.append(_alike('model', {n: {m[:12] for m in s.models} for n, s in heard.items()}, 'copy one model file to all devices'))
     return [*(check for check in checks if check is not None), *_clocks(heard)]
+
+
+def _sealed(heard: Mapping[str, DeviceSigns]) -> Check | None:
+    """Say whose messages are not believed, since they were not sealed with this fleet's key."""
+    wrong = [name for name, signs in heard.items() if signs.unsealed]
+    if not heard or not wrong:
+        return Check('key of the fleet', 'ok', f'the same on {", ".join(heard)}') if heard else None
+    advice = 'copy one key file and one fleet file to all devices, and start their processes anew; see docs/security.md'
+    found = f'no valid seal on messages of {", ".join(wrong)}, so that nobody believes them'
+    return Check('key of the fleet', 'fail', found, advice)
 
 
 _SAME_MIDDLEWARE: Final = 'set the same RMW_IMPLEMENTATION on all machines and start their processes anew: two do not always talk'

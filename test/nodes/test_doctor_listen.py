@@ -14,6 +14,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from support import ros_arguments, wait_until
 
+from edge_dnn_partition.runtime.deployment.fleet_key import write_key
 from edge_dnn_partition.testbed.namespaces import Namespaces, why_not
 
 FLEET = 'fleet: robot\nsource: pi\ndevices: {pi: {}, jetson: {}}\nnetwork: {kind: %s}\n'
@@ -27,14 +28,16 @@ def checks_of(text):
 
 def test_a_running_fleet_is_looked_at(nodes, tmp_path):
     fleet = tmp_path / 'fleet.yaml'
-    fleet.write_text(FLEET % 'machine')
-    for device in ('pi', 'jetson_1'):
-        nodes.start_node('device_monitor', f'/robot/{device}', rate_hz=20.0)
+    fleet.write_text(FLEET % 'machine' + 'security: {key_file: fleet.key}\n')
+    write_key(tmp_path / 'fleet.key')
+    nodes.start_node('device_monitor', '/robot/pi', rate_hz=20.0)
+    nodes.start_node('device_monitor', '/robot/jetson_1', rate_hz=20.0, fleet_file=fleet)
     done = subprocess.run([*DOCTOR, str(fleet)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
     checks = checks_of(done.stdout)
     assert checks['device pi']['found'] == 'nothing heard of its frame_source and worker'
     assert checks['device jetson']['found'] == 'nothing heard'
     assert checks['fleet']['found'] == 'heard of jetson_1, which the fleet file does not name'
+    assert checks['key of the fleet']['found'] == 'no valid seal on messages of pi, so that nobody believes them'
     assert checks['middleware of the fleet']['found'] == 'Fast DDS on pi'
     assert checks['clocks'] == {
         'name': 'clocks', 'status': 'ok', 'found': 'those of pi agree with this one', 'advice': '',

@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.reading import read
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
 from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
 from edge_dnn_partition.runtime.monitoring.rtps_presence import middleware_of
+from edge_dnn_partition.runtime.transport.seals import Sealer
 
 _MOST_DEVICES: Final = 1000
 _ENOUGH: Final = 10
@@ -30,6 +35,7 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
     :param seconds: how long to listen at most.
     """
     signs: dict[str, DeviceSigns] = {}
+    key = fleet_key(fleet)
     topics = Topics(fleet.fleet)
     context = rclpy.Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
@@ -37,16 +43,23 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
-    def take(message: Any, info: Mapping[str, Any]) -> None:
+    def take(raw: bytes, info: Mapping[str, Any], kind: type, topic: str) -> None:
+        try:
+            message = read(raw, kind)
+        except UserError:
+            return  # of another build, or forged; nodes count it
         name, model = getattr(message, 'node', 'device_monitor'), getattr(message, 'model_sha256', '')
         if message.device not in signs and len(signs) >= _MOST_DEVICES:
             return
         device = signs.setdefault(message.device, DeviceSigns())
         device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
+        device.unsealed += key is not None and Sealer(key, 0).check(topic, raw) is None
 
     try:
-        node.create_subscription(Heartbeat, topics.heartbeat, take, qos.heartbeat_reader())
-        node.create_subscription(Telemetry, topics.telemetry, take, qos.TELEMETRY)
+        for kind, topic, profile in (
+            (Heartbeat, topics.heartbeat, qos.heartbeat_reader()), (Telemetry, topics.telemetry, qos.TELEMETRY),
+        ):  # fmt: skip
+            node.create_subscription(kind, topic, partial(take, kind=kind, topic=topic), profile, raw=True)
         until = time.monotonic() + seconds
         while time.monotonic() < until and not all(
             name in signs and signs[name].messages >= _ENOUGH for name in fleet.devices

@@ -28,6 +28,8 @@ class DeviceSigns:
     models: set[str] = field(default_factory=set)
     lateness: float | None = None
     messages: int = 0
+    unsealed: int = 0
+    """Those without a valid seal, where the fleet has a key."""
 
     def heard(self, node: str, sent_ns: int, received_ns: int, model: str = '') -> None:
         """Take a message in; the times are in nanoseconds since 1970."""
