@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
                 return 1
             if upkeep.ready and not told:
                 told = True
-                notifier.say('READY=1')
+                notifier.ready()
             notifier.alive(f'STATUS={upkeep.status}')
             asked.wait(_TURN_SECONDS)
     return 0

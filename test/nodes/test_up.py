@@ -53,5 +53,5 @@ def test_what_ends_is_started_again_and_tools_end_nothing(nodes, tmp_path, monke
         up.wait_for('up: jetson/worker was killed (SIGKILL)')
         up.wait_for('[trial.jetson.worker]: active', 2)
         up.send(signal.SIGINT)
-        up.assert_clean_end()
+        assert up.end()[0] == 0
     systemd.close()

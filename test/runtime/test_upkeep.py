@@ -24,7 +24,7 @@ CHILD = """
 import time
 from edge_dnn_partition.runtime.deployment.notify import Notifier
 notifier = Notifier()
-notifier.say('READY=1')
+notifier.ready()
 while True:
     notifier.alive()
     time.sleep(0.01)
@@ -195,10 +195,29 @@ def trial():
     made.watchdog.close()
 
 
+def sign(notifier):
+    """Give a sign of life at once."""
+    notifier._next_at = 0.0
+    notifier.alive()
+
+
+def test_a_full_queue_loses_nothing_for_good(trial):
+    """As where many processes start at once: a queue may have ten places."""
+    me, notifier = os.getpid(), Notifier(trial.watchdog.environment)
+    notifier.ready()
+    with notifier.busy():
+        trial.wait(1)
+        others = [Notifier(trial.watchdog.environment) for _ in range(600)]
+        for other in others:
+            sign(other)
+    trial.wait(1, lambda: sign(notifier))
+    assert trial.wait(HANG_SECONDS) == {me: 'hangs: no sign of life for 10 s; it is ended'}
+
+
 def test_one_that_is_silent_is_shown_where_it_hangs_and_killed(trial):
     me, notifier = os.getpid(), Notifier(trial.watchdog.environment)
-    notifier.say('READY=1', 'STATUS=ready')
-    assert trial.wait(30, lambda: notifier.say('WATCHDOG=1')) == {} and trial.watchdog.ready(me)
+    notifier.ready()
+    assert trial.wait(30, lambda: sign(notifier)) == {} and trial.watchdog.ready(me)
     assert trial.wait(HANG_SECONDS - 0.5) == {}
     assert trial.wait(0.5) == {me: 'hangs: no sign of life for 10 s; it is ended'}
     assert trial.kills == [(me, signal.SIGABRT)]
@@ -213,7 +232,7 @@ def test_what_takes_long_on_purpose_is_no_silence(trial):
     me, notifier = os.getpid(), Notifier(trial.watchdog.environment)
     trial.watchdog.started(me)
     assert trial.wait(LONG_SECONDS / 2) == {}, 'it loads a model'
-    notifier.say('READY=1')
+    notifier.ready()
     with notifier.busy():
         assert trial.wait(LONG_SECONDS / 2) == {}, 'it is configured again'
     trial.states[me] = 't'
@@ -223,7 +242,7 @@ def test_what_takes_long_on_purpose_is_no_silence(trial):
 
 
 def test_a_watchdog_that_was_stopped_itself_blames_nobody(trial):
-    Notifier(trial.watchdog.environment).say('READY=1')
+    Notifier(trial.watchdog.environment).ready()
     trial.wait(1)
     trial.now += 3600  # Ctrl-Z, and fg
     assert trial.wait(HANG_SECONDS - 1) == {}

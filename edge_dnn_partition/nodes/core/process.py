@@ -100,7 +100,7 @@ def _begin(node: FleetNode) -> None:
     """Configure and activate the node, unless a lifecycle manager is to, and tell who started it that it is ready."""
     if node.params.flag('autostart'):
         node.autostart()
-    node.notifier.say('READY=1', 'STATUS=ready')
+    node.notifier.ready()
 
 
 def _initialise(args: Sequence[str] | None) -> None:

@@ -15,12 +15,16 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 _SIGNS_WITHIN_LIMIT: Final = 5
+_PATIENCE_SECONDS: Final = 1.0
 LONG_SECONDS: Final = 600.0
 """So long may loading a model take, and whatever else is done between two signs of life on purpose."""
 
 
 class Notifier:
-    """Tells the starter, if there is one that listens; costs nothing else, and never fails or waits.
+    """Tells the starter, if there is one that listens; never fails, and hardly ever waits.
+
+    A starter that is busy may have as few as ten messages in its queue (``net.unix.max_dgram_qlen``): what must come
+    waits for a place there, and a sign of life, which may be lost, says again all that holds.
 
     :param environment: with ``NOTIFY_SOCKET``, and ``WATCHDOG_USEC`` if signs of life are wanted.
     """
@@ -33,27 +37,37 @@ class Notifier:
         limit = given.get('WATCHDOG_USEC', '')
         self._limit_seconds = int(limit) / 1e6 if limit.isdecimal() else 0.0
         self._next_at = float('-inf')
+        self._ready: tuple[str, ...] = ()
 
-    def say(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``."""
-        if self._socket is not None:
-            with suppress(OSError):  # who started this has gone, or does not keep up
-                self._socket.sendto('\n'.join(assignments).encode(), socket.MSG_DONTWAIT, self._address)
+    def ready(self) -> None:
+        """Say that what was to be started works."""
+        self._ready = ('READY=1',)
+        self._send(*self._ready, wait_seconds=_PATIENCE_SECONDS)
 
     def alive(self, *more: str) -> None:
-        """Give a sign of life, with further assignments; may be called often."""
+        """Give a sign of life, with further assignments such as ``STATUS=…``; may be called often."""
         now = time.monotonic()
         if self._limit_seconds and now >= self._next_at:
             self._next_at = now + self._limit_seconds / _SIGNS_WITHIN_LIMIT
-            self.say('WATCHDOG=1', *more)
+            self._send(*self._ready, _limit(self._limit_seconds), 'WATCHDOG=1', *more)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Within the block no sign of life is to be waited for, but for ten minutes."""
         if self._limit_seconds:
-            self.say(f'WATCHDOG_USEC={LONG_SECONDS * 1e6:.0f}', 'WATCHDOG=1')
+            self._send(_limit(LONG_SECONDS), 'WATCHDOG=1', wait_seconds=_PATIENCE_SECONDS)
         try:
             yield
         finally:
             if self._limit_seconds:
-                self.say(f'WATCHDOG_USEC={self._limit_seconds * 1e6:.0f}', 'WATCHDOG=1')
+                self._send(_limit(self._limit_seconds), 'WATCHDOG=1')
+
+    def _send(self, *assignments: str, wait_seconds: float = 0.0) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # who started this has gone, or does not keep up
+                self._socket.settimeout(wait_seconds)
+                self._socket.sendto('\n'.join(assignments).encode(), self._address)
+
+
+def _limit(seconds: float) -> str:
+    return f'WATCHDOG_USEC={seconds * 1e6:.0f}'

@@ -22,7 +22,7 @@ HANG_SECONDS: Final = 10.0
 """A process that gives no sign of life for so long hangs: it is asked for one five times in that time."""
 _ABORT_SECONDS: Final = 2.0
 """What it has to show where it hangs (SIGABRT), before it is killed."""
-_GAP_SECONDS: Final = 2.0
+_GAP_SECONDS: Final = HANG_SECONDS / 2
 """If nobody looked for so long, the watchdog itself was stopped: that is no silence of the others."""
 _CREDENTIALS: Final = struct.Struct('3i')
 
