@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from rclpy.clock import Clock
@@ -437,7 +438,7 @@ class FleetNode(LifecycleNode):
     def _hook(self, name: str, hook: Callable[[], None]) -> bool:
         """Call a hook, which rclpy would let fail in silence; return whether it went well."""
         try:
-            with self.notifier.busy():
+            with self.notifier.busy() if not self.ending.is_set() else nullcontext():  # nobody may listen at the end
                 hook()
         except Exception as error:  # noqa: BLE001
             self._failure = error
