@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import mmap
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from edge_dnn_partition.errors import WireError
 
+from .piece_buffer import PieceBuffer
 from .piece_size import MAX_PIECE_BYTES, PIECES_FOR_DISPERSION, PROBE_PIECES
 from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Piece
 from .tensors import WireTensor, check_layout
@@ -24,8 +21,6 @@ from .timing import HopTime, StageTime
 MAX_PIECES: Final = 1 << 20
 MOST_BUNDLES: Final = 128
 """So many bundles of one sender may be under way at a time."""
-_PAGE_BYTES: Final = 4096
-_LAZY_BYTES: Final = 1 << 20
 _STRETCHED: Final = 1.03
 _TAIL_STRETCHED: Final = 1.05
 _LONG: Final = 32
@@ -65,7 +60,7 @@ class _Partial:
     address: Address
     count: int
     total: int
-    buffer: memoryview
+    buffer: PieceBuffer
     have: set[int]
     first_at: float
     last_at: float
@@ -78,8 +73,6 @@ class _Partial:
     asked_at: float = float('-inf')
     asked: int = 0
     told_missing: int = 0
-    held_bytes: int = 0
-    """What the system has set aside for it: whole pages, as pieces come."""
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
     train: tuple[int, float, bool] | None = None
@@ -188,7 +181,6 @@ class Assembler:
             self._take_head(key, piece)
         if partial is None:
             partial = self._begin(key, piece, length, now)
-        size = len(piece.data)
         if piece.index == 0 and partial.head is None:
             partial.head, partial.address = piece, piece.address
         if partial.asked or partial.told_missing or piece.index in partial.have:
@@ -198,11 +190,10 @@ class Assembler:
         partial.paced |= piece.paced
         if piece.index in partial.have:
             return None
-        offset = piece.index * length
-        partial.buffer[offset : offset + size] = piece.data
+        self.held_bytes += partial.buffer.write(piece.index * length, piece.data)
         partial.have.add(piece.index)
         partial.left -= 1
-        self._hold(partial, size)
+        self._make_room(partial)
         if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
             partial.train = partial.came_bytes, partial.spread_seconds, partial.as_they_left()
         if piece.index == 2 * PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * PIECES_FOR_DISPERSION:
@@ -319,18 +310,14 @@ class Assembler:
         if self._under_way[piece.sender] >= MOST_BUNDLES:
             self._evict(next(other for other in self._partial if other[0] == piece.sender))
         partial = _Partial(
-            None, piece.kind, piece.address, piece.count, piece.total, _buffer(piece.total), set(),
+            None, piece.kind, piece.address, piece.count, piece.total, PieceBuffer(piece.total), set(),
             now, now, piece.count, length, len(piece.data), first_sent_ns=piece.sent_ns,
         )  # fmt: skip
         self._partial[key] = partial
         self._under_way[piece.sender] += 1
         return partial
 
-    def _hold(self, partial: _Partial, size: int) -> None:
-        """Count what a piece has taken; the bundles that have waited longest make room."""
-        pages = max(size, min(_PAGE_BYTES, partial.total))
-        partial.held_bytes += pages
-        self.held_bytes += pages
+    def _make_room(self, partial: _Partial) -> None:
         while self.held_bytes > self.max_bytes:
             oldest = next((key for key, other in self._partial.items() if other is not partial), None)
             if oldest is None:
@@ -342,7 +329,7 @@ class Assembler:
         self.evicted += 1
 
     def _drop(self, key: BundleKey) -> None:
-        self.held_bytes -= self._partial.pop(key).held_bytes
+        self.held_bytes -= self._partial.pop(key).buffer.held_bytes
         self._under_way[key[0]] -= 1
         if not self._under_way[key[0]]:
             del self._under_way[key[0]]
@@ -372,21 +359,10 @@ class Assembler:
             even = partial.as_they_left(_LONG_STRETCHED if partial.count >= _LONG else _STRETCHED)
             came = partial.total - partial.first_bytes, partial.spread_seconds, even
         return Received(
-            partial.kind, key[0], key[1], partial.address, key[2], partial.buffer, head.layout, head.stages,
+            partial.kind, key[0], key[1], partial.address, key[2], partial.buffer.data, head.layout, head.stages,
             head.hops, head.encode_seconds, *came,
             partial.echo_sent_ns, partial.last_at, partial.piece_bytes,
         )  # fmt: skip
-
-
-def _buffer(size: int) -> memoryview:
-    """Return zeros; the system sets memory aside for them as they are written, and not in large pages."""
-    if size <= _LAZY_BYTES:
-        return np.zeros(size, np.uint8).data
-    mapped = mmap.mmap(-1, size)
-    if hasattr(mmap, 'MADV_NOHUGEPAGE'):
-        with contextlib.suppress(OSError):  # a kernel without them
-            mapped.madvise(mmap.MADV_NOHUGEPAGE)
-    return memoryview(mapped)
 
 
 def _note(table: OrderedDict[Any, Any], key: Any, most: int, value: Any = None) -> None:
