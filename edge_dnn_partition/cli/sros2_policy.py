@@ -29,7 +29,7 @@ class Ends:
     calls: tuple[str, ...] = ()
 
 
-_ALL: Final = ('sessions', 'group_sessions')
+_ALL: Final = ('claim', 'sessions', 'group_sessions')
 NODES: Final = {
     'device_monitor': Ends((*_ALL, 'heartbeat', 'telemetry'), _ALL),
     'worker': Ends(
@@ -87,15 +87,15 @@ def _enclave(enclaves: ET.Element, fleet: Fleet, name: str, nodes: list[tuple[st
     for namespace, node in nodes:
         profile = ET.SubElement(profiles, 'profile', ns=namespace, node=node)
         ends, device = NODES[node], namespace.rpartition('/')[2] if namespace.count('/') > fleet.fleet.count('/') + 1 else ''
-        hears = {'/clock', '/parameter_events', *_names(fleet, device, ends.hears, own=True)}
+        hears = {'/clock', '/parameter_events', *_names(fleet, node, device, ends.hears, own=True)}
         if node == 'frame_source' and (topic := fleet.camera.topic):
             hears.add(topic if topic.startswith('/') else f'{namespace}/{topic}')
         _rules(profile, 'topic', {'publish': 'ALLOW'}, {'/rosout', '/parameter_events', '~/transition_event',
-                                                        *_names(fleet, device, ends.publishes, own=False)})  # fmt: skip
+                                                        *_names(fleet, node, device, ends.publishes, own=False)})  # fmt: skip
         _rules(profile, 'topic', {'subscribe': 'ALLOW'}, hears)
         _rules(profile, 'service', {'reply': 'ALLOW'}, {*(f'~/{name}' for name in _OWN_SERVICES),
-                                                        *_names(fleet, device, ends.serves, own=True)})  # fmt: skip
-        _rules(profile, 'service', {'request': 'ALLOW'}, set(_names(fleet, device, ends.calls, own=False)))
+                                                        *_names(fleet, node, device, ends.serves, own=True)})  # fmt: skip
+        _rules(profile, 'service', {'request': 'ALLOW'}, set(_names(fleet, node, device, ends.calls, own=False)))
 
 
 def _rules(profile: ET.Element, kind: str, rule: dict[str, str], names: set[str]) -> None:
@@ -105,7 +105,7 @@ def _rules(profile: ET.Element, kind: str, rule: dict[str, str], names: set[str]
             ET.SubElement(rules, kind).text = name
 
 
-def _names(fleet: Fleet, device: str, ends: Iterable[str], *, own: bool) -> Iterable[str]:
+def _names(fleet: Fleet, node: str, device: str, ends: Iterable[str], *, own: bool) -> Iterable[str]:
     """Yield the names of topics and services; of those that every device has only one's own if ``own``."""
     topics = Topics(fleet.fleet, device or fleet.source)
     group = fleet.share.group if fleet.share is not None else None
@@ -116,6 +116,8 @@ def _names(fleet: Fleet, device: str, ends: Iterable[str], *, own: bool) -> Iter
             yield from (getattr(topics, end)(group),) if group is not None else ()
         elif end == 'DIAGNOSTICS':
             yield DIAGNOSTICS
+        elif end == 'claim':
+            yield topics.claim(node, device if node in ('device_monitor', 'worker') else '')
         elif end == 'plot':
             yield topics.plot('*')
         elif end == 'hedge_plan':

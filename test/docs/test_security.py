@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SROS2 policy lets each node do what its source does, and no more."""
 
+import functools
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -20,9 +21,14 @@ import topics_in_code  # noqa: E402
 SOURCES = ROOT / 'edge_dnn_partition' / 'nodes'
 
 
+@functools.cache
+def code():
+    return topics_in_code.nodes_of(SOURCES), topics_in_code.uses(SOURCES)
+
+
 def ends_in_code(node):
     """What a node publishes, hears and serves, as its source says it."""
-    parts, uses = topics_in_code.nodes_of(SOURCES), topics_in_code.uses(SOURCES)
+    parts, uses = code()
     own = [use for use in uses if node in parts[use.file]]
     return tuple({use.name for use in own if use.way == way} for way in ('publishes', 'hears', 'serves'))
 
