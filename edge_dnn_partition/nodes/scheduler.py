@@ -86,7 +86,7 @@ class Scheduler(FleetNode):
         self._decision = 'waiting for the workers'
         self._planning_seconds = 0.0
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
-        self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan)
+        self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan, self.incarnation)
         self._explanations = ExplanationSeat(self)
         self._service_seat = ServiceSeat(self, self._model, self._seat, self._view)
         self.subscribe(SourceStatus, self.topics.source_status, self._books, qos.STATE)

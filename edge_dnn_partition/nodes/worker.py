@@ -346,7 +346,8 @@ class Worker(FleetNode):
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
             plan_versions=self._prepared(), active_version=self._plans.active_version,
-            last_version=self._plans.last_version, frames=self._pipeline.frames + self._hedges.under_way,
+            active_scheduler=self._plans.active_scheduler, last_version=self._plans.last_version,
+            frames=self._pipeline.frames + self._hedges.under_way,
             resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed_factor if self._runner is not None else math.nan,
             stage_factor=self._runner.stage_watch.factor(now) if self._runner is not None else 0.0,

@@ -80,6 +80,36 @@ def test_a_new_scheduler_goes_on_with_the_plan_of_the_one_before(tmp_path):
     check_frames(trial, tmp_path)
 
 
+def test_made_up_versions_do_not_keep_the_fleet_from_following(tmp_path):
+    from edge_dnn_partition.msg import Heartbeat, Plan, SourceStatus
+    from trial_fleet import check_frames, trial_fleet
+
+    from edge_dnn_partition.nodes.core import qos
+    from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION
+
+    with trial_fleet(tmp_path) as trial:
+        trial.follow('jetson:pre-end')
+        node, heard, followed = trial.client.node, [], []
+        node.create_subscription(Plan, '/trial/plan', heard.append, qos.PLAN)
+        node.create_subscription(SourceStatus, '/trial/source_status', lambda m: followed.append(m.plan_version), qos.STATE)
+        beats, plans = (node.create_publisher(kind, f'/trial/{name}', profile)
+                        for kind, name, profile in ((Heartbeat, 'heartbeat', qos.HEARTBEAT), (Plan, 'plan', qos.PLAN)))  # fmt: skip
+        trial.client.wait_for(lambda: heard and plans.get_subscription_count() >= 6, 20.0, 'plan and nodes')
+        for version in (2**32 - 1, LARGEST_VERSION):
+            beats.publish(Heartbeat(device='jetson', node='worker', model_sha256=trial.model.sha256, last_version=version))
+            forged = heard[-1]
+            forged.version, forged.scheduler, forged.status = version, 99, Plan.ACTIVE
+            plans.publish(forged)
+        trial.client.wait_for(lambda: LARGEST_VERSION in followed, 20.0, 'the source to be taken in')
+        trial.client.wait_for(lambda: followed[-1] < LARGEST_VERSION, 20.0, 'the source to follow the scheduler again')
+        kill(trial, 'scheduler')
+        trial.supervisor.start(trial.process('scheduler'))
+        trial.follow('cloud:pre-end')
+        assert trial.client.plan.version < LARGEST_VERSION
+        trial.settle()
+    check_frames(trial, tmp_path)
+
+
 def test_what_a_policy_learned_comes_back_from_disk(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 

@@ -56,8 +56,8 @@ WHOLE = plan_of('pi:pre-3', HEDGE_VERSION)
 class Scheduler:
     """`PlanSwitch` with what nodes/scheduler.py keeps around it: a record, the workers heard of, the topic's history."""
 
-    def __init__(self, record, now):
-        self.switch = PlanSwitch(last_version=record['last_version'])
+    def __init__(self, record, now, incarnation):
+        self.switch = PlanSwitch(incarnation, last_version=record['last_version'])
         self.earlier = record['plan']
         self.heard = {}
         self.history = []
@@ -87,7 +87,8 @@ class ProtocolFleet:
         self.now, self.air, self.incarnations = 0.0, [], 0
         self.record = {'last_version': 0, 'plan': None}
         self.disk = {}
-        self.scheduler = Scheduler(self.record, self.now)
+        self.scheduler = Scheduler(self.record, self.now, 1)
+        self.schedulers = 1
         self.workers, self.said = {}, []
         for device in DEVICES:
             self.start_worker(device)
@@ -138,7 +139,7 @@ class ProtocolFleet:
         plan = plan_of(label, self.scheduler.switch.next_version())
         if self.shadows.pop(plan.version, None) is not None:  # one that nobody had heard of when its scheduler lost its record
             assert all(plan.version not in worker.prepared for worker in self.workers.values())
-        self.scheduler.switch.propose(plan, self.now)
+        plan = self.scheduler.switch.propose(plan, self.now)
         self.record['last_version'] = plan.version
         self.given_out.setdefault(plan.version, []).append(plan)
         self.publish(plan, PlanStatus.PROPOSED)
@@ -157,8 +158,8 @@ class ProtocolFleet:
             return
         if self.scheduler is None:
             return
-        self.apply(self.scheduler.switch.heard(last))
         plans = self.plans if device == 'source' else self.workers[device].plans
+        self.apply(self.scheduler.switch.heard(last, plans.active_version, plans.active_scheduler))
         unheard = self.scheduler.switch.unheard(plans.active_version)
         if unheard is not None:
             self.publish(unheard, PlanStatus.ACTIVE)
@@ -201,13 +202,17 @@ class ProtocolFleet:
             worker.pipeline.remove_plan(task.version)
             worker.prepared.pop(task.version, None)
         elif fails and task.plan.version not in worker.prepared:
-            self.air.append(('scheduler', 'failed', (device, worker.incarnation, task.plan.version)))
+            self.air.append(('scheduler', 'failed', (device, worker.incarnation, task.plan.version, task.plan.scheduler)))
         else:
-            if task.plan.version not in worker.prepared:
+            known = worker.prepared.get(task.plan.version)
+            if known is not None and known.scheduler != task.plan.scheduler:
+                worker.pipeline.remove_plan(task.plan.version)
+                known = None
+            if known is None:
                 worker.prepared[task.plan.version] = task.plan
                 worker.pipeline.add_plan(task.plan)
             self.said_ready.add((device, task.plan.version))
-            self.air.append(('scheduler', 'ready', (device, worker.incarnation, task.plan.version)))
+            self.air.append(('scheduler', 'ready', (device, worker.incarnation, task.plan.version, task.plan.scheduler)))
 
     def run(self, device, index, error=None):
         """Run one of a worker's stages.
@@ -318,10 +323,10 @@ class ProtocolFleet:
             self.release()
             self.repeat_overdue()
         elif self.scheduler is not None:
-            device, incarnation, version = payload
+            device, incarnation, *which = payload
             if self.scheduler.heard.get(device, (incarnation,))[0] == incarnation:
                 switch = self.scheduler.switch
-                self.apply(switch.ready(device, version) if kind == 'ready' else switch.failed(device, version, 'no memory'))
+                self.apply(switch.ready(device, *which) if kind == 'ready' else switch.failed(device, *which, 'no memory'))
 
     def check(self, frame):
         raise NotImplementedError

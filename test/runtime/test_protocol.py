@@ -231,7 +231,16 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         if not record:
             self.record = {'last_version': 0, 'plan': None}
             self.air = [m for m in self.air if m[1] != 'plan']  # what the one before said is not heard any more
-        self.scheduler = Scheduler(self.record, self.now)
+        self.new_scheduler()
+
+    def new_scheduler(self):
+        self.schedulers += 1
+        self.scheduler = Scheduler(self.record, self.now, self.schedulers)
+
+    @precondition(lambda self: self.scheduler is not None)
+    @rule(ahead=st.sampled_from([1, 100, 200_000, 2**31 - 1, 2**32 - 1]))
+    def a_heartbeat_is_forged(self, ahead):
+        self.apply(self.scheduler.switch.heard(min(self.scheduler.switch.last_version + ahead, 2**32 - 1)))
 
     @rule(device=st.sampled_from(DEVICES), again=st.booleans())
     def worker_dies_or_comes(self, device, again):
@@ -242,7 +251,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     def teardown(self):
         """The faults end: every accepted frame comes out, under one plan that all agree on."""
         if self.scheduler is None:
-            self.scheduler = Scheduler(self.record, self.now)
+            self.new_scheduler()
         for device in DEVICES:
             if device not in self.workers:
                 self.start_worker(device)

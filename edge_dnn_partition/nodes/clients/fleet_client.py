@@ -31,7 +31,7 @@ from edge_dnn_partition.nodes.messages.parameter_messages import ParameterGiven,
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for
 from edge_dnn_partition.nodes.messages.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.plan import Plan, supersedes
 from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
 from edge_dnn_partition.runtime.frames.ledger import Picture
 from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
@@ -142,7 +142,7 @@ class FleetClient:
             return
         plan = plan_for(message, self.fleet)
         with self.lock:
-            if not self.news.plans or plan.version > self.news.plans[-1][1].version:
+            if not self.news.plans or supersedes(plan.version, self.news.plans[-1][1].version):
                 self.news.plans.append((time.monotonic(), plan))
 
     def _state(self, message: FleetState) -> None:

@@ -72,6 +72,8 @@ class PreparationSeat:
     ) -> None:  # fmt: skip
         self._node, self._store, self._sender, self._hedges, self._lock, self._later = node, store, sender, hedges, lock, later
         self._beat = beat
+        self._schedulers: dict[int, int] = {}
+        """Who made the plans that are prepared, by version."""
         self._states = node.advertise(StageState, node.topics.plan_state, qos.PLAN_STATE)
 
     def prepare(self, plan: Plan) -> None:
@@ -91,8 +93,10 @@ class PreparationSeat:
 
     def _make_ready(self, plan: Plan) -> None:
         if plan.version in self._store.versions:
-            self._say(StageState.READY, plan.version, 0.0)
-            return
+            if self._schedulers.get(plan.version) == plan.scheduler:
+                self._say(StageState.READY, plan, 0.0)
+                return
+            self._release(plan.version)  # another scheduler's plan of the same version
         begin = time.monotonic()
         try:
             self._store.prepare(plan, self._node.topics.device)
@@ -108,24 +112,28 @@ class PreparationSeat:
             self._store.release(plan.version)
             reason = str(error) or type(error).__name__
             self._node.repeats.warning(f'prepare {reason}', f'plan {plan.version} cannot be prepared: {reason}')
-            self._say(StageState.FAILED, plan.version, time.monotonic() - begin, reason)
+            self._say(StageState.FAILED, plan, time.monotonic() - begin, reason)
             return
+        self._schedulers[plan.version] = plan.scheduler
         with self._lock:
             self._hedges.frames(plan.version).add_plan(plan)
         self._beat()
-        self._say(StageState.READY, plan.version, time.monotonic() - begin)
+        self._say(StageState.READY, plan, time.monotonic() - begin)
 
     def _release(self, version: int) -> None:
         with self._lock:
             self._hedges.frames(version).remove_plan(version)
         if version in self._store.versions:
             self._store.release(version)
-            self._say(StageState.RELEASED, version, 0.0)
+            self._publish(StageState.RELEASED, version, self._schedulers.pop(version, 0), 0.0, '')
 
-    def _say(self, state: int, version: int, seconds: float, reason: str = '') -> None:
+    def _say(self, state: int, plan: Plan, seconds: float, reason: str = '') -> None:
+        self._publish(state, plan.version, plan.scheduler, seconds, reason)
+
+    def _publish(self, state: int, version: int, scheduler: int, seconds: float, reason: str) -> None:
         self._states.publish(
             StageState(
                 state=state, device=self._node.topics.device, incarnation=self._node.incarnation, plan_version=version,
-                seconds=seconds, reason=reason,
+                scheduler=scheduler, seconds=seconds, reason=reason,
             )
         )  # fmt: skip

@@ -48,7 +48,8 @@ class SourceSigns:
         node = self._node
         message = Heartbeat(
             device=node.topics.device, node='frame_source', incarnation=node.incarnation, model_sha256=self._model_sha256,
-            active_version=self._plans.active_version, last_version=self._plans.last_version, frames=self._ledger.in_flight,
+            active_version=self._plans.active_version, active_scheduler=self._plans.active_scheduler,
+            last_version=self._plans.last_version, frames=self._ledger.in_flight,
             speed_factor=float('nan'), process_cpu_percent=float('nan'), refused=sum(node.refused.values()),
             last_refusal=node.last_refusal, troubles=troubles(),
         )  # fmt: skip

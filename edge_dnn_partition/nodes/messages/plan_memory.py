@@ -12,16 +12,24 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION
 from edge_dnn_partition.runtime.frames.plan_book import PlanBook
 
 _DIGEST_BYTES: Final = 32
+_KINDS: Final = (PlanMessage, PlanStage, PlanTransfer)
 
 
 def forget_plans(fleet: str) -> None:
     """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
     for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
         path.unlink(missing_ok=True)
+
+
+def _digest(content: bytes) -> bytes:
+    """Return one of a plan's message that is another one where the message has other fields, as in another release."""
+    return hashlib.sha256(b''.join(repr(kind.get_fields_and_field_types()).encode() for kind in _KINDS) + content).digest()
 
 
 class VersionMemory:
@@ -32,11 +40,12 @@ class VersionMemory:
 
     @property
     def last(self) -> int:
-        """The last one; 0 if none is known."""
+        """The last one; 0 if none is known, or what is kept can be none."""
         try:
-            return int(json.loads(self._path.read_bytes())['last_version'])
-        except (OSError, ValueError, KeyError, TypeError):
+            version = int(json.loads(self._path.read_bytes())['last_version'])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return 0
+        return version if 0 < version <= LARGEST_VERSION else 0
 
     def keep(self, version: int) -> None:
         """Write one down."""
@@ -54,19 +63,20 @@ class PlanMemory:
     def keep(self, message: PlanMessage) -> None:
         """Write a plan down, if it can be written."""
         content = serialize_message(message)
-        keep(self._path, hashlib.sha256(content).digest() + content)
+        keep(self._path, _digest(content) + content)
 
     def recall(self, model_sha256: str) -> PlanMessage | None:
-        """Return the plan that was kept last; None if there is none for this model, or it is damaged."""
+        """Return the plan that was kept last; None if there is none for this model, or it is damaged or of another release."""
         try:
             content = self._path.read_bytes()
         except OSError:
             return None
         digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
+        if _digest(content) != digest:
             return None
         message: PlanMessage = deserialize_message(content, PlanMessage)
-        return message if message.model_sha256 == model_sha256 else None
+        known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION
+        return message if known else None
 
     def begin(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
         """Begin a node's book with what is on disk, and return it."""

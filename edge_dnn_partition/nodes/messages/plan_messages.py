@@ -29,6 +29,7 @@ def plan_message(plan: Plan, status: int) -> PlanMessage:
     message = PlanMessage(
         status=status,
         version=plan.version,
+        scheduler=plan.scheduler,
         model_sha256=plan.model_sha256,
         objective=plan.objective,
         source=plan.source,

@@ -29,14 +29,16 @@ class ShadowSeat:
     :param seat: where the policy sits.
     :param publish: to workers and frame source.
     :param compose: makes the plan of an assignment, under a version of its own.
+    :param scheduler: its incarnation.
     """
 
     def __init__(
-        self, seat: PolicySeat, publish: Callable[[PlanMessage], None], compose: Callable[[Assignment], Plan]
+        self, seat: PolicySeat, publish: Callable[[PlanMessage], None], compose: Callable[[Assignment], Plan],
+        scheduler: int,
     ) -> None:
         self._seat, self._publish, self._compose = seat, publish, compose
         self._decider: Decider | None = None
-        self._switch = PlanSwitch()
+        self._switch = PlanSwitch(scheduler)
         self._assignment: Assignment | None = None
         """Of the plan that is warm or being warmed."""
         self._wishes: Future[Sequence[Assignment]] | None = None
@@ -72,9 +74,9 @@ class ShadowSeat:
     def stage_state(self, message: StageState, now: float) -> None:
         """Take in what a worker says of a plan, if it is this one."""
         if message.state == StageState.READY:
-            outcome: Activate | Drop | None = self._switch.ready(message.device, message.plan_version)
+            outcome: Activate | Drop | None = self._switch.ready(message.device, message.plan_version, message.scheduler)
         elif message.state == StageState.FAILED:
-            outcome = self._switch.failed(message.device, message.plan_version, message.reason)
+            outcome = self._switch.failed(message.device, message.plan_version, message.scheduler, message.reason)
         else:
             warm = self._switch.active
             if warm is not None and warm.version == message.plan_version:
@@ -124,9 +126,7 @@ class ShadowSeat:
             return
         self._drop()
         self._assignment = wishes[0]
-        plan = self._compose(wishes[0])
-        self._switch.propose(plan, now)
-        self._publish(plan_message(plan, PlanMessage.PROPOSED))
+        self._publish(plan_message(self._switch.propose(self._compose(wishes[0]), now), PlanMessage.PROPOSED))
 
     def _apply(self, outcome: Activate | Drop | None, now: float) -> None:
         if isinstance(outcome, Drop):

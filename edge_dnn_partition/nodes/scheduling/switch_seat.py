@@ -58,18 +58,20 @@ class SwitchSeat:
         self._versions, self._memory, self._of = VersionMemory(node), PlanMemory(node), (fleet, model)
         self._earlier: Plan | None = None
         """The plan of an earlier scheduler, until it is known whether it goes on."""
-        self._fleet_version, self._said_at = 0, float('-inf')
+        self._said_at = float('-inf')
+        self._followed: dict[tuple[str, str], tuple[int, int]] = {}
+        """Scheduler and version of the plan that each worker follows, and the frame source."""
         self._prepared: dict[str, frozenset[int]] = {}
         """By device, the versions that its worker has prepared."""
         self._proposed: Assignment | None = None
         self._failed_until: dict[object, float] = {}
-        self.switch = PlanSwitch(prepare_seconds=node.params.number('prepare_timeout'))
+        self.switch = PlanSwitch(node.incarnation, prepare_seconds=node.params.number('prepare_timeout'))
         """The plan in force, and the one that is proposed."""
         self._plans = node.advertise(PlanMessage, node.topics.plan, qos.PLAN)
 
     def begin(self) -> None:
         """The scheduler has become active: go on from what is on disk, if this one has said nothing yet."""
-        self.switch.heard(self._versions.last)
+        self.switch.last_version = max(self.switch.last_version, self._versions.last)
         if self.switch.active is None:
             self._earlier = self._kept()
 
@@ -89,7 +91,7 @@ class SwitchSeat:
 
         :param assignment: the device of each of the problem's nodes; None if the problem cannot cut there.
         """
-        self.switch.propose(plan, now)
+        plan = self.switch.propose(plan, now)
         self._proposed = assignment
         self._versions.keep(plan.version)
         self._plans.publish(plan_message(plan, PlanMessage.PROPOSED))
@@ -117,9 +119,9 @@ class SwitchSeat:
     def stage_state(self, message: StageState, now: float) -> None:
         """Take in what a worker says of a plan."""
         if message.state == StageState.READY:
-            self._apply(self.switch.ready(message.device, message.plan_version), now)
+            self._apply(self.switch.ready(message.device, message.plan_version, message.scheduler), now)
         elif message.state == StageState.FAILED:
-            self._apply(self.switch.failed(message.device, message.plan_version, message.reason), now)
+            self._apply(self.switch.failed(message.device, message.plan_version, message.scheduler, message.reason), now)
 
     def failed_lately(self, what: object, now: float) -> bool:
         """True if an assignment, or a placement that is none, could not be prepared a short while ago."""
@@ -151,18 +153,18 @@ class SwitchSeat:
 
     def heartbeat(self, message: Heartbeat, now: float) -> None:
         """Go on from the fleet's versions, even if this scheduler's own record of them is gone."""
+        if message.node not in ('worker', 'frame_source'):
+            return
         if message.node == 'worker':
             self._prepared[message.device] = frozenset(message.plan_versions)
-        self._fleet_version = max(self._fleet_version, message.active_version)
-        plan = self.switch.unheard(message.active_version) if message.node in ('worker', 'frame_source') else None
+        self._followed[message.device, message.node] = message.active_scheduler, message.active_version
+        plan = self.switch.unheard(message.active_version)
         if plan is not None and now - self._said_at > _SAY_AGAIN_SECONDS:
             self._said_at = now
             self._plans.publish(plan_message(plan, PlanMessage.ACTIVE))
-        if message.last_version <= self.switch.last_version:
-            return
         active = self.switch.active
-        self._apply(self.switch.heard(message.last_version), now)
-        if active is not None:
+        self._apply(self.switch.heard(message.last_version, message.active_version, message.active_scheduler), now)
+        if active is not None and self.switch.active is None:
             others = self._node.count_publishers(self._plans.topic_name) > 1
             self._node.repeats.warning(
                 'versions',
@@ -181,7 +183,8 @@ class SwitchSeat:
         if self._earlier is None:
             return True
         plan = self._earlier
-        if plan.version < self._fleet_version:
+        followed = {which for which in self._followed.values() if which[1]}
+        if followed and (plan.scheduler, plan.version) not in followed:
             self._earlier = None  # this record is of an older plan than the one in force
             return True
         if all(device in ready and plan.version in self._prepared.get(device, ()) for device in plan.devices):

@@ -23,6 +23,11 @@ _MOST_COST: Final = 1e9
 _MOST_IN_FLIGHT: Final = 10_000
 _LONGEST_REASON: Final = 4096
 
+LARGEST_VERSION: Final = 2**31 - 1
+"""Those above are for plans that are never in force."""
+
+_ANEW: Final = 100_000
+
 PlacedStage = tuple[str, bool, tuple[tuple[int, int], ...]]
 """A stage's device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
 
@@ -76,6 +81,8 @@ class Plan:
     energy_joules: float = float('nan')
     bottleneck_seconds: float = float('nan')
     reason: str = field(default='', compare=False)
+    scheduler: int = 0
+    """The incarnation of the scheduler that made it: two may have given one version to two plans."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -90,6 +97,22 @@ class Plan:
     def label(self) -> str:
         """Return the placement in a form for people that :func:`parse_label` reads: ``pi:pre-12 cloud:12-31``."""
         return label_of(self.placement)
+
+
+def supersedes(version: int, other: int) -> bool:
+    """Return whether a plan of one version comes after a plan of another.
+
+    Versions rise. One that is far below the other was numbered anew: nobody has a plan from so long ago, and the other's version
+    is one that no scheduler gave out.
+
+    :param other: 0: none.
+    """
+    return version > other or version <= other - _ANEW
+
+
+def believable(version: int, known: int) -> bool:
+    """Return whether a version that somebody names may have been given out by a scheduler that had gone on from a known one."""
+    return known < version <= min(known + _ANEW, LARGEST_VERSION)
 
 
 def label_of(placement: Iterable[PlacedStage]) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION, Plan, believable, supersedes
 
 LINGER_SECONDS: Final = 10.0
 """So long a worker keeps a plan that is not in force any more: frames of it may still be on their way."""
@@ -43,17 +44,22 @@ class Release:
 
 @dataclass
 class PlanBook:
-    """The plan in force as far as one node knows; versions only rise. Time is passed in; not thread safe."""
+    """The plan in force as far as one node knows; each supersedes the one before. Time is passed in; not thread safe."""
 
     active: Plan | None = None
     last_version: int = 0
-    """The highest version heard of, proposals included."""
+    """The last version heard of, proposals included."""
     _recall_at: float = math.inf
 
     @property
     def active_version(self) -> int:
         """The version of the plan in force; 0: none is known."""
         return 0 if self.active is None else self.active.version
+
+    @property
+    def active_scheduler(self) -> int:
+        """Who made the plan in force; 0: none is known."""
+        return 0 if self.active is None else self.active.scheduler
 
     def begin(self, now: float, kept_version: int = 0) -> None:
         """The node has started: wait for a plan of the scheduler's for a while.
@@ -71,9 +77,15 @@ class PlanBook:
         return True
 
     def hear(self, plan: Plan, status: PlanStatus) -> bool:
-        """Take a message in; return True if it puts another plan in force (which is to be kept on disk)."""
-        self.last_version = max(self.last_version, plan.version)
-        if status is not PlanStatus.ACTIVE or plan.version <= self.active_version:
+        """Take a message in; return True if it puts another plan in force (which is to be kept on disk).
+
+        :raises PlanError: if no plan has such a version.
+        """
+        if not 0 < plan.version <= LARGEST_VERSION:
+            raise PlanError(f'a plan of version {plan.version}: versions go from 1 to {LARGEST_VERSION}')
+        if supersedes(plan.version, self.last_version):
+            self.last_version = plan.version
+        if status is not PlanStatus.ACTIVE or not supersedes(plan.version, self.active_version):
             return False
         self.active = plan
         return True
@@ -88,6 +100,8 @@ class WorkerPlans(PlanBook):
 
     device: str = ''
     _old_since: dict[int, float] = field(default_factory=dict)
+    _asked: dict[int, int] = field(default_factory=dict)
+    """Whose plans were to be prepared, by version."""
 
     def task(self, plan: Plan, status: PlanStatus, prepared: Collection[int]) -> Prepare | Release | None:
         """Return what a message that was heard asks for.
@@ -96,8 +110,11 @@ class WorkerPlans(PlanBook):
         """
         if status is PlanStatus.DROPPED:
             return Release(plan.version)
-        if self.device not in plan.devices or plan.version in prepared or plan.version < self.active_version:
+        known = plan.version in prepared and self._asked.get(plan.version, plan.scheduler) == plan.scheduler
+        old = plan.version != self.active_version and not supersedes(plan.version, self.active_version)
+        if self.device not in plan.devices or known or old:
             return None
+        self._asked = {v: scheduler for v, scheduler in self._asked.items() if v in prepared} | {plan.version: plan.scheduler}
         return Prepare(plan)
 
     def idle(self, prepared: Collection[int], drained: Callable[[int], bool], now: float) -> tuple[int, ...]:
@@ -105,6 +122,9 @@ class WorkerPlans(PlanBook):
 
         A frame may be on its way here from a device before this one, so that none is here yet.
         """
-        old = sorted(version for version in prepared if version < self.active_version)
+        old = sorted(
+            version for version in prepared
+            if version <= LARGEST_VERSION and version != self.active_version and not believable(version, self.active_version)
+        )  # fmt: skip
         self._old_since = {version: self._old_since.get(version, now) for version in old}
         return tuple(version for version in old[:-1] if now - self._old_since[version] >= LINGER_SECONDS and drained(version))

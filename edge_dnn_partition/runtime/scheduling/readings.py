@@ -35,7 +35,7 @@ def plan_of(message: Any) -> Plan:
     return Plan(
         message.version, message.model_sha256, message.source, message.sink, stages, transfers, message.objective,
         max(1, message.max_in_flight), message.latency_seconds, message.latency_deviation, message.energy_joules,
-        message.bottleneck_seconds, message.reason,
+        message.bottleneck_seconds, message.reason, getattr(message, 'scheduler', 0),  # bags may be older than that
     )  # fmt: skip
 
 

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION, Plan, believable, supersedes
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Drop:
 
 @dataclass
 class PlanSwitch:
-    """The scheduler's side of a switch: at most one proposal at a time, versions only rise. Time is passed in.
+    """The scheduler's side of a switch: at most one proposal at a time, each supersedes those before. Time is passed in.
 
-    :param last_version: the largest version ever given out (kept on disk by the scheduler).
+    :param scheduler: its incarnation, which its plans carry.
+    :param last_version: the last version given out (kept on disk by the scheduler).
     :param prepare_seconds: after so long without all answers a proposal is given up.
     """
 
+    scheduler: int = 0
     last_version: int = 0
     prepare_seconds: float = 20.0
     active: Plan | None = None
@@ -41,52 +43,67 @@ class PlanSwitch:
 
     def next_version(self) -> int:
         """Return the version that the next proposal must carry."""
-        return self.last_version + 1
+        return self.last_version % LARGEST_VERSION + 1
 
-    def heard(self, version: int) -> Drop | None:
-        """Take in a version that somebody in the fleet knows.
+    def heard(self, version: int, active_version: int = 0, active_scheduler: int = 0) -> Drop | None:
+        """Take in the last version that somebody in the fleet knows, and which plan it follows.
 
-        One that was not given out here is of a scheduler before, whose record this one lacks: what was proposed or
-        activated meanwhile counts for nothing, since the fleet follows only versions that rise.
+        A version that was not given out here is of a scheduler before, whose record this one lacks: what was proposed or activated
+        meanwhile counts for nothing, since it does not supersede that. One that is far above is believed of nobody, and need
+        not be: plans from here supersede it. So no number that is made up keeps the fleet from following.
 
         :return: Drop if a proposal was under way.
         """
-        if version <= self.last_version:
+        known = self.active
+        clash = known is not None and active_version == known.version and active_scheduler != known.scheduler
+        if believable(version, self.last_version):
+            self.last_version = version
+        elif not clash:
             return None
-        self.last_version = version
         plan, self.active, self.proposal = self.proposal, None, None
         return Drop(plan, f'the fleet knows version {version} already') if plan is not None else None
 
     def reserve(self) -> int:
         """Return a version for a plan that is never to be in force, such as one for shadow frames."""
-        self.last_version += 1
+        self.last_version = self.next_version()
         return self.last_version
 
     def unheard(self, active_version: int) -> Plan | None:
-        """Return the plan in force if it is to be said again, to a node that follows this older one (0: none)."""
-        return self.active if self.active is not None and active_version < self.active.version else None
+        """Return the plan in force if it is to be said again, to a node that follows one that it supersedes (0: none)."""
+        return self.active if self.active is not None and supersedes(self.active.version, active_version) else None
 
     def adopt(self, plan: Plan) -> None:
         """Take a plan for the one in force that an earlier scheduler activated and that every device of it still has."""
-        self.last_version = max(self.last_version, plan.version)
+        if supersedes(plan.version, self.last_version):
+            self.last_version = plan.version
         self.active = plan
 
-    def propose(self, plan: Plan, now: float) -> None:
-        """Begin with a proposal; one that is under way is replaced.
+    def propose(self, plan: Plan, now: float) -> Plan:
+        """Begin with a proposal, and return it as this scheduler's; one that is under way is replaced.
 
         :raises ValueError: if the version has been given out before.
         """
-        if plan.version <= self.last_version:
+        if not supersedes(plan.version, self.last_version):
             raise ValueError(f'version {plan.version} has been given out')
         self.last_version = plan.version
-        self.proposal = plan
+        self.proposal = replace(plan, scheduler=self.scheduler)
         self._proposed_at = now
         self._ready = set()
+        return self.proposal
 
-    def ready(self, device: str, version: int) -> Activate | None:
-        """Take a worker's READY in; return Activate if it was the last one."""
+    def _concerned(self, device: str, version: int, scheduler: int) -> Plan | None:
         plan = self.proposal
-        if plan is None or plan.version != version or device not in plan.devices:
+        if plan is None or (plan.version, plan.scheduler) != (version, scheduler) or device not in plan.devices:
+            return None
+        return plan
+
+    def ready(self, device: str, version: int, scheduler: int) -> Activate | None:
+        """Take a worker's READY in; return Activate if it was the last one.
+
+        :param scheduler: whose plan it is.
+        """
+        plan = self._concerned(device, version, scheduler)
+        if plan is None:
             return None
         self._ready.add(device)
         if not set(plan.devices) <= self._ready:
@@ -94,10 +111,10 @@ class PlanSwitch:
         self.active, self.proposal = plan, None
         return Activate(plan)
 
-    def failed(self, device: str, version: int, reason: str) -> Drop | None:
+    def failed(self, device: str, version: int, scheduler: int, reason: str) -> Drop | None:
         """Take a worker's FAILED in; return Drop if it concerns the proposal."""
-        plan = self.proposal
-        if plan is None or plan.version != version or device not in plan.devices:
+        plan = self._concerned(device, version, scheduler)
+        if plan is None:
             return None
         self.proposal = None
         return Drop(plan, f'{device}: {reason}')
