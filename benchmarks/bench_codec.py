@@ -20,6 +20,7 @@ from edge_dnn_partition.runtime.transport.tensors import WireTensor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('ROS',)
 SIZES = (in_packets(1), 28_000, 60_000)
 _TOPIC = '/demo/jetson/tensors'
 

@@ -29,6 +29,7 @@ from .grid_run import Row, note, run_cell
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('ROS', 'sklearn', 'torch')
 _BOARDS: Final = 3
 Say = Callable[[str], None]
 

@@ -34,6 +34,7 @@ from edge_dnn_partition.runtime.inference.engine import Engine
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('torch', 'transformers')
 CUTS = 5
 #: What the sum of the stages may be above the original: a fixed share and one per cut.
 ALLOWED = {'resnet50': (0.02, 0.015), 'vit_b16': (0.02, 0.015), 'mobilenetv2': (0.0, 0.025)}

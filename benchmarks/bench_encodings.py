@@ -44,6 +44,7 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('sklearn', 'torch')
 _SLOWDOWN: Final = 8.0
 _PICTURE_BYTES: Final = 100_000.0
 _DELAY_SECONDS: Final = 0.002

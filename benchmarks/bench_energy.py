@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.running_fleet import RunningFleet
     from edge_dnn_partition.runtime.frames.ledger import Picture
 
+NEEDS = ('sklearn',)
+NEEDS_WHOLE = ('ROS',)
 Assignment = tuple[str, ...]
 
 RATES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 50.0, 100.0)

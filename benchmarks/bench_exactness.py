@@ -21,6 +21,8 @@ from edge_dnn_partition.graph.verify import TOLERANCE, compare, run_chain, run_f
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('torch', 'transformers')
+
 
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     """Check every linear cut of every network; ``quick`` checks the candidate boundaries only."""

@@ -28,6 +28,7 @@ from .grid_plans import BASELINES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('ROS', 'sklearn', 'torch', 'transformers')
 NETWORKS: Final = ('alexnet', 'vgg16', 'resnet18', 'yolo', 'mobilenetv2', 'efficientnet_b0', 'vit_b16')
 UPLINKS: Final = (0.13, 1.1, 5.85, 18.88, 100.0)
 

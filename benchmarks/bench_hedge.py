@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.running_fleet import RunningFleet
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
+NEEDS = ('ROS',)
 DEVICES = ('pi', 'cloud')
 FPS = 10.0
 MAX_AGE = 0.5

@@ -24,6 +24,7 @@ from .hop_pair import Pair
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('ROS',)
 Results = list[dict[str, Any]]
 Say = Callable[[str], None]
 

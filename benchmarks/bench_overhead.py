@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.runtime.frames.ledger import Picture
 
+NEEDS = ('ROS', 'torch', 'transformers')
 Say = Callable[[str], None]
 Row = dict[str, Any]
 

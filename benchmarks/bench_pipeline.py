@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed
     from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 
+NEEDS = ('ROS', 'torch', 'transformers')
 Say = Callable[[str], None]
 Row = dict[str, Any]
 

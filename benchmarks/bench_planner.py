@@ -26,6 +26,7 @@ from edge_dnn_partition.planning.solvers.solve import Solution, solve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('networkx',)
 Results = list[dict[str, Any]]
 
 

@@ -23,6 +23,7 @@ from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, profil
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('torch', 'transformers')
 MODELS = ('resnet50', 'mobilenetv2', 'vit_b16')
 LARGEST_ERROR = 0.10
 

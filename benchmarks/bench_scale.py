@@ -21,6 +21,7 @@ from . import processes, scale_fleet, scale_processes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEEDS = ('ROS',)
 _SIZES: Final = {'hubs': (10, 30, 100, 300, 1000), 'mesh': (10, 30, 100, 300)}
 _QUICK: Final = {'hubs': (10, 30, 100), 'mesh': (10, 30, 60)}
 _LARGE: Final = 30

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
+NEEDS = ('ROS',)
 Row = dict[str, Any]
 
 FPS: Final = 10.0

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.running_fleet import RunningFleet
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
+NEEDS = ('ROS',)
 DEVICES = ('pi', 'jetson', 'cloud')
 FPS = 20.0
 SEED = 3

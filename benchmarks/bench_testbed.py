@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from edge_dnn_partition.cli.bed import Bed
 
+NEEDS = ('ROS', 'root')
 Say = Callable[[str], None]
 Rows = list[dict[str, Any]]
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from edge_dnn_partition.cli.bed import Bed
 
+NEEDS = ('ROS', 'sklearn')
 _RUNS: Final = (('steps', 5.0, 3), ('lte', 5.0, 3), ('steps', 20.0, 2), ('wifi_walk', 5.0, 2))
 """Course, frames per second, and how many fixed splits are played."""
 

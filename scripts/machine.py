@@ -11,7 +11,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
+
+MAKE_ROOM = 'make room, or check out on another disk, and run it again: it goes on where it was'
+GIGABYTES = {'run': 1.3, 'export': 1.1}
+"""What the packages take on disk, downloads and builds included; each other group 0.2."""
 
 
 class SetupError(Exception):
@@ -62,6 +67,22 @@ def check_machine(*, sourced: bool) -> None:
             f'there are no ROS 2 wheels for {platform.machine()} {platform.system()}: install ROS 2 Jazzy and run '
             '`source /opt/ros/jazzy/setup.bash` first, or `pip install .` for the part that needs no ROS'
         )
+
+
+def check_room(folder: Path, gigabytes: float) -> None:
+    """Check that the disk has room for what is to be installed.
+
+    :raises SetupError: that says how much is needed.
+    """
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < gigabytes:
+        raise SetupError(f'{folder} has {free:.1f} GB of free disk, and the setup takes {gigabytes:.1f} GB: {MAKE_ROOM}')
+
+
+def disk_full(gigabytes: float) -> SetupError:
+    """Return the error for a disk that became full meanwhile."""
+    return SetupError(f'the disk is full, of this folder or of {tempfile.gettempdir()}: the setup takes {gigabytes:.1f} GB here, '
+                      f'and 0.5 GB there for downloads (TMPDIR names another folder for these): {MAKE_ROOM}')  # fmt: skip
 
 
 def check_sourced_ros() -> None:

@@ -10,6 +10,7 @@ is an extra of setup.cfg.
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import hashlib
 import json
@@ -24,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from machine import SetupError, check_machine, clean_environment, ros_is_sourced
+from machine import GIGABYTES, SetupError, check_machine, check_room, clean_environment, disk_full, ros_is_sourced
 from requirements import ROOT, constraint_lines, names_of, pinned
 
 VENV = ROOT / '.venv'
@@ -74,9 +75,11 @@ def run(command: list[str | Path], what: str, *, environment: dict[str, str], fo
         code = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                               stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
     if code != 0:
-        tail = LOG.read_bytes()[start:].decode(errors='replace').splitlines()[-25:]
+        output = LOG.read_bytes()[start:].decode(errors='replace')
+        if os.strerror(errno.ENOSPC) in output:
+            raise OSError(errno.ENOSPC, what)
         if not quiet:
-            print('\n'.join(tail), file=sys.stderr)
+            print('\n'.join(output.splitlines()[-25:]), file=sys.stderr)
         raise SetupError(f'{what} failed (the end of its output is above, all of it in {LOG.relative_to(ROOT)})')
 
 
@@ -130,7 +133,8 @@ class Stamp:
 def make_venv(stamp: Stamp, *, sourced: bool) -> None:
     """Create .venv/, or check that the one there fits this shell and Python."""
     mode = 'sourced' if sourced else 'wheels'
-    if PYTHON.exists() and subprocess.run([PYTHON, '-c', ''], env=clean_environment(), check=False).returncode == 0:
+    whole: list[str | Path] = [PYTHON, '-c', 'import pip']  # a setup that was interrupted may have left a part
+    if PYTHON.exists() and subprocess.run(whole, env=clean_environment(), stderr=subprocess.DEVNULL, check=False).returncode == 0:
         before = stamp.get('mode') or mode
         if before != mode:
             now = 'a ROS 2 workspace is sourced now' if sourced else 'no ROS 2 workspace is sourced now'
@@ -233,24 +237,42 @@ def main() -> int:
     except SetupError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f'error: {disk_full(gigabytes(groups))}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('setup: interrupted; run it again, and it goes on where it was', file=sys.stderr)
+        return 130
     if changed:
         say(f'done in {time.monotonic() - started:.0f} s')
     return 0
 
 
+def gigabytes(steps: Iterable[str]) -> float:
+    """Return what the run's packages and those of some groups take on disk."""
+    return sum(GIGABYTES.get(step, 0.2) for step in {'run', *steps})
+
+
 def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
     """Do the steps whose inputs changed, in their order; return whether there were any."""
     stamp = Stamp()
+    there = {'run' if stamp.get('packages run') else None, 'export' if stamp.get('torch') else None}
+    if missing := {'run', *groups} - there - {group for group in groups if stamp.get(f'packages {group}')}:
+        check_room(ROOT, gigabytes(missing) - (GIGABYTES['run'] if 'run' in there else 0.0))
     make_venv(stamp, sourced=sourced)
     mode = f'{sys.version_info[:2]}{sourced}'
     pins = hashlib.sha256((ROOT / 'constraints.txt').read_bytes()).hexdigest() + mode
     changed = False
 
     plain = [group for group in groups if group != 'export']
-    for label, wanted_names in (
+    of_torch = set(names_of('export'))  # part of the extra bench as well; here only a CPU build is taken, see below
+    for label, names in (
         ('run', names_of(None, *RUN_GROUPS) + names_of('build-tools') + ([] if sourced else names_of('ros-wheels'))),
         *((group, names_of(group)) for group in plain),
     ):
+        wanted_names = [name for name in names if name not in of_torch]
         wanted = hashlib.sha256(f'{pins}{wanted_names}'.encode()).hexdigest()
         if stamp.get(f'packages {label}') != wanted:
             say(f'installs the packages for: {label}')

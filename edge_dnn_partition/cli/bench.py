@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib.util
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ def add_parser(subparsers: Any) -> None:
         'bench',
         help='run a benchmark and write its figures and a plot',
         description='Runs a benchmark, prints its targets and writes DIR/NAME.json and DIR/NAME.png. '
-        'Without NAME it lists the benchmarks. NAME report writes DIR/report.html from the figures in DIR; NAME suite runs '
+        'Without NAME it lists the benchmarks and what each needs. '
+        'NAME report writes DIR/report.html from the figures in DIR; NAME suite runs '
         f'{", ".join(bench_suite.SUITE)} and then writes the report.',
         epilog='example:\n  edge-dnn-partition bench planner --out bench_out',
     )
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'there is no benchmark `{args.name}`: {hint}')
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
+    check_needs(args.name, files[args.name], quick=args.quick)
     quick = ' --quick' if args.quick else ''
     command = f'edge-dnn-partition bench {args.name}{quick} --out {shlex.quote(str(args.out))}'
     result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress)
@@ -78,10 +81,7 @@ def find() -> dict[str, Path]:
 
 
 def load(name: str, path: Path) -> ModuleType:
-    """Import a benchmark's file as ``edge_dnn_partition.benchmarks.bench_NAME``.
-
-    :raises UserError: if a package that it needs is not installed.
-    """
+    """Import a benchmark's file as ``edge_dnn_partition.benchmarks.bench_NAME``."""
     package = 'edge_dnn_partition.benchmarks'
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         spec = importlib.util.spec_from_file_location(
@@ -92,14 +92,39 @@ def load(name: str, path: Path) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[package] = module
         spec.loader.exec_module(module)
-    try:
-        return importlib.import_module(f'{package}.{PREFIX}{name}')
-    except ModuleNotFoundError as error:
-        if (error.name or '').startswith('edge_dnn_partition'):
-            raise
-        raise UserError(
-            f'the benchmark `{name}` needs the Python package `{error.name}`: pip install "edge_dnn_partition[bench]"'
-        ) from error
+    return importlib.import_module(f'{package}.{PREFIX}{name}')
+
+
+def needs(path: Path, *, quick: bool = False) -> tuple[str, ...]:
+    """Return what a benchmark needs beside this package, without importing it: ``ROS``, ``root``, Python packages.
+
+    Its file says so in NEEDS, and in NEEDS_WHOLE what only a whole run needs; all of them draw with matplotlib.
+    """
+    found = ['matplotlib']
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name == 'NEEDS' or (name == 'NEEDS_WHOLE' and not quick):
+                found += ast.literal_eval(node.value)
+    return tuple(found)
+
+
+def check_needs(name: str, path: Path, *, quick: bool) -> None:
+    """Refuse to begin what could not be ended.
+
+    :raises UserError: that says what is missing and how to get it.
+    """
+    wanted = needs(path, quick=quick)
+    missing = [word for word in wanted if word not in ('ROS', 'root') and importlib.util.find_spec(word) is None]
+    if missing:
+        words = f'the Python package{"s" if len(missing) > 1 else ""} {", ".join(missing)}'
+        raise UserError(f"the benchmark `{name}` needs {words}: pip install '.[bench]' in a checkout, or `make setup`")
+    if 'ROS' in wanted:
+        from edge_dnn_partition import ros_env
+
+        ros_env.require_ros(f'bench {name}')
+    if 'root' in wanted and os.geteuid() != 0:
+        raise UserError(f'the benchmark `{name}` makes network namespaces, which only root may: run it with sudo')
 
 
 def summary(path: Path) -> str:
@@ -124,12 +149,16 @@ def _suite(args: argparse.Namespace, files: dict[str, Path]) -> int:
 
 def _list(files: dict[str, Path], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({'benchmarks': [{'name': name, 'summary': summary(path)} for name, path in files.items()]}))
+        print(json.dumps({'benchmarks': [
+            {'name': name, 'needs': needs(path), 'summary': summary(path)} for name, path in files.items()
+        ]}))
         return 0
     if not files:
         raise UserError('no benchmarks are installed: run this in a checkout after `make setup`')
     for name, path in files.items():
-        print(f'{name:<12} {summary(path)}')
+        extra = ', '.join(needs(path)[1:])
+        print(f'{name:<12} {summary(path)}' + (f' Needs {extra}.' if extra else ''))
+    print("\nAll draw with matplotlib. pip install '.[bench]' in a checkout brings the packages; `make setup`, or colcon, ROS.")
     return 0
 
 

@@ -48,4 +48,4 @@ def test_troubleshooting_names_checks_that_the_doctor_has():
     assert len(named) >= 10
     for name in named:
         made = name.removesuffix(' of the fleet')
-        assert re.search(rf"Check\(\s*f?'{re.escape(made)}\b|_enough\('{re.escape(made)}'|_alike\('{made}'|'{made}' if|\"{made}\" if", sources), name
+        assert re.search(rf"Check\(\s*f?'{re.escape(made)}\b|_enough\('{re.escape(made)}'|_alike\('{made}'|_refusal\('{made}'|'{made}' if|\"{made}\" if", sources), name
