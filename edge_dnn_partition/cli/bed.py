@@ -33,6 +33,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
 from edge_dnn_partition.runtime.deployment.processes import SCHEDULER, NodeProcess, fleet_processes
 from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 from edge_dnn_partition.runtime.frames.ledger import Picture
@@ -157,8 +158,8 @@ class Bed(BedControls):
             self.supervisor.start(process)
         if self.network is not None:
             stack.enter_context(self.network.inside(self.file.source))
-            # The client does not share the devices' /dev/shm.
-            stack.enter_context(_environment({'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}))
+        # Without shared memory: the client does not have the devices' /dev/shm.
+        stack.enter_context(_environment(dds_environment(dds_profile(fleet))))
         self.client: FleetClient = stack.enter_context(FleetClient(fleet, name='testbed', keep_outputs=self._keep_outputs))
         self.news = self.client.news
         topic = f'/{fleet.fleet}/{fleet.source}/{fleet.camera.topic}'

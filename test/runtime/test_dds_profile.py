@@ -66,7 +66,8 @@ def test_a_lan_is_patient(version, period):
     profile = DdsProfile('lan')
     assert texts(profile, 'receiveBufferSize', version) == [str(profiles.RECEIVE_BUFFER_BYTES)]
     assert texts(profile, 'leaseDuration/sec', version) == ['90']
-    assert texts(profile, 'leaseAnnouncement/sec', version) == ['3']
+    assert texts(profile, 'leaseAnnouncement/sec', version) == ['1']
+    assert texts(DdsProfile('lan', datagram_bytes=profiles.NARROW_DATAGRAM_BYTES), 'leaseAnnouncement/sec', version) == ['3']
     assert texts(profile, 'disable_heartbeat_piggyback', version) == ['true']
     assert texts(profile, f'times/{period}/nanosec', version) == ['200000000']
     assert texts(profile, 'interfaceWhiteList/address', version) == []
