@@ -96,7 +96,10 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
     for variable, version in _variables(present).items():
         content = profile_xml(profile, version).encode()
         name = f'{profile.kind}-{hashlib.sha256(content).hexdigest()[:16]}.xml'
-        environment[variable] = str(needed(functools.partial(write_atomic, content=content), 'dds', name))
+        path = needed(functools.partial(write_atomic, content=content), 'dds', name)
+        if path.read_bytes() != content:  # a file that has been spoilt since
+            write_atomic(path, content)
+        environment[variable] = str(path)
     return environment
 
 
