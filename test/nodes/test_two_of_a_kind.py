@@ -34,18 +34,21 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
             assert not manager.ask('spare', 'activate')
             spare.wait_for('refused: /trial/scheduler is active already, on host ')
             trial.more_frames(10)
-            assert not [process.output for process in nodes.all if ']: active' in process.output]
+            # On a machine that is very busy one was active for an instant, before it knew of the other.
+            before = {kind: process.output.count(']: active') for kind, process in second.items()}
+            assert all(process.output.count('yields: ') == before[kind] for kind, process in second.items())
             trial.supervisor.signal('scheduler', signal.SIGSTOP)
             trial.supervisor.signal('pi/frame_source', signal.SIGKILL)
             for kind in ('scheduler', 'frame_source'):
-                second[kind].wait_for(']: active')
+                second[kind].wait_for(']: active', count=before[kind] + 1)
             trial.follow('jetson:pre-end')
             trial.supervisor.signal('scheduler', signal.SIGCONT)
-            second['scheduler'].wait_for('yields: /trial/scheduler is active already')
+            second['scheduler'].wait_for('yields: /trial/scheduler is active already', count=before['scheduler'] + 1)
             second['scheduler'].wait_for('stands by: ', count=2)
             trial.follow('cloud:pre-end')
         finally:
             print(*(process.output for process in nodes.all), sep='\n')  # pytest shows it where the test fails
-        assert ']: active' not in second['worker'].output
     numbers = [frame.frame_id for frame in trial.news.frames]
     assert numbers == sorted(set(numbers)), 'a frame came twice or out of order'
+    shown = [frame.stamp_ns for frame in trial.news.frames if frame.delivered]
+    assert shown == sorted(set(shown)), 'a picture came twice or out of order'

@@ -11,6 +11,7 @@ from edge_dnn_partition.runtime.deployment.role_claim import (
     CLAIM_SECONDS,
     DISCOVERY_SECONDS,
     GONE_SECONDS,
+    LISTENING_SECONDS,
     SILENT_SECONDS,
     Claim,
     RoleClaim,
@@ -46,6 +47,11 @@ def test_a_node_waits_for_what_may_be_there_and_no_longer():
     alone = RoleClaim(1, started=0.0, listening=0.2)
     assert not alone.free(DISCOVERY_SECONDS - 0.01, others=False)
     assert alone.free(DISCOVERY_SECONDS, others=False)
+    busy = RoleClaim(1, started=0.0, listening=DISCOVERY_SECONDS)
+    assert not busy.free(DISCOVERY_SECONDS + LISTENING_SECONDS - 0.01, others=False)
+    assert busy.free(DISCOVERY_SECONDS + LISTENING_SECONDS, others=False)
+    again = RoleClaim(1, started=0.0, listening=60.0)
+    assert again.free(60.0, others=False), 'it was configured anew, and knows the network'
     dead = RoleClaim(1, started=0.0, listening=0.2)  # the network has not forgotten it yet
     assert not dead.free(0.2 + SILENT_SECONDS - 0.01, others=True)
     assert dead.free(0.2 + SILENT_SECONDS, others=True)

@@ -15,7 +15,11 @@ from typing import Final
 CLAIM_SECONDS: Final = 0.2
 """How often an active node says that it is."""
 DISCOVERY_SECONDS: Final = 1.0
-"""So long after it has started a process knows which others there are, unless the machine is very busy."""
+"""So long after it has started a process knows which others there are, unless the machine is very busy ..."""
+LISTENING_SECONDS: Final = 0.5
+"""... which shows where its own start takes long, so that it listens for so long after that ..."""
+SETTLED_SECONDS: Final = 5.0
+"""... unless it has been there for so long."""
 SILENT_SECONDS: Final = 1.0
 """Another node of the kind that is there and says nothing for so long is inactive, or dead and not forgotten yet."""
 GONE_SECONDS: Final = 3.0
@@ -83,7 +87,8 @@ class RoleClaim:
         :param others: other nodes of the kind are known to the network, which takes a while to forget those that were killed.
         """
         if not others:
-            return now - self.started >= DISCOVERY_SECONDS
+            age = now - self.started
+            return age >= SETTLED_SECONDS or (age >= DISCOVERY_SECONDS and now - self.listening >= LISTENING_SECONDS)
         heard = max((at for _, at in self._others.values()), default=None)
         if heard is None:
             return now - self.listening >= SILENT_SECONDS
