@@ -46,7 +46,7 @@ def test_hedges_deliver_over_a_link_that_has_failed(tmp_path):
 
 def test_hedges_without_an_age_to_make_are_refused(ros_domain):
     from edge_dnn_partition.errors import UserError
-    from edge_dnn_partition.nodes.frames.hedging import check
+    from edge_dnn_partition.runtime.deployment.node_parameters import check_hedge as check
 
     with pytest.raises(UserError, match='set max_age'):
         check({'hedge': True, 'max_age': 0.0})

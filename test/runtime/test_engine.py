@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_dnn_partition.errors import ModelError, UserError, WireError
+from edge_dnn_partition.errors import ModelError, NotReadyError, UserError, WireError
+from edge_dnn_partition.runtime.frames.failure import FailureKind, kind_of, reason_of
 from edge_dnn_partition.runtime.inference.engine import Engine, RunTerminatedError
 from edge_dnn_partition.runtime.inference.optimised import prune, weights_beside
 
@@ -274,3 +275,29 @@ def test_pruning_keeps_what_was_used_last(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ['middle', 'new']
     prune(tmp_path, 0)
     assert [path.name for path in tmp_path.iterdir()] == ['new']
+
+
+def test_what_a_run_is_given_and_what_the_device_lacks_fail_differently(tmp_path: Path) -> None:
+    table = numpy_helper.from_array(np.zeros(4, np.float32), 'table')
+    path = write(tmp_path / 'look_up.onnx',
+                 [helper.make_node('Gather', ['table', 'place'], ['row'], name='look_up'),
+                  helper.make_node('ConstantOfShape', ['size'], ['many'], name='memory'),
+                  helper.make_node('ReduceSum', ['many'], ['sum'], keepdims=0)],
+                 {'place': (7, []), 'size': (7, [1])}, {'row': (1, []), 'sum': (1, [])}, [table])
+    engine = Engine(path)
+
+    def failure(place: int, size: int) -> Exception:
+        with pytest.raises(ModelError) as raised:
+            engine.run({'place': np.array(place), 'size': np.array([size])})
+        assert len(str(raised.value)) < 400
+        return raised.value
+
+    for error, kind, words in (
+        (failure(9, 1), FailureKind.DATA, 'out of data bounds'), (failure(0, 1 << 50), FailureKind.DEVICE, 'Failed to allocate'),
+        (failure(0, -5), FailureKind.DATA, ''), (WireError('cut off'), FailureKind.DATA, 'cut off'),
+        (MemoryError('9 GB\x1b[31m'), FailureKind.DEVICE, 'MemoryError: 9 GB [31m'), (OSError('x\ny'), FailureKind.DEVICE, 'OSError: x y'),
+        (NotReadyError('plan 3'), FailureKind.NOT_READY, 'plan 3'),
+    ):  # fmt: skip
+        assert kind_of(error) is kind, error
+        assert words in reason_of(error)
+    engine.run({'place': np.array(1), 'size': np.array([1])})

@@ -96,7 +96,7 @@ class InferSeat:
             if len(self._open) >= most:
                 raise UserError(f'busy: {len(self._open)} calls are open already (parameter calls of the frame source)')
             self._open.add(call)
-        # A picture that cannot be decoded would be sent again and again, and hold up the results of those behind it.
+        # Who asks with a picture that cannot be decoded hears so before a device has been kept busy with it.
         work = self._checks.submit(check_picture, call.picture.data, call.picture.encoding)
         work.add_done_callback(lambda done: self._checked(call, done))
         return call.later
