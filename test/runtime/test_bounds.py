@@ -53,13 +53,14 @@ def test_pieces_that_claim_900_megabytes_each_take_what_they_have():
     assert assembler.evicted == 0
 
 
-def test_what_is_counted_is_no_less_than_what_is_taken():
-    """In large pages, which the system may give for buffers of this size, one piece takes two megabytes."""
-    assembler, before = Assembler(1 << 30), resident_bytes()
-    for number in range(60):
-        assembler.add(claimed(number, 30_000_000, 7 * number), 0.0)
-    assert resident_bytes() - before < assembler.held_bytes + 20e6
-    assert assembler.held_bytes <= 60 * 2 * (1 << 21)
+@pytest.mark.parametrize('total', [3_000_000, 30_000_000])
+def test_what_is_counted_is_no_less_than_what_is_taken(total):
+    """Nor does it grow as bundles come and go, of which other parts are written each time."""
+    assembler, before = Assembler(100_000_000), resident_bytes()
+    for number in range(1500):
+        assembler.add(claimed(number, total, 7 * number % (total // 60_000)), 0.0)
+        assert assembler.held_bytes <= 100_000_000
+    assert resident_bytes() - before < 130e6
 
 
 def test_more_than_the_inbox_holds_is_refused_and_what_has_waited_longest_makes_room():
@@ -67,9 +68,9 @@ def test_more_than_the_inbox_holds_is_refused_and_what_has_waited_longest_makes_
     with pytest.raises(WireError, match='more than the inbox holds'):
         assembler.add(claimed(1, 1_000_001, 3), 0.0)
     for number in range(30):
-        assembler.add(claimed(number, 900_000, 3), 0.0)
+        assembler.add(claimed(number, 300_000, 3), 0.0)
     assert assembler.held_bytes <= 1_000_000
-    assert assembler.evicted == 30 - 16
+    assert assembler.evicted == 30 - 3
     first, last = bundle(99, 700_000), bundle(100, 700_000)
     whole = [assembler.add(sent.piece(i), 0.0) for sent in (first, last) for i in range(sent.count)]
     assert [received.number for received in whole if received] == [99, 100]

@@ -315,6 +315,7 @@ class Assembler:
         )  # fmt: skip
         self._partial[key] = partial
         self._under_way[piece.sender] += 1
+        self.held_bytes += partial.buffer.held_bytes
         return partial
 
     def _make_room(self, partial: _Partial) -> None:
