@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -152,8 +153,19 @@ def make_venv(stamp: Stamp, *, sourced: bool) -> None:
         stamp.set(mode=mode)
 
 
+def forget_halves() -> None:
+    """Remove what says that a package is installed, where pip was interrupted in it: else it would stay a half.
+
+    pip writes INSTALLER after all files of the package.
+    """
+    for notes in VENV.glob('lib/python3*/site-packages/*.dist-info'):
+        if not (notes / 'INSTALLER').exists():
+            shutil.rmtree(notes)
+
+
 def pip_install(arguments: Sequence[str | Path], what: str, *, quiet: bool = False) -> None:
     """Run pip in the environment, without a cache outside of the checkout."""
+    forget_halves()
     environment = clean_environment()
     if 'PIP_CACHE_DIR' not in environment:
         environment['PIP_NO_CACHE_DIR'] = '1'

@@ -49,6 +49,15 @@ def test_a_disk_that_becomes_full_is_one_line_with_the_size(setup, capfd):
     assert capfd.readouterr().err.count('\n') == 1
 
 
+def test_a_package_that_is_half_there_is_installed_again(setup, tmp_path):
+    site = tmp_path / 'lib/python3.11/site-packages'
+    for name in ('whole', 'half'):
+        (site / f'{name}-1.0.dist-info').mkdir(parents=True)
+    (site / 'whole-1.0.dist-info' / 'INSTALLER').write_text('')
+    setup_venv.forget_halves()
+    assert [path.name for path in site.iterdir()] == ['whole-1.0.dist-info']
+
+
 def test_an_interrupt_is_one_line(setup, capfd):
     def interrupted():
         raise KeyboardInterrupt
