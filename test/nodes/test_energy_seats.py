@@ -14,11 +14,12 @@ from builtin_interfaces.msg import Time
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
+from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
 from edge_dnn_partition.nodes.scheduling.relief_seat import ReliefSeat
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.deployment.node_parameters import RELIEF
+from edge_dnn_partition.runtime.deployment.node_parameters import RELIEF, SCHEDULER
 from edge_dnn_partition.runtime.inference.stage_energy import StageRun
 from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.sensing.host import HostSample
@@ -51,6 +52,37 @@ class Node:
 
     def get_clock(self):
         return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=Time))
+
+
+class Parameters(dict):
+    """A scheduler's, at their defaults but for what is given."""
+
+    def __init__(self, **given):
+        super().__init__({parameter.name: parameter.default for parameter in SCHEDULER} | given)
+        self.number = self.whole = self.text = self.get
+
+    def on_change(self, *_):
+        pass
+
+
+def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'jetson': {'power': {'active': '5 W'}}}, 'objective': 'energy'})
+    hearing, said = Hearing(SimpleNamespace(), fleet, heartbeat_timeout=1.0, input_bytes=1.0), []
+    log = SimpleNamespace(warning=said.append)
+    seat = PolicySeat(SimpleNamespace(
+        params=Parameters(), topics=SimpleNamespace(fleet='f', calibration=''), advertise=lambda *_, **__: None,
+        get_logger=lambda: log, refuse=lambda *_: None,
+    ), fleet, 'a' * 64)  # fmt: skip
+
+    def objective():
+        seat.know_watts(hearing.without_watts(['pi', 'jetson']))
+        return seat.objective
+
+    assert (objective(), objective()) == ('latency', 'latency') and 'the watts of pi are not known' in seat.words
+    hearing.energy(DeviceEnergy(device='pi', kind='modelled', active_watts=3.0))
+    assert objective() == 'energy' and seat.words == ''
+    assert len(said) == 2 and 'planned for latency' in said[0] and 'known now' in said[1], 'said once each'
 
 
 def test_what_a_meter_taught_of_layers_reaches_the_problem():
