@@ -4,36 +4,24 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
-import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART
-from edge_dnn_partition.runtime.deployment.notify import Notifier
 from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
-from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
-from .later import allow_later
+from .entities import EntityNode
 from .parameters import ParameterTable
-from .printable_logger import PrintableLogger
 from .process import run_node
-from .qos import with_overrides
 from .role import Role
 from .seals import Seals
-from .topics import Topics
 from .transitions import guard_transitions
 
 if TYPE_CHECKING:
@@ -42,15 +30,13 @@ if TYPE_CHECKING:
 __all__ = ['FleetNode', 'Parameter', 'run_node']
 
 _DRAIN_STEP_SECONDS = 0.005
-_LONGEST_REASON = 400
 
 
-class FleetNode(LifecycleNode):
+class FleetNode(EntityNode):
     """A lifecycle node of a fleet.
 
     A node overrides the hooks `setup`, `start`, `begin_drain`, `drained`, `stop`, `give_up`, `teardown` and `stop_work`,
-    and makes its entities in `setup` with `advertise`, `subscribe`, `every` and `serve`: these are silent while the
-    node is not active (unless ``always``, or kept for late readers), survive what a callback raises, and go at clean-up.
+    and makes its entities (`EntityNode`) in `setup` with `advertise`, `subscribe`, `every` and `serve`; they go at clean-up.
 
     :param name: the node's name.
     :param parameters: its parameters; ``autostart`` is added.
@@ -71,8 +57,7 @@ class FleetNode(LifecycleNode):
         one_for: Literal['', 'device', 'fleet'] = '',
         **kwargs: Any,
     ) -> None:
-        super().__init__(name, **kwargs)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        super().__init__(name, per_device=per_device, **kwargs)
         self._started, self._one_for = time.monotonic(), one_for
         self.kind = name
         """Its name, unless it was given another."""
@@ -80,34 +65,12 @@ class FleetNode(LifecycleNode):
         """Of a node that is the only one of its kind, while it is configured."""
         self.failed: Callable[[BaseException], None] = lambda _: None
         """Called when it could not be started."""
-        self.active = False
-        """Whether the lifecycle state is active."""
-        self.ending = threading.Event()
-        """Set when the process is about to end, for threads of the node's own to look at."""
         self.incarnation = secrets.randbits(63)
         """Random, new each time the node is configured: what it knew and counted before is gone then."""
-        self.refused: Counter[str] = Counter()
-        """How often messages were refused, by kind of reason."""
-        self.last_refusal = ''
-        """Why, the last time."""
-        self.repeats = RepeatedLog(self.get_logger())
-        """For what may come often: it is said once, and then counted."""
-        self.notifier = Notifier()
-        """Tells who started this process that it does not hang."""
-        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
-        self._timers_gated: list[Any] = []
         self._failure: Exception | None = None
         self._yielding = False
-        namespace = self.get_namespace()
-        self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
-        self.seals = Seals(self, self.topics, None, self.refuse)
-        """What it says and hears goes through them; with the fleet's key from `load_fleet` on."""
         guard_transitions(self)
-
-    def get_logger(self) -> Any:
-        """Return the node's logger, which writes out what in a text would steer a terminal."""
-        return PrintableLogger(super().get_logger())
 
     # Hooks --------------------------------------------------------------------------------------------------
 
@@ -152,151 +115,6 @@ class FleetNode(LifecycleNode):
         fleet = load_fleet(self.params.text('fleet_file'))
         self.seals = Seals(self, self.topics, fleet_key(fleet), self.refuse)
         return fleet
-
-    # Entities -----------------------------------------------------------------------------------------------
-
-    def advertise(
-        self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False, overridable: bool = False
-    ) -> Any:
-        """Return a publisher; while the node is not active it drops what is published, unless ``always``.
-
-        :param overridable: whether the parameters ``qos_overrides.TOPIC.publisher.…`` change its quality of service.
-        :raises UserError: if what they say is no good.
-        """
-        create = self.create_publisher if always else self.create_lifecycle_publisher
-        publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
-        self._entities.append((self.destroy_publisher if always else self.destroy_lifecycle_publisher, publisher))
-        return self.seals.publisher(message_type, publisher)
-
-    def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:
-        """Wait until the readers have what reliable publishers sent: it would die with this process.
-
-        :param seconds: for all of them together; a reader that is out of reach is not waited for longer.
-        :return: whether they have.
-        """
-        deadline = time.monotonic() + seconds
-        heard = True
-        for publisher in publishers:
-            heard &= publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
-        return heard
-
-    def subscribe(
-        self,
-        message_type: type,
-        topic: str,
-        callback: Callable[[Any], None],
-        qos: QoSProfile,
-        *,
-        overridable: bool = False,
-        raw: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
-
-        What is kept for late readers (transient local) is heard while the node is inactive, too: it comes once.
-
-        :param raw: the callback takes messages as bytes.
-        """
-        always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        hear, raw = self.seals.hearing(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
-        create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
-        entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
-        self._entities.append((self.destroy_subscription, entity))
-        return entity
-
-    def create_timer(
-        self, timer_period_sec: float, callback: Any, callback_group: Any = None, clock: Clock | None = None, autostart: bool = True
-    ) -> Any:
-        """Return a timer as rclpy's nodes do, but on the steady clock unless another is given.
-
-        Theirs stand still while the wall clock catches up after a step back, and with simulated time whenever that does.
-        """
-        return super().create_timer(timer_period_sec, callback, callback_group, clock or self._steady, autostart)
-
-    def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Any:
-        """Return a timer whose callback is `guarded`; it runs while the node is active, or ``always``."""
-        timer = self.create_timer(
-            seconds, self.guarded(callback, always=always), autostart=always or self.active
-        )
-        self._entities.append((self.destroy_timer, timer))
-        if not always:
-            self._timers_gated.append(timer)
-        return timer
-
-    def set_period(self, timer: Any, seconds: float) -> None:
-        """Change how often a timer of `every` fires, from now on."""
-        running = not timer.is_canceled()
-        timer.cancel()
-        timer.timer_period_ns = round(seconds * 1e9)
-        if running:
-            timer.reset()
-
-    def serve(
-        self, service_type: type, name: str, callback: Callable[[Any, Any], Any], qos: QoSProfile = qos_profile_services_default
-    ) -> Any:
-        """Return a service that always answers: if the node is not active or the callback fails, with success false and why.
-
-        :param callback: returns the response, or a `Later` that is given it.
-        """
-
-        def answer(request: Any, response: Any) -> Any:
-            try:
-                if not self.active:
-                    raise UserError(f'{self.get_name()} is not active; activate it first')
-                return callback(request, response)
-            except Exception as error:  # noqa: BLE001
-                if isinstance(error, UserError):
-                    self.refuse(type(error).__name__, str(error))
-                else:
-                    self.repeats.failure(f'service {name} failed')
-                if hasattr(response, 'success'):
-                    response.success = False
-                if hasattr(response, 'message'):
-                    response.message = str(error)
-                return response
-
-        entity = self.create_service(service_type, name, answer, qos_profile=qos)
-        allow_later(entity)
-        self._entities.append((self.destroy_service, entity))
-        return entity
-
-    def client(self, service_type: type, name: str) -> Any:
-        """Return a client of another node's service."""
-        entity = self.create_client(service_type, name)
-        self._entities.append((self.destroy_client, entity))
-        return entity
-
-    def guarded(self, callback: Callable[..., None], *, always: bool = False) -> Callable[..., None]:
-        """Return ``callback`` so that it never raises.
-
-        It does nothing while the node is not active (unless ``always``) or is ending. A `UserError` is
-        counted and logged in one line, anything else is logged with its traceback; both once, and then with their number.
-        """
-
-        def call(*args: Any) -> None:
-            if self.ending.is_set() or not (always or self.active):
-                return
-            try:
-                callback(*args)
-            except UserError as error:
-                self.refuse(type(error).__name__, str(error))
-            except Exception:  # noqa: BLE001
-                if not self.ending.is_set():
-                    self.repeats.failure('a callback failed, going on')
-
-        return call
-
-    def refuse(self, kind: str, reason: str) -> None:
-        """Count something refused, and say so in one line, once (see `RepeatedLog`).
-
-        :param kind: what it is counted under; one of a few fixed words.
-        :param reason: in words.
-        """
-        if len(reason) > _LONGEST_REASON:  # it may quote what came, and heartbeats quote it
-            reason = f'{reason[:_LONGEST_REASON]}…'
-        self.refused[kind] += 1
-        self.last_refusal = reason
-        self.repeats.warning(f'refused {kind}', f'refused ({kind}, {self.refused[kind]} so far): {reason}')
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 

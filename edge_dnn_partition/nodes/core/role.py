@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.msg import Claim as ClaimMessage
-from edge_dnn_partition.runtime.deployment.role_claim import CLAIM_SECONDS, Claim, RoleClaim
+from edge_dnn_partition.runtime.deployment.role_claim import CLAIM_SECONDS, DISCOVERY_SECONDS, Claim, RoleClaim
 
 from . import qos
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .base import FleetNode
 
 _LOOK_SECONDS = CLAIM_SECONDS / 4
+_DEVICE_DISCOVERY_SECONDS = 0.8
+"""Two workers of one device do no harm for a moment: of what both send the second copy is left aside. The fleet waits for each."""
 
 
 class Role:
@@ -31,7 +33,8 @@ class Role:
 
     def __init__(self, node: FleetNode, device: str, started: float, give_way: Callable[[str], None]) -> None:
         self._node, self._give_way = node, give_way
-        self._claim = RoleClaim(node.incarnation, started, time.monotonic())
+        discovery = _DEVICE_DISCOVERY_SECONDS if device else DISCOVERY_SECONDS
+        self._claim = RoleClaim(node.incarnation, started, time.monotonic(), discovery)
         topic = node.topics.claim(node.kind, device)
         self._publisher = node.advertise(ClaimMessage, topic, qos.CLAIM, always=True)
         node.subscribe(ClaimMessage, topic, self._hear, qos.claim_reader())

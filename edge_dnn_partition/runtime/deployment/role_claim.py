@@ -14,8 +14,9 @@ from typing import Final
 
 CLAIM_SECONDS: Final = 0.2
 """How often an active node says that it is."""
-DISCOVERY_SECONDS: Final = 1.0
-"""So long after it has started a process knows which others there are, unless the machine is very busy ..."""
+DISCOVERY_SECONDS: Final = 1.5
+"""So long after it has started a process knows which others there are, which announce themselves every second, unless the machine
+is very busy ..."""
 LISTENING_SECONDS: Final = 0.5
 """... which shows where its own start takes long, so that it listens for so long after that ..."""
 SETTLED_SECONDS: Final = 5.0
@@ -46,11 +47,13 @@ class RoleClaim:
     :param incarnation: of this node.
     :param started: when its process joined the network, in seconds of a steady clock; as are all times here.
     :param listening: since when it hears claims.
+    :param discovery: how long it takes to know of others, in seconds.
     """
 
     incarnation: int
     started: float
     listening: float
+    discovery: float = DISCOVERY_SECONDS
     active_since: float | None = None
     """None: this node is not active."""
     displaces: int = 0
@@ -88,7 +91,7 @@ class RoleClaim:
         """
         if not others:
             age = now - self.started
-            return age >= SETTLED_SECONDS or (age >= DISCOVERY_SECONDS and now - self.listening >= LISTENING_SECONDS)
+            return age >= SETTLED_SECONDS or (age >= self.discovery and now - self.listening >= LISTENING_SECONDS)
         heard = max((at for _, at in self._others.values()), default=None)
         if heard is None:
             return now - self.listening >= SILENT_SECONDS
