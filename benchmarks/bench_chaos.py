@@ -69,7 +69,7 @@ from .processes import prepare, small_pictures
 if TYPE_CHECKING:
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
-NEEDS = ('ROS',)
+NEEDS = ('ROS', 'root')
 Row = dict[str, Any]
 
 SEED: Final = 7
