@@ -103,7 +103,7 @@ class Length:
 
 
 QUICK: Final = Length(events=8, seconds=40.0, calm_frames=2000, calm_seconds=20.0, sample_seconds=1.0)
-WHOLE: Final = Length(events=120, seconds=1380.0, calm_frames=GROWTH_FRAMES, calm_seconds=840.0, sample_seconds=2.0)
+WHOLE: Final = Length(events=120, seconds=1380.0, calm_frames=GROWTH_FRAMES + 2000, calm_seconds=900.0, sample_seconds=2.0)
 
 
 def _file(folder: Path, devices: Sequence[str], disk: Path) -> BedFile:

@@ -35,7 +35,7 @@ class Usage:
     """Looks at all processes of a fleet every so often within its ``with`` block.
 
     ``samples`` are dictionaries with ``at`` (this process's steady clock), ``label``, ``pid``, ``pss_bytes`` (memory, what is
-    shared counted in parts), ``descriptors``, ``threads`` and ``frames``, the results until then.
+    shared counted in parts), ``rss_bytes`` (counted in full), ``descriptors``, ``threads`` and ``frames``, the results until then.
     """
 
     def __init__(self, bed: Bed, *, period_seconds: float) -> None:
@@ -67,13 +67,17 @@ def usage(pid: int) -> Row:
     :raises OSError: it has gone, or is another user's.
     """
     folder = Path(f'/proc/{pid}')
-    pss = next(line for line in (folder / 'smaps_rollup').read_text().splitlines() if line.startswith('Pss:'))
-    return {'pss_bytes': 1024 * int(pss.split()[1]), 'descriptors': sum(1 for _ in (folder / 'fd').iterdir()),
+    lines = (line.split() for line in (folder / 'smaps_rollup').read_text().splitlines()[1:])
+    kilobytes = {words[0]: int(words[1]) for words in lines}
+    return {'pss_bytes': 1024 * kilobytes['Pss:'], 'rss_bytes': 1024 * kilobytes['Rss:'],
+            'descriptors': sum(1 for _ in (folder / 'fd').iterdir()),
             'threads': sum(1 for _ in (folder / 'task').iterdir())}  # fmt: skip
 
 
 def growth(samples: Sequence[Row]) -> dict[str, float]:
     """Return by process how much more memory it holds in the last tenth of the frames than in the second tenth, as a share.
+
+    What is shared counts in full: its parts would grow whenever another process that has the same libraries ends.
 
     A process that was started anew counts from its last start; one that was seen too little is left out.
     """
@@ -83,8 +87,8 @@ def growth(samples: Sequence[Row]) -> dict[str, float]:
         own = [sample for sample in own if sample['pid'] == own[-1]['pid']]
         span = own[-1]['frames'] - own[0]['frames']
         shares = [(sample['frames'] - own[0]['frames']) / max(1, span) for sample in own]
-        first = [sample['pss_bytes'] for sample, share in zip(own, shares, strict=True) if 0.1 <= share <= 0.2]
-        last = [sample['pss_bytes'] for sample, share in zip(own, shares, strict=True) if share >= 0.9]
+        first = [sample['rss_bytes'] for sample, share in zip(own, shares, strict=True) if 0.1 <= share <= 0.2]
+        last = [sample['rss_bytes'] for sample, share in zip(own, shares, strict=True) if share >= 0.9]
         if first and last:
             found[label] = statistics.median(last) / statistics.median(first) - 1
     return found

@@ -44,7 +44,7 @@ def test_frames_without_a_result_and_with_two():
 
 def test_growth_is_that_of_a_process_since_its_last_start():
     def samples(pid, sizes, frames):
-        return [{'label': 'pi/worker', 'pid': pid, 'pss_bytes': size, 'frames': frames + i} for i, size in enumerate(sizes)]
+        return [{'label': 'pi/worker', 'pid': pid, 'rss_bytes': size, 'frames': frames + i} for i, size in enumerate(sizes)]
 
     seen = samples(1, [500] * 20, 0) + samples(2, [100, 100, 100, 100, 100, 103, 105, 107, 109, 110, 110], 20)
     assert chaos_watch.growth(seen) == {'pi/worker': pytest.approx(0.1)}
