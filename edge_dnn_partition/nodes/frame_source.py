@@ -272,10 +272,10 @@ class FrameSource(FleetNode):
             self._results_given += 1
             result.incarnation, result.sequence = self.incarnation, self._results_given
             self._results.publish(result)
+            if self._accounts is not None:  # at once: who is killed between the two sends the result a second time
+                self._accounts.finished(frame.frame_id)
             if self._infer is not None and frame.call is not None:
                 self._infer.finished(frame, result)
-            if self._accounts is not None:
-                self._accounts.finished(frame.frame_id)
             self._reports.publish(report_message(result, in_flight))
 
     def _tick(self) -> None:
