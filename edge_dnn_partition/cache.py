@@ -226,14 +226,15 @@ def open_private(path: Path) -> int:
 
     Its name may be known to others, who may have put something of theirs there.
 
-    :raises OSError: if it is a link, another user's, no plain file, or others may use it.
+    :raises OSError: if it is a link, another user's, no plain file, or others may write it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077 and status.st_nlink == 1:
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 and status.st_nlink == 1:
+        os.fchmod(descriptor, 0o600)  # earlier releases let others read it
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EPERM, "is there and another user's, or open to others")
+    raise OSError(errno.EPERM, "is there and another user's, or others may write it: delete it")
 
 
 def write_atomic(path: Path, content: bytes) -> None:

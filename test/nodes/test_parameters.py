@@ -12,6 +12,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core.parameters import Parameter, ParameterTable
+from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 
 def even(value):
@@ -44,6 +45,7 @@ def make(context):
     def make(**given):
         overrides = [RosParameter(name, value=value) for name, value in given.items()]
         node = Node('table', context=context, parameter_overrides=overrides, start_parameter_services=False)
+        node.repeats = RepeatedLog(node.get_logger())
         nodes.append(node)
         return node, ParameterTable(node, TABLE, check=ordered)
 

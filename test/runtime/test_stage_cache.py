@@ -7,9 +7,10 @@ import os
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
+from onnx.numpy_helper import from_array
 
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import prepare
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
 from edge_dnn_partition.runtime.inference import stage_cache
@@ -96,11 +97,18 @@ def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, 
 
 
 @pytest.fixture
-def heavy(models, monkeypatch):
+def heavy(tmp_path, monkeypatch):
     """Return a model whose stages keep their weights in a file beside them, as those of more than 1 MiB do."""
     monkeypatch.setattr(stage_cache, '_EMBED_AT_MOST', 0)
-    monkeypatch.setattr(prepare, 'INLINE_BYTES', 0)
-    return models('skip', save_as_external_data=True, size_threshold=0, location='skip.weights')
+    random = np.random.default_rng(3)  # weights of 4 kB each: preparation leaves up to 1 kB in the file
+    weights = [from_array(random.standard_normal((32, 32), np.float32), f'w_{name}') for name in 'abc']
+    nodes = [helper.make_node('MatMul', [before, f'w_{name}'], [name]) for before, name in zip('xab', 'abc', strict=True)]
+    x, c = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (2, 32)) for name in 'xc')
+    graph = helper.make_graph(nodes, 'heavy', [x], [c], weights)
+    proto = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid('', 17)])
+    path = tmp_path / 'heavy.onnx'
+    onnx.save(proto, path, save_as_external_data=True, size_threshold=0, location='heavy.weights')
+    return load_model(path)
 
 
 def test_a_stage_and_its_weights_go_together(heavy, cache, monkeypatch):
@@ -121,9 +129,9 @@ def test_a_stage_and_its_weights_go_together(heavy, cache, monkeypatch):
     monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', 0)
     limit_stage_cache()
     assert files(cache) == [kept[0].path, weights[0]], 'the newest stage stays whole'
-    values = {'b': np.ones((2, 8), np.float32)}
+    values = {'b': np.ones((2, 32), np.float32)}
     for file in (stage_file(heavy, (2,)), stage_file(heavy, (2,))):
-        assert Engine(file.path).run(values)['c'].shape == (2, 8)
+        assert Engine(file.path).run(values)['c'].shape == (2, 32)
 
 
 def test_the_use_of_a_stage_is_a_use_of_its_weights(heavy, cache, monkeypatch):
