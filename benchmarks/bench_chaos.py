@@ -132,6 +132,8 @@ class Chaos:
     """The stamps of images that cannot be read."""
     missed: int
     """Results that were published and that this process has not received."""
+    redelivered: int
+    """Results that came again, marked so, and were dropped as any reader is told to."""
     sent: Counter[str]
     """What the stranger sent."""
     unfinished: int
@@ -229,7 +231,7 @@ def _disturbed(folder: Path, disk: Path, length: Length, say: Callable[[str], No
         period = _GOOD_FOR_ONE_BAD + 1
         return Chaos(
             so_far(), events, usage.samples, {stamp for stamp, index in bed.shown.items() if index % period == period - 1},
-            bed.news.missed.missed, stranger.sent, status.in_flight if status else 0,
+            bed.news.missed.missed, bed.news.missed.again, stranger.sent, status.in_flight if status else 0,
             sum(FORGED in plan.reason for _, plan in bed.news.plans))  # fmt: skip
 
 
@@ -287,7 +289,7 @@ def _result(chaos: Chaos, calm: Sequence[Row], calm_seconds: float) -> BenchResu
     stream = {
         'case': 'stream', 'accepted': len({f.frame_id for f in frames}) + chaos.unended, 'delivered': count[OK],
         'failed': count[FAILED], 'expired': count[EXPIRED], 'lost': chaos.lost, 'doubled': again,
-        'results_not_received': chaos.missed, 'bad_images': len(chaos.bad), 'seconds': seconds,
+        'results_not_received': chaos.missed, 'redelivered': chaos.redelivered, 'bad_images': len(chaos.bad), 'seconds': seconds,
         'stranger_sent': dict(chaos.sent), 'each_second': each_second(frames),
     }  # fmt: skip
     begin = frames[0].at

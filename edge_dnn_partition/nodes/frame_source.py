@@ -271,8 +271,10 @@ class FrameSource(FleetNode):
             result = result_message(frame, self._model.outputs, self._radio)
             self._results_given += 1
             result.incarnation, result.sequence = self.incarnation, self._results_given
+            if self._accounts is not None:  # who is killed between the two notes sends the result again, and says so
+                result.redelivered = self._accounts.telling(frame.frame_id)
             self._results.publish(result)
-            if self._accounts is not None:  # at once: who is killed between the two sends the result a second time
+            if self._accounts is not None:
                 self._accounts.finished(frame.frame_id)
             if self._infer is not None and frame.call is not None:
                 self._infer.finished(frame, result)

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a fleet in real processes survives: scheduler, workers and the frame source killed; old frames expire."""
 
+import os
 import signal
+from dataclasses import dataclass
 
 import pytest
+
+from edge_dnn_partition.runtime.deployment.processes import NodeProcess
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
@@ -180,6 +184,53 @@ def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal):
         assert status.accepted == status.delivered + status.lost
     numbers = [frame.frame_id for frame in trial.news.frames]
     assert numbers == sorted(set(numbers))
+
+
+_KILLED_BEFORE_THE_NOTE = """
+import os, signal
+write, notes = os.write, []
+
+def write_or_die(handle, record):
+    if len(record) == 9 and record[:1] == b'-':
+        notes.append(record)
+        if len(notes) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return write(handle, record)
+
+os.write = write_or_die
+"""
+
+
+def test_a_result_that_is_out_when_its_source_is_killed_comes_again_marked_and_readers_drop_it(tmp_path):
+    from trial_fleet import trial_fleet
+
+    (tmp_path / 'hook').mkdir()
+    (tmp_path / 'hook/sitecustomize.py').write_text(_KILLED_BEFORE_THE_NOTE)
+    parameters = {'frame_source': {'journal': str(tmp_path / 'journal')}}
+    with trial_fleet(tmp_path, parameters=parameters) as trial:
+        kill(trial, 'pi/frame_source')
+        trial.supervisor.start(Hooked(**vars(trial.process('pi/frame_source')), folder=str(tmp_path / 'hook')))
+        wait_until(lambda: 'pi/frame_source' not in trial.supervisor.running, 'the end of the frame source')
+        assert trial.supervisor.ended() == {'pi/frame_source': -signal.SIGKILL}
+        before = trial.news.missed.again  # the first kill may have come at such a moment itself
+        trial.supervisor.start(trial.process('pi/frame_source'))
+        trial.client.wait_for(lambda: trial.news.missed.again > before, 30.0, 'the result that was out')
+        trial.more_frames(5)
+        assert trial.settle(every_frame=False).lost == 0
+    assert all(frame.delivered for frame in trial.news.frames)
+    numbers = [frame.frame_id for frame in trial.news.frames]
+    assert numbers == sorted(set(numbers))
+
+
+@dataclass(frozen=True)
+class Hooked(NodeProcess):
+    """A node whose Python runs what lies in a folder at its start."""
+
+    folder: str = ''
+
+    def environment(self, present=None):
+        path = os.pathsep.join(filter(None, (self.folder, (present or {}).get('PYTHONPATH', ''))))
+        return super().environment(present) | {'PYTHONPATH': path}
 
 
 def status_start(trial):

@@ -10,24 +10,32 @@ from edge_dnn_partition.runtime.frames import journal as module
 from edge_dnn_partition.runtime.frames.journal import Journal
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=60), st.integers(0, 8))
+@given(st.lists(st.tuples(st.sampled_from(['accept', 'tell', 'finish']), st.integers(1, 8)), max_size=60), st.integers(0, 8))
 def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     path = tmp_path_factory.mktemp('journal') / 'frames'
-    journal, known = Journal(path, path.parent / 'pictures'), {}
-    for accept, frame in events:
-        if accept:
+    journal, known, told = Journal(path, path.parent / 'pictures'), set(), set()
+    for event, frame in events:
+        if event == 'accept' and frame not in known:
             journal.accepted(frame, lambda frame=frame: bytes([frame]))
-            known.pop(frame, None)
-            known[frame] = None
-        else:
+            known.add(frame)
+        elif event == 'tell':
+            journal.telling(frame)
+            told |= {frame} & known
+        elif event == 'finish':
             journal.finished(frame)
-            known.pop(frame, None)
+            known.discard(frame)
+            told.discard(frame)
     journal.close()
     with path.open('ab') as file:
         file.write(b'+' * torn)
     again = Journal(path, path.parent / 'pictures')
-    assert again.last == max((frame for accept, frame in events if accept), default=0)
+    assert again.last == max((frame for event, frame in events if event == 'accept'), default=0)
     assert sorted(again.unfinished) == sorted(known)
+    assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told)
+    again.telling(5)
+    again.close()
+    again = Journal(path, path.parent / 'pictures')
+    assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told | ({5} & known))
     assert all(again.picture(frame) == bytes([frame]) for frame in known)
     assert len(list((path.parent / 'pictures').glob('*'))) == len(known)
     again.close()

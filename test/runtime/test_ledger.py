@@ -224,5 +224,15 @@ def test_results_that_wait_behind_one_frame_are_bounded():
 def test_a_reader_counts_what_it_missed():
     missed = MissedResults()
     results = [(5, 8), (5, 9), (5, 12), (5, 12), (6, 1), (7, 3)]
-    found = [missed.received(SimpleNamespace(incarnation=run, sequence=number)) for run, number in results]
+    found = [missed.received(SimpleNamespace(incarnation=run, sequence=number, frame_id=0)) for run, number in results]
     assert (found, missed.missed) == ([0, 0, 2, 0, 0, 2], 4)
+
+
+def test_a_reader_knows_what_comes_again():
+    missed, taken = MissedResults(), []
+    for number, frame_id, redelivered in [(1, 10, False), (2, 11, False), (1, 11, True), (2, 12, True), (3, 13, False), (4, 13, True)]:
+        result = SimpleNamespace(incarnation=number, sequence=number, frame_id=frame_id, redelivered=redelivered)
+        if missed.is_new(result):
+            taken.append(frame_id)
+        missed.received(result)
+    assert (taken, missed.again) == ([10, 11, 12, 13], 2)

@@ -80,7 +80,7 @@ class FleetNews:
     plans: list[tuple[float, Plan]] = field(default_factory=list)
     frames: list[FrameRecord] = field(default_factory=list)
     missed: MissedResults = field(default_factory=MissedResults)
-    """Results that this process did not receive."""
+    """Results that this process did not receive, or received again."""
     state: FleetState | None = None
     status: SourceStatus | None = None
     report: FrameReport | None = None
@@ -165,6 +165,11 @@ class FleetClient:
                 self.news.report = message
 
     def _result(self, message: Result) -> None:
+        with self.lock:
+            new = self.news.missed.is_new(message)
+            self.news.missed.received(message)
+        if not new:
+            return
         outputs = {tensor.name: tensor_array(tensor) for tensor in message.outputs} if self._keep_outputs else {}
         stamp = message.header.stamp
         record = FrameRecord(
@@ -173,7 +178,6 @@ class FleetClient:
             tuple(map(stage_time, message.stages)), tuple(map(hop_time, message.hops)),
         )  # fmt: skip
         with self.lock:
-            self.news.missed.received(message)
             self.news.frames.append(record)
 
     @property

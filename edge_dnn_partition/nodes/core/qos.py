@@ -102,8 +102,9 @@ RESULT: Final = _profile(1000, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLA
 """Promised: a reader that is held up (stopped, starved, out of reach) for no longer than so many results take misses none,
 whatever its own depth is; what it has not acknowledged by then is overwritten, so that it never holds the stream up. Large
 results are kept up to 64 MiB, but 64 of them at least (`result_writer`). How many a reader takes at a time is for its own
-depth. Results are numbered (`sequence`, `incarnation`): `MissedResults` of the client counts what a reader missed. 64, as it
-was, are half a second at 125 results a second: a reader that was stopped for 1.5 s missed 65 of them each time."""
+depth. Results are numbered (`sequence`, `incarnation`): `MissedResults` of the client counts what a reader missed. Once each,
+but around a kill of the frame source: what comes again is marked `redelivered`. A depth of 64, as it
+was, is half a second at 125 results a second: a reader that was stopped for 1.5 s missed 65 of them each time."""
 
 INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""

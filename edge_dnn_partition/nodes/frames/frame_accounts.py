@@ -56,6 +56,12 @@ class FrameAccounts:
         """Note a frame, and its picture if pictures are kept."""
         self._journal.accepted(frame.frame_id, lambda: pack_picture(frame.picture))
 
+    def telling(self, frame_id: int) -> bool:
+        """Note that a frame's result goes out now; return whether it may have gone out in an earlier run already."""
+        again = self._journal.may_be_told(frame_id)
+        self._journal.telling(frame_id)
+        return again
+
     def finished(self, frame_id: int) -> None:
         """Note that a frame has had its result."""
         self._journal.finished(frame_id)

@@ -19,6 +19,7 @@ from .shadow_run import FIRST_NUMBER
 
 _RECORD: Final = struct.Struct('<cQ')
 _ACCEPTED: Final = b'+'
+_TELLING: Final = b'~'
 _FINISHED: Final = b'-'
 _LAST: Final = b'='
 _COMPACT_BYTES: Final = 1 << 16
@@ -72,18 +73,23 @@ class Journal:
         self._size = 0
         self._records = _Patience(path.parent, 'which frames are under way would not be known after a kill', clock)
         self._kept = _Patience(pictures or path.parent, 'frames under way would not be sent again after a kill', clock)
-        self.runs, self.last = _read(path)
+        self.runs, self.last, self._told = _read(path)
         """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
         of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
         self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
         if not self._records.write(self._begin) and _read(path)[0]:  # it would be told of again at each start
             self.runs = {}
             self._open.clear()
+            self._told.clear()
 
     @property
     def unfinished(self) -> tuple[int, ...]:
         """Frames of earlier runs that were accepted and have no result, oldest first."""
         return tuple(self.runs)
+
+    def may_be_told(self, frame_id: int) -> bool:
+        """True for a frame of an earlier run that was killed while its result went out: it may have, or may not."""
+        return frame_id in self._told
 
     def accepted(self, frame_id: int, picture: Callable[[], bytes]) -> None:
         """Note a frame; ``picture`` returns what is to be kept of it, if anything is kept."""
@@ -93,11 +99,18 @@ class Journal:
         if self._pictures is not None:
             self._kept.write(lambda: self._keep(frame_id, picture()))
 
+    def telling(self, frame_id: int) -> None:
+        """Note that a frame's result goes out now; unknown frames are fine."""
+        if frame_id in self._open and frame_id not in self._told:
+            self._told.add(frame_id)
+            self._records.write(lambda: self._append(_TELLING, frame_id))
+
     def finished(self, frame_id: int) -> None:
         """Note that a frame has had its result; unknown frames are fine."""
         if frame_id not in self._open:
             return
         del self._open[frame_id]
+        self._told.discard(frame_id)
         self._records.write(lambda: self._append(_FINISHED, frame_id))
         if self._pictures is not None:
             with contextlib.suppress(OSError):
@@ -147,7 +160,8 @@ class Journal:
         """Write what is under way into a new file and go on with that; return its size."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         under_way = (_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items())
-        content = _RECORD.pack(_LAST, self.last) + b''.join(under_way)
+        told = (_RECORD.pack(_TELLING, frame_id) for frame_id in self._open if frame_id in self._told)
+        content = _RECORD.pack(_LAST, self.last) + b''.join(under_way) + b''.join(told)
         try:
             write_atomic(self._path, content)
         except OSError:
@@ -161,13 +175,15 @@ class Journal:
         return self._size
 
 
-def _read(path: Path) -> tuple[dict[int, int], int]:
+def _read(path: Path) -> tuple[dict[int, int], int, set[int]]:
+    """Return the runs of each frame that has no result, the largest number, and which of those frames' results may be out."""
     try:
         content = path.read_bytes()
     except OSError:
-        return {}, 0
+        return {}, 0, set()
     content = content[: len(content) // _RECORD.size * _RECORD.size]
     frames: dict[int, int] = {}
+    told: set[int] = set()
     last = 0
     for kind, frame_id in _RECORD.iter_unpack(content):
         if frame_id >= FIRST_NUMBER:
@@ -175,6 +191,8 @@ def _read(path: Path) -> tuple[dict[int, int], int]:
         last = max(last, frame_id)
         if kind == _ACCEPTED:
             frames[frame_id] = frames.get(frame_id, 0) + 1
+        elif kind == _TELLING:
+            told.add(frame_id)
         elif kind == _FINISHED:
             frames.pop(frame_id, None)
-    return frames, last
+    return frames, last, told & frames.keys()
