@@ -49,8 +49,9 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
         return (Check(NAME, 'fail', str(error), 'mend the fleet file'),)
     kind = fleet.network_kind
     exports = ' '.join(f'{name}={path}' for name, path in environment.items())
-    found = f'{kind}: {IN_WORDS[kind]}'
-    if kind == 'cloud' and any(os.environ.get(name) != path for name, path in environment.items()):
+    interface = fleet.network.interface
+    found = f'{kind}: {IN_WORDS[kind]}' + (f', on {interface} alone' if interface else '')
+    if (kind == 'cloud' or interface) and any(os.environ.get(name) != path for name, path in environment.items()):
         advice = f'ros2 tools and camera drivers find the fleet only after: export {exports}'
         return (Check(NAME, 'warn', found, advice),)
     return (Check(NAME, 'ok', found),)

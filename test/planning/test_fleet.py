@@ -44,6 +44,7 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.update(weights=[0.0, 0.0]), 'weights must be two numbers'),
     (lambda d: d.update(weights=[0.3]), 'weights'),
     (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port is for kind: cloud'),
+    (lambda d: d.update(network={'kind': 'machine', 'interface': 'wg0'}), 'interface is for kind: lan'),
 ])  # fmt: skip
 def test_refusals(change, words):
     document = copy.deepcopy(GOOD)

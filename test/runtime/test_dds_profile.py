@@ -70,7 +70,14 @@ def test_a_lan_is_patient(version, period):
     assert texts(DdsProfile('lan', datagram_bytes=profiles.NARROW_DATAGRAM_BYTES), 'leaseAnnouncement/sec', version) == ['3']
     assert texts(profile, 'disable_heartbeat_piggyback', version) == ['true']
     assert texts(profile, f'times/{period}/nanosec', version) == ['200000000']
-    assert texts(profile, 'interfaceWhiteList/address', version) == []
+    assert texts(profile, 'interfaceWhiteList/address', version) == texts(profile, 'interfaceWhiteList/interface', version) == []
+    assert texts(DdsProfile('lan', interface='wg0'), 'interfaceWhiteList/interface', version) == ['wg0']
+
+
+def test_an_interface_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
+    with pytest.raises(PlanError, match='this machine has no wg77, but .*lo'):
+        dds_environment(DdsProfile('lan', interface='wg77'), {})
 
 
 @pytest.mark.parametrize(('rate', 'size'), [('1 Mbit/s', ['4480']), ('2 Mbit/s', []), ('40 Mbit/s', [])])

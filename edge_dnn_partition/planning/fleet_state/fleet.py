@@ -121,12 +121,14 @@ class Tls(Strict):
 class Network(Strict):
     """What lies between the devices, which chooses how DDS is set up.
 
-    ``machine``: all on one; ``lan``: one network, Wi-Fi or cable; ``cloud``: ``server_device`` has the address
-    ``server``, which all others reach, from behind a NAT as well. Its TCP ports from ``port`` on must be open. They
-    lie above those that Linux gives to clients (32768 to 60999): Fast DDS lets the end with the smaller one connect.
+    ``machine``: all on one; ``lan``: one network, Wi-Fi or cable, on ``interface`` alone if it is named; ``cloud``:
+    ``server_device`` has the address ``server``, which all others reach, from behind a NAT as well. Its TCP ports from ``port``
+    on must be open. They lie above those that Linux gives to clients (32768 to 60999): Fast DDS lets the end with the smaller
+    one connect.
     """
 
     kind: NetworkKind | None = None
+    interface: str | None = Field(default=None, pattern=r'^[^\s/]{1,15}$')
     server: str | None = Field(default=None, pattern=r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')
     port: int = Field(default=61811, ge=61000, le=65000)
     tls: Tls | None = None
@@ -138,8 +140,10 @@ class Network(Strict):
             for key in ('server', 'server_device'):
                 if getattr(self, key) is None:
                     raise ValueError(f'kind cloud needs {key}: the address that all reach, and the device that has it')
-        elif extra := sorted(self.model_fields_set - {'kind'}):
+        elif extra := sorted(self.model_fields_set - {'kind', 'interface'}):
             raise ValueError(f'{extra[0]} is for kind: cloud; say so, or leave it out')
+        if self.interface is not None and self.kind != 'lan':
+            raise ValueError('interface is for kind: lan; say so, or leave it out')
         return self
 
 

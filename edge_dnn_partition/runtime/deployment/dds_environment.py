@@ -58,7 +58,8 @@ def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsP
     kind, network = fleet.network_kind, fleet.network
     segment = _segment_bytes() if kind == 'cloud' or node == 'frame_source' else 0
     if kind == 'lan':
-        return DdsProfile(kind, segment, datagram_bytes=datagram_bytes(min((link.rate for link in fleet.links), default=math.inf)))
+        slowest = min((link.rate for link in fleet.links), default=math.inf)
+        return DdsProfile(kind, segment, datagram_bytes=datagram_bytes(slowest), interface=network.interface or '')
     if kind != 'cloud' or network.server is None:
         return DdsProfile(kind, segment)
     device = network.server_device if node == 'scheduler' else device
@@ -79,12 +80,16 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
 
     :param present: the environment so far; this process's if None.
     :raises PlanError: if a certificate does not fit, the server's name has no address, or this is to be the server and
-        the address is not its own.
+        the address is not its own, or this machine has no such interface.
     """
     present = os.environ if present is None else present
     if chosen_by_user(present):
         return {}
     check_certificates(profile)
+    if profile.interface and profile.interface not in (there := [name for _, name in socket.if_nameindex()]):
+        raise PlanError(
+            f'network.interface: this machine has no {profile.interface}, but {", ".join(there)}; bring it up, or name another'
+        )
     if profile.kind == 'cloud':
         profile = replace(profile, server=_ipv4(profile.server))
     if profile.listen is not None:

@@ -37,7 +37,7 @@ NARROW_RATE: Final = 250_000.0
 class DdsProfile:
     """What one process's profile depends on.
 
-    All but the first two and the last are for the kind ``cloud``.
+    All but the first two and the last two are for the kind ``cloud``.
 
     :param segment_bytes: what this process may have under way in shared memory; 0: it does not use that.
     :param server: the IPv4 address of the server.
@@ -46,6 +46,7 @@ class DdsProfile:
         only connects. The one that listens at ``port`` is the discovery server.
     :param tls: certificates, of which one who only connects needs that of the CA; None sends in clear.
     :param datagram_bytes: of the largest datagram; 0: as Fast DDS likes it. See `NARROW_DATAGRAM_BYTES`.
+    :param interface: the only one that is used, for the kind ``lan``; empty: all are.
     """
 
     kind: NetworkKind
@@ -55,6 +56,7 @@ class DdsProfile:
     listen: int | None = None
     tls: Tls | None = None
     datagram_bytes: int = 0
+    interface: str = ''
 
     @property
     def serves(self) -> bool:
@@ -112,16 +114,24 @@ def _loopback(transports: ET.Element, _: DdsProfile) -> str:
         transports, 'loopback', ('type', 'UDPv4'), ('receiveBufferSize', RECEIVE_BUFFER_BYTES),
         ('maxInitialPeersRange', LARGEST_LOCAL_FLEET),
     )  # fmt: skip
-    _add(_add(transports[-1], 'interfaceWhiteList'), 'address', '127.0.0.1')
+    _only(transports, 'address', '127.0.0.1')
     return name
 
 
-def _udp(transports: ET.Element, _: DdsProfile) -> str:
+def _only(transports: ET.Element, kind: str, value: str) -> None:
+    """Let a transport use one interface alone."""
+    _add(_add(transports[-1], 'interfaceWhiteList'), kind, value)
+
+
+def _udp(transports: ET.Element, profile: DdsProfile) -> str:
     """Larger receive buffers hold a burst, up to what the kernel allows (net.core.rmem_max, which `doctor` checks).
 
     The send buffers stay: larger ones were measured to lose most large samples.
     """
-    return _transport(transports, 'udp', ('type', 'UDPv4'), ('receiveBufferSize', RECEIVE_BUFFER_BYTES))
+    name = _transport(transports, 'udp', ('type', 'UDPv4'), ('receiveBufferSize', RECEIVE_BUFFER_BYTES))
+    if profile.interface:
+        _only(transports, 'interface', profile.interface)
+    return name
 
 
 def _tcp(transports: ET.Element, profile: DdsProfile) -> str:
