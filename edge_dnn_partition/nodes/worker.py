@@ -41,6 +41,7 @@ from edge_dnn_partition.runtime.transport.assembler import Received
 from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
 from edge_dnn_partition.runtime.transport.pieces import Piece
 from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes
@@ -79,6 +80,8 @@ class Worker(FleetNode):
         emulate = self._config.emulate
         self._slowdown = emulate.slowdown if emulate else 1.0
         self._dilation = Dilation(self._slowdown, shared=self._shared_device())
+        if words := start_checks.too_many_threads(self._config.threads, limits_now()):
+            self.get_logger().warning(words)
         self._model: Model = start_checks.model_of(self._fleet)
         preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
         self._store = StageStore(
@@ -141,7 +144,7 @@ class Worker(FleetNode):
 
     def _memory_budget(self) -> float:
         given = self.params.quantity('memory_budget')
-        return given if given is not None else self._config.memory or 1 << 30
+        return given if given is not None else self._config.memory or min(1 << 30, memory_now().total_bytes / 4)
 
     def _resize(self) -> None:
         """Follow new limits; what is prepared goes on."""

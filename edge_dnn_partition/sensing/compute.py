@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-_TELLING: Final = 0.15
+TELLING: Final = 0.15
 """Change of the logarithm of what telemetry says from which it counts."""
 _STEP: Final = math.log(1.4)
 """Two timings on end that are so far from those before, on one side of them..."""
@@ -51,7 +51,7 @@ class ComputeEstimator:
 
     def host(self, factor: float) -> None:
         """Take in by how much telemetry says that the worker is slowed down; small changes are noise."""
-        if math.isfinite(factor) and factor > 0 and abs(math.log(factor / self._host)) > _TELLING:
+        if math.isfinite(factor) and factor > 0 and abs(math.log(factor / self._host)) > TELLING:
             self._host = factor
 
     def stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:

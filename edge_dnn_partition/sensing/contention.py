@@ -36,6 +36,41 @@ class HostLoad:
     first_cores: float = 0.0
 
 
+@dataclass(frozen=True)
+class Quota:
+    """How much CPU time a worker's control group (cgroup) gives it and what runs beside it.
+
+    In each period all of them may use ``cores`` times its seconds; what wants to run beyond is halted until the next one begins.
+
+    :param cores: NaN or not above 0: no quota.
+    :param period_seconds: of the quota.
+    :param others_cores: how many cores the group's other processes keep busy.
+    """
+
+    cores: float = math.nan
+    period_seconds: float = math.nan
+    others_cores: float = 0.0
+
+    def stretched(self, seconds: float, busy_cores: float) -> float:
+        """Return what a run takes on average that would take ``seconds`` without the quota.
+
+        A run within one period's share is not halted. A longer one is, for the rest of each period whose share it uses up.
+        Averaged over where in a period it begins, on a full share, it takes ``seconds * demand / cores`` less one such rest,
+        within ``rest ** 2 / (2 * period)``: with ``b`` the part of a period that runs, ``seconds / b - 1`` rests on average.
+
+        :param busy_cores: that the run keeps busy.
+        """
+        demand = busy_cores + max(0.0, self.others_cores)
+        if not (self.cores > 0 and self.period_seconds > 0 and demand > self.cores):
+            return seconds
+        share_seconds = self.cores * self.period_seconds / demand
+        return max(seconds, seconds * demand / self.cores - (self.period_seconds - share_seconds))
+
+    def factor(self, seconds: float, busy_cores: float) -> float:
+        """Return how many times as long a run takes under the quota, from 1 to :data:`MOST`."""
+        return min(MOST, self.stretched(seconds, busy_cores) / seconds) if seconds > 0 else 1.0
+
+
 def host_factor(load: HostLoad, threads: int) -> float:
     """Return how many times as long the worker's runs take than on a host that is its own, from 1 to :data:`MOST`.
 

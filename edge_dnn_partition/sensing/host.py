@@ -40,6 +40,7 @@ from .sources.gpu import GpuReading
 from .sources.gpu_jetson import JetsonGpuSource
 from .sources.gpu_jtop import JtopGpuSource
 from .sources.gpu_nvidia import NvidiaGpuSource
+from .sources.limits import LimitsReading, LimitsSource
 from .sources.memory import MemoryReading, MemorySource
 from .sources.network import Interface, NetworkSource
 from .sources.pressure import PressureReading, PressureSource
@@ -53,6 +54,7 @@ from .sources.wifi import BitRate, ask_bit_rate
 class HostSample:
     """The state of a host, at one time or since the sample before; NaN, None or empty: unknown.
 
+    :param cpu: relative to what this process may use, by ``limits``; so is the memory.
     :param throttling: None if nobody tells; a reading without flags says that nothing holds back.
     :param interfaces: of the network, by name.
     :param process: the process that was asked for, by default the one that samples.
@@ -70,6 +72,7 @@ class HostSample:
     battery: BatteryReading | None = None
     process: ProcessReading = field(default_factory=ProcessReading)
     power: tuple[PowerReading, ...] = ()
+    limits: LimitsReading = field(default_factory=LimitsReading)
 
 
 class _Ways(NamedTuple):
@@ -102,9 +105,9 @@ def telemetry_sources(root: str = '', jtop: Jtop | None = None) -> list[Source[A
     """
     ways = _ways(root)
     return [
-        CpuSource(root), MemorySource(root), PressureSource(root), ClockSource(root), ThermalSource(root),
-        ThrottlingSource(root, ways.run), NetworkSource(root, ways.bit_rate), BatterySource(root), ProcessSource(root),
-        JetsonGpuSource(root), JtopGpuSource(jtop or Jtop(ways.load)), NvidiaGpuSource(ways.load),
+        CpuSource(root), MemorySource(root), LimitsSource(root), PressureSource(root), ClockSource(root),
+        ThermalSource(root), ThrottlingSource(root, ways.run), NetworkSource(root, ways.bit_rate), BatterySource(root),
+        ProcessSource(root), JetsonGpuSource(root), JtopGpuSource(jtop or Jtop(ways.load)), NvidiaGpuSource(ways.load),
     ]  # fmt: skip
 
 
@@ -152,9 +155,11 @@ class HostMeter:
         :param now_seconds: the time, on a steady clock.
         """
         found = self._sampler.sample(now_seconds)
+        limits, cpu = found.get('limits', LimitsReading()), found.get('cpu', CpuReading())
         sample = HostSample(
-            cpu=found.get('cpu', CpuReading()),
-            memory=found.get('memory', MemoryReading()),
+            cpu=limits.cpu(cpu),
+            memory=limits.memory(found.get('memory', MemoryReading())),
+            limits=limits,
             pressure=found.get('pressure', PressureReading()),
             clock=found.get('clock', ClockReading()),
             thermal=found.get('thermal', ThermalReading()),
@@ -167,7 +172,7 @@ class HostMeter:
         )
         if self._modelled is None:
             return sample
-        present = activity(sample.cpu, sample.clock, sample.gpus, sample.interfaces)
+        present = activity(cpu, sample.clock, sample.gpus, sample.interfaces)
         return replace(sample, power=(*sample.power, self._modelled.update(now_seconds, present)))
 
     def states(self) -> tuple[SourceState, ...]:

@@ -31,6 +31,7 @@ from edge_dnn_partition.sensing.sources.battery import BatteryReading
 from edge_dnn_partition.sensing.sources.clock import ClockReading
 from edge_dnn_partition.sensing.sources.cpu import CpuReading
 from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.limits import LimitsReading, QuotaReading
 from edge_dnn_partition.sensing.sources.memory import MemoryReading
 from edge_dnn_partition.sensing.sources.network import Interface
 from edge_dnn_partition.sensing.sources.pressure import PressureReading
@@ -176,6 +177,7 @@ def test_there_and_back():
         BatteryReading(22.0, 23.0), ProcessReading(24.0, resident_bytes=25.0),
         (PowerReading('rapl package', 'cpu', 26.0, 27.0, 28.0, 0.1, 0.2, 'measured', 'n'),
          PowerReading('battery', 'board', 29.0, 30.0, 31.0, 0.1, 0.2)),
+        LimitsReading(quota=QuotaReading(0.5, 0.1, 0.4, 80.0)),
     )  # fmt: skip
     message = telemetry_to_message(full, device='pi', incarnation=2**63, stamp=Time(), left_out=['x: why'])
     back = telemetry_from_message(message)

@@ -21,7 +21,8 @@ PLAN = Plan(3, 'x', 'pi', 'pi', (StagePlan('pi', True, ((0, 4),)), StagePlan('cl
 
 def telemetry(device='pi', **changes):
     fields = {'battery_percent': math.nan, 'throttling': [], 'temperature_celsius': 50.0, 'memory_available_bytes': 2e9,
-              'memory_total_bytes': 4e9, 'left_out': []}  # fmt: skip
+              'memory_total_bytes': 4e9, 'left_out': [], 'quota_cores': math.nan,
+              'quota_throttled_percent': math.nan}  # fmt: skip
     return Message(device=device, **(fields | changes))
 
 
@@ -54,6 +55,7 @@ def test_a_device_that_was_never_heard_of_and_one_that_is_gone(fleet):
         ({'throttling': ['under_voltage', 'capped_since_boot']}, 'throttles: under_voltage'),
         ({'temperature_celsius': 91.0}, '91 °C'), ({'memory_available_bytes': 1e8}, '100.0 MB of memory left'),
         ({'left_out': ['nvml: hangs']}, 'left out: nvml: hangs'),
+        ({'quota_cores': 0.5, 'quota_throttled_percent': 73.0}, 'its CPU quota of 0.5 cores is used up in 73 % of the periods'),
     ],
 )  # fmt: skip
 def test_a_host_in_trouble_warns(fleet, changes, words):

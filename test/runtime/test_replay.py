@@ -30,7 +30,7 @@ def model():
 def heartbeat(model, device, rate, **changes):
     peer = {'pi': 'cloud', 'cloud': 'pi'}[device]
     fields = {
-        'device': device, 'node': 'worker', 'incarnation': 7, 'model_sha256': model.sha256, 'process_cpu_percent': 10.0,
+        'device': device, 'node': 'worker', 'incarnation': 7, 'model_sha256': model.sha256, 'process_cpu_percent': 10.0, 'resident_bytes': 150_000_000,
         'speed_factor': 1.0, 'stage_factor': 0.0, 'peers': [peer], 'bytes_per_second': [rate], 'latency_seconds': [0.001], 'age_seconds': [0.0],
     }  # fmt: skip
     return Message(**(fields | changes))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.sensing.compute import ComputeEstimator
-from edge_dnn_partition.sensing.contention import MOST, HostLoad, host_factor
+from edge_dnn_partition.sensing.contention import MOST, HostLoad, Quota, host_factor
 
 
 @pytest.mark.parametrize(('load', 'threads', 'factor'), [
@@ -74,3 +74,31 @@ def test_nonsense_is_not_taken_in(bad):
     estimator = ComputeEstimator()
     estimator.host(bad)
     assert estimator.factor(0.0) == 1.0
+
+
+def halted(begin, seconds, quota, busy_cores):
+    """Return what a run takes that begins on a full share, as the kernel does it: period after period."""
+    share = quota.cores * quota.period_seconds / (busy_cores + quota.others_cores)
+    first = min(share, quota.period_seconds - begin)
+    if seconds <= first:
+        return seconds
+    whole, rest = divmod(seconds - first, share)
+    return quota.period_seconds - begin + whole * quota.period_seconds + rest
+
+
+@given(st.floats(0.001, 0.5), st.floats(0.1, 4.0), st.floats(0.1, 6.0), st.floats(0.0, 1.0))
+def test_a_run_under_a_quota_takes_what_the_kernel_makes_of_it_on_average(seconds, cores, busy_cores, others):
+    quota = Quota(cores, 0.1, others)
+    begins = (np.arange(400) + 0.5) / 400 * quota.period_seconds
+    mean = np.mean([halted(float(begin), seconds, quota, busy_cores) for begin in begins])
+    if busy_cores + others <= cores:
+        assert quota.stretched(seconds, busy_cores) == seconds
+    else:
+        rest = 0.1 - cores * 0.1 / (busy_cores + others)
+        assert abs(quota.stretched(seconds, busy_cores) - mean) <= rest**2 / 0.2 + 1e-3 * mean
+
+
+@pytest.mark.parametrize('quota', [Quota(), Quota(0.0, 0.0), Quota(math.nan, 0.1), Quota(2.0, 0.1)])
+def test_no_quota_or_a_large_one_stretches_nothing(quota):
+    assert quota.factor(1.0, 2.0) == 1.0
+    assert quota.factor(0.0, 2.0) == 1.0

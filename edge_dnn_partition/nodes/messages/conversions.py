@@ -19,6 +19,7 @@ from edge_dnn_partition.sensing.sources.battery import BatteryReading
 from edge_dnn_partition.sensing.sources.clock import ClockReading
 from edge_dnn_partition.sensing.sources.cpu import CpuReading
 from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.limits import LimitsReading, QuotaReading
 from edge_dnn_partition.sensing.sources.memory import MemoryReading
 from edge_dnn_partition.sensing.sources.network import Interface
 from edge_dnn_partition.sensing.sources.pressure import PressureReading
@@ -45,6 +46,8 @@ _FIELDS: Final = {
     'clock': {'hertz': 'clock_hertz', 'max_hertz': 'clock_max_hertz', 'limit_hertz': 'clock_limit_hertz'},
 }  # fmt: skip
 """The message's fields by the sample's parts and their fields."""
+
+_QUOTA_FIELDS: Final = ('cores', 'period_seconds', 'used_cores', 'throttled_percent')
 
 _GPU_FIELDS: Final = {
     'name': 'name', 'percent': 'percent', 'memory_used_bytes': 'memory_used_bytes',
@@ -81,6 +84,8 @@ def telemetry_to_message(
         setattr(message, name, [getattr(interface, name) for interface in sample.interfaces])
     in_total = parts(sample.power)
     message.power = [PowerState(**vars(reading), in_total=reading in in_total) for reading in sample.power]
+    for name in _QUOTA_FIELDS:
+        setattr(message, f'quota_{name}', getattr(sample.limits.quota, name))
     message.header.stamp = stamp
     message.header.frame_id = device
     return message
@@ -116,6 +121,7 @@ def telemetry_from_message(message: Telemetry) -> HostSample:
         thermal=ThermalReading(**part('thermal')),
         throttling=ThrottlingReading(tuple(message.throttling)) if message.throttling_known else None,
         interfaces=tuple(map(Interface, names, *lists)),
+        limits=LimitsReading(quota=QuotaReading(**{name: getattr(message, f'quota_{name}') for name in _QUOTA_FIELDS})),
         gpus=tuple(
             GpuReading(**{name: getattr(gpu, source) for name, source in _GPU_FIELDS.items()}) for gpu in message.gpus
         ),

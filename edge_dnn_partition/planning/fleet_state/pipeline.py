@@ -39,6 +39,10 @@ def check_constraints(limits: Constraints, model: Model) -> None:
             raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, [*known])}')
 
 
+def _bytes_or_inf(given: float | None) -> float:
+    return math.inf if given is None else float(given)
+
+
 class Pipeline:
     """What a model and a fleet's profiles make of the planning problem, but for the fleet's present state.
 
@@ -176,6 +180,7 @@ class Pipeline:
         permitted: Permitted | None = None,
         objective: str = 'latency',
         pixels: Pixels | None = None,
+        memory_bytes: Mapping[str, float] | None = None,
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
@@ -187,6 +192,7 @@ class Pipeline:
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param objective: what the encodings are chosen for.
         :param pixels: the camera's pictures may be encoded; None: they are compressed already.
+        :param memory_bytes: what each device can hold by what it says, besides what the fleet file allows.
         :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
             private tensor.
         """
@@ -222,6 +228,8 @@ class Pipeline:
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
         there = frozenset(devices)
+        whole = float(self.weight_bytes.sum())
+        told = {name: room for name, room in (memory_bytes or {}).items() if room < whole}
         problem = Problem(
             source=self.fleet.source,
             sink=sink,
@@ -232,7 +240,7 @@ class Pipeline:
                     idle_watts=known[name].power.idle,
                     radio_watts=known[name].power.radio,
                     energy_weight=known[name].power.weight,
-                    memory_bytes=math.inf if known[name].memory is None else float(known[name].memory or 0.0),
+                    memory_bytes=min(_bytes_or_inf(known[name].memory), told.get(name, math.inf)),
                 )
                 for name in devices
             ),

@@ -13,8 +13,8 @@ from statistics import median, stdev
 from typing import Final
 
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.sensing.compute import ComputeEstimator
-from edge_dnn_partition.sensing.contention import HostLoad, host_factor
+from edge_dnn_partition.sensing.compute import TELLING, ComputeEstimator
+from edge_dnn_partition.sensing.contention import HostLoad, Quota, host_factor
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .fleet import Fleet
@@ -26,12 +26,17 @@ _FEW: Final = 4
 _SOURCE_SECONDS: Final = 10.0
 """So long the source's worker is waited for at the start; then the others run the model without it."""
 _RATES: Final = 12
+_OTHERS_READINGS: Final = 3
 
 
 @dataclass
 class DeviceView:
-    """What is known of one device."""
+    """What is known of one device.
 
+    :param busy_cores: what its worker keeps busy of this machine while it runs a stage.
+    """
+
+    busy_cores: float = 1.0
     profile: Profile | None = None
     compute: ComputeEstimator = field(default_factory=ComputeEstimator)
     decode: ComputeEstimator = field(default_factory=ComputeEstimator)
@@ -39,11 +44,59 @@ class DeviceView:
     seen_at: float = float('-inf')
     cpu_percent: float = math.nan
     memory_available_bytes: float = math.nan
+    memory_total_bytes: float = math.nan
+    """What its processes may have of memory together."""
+    least_resident_bytes: float = math.inf
+    """What its worker has held at least: what it needs besides stages."""
+    quota: Quota = field(default_factory=Quota)
+    """Of CPU time, that its worker runs under."""
     temperature_celsius: float = math.nan
     own_cores: float = math.nan
     """How many cores the worker keeps busy."""
     others: OthersUse = field(default_factory=OthersUse)
     """What other fleets of the group keep busy of its host."""
+    _beside: deque[float] = field(default_factory=lambda: deque(maxlen=_OTHERS_READINGS))
+
+    def factor(self, now: float) -> float:
+        """Return its time now over its profiled time."""
+        return self.compute.factor(now) * self.quota_factor
+
+    def hear_quota(self, quota: Quota, used_cores: float) -> None:
+        """Take in the quota; of what runs beside the worker what is there for long counts, and a small change does not.
+
+        The worker's own use and the group's are measured at different times, so that one reading alone may take the former
+        for somebody else's.
+
+        :param used_cores: of all that are under the quota; NaN: unknown.
+        """
+        beside = used_cores - self.own_cores
+        if math.isfinite(beside):
+            self._beside.append(max(0.0, beside))
+        present = replace(quota, others_cores=min(self._beside, default=0.0))
+        same = (self.quota.cores, self.quota.period_seconds) == (quota.cores, quota.period_seconds)
+        demands = [self.busy_cores + each.others_cores for each in (self.quota, present)]
+        if not same or abs(math.log(demands[1] / demands[0])) > TELLING:
+            self.quota = present
+
+    @property
+    def _profiled_halted(self) -> bool:
+        """True if the profile has what the quota costs in it: seconds of several threads are wall time."""
+        return self.profile is not None and self.profile.throttled and self.profile.threads > 1
+
+    def under_quota(self, profiled_seconds: float) -> float:
+        """Return what a stage takes under the quota on average, if nothing else slows it."""
+        return profiled_seconds if self._profiled_halted else self.quota.stretched(profiled_seconds, self.busy_cores)
+
+    @property
+    def quota_factor(self) -> float:
+        """How many times as long any stage is taken to take under the quota: as long as the whole model would.
+
+        A stage that is shorter is halted less; but a plan that has less of it here must not find the device so much faster
+        that it is given more again, and a device that runs nothing must not look as if it had no quota.
+        """
+        if self.profile is None or not self.quota.cores > 0 or self._profiled_halted:
+            return 1.0
+        return self.quota.factor(self.profile.total_seconds + (self.profile.preprocess_seconds or 0.0), self.busy_cores)
 
 
 @dataclass(frozen=True)
@@ -65,7 +118,10 @@ class FleetView:
     def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
         self.fleet = fleet
         self.heartbeat_timeout = heartbeat_timeout
-        self.devices = {name: DeviceView() for name in fleet.devices}
+        self.devices = {
+            name: DeviceView(device.threads / (device.emulate.slowdown if device.emulate is not None else 1.0))
+            for name, device in fleet.devices.items()
+        }
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
         self._believed = {
             pair: LinkEstimate(link.rate, link.delay, measured=False)
@@ -89,7 +145,7 @@ class FleetView:
         view.incarnation = incarnation
         view.seen_at = now
         view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
-        view.compute.overdue(now, stage_factor)
+        view.compute.overdue(now, stage_factor / view.quota_factor)
         return anew
 
     def host(self, device: str, load: HostLoad) -> None:
@@ -129,7 +185,8 @@ class FleetView:
 
     def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Take a stage's timing in."""
-        self.devices[device].compute.stage(now, measured_seconds, profiled_seconds)
+        view = self.devices[device]
+        view.compute.stage(now, measured_seconds, view.under_quota(profiled_seconds))
 
     def preprocessing(
         self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
@@ -140,7 +197,7 @@ class FleetView:
             believed to be. What it is slower by is not the pictures' doing, and passes.
         """
         view = self.devices[device]
-        present = slower if math.isfinite(slower) and slower > 0 else view.compute.factor(now)
+        present = slower if math.isfinite(slower) and slower > 0 else view.factor(now)
         view.decode.stage(now, measured_seconds, profiled_seconds * present)
 
     def alive(self, now: float) -> tuple[str, ...]:
@@ -170,7 +227,7 @@ class FleetView:
 
     def signs(self, now: float, devices: Collection[str]) -> dict[Hashable, float]:
         """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them."""
-        found: dict[Hashable, float] = {name: self.devices[name].compute.factor(now) for name in devices}
+        found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in devices}
         for pair in permutations(devices, 2):
             if reports := self._links.get(pair):
                 found[pair] = _latest(reports).bytes_per_second
@@ -178,7 +235,15 @@ class FleetView:
 
     def factors(self, now: float) -> dict[str, float]:
         """Each device's time now over its profiled time."""
-        return {name: view.compute.factor(now) for name, view in self.devices.items()}
+        return {name: view.factor(now) for name, view in self.devices.items()}
+
+    def memory_bytes(self) -> dict[str, float]:
+        """What each device's worker may hold of stages by its host's memory and its control group's limit; infinite: unknown."""
+        found = {}
+        for name, view in self.devices.items():
+            bound = view.memory_total_bytes - view.least_resident_bytes
+            found[name] = max(0.0, bound) if math.isfinite(bound) else math.inf
+        return found
 
     def preprocessing_factors(self, now: float) -> dict[str, float]:
         """Each device's time for the preprocessing now over its profiled time.
@@ -188,7 +253,7 @@ class FleetView:
         """
         known = {name: view.decode.factor(now) for name, view in self.devices.items() if view.decode.measured(now)}
         usual = median(known.values()) if known else 1.0
-        return {name: known.get(name, usual) * view.compute.factor(now) for name, view in self.devices.items()}
+        return {name: known.get(name, usual) * view.factor(now) for name, view in self.devices.items()}
 
     def scatter(self, now: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
         """By how much devices' times and links' rates scatter, as deviations of their logarithms."""

@@ -22,6 +22,7 @@ from edge_dnn_partition.runtime.inference.engine import check_providers
 from edge_dnn_partition.runtime.inference.postprocess import Postprocessor, postprocessor_of
 from edge_dnn_partition.runtime.inference.postprocess_kinds import Raw
 from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.sensing.sources.limits import LimitsReading
 
 
 def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
@@ -32,6 +33,15 @@ def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
     providers = tuple(filter(None, parameters['providers'])) or described.providers
     check_providers(providers)
     return described.model_copy(update={'providers': providers, 'threads': parameters['threads'] or described.threads})
+
+
+def too_many_threads(threads: int, limits: LimitsReading) -> str:
+    """Return what to say of more threads than the process may use cores; empty: it has enough."""
+    cores = limits.usable_cores
+    if threads <= max(1.0, cores + 0.5):
+        return ''
+    halted = ', and all are halted once the quota is used up' if limits.quota.cores == cores else ''
+    return f'threads: {threads}, but this process may use {cores:g} cores{halted}; write threads: {max(1, round(cores))}'
 
 
 def model_of(fleet: Fleet) -> Model:

@@ -20,6 +20,7 @@ SILENT_SECONDS: Final = 3.0
 """Without telemetry or results after which that is said."""
 _HOT_CELSIUS: Final = 85.0
 _LITTLE_MEMORY: Final = 0.05
+_OFTEN_THROTTLED_PERCENT: Final = 10.0
 _SLOW: Final = 1.5
 """How many times the predicted time frames may take."""
 _NEWS_SECONDS: Final = 10.0
@@ -74,7 +75,7 @@ def device_health(
         'runs': ', '.join(stages) or 'nothing',
         'seconds since heartbeat': _number(now - device.seen_at, 1),
         'profiled': 'yes' if device.profile is not None else 'no',
-        'time now / profiled': _number(device.compute.factor(now), 2),
+        'time now / profiled': _number(device.factor(now), 2),
         'CPU percent': _number(device.cpu_percent, 0),
         'memory available': format_bytes(device.memory_available_bytes) if math.isfinite(device.memory_available_bytes) else '?',
         'temperature celsius': _number(device.temperature_celsius, 1),
@@ -111,6 +112,9 @@ def _host_troubles(host: Any) -> list[str]:
     now_throttling = [flag for flag in host.throttling if not flag.endswith('_since_boot')]
     if now_throttling:
         wrong.append(f'throttles: {", ".join(now_throttling)}')
+    if host.quota_throttled_percent >= _OFTEN_THROTTLED_PERCENT:
+        share = f'{host.quota_throttled_percent:.0f} % of the periods'
+        wrong.append(f'its CPU quota of {host.quota_cores:g} cores is used up in {share}')
     if host.temperature_celsius >= _HOT_CELSIUS:
         wrong.append(f'{host.temperature_celsius:.0f} °C')
     if host.memory_available_bytes < _LITTLE_MEMORY * host.memory_total_bytes:

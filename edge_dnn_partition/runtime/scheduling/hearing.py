@@ -25,7 +25,7 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .camera_pictures import CameraPictures
-from .readings import host_load, profile_of
+from .readings import host_load, profile_of, quota_of
 
 _HEARTS: Final = ('worker', 'device_monitor', 'frame_source')
 
@@ -83,10 +83,13 @@ class Hearing:
         """
         if message.model_sha256 != self.model.sha256:
             raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
-        self.view.devices[message.device].own_cores = message.process_cpu_percent / 100
-        return self.view.heartbeat(
+        view = self.view.devices[message.device]
+        view.own_cores = message.process_cpu_percent / 100
+        anew = self.view.heartbeat(
             message.device, message.incarnation, message.speed_factor, now, stage_factor=message.stage_factor
         )
+        view.least_resident_bytes = min(math.inf if anew else view.least_resident_bytes, message.resident_bytes or math.inf)
+        return anew
 
     def telemetry(self, message: Any) -> None:
         """Take in the state of a host (Telemetry).
@@ -98,6 +101,8 @@ class Hearing:
             raise PlanError(f'telemetry of {message.device!r}, which the fleet file does not name; add it there')
         view.cpu_percent = message.cpu_percent
         view.memory_available_bytes = message.memory_available_bytes
+        view.memory_total_bytes = message.memory_total_bytes
+        view.hear_quota(*quota_of(message))
         view.temperature_celsius = message.temperature_celsius
         self.view.host(message.device, host_load(message))
         health = self._health[message.device]
@@ -187,7 +192,7 @@ class Hearing:
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
             links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=goal.name,
-            pixels=self.pictures.pixels,
+            pixels=self.pictures.pixels, memory_bytes=self.view.memory_bytes(),
         )  # fmt: skip
         if self.sharing is not None:
             problem = self.sharing.applied(problem, now)

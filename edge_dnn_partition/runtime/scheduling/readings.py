@@ -14,7 +14,7 @@ from typing import Any
 from edge_dnn_partition.planning.plans.encodings import TensorCoding
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, Transfer
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.sensing.contention import HostLoad
+from edge_dnn_partition.sensing.contention import HostLoad, Quota
 
 
 def plan_of(message: Any) -> Plan:
@@ -65,10 +65,18 @@ def profile_of(message: Any) -> Profile:
     )
 
 
+def quota_of(message: Any) -> tuple[Quota, float]:
+    """Return what telemetry says of a CPU quota, and how many cores are in use under it (Telemetry)."""
+    told = hasattr(message, 'quota_cores')  # bags may be older than that
+    return (Quota(message.quota_cores, message.quota_period_seconds), message.quota_used_cores) if told else (Quota(), math.nan)
+
+
 def host_load(message: Any) -> HostLoad:
     """Return what telemetry says of how busy a host is (Telemetry)."""
+    known = [percent for percent in message.cpu_percent_per_core if math.isfinite(percent)]
     cores = len(message.cpu_percent_per_core)
+    busy = cores * sum(known) / (100 * len(known)) if known else math.nan
     return HostLoad(
-        cores=cores, busy_cores=message.cpu_percent / 100 * cores, clock_limit_hertz=message.clock_limit_hertz,
+        cores=cores, busy_cores=busy, clock_limit_hertz=message.clock_limit_hertz,
         clock_max_hertz=message.clock_max_hertz, memory_pressure=message.memory_pressure_percent / 100,
     )  # fmt: skip

@@ -22,11 +22,13 @@ class CpuReading:
     :param percent: of all cores together, 0 to 100.
     :param percent_per_core: 0 to 100 each, of the cores that are online, in their order.
     :param load_1min: runnable processes, averaged over a minute.
+    :param cores: their numbers.
     """
 
     percent: float = math.nan
     percent_per_core: tuple[float, ...] = ()
     load_1min: float = math.nan
+    cores: tuple[int, ...] = ()
 
 
 def parse_cores(stat: str) -> Cores:
@@ -39,7 +41,7 @@ def parse_cores(stat: str) -> Cores:
         if not line.startswith('cpu'):
             break
         name, *words = line.split()
-        if name == 'cpu':
+        if not name[3:].isdecimal():
             continue
         try:
             ticks = [int(word) for word in words[:8]]
@@ -97,7 +99,7 @@ class CpuSource(Source[CpuReading]):
             load = number(read_text(self._load), low=0)
         except OSError:
             load = math.nan
-        return CpuReading(percent, per_core, load)
+        return CpuReading(percent, per_core, load, tuple(int(name[3:]) for name in after) if per_core else ())
 
     def _cores(self) -> Cores:
         cores = parse_cores(read_text(self._stat))

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from edge_dnn_partition.sensing.files import number, read_text
+from edge_dnn_partition.sensing.files import number, read_text, text_or_empty
 from edge_dnn_partition.sensing.source import Source, Unavailable
 
 _TICKS: Final = float(os.sysconf('SC_CLK_TCK'))
@@ -28,6 +28,12 @@ class ProcessReading:
     cpu_percent: float = math.nan
     cpu_seconds: float = math.nan
     resident_bytes: float = math.nan
+
+
+def cpu_seconds(root: str, pid: str) -> float:
+    """Return what a process has taken of CPU time since it began; 0 where it is gone."""
+    words = text_or_empty(f'{root}/proc/{pid}/stat').rpartition(')')[2].split()  # the name may hold spaces and brackets
+    return (number(words[11]) + number(words[12])) / _TICKS if len(words) >= 13 else 0.0  # utime, stime
 
 
 class ProcessSource(Source[ProcessReading]):
