@@ -17,7 +17,6 @@ import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
-from edge_dnn_partition.planning.adaptation.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.problem import Floats
 from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import run as play
@@ -117,7 +116,6 @@ def decision_seconds(decisions: int, learned: dict[str, float]) -> tuple[float, 
     The policy has learned for as many frames; each problem is a fresh one, as in the scheduler.
     """
     policy = next(kind for kind in KINDS if kind.name == 'Q-learning').make(learned, 0)
-    assert isinstance(policy, QLearningPolicy)
     play(World(Scenario('decisions', EFFECTS, frames=400), 0), policy)
     took = []
     fresh = World(Scenario('decisions', EFFECTS, frames=decisions), 0)

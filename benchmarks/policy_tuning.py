@@ -16,12 +16,14 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
+from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
 from edge_dnn_partition.planning.adaptation.components import Predictor
-from edge_dnn_partition.planning.adaptation.decide import Settings
 from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.policy import Policy
 from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.planning.adaptation.qtable import QSettings
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.adaptation.residuals import ResidualFilter, ResidualSettings
 from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.testbed.policy_run import run
@@ -78,22 +80,29 @@ def _residuals(values: Values, *, plans: bool) -> ResidualSettings:
 
 def _learning(values: Values) -> LearningSettings:
     return LearningSettings(
-        least_gain=values['q_least_gain'],
         explore=values['explore'],
-        confirmations=int(values['q_confirmations']),
         residuals=_residuals(values, plans=True),
         table=QSettings(discount=values['discount']),
     )
 
 
-def _auto(values: Values, seed: int) -> AutoPolicy:
+def _recorded(policy: Policy, values: Values) -> RecordedPolicy:
+    """Return a policy as the scheduler uses it."""
+    return RecordedPolicy(policy, Calibration(CalibrationSettings(prior=values['least_gain'])))
+
+
+def _q_learning(values: Values, seed: int) -> RecordedPolicy:
+    return _recorded(QLearningPolicy(DEVICES, _settings(values), _learning(values), seed=seed), values)
+
+
+def _auto(values: Values, seed: int) -> RecordedPolicy:
     takeover = TakeoverSettings(threshold=values['threshold'], hold_seconds=values['hold_seconds'])
-    return AutoPolicy(DEVICES, Settings(), _learning(values), takeover, seed=seed)
+    return _recorded(AutoPolicy(DEVICES, _settings(values), _learning(values), takeover, seed=seed), values)
 
 
-def _exact_residuals(values: Values, _: int) -> ExactPolicy:
-    count = Predictor(DEVICES).count
-    return ExactPolicy(DEVICES, _settings(values), ResidualFilter(count, 0, _residuals(values, plans=False)))
+def _exact_residuals(values: Values, _: int) -> RecordedPolicy:
+    residuals = ResidualFilter(Predictor(DEVICES).count, 0, _residuals(values, plans=False))
+    return _recorded(ExactPolicy(DEVICES, _settings(values), residuals), values)
 
 
 def _bandit(values: Values, seed: int, *, elastic: bool = False) -> LinearBandit:
@@ -121,10 +130,9 @@ _FILTER: Final = {
     'noise': Range(_R.noise, 0.04, 0.12),
 }
 _LEARN: Final = {
+    **_DECIDE,
     **_FILTER,
     'plan_deviation': Range(_R.plan_deviation, 0.08, 0.3),
-    'q_least_gain': Range(_L.least_gain, 0.01, 0.06),
-    'q_confirmations': Range(_L.confirmations, choices=(1, 1, 2)),
     'explore': Range(_L.explore, 1.0, 3.0),
     'discount': Range(_L.table.discount, choices=(0.0, 0.5, 0.8, 0.9)),
 }
@@ -139,9 +147,9 @@ _BANDIT: Final = {
     'least_gain': Range(0.02, choices=(0.0, 0.02, 0.04, 0.08)),
 }
 KINDS: Final = (
-    Kind('exact', _DECIDE, lambda values, _: ExactPolicy(DEVICES, _settings(values))),
+    Kind('exact', _DECIDE, lambda values, _: _recorded(ExactPolicy(DEVICES, _settings(values)), values)),
     Kind('exact, residuals', {**_DECIDE, **_FILTER}, _exact_residuals),
-    Kind('Q-learning', _LEARN, lambda values, seed: QLearningPolicy(DEVICES, _learning(values), seed=seed)),
+    Kind('Q-learning', _LEARN, _q_learning),
     Kind('auto', {**_LEARN, **_TAKE}, _auto),
     Kind('discounted bandit', {**_BANDIT, 'forgotten': Range(0.02, 0.003, 0.2)}, _bandit),
     Kind('sliding-window bandit', {**_BANDIT, 'window': Range(50, 8, 300)}, _bandit),

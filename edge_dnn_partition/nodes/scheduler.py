@@ -348,7 +348,7 @@ class Scheduler(FleetNode):
         if text == FIRST_PLAN and self._switch.active is not None:
             text = "the policy's first choice"
         if assignment is not None:
-            text += self._seat.gain_in_words(choice, self._under(assignment))
+            text += self._seat.gain_in_words(choice)
         return text + self._seat.words + self._relief.words + self._share.words + self._absent(time.monotonic())
 
     def _absent(self, now: float) -> str:

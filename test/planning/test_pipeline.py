@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
-from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide, feasible
+from edge_dnn_partition.planning.adaptation.decide import decide, feasible
 from edge_dnn_partition.planning.adaptation.explain import explain
+from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import goal_of
 from edge_dnn_partition.planning.cost_model.problem import INPUT
@@ -268,7 +269,7 @@ def test_a_source_that_runs_nothing_still_sends_its_pictures_and_gets_the_result
     costs = evaluate(found, whole)
     assert costs.latency_seconds > 2 * DELAY + 1000 / RATE
     assert not feasible(found, ('pi', *whole[1:]))
-    decision, _ = decide(0.0, found, DecisionState(('pi',) * found.nodes), Settings(objective))
+    decision = decide(0.0, found, Hysteresis(Settings(objective), ('pi',) * found.nodes))
     assert (decision.assignment, decision.reason) == (whole, 'the present plan cannot go on')
     assert 'all on cloud' in explain(found, whole, EACH, goal_of(objective), reason='why').text
 

@@ -8,8 +8,9 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide
+from edge_dnn_partition.planning.adaptation.decide import decide
 from edge_dnn_partition.planning.adaptation.explain import explain
+from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import stage_count
 from edge_dnn_partition.planning.cost_model.objective import Goal
@@ -55,7 +56,7 @@ def test_live_decisions_and_their_explanations_do_without_mixed_integer_programs
 
     monkeypatch.setattr(milp, 'throughput', never)
     problem = pipeline(3, 4, 18)
-    decision, _ = decide(0.0, problem, DecisionState(), Settings('throughput'))
+    decision = decide(0.0, problem, Hysteresis(Settings('throughput')))
     assert decision.assignment is not None
     assert decision.costs.bottleneck_seconds <= 1.2 * problem.seconds[:, 0].sum() / 4
     explain(problem, decision.assignment, tuple(range(18)), Goal('throughput'), reason='first plan')
@@ -98,13 +99,13 @@ def test_a_pipeline_counts_on_no_cache_for_each_of_a_devices_stages(devices):
 def test_a_plan_of_small_stages_is_left_for_one_stage_each():
     problem = cached()
     scattered = tuple(f'd{1 + i % 4}' for i in range(problem.nodes))
-    state, decision = DecisionState(scattered, since=0.0), None
+    hysteresis, decision = Hysteresis(Settings('throughput'), scattered, since=0.0), None
     for second in range(5, 9):
-        decision, state = decide(float(second), problem, state, Settings('throughput'))
+        decision = decide(float(second), problem, hysteresis)
         if decision.assignment is not None:
             break
     assert decision.assignment is not None and stage_count(problem.indices(decision.assignment)) == 4
-    after, _ = decide(60.0, problem, DecisionState(decision.assignment, since=10.0), Settings('throughput'))
+    after = decide(60.0, problem, Hysteresis(Settings('throughput'), decision.assignment, since=10.0))
     assert after.assignment is None, 'and not for small stages again'
 
 

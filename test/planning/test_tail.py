@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.adaptation.decide import DecisionState, Settings, decide, gain_of
+from edge_dnn_partition.planning.adaptation.decide import decide, gain_of
+from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
@@ -99,7 +100,7 @@ def test_a_plan_whose_tail_is_late_is_left_for_one_in_time(reference):
         assignment = solve(problem, usual).assignment
         present = evaluate(problem, assignment)
         settings_ = Settings(goal, least_gain=0.0, dwell_seconds=0.0, confirmations=1)
-        decision, _ = decide(9.0, problem, DecisionState(assignment, 0.0), settings_)
+        decision = decide(9.0, problem, Hysteresis(settings_, assignment, 0.0))
         if usual.meets(present) and not goal.meets(present) and solve(problem, goal).deadline_met:
             moved += 1
             assert decision.assignment is not None

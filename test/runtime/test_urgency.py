@@ -54,11 +54,11 @@ def test_noise_causes_no_decision_of_its_own():
 
 def test_decisions_that_take_long_take_a_quarter_of_the_time_at_most():
     urgency, now, took, count = Urgency(), 0.0, 0.2, 0
-    urgency.decided(0.0, {'pi': 4.0, LINK: 1e6})
+    urgency.decided(0.0, {'pi': 1.0, LINK: 1e6})
     while now < 60.0:
-        pi = 1.0 + count % 2
+        pi = 4.0 ** ((count + 1) % 2)
         if due(urgency, now, pi=pi):
-            urgency.decided(now, {'pi': 3.0 * pi, LINK: 1e6})
+            urgency.decided(now, {'pi': pi, LINK: 1e6})
             now, count = now + took, count + 1
             urgency.took(now, took)
         now += 0.01

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.adaptation.decide import value_of
+from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -31,9 +32,7 @@ class EncodingSeat:
         self._node, self._pictures = node, pictures
         self._encodings: Mapping[tuple[str, str, str], str] = {}
         self._profiles: Mapping[str, Profile] = {}
-        self._better = 0
-        self._version = 0
-        self._since = 0.0
+        self._hysteresis = Hysteresis()
 
     @property
     def permitted(self) -> Permitted:
@@ -81,27 +80,28 @@ class EncodingSeat:
         :param present: the problem under the plan's own encodings.
         :param best: the problem under the encodings that a new plan would have.
         """
-        if plan.version != self._version:
-            self._version, self._since, self._better = plan.version, now, 0
+        params = self._node.params
+        self._hysteresis.settings = Settings(
+            goal, params.number('least_gain'), dwell_seconds=params.number('dwell_seconds'),
+            confirmations=params.whole('confirmations'),
+        )  # fmt: skip
+        self._hysteresis.moved(now, plan.version)
         new = self.encode(plan)
         if new.transfers == plan.transfers:
-            self._better = 0
+            self._hysteresis.calm()
             return ''
         names = self.permitted.names
         for transfer in plan.transfers:
             if any(part and part not in names for part in parts(transfer.encoding)):
                 return f'{transfer.encoding} is not permitted any more'
-        params = self._node.params
         old, other = evaluate(present, assignment), evaluate(best, assignment)
         mine, his = value_of(old, goal, old), value_of(other, goal, old)
         gain = 1 - his / mine if mine > 0 else 0.0
         lossy = within_error(plan, self._profiles, self.permitted).transfers != plan.transfers
-        self._better = self._better + 1 if gain >= params.number('least_gain') else 0
         if lossy:
             return 'its encodings err more than is permitted now'
-        if self._better < params.whole('confirmations') or now - self._since < params.number('dwell_seconds'):
-            return ''
-        return f'other encodings are {gain:.0%} better'
+        verdict = self._hysteresis.weigh(now, new.transfers, gain, self._hysteresis.least_gain())
+        return f'with other encodings {verdict.reason}' if verdict.moves else ''
 
 
 def encodings_of(plan: Plan) -> dict[tuple[str, str, str], str]:

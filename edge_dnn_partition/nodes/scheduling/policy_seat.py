@@ -20,13 +20,14 @@ from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.messages.wire import hop_time
 from edge_dnn_partition.planning.adaptation import calibration
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.decide import Settings, feasible, value_of
+from edge_dnn_partition.planning.adaptation.decide import feasible
+from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.learned import key_of
 from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
-from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
+from edge_dnn_partition.planning.cost_model.evaluate import frame_joules
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
@@ -43,6 +44,11 @@ _THINK_SECONDS: Final = 0.05
 _MOST_SHARE: Final = 0.1
 """... and no other is asked for until it was no larger share of the time, unless the plan in force cannot go on: what the
 scheduler thinks with is taken from the device that it runs on."""
+_UNITS: Final = {
+    'latency': (1e3, ' ms'), 'throughput': (1e3, ' ms between frames'), 'energy': (1.0, ' J'), 'deadline': (1.0, ' J'),
+    'balanced': (1.0, ' times what the source alone takes'),
+}  # fmt: skip
+"""What the objectives' values are multiplied by for people, and its unit."""
 
 
 class PolicySeat:
@@ -176,19 +182,13 @@ class PolicySeat:
             parts = device_seconds(report, plan)
             self._decider.learn(Frame(now, assignment, report.latency_seconds, shadow=True, device_seconds=parts))
 
-    def gain_in_words(self, choice: Choice, problem: Problem) -> str:
-        """Say what a choice is predicted to cost instead of the plan in force; nothing if that cannot go on.
-
-        :param problem: under the encodings of the plan in force.
-        """
-        if choice.costs is None or self.assignment is None or not feasible(problem, self.assignment):
+    def gain_in_words(self, choice: Choice) -> str:
+        """Say what a choice is taken to cost instead of the plan in force; nothing if the gain is not the ratio of the two."""
+        if choice.values is None or self.assignment is None:
             return ''
-        present = evaluate(problem, self.assignment)
-        old, new = (value_of(c, self.goal, present) for c in (present, choice.costs))
-        units = {'latency': (1e3, 'ms'), 'throughput': (1e3, 'ms a frame'), 'energy': (1.0, 'J'), 'deadline': (1.0, 'J')}
-        unit = units.get(self.objective, (1.0, ''))
-        though = ':' if new <= old else ', though'
-        return f'{though} {new * unit[0]:.4g} instead of {old * unit[0]:.4g}{" " * bool(unit[1])}{unit[1]} predicted'
+        scale, unit = _UNITS.get(self.objective, (1.0, ''))
+        old, new = (f'{value * scale:.4g}' for value in choice.values)
+        return f': {new} instead of {old}{unit}'
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""

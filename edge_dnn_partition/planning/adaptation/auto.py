@@ -8,8 +8,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from .components import Assignment
-from .decide import Settings
 from .exact import ExactPolicy
+from .hysteresis import Hysteresis, Settings
 from .policy import Choice, Conditions, Frame
 from .qlearning import LearningSettings, QLearningPolicy
 from .takeover import Takeover, TakeoverSettings
@@ -30,8 +30,9 @@ class AutoPolicy:
         *,
         seed: int = 0,
     ) -> None:
-        self.learner = QLearningPolicy(devices, learning, seed=seed)
-        self.exact = ExactPolicy(devices, settings)
+        hysteresis = Hysteresis(settings)
+        self.learner = QLearningPolicy(devices, settings, learning, seed=seed, hysteresis=hysteresis)
+        self.exact = ExactPolicy(devices, settings, hysteresis=hysteresis)
         self.takeover = Takeover(takeover)
         self._conditions: Conditions | None = None
 

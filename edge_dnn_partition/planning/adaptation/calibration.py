@@ -3,8 +3,10 @@
 """Every switch's prediction held against what came true, and what follows for the next ones. Time is passed in.
 
 Two things are predicted at a switch: what frames will take under the new plan, with an interval, and the gain over the old
-plan, in time or, for the objective energy, in joules. Medians of the frames just before and after it say what came true. From
-the record of the last switches come
+plan, in time or, for the objective energy, in joules. The median of the frames after it says what came true of the first. What
+the old plan would have cost then nobody has seen: it is what is predicted for it under the conditions after the switch, times
+what its own frames were over their predictions before. So a move that a step made necessary is not held against what frames
+took before the step. From the record of the last switches come
 
 - the width of the intervals: the least that would have held the truth at their nominal level (normalised conformal prediction:
   Papadopoulos, Gammerman and Vovk, "Normalized nonconformity measures for regression conformal prediction", 2008);
@@ -26,7 +28,7 @@ from typing import Any, Final
 from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import PlanError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _NORMAL: Final = 1.645
 """Standard deviations on either side that hold 90 % of a normal distribution."""
 
@@ -62,7 +64,9 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class Assessment:
-    """One switch: what was predicted and what came true. Gains are shares of the old plan's time, or joules; NaN if not known.
+    """One switch: what was predicted and what came true.
+
+    Gains are shares of what the old plan was to cost, seconds or joules, at the switch and after it; NaN if not known.
 
     :param deviation: relative standard deviation of the prediction.
     :param low_seconds: the interval that was given for the frames' median.
@@ -100,10 +104,13 @@ class _Open:
     deviation: float
     interval: tuple[float, float]
     predicted_gain: float
-    before: float
+    over: float
+    """The old plan's frames over their predictions."""
     skip: int
     seconds: list[float]
     costs: list[float]
+    olds: list[float]
+    """What the old plan was predicted to cost meanwhile."""
 
 
 class Calibration:
@@ -117,7 +124,8 @@ class Calibration:
         self.assessments: tuple[Assessment, ...] = ()
         self.fresh: deque[Assessment] = deque()
         """Assessments that nobody has taken yet; whoever wants them takes them off the left."""
-        self._frames: deque[float] = deque(maxlen=self.settings.frames)
+        self._over: deque[float] = deque(maxlen=self.settings.frames)
+        """What the last frames of the plan in force cost over their predictions."""
         self._open: _Open | None = None
 
     # What happens ---------------------------------------------------------------------------------------------
@@ -136,22 +144,26 @@ class Calibration:
         """
         self._assess()
         self._open = None
-        before = median(self._frames) if len(self._frames) >= self.settings.least_frames else math.nan
-        self._frames.clear()
+        over = median(self._over) if len(self._over) >= self.settings.least_frames else math.nan
+        self._over.clear()
         if not 0 < predicted_seconds < math.inf:
             return
         gain = math.nan
         old, new = joules if joules is not None else (old_predicted_seconds, predicted_seconds)
-        if math.isfinite(before) and 0 < old < math.inf and 0 < new < math.inf:
+        if math.isfinite(over) and 0 < old < math.inf and 0 < new < math.inf:
             gain = 1 - new / old
         self._open = _Open(
-            predicted_seconds, deviation, self.interval(predicted_seconds, deviation), gain, before, self.settings.skipped, [], []
+            predicted_seconds, deviation, self.interval(predicted_seconds, deviation), gain, over, self.settings.skipped, [], [], []
         )
 
-    def frame(self, seconds: float, joules: float | None = None) -> None:
+    def frame(
+        self, seconds: float, joules: float | None = None, *, predicted: float = math.nan, old_predicted: float = math.nan
+    ) -> None:
         """Take in what a frame of the plan in force took.
 
         :param joules: where gains are those of energy; NaN if it is not known.
+        :param predicted: what it is predicted to cost, under the conditions that it ran in: seconds, or joules with ``joules``.
+        :param old_predicted: what the plan before would cost under them.
         """
         if not 0 < seconds < math.inf:
             return
@@ -160,21 +172,40 @@ class Calibration:
             self._open.skip -= 1
             return
         known = 0 < cost < math.inf
-        if known:
-            self._frames.append(cost)
+        if known and 0 < predicted < math.inf:
+            self._over.append(cost / predicted)
         if self._open is not None:
             self._open.seconds.append(seconds)
             if known:
                 self._open.costs.append(cost)
+            if 0 < old_predicted < math.inf:
+                self._open.olds.append(old_predicted)
             if len(self._open.seconds) >= self.settings.frames:
                 self._assess()
+
+    @property
+    def assessing(self) -> bool:
+        """Whether a switch is being assessed."""
+        return self._open is not None
+
+    def stepped(self, *, old_only: bool = False) -> None:
+        """Take in a step since the switch: what comes now is not what was predicted for.
+
+        :param old_only: it concerns the plan before alone: then only the gain is not assessed.
+        """
+        if not old_only:
+            self._open = None
+        elif self._open is not None:
+            self._open.predicted_gain = math.nan
 
     def _assess(self) -> None:
         found, self._open = self._open, None
         if found is None or len(found.seconds) < self.settings.least_frames:
             return
-        told = math.isfinite(found.predicted_gain) and len(found.costs) >= self.settings.least_frames
-        gains = (found.predicted_gain, 1 - median(found.costs) / found.before) if told else (math.nan, math.nan)
+        told = math.isfinite(found.predicted_gain) and min(len(found.costs), len(found.olds)) >= self.settings.least_frames
+        gains = (math.nan, math.nan)
+        if told:
+            gains = found.predicted_gain, 1 - median(found.costs) / (median(found.olds) * found.over)
         assessment = Assessment(
             found.predicted_seconds, found.deviation, *found.interval, median(found.seconds), *gains
         )
@@ -218,7 +249,7 @@ class Calibration:
 
     @property
     def paid(self) -> float:
-        """The share of switches after which frames were quicker, or took less energy, than before; NaN without a record."""
+        """The share of switches that paid, by the conditions after them; NaN without a record."""
         gains = [a.measured_gain for a in self.assessments if math.isfinite(a.measured_gain)]
         return sum(gain > 0 for gain in gains) / len(gains) if gains else math.nan
 

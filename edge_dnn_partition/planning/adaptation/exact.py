@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from edge_dnn_partition.planning.cost_model.problem import Problem
 
 from .components import Assignment, Predictor, corrected
-from .decide import DecisionState, Settings, decide
+from .decide import decide
+from .hysteresis import Hysteresis, Settings
 from .policy import Choice, Conditions, Frame, StillPolicy
 from .residuals import ResidualFilter
 
@@ -21,6 +21,7 @@ class ExactPolicy(StillPolicy):
 
     :param devices: the fleet's devices.
     :param residuals: what corrects the estimates; None: nothing does.
+    :param hysteresis: what moves pass through; None: one of the settings.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class ExactPolicy(StillPolicy):
         devices: Sequence[str],
         settings: Settings | None = None,
         residuals: ResidualFilter | None = None,
+        *,
+        hysteresis: Hysteresis | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.predictor = Predictor(devices, self.settings.objective)
         self.residuals = residuals
-        self.state = DecisionState()
+        self.hysteresis = hysteresis or Hysteresis(self.settings)
         self._conditions: Conditions | None = None
 
     def choose(self, conditions: Conditions) -> Choice:
@@ -42,19 +45,11 @@ class ExactPolicy(StillPolicy):
             self.residuals.telemetry(self.predictor.levels(conditions.problem))
         problem = self._corrected(conditions.problem)
         self._conditions = conditions
-        settings = self.settings
-        if conditions.least_gain is not None:
-            settings = replace(settings, least_gain=conditions.least_gain)
-        decision, state = decide(
-            conditions.now, problem, self.state, settings, deviation=conditions.deviation,
-            under=lambda plan: self._corrected(conditions.problem_of(plan)),
+        decision = decide(
+            conditions.now, problem, self.hysteresis, deviation=conditions.deviation, least_gain=conditions.least_gain,
+            under=lambda plan: self._corrected(conditions.problem_of(plan)), stepped_at=conditions.stepped_at,
         )  # fmt: skip
-        if decision.assignment is None:
-            self.state = state
-        else:
-            # The move may fail; until it is made the rival stands.
-            self.state = replace(self.state, rival=decision.assignment, rival_count=self.settings.confirmations)
-        return Choice(decision.assignment, decision.reason, decision.costs)
+        return Choice(decision.assignment, decision.reason, decision.costs, decision.values)
 
     def _corrected(self, problem: Problem) -> Problem:
         if self.residuals is None:
@@ -63,8 +58,7 @@ class ExactPolicy(StillPolicy):
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Remember the plan in force and since when."""
-        if plan != self.state.assignment:
-            self.state = DecisionState(plan, now)
+        self.hysteresis.moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
         """Correct the residuals of the devices and links on the frame's way."""

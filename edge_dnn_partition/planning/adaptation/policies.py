@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from .auto import AutoPolicy
-from .decide import Settings
 from .exact import ExactPolicy
+from .hysteresis import Settings
 from .policy import Policy
 from .qlearning import LearningSettings, QLearningPolicy
 from .recorded import RecordedPolicy
@@ -26,7 +26,7 @@ def policy_of(
     takeover: TakeoverSettings | None = None,
     exploration: float = LearningSettings.shadow_share,
 ) -> Policy:
-    """Return a new policy.
+    """Return a new policy; whatever it is, its moves pass through a hysteresis of the settings.
 
     :param name: ``exact``, ``q_learning`` or ``auto``.
     :param devices: the fleet's devices, also those that may be gone now.
@@ -35,9 +35,9 @@ def policy_of(
     """
     if name == 'exact':
         return ExactPolicy(devices, settings)
-    learning = LearningSettings(settings.objective, shadow_share=exploration)
+    learning = LearningSettings(shadow_share=exploration)
     if name == 'q_learning':
-        return QLearningPolicy(devices, learning)
+        return QLearningPolicy(devices, settings, learning)
     if name == 'auto':
         return AutoPolicy(devices, settings, learning, takeover)
     raise ValueError(f'no policy is called {name!r}')

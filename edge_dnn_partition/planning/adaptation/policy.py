@@ -25,6 +25,7 @@ from edge_dnn_partition.planning.solvers.solve import solve
 
 from .components import Assignment
 from .decide import feasible
+from .steps import FRAMES, Steps, resources_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Conditions:
     :param deviation: relative standard deviation of the predictions.
     :param under: the problem under the encodings that a plan has (that in force) or would have (others): those of ``problem``
         are the best ones of each transfer alone. None: they are those of ``problem``.
+    :param steps: which estimates made a step of late; None: none is known.
     :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
     """
 
@@ -46,6 +48,11 @@ class Conditions:
     deviation: float = 0.0
     least_gain: float | None = None
     under: Callable[[Assignment], Problem] | None = None
+    steps: Steps | None = None
+
+    def stepped_at(self, plan: Assignment) -> float:
+        """Return when an estimate that a plan depends on has last made a step, or its frames have; minus infinity if none has."""
+        return -math.inf if self.steps is None else self.steps.last({FRAMES, *resources_of(self.problem, plan)})
 
     def problem_of(self, plan: Assignment) -> Problem:
         """Return the problem under a plan's own encodings."""
@@ -54,11 +61,16 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Choice:
-    """A plan to move to, or None to keep the present one; ``costs`` are the planner's predictions for it."""
+    """A plan to move to, or None to keep the present one; ``costs`` are the planner's predictions for it.
+
+    :param values: by the objective, what the present plan and the better one are taken to cost; their ratio is the gain in
+        ``reason``. None: there is no such ratio.
+    """
 
     assignment: Assignment | None
     reason: str
     costs: Costs | None = None
+    values: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

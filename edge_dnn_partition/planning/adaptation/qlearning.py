@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .candidates import LIMIT, Candidates
 from .components import Assignment, Components, Predictor, corrected
 from .decide import FIRST_PLAN, feasible
+from .hysteresis import Hysteresis, Settings
 from .neighbourhood import Neighbourhood
 from .policy import Choice, Conditions, Frame
 from .qtable import QSettings, QTable, StateSpace
@@ -32,24 +32,14 @@ from .shadow import ShadowBudget
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """What tempers and feeds the learning policy.
+    """What feeds the learning policy.
 
-    :param objective: its name, or a whole goal.
-    :param least_gain: a plan must be better by this share to be moved to.
-    :param confirmations: in how many decisions on end some plan must have been better by that...
-    :param sure_gain: ... unless it is better by this share: then at once.
-    :param dwell_seconds: how long a plan stays at least, unless it cannot go on.
     :param shadow_share: shadow frames for each frame, at most.
     :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
         so many standard deviations.
     :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
     """
 
-    objective: str | Goal = 'latency'
-    least_gain: float = 0.02
-    confirmations: int = 2
-    sure_gain: float = 0.3
-    dwell_seconds: float = 0.4
     shadow_share: float = 0.02
     explore: float = 2.0
     refresh_seconds: float = 2.0
@@ -63,20 +53,26 @@ class QLearningPolicy:
     """Chooses among candidate plans. Deterministic for equal seeds and inputs; not thread safe.
 
     :param devices: the fleet's devices, also those that may be gone now.
+    :param settings: of the hysteresis.
+    :param hysteresis: what moves pass through; None: one of the settings.
     """
 
-    def __init__(self, devices: Sequence[str], settings: LearningSettings | None = None, *, seed: int = 0) -> None:
-        self.settings = settings or LearningSettings()
+    def __init__(
+        self, devices: Sequence[str], settings: Settings | None = None, learning: LearningSettings | None = None, *,
+        seed: int = 0, hysteresis: Hysteresis | None = None,
+    ) -> None:  # fmt: skip
+        self.hysteresis = hysteresis or Hysteresis(settings)
+        self.goal = self.hysteresis.settings.goal
+        self.settings = learning or LearningSettings()
         self.near = Neighbourhood(devices)
         self._seed = seed
         self.budget = ShadowBudget(self.settings.shadow_share)
         self.present: Assignment | None = None
-        self._since = -math.inf
         self._begin()
 
     def _begin(self) -> None:
         """Begin with the devices that learning is about."""
-        self.predictor = Predictor(self.near.devices, self.settings.objective)
+        self.predictor = Predictor(self.near.devices, self.goal)
         self.candidates = Candidates(self.predictor, self.settings.candidates)
         self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
         self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table, self._seed)
@@ -85,7 +81,8 @@ class QLearningPolicy:
         self._components: Components | None = None
         self._where = 0
         self._excess: Floats = np.zeros(0)
-        self._rival_count = 0
+        self._reference = 0.0
+        """The logarithm that ``_excess`` is above."""
         self._before: tuple[int, int, float] | None = None
         self._surprises: list[float] = []
         self._refreshed_at = -math.inf
@@ -158,18 +155,16 @@ class QLearningPolicy:
                 return self._planners(problem)
             return Choice(plan, FIRST_PLAN if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
         mine = self._present_q()
-        gain = 1 - math.exp(min(float(q[best]) - mine, 0.0))
-        if plan == self.present or gain < self.settings.least_gain:
-            self._rival_count = 0
-            return Choice(None, 'the present plan is the best one' if plan == self.present else f'a gain of {gain:.0%} is small')
-        self._rival_count += 1
-        if self._rival_count < self.settings.confirmations and gain < self.settings.sure_gain:
-            return Choice(None, f'a gain of {gain:.0%} is to be confirmed')
-        if now - self._since < self.settings.dwell_seconds:
-            return Choice(None, f'a gain of {gain:.0%} waits for the present plan to have stayed')
+        if plan == self.present or q[best] >= mine:
+            self.hysteresis.calm()
+            return Choice(None, 'the present plan is the best one')
         if not feasible(problem, plan):
             return Choice(None, 'the better plan cannot run')
-        return Choice(plan, f'learned to be {gain:.0%} better', evaluate(problem, plan))
+        needed = self.hysteresis.least_gain(conditions.deviation, conditions.least_gain)
+        stepped = max(conditions.stepped_at(self.present), conditions.stepped_at(plan))
+        verdict = self.hysteresis.weigh(now, plan, 1 - math.exp(float(q[best]) - mine), needed, stepped_at=stepped)
+        values = (math.exp(mine + self._reference), math.exp(float(q[best]) + self._reference))
+        return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
 
     def q_values(self) -> Floats:
         """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
@@ -182,12 +177,10 @@ class QLearningPolicy:
         assert self.present is not None and self._problem is not None
         logs = self.filter.component_logs
         mine = self.predictor.components(self._problem, (self.present,)).log_values(logs)[0]
-        assert self._components is not None
-        reference = float(self._components.log_values().min())
-        return float(mine) - reference + float(self.table.future(self._where).mean())
+        return float(mine) - self._reference + float(self.table.future(self._where).mean())
 
     def _planners(self, problem: Problem) -> Choice:
-        found = solve(problem, self.settings.objective, quick=True).assignment
+        found = solve(problem, self.goal, quick=True).assignment
         if found is None:
             return Choice(None, 'no device can run the model now')
         return Choice(tuple(found), 'no candidate can run', evaluate(problem, found))
@@ -197,7 +190,8 @@ class QLearningPolicy:
         self._components = self.predictor.components(self._problem, self.candidates.plans)
         raw = self._components.log_values()
         least = float(raw.min(initial=math.inf))
-        self._excess = self.filter.predict(self._components) - (least if math.isfinite(least) else 0.0)
+        self._reference = least if math.isfinite(least) else 0.0
+        self._excess = self.filter.predict(self._components) - self._reference
 
     # Learning -------------------------------------------------------------------------------------------------
 
@@ -205,8 +199,8 @@ class QLearningPolicy:
         """Remember the plan in force and since when."""
         if plan == self.present:
             return
-        self.present, self._since = plan, now
-        self._rival_count = 0
+        self.present = plan
+        self.hysteresis.moved(now, plan)
         self._surprises = []
         slot = self.candidates.index(plan)
         self._before = None if slot is None else (self._where, slot, now)
@@ -268,14 +262,14 @@ class QLearningPolicy:
         if self.near.whole or not due:
             problem = self._near(conditions.problem)
         else:  # the best plan of the whole fleet may have devices that learning is not about
-            answer = solve(conditions.problem, self.settings.objective, quick=True).assignment
+            answer = solve(conditions.problem, self.goal, quick=True).assignment
             problem = self._near(conditions.problem, *(() if answer is None else (tuple(answer),)))
         if not self.candidates.plans:
             self.candidates.seed(problem)
         elif due:
             self.candidates.see(problem)
             better = corrected(problem, self.predictor.devices, self.filter.component_logs)
-            found = solve(better, self.settings.objective, quick=True).assignment
+            found = solve(better, self.goal, quick=True).assignment
             if found is not None:
                 self.offer(tuple(found))
         else:

@@ -1,12 +1,14 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy whose switches are held against what came true; the record of that sets its hysteresis."""
+"""A policy whose switches are held against what came true, and to which no frame is told that a step overlapped."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Final
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
@@ -15,11 +17,19 @@ from .calibration import Calibration
 from .components import Assignment
 from .decide import feasible
 from .policy import Choice, Conditions, Frame, Policy
+from .steps import FEW_DEVICES, FRAMES, SETTLE_SECONDS, Steps, resources_of, signs_of
 
 UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)
+_MOST_HELD: Final = 256
+_FEW: Final = 3
+"""The median of so many frames is what is looked at for steps: one that is late is none."""
+
 
 class RecordedPolicy:
-    """Passes everything on to a policy, keeps the record, and tells the policy its hysteresis.
+    """Passes everything on to a policy, keeps the record, tells the policy its hysteresis and which estimates made a step.
+
+    A frame is held back until the next decision, since it comes before the estimates that it changes. If an estimate that its
+    plan depends on has made a step by then, it was under way in two conditions and tells of none: it is let go.
 
     :param policy: whose choices these are.
     :param record: goes on from policy to policy.
@@ -31,6 +41,14 @@ class RecordedPolicy:
         self.policy, self.record, self.objective = policy, record, objective
         self._conditions: Conditions | None = None
         self._present: Assignment | None = None
+        self._before: Assignment | None = None
+        self._steps = Steps()
+        self._over: deque[float] = deque([1.0] * _FEW, maxlen=_FEW)
+        """What the last frames cost over their predictions."""
+        self._costs: dict[Assignment, Costs] = {}
+        """Of plans under the present conditions."""
+        self._held: deque[tuple[Frame, Costs, Costs]] = deque(maxlen=_MOST_HELD)
+        """Frames since the last decision, with what was predicted for their plan, and for the one before."""
 
     @property
     def learning(self) -> bool:
@@ -39,34 +57,73 @@ class RecordedPolicy:
 
     def choose(self, conditions: Conditions) -> Choice:
         """Return the policy's choice, under the hysteresis of the record."""
-        self._conditions = conditions = replace(conditions, least_gain=self.record.hysteresis)
+        signs = {**signs_of(conditions.problem, self._present or ()), FRAMES: median(self._over)}
+        if self._steps.observe(conditions.now, signs, appearing=len(conditions.problem.names) <= FEW_DEVICES):
+            self._stepped(conditions)
+        self._tell_frames(conditions)
+        self._conditions = conditions = replace(conditions, least_gain=self.record.hysteresis, steps=self._steps)
+        self._costs = {}
         return self.policy.choose(conditions)
+
+    def _stepped(self, conditions: Conditions) -> None:
+        """Let the record know if a step concerns the switch that is being assessed.
+
+        An estimate that changes where only the new plan uses it was wrong, rather than that it has made a step.
+        """
+        if not self.record.assessing or self._present is None or self._before is None:
+            return
+        new, old = (resources_of(conditions.problem, plan) for plan in (self._present, self._before))
+        if self._steps.last(new & old) == conditions.now:
+            self.record.stepped()
+        elif self._steps.last(old - new) == conditions.now:
+            self.record.stepped(old_only=True)
+
+    def _tell_frames(self, conditions: Conditions) -> None:
+        """Tell policy and record of the frames that were held back."""
+        while self._held:
+            frame, predicted, old_predicted = self._held.popleft()
+            stepped_at = self._steps.last(resources_of(conditions.problem, frame.plan))
+            if frame.now - frame.cost < stepped_at + SETTLE_SECONDS:
+                continue
+            if not frame.shadow and frame.plan == self._present:
+                joules = frame.joules if self.objective == 'energy' else None
+                self.record.frame(
+                    frame.cost, joules, predicted=self._value(predicted), old_predicted=self._value(old_predicted)
+                )
+                if 0 < predicted.latency_seconds < math.inf and frame.cost > 0:
+                    self._over.append(frame.cost / predicted.latency_seconds)
+            self.policy.learn(frame)
+
+    def _value(self, costs: Costs) -> float:
+        return costs.energy_joules if self.objective == 'energy' else costs.latency_seconds
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Note what is predicted of a plan that has come into force, and of the one before."""
         if plan != self._present:
             if self._conditions is not None:
+                self._tell_frames(self._conditions)
                 told = self.objective in ('latency', 'energy') and not self.learning
-                old = self._costs(self._present) if told else UNKNOWN
-                new = self._costs(plan)
+                old = self._costs_of(self._present) if told else UNKNOWN
+                new = self._costs_of(plan)
                 joules = (old.energy_joules, new.energy_joules) if self.objective == 'energy' else None
                 self.record.switched(
                     new.latency_seconds, self._conditions.deviation, old_predicted_seconds=old.latency_seconds, joules=joules
                 )
-            self._present = plan
+            self._before, self._present = self._present, plan
         self.policy.moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
-        """Hold a frame against the prediction."""
-        if not frame.shadow and frame.plan == self._present:
-            self.record.frame(frame.cost, frame.joules if self.objective == 'energy' else None)
-        self.policy.learn(frame)
+        """Hold a frame back until the next decision, with what is predicted for it now."""
+        old = self._costs_of(self._before) if self.record.assessing else UNKNOWN
+        self._held.append((frame, self._costs_of(frame.plan), old))
 
-    def _costs(self, plan: Assignment | None) -> Costs:
-        """Return what a plan is predicted to cost under the encodings that it has; unknown if it cannot run."""
+    def _costs_of(self, plan: Assignment | None) -> Costs:
+        """Return what a plan is predicted to cost now under the encodings that it has; unknown if it cannot run."""
         if plan is None or self._conditions is None or not feasible(self._conditions.problem, plan):
             return UNKNOWN
-        return evaluate(self._conditions.problem_of(plan), plan)
+        if plan not in self._costs:
+            self._costs[plan] = evaluate(self._conditions.problem_of(plan), plan)
+        return self._costs[plan]
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Return the prepared plan to run the next frame under too, or None."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""When to decide sooner than at the next turn: the fleet has changed by much. Pure; times in seconds."""
+"""When to decide sooner than at the next turn: an estimate has made a step. Pure; times in seconds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-MUCH: Final = math.log(1.3)
-"""A device's factor or a link's rate that has changed by so much, as a logarithm, is worth a decision of its own."""
+from edge_dnn_partition.planning.adaptation.steps import Steps
+
 LEAST_SECONDS: Final = 0.06
 """Between two decisions."""
 MOST_SHARE: Final = 0.25
@@ -23,7 +23,7 @@ HURRY_SECONDS: Final = 0.3
 class Urgency:
     """Tells from the estimates that the last decision was taken on whether the next one should wait for its turn."""
 
-    _signs: Mapping[Hashable, float] = field(default_factory=dict)
+    _steps: Steps = field(default_factory=Steps)
     _hurry_until: float = -math.inf
     _next_at: float = -math.inf
 
@@ -34,19 +34,14 @@ class Urgency:
         """
         if now < self._next_at:
             return False
-        return now <= self._hurry_until or self._changed(signs())
+        return now <= self._hurry_until or self._steps.are_in(signs())
 
     def decided(self, now: float, signs: Mapping[Hashable, float]) -> None:
         """Take in that a decision is taken now, on these estimates."""
-        if self._changed(signs):
+        if self._steps.observe(now, signs):
             self._hurry_until = now + HURRY_SECONDS
-        self._signs, self._next_at = dict(signs), now + LEAST_SECONDS
+        self._next_at = now + LEAST_SECONDS
 
     def took(self, now: float, seconds: float) -> None:
         """Take in that a decision has taken so long, until now."""
         self._next_at = max(self._next_at, now + seconds * (1 / MOST_SHARE - 1))
-
-    def _changed(self, signs: Mapping[Hashable, float]) -> bool:
-        """True if one has changed by much; what was not there before is no change."""
-        pairs = ((self._signs.get(name), value) for name, value in signs.items())
-        return any(old is not None and old > 0 < new and abs(math.log(new / old)) > MUCH for old, new in pairs)

@@ -1,0 +1,114 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a better plan is moved to now: the one hysteresis, through which every policy passes its best candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from edge_dnn_partition.planning.cost_model.objective import Goal, goal_of
+
+FAR_BETTER: Final = 0.5
+"""A gain that waits for nothing but its confirmation: conditions have changed beyond what waiting is for."""
+CALM_DWELLS: Final = 30.0
+"""For so many dwell times there is one move at most that no step explains: with the defaults, one a minute."""
+EXPLAINS_SECONDS: Final = 5.0
+"""So long after a step it explains a move, the first one after it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What tempers the decision, under every policy.
+
+    :param objective: its name, or a whole goal.
+    :param least_gain: a new plan must be predicted to be better by this share of the present plan's value; what a scheduler
+        begins with, until :mod:`.calibration` has a record.
+    :param most_gain: a gain of that share is enough however uncertain the predictions are.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on or another is better by `FAR_BETTER`.
+    :param confirmations: in how many decisions on end another plan must be the better one.
+    """
+
+    objective: str | Goal = 'latency'
+    least_gain: float = 0.08
+    most_gain: float = 0.2
+    dwell_seconds: float = 2.0
+    confirmations: int = 2
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return goal_of(self.objective)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to move, and why or what is waited for; ``reason`` begins with the gain."""
+
+    moves: bool
+    reason: str
+
+
+class Hysteresis:
+    """Knows the plan in force, since when, and for how many decisions on end another was better. Time is passed in.
+
+    :param plan: the one in force; None: there is none yet.
+    """
+
+    def __init__(self, settings: Settings | None = None, plan: Hashable | None = None, since: float = -math.inf) -> None:
+        self.settings = settings or Settings()
+        self.plan, self.since = plan, since
+        self._count = 0
+        self._unexplained: Hashable | None = None
+        """The plan that a move was granted to which no step explains."""
+        self._restless_at = -math.inf
+        """When such a move was made last."""
+
+    def least_gain(self, deviation: float = 0.0, recorded: float | None = None) -> float:
+        """Return the gain that a plan needs.
+
+        :param deviation: relative standard deviation of the predictions.
+        :param recorded: what the record of switches says; None: the settings count.
+        """
+        least = self.settings.least_gain if recorded is None else recorded
+        return max(least, min(deviation, self.settings.most_gain))
+
+    def moved(self, now: float, plan: Hashable) -> None:
+        """Take in that a plan has come into force, whoever asked for it."""
+        if plan == self.plan:
+            return
+        if plan == self._unexplained:
+            self._restless_at = now
+        self.plan, self.since = plan, now
+        self.calm()
+
+    def calm(self) -> None:
+        """Take in that no plan is better now."""
+        self._count, self._unexplained = 0, None
+
+    def weigh(self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf) -> Verdict:
+        """Return whether to move to the best candidate. Until that is told (`moved`) a move that was granted stays so.
+
+        :param gain: the share of the present plan's value that it saves.
+        :param least_gain: of `least_gain`.
+        :param stepped_at: when an estimate that either plan depends on has last made a step.
+        """
+        words = f'{gain:.0%}'.replace('%', ' %') + ' better'
+        if gain <= 0 or gain < least_gain:
+            self.calm()
+            return Verdict(False, f'{words}, less than the {100 * least_gain:.0f} % that is needed')
+        self._count += 1
+        needed = self.settings.confirmations
+        if self._count < needed:
+            return Verdict(False, f'{words}, to be confirmed ({self._count} of {needed} decisions)')
+        explained = stepped_at > max(self.since, now - EXPLAINS_SECONDS)
+        if gain < FAR_BETTER:
+            dwell = self.settings.dwell_seconds
+            if (left := self.since + dwell - now) > 0:
+                return Verdict(False, f'{words}, waiting out dwell_seconds ({left:.1f} s left)')
+            if not explained and (left := self._restless_at + CALM_DWELLS * dwell - now) > 0:
+                return Verdict(False, f'{words}, but no estimate has made a step lately ({left:.0f} s left)')
+        self._unexplained = None if explained or gain >= FAR_BETTER else plan
+        return Verdict(True, words)

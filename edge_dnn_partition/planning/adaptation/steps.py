@@ -1,0 +1,105 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which changes of an estimate are steps: larger than `MUCH` and than its own noise. Pure; times in seconds.
+
+A step says that the world has changed, not that a prediction was wrong. It is decided on at once, it explains a move, and
+frames that were under way meanwhile are held against no plan and no prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from itertools import permutations
+from typing import Final
+
+import numpy as np
+
+from edge_dnn_partition.planning.cost_model.problem import Problem
+
+MUCH: Final = math.log(1.3)
+"""A change by less is no step."""
+_SCALE: Final = 5.0
+"""Nor is one by fewer mean absolute deviations of the estimate's own noise."""
+_RATE: Final = 0.1
+"""With which an estimate's level and noise follow it, each time that it is observed."""
+SETTLE_SECONDS: Final = 0.5
+"""So long after a step estimates are still on their way to what has become true."""
+FRAMES: Final = 'frames over their prediction'
+"""The name of what is observed of frames, beside those of devices and links."""
+FEW_DEVICES: Final = 12
+"""In a larger fleet only the devices of the plan in force are watched."""
+
+
+class Steps:
+    """Follows estimates by name: devices' times, links' rates. Not thread safe."""
+
+    def __init__(self) -> None:
+        self._levels: dict[Hashable, tuple[float, float]] = {}
+        """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
+        self._at: dict[Hashable, float] = {}
+
+    def are_in(self, signs: Mapping[Hashable, float]) -> bool:
+        """Return whether one of these estimates, all above 0, is a step from what was observed before."""
+        return any(
+            name in self._levels and value > 0 and self._is_step(*self._levels[name], math.log(value))
+            for name, value in signs.items()
+        )
+
+    def observe(self, now: float, signs: Mapping[Hashable, float], *, appearing: bool = False) -> bool:
+        """Take estimates in, and return whether one was a step. What is not among them is forgotten.
+
+        :param appearing: what was not there before is a step, too, but for the first time.
+        """
+        before, self._levels = self._levels, {}
+        found = False
+        for name, value in signs.items():
+            if not value > 0:
+                continue
+            if name in before:
+                found |= self._follow(now, name, *before[name], math.log(value))
+            else:
+                self._levels[name] = math.log(value), 0.0
+                if appearing and before:
+                    self._at[name], found = now, True
+        return found
+
+    def _follow(self, now: float, name: Hashable, level: float, noise: float, value: float) -> bool:
+        change = value - level
+        step = self._is_step(level, noise, value)
+        if step:
+            self._at[name] = now
+        noise += _RATE * (min(abs(change), MUCH) - noise)
+        self._levels[name] = value if step else level + _RATE * change, noise
+        return step
+
+    @staticmethod
+    def _is_step(level: float, noise: float, value: float) -> bool:
+        return abs(value - level) > max(MUCH, _SCALE * noise)
+
+    def last(self, names: Iterable[Hashable]) -> float:
+        """Return when one of these estimates has last made a step; minus infinity if none has."""
+        return max((self._at.get(name, -math.inf) for name in names), default=-math.inf)
+
+
+def resources_of(problem: Problem, plan: Collection[str]) -> frozenset[Hashable]:
+    """Return the names of what a plan uses: its devices, and the links between them, the source and the sink."""
+    devices = set(plan)
+    return frozenset(devices) | frozenset(permutations(devices | {problem.source, problem.sink}, 2))
+
+
+def signs_of(problem: Problem, plan: Collection[str]) -> dict[Hashable, float]:
+    """Return a problem's estimates by name: each device's seconds for the whole model, each link's bytes per second.
+
+    :param plan: the one in force, whose devices alone are looked at in a large fleet.
+    """
+    few = len(problem.names) <= FEW_DEVICES
+    names = problem.names if few else tuple({problem.source, problem.sink, *plan} & set(problem.names))
+    places = [problem.position[name] for name in names]
+    seconds = problem.seconds[:, places]
+    totals = np.where(np.isfinite(seconds), seconds, 0.0).sum(axis=0).tolist()
+    rates = problem.rate[np.ix_(places, places)].tolist()
+    found: dict[Hashable, float] = dict(zip(names, totals, strict=True))
+    for (i, a), (j, b) in permutations(enumerate(names), 2):
+        found[a, b] = rates[i][j]
+    return found
