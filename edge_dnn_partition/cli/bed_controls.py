@@ -125,7 +125,7 @@ class BedControls:
         if device not in self.file.devices:
             raise UserError(f'no device is called {device!r}; there are {", ".join(self.file.devices)}')
         emulate = self.file.devices[device].emulate
-        return emulate.slowdown if emulate else 1.0
+        return emulate.factor if emulate else 1.0
 
     def _labels(self, name: str) -> list[str]:
         found = [label for label in self.processes if label == name or label.startswith(f'{name}/')]

@@ -13,7 +13,7 @@ from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_o
 
 
 def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:
-    """Return each device's profile as its worker will find it in the cache, times its slowdown.
+    """Return each device's profile as its worker will find it in the cache, as it is played.
 
     :raises UserError: if a stage cannot be extracted or run.
     """
@@ -25,5 +25,5 @@ def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:
     for name, device in fleet.devices.items():
         options = ProfileOptions(device='host', providers=device.providers, threads=device.threads, runs=runs)
         profile = load_or_profile(model, options, samples=samples, accept_throttled=True)
-        found[name] = profile.scaled(device.emulate.slowdown if device.emulate else 1.0)
+        found[name] = device.played(profile, model)
     return found

@@ -109,7 +109,7 @@ class _Demo:
         profile = self._profile(fleet, model)
         fleet_file = self._prepare(handicap(profile.total_seconds))
         fleet = load_fleet(fleet_file)
-        profiles = {name: profile.scaled(d.emulate.slowdown) for name, d in fleet.devices.items() if d.emulate is not None}
+        profiles = {name: d.played(profile, model) for name, d in fleet.devices.items()}
         pipeline = Pipeline(model, profiles, fleet)
         pictures = demo_frames.chosen_pictures(self._args)
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}

@@ -82,7 +82,7 @@ class DemoRun:
         self._say = say
         self._stopped: str | None = None
         devices = client.fleet.devices.items()
-        self._usual = {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in devices}
+        self._usual = {name: device.emulate.factor if device.emulate else 1.0 for name, device in devices}
         self.phase_name = 'starting'
 
     def conditions(self, phase: Phase) -> None:

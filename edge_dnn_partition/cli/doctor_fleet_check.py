@@ -15,6 +15,7 @@ from typing import Any, Final
 from edge_dnn_partition.cli.doctor_checks import Check
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.fleet_state.board import board
 from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, load_fleet
 from edge_dnn_partition.runtime.deployment import start_checks
 from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
@@ -47,6 +48,9 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
         found += f'; this machine is {", ".join(here)}'
+    for name, played in ((name, each.emulate) for name, each in fleet.devices.items() if each.emulate is not None):
+        if played.board is not None:
+            found += f'; {name} is modelled: {board(played.board).what}'
     return (Check('fleet file', 'ok', found), *checks)
 
 

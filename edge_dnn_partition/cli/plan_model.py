@@ -30,8 +30,8 @@ def build(
 ) -> tuple[Pipeline, Problem]:
     """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
 
-    A device without a profile of its own takes ``emulate.slowdown`` times what this machine takes
-    with as many threads. Without a preprocessing file in the fleet, the preprocessing takes no time
+    A device without a profile of its own takes ``emulate.slowdown`` times what this machine takes with as many threads, or
+    what the figures of ``emulate.board`` say. Without a preprocessing file in the fleet, the preprocessing takes no time
     and its input is as large as the model's.
 
     :param profiles: ``DEVICE=FILE.json`` each.
@@ -60,7 +60,7 @@ def build(
             key = (device.threads, ('CPUExecutionProvider',))
             if key not in measured:
                 measured[key] = _measure(model, key[0], runs, samples)
-            profile = measured[key].scaled(1.0 if device.emulate is None else device.emulate.slowdown)
+            profile = device.played(measured[key], model)
         if described is None:
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
         elif profile.preprocess_seconds is None:

@@ -1,9 +1,10 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much arithmetic a layer is: a rough measure for spreading boundaries, not for predicting times."""
+"""How much arithmetic a layer is: for spreading boundaries, and for what boards take that are modelled by its kinds."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from onnx import NodeProto
@@ -28,12 +29,71 @@ _FREE = frozenset(
 )
 
 
+_FUSED = frozenset(['Relu', 'Clip', 'LeakyRelu', 'HardSwish', 'HardSigmoid'])
+"""What runtimes compute with the convolution before it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Arithmetic by kind.
+
+    :param dense: multiply-adds of convolutions over several pixels and channels.
+    :param pointwise: of convolutions of one pixel, and of matrix products.
+    :param depthwise: of convolutions of each channel by itself.
+    :param activations: elements that activation functions make.
+    :param elements: elements that anything else makes or reads.
+    :param products: how many convolutions and matrix products there are.
+    """
+
+    dense: float = 0.0
+    pointwise: float = 0.0
+    depthwise: float = 0.0
+    activations: float = 0.0
+    elements: float = 0.0
+    products: int = 0
+
+
+def layer_work(model: Model) -> tuple[Work, ...]:
+    """Return the arithmetic of each layer."""
+    shapes = _shapes(model)
+    found = []
+    for members in model.layer_nodes:
+        amounts: dict[str, float] = {}
+        for node in (model.proto.graph.node[index] for index in members):
+            kind = _kind(node, shapes)
+            amounts[kind] = amounts.get(kind, 0.0) + _operations(node, shapes)
+            if kind in ('dense', 'pointwise', 'depthwise'):
+                amounts['products'] = amounts.get('products', 0) + 1
+        found.append(Work(**amounts))  # type: ignore[arg-type]
+    return tuple(found)
+
+
 def layer_operations(model: Model) -> tuple[float, ...]:
     """Return, per layer, multiply-adds of convolutions and matrix products, and elements of the rest."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.proto.graph.initializer}
-    shapes.update((name, tensor.shape) for name, tensor in model.tensors.items())
+    shapes = _shapes(model)
     nodes = model.proto.graph.node
     return tuple(sum(_operations(nodes[index], shapes) for index in members) for members in model.layer_nodes)
+
+
+def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.proto.graph.initializer}
+    shapes.update((name, tensor.shape) for name, tensor in model.tensors.items())
+    return shapes
+
+
+def _kind(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> str:
+    kind = node.op_type
+    if kind in _FUSED:
+        return 'activations'
+    if kind in ('MatMul', 'MatMulInteger', 'Gemm', 'QLinearMatMul'):
+        return 'pointwise'
+    if kind not in ('Conv', 'ConvInteger', 'QLinearConv', 'ConvTranspose'):
+        return 'elements'
+    weight = shapes.get(node.input[3 if kind == 'QLinearConv' else 1], ())
+    channels = prod(shapes.get(node.input[0], ())[1:2])
+    if len(weight) > 1 and weight[1] == 1 and channels > 1 and kind != 'ConvTranspose':
+        return 'depthwise'
+    return 'pointwise' if prod(weight[2:]) == 1 else 'dense'
 
 
 def _operations(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> float:

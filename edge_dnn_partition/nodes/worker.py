@@ -29,6 +29,7 @@ from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.planning.fleet_state.fleet import Emulate
 from edge_dnn_partition.planning.fleet_state.sharing import niceness
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.deployment import start_checks
@@ -77,9 +78,8 @@ class Worker(FleetNode):
         device = self.topics.device
         self._fleet = self.load_fleet()
         self._config = start_checks.with_parameters(self._fleet.device(device), self.params)
-        emulate = self._config.emulate
-        self._slowdown = emulate.slowdown if emulate else 1.0
-        self._dilation = Dilation(self._slowdown, shared=self._shared_device())
+        emulate = self._config.emulate or Emulate()
+        self._dilation = Dilation(emulate.factor, other_factor=emulate.other_factor, shared=self._shared_device())
         if words := start_checks.too_many_threads(self._config.threads, limits_now()):
             self.get_logger().warning(words)
         self._model: Model = start_checks.model_of(self._fleet)
@@ -102,11 +102,10 @@ class Worker(FleetNode):
         self._sender.probing_share = self.params.number('probing_budget')
         self._runner = StageRunner(
             self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._failures, self._lock,
-            wall_clock=not self._fleet.emulated,
+            wall_clock=not self._fleet.emulated, layer_seconds=emulate.layer_seconds(self._model),
         )  # fmt: skip
         self._profiling = ProfilingSeat(
-            self, self._model, self._fleet, preprocessing, lambda: self._config, self._slowdown, self._tasks.put,
-            self._profiled,
+            self, self._model, self._fleet, preprocessing, lambda: self._config, self._tasks.put, self._profiled,
         )  # fmt: skip
         self._inbox = TensorInbox(
             self, self.topics.tensors(), self._sender, self._receive, expect=self._expect, max_bytes=most_bytes

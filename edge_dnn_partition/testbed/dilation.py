@@ -44,15 +44,17 @@ class Dilation:
     Where workers of several fleets play one device, each gets its share of the time while they are at work together.
 
     :param factor: how many times slower the device is; 1 is this machine itself.
+    :param other_factor: the same, on top of it, for what is given without its own seconds.
     :param clock: returns seconds, and never goes back.
     :param shared: with whom the device is shared; None: with nobody.
     :raises UserError: if the factor is below 1 or not finite.
     """
 
     def __init__(
-        self, factor: float = 1.0, *, clock: Callable[[], float] = time.perf_counter, shared: SharedDevice | None = None
-    ) -> None:
-        self._factor = _checked(factor)
+        self, factor: float = 1.0, *, other_factor: float = 1.0, clock: Callable[[], float] = time.perf_counter,
+        shared: SharedDevice | None = None,
+    ) -> None:  # fmt: skip
+        self._factor, self._other_factor = _checked(factor), _checked(other_factor)
         self._clock, self._shared = clock, shared
         self._condition = threading.Condition()
         self._interrupted = False
@@ -73,41 +75,43 @@ class Dilation:
         """Return a block in which the device works for this process."""
         return nullcontext() if self._shared is None else self._shared.at_work()
 
-    def _pause_shared(self, shared: SharedDevice, busy_seconds: float, taken_seconds: float) -> float:
+    def _pause_shared(self, shared: SharedDevice, work_seconds: float, taken_seconds: float) -> float:
         """Sleep until the device has done its work at the shares of the time that it gives."""
         start = last = self._clock()
-        done = max(busy_seconds, taken_seconds) * shared.share()
+        done = taken_seconds * shared.share()
         with self._condition:
-            while not self._interrupted and (left := self._factor * busy_seconds - done) > _LEAST_SLEEP_SECONDS:
+            while not self._interrupted and (left := self._factor * work_seconds - done) > _LEAST_SLEEP_SECONDS:
                 share = shared.share()
                 self._condition.wait(min(left / share, _SHARE_SECONDS))
                 now = self._clock()
                 done, last = done + (now - last) * share, now
         return last - start
 
-    def pause(self, busy_seconds: float, taken_seconds: float = 0.0) -> float:
+    def pause(self, busy_seconds: float, taken_seconds: float = 0.0, work_seconds: float | None = None) -> float:
         """Sleep for what the slower device would still be computing.
 
         A sleep that lasted too long shortens the next one, by 5 ms at most.
 
         :param busy_seconds: the time that the run took of the machine.
         :param taken_seconds: how long it took, waiting for a core included; less than ``busy_seconds``: as long as that.
+        :param work_seconds: what the device that is played takes for it by its own figures, at factor 1; None: in proportion.
         :returns: the seconds slept.
         """
+        work = busy_seconds * self._other_factor if work_seconds is None else work_seconds
         if self._shared is not None:
-            return self._pause_shared(self._shared, busy_seconds, taken_seconds)
+            return self._pause_shared(self._shared, work, max(busy_seconds, taken_seconds))
         start = self._clock()
-        waited = max(0.0, taken_seconds - busy_seconds)
+        taken = max(busy_seconds, taken_seconds)
         with self._condition:
             while not self._interrupted:
-                owed = (self._factor - 1) * busy_seconds - waited - self._debt_seconds
+                owed = self._factor * work - taken - self._debt_seconds
                 left = owed - (self._clock() - start)
                 if left <= _LEAST_SLEEP_SECONDS:
                     break
                 self._condition.wait(left)
             slept = self._clock() - start
-            late = slept - ((self._factor - 1) * busy_seconds - waited - self._debt_seconds)
-            self._debt_seconds = min(max(late, 0.0), _LARGEST_DEBT_SECONDS) if self._factor > 1 else 0.0
+            late = slept - (self._factor * work - taken - self._debt_seconds)
+            self._debt_seconds = min(max(late, 0.0), _LARGEST_DEBT_SECONDS) if self._factor * work > busy_seconds else 0.0
         return slept
 
     def interrupt(self) -> None:

@@ -90,3 +90,20 @@ def test_a_factor_below_one_is_refused(factor: float) -> None:
     with pytest.raises(UserError, match='slowdown'):
         slow.factor = factor
     assert slow.factor == 2.0
+
+
+@pytest.mark.parametrize(('given', 'slept'), [
+    ({'taken_seconds': 0.03, 'work_seconds': 0.1}, 0.07),  # the board's own figure, whatever this machine takes ...
+    ({'taken_seconds': 0.005, 'work_seconds': 0.1}, 0.095),
+    ({'taken_seconds': 0.2, 'work_seconds': 0.1}, 0.0),  # ... but for one that is too slow to play it
+    ({'taken_seconds': 0.002}, 0.008),  # what has no figure: in proportion
+])  # fmt: skip
+def test_a_board_with_figures_of_its_own(given: dict[str, float], slept: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch()
+    played = Dilation(1.0, other_factor=5.0, clock=watch)
+    monkeypatch.setattr(played._condition, 'wait', watch.wait)
+    assert played.pause(0.002, **given) == pytest.approx(slept)
+
+
+def test_a_busy_board_takes_longer_than_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dilation(3.0, Watch(), monkeypatch).pause(0.01, 0.01, 0.1) == pytest.approx(0.29)

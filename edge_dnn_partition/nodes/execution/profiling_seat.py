@@ -29,18 +29,17 @@ class ProfilingSeat:
 
     :param node: has the parameter ``profile_runs``.
     :param config: returns what the fleet file and the parameters say of the device.
-    :param slowdown: of the emulated device; 1 for a real one.
     :param put: queues a task for that thread.
     :param learned: takes each new profile.
     """
 
     def __init__(
         self, node: FleetNode, model: Model, fleet: Fleet, preprocessing: Preprocessing | None,
-        config: Callable[[], Device], slowdown: float, put: Callable[[Callable[[], None]], None],
+        config: Callable[[], Device], put: Callable[[Callable[[], None]], None],
         learned: Callable[[Profile], None],
     ) -> None:  # fmt: skip
         self._node, self._model, self._fleet, self._preprocessing = node, model, fleet, preprocessing
-        self._config, self._slowdown, self._put, self._learned = config, slowdown, put, learned
+        self._config, self._put, self._learned = config, put, learned
         self._again: Future[str] | None = None
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -67,7 +66,7 @@ class ProfilingSeat:
             )  # fmt: skip
         except ProfilingCancelledError:
             return
-        profile = self.profile = found.scaled(self._slowdown)
+        profile = self.profile = config.played(found, self._model)
         self._learned(profile)
         self._profiles.publish(profile_message(profile, node.topics.device))
         node.get_logger().info(
@@ -75,6 +74,10 @@ class ProfilingSeat:
             f'predicts stages to {profile.relative_error:.0%}'
             + (', measured while throttled' if profile.throttled else '')
         )
+        if profile.total_seconds < found.total_seconds:
+            node.get_logger().warning(
+                f'this machine takes {found.total_seconds * 1e3:.1f} ms for the whole model: it is too slow to play this device'
+            )
 
     def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         if self._again is not None and not self._again.done():

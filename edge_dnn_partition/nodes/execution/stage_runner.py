@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge_dnn_partition.errors import NotReadyError, UserError
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import StagePlan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.frames.pipeline import Job
 from edge_dnn_partition.runtime.inference.preparation import StageStore
@@ -37,6 +38,7 @@ class StageRunner:
 
     :param node: has the parameter ``probe_period``.
     :param hedges: has the books of every plan's frames; used under ``lock``.
+    :param layer_seconds: of the board that is played, by its figures; None: runs are slowed in proportion.
     :param wall_clock: the probe counts waiting, too; False where other devices are played on this machine.
     """
 
@@ -52,10 +54,11 @@ class StageRunner:
         lock: AbstractContextManager[Any],
         *,
         wall_clock: bool,
+        layer_seconds: Sequence[float] | None = None,
     ) -> None:
         self._node, self._store, self._sender, self._energy = node, store, sender, energy
         self._dilation, self._hedges, self._lock, self._wall_clock = dilation, hedges, lock, wall_clock
-        self._failures = failures
+        self._failures, self._layer_seconds = failures, layer_seconds
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -121,7 +124,7 @@ class StageRunner:
             outputs = runner.run(values)
             if runner.engine is not None:
                 cpu = runner.engine.last_cpu_seconds
-                self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds)
+                self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds, self._work(runner.stage))
         done = time.monotonic()
         cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
         if runner.engine is not None and not runner.engine.measures_cpu_time:
@@ -144,6 +147,12 @@ class StageRunner:
                 target, where, tensors, {}, stages=job.frame.stages, hops=job.frame.hops, encode_seconds=seconds
             )
         self.put(jobs)
+
+    def _work(self, stage: StagePlan) -> float | None:
+        """Return what a stage takes of the board that is played; None: in proportion to its time here."""
+        if self._layer_seconds is None:
+            return None
+        return math.fsum(math.fsum(self._layer_seconds[start:stop]) for start, stop in stage.layers)
 
     def _encode(
         self, arrays: Mapping[str, Any], encodings: Mapping[str, str], done: dict[tuple[str, str], Any]

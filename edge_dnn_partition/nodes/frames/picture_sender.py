@@ -14,7 +14,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Emulation
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet_state.fleet import Emulate, Fleet
 from edge_dnn_partition.planning.plans.coding import picture_encoding
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
@@ -33,8 +33,8 @@ class PictureSender:
 
     def __init__(self, node: FleetNode, sender: TensorSender, fleet: Fleet) -> None:
         self._node, self._sender, self._device = node, sender, node.topics.device
-        emulate = fleet.devices[self._device].emulate
-        self._dilation = Dilation(emulate.slowdown if emulate else 1.0)
+        emulate = fleet.devices[self._device].emulate or Emulate()
+        self._dilation = Dilation(emulate.factor, other_factor=emulate.other_factor)
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.last_encoding, self.last_bytes = '', 0
         self._thread = threading.Thread(target=self._run, name='picture_sender', daemon=True)

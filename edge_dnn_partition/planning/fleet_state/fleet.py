@@ -13,10 +13,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
 from edge_dnn_partition.planning.cost_model.problem import nearest
+from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.units import shortened
 
+from .board import board, board_names, on_board
 from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
 from .yaml_file import read_yaml
 
@@ -37,9 +40,39 @@ class Power(Strict):
 
 
 class Emulate(Strict):
-    """How a device is played on one machine: each run takes ``slowdown`` times its CPU time."""
+    """How a device is played on one machine: each run takes ``slowdown`` times its CPU time.
+
+    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` is of pictures and encodings
+    alone; the board's file has one for them, too.
+    """
 
     slowdown: float = Field(default=1.0, ge=1.0, le=1000.0)
+    board: str | None = None
+
+    @model_validator(mode='after')
+    def _known(self) -> Emulate:
+        if self.board is not None:
+            try:
+                board(self.board)
+            except PlanError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def factor(self) -> float:
+        """How many times slower than usual everything is at first: a board's own slowness is in its figures."""
+        return self.slowdown if self.board is None else 1.0
+
+    @property
+    def other_factor(self) -> float:
+        """How many times slower than this machine it is at what a board has no figures of, on top of ``factor``."""
+        if self.board is None:
+            return 1.0
+        return self.slowdown if 'slowdown' in self.model_fields_set else board(self.board).other_slowdown
+
+    def layer_seconds(self, model: Model) -> tuple[float, ...] | None:
+        """Return what each layer takes by the board's figures; None: in proportion to this machine."""
+        return None if self.board is None else board(self.board).layer_seconds(model)
 
 
 class Device(Strict):
@@ -50,6 +83,28 @@ class Device(Strict):
     power: Power = Power()
     providers: tuple[str, ...] = ('CPUExecutionProvider',)
     emulate: Emulate | None = None
+
+    @model_validator(mode='before')
+    @classmethod
+    def _boards_power(cls, given: Any) -> Any:
+        """Take the power of the board that is played, where none is given."""
+        emulate = given.get('emulate') if isinstance(given, Mapping) else None
+        name = emulate.get('board') if isinstance(emulate, Mapping) else None
+        if name is None or 'power' in given or name not in board_names():
+            return given
+        return {**given, 'power': board(name).power.model_dump(mode='json', exclude_unset=True)}
+
+    def played(self, profile: Profile, model: Model) -> Profile:
+        """Return the profile of this device as it is played on a machine; the same for a device that is not.
+
+        :param profile: of that machine.
+        """
+        if self.emulate is None:
+            return profile
+        seconds = self.emulate.layer_seconds(model)
+        if seconds is None:
+            return profile.scaled(self.emulate.factor)
+        return on_board(profile, seconds, self.emulate.other_factor)
 
     @property
     def watts_given(self) -> bool:

@@ -119,7 +119,7 @@ class FleetView:
         self.fleet = fleet
         self.heartbeat_timeout = heartbeat_timeout
         self.devices = {
-            name: DeviceView(device.threads / (device.emulate.slowdown if device.emulate is not None else 1.0))
+            name: DeviceView(device.threads / (1.0 if (played := device.emulate) is None else played.factor * played.other_factor))
             for name, device in fleet.devices.items()
         }
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
