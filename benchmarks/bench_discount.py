@@ -47,7 +47,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             traces = []
             for discount in DISCOUNTS:
                 settings = replace(defaults, table=replace(defaults.table, discount=discount))
-                traces.append(play(world, QLearningPolicy(DEVICES, learning=settings, seed=column), rules))
+                traces.append(play(world, QLearningPolicy(DEVICES, learning=settings), rules))
             oracle = oracle_seconds(world, plan_pool(world, {plan for t in traces for plan in t.plans}), rules)
             over[:, column] = [t.seconds.mean() / oracle.mean() for t in traces]
             hot[:, column] = [t.hot.mean() for t in traces]

@@ -92,12 +92,12 @@ def _recorded(policy: Policy, values: Values) -> RecordedPolicy:
 
 
 def _q_learning(values: Values, seed: int) -> RecordedPolicy:
-    return _recorded(QLearningPolicy(DEVICES, _settings(values), _learning(values), seed=seed), values)
+    return _recorded(QLearningPolicy(DEVICES, _settings(values), _learning(values)), values)
 
 
 def _auto(values: Values, seed: int) -> RecordedPolicy:
     takeover = TakeoverSettings(threshold=values['threshold'], hold_seconds=values['hold_seconds'])
-    return _recorded(AutoPolicy(DEVICES, _settings(values), _learning(values), takeover, seed=seed), values)
+    return _recorded(AutoPolicy(DEVICES, _settings(values), _learning(values), takeover), values)
 
 
 def _exact_residuals(values: Values, _: int) -> RecordedPolicy:

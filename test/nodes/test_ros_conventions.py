@@ -109,7 +109,7 @@ def test_a_plan_is_pinned_and_explained_and_freed(trial, recorder, half):
     found = explained(trial, lambda d: d.version == trial.client.plan.version, 'its explanation')
     assert found.moved
     assert found.text.startswith(f'cut after layer {half - 1} (jetson to cloud): ')
-    assert ' over a link of ' in found.text and '; next best: ' in found.text and 'asked for by fixed_plan' in found.text
+    assert ' over a link of ' in found.text and ('; next best: ' in found.text or '; predicted to be better: ' in found.text) and 'asked for by fixed_plan' in found.text
     assert (found.objective, found.unit) == ('latency', 's')
     assert found.value > 0 and found.next_best_value > 0 and found.next_best
     stays = explained(trial, lambda d: not d.moved, 'why it stays')

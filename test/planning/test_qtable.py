@@ -28,14 +28,13 @@ def test_at_the_start_the_least_q_is_the_planners_choice(excess, where):
 
 def thermal(discount, steps=4000, seed=0):
     """Two plans: 0 is faster but makes hot, 1 keeps cool; hot, plan 0 is slow. Return what Q prefers while cool."""
-    table = QTable(3, 2, QSettings(discount=discount, switch_cost=0.0), seed)
+    table = QTable(3, 2, QSettings(discount=discount, switch_cost=0.0))
     rng = np.random.default_rng(seed)
     costs = {0: np.array([0.0, 0.1]), 1: np.array([0.0, 0.1]), 2: np.array([1.0, 0.6])}
     where = 0
     for _ in range(steps):
         plan = int(rng.integers(2)) if rng.random() < 0.3 else int(table.q(where, None, costs[where]).argmin())
         then = min(where + 1, 2) if plan == 0 else max(where - 1, 0)
-        table.see(where, costs[where])
         table.learn(where, plan, 0.0, 1.0, then, costs[then])
         where = then
     return int(table.q(1, None, costs[1]).argmin())
@@ -66,7 +65,6 @@ def test_what_befalls_all_alike_makes_no_difference():
 def test_entries_are_bounded_and_survive_a_round_trip(events, excess):
     table = QTable(6, 4, QSettings(discount=0.95))
     for where, plan, surprise, seconds, then in events:
-        table.see(where, np.array(excess))
         table.learn(where, plan, surprise, seconds, then, np.array(excess))
     assert np.abs(table.values).max() <= table.settings.clip
     again = QTable(6, 4, QSettings(discount=0.95))

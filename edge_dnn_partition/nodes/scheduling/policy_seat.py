@@ -66,6 +66,7 @@ class PolicySeat:
         self._ration = Ration(_MOST_SHARE, _THINK_SECONDS)
         self.assignment: tuple[str, ...] | None = None
         """The plan in force, by the device of each of the problem's nodes; None if it is cut elsewhere, or there is none."""
+        self._in_force_at = -math.inf
         self.thought_for_seconds = 0.0
         """What the last decision took."""
         self._without_watts: tuple[str, ...] = ()
@@ -192,6 +193,8 @@ class PolicySeat:
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""
+        if assignment != self.assignment:
+            self._in_force_at = now
         self.assignment = assignment
         if assignment is None:
             self.renew()
@@ -261,5 +264,5 @@ class PolicySeat:
         recorded = RecordedPolicy(policy, self._record, objective=self.objective)
         decider = Decider(recorded, file, key, lambda text: self._node.refuse('policy', text))
         if self.assignment is not None:
-            decider.moved(time.monotonic(), self.assignment)
+            decider.moved(self._in_force_at, self.assignment)
         return decider

@@ -153,7 +153,7 @@ class ServiceSeat:
             if tuple(best) == present or gain <= 0:
                 what = f'plan {active.version}, {active.label()}, is the best one'
                 return _filled(response, f'{what}: {own.latency_seconds * 1e3:.3g} ms predicted')
-            reason = f'replan was asked for: {gain:.0%} better'
+            reason = f'replan was asked for: {100 * gain:.0f} % better'
         else:
             reason = 'replan was asked for'
         self._node.move(tuple(best), costs, reason)

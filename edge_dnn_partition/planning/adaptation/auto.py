@@ -27,11 +27,9 @@ class AutoPolicy:
         settings: Settings | None = None,
         learning: LearningSettings | None = None,
         takeover: TakeoverSettings | None = None,
-        *,
-        seed: int = 0,
     ) -> None:
         hysteresis = Hysteresis(settings)
-        self.learner = QLearningPolicy(devices, settings, learning, seed=seed, hysteresis=hysteresis)
+        self.learner = QLearningPolicy(devices, settings, learning, hysteresis=hysteresis)
         self.exact = ExactPolicy(devices, settings, hysteresis=hysteresis)
         self.takeover = Takeover(takeover)
         self._conditions: Conditions | None = None

@@ -112,7 +112,8 @@ def explain(
     if other is None:
         parts.append('no other plan is possible')
     else:
-        parts.append(f'next best: {plan_words(other, boundaries)}, {scale.against(other, assignment)}')
+        which = 'predicted to be better' if other == best and scale.rank(best) < scale.rank(assignment) else 'next best'
+        parts.append(f'{which}: {plan_words(other, boundaries)}, {scale.against(other, assignment)}')
         if set(other) == set(assignment):
             parts += _without(scale, assignment, boundaries)
     return Explanation(

@@ -50,7 +50,7 @@ class LearningSettings:
 
 
 class QLearningPolicy:
-    """Chooses among candidate plans. Deterministic for equal seeds and inputs; not thread safe.
+    """Chooses among candidate plans. Deterministic; not thread safe.
 
     :param devices: the fleet's devices, also those that may be gone now.
     :param settings: of the hysteresis.
@@ -59,13 +59,12 @@ class QLearningPolicy:
 
     def __init__(
         self, devices: Sequence[str], settings: Settings | None = None, learning: LearningSettings | None = None, *,
-        seed: int = 0, hysteresis: Hysteresis | None = None,
+        hysteresis: Hysteresis | None = None,
     ) -> None:  # fmt: skip
         self.hysteresis = hysteresis or Hysteresis(settings)
         self.goal = self.hysteresis.settings.goal
         self.settings = learning or LearningSettings()
         self.near = Neighbourhood(devices)
-        self._seed = seed
         self.budget = ShadowBudget(self.settings.shadow_share)
         self.present: Assignment | None = None
         self._begin()
@@ -75,7 +74,7 @@ class QLearningPolicy:
         self.predictor = Predictor(self.near.devices, self.goal)
         self.candidates = Candidates(self.predictor, self.settings.candidates)
         self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
-        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table, self._seed)
+        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table)
         self._first: Problem | None = None
         self._problem: Problem | None = None
         self._components: Components | None = None
@@ -123,7 +122,6 @@ class QLearningPolicy:
         self.filter.advance(conditions.now)
         self.filter.telemetry(self.predictor.levels(problem))
         self._predict()
-        self.table.see(self._where, self._excess)
         slot = self.candidates.index(self.present)
         if self._before is not None and len(self._excess):
             where, plan, at = self._before

@@ -14,8 +14,8 @@ Q-learning (Watkins and Dayan 1992) with the surprise of the prediction as rewar
     W(a, e) += rate * (surprise + discount^seconds * (V(a, e') - mean V) - W(a, e)),   V(p, e) = min_a Q((p, e), a),
 
 relative to the mean of V (as R-learning, Schwartz 1993): what befalls all plans alike, such as a bad hour of the network,
-is no action's doing and must not make untried plans look better. Transitions seen are replayed (Dyna, Sutton
-1990). A plan that was not tried under some conditions counts there as the mean of those that were.
+is no action's doing and must not make untried plans look better. A plan that was not tried under some conditions counts
+there as the mean of those that were.
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ class QSettings:
     :param clip: the largest reward and the largest entry, as a logarithm.
     :param switch_cost: of moving to another plan, as the logarithm of a decision's cost.
     :param mean_seconds: time constant of the mean of V.
-    :param replays: transitions replayed at each step.
     """
 
     discount: float = 0.8
@@ -95,26 +94,21 @@ class QSettings:
     clip: float = 0.7
     switch_cost: float = 0.02
     mean_seconds: float = 30.0
-    replays: int = 4
 
 
 class QTable:
-    """Entries by conditions and plan. Seeded randomness chooses what is replayed.
+    """Entries by conditions and plan. Deterministic.
 
     :raises PlanError: if there were more than 200 states.
     """
 
-    def __init__(self, conditions: int, plans: int, settings: QSettings, seed: int = 0) -> None:
+    def __init__(self, conditions: int, plans: int, settings: QSettings) -> None:
         if conditions * plans > MOST_STATES:
             raise PlanError(f'{conditions} conditions of {plans} plans are more than {MOST_STATES} states; use fewer bins or plans')
         self.settings = settings
         self.values: Floats = np.zeros((conditions, plans))
         self.visits = np.zeros((conditions, plans), dtype=np.int64)
-        self._excess = np.zeros((conditions, plans))
-        self._known = np.zeros(conditions, dtype=np.bool_)
         self._mean: float | None = None
-        self._transitions: dict[tuple[int, int], tuple[float, float, int]] = {}
-        self._random = np.random.default_rng(seed)
 
     def future(self, conditions: int) -> Floats:
         """Return W of each plan under some conditions, ``(plans,)``."""
@@ -133,17 +127,6 @@ class QTable:
             switch[present] = 0.0
         return np.asarray(excess + switch + self.future(conditions)[:count], dtype=np.float64)
 
-    def see(self, conditions: int, excess: Floats) -> None:
-        """Remember what plans are predicted to cost under some conditions, for replays."""
-        finite = np.minimum(excess, 3.0)
-        row = self._excess[conditions]
-        if self._known[conditions]:
-            row[: len(finite)] += 0.1 * (finite - row[: len(finite)])
-        else:
-            row[:] = 3.0
-            row[: len(finite)] = finite
-            self._known[conditions] = True
-
     def learn(self, conditions: int, plan: int, surprise: float, seconds: float, then: int, excess: Floats) -> None:
         """Take in that a plan was in force under some conditions for some seconds, and which came then.
 
@@ -151,23 +134,11 @@ class QTable:
         :param excess: as in :meth:`q`, under the conditions that came.
         """
         surprise = min(max(surprise, -self.settings.clip), self.settings.clip)
-        self._transitions[conditions, plan] = (surprise, seconds, then)
         value = float(self.q(then, plan, excess).min())
         if self._mean is None:
             self._mean = value
         self._mean += (1 - math.exp(-seconds / self.settings.mean_seconds)) * (value - self._mean)
         self.visits[conditions, plan] += 1
-        self._step(conditions, plan, surprise, seconds, value)
-        if self.settings.discount > 0 and self._transitions:
-            keys = list(self._transitions)
-            for pick in self._random.integers(0, len(keys), self.settings.replays).tolist():
-                where, what = keys[pick]
-                reward, took, after = self._transitions[where, what]
-                if self._known[after]:
-                    self._step(where, what, reward, took, float(self.q(after, what, self._excess[after]).min()))
-
-    def _step(self, conditions: int, plan: int, surprise: float, seconds: float, value: float) -> None:
-        assert self._mean is not None
         target = surprise + self.settings.discount**seconds * (value - self._mean)
         rate = max(self.settings.rate, 1 / (1 + self.settings.prior_visits + int(self.visits[conditions, plan])))
         new = self.values[conditions, plan] + rate * (target - self.values[conditions, plan])
@@ -177,9 +148,6 @@ class QTable:
         """Begin anew with one plan: another has taken its number."""
         self.values[:, plan] = 0.0
         self.visits[:, plan] = 0
-        self._excess[:, plan] = 3.0
-        for key in [key for key in self._transitions if key[1] == plan]:
-            del self._transitions[key]
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries and how often each was visited."""
