@@ -75,7 +75,7 @@ def test_a_device_heats_throttles_and_recovers_late():
 
 def test_equal_seeds_give_equal_runs():
     def trace():
-        found = run(world(*EFFECTS), QLearningPolicy(DEVICES, seed=2))
+        found = run(world(*EFFECTS), QLearningPolicy(DEVICES))
         return found.seconds.tolist(), found.plans, found.shadows
 
     assert trace() == trace()
