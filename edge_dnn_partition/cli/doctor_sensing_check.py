@@ -31,7 +31,9 @@ def sensors(root: str = '') -> tuple[Check, ...]:
     for state in host.states():
         kind, group = ('meter', 'power meters') if state.name in meters else ('sensor', 'sensors')
         name = f'{kind} {state.name}'
-        if state.status == 'ok':
+        if state.name == 'limits' and sample.limits.limited:
+            checks.append(Check('limits of this process', 'ok', state.found))
+        elif state.status == 'ok':
             checks.append(Check(name, 'ok', state.found, group=group, short=state.name))
         elif state.status == 'absent' and not state.advice:
             checks.append(Check(name, 'ok', f'not here: {state.found}', group=group, short=state.name, absent=True))

@@ -86,6 +86,11 @@ class ComputeEstimator:
         """True if a stage's timing is recent enough to count."""
         return bool(self._stages) and now - self._stage_at <= self.stage_seconds
 
+    @property
+    def idle_factor(self) -> float:
+        """The device's factor by its probes and what telemetry says alone; 1 if nothing is known."""
+        return (median(self._probes) if self._probes else 1.0) * self._host
+
     def factor(self, now: float) -> float:
         """The device's factor now; 1 if nothing is known."""
         return self._overdue if self._late(now) else self._believed(now)
@@ -93,7 +98,7 @@ class ComputeEstimator:
     def _believed(self, now: float) -> float:
         if self.measured(now):
             return median(self._stages) * self._host
-        return (median(self._probes) if self._probes else 1.0) * self._host
+        return self.idle_factor
 
     def _late(self, now: float) -> bool:
         return self._overdue > _OVERDUE * self._believed(now) and now - self._overdue_at <= _OVERDUE_COUNTS_SECONDS

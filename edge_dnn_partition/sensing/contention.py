@@ -51,24 +51,37 @@ class Quota:
     period_seconds: float = math.nan
     others_cores: float = 0.0
 
-    def stretched(self, seconds: float, busy_cores: float) -> float:
+    def stretched(self, seconds: float, busy_cores: float, share: float = 0.5) -> float:
         """Return what a run takes on average that would take ``seconds`` without the quota.
 
-        A run within one period's share is not halted. A longer one is, for the rest of each period whose share it uses up.
-        Averaged over where in a period it begins, on a full share, it takes ``seconds * demand / cores`` less one such rest,
-        within ``rest ** 2 / (2 * period)``: with ``b`` the part of a period that runs, ``seconds / b - 1`` rests on average.
+        A run within what is left of a period's share is not halted. A longer one is, for the rest of each period whose share it
+        uses up. Averaged over where in a period it begins, on a full share, it takes ``seconds * demand / cores`` less one such
+        rest, within ``rest ** 2 / (2 * period)``: with ``b`` the part of a period that runs, ``seconds / b - 1`` rests on average.
 
         :param busy_cores: that the run keeps busy.
+        :param share: how much of a period's share is left when the run begins, of 1; -1: none, and a whole rest is to come.
         """
         demand = busy_cores + max(0.0, self.others_cores)
         if not (self.cores > 0 and self.period_seconds > 0 and demand > self.cores):
             return seconds
-        share_seconds = self.cores * self.period_seconds / demand
-        return max(seconds, seconds * demand / self.cores - (self.period_seconds - share_seconds))
+        rest_seconds = self.period_seconds * (1.0 - self.cores / demand)
+        return max(seconds, seconds * demand / self.cores - share * rest_seconds)
 
-    def factor(self, seconds: float, busy_cores: float) -> float:
-        """Return how many times as long a run takes under the quota, from 1 to :data:`MOST`."""
-        return min(MOST, self.stretched(seconds, busy_cores) / seconds) if seconds > 0 else 1.0
+    def slowdown(self, seconds: float, busy_cores: float, share: float = 0.5) -> float:
+        """Return how many times as long a run takes under the quota, from 1 to :data:`MOST`; see `stretched`."""
+        return min(MOST, self.stretched(seconds, busy_cores, share) / seconds) if seconds > 0 else 1.0
+
+    def comparable(self, measured: float, alone: float, busy_cores: float) -> float:
+        """Return the part of a measured run that the quota does not explain: ``alone`` if it may explain all that is above that.
+
+        How much of the share is left when a run begins differs from one to the next, and with it what the run takes; that says
+        nothing of the device.
+
+        :param measured: seconds that the run took.
+        :param alone: what it is believed to take without the quota.
+        """
+        least, most = (self.stretched(alone, busy_cores, share) for share in (1.0, -1.0))
+        return alone * (measured / least if measured < least else measured / most if measured > most else 1.0)
 
 
 def host_factor(load: HostLoad, threads: int) -> float:

@@ -231,6 +231,15 @@ def test_sensors_say_what_was_found_and_why_not(tmp_path, monkeypatch):
         assert check.advice or check.status == 'ok'
 
 
+def test_a_limit_of_the_container_is_said(tmp_path):
+    for name, text in (('proc/self/cgroup', '0::/\n'), ('proc/self/mountinfo', '42 32 0:26 / /cg rw - cgroup2 cgroup2 rw\n'),
+                       ('cg/cpu.max', '50000 100000\n'), ('cg/memory.max', f'{2**28}\n')):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    checks = {check.name: check for check in doctor_sensing_check.sensors(str(tmp_path))}
+    assert checks['limits of this process'].found == 'CPU quota of 0.5 cores, in periods of 100 ms, 256 MiB of memory'
+
+
 def test_the_power_of_a_board_with_and_without_a_meter(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     model = tmp_path / 'proc/device-tree/model'

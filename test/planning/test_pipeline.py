@@ -221,6 +221,14 @@ def test_devices_links_and_channel_are_the_fleets(models):
     assert problem(made, devices=('pi',)).sink == 'pi', 'the sink is gone'
 
 
+def test_what_a_host_can_hold_bounds_a_device_only_where_the_model_is_larger(models):
+    devices = {'pi': {'memory': '1 GiB'}, 'cloud': {}}
+    made = pipeline(models['skip'], of=fleet(devices=devices))
+    whole = float(made.weight_bytes.sum())
+    assert [d.memory_bytes for d in problem(made, memory_bytes={'pi': whole - 1, 'cloud': whole}).devices] == [whole - 1, math.inf]
+    assert [d.memory_bytes for d in problem(made, memory_bytes={'cloud': 0.0}).devices] == [2**30, 0.0]
+
+
 @pytest.mark.parametrize(('constraints', 'words'), [
     ({'pin': {'MatMul_z': 'pi'}}, "no layer 'MatMul_z'; did you mean 'MatMul_"),
     ({'private_until': 'Add_f'}, "constraints.private_until: skip has no layer 'Add_f'; did you mean 'Add_e'"),

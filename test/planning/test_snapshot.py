@@ -3,7 +3,6 @@
 """What the scheduler believes of the fleet: who is alive, how fast, how well connected; time is passed in."""
 
 import math
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -236,10 +235,9 @@ def test_a_constant_quota_gives_constant_predictions(view):
                 view.stage('cloud', run_under_quota(stage_seconds, now) * random.uniform(0.97, 1.03), stage_seconds, now)
             told.append((phase, view.factors(now)['cloud']))
     factors = [factor for _, factor in told]
-    assert min(factors) > 1.4
-    assert max(factors) < 2.2
-    long = sorted(factor * 0.3 for phase, factor in told if phase == 1)
-    assert long[len(long) // 2] == pytest.approx(0.55, rel=0.1), 'the long stage is predicted as it is'
+    assert min(factors) > 1.75
+    assert max(factors) < 2.15
+    assert 0.3 * max(factors) == pytest.approx(0.55, rel=0.15), 'the long stage is predicted as it is on average'
 
 
 def test_a_quota_that_holds_nothing_back_changes_nothing(view):
@@ -252,14 +250,13 @@ def test_a_quota_that_holds_nothing_back_changes_nothing(view):
     assert view.factors(0.0)['cloud'] > 2.0, 'a quota that was changed counts at once'
 
 
-def test_a_profile_of_several_threads_that_was_halted_itself_is_not_halted_twice(view):
-    pi = view.devices['pi']
-    pi.busy_cores = 2.0
-    pi.profile = Profile('m', 'pi', 'CPUExecutionProvider', 2, (0, 4), (0.3,), ())
-    pi.hear_quota(Quota(1.0, 0.1), 0.0)
-    assert view.factors(0.0)['pi'] > 1.7
-    pi.profile = replace(pi.profile, throttled=True)
-    assert view.factors(0.0)['pi'] == 1.0
+def test_a_device_that_is_slower_than_its_quota_explains_is_seen(view):
+    view.devices['cloud'].profile = Profile('m', 'cloud', 'CPUExecutionProvider', 1, (0, 4), (0.3,), ())
+    view.devices['cloud'].hear_quota(QUOTA, 0.0)
+    usual = view.factors(0.0)['cloud']
+    for now in range(3):
+        view.stage('cloud', 1.9, 0.3, now)
+    assert view.factors(2.0)['cloud'] > 2 * usual
 
 
 def test_a_stage_that_a_quota_halts_is_not_overdue(view):

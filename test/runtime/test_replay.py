@@ -104,6 +104,23 @@ def test_other_settings_lead_elsewhere(model):
     assert [step.plan.split(':')[0] for step in replayed(model, confirmations=99).now] == []
 
 
+def test_a_cpu_quota_that_telemetry_tells_counts_and_bags_without_one_are_read(model):
+    player = Replay(model, FLEET, ReplaySettings(policy='exact'))
+    player.take('profile', profile(model, 'pi', 0.5), 1.0)
+    player.take('heartbeat', heartbeat(model, 'pi', 1e6), 1.0)
+    told = {
+        'device': 'pi', 'cpu_percent': 22.0, 'cpu_percent_per_core': [22.0], 'clock_limit_hertz': math.nan, 'clock_max_hertz': math.nan,
+        'memory_pressure_percent': 0.0, 'memory_available_bytes': 1e9, 'memory_total_bytes': 2e9, 'temperature_celsius': 50.0,
+        'battery_percent': math.nan, 'battery_discharge_watts': math.nan, 'throttling': [],
+    }  # fmt: skip
+    quota = {'quota_cores': 0.5, 'quota_period_seconds': 0.1, 'quota_used_cores': 0.1}
+    view = player._hearing.view
+    for more, least, most in (({}, 1.0, 1.0), (quota, 1.8, 2.0), (quota | {'quota_cores': math.nan}, 1.0, 1.0)):
+        player.take('telemetry', Message(**told, **more), 1.1)
+        assert least <= view.factors(1.1)['pi'] <= most
+    assert view.memory_bytes()['pi'] == 2e9 - 150e6
+
+
 def test_records_that_do_not_fit_are_left_out_with_the_reason(model):
     player = Replay(model, FLEET, ReplaySettings(policy='exact'))
     player.take('heartbeat', heartbeat(model, 'pi', 1e6, model_sha256='other'), 1.0)

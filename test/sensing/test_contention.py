@@ -92,13 +92,22 @@ def test_a_run_under_a_quota_takes_what_the_kernel_makes_of_it_on_average(second
     begins = (np.arange(400) + 0.5) / 400 * quota.period_seconds
     mean = np.mean([halted(float(begin), seconds, quota, busy_cores) for begin in begins])
     if busy_cores + others <= cores:
-        assert quota.stretched(seconds, busy_cores) == seconds
+        assert quota.stretched(seconds, busy_cores, 1.0) == seconds
     else:
         rest = 0.1 - cores * 0.1 / (busy_cores + others)
-        assert abs(quota.stretched(seconds, busy_cores) - mean) <= rest**2 / 0.2 + 1e-3 * mean
+        assert abs(quota.stretched(seconds, busy_cores, 1.0) - mean) <= rest**2 / 0.2 + 1e-3 * mean
 
 
 @pytest.mark.parametrize('quota', [Quota(), Quota(0.0, 0.0), Quota(math.nan, 0.1), Quota(2.0, 0.1)])
 def test_no_quota_or_a_large_one_stretches_nothing(quota):
-    assert quota.factor(1.0, 2.0) == 1.0
-    assert quota.factor(0.0, 2.0) == 1.0
+    assert quota.slowdown(1.0, 2.0) == 1.0
+    assert quota.slowdown(0.0, 2.0) == 1.0
+
+
+@given(st.floats(0.01, 0.5), st.floats(0.2, 2.0), st.floats(0.3, 3.0), st.floats(0, 1))
+def test_what_a_quota_explains_says_nothing_of_the_device(alone, cores, busy_cores, at):
+    quota = Quota(cores, 0.1)
+    least, most = (quota.stretched(alone, busy_cores, share) for share in (1.0, -1.0))
+    assert quota.comparable(least + at * (most - least), alone, busy_cores) == pytest.approx(alone)
+    assert quota.comparable(0.5 * least, alone, busy_cores) == pytest.approx(0.5 * alone)
+    assert quota.comparable(3.0 * most, alone, busy_cores) == pytest.approx(3.0 * alone)

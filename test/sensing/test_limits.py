@@ -228,4 +228,4 @@ def test_a_real_quota(tmp_path):
     assert begin.quota.cores == pytest.approx(0.3)
     assert 0 < reading.quota.used_cores <= 0.4
     assert reading.quota.throttled_percent > 0
-    assert took >= 0.9 * Quota(0.3, 0.01).stretched(0.04, 1.0), 'a busy machine may make it longer, nothing shorter'
+    assert took >= 0.9 * Quota(0.3, 0.01).stretched(0.04, 1.0, 1.0), 'a busy machine may make it longer, nothing shorter'

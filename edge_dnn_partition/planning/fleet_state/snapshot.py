@@ -78,14 +78,16 @@ class DeviceView:
         if not same or abs(math.log(demands[1] / demands[0])) > TELLING:
             self.quota = present
 
-    @property
-    def _profiled_halted(self) -> bool:
-        """True if the profile has what the quota costs in it: seconds of several threads are wall time."""
-        return self.profile is not None and self.profile.throttled and self.profile.threads > 1
+    def stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:
+        """Take a stage's timing in, without what the quota explains of it."""
+        alone = profiled_seconds * self.compute.idle_factor
+        if measured_seconds > 0 and alone > 0:
+            measured_seconds = self.quota.comparable(measured_seconds, alone, self.busy_cores)
+        self.compute.stage(now, measured_seconds, profiled_seconds)
 
-    def under_quota(self, profiled_seconds: float) -> float:
-        """Return what a stage takes under the quota on average, if nothing else slows it."""
-        return profiled_seconds if self._profiled_halted else self.quota.stretched(profiled_seconds, self.busy_cores)
+    def overdue(self, now: float, factor: float) -> None:
+        """Take in that a stage takes longer than its profile says; a halt is no news."""
+        self.compute.overdue(now, factor / self._halted(-1.0))
 
     @property
     def quota_factor(self) -> float:
@@ -94,9 +96,13 @@ class DeviceView:
         A stage that is shorter is halted less; but a plan that has less of it here must not find the device so much faster
         that it is given more again, and a device that runs nothing must not look as if it had no quota.
         """
-        if self.profile is None or not self.quota.cores > 0 or self._profiled_halted:
+        return self._halted(0.5)
+
+    def _halted(self, share: float) -> float:
+        if self.profile is None or not self.quota.cores > 0:
             return 1.0
-        return self.quota.factor(self.profile.total_seconds + (self.profile.preprocess_seconds or 0.0), self.busy_cores)
+        seconds = self.profile.total_seconds + (self.profile.preprocess_seconds or 0.0)
+        return self.quota.slowdown(seconds, self.busy_cores, share)
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ class FleetView:
         view.incarnation = incarnation
         view.seen_at = now
         view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
-        view.compute.overdue(now, stage_factor / view.quota_factor)
+        view.overdue(now, stage_factor)
         return anew
 
     def host(self, device: str, load: HostLoad) -> None:
@@ -185,8 +191,7 @@ class FleetView:
 
     def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Take a stage's timing in."""
-        view = self.devices[device]
-        view.compute.stage(now, measured_seconds, view.under_quota(profiled_seconds))
+        self.devices[device].stage(now, measured_seconds, profiled_seconds)
 
     def preprocessing(
         self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 from edge_dnn_partition.runtime.inference.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.runtime.inference.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.runtime.transport.tensor_codec import available
-from edge_dnn_partition.sensing.sources.limits import LimitsSource, memory_now
+from edge_dnn_partition.sensing.sources.limits import Halts, memory_now
 
 from .coding_profile import Segments, measure_codings
 from .picture_samples import PictureSamples
@@ -39,7 +40,8 @@ __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'prof
 #: A loaded stage holds its weights twice: as they were in the file, and packed for the processor.
 _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
-_MOST_HALTED_PERCENT: Final = 5.0
+#: Of a run's wall time is its own at least, whatever it was halted for.
+_LEAST_SHARE: Final = 0.05
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
 _METHOD_VERSION: Final = 4
 
@@ -86,7 +88,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
     """Time a model's segments, their seams and some held-back stages on this device.
 
     With one thread on the CPU a run's seconds are its thread's CPU time, so that other
-    processes and a CPU quota do not count; else wall time. The calling thread does the work.
+    processes and a CPU quota do not count; else wall time, less what the quota halted it for. The calling thread does the work.
 
     :param samples: pictures; preparing one is timed with the rest, and encodings are measured on all.
     :param progress: is given the share that is done, 0 to 1.
@@ -112,9 +114,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
             samples.prepare()
             preparing.append(time.thread_time() - begin)
 
-    memory, limits = memory_now().available_bytes, LimitsSource()
-    limits.look()
-    limits.read(0.0)
+    memory, halts = memory_now().available_bytes, Halts()
     free = int(memory * _SHARE_OF_FREE_MEMORY) if memory > 0 else 0
     fitted = spans_to_fit(segments)
     held_back = spans_to_hold_back(segments, fitted, options.held_back, model.sha256)
@@ -134,16 +134,14 @@ def profile_model(model: Model, options: ProfileOptions, *,
     limit_stage_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)
-    halted = limits.read(1.0).quota.throttled_percent > _MOST_HALTED_PERCENT
     robbed = median(shares) > 1.25 if shares else False
-    if halted and (options.threads, options.providers[0]) == (1, CPU_PROVIDER):  # CPU time, which halts add nothing to
-        halted = robbed = False
-        readings = [Reading(reading.busy_seconds, reading.busy_seconds) for reading in readings]
+    if halts.seconds() > 0:  # nothing that is kept has them in it
+        robbed, readings = False, [Reading(reading.busy_seconds, reading.busy_seconds) for reading in readings]
     profile = Profile(
         model_sha256=model.sha256, model=model.name, device=options.device, provider=options.providers[0],
         threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
         segment_seconds=seconds, seam_seconds=seams, preprocess_seconds=median(preparing) if preparing else None,
-        throttled=is_throttled(readings, best) or robbed or halted, probe_seconds=probe_seconds,
+        throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
         interval_seconds=options.interval_seconds, codings=codings,
         picture_bytes=0.0 if samples is None else samples.bytes)
     return with_held_back(profile, {span: median(times[span]) for span in held_back})
@@ -215,6 +213,7 @@ class _Stages:
         self._options = options
         self._shares = shares  # of each run, wall time over busy time
         self._inputs = StageInputs()
+        self._halts = Halts()
         self._computed = 0  # segments whose outputs are among the inputs
 
     def memory_bytes(self, span: Span) -> int:
@@ -243,10 +242,15 @@ class _Stages:
         feeds = self._inputs.feeds(engine)
 
         def run() -> float:
+            self._halts.seconds()
             engine.try_out(feeds)
             if engine.last_busy_seconds > 0:
                 self._shares.append(engine.last_seconds / engine.last_busy_seconds)
-            return engine.last_busy_seconds
+            if engine.measures_cpu_time:
+                return engine.last_busy_seconds
+            # The kernel adds up what each core was halted for; a run's threads are halted together, or nearly.
+            halted = self._halts.seconds() / min(engine.threads, os.cpu_count() or 1)
+            return max(engine.last_busy_seconds - halted, _LEAST_SHARE * engine.last_busy_seconds)
 
         return run
 

@@ -61,6 +61,11 @@ class LimitsReading:
         """How many cores' time it may use; infinite: unknown."""
         return min(len(self.cpus) or math.inf, self.quota.cores if self.quota.cores > 0 else math.inf)
 
+    @property
+    def limited(self) -> bool:
+        """Whether its cgroup holds it to less than the host has."""
+        return self.quota.cores > 0 or math.isfinite(self.memory_bytes)
+
     def cpu(self, host: CpuReading) -> CpuReading:
         """Return the CPU use relative to what this process may use: of its cores alone, or of its quota if that is fuller."""
         percents = [
@@ -258,6 +263,24 @@ def limits_now(root: str = '') -> LimitsReading:
     source = LimitsSource(root)
     source.look()
     return source.read(0.0)
+
+
+class Halts:
+    """For how long a CPU quota halts this process's group, from one look to the next.
+
+    :param root: of proc and sysfs.
+    """
+
+    def __init__(self, root: str = '') -> None:
+        self._source, self._looks = LimitsSource(root), 0
+        self._source.look()
+        self.seconds()
+
+    def seconds(self) -> float:
+        """Return for how long since the look before, added up over the cores; 0 where there is no quota."""
+        self._looks += 1
+        halted = self._source.read(float(self._looks)).quota.throttled_seconds
+        return halted if halted > 0 else 0.0
 
 
 def memory_now(root: str = '') -> MemoryReading:
