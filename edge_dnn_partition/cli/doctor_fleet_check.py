@@ -50,7 +50,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
         found += f'; this machine is {", ".join(here)}'
     for name, played in ((name, each.emulate) for name, each in fleet.devices.items() if each.emulate is not None):
         if played.board is not None:
-            found += f'; {name} is modelled: {board(played.board).what}'
+            found += f'; {name} is modelled ({board(played.board).what.partition(";")[0]})'
     return (Check('fleet file', 'ok', found), *checks)
 
 

@@ -67,8 +67,9 @@ def test_a_board_in_a_fleet_file():
     assert (fleet(slowdown=8).devices['pi'].emulate.factor, fleet(slowdown=8).devices['pi'].emulate.other_factor) == (8, 1)
     with pytest.raises(PlanError, match='did you mean .*raspberry_pi_4'):
         fleet(board='raspberry_pi4')
-    own = parse_fleet({'source': 'pi', 'devices': {'pi': {'power': {'active': '5 W'}, 'emulate': {'board': 'raspberry_pi_4'}}}})
-    assert own.devices['pi'].power.active == 5
+    own = parse_fleet({'source': 'pi', 'devices': {'pi': {'power': {'active': '5 W', 'radio': '1 W'}, 'emulate': {'board': 'raspberry_pi_4'}}}})
+    power = own.devices['pi'].power
+    assert (power.idle, power.active, power.radio) == (2.7, 5, 1)
 
 
 def test_a_played_boards_profile_does_not_depend_on_the_machine(models):

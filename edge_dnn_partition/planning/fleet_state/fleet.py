@@ -87,12 +87,13 @@ class Device(Strict):
     @model_validator(mode='before')
     @classmethod
     def _boards_power(cls, given: Any) -> Any:
-        """Take the power of the board that is played, where none is given."""
+        """Take the watts of the board that is played, but for those that are given."""
         emulate = given.get('emulate') if isinstance(given, Mapping) else None
         name = emulate.get('board') if isinstance(emulate, Mapping) else None
-        if name is None or 'power' in given or name not in board_names():
+        own = given.get('power', {}) if name in board_names() else None
+        if not isinstance(own, Mapping):
             return given
-        return {**given, 'power': board(name).power.model_dump(mode='json', exclude_unset=True)}
+        return {**given, 'power': {**board(name).power.model_dump(mode='json', exclude_unset=True), **own}}
 
     def played(self, profile: Profile, model: Model) -> Profile:
         """Return the profile of this device as it is played on a machine; the same for a device that is not.
