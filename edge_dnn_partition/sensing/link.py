@@ -69,6 +69,8 @@ class LinkEstimator:
     _before: float = 0.0
     """What was believed when it fell silent."""
     _returned_at: float = float('-inf')
+    _at_last_answer: tuple[float, ...] | None = None
+    """What was believed when something was last answered, where silence has lowered it since."""
 
     def transfer(
         self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False
@@ -122,8 +124,14 @@ class LinkEstimator:
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
         self.last_at = self._own_at = now
 
+    def given_up(self, now: float, bound: float) -> None:
+        """Take in that nobody waits any longer for an answer on which the link bears no more than ``bound`` bytes per second."""
+        self._keep()
+        self.loss(now, 0.0, 0.0, bound=bound)
+
     def silence(self, now: float) -> None:
         """Take in that nothing was answered at all: half of what was believed, until something is measured."""
+        self._keep()
         present = self.estimate.bytes_per_second
         if not self.silent:
             self._before = present if self._rates else 0.0
@@ -134,11 +142,26 @@ class LinkEstimator:
 
     def answered(self, now: float) -> None:
         """Take in that something was answered. If that ends an outage (a silence that halved the rate twice), the link is back."""
+        self._at_last_answer = None
         if self.silent:
             self.silent = False
             self._returned_at = now
             if self.estimate.bytes_per_second <= _OUTAGE * self._before:
                 self._restore(now)
+
+    def receiver_anew(self, now: float) -> None:
+        """Take in that the receiver is another process now: the one before may have died, and its silence says nothing of the link.
+
+        What was believed at its last answer holds again, as old as this news.
+        """
+        if self._at_last_answer is not None:
+            self._rates = deque(self._at_last_answer)
+            self.last_at = self._own_at = now if self._rates else -math.inf
+        self._at_last_answer, self.silent = None, False
+
+    def _keep(self) -> None:
+        if self._at_last_answer is None:
+            self._at_last_answer = tuple(self._rates)
 
     def lost_whole(self, now: float) -> bool:
         """Take in that nothing crossed of what is told to be missing; return whether that was lost to an outage.

@@ -58,3 +58,13 @@ def test_a_link_that_was_never_measured_or_that_leads_nowhere_is_not_bounded():
     links = Links(fleet, 'a')
     assert links.bound('b', 1000, 60.0) is None
     assert links.bound('a', 1000, 60.0) is None
+
+
+def test_what_a_receiver_that_has_died_left_unanswered_is_not_held_against_its_link(links):
+    for now in (10.0, 10.3, 10.9):
+        links.silence('b', now, heard=False)
+    links.given_up('b', 400_000, 2.02, 11.0)
+    assert said(links, {'b': (100_000, 1.02)}, now=11.0)[0] < 2e5
+    links.receiver_anew('b', 11.1)
+    assert said(links, {}, now=11.1) == (pytest.approx(1e6), 0.0)
+    links.receiver_anew('a', 11.1)

@@ -125,3 +125,16 @@ def test_a_probe_that_came_as_it_left_is_one_sample_of_several():
     assert look.pace > 1e4
     assert not look.shows_the_rate(look.pace)
     assert look.sender_limited(as_they_left=True)
+
+
+def test_what_was_under_way_to_a_receiver_that_has_died_says_nothing_to_the_next_one():
+    silences = []
+    outbox = Outbox(rate=1e5, on_silence=lambda now, heard: silences.append(now) or 1e5)
+    outbox.put(bundle(1, 400), 0.0)
+    drain(outbox)
+    outbox.receiver_anew()
+    for now in (1.0, 2.0, 4.0):
+        drain(outbox, now)
+    assert outbox.unanswered(5.0) is None and not silences
+    assert outbox.resend(1, range(30)) == Loss(), 'it has none of what went to the one before'
+    assert not outbox.idle

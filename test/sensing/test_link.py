@@ -185,3 +185,22 @@ def test_what_another_process_measures_counts_as_often_as_it_measures():
     estimator.told(4.0, 8e6)
     estimator.transfer(4.1, 1e6, 1.0, sender_limited=False)
     assert estimator.estimate.bytes_per_second == 1e6, 'what is measured here goes first'
+
+
+def test_the_silence_of_a_receiver_that_has_died_says_nothing_once_there_is_another_one():
+    estimator = silent_link(halvings=3)
+    estimator.given_up(4.0, 1e4)
+    estimator.receiver_anew(5.0)
+    assert estimator.estimate == LinkEstimate(pytest.approx(1e6), 0.01, measured=True)
+    assert (estimator.silent, estimator.last_at) == (False, 5.0)
+    estimator.given_up(6.0, 2e5)
+    estimator.answered(6.1)
+    estimator.receiver_anew(7.0)
+    assert estimator.estimate.bytes_per_second == pytest.approx(2e5), 'it has answered since: the link was slow'
+
+
+def test_a_guess_is_a_guess_again_where_only_a_dead_receiver_lowered_it():
+    estimator = LinkEstimator((5e6, 0.01))
+    estimator.silence(0.0)
+    estimator.receiver_anew(1.0)
+    assert estimator.estimate == LinkEstimate(5e6, 0.01, measured=False)

@@ -20,7 +20,7 @@ from edge_dnn_partition.runtime.frames.source_plans import SourcePlans
 
 from .picture_sender import PictureSender
 
-_BEAT_SECONDS: Final = 0.2
+_BEAT_SECONDS: Final = 0.1
 _BOOKS_SECONDS: Final = 0.5
 
 

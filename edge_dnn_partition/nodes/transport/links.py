@@ -147,7 +147,13 @@ class Links:
         """Take in that nobody waits any longer for a bundle's receipt: if it was overdue, what that shows of the link stays."""
         bound = self.bound(device, size, seconds)
         if bound is not None:
-            self.estimators[device].loss(now, 0.0, 0.0, bound=bound)
+            self.estimators[device].given_up(now, bound)
+
+    def receiver_anew(self, device: str, now: float) -> None:
+        """Take in that the process at the other end is another one: that the one before did not answer says nothing of the link."""
+        if device in self.estimators:
+            self.estimators[device].receiver_anew(now)
+            self.doubts[device].receiver_anew()
 
     def emulate(self, message: Emulation, now: float) -> dict[float, float]:
         """Change the emulated links that start here; return when what they carry will arrive, by when it would have."""

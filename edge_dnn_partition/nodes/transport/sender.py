@@ -45,6 +45,8 @@ class _Peer:
     outbox: Outbox
     publisher: Any
     segments: SegmentPool | None = None
+    readers: int = 0
+    """How many inboxes were matched at the last look; that of a process that was killed stays for a while."""
     shared: dict[int, Bundle] = field(default_factory=dict)
     """Bundles that lie in shared memory and have no receipt yet."""
 
@@ -302,11 +304,21 @@ class TensorSender:
         """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
         with self._condition:
             waits: dict[str, tuple[int, float]] = {}
+            self._look_for_new_receivers(now)
             for (device, _), peer in self._peers.items():
                 found = peer.outbox.unanswered(now)
                 if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
                     waits[device] = found
             self._links.describe(message, now, waits)
+
+    def _look_for_new_receivers(self, now: float) -> None:
+        """Do not hold against a link that a process which has died did not answer, once there is another one in its place."""
+        for (device, _), peer in self._peers.items():
+            before, peer.readers = peer.readers, peer.publisher.get_subscription_count()
+            if peer.readers > before:
+                self._links.receiver_anew(device, now)
+                peer.outbox.receiver_anew()
+                self._set_pace(device, peer.outbox)
 
     @property
     def devices(self) -> list[str]:

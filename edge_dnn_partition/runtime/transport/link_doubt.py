@@ -59,6 +59,10 @@ class LinkDoubt:
         """Take in that a bundle is overdue, and what that allows of the link at most."""
         self._bound, self._bound_at = bound, now
 
+    def receiver_anew(self) -> None:
+        """Take in that the receiver is another process now, which is not who did not answer."""
+        self._bound_at = -math.inf
+
     def bound(self, now: float) -> float:
         """Return the most that may be said of the link now; infinite if no bundle was overdue of late."""
         return self._bound if now - self._bound_at <= BOUND_SECONDS else math.inf

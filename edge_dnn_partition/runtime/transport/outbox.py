@@ -199,7 +199,7 @@ class Outbox:
         """
         for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
             bundle = outgoing.bundle
-            told = outgoing.rounds >= _SILENT_ROUNDS[0]
+            told = outgoing.rounds >= _SILENT_ROUNDS[0] or outgoing.to_another
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
                 return len(bundle.buffer), now - max(outgoing.first_sent_at, self._heard_at)
         return None
@@ -234,6 +234,11 @@ class Outbox:
 
     def resend(self, number: int, missing: Sequence[int]) -> Loss:
         """Queue the missing pieces of a bundle again, before those that are new; return what that says of the link."""
+        outgoing = self._queue.get(number) or self._waiting.get(number)
+        lost = self._resend(number, missing)
+        return Loss() if outgoing is not None and outgoing.to_another else lost
+
+    def _resend(self, number: int, missing: Sequence[int]) -> Loss:
         if number in self._queue:
             return self._lost_on_the_way(self._queue[number], missing)
         outgoing = self._waiting.pop(number, None)
@@ -309,6 +314,12 @@ class Outbox:
                 if outgoing.bundle.address.frame_id == frame_id and outgoing.bundle.kind != PROBE:
                     self._forget(number)
 
+    def receiver_anew(self) -> None:
+        """Take in that the receiver is another process now, which knows nothing of what has been sent to the one before."""
+        for outgoing in itertools.chain(self._queue.values(), self._waiting.values()):
+            outgoing.to_another = True
+        self._doubtful = False
+
     def clear(self) -> None:
         """Forget everything: the receiver has died or started anew."""
         self._queue.clear()
@@ -339,7 +350,8 @@ class Outbox:
             return False
         smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
         self._queue[smaller.number] = Outgoing(
-            smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count
+            smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count,
+            to_another=outgoing.to_another,
         )
         self._queue.move_to_end(smaller.number, last=False)
         return True
@@ -347,7 +359,7 @@ class Outbox:
     def _note_silence(self, outgoing: Outgoing, now: float) -> None:
         """Say that a bundle has drawn no receipt: if others have, its pieces were lost, else there may be no link."""
         heard = self._heard_at > outgoing.sent_at
-        if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds:
+        if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds or outgoing.to_another:
             return
         if heard or outgoing.rounds in _SILENT_ROUNDS:
             self._silent_at = now

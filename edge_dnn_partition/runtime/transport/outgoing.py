@@ -28,6 +28,7 @@ class Outgoing:
     :param since: when it was queued.
     :param bold: a probe that looks for what the link was seen to carry; what is lost of it says nothing.
     :param offered: how many pieces were queued the last time that some were.
+    :param to_another: its receiver is another process than when it was queued; what is not answered of it says nothing.
     """
 
     bundle: Bundle
@@ -38,6 +39,7 @@ class Outgoing:
     sent_at: float = 0.0
     rounds: int = 0
     offered: int = 0
+    to_another: bool = False
     rates: array[float] = field(default_factory=lambda: array('d'))
     """The pace at which each piece left last."""
     asked: float = 0.0
