@@ -61,13 +61,16 @@ class Hop:
         for end in self.ends:
             self.executor.add_node(end)
 
-    def restart_receiver(self):
-        """Put another inbox, of another session, in the place of the first."""
+    def stop_receiver(self):
+        """Take the inbox away."""
+        self.ends[1].trigger_deactivate()
+        self.ends[1].trigger_cleanup()
+
+    def start_receiver(self):
+        """Put another inbox, of another session, in the place of one that was stopped."""
         from edge_dnn_partition.nodes.transport.inbox import TensorInbox
 
         node = self.ends[1]
-        node.trigger_deactivate()
-        node.trigger_cleanup()
         node.autostart()
         use_key(node, self._key)
         self.inbox = TensorInbox(node, node.topics.tensors(), self.answers, self._take, max_bytes=self._max_bytes)

@@ -98,7 +98,8 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
         # The sender ends, and the receiver is started anew: what was recorded is of a process that lives no more.
         recorded = [*pieces.heard]
         hop.ends[0].seals.close()
-        hop.restart_receiver()
+        hop.stop_receiver()
+        hop.start_receiver()
         hop.spin_until(lambda: pieces.publisher.get_subscription_count() == 2)
         for _ in range(3):
             for message in recorded:

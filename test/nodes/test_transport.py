@@ -90,3 +90,25 @@ def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_seco
 
     hop.spin_until(lambda: len(answered()) >= 2)
     assert link.estimate.bytes_per_second > 1e6, 'both came over loopback'
+
+
+def test_a_link_has_its_estimate_back_when_another_process_is_matched_in_the_place_of_one_that_has_died(hops):
+    from edge_dnn_partition.msg import Heartbeat
+
+    hop = hops('pi', 'jetson')
+    link = hop.sender._links.estimators['jetson']
+    link.transfer(0.0, 1e5, 0.1, sender_limited=False)
+    said = Heartbeat()
+
+    def look():
+        hop.sender.describe_links(said, time.monotonic())
+        return said.bytes_per_second[0]
+
+    assert look() == pytest.approx(1e6)
+    for now in range(3):
+        hop.sender._links.silence('jetson', float(now), heard=False)
+    hop.stop_receiver()
+    hop.spin_until(lambda: look() < 2e5 and not hop.sender.connected(hop.target))
+    look()
+    hop.start_receiver()
+    hop.spin_until(lambda: look() == pytest.approx(1e6))
