@@ -34,7 +34,8 @@ NODES: Final = {
     'device_monitor': Ends((*_ALL, 'heartbeat', 'telemetry'), _ALL),
     'worker': Ends(
         (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile'),
-        (*_ALL, 'emulation', 'frame_report', 'hedge_plan', 'plan', 'receipts', 'shadow', 'tensors'), ('profile_again_here',),
+        (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'receipts', 'shadow', 'tensors'),
+        ('profile_again_here',),
     ),
     'frame_source': Ends(
         (*_ALL, *PER_DEVICE, 'annotated', 'classification', 'detections', 'frame_report', 'heartbeat', 'hedge_plan', 'mask',
@@ -42,7 +43,7 @@ NODES: Final = {
         (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'receipts', 'results', 'shadow'), ('infer',),
     ),
     'scheduler': Ends(
-        (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'plan', 'plot', 'shadow', 'shares', 'state'),
+        (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'exploration', 'plan', 'plot', 'shadow', 'shares', 'state'),
         (*_ALL, 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile', 'shares', 'source_status',
          'telemetry'),
         ('free_plan', 'pin_plan', 'profile_again', 'replan'), ('profile_again_there',),

@@ -27,6 +27,7 @@ from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.scheduling.diagnostics import DiagnosticsSeat
 from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat, encodings_of
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationSeat
+from edge_dnn_partition.nodes.scheduling.exploration_seat import ExplorationSeat
 from edge_dnn_partition.nodes.scheduling.fleet_state import fleet_state
 from edge_dnn_partition.nodes.scheduling.plots import PlotSeat
 from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
@@ -74,7 +75,8 @@ class Scheduler(FleetNode):
             self._model, self._fleet, heartbeat_timeout=number('heartbeat_timeout'), input_bytes=number('input_bytes')
         )
         self._view = self._hearing.view
-        self._urgency = UrgencySeat(self._view, lambda: self._switch.active, self._decide)
+        self._exploration = ExplorationSeat(self, self._view)
+        self._urgency = UrgencySeat(self._view, lambda: self._switch.active, self._decide, lambda: self._exploration.worth)
         self._watch = StreamWatch()
         self._moves = SwitchSeat(
             self, self._fleet, self._model, lambda: self._hearing.pipeline.boundaries, self._in_force, self._move_ended
@@ -222,6 +224,7 @@ class Scheduler(FleetNode):
         if self.params.text('policy') == 'fixed' and self._keep_to_fixed(problem, ready, now):
             self._seat.forget_question()
             return
+        self._exploration.consider(problem, self._under, self._seat.assignment, self._seat.goal, now)
         deviation = self._view.deviation(self._switch.active.devices if self._switch.active else ready, now)
         conditions = Conditions(now, problem, self._hearing.temperature(ready), deviation, under=self._under)
         choice = self._seat.choose(conditions, boundaries)

@@ -15,7 +15,7 @@ import psutil
 from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.errors import NotReadyError, UserError, WireError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
+from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
@@ -47,6 +47,8 @@ from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.units import format_bytes
 
+_PROBE_TICK_SECONDS = 0.1
+"""So often it is looked whether a link is to be probed."""
 _ENDING_SECONDS = 0.6
 """So long a worker whose process ends works on at most ..."""
 _QUIET_SECONDS = 0.25
@@ -99,7 +101,7 @@ class Worker(FleetNode):
         self._sender = TensorSender(self, self._fleet)
         self._energy = EnergyWatch(self, self._config, self._fleet)
         self._failures = FailureReports(self)
-        self._sender.probing_share = self.params.number('probing_budget')
+        self._sender.probing_share, self._sender.probe_period = map(self.params.number, ('probing_budget', 'probe_period'))
         self._runner = StageRunner(
             self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._failures, self._lock,
             wall_clock=not self._fleet.emulated, layer_seconds=emulate.layer_seconds(self._model),
@@ -119,6 +121,7 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
         )
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
+        self.subscribe(Exploration, self.topics.exploration, self._sender.worth_probing, qos.EXPLORATION)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
@@ -127,8 +130,8 @@ class Worker(FleetNode):
             self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
         self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
-        probe = self.every(self.params.number('probe_period'), self._probe_links)
-        self.params.on_change(lambda _, value: self.set_period(probe, value), 'probe_period')
+        self.every(_PROBE_TICK_SECONDS, self._probe_links)
+        self.params.on_change(lambda _, value: setattr(self._sender, 'probe_period', value), 'probe_period')
         self.params.on_change(lambda _, value: setattr(self._sender, 'probing_share', value), 'probing_budget')
         self.params.on_change(lambda *_: self._resize(), 'memory_budget')
         self.params.on_change(lambda *_: self._resize(), 'threads')

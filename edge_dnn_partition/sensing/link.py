@@ -73,14 +73,15 @@ class LinkEstimator:
     """What was believed when something was last answered, where silence has lowered it since."""
 
     def transfer(
-        self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False
-    ) -> None:
+        self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False, short: bool = False
+    ) -> None:  # fmt: skip
         """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first piece.
 
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
+        :param short: it counts although it is small: it has taken long enough to be timed.
         """
-        if size < self.least_bytes or seconds <= 0:
+        if (size < self.least_bytes and not short) or seconds <= 0:
             return
         rate = size / seconds
         if sender_limited and self._rates and rate <= median(self._rates):
@@ -104,6 +105,11 @@ class LinkEstimator:
             self._rates.append(bytes_per_second)
             self.last_at = at
             self.silent = False
+
+    @property
+    def settled(self) -> bool:
+        """As many transfers as the median looks back have shown what is believed."""
+        return len(self._rates) >= self.window
 
     @property
     def doubtful(self) -> bool:

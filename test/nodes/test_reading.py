@@ -39,6 +39,7 @@ def samples():
         msg.StageState(device='pi', state=1, plan_version=3), msg.SourceStatus(device='pi', accepted=4),
         msg.DeviceEnergy(device='pi', covered_seconds=2.0, idle_joules=-0.1, boundaries=[0, 10], node_joules=[0.1, 0.2]),
         msg.HopReceipt(sender='pi', receiver='jetson', missing=[4, 5], reason='because'),
+        msg.Exploration(senders=['pi'], receivers=['jetson'], shares=[1.0], bytes_per_second=[1e6]),
         msg.Share(fleet='demo', hosts=['pi'], cores=[1.0], memory_bytes=[1e6]),
         msg.Emulation(devices=['pi'], slowdowns=[2.0], link_senders=['pi'], link_receivers=['jetson'],
                       link_bytes_per_second=[1e6], link_latency_seconds=[0.0], link_channels=['']),

@@ -79,7 +79,8 @@ def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_seco
 
     hop = hops('pi', 'jetson')
     link = hop.sender._links.estimators['jetson']
-    hop.sender._links.doubts['jetson'].worth_looking_for(time.monotonic(), LinkEstimate(1e8, 0.001, measured=True))
+    for ago in (4.0, 2.0, 0.0):
+        hop.sender._links.doubts['jetson'].seen(time.monotonic() - ago, LinkEstimate(1e8, 0.001, measured=True))
     for i in range(3):
         link.transfer(float(i), 1e5, 1.0, sender_limited=False)
     assert link.estimate.bytes_per_second == pytest.approx(1e5)

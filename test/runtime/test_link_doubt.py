@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain
 
-from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
+from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
 from edge_dnn_partition.runtime.transport.link_evidence import Loss
 from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.pieces import PROBE
-from edge_dnn_partition.runtime.transport.windowed_max import WindowedMax
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
+from edge_dnn_partition.sensing.windowed_max import WindowedMax
 
 
 def believed(rate, *, measured=True):
@@ -35,37 +35,49 @@ def test_a_bound_is_forgotten():
     assert doubt.bound(1.01 + BOUND_SECONDS) == math.inf
 
 
-def test_a_probe_looks_for_the_most_that_was_measured_of_late():
+def test_what_was_measured_of_late_and_held_is_remembered():
     doubt = LinkDoubt()
-    assert doubt.worth_looking_for(0.0, believed(9e6, measured=False)) == 0.0
-    assert [doubt.worth_looking_for(1.0, believed(rate)) for rate in (1e6, 4e6, 2e5)] == [1e6, 4e6, 4e6]
-    assert doubt.worth_looking_for(1.1 + SEEN_SECONDS, believed(2e5)) == 2e5
+    assert doubt.seen(0.0, believed(9e6, measured=False)) == 0.0
+    for now in range(1, 8):
+        found = doubt.seen(now, believed(9e6 if now == 3 else 4e6))
+    assert found == 4e6, 'a single outlier is nothing that a link was seen to carry'
+    for now in range(8, 120):
+        found = doubt.seen(now, believed(2e5))
+    assert found == 4e6
+    assert doubt.seen(8.0 + SEEN_SECONDS, believed(2e5)) == 2e5
 
 
-def test_where_tensors_do_not_find_what_a_probe_has_raised_probes_are_shy_longer_each_time():
+def raised(doubt, now, size=7e3):
+    doubt.probed(now, 1e6, 4e6, size)
+
+
+def test_where_tensors_do_not_find_what_probes_have_raised_time_and_again_probes_are_shy_longer_each_time():
+    doubt, now = LinkDoubt(), 0.0
+    doubt.tensor(now, 1e6)  # nothing had been raised
+    doubt.probed(now, 1e6, 1.1e6)
+    doubt.tensor(now, 1e5)  # by little
+    assert not doubt.shy(now)
+    for pause in (0.0, 4.0, 12.0, 36.0, 60.0, 60.0):
+        raised(doubt, now)
+        doubt.tensor(now + 0.5, 3e6, 5e3)  # no larger than the probe: it passes a token bucket, too
+        doubt.tensor(now + 0.5, 2e6, at_least=True)  # the sender held it back
+        doubt.overdue(now + 1.0, 1e6)
+        doubt.tensor(now + 1.0, 1e6)
+        assert doubt.shy(now + 0.9 + pause) == (pause > 0)
+        now += 1.1 + pause
+        assert not doubt.shy(now)
+
+
+def test_a_link_that_falls_after_tensors_have_found_what_probes_raised_is_no_token_bucket():
     doubt = LinkDoubt()
-    looked = lambda now: doubt.worth_looking_for(now, believed(1e6))  # noqa: E731
-    doubt.worth_looking_for(0.0, believed(4e6))
-    doubt.tensor(1.0, 1e6)  # nothing had been raised
-    assert looked(1.0) == 4e6
-    doubt.probed(2.0, 1e6, 1.1e6)
-    doubt.tensor(3.0, 1e5)  # by little
-    assert looked(3.0) == 4e6
-    now = 4.0
-    for pause in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
-        doubt.worth_looking_for(now, believed(4e6))
-        doubt.probed(now, 1e6, 4e6)
-        doubt.tensor(now + 1.0, 3e6)
-        assert looked(now + 1.0) == 4e6
-        doubt.overdue(now + 2.0, 1e6)
-        doubt.tensor(now + 2.0, 1e6)
-        assert looked(now + 1.9 + pause) == 0.0
-        now += 2.1 + pause
-        assert looked(now) > 0.0
-    doubt.probed(now, 1e6, 4e6)
-    doubt.probed(now + 11.0, 1e6, 4e6)  # the one before has held
-    doubt.tensor(now + 12.0, 1e6)
-    assert looked(now + 16.9) == 0.0 < looked(now + 17.1)
+    for now in range(0, 40, 4):
+        raised(doubt, now)
+        doubt.tensor(now + 1.0, 3e6, 5e4, at_least=True)
+        doubt.tensor(now + 2.0, 2e5)
+        assert not doubt.shy(now + 2.0)
+    raised(doubt, 50.0)
+    doubt.tensor(50.0 + HOLDS_SECONDS + 0.1, 2e5)
+    assert not doubt.shy(61.0), 'nothing had contradicted it for long'
 
 
 def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothing():

@@ -69,6 +69,9 @@ DIAGNOSTICS: Final = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.V
 PLOT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Reliable, so that plotters hear it whichever reliability they ask for."""
 
+EXPLORATION: Final = STATE
+"""What links are worth probing now; a worker that has come hears it at once."""
+
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 

@@ -106,6 +106,11 @@ class Topics:
         return self._of_fleet('state')
 
     @property
+    def exploration(self) -> str:
+        """Which links the scheduler would know more of (Exploration)."""
+        return self._of_fleet('exploration')
+
+    @property
     def heartbeat(self) -> str:
         """The signs of life of all nodes (Heartbeat)."""
         return self._of_fleet('heartbeat')

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
 from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 from edge_dnn_partition.planning.plans.plan import Plan
@@ -17,16 +17,22 @@ class UrgencySeat:
 
     :param plan: returns the plan in force.
     :param decide: takes a decision now; is to call `decided`.
+    :param looked_at: returns the links that are probed since a better plan would need them, by sender and reader.
     """
 
-    def __init__(self, view: FleetView, plan: Callable[[], Plan | None], decide: Callable[[], None]) -> None:
-        self._view, self._plan, self._decide = view, plan, decide
+    def __init__(
+        self, view: FleetView, plan: Callable[[], Plan | None], decide: Callable[[], None],
+        looked_at: Callable[[], Collection[tuple[str, str]]],
+    ) -> None:  # fmt: skip
+        self._view, self._plan, self._decide, self._looked_at = view, plan, decide, looked_at
         self._urgency = Urgency()
 
     def heard(self, device: str, now: float) -> None:
         """Take in that something has been heard of a device; decide if that is urgent."""
         plan = self._plan()
-        if plan is not None and device in plan.devices and self._urgency.is_due(now, self._signs_at(now)):
+        if plan is None or (device not in plan.devices and all(device != sender for sender, _ in self._looked_at())):
+            return
+        if self._urgency.is_due(now, self._signs_at(now)):
             self._decide()
             done = time.monotonic()
             self._urgency.took(done, done - now)
@@ -37,4 +43,4 @@ class UrgencySeat:
 
     def _signs_at(self, now: float) -> Callable[[], Mapping[Hashable, float]]:
         plan = self._plan()
-        return lambda: {} if plan is None else self._view.signs(now, plan.devices)
+        return lambda: {} if plan is None else self._view.signs(now, plan.devices, self._looked_at())

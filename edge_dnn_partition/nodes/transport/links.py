@@ -23,6 +23,8 @@ FEW_LOST: Final = 0.02
 version 2), or on the air."""
 OVERTAKEN: Final = 1.2
 """Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
+SHORT_SECONDS: Final = 0.003
+"""Packets of a small probe that come closer to each other than this show only that the link carries so much."""
 _GUESS: Final = (12.5e6, 0.002)
 
 
@@ -110,11 +112,15 @@ class Links:
         room = seconds > 0 and look.shows_the_rate(receipt.spread_bytes / seconds)
         limited = look.sender_limited(as_they_left=receipt.paced)
         before = estimator.estimate.bytes_per_second
-        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room)
+        short = receipt.kind == PROBE and receipt.spread_bytes < estimator.least_bytes
+        if short and seconds < SHORT_SECONDS:  # what two packets show at most
+            seconds, limited = SHORT_SECONDS, True
+        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room, short=short)
         if receipt.kind == PROBE:
-            self.doubts[receipt.receiver].probed(now, before, estimator.estimate.bytes_per_second)
-        elif seconds > 0 and not limited:
-            self.doubts[receipt.receiver].tensor(now, receipt.spread_bytes / seconds)
+            self.doubts[receipt.receiver].probed(now, before, estimator.estimate.bytes_per_second, receipt.spread_bytes)
+        elif seconds > 0:
+            rate = receipt.spread_bytes / seconds
+            self.doubts[receipt.receiver].tensor(now, rate, receipt.spread_bytes, at_least=limited)
 
     def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
         """Take in that pieces were lost; where they are few, what came still shows what the link bears."""

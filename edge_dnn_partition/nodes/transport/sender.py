@@ -15,16 +15,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt, TensorPiece
+from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_evidence import Look
 from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.piece_codec import encode
-from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
 from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.probe_budget import ProbeBudget
+from edge_dnn_partition.runtime.transport.probing import LinkProber
 from edge_dnn_partition.runtime.transport.segments import LEAST_BYTES, SegmentPool
 from edge_dnn_partition.runtime.transport.tensors import WireTensor, buffer_size, lay_out, place
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
@@ -83,10 +82,12 @@ class TensorSender:
         """So long has one piece held this process up, at most."""
         self.longest_publish_cpu_seconds = 0.0
         """And so long has it been at work on one: the rest is the machine's other business."""
-        self.probing_share = 0.01
-        """What probes may take of an idle link."""
-        self._budgets: dict[str, ProbeBudget] = {}
+        self.probing_share = 0.02
+        """What probes may take of an idle link at most."""
+        self.probe_period = 1.0
+        """Seconds between probes of a link of which nobody would know more, at least."""
         self._links = Links(fleet, self._device)
+        self._probers = {device: LinkProber() for device in self._links.estimators}
         self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
         self._thread.start()
 
@@ -158,27 +159,33 @@ class TensorSender:
         return place(layout, flat), ''
 
     def probe(self, device: str) -> None:
-        """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
+        """Measure a link that nothing uses, if that is due; see `LinkProber`."""
         peer = self._peer((device, False))
         with self._condition:
-            budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
-            budget.share = self.probing_share
-            link = self._links.estimators[device]
-            rate = link.estimate.bytes_per_second
-            seen = self._links.doubts[device].worth_looking_for(time.monotonic(), link.estimate)
-            size = probe_piece_size(rate if link.estimate.measured else peer.outbox.rate, budget.affordable(rate))
-            cost = PROBE_PIECES * (size + HEADER_BYTES)
-            doubt = {'silent': link.silent, 'doubtful': link.doubtful}
-            idle = all(other.outbox.idle for target, other in self._peers.items() if target[0] == device)
-            if not idle or not budget.grant(time.monotonic(), cost, rate, **doubt):
+            if not all(other.outbox.idle for target, other in self._peers.items() if target[0] == device):
                 return
-        buffer = memoryview(bytes(PROBE_PIECES * size))
+            probe = self._probers[device].next_probe(
+                time.monotonic(), self._links.estimators[device], self._links.doubts[device], ceiling=self.probing_share,
+                period=self.probe_period, rate=peer.outbox.rate,
+            )  # fmt: skip
+        if probe is None:
+            return
+        buffer = memoryview(bytes(probe.pieces * probe.piece_bytes))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
         bundle = Bundle(
             PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
-            piece_bytes=size,
+            piece_bytes=probe.piece_bytes,
         )  # fmt: skip
-        self._put(device, peer, bundle, seen)
+        self._put(device, peer, bundle, probe.bytes_per_second)
+
+    def worth_probing(self, message: Exploration) -> None:
+        """Take in which links the scheduler would know more of."""
+        now = time.monotonic()
+        rows = zip(message.senders, message.receivers, message.shares, message.bytes_per_second, strict=True)
+        found = {receiver: (share, rate) for sender, receiver, share, rate in rows if sender == self._device}
+        with self._condition:
+            for device, prober in self._probers.items():
+                prober.told(now, *found.get(device, (0.0, 0.0)))
 
     def _end_probes(self, device: str) -> None:
         """Let no probe of a link stand before what is to go over it, to whichever inbox."""

@@ -16,8 +16,10 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.compute import TELLING, ComputeEstimator
 from edge_dnn_partition.sensing.contention import HostLoad, Quota, host_factor
 from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.sensing.windowed_max import HeldMax
 
 from .fleet import Fleet
+from .shared_links import SharedLinks
 from .sharing import OthersUse
 
 _LINK_SCATTER: Final = 0.2
@@ -27,6 +29,12 @@ _SOURCE_SECONDS: Final = 10.0
 """So long the source's worker is waited for at the start; then the others run the model without it."""
 _RATES: Final = 12
 _OTHERS_READINGS: Final = 3
+SEEN_SECONDS: Final = 120.0
+"""What a link was measured to carry within so long it may carry again."""
+MORE: Final = 1.3
+"""So much more than is believed must a link have carried for that to be hoped for."""
+_FILE_CHANCE: Final = 0.25
+"""The chance that a link carries what the fleet file says, where it has not done so of late."""
 
 
 @dataclass
@@ -135,6 +143,9 @@ class FleetView:
         }  # fmt: skip
         self._log_rates: dict[tuple[str, str], deque[float]] = {}
         """Of each link, what it was measured as lately."""
+        self._given = dict(self._believed)
+        self._shared = SharedLinks(fleet)
+        self._seen: dict[tuple[str, str], HeldMax] = {}
 
     def heartbeat(
         self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0
@@ -186,8 +197,12 @@ class FleetView:
             while len(reports) > 4:
                 reports.pop(min(reports, key=lambda key: reports[key].measured_at))
             latest = estimate if len(reports) == 1 else _latest(reports)
-            if latest != self._believed.get((sender, receiver), latest):
-                self._believed[sender, receiver] = latest
+            pair = sender, receiver
+            self._seen.setdefault(pair, HeldMax(SEEN_SECONDS)).add(now, latest.bytes_per_second)
+            if latest != self._believed.get(pair, latest):
+                self._believed[pair] = latest
+            at = max(report.measured_at for report in reports.values())
+            self._shared.report(pair, latest, at, now, self._believed)
 
     def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Take a stage's timing in."""
@@ -228,12 +243,29 @@ class FleetView:
 
         What has not changed since the last time is the same object.
         """
-        return dict(self._believed)
+        return {**self._believed, **self._shared.suspects}
 
-    def signs(self, now: float, devices: Collection[str]) -> dict[Hashable, float]:
-        """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them."""
+    def hopes(self, now: float) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do."""
+        found = {}
+        for pair, estimate in self.links().items():
+            seen = self._seen[pair].add(now, estimate.bytes_per_second) if pair in self._seen else 0.0
+            given = self._given.get(pair)
+            if seen > MORE * estimate.bytes_per_second:
+                found[pair] = seen, 1.0
+            elif estimate.measured and given is not None and given.bytes_per_second > MORE * estimate.bytes_per_second:
+                found[pair] = given.bytes_per_second, _FILE_CHANCE
+        return found
+
+    def signs(
+        self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
+    ) -> dict[Hashable, float]:
+        """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them.
+
+        :param links: of others, by sender and receiver.
+        """
         found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in devices}
-        for pair in permutations(devices, 2):
+        for pair in {*permutations(devices, 2), *links}:
             if reports := self._links.get(pair):
                 found[pair] = _latest(reports).bytes_per_second
         return found

@@ -194,10 +194,15 @@ WORKER: Final[tuple[Parameter, ...]] = (
         quantity='size',
     ),
     Parameter(
-        'probing_budget', 0.01, 'share of an idle link that probes may take; 0: none', minimum=0.0, maximum=1.0
+        'probing_budget', 0.02,
+        'share of an idle link that probes may take where a better plan could come of it, else a 20th of that; 0: none',
+        minimum=0.0, maximum=1.0,
     ),
     Parameter('heartbeat_hz', 10.0, 'signs of life per second', minimum=1.0, maximum=100.0),
-    Parameter('probe_period', 1.0, 'seconds between probes of speed and idle links', minimum=0.1, maximum=60.0),
+    Parameter(
+        'probe_period', 1.0, 'seconds between probes of speed, and of idle links that no better plan needs',
+        minimum=0.1, maximum=60.0,
+    ),
     Parameter(
         'connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', minimum=0.5, maximum=60.0
     ),

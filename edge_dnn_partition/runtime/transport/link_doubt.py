@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
-
-from .windowed_max import WindowedMax
+from edge_dnn_partition.sensing.windowed_max import HeldMax
 
 OVERDUE: Final = 2.0
 OVERDUE_SECONDS: Final = 0.1
@@ -22,10 +21,10 @@ BOUND_SECONDS: Final = 1.5
 """So long a bound holds after the bundle has come or is given up: by then a probe, or a second bundle, tells as well."""
 SEEN_SECONDS: Final = 120.0
 """Of the last while: what a link was measured to carry in it, probes look for again."""
-SHY_SECONDS: Final = (5.0, 60.0)
-"""Where tensors did not find what a probe has raised a link's rate to, probes look for no more than a little for so long, twice as
-long each time, up to the second of these: a token bucket lets probes pass that does not let tensors pass. A link that has just
-become slower looks the same once."""
+SHY_SECONDS: Final = (4.0, 60.0)
+"""Where tensors did not find what probes have raised a link's rate to, and did not the time before either, probes look for no more
+than a little for so long, and three times as long each further time, up to the second of these: a token bucket lets probes pass
+that does not let tensors pass. Once is no evidence: a link that has just become slower looks the same."""
 HOLDS_SECONDS: Final = 10.0
 """A raised rate that no tensor has contradicted for so long holds."""
 _MUCH: Final = 1.5
@@ -49,11 +48,12 @@ class LinkDoubt:
 
     _bound: float = math.inf
     _bound_at: float = -math.inf
-    _seen: WindowedMax = field(default_factory=lambda: WindowedMax(SEEN_SECONDS))
-    _raised: tuple[float, float] = (-math.inf, 0.0)
-    """When a probe raised the rate by much, and to what."""
+    _seen: HeldMax = field(default_factory=lambda: HeldMax(SEEN_SECONDS))
+    _raised: tuple[float, float, float] = (-math.inf, 0.0, 0.0)
+    """When probes raised the rate by much, to what, and the bytes of each; no tensor has confirmed or contradicted it yet."""
+    _contradicted: int = 0
+    """How often on end tensors have not found what probes had raised the rate to."""
     _shy_until: float = -math.inf
-    _shy_for: float = SHY_SECONDS[0]
 
     def overdue(self, now: float, bound: float) -> None:
         """Take in that a bundle is overdue, and what that allows of the link at most."""
@@ -67,24 +67,34 @@ class LinkDoubt:
         """Return the most that may be said of the link now; infinite if no bundle was overdue of late."""
         return self._bound if now - self._bound_at <= BOUND_SECONDS else math.inf
 
-    def probed(self, now: float, before: float, after: float) -> None:
-        """Take in what a probe has made of the link's rate."""
+    def probed(self, now: float, before: float, after: float, size: float = 0.0) -> None:
+        """Take in what a probe of ``size`` bytes has made of the link's rate."""
         if after > _MUCH * before:
-            if math.isfinite(self._raised[0]) and now - self._raised[0] > HOLDS_SECONDS:
-                self._shy_for = SHY_SECONDS[0]
-            self._raised = now, after
+            self._raised = now, after, size
 
-    def tensor(self, now: float, rate: float) -> None:
-        """Take in what a tensor has shown of the link's rate."""
-        at, raised = self._raised
-        if now - at <= HOLDS_SECONDS and _MUCH * rate < raised:
-            self._shy_until, self._raised = now + self._shy_for, (-math.inf, 0.0)
-            self._shy_for = min(2 * self._shy_for, SHY_SECONDS[1])
+    def tensor(self, now: float, rate: float, size: float = math.inf, *, at_least: bool = False) -> None:
+        """Take in what a tensor has shown of the link's rate.
 
-    def worth_looking_for(self, now: float, estimate: LinkEstimate) -> float:
-        """Return what a probe is to look for: the most that was measured of late; 0: no more than a little.
+        :param size: its bytes: one that is no larger than a probe passes a token bucket as well.
+        :param at_least: the link may carry more than that.
+        """
+        at, raised, probe_size = self._raised
+        found = _MUCH * rate >= raised
+        if now - at > HOLDS_SECONDS or (found and size <= probe_size) or (at_least and not found):
+            return
+        self._raised = -math.inf, 0.0, 0.0
+        self._contradicted = 0 if found else self._contradicted + 1
+        if self._contradicted > 1:
+            first, longest = SHY_SECONDS
+            self._shy_until = now + min(first * 3.0 ** (self._contradicted - 2), longest)
+
+    def seen(self, now: float, estimate: LinkEstimate) -> float:
+        """Return the most that was measured of late, and held.
 
         :param estimate: what is believed now; is remembered.
         """
-        seen = self._seen.add(now, estimate.bytes_per_second if estimate.measured else 0.0)
-        return seen if now >= self._shy_until else 0.0
+        return self._seen.add(now, estimate.bytes_per_second if estimate.measured else 0.0)
+
+    def shy(self, now: float) -> bool:
+        """True while probes are to look for no more than a little."""
+        return now < self._shy_until

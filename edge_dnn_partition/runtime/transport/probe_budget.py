@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from .windowed_max import WindowedMax
+from edge_dnn_partition.sensing.windowed_max import WindowedMax
 
 REMEMBER_SECONDS: Final = 120.0
 """For so long the most that a link was seen to carry counts: one that is down now is looked for as often as before."""

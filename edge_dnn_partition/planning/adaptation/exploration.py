@@ -1,0 +1,78 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which links are worth probing: those that a better plan would need, if they carried again what they may.
+
+The best plan is looked for with every link at the most that can be hoped of it (optimism in the face of uncertainty; Lai and
+Robbins, Advances in Applied Mathematics 6, 1985). What it gains over the plan in force, times the chance, is what knowing more of
+the links is worth that it uses beyond what is believed of them. Without those the next best is looked for, so that a link that
+stays slow does not hide one that has recovered. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.linear import transfers
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.solvers.solve import solve
+
+from .decide import gain_of
+
+FULL_GAIN: Final = 0.2
+"""What can be gained from which on a link is worth all that probes may take."""
+_ROUNDS: Final = 3
+_LEAST_SHARE: Final = 0.1
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Hope:
+    """What a link may carry: bytes per second that are more than is believed, and the chance that it does, from 0 to 1."""
+
+    bytes_per_second: float
+    chance: float = 1.0
+
+
+def worth_probing(
+    problem: Problem, present: Costs, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
+) -> dict[Pair, float]:
+    """Return the links that are worth probing, by sender and reader, and what that is worth of the most that may be spent, 0 to 1.
+
+    :param problem: under the present estimates.
+    :param present: what the plan in force costs under them.
+    :param hopes: of links that may carry more than is believed.
+    :param least_gain: a plan that is better by less would not be moved to.
+    """
+    left, found = dict(hopes), {}
+    reference = evaluate(problem, [problem.source] * problem.nodes)
+    for _ in range(_ROUNDS):
+        if not left:
+            break
+        links = tuple(
+            replace(link, bytes_per_second=max(link.bytes_per_second, hope.bytes_per_second))
+            if (hope := left.get((link.sender, link.reader))) is not None else link
+            for link in problem.links
+        )
+        hoped = replace(problem, links=links)
+        best = solve(hoped, goal, quick=True).assignment
+        if best is None:
+            break
+        costs = evaluate(hoped, best)
+        gain = gain_of(goal, present, costs, reference if np.isfinite(reference.latency_seconds) else costs)
+        if not gain >= least_gain:
+            break
+        _, senders, readers = transfers(hoped, hoped.indices(best))
+        used = {(hoped.names[a], hoped.names[b]) for a, b in zip(senders, readers, strict=True)} & left.keys()
+        if not used:
+            break
+        for pair in used:
+            share = min(1.0, gain / FULL_GAIN) * left.pop(pair).chance
+            found[pair] = max(share, _LEAST_SHARE)
+    return found

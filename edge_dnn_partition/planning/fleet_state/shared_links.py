@@ -1,0 +1,105 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Links that share what limits them: where one of them collapses, the others are believed to have, until they are measured.
+
+Links share a channel where the fleet file says so. Else two that begin, or end, at one device are suspected to where both carried
+about the same, at about the same latency: then what that device shares with the world may be what limits them. What is measured
+next tells, and is remembered.
+Pure; time is passed in, seconds; rates in bytes per second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.sensing.windowed_max import WindowedMax
+
+from .fleet import Fleet
+
+Pair = tuple[str, str]
+
+COLLAPSE: Final = 2.5
+COLLAPSE_SECONDS: Final = 1.5
+"""By what factor a link is slower that has collapsed, and within what time."""
+ALIKE: Final = 1.5
+"""Two links carry about the same within this factor..."""
+ALIKE_LATENCY: Final = 2.0
+"""... and their latencies are within this one."""
+COINCIDE_SECONDS: Final = 2.0
+"""Links that collapse within so long of each other share what limits them."""
+SUSPECT_SECONDS: Final = 3.0
+"""A link that was not measured for so long after is believed to carry what it did."""
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    since: float
+    cause: Pair
+    before: float
+    believed: LinkEstimate
+
+
+class SharedLinks:
+    """Not thread safe."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
+        self._known: dict[frozenset[Pair], bool] = {}
+        """Of two links, whether they were seen to collapse together."""
+        self._fell_at: dict[Pair, float] = {}
+        self._lately: dict[Pair, WindowedMax] = {}
+        self._suspects: dict[Pair, _Suspect] = {}
+
+    def report(self, pair: Pair, estimate: LinkEstimate, at: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
+        """Take in what is believed of a link now: if it was suspected, it is no more; if it has collapsed, others are suspected.
+
+        :param at: when that was measured.
+        :param believed: of all links.
+        """
+        for old in [other for other, suspect in self._suspects.items() if now - suspect.since > SUSPECT_SECONDS]:
+            del self._suspects[old]
+        rate = estimate.bytes_per_second
+        suspect = self._suspects.get(pair)
+        if suspect is not None and at > suspect.since:
+            del self._suspects[pair]
+            self._known[frozenset((pair, suspect.cause))] = rate * COLLAPSE <= suspect.before
+        before = self._lately.setdefault(pair, WindowedMax(COLLAPSE_SECONDS)).add(now, rate)
+        if rate * COLLAPSE > before:
+            return
+        if now - self._fell_at.get(pair, -math.inf) > COINCIDE_SECONDS:
+            self._fell(pair, before, now, believed)
+        for other, suspect in self._suspects.items():
+            if suspect.cause == pair and suspect.believed.bytes_per_second > rate:
+                bounded = replace(suspect.believed, bytes_per_second=rate)
+                self._suspects[other] = replace(suspect, believed=bounded)
+
+    def _fell(self, pair: Pair, before: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
+        for other, at in self._fell_at.items():
+            if now - at <= COINCIDE_SECONDS and self._touch(pair, other):
+                self._known[frozenset((pair, other))] = True
+        self._fell_at[pair], latency = now, believed[pair].latency_seconds if pair in believed else 0.0
+        for other, estimate in believed.items():
+            fell_itself = now - self._fell_at.get(other, -math.inf) <= COINCIDE_SECONDS
+            if other != pair and not fell_itself and self._may_share(pair, before, latency, other, estimate):
+                self._suspects[other] = _Suspect(now, pair, estimate.bytes_per_second, estimate)
+
+    @property
+    def suspects(self) -> dict[Pair, LinkEstimate]:
+        """What is believed of the links that are suspected."""
+        return {pair: suspect.believed for pair, suspect in self._suspects.items()}
+
+    def _may_share(self, pair: Pair, before: float, latency: float, other: Pair, estimate: LinkEstimate) -> bool:
+        channel = self._channels.get(pair)
+        if channel is not None and channel == self._channels.get(other):
+            return True
+        latencies = sorted((latency, estimate.latency_seconds))
+        alike = abs(math.log(before / estimate.bytes_per_second)) < math.log(ALIKE) and latencies[1] <= ALIKE_LATENCY * latencies[0]
+        return self._touch(pair, other) and self._known.get(frozenset((pair, other)), alike)
+
+    @staticmethod
+    def _touch(pair: Pair, other: Pair) -> bool:
+        return pair[0] == other[0] or pair[1] == other[1]

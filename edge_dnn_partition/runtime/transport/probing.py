@@ -1,0 +1,101 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""When a link is probed, and how: by what the scheduler says that knowing more of it would be worth. Time is passed in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from edge_dnn_partition.sensing.link import LinkEstimator
+
+from .link_doubt import LinkDoubt
+from .piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from .probe_budget import LONGEST_SECONDS, ProbeBudget
+
+SOON_SECONDS: Final = 0.4
+"""A link that a better plan would need is looked at so often, with probes of what its share allows in that time."""
+HOLD_UP_SECONDS: Final = 0.3
+"""Such a probe takes no longer at the rate that is believed: frames may wait behind it."""
+LEAST_PIECES: Final = 2
+"""The spacing of two packets tells a link that has become several times faster; a second, larger probe confirms it."""
+MORE: Final = 2.0
+"""What such a probe looks for at least, over the rate that is believed."""
+UNWORTHY: Final = 0.05
+"""Share of the ceiling for a link of which enough is known, and on which nothing could be gained at present..."""
+UNTOLD: Final = 0.25
+"""... and for all links where no scheduler says which ones are worth it,"""
+TOLD_SECONDS: Final = 5.0
+"""which is so after it has been silent for so long."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a probe is sent.
+
+    :param bytes_per_second: what it looks for; 0: a little more than is believed.
+    """
+
+    pieces: int
+    piece_bytes: int
+    bytes_per_second: float
+
+    @property
+    def cost_bytes(self) -> float:
+        """What it takes on the wire."""
+        return self.pieces * (self.piece_bytes + HEADER_BYTES)
+
+
+class LinkProber:
+    """Decides on the probes of one link; not thread safe."""
+
+    def __init__(self) -> None:
+        self._budget = ProbeBudget(0.0)
+        self._told_at = -math.inf
+        self._share = self._hoped = 0.0
+        self._news = False
+        """The link is worth looking at and was not before."""
+        self._probed_at = -math.inf
+
+    def told(self, now: float, share: float, bytes_per_second: float) -> None:
+        """Take in what the scheduler says.
+
+        :param share: of the ceiling, from 0 to 1: what knowing more of the link is worth.
+        :param bytes_per_second: what the link may carry, for a better plan.
+        """
+        self._news = share > UNWORTHY and (self._news or self._share <= UNWORTHY)
+        self._told_at, self._share, self._hoped = now, share, bytes_per_second
+
+    def next_probe(
+        self, now: float, link: LinkEstimator, doubt: LinkDoubt, *, ceiling: float, period: float, rate: float | None = None
+    ) -> Probe | None:  # fmt: skip
+        """Return the probe that is to be sent now over the idle link, and count it; None if none is due.
+
+        :param ceiling: the share of the link that probes may take at most, from 0 to 1.
+        :param period: seconds between probes that nothing depends on, at least.
+        :param rate: that pieces are paced to while nothing was measured.
+        """
+        told = now - self._told_at <= TOLD_SECONDS
+        worth = 1.0 if not link.settled else max(self._share, UNWORTHY) if told else UNTOLD
+        wanted = told and self._share > UNWORTHY and link.estimate.measured
+        hurry = link.doubtful or (wanted and self._news)  # what that costs is paid for later
+        if now - self._probed_at < (SOON_SECONDS if wanted else period) and not hurry:
+            return None
+        believed, seen = link.estimate.bytes_per_second, doubt.seen(now, link.estimate)
+        self._budget.share = ceiling * worth
+        probe = self._shape(believed if link.estimate.measured else rate, believed, seen, wanted=wanted)
+        if not doubt.shy(now):
+            more = max(self._hoped, MORE * believed) if wanted else 0.0
+            probe = Probe(probe.pieces, probe.piece_bytes, max(seen, more))
+        if not self._budget.grant(now, probe.cost_bytes, believed, silent=link.silent, doubtful=hurry):
+            return None
+        self._probed_at, self._news = now, False
+        return probe
+
+    def _shape(self, rate: float | None, believed: float, seen: float, *, wanted: bool) -> Probe:
+        if not wanted:
+            return Probe(PROBE_PIECES, probe_piece_size(rate, self._budget.affordable(believed)), 0.0)
+        most = min(self._budget.affordable(max(believed, seen)) * SOON_SECONDS / LONGEST_SECONDS, believed * HOLD_UP_SECONDS)
+        size = probe_piece_size(rate, most)
+        return Probe(min(max(LEAST_PIECES, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, 0.0)
