@@ -85,8 +85,7 @@ class Scheduler(FleetNode):
         self._seat = PolicySeat(self, self._fleet, self._model.sha256)
         self._relief = ReliefSeat(self, self._hearing)
         self._encodings = EncodingSeat(self, self._hearing.pictures)
-        self._decision = 'waiting for the workers'
-        self._planning_seconds = 0.0
+        self._decision, self._planning_seconds = 'waiting for the workers', 0.0
         shadows = self.advertise(PlanMessage, self.topics.shadow, qos.SHADOW)
         self._shadows = ShadowSeat(self._seat, shadows.publish, self._shadow_plan, self.incarnation)
         self._explanations = ExplanationSeat(self)
@@ -230,8 +229,7 @@ class Scheduler(FleetNode):
         choice = self._seat.choose(conditions, boundaries)
         if choice is None:
             return
-        self._planning_seconds = self._seat.thought_for_seconds
-        self._decision = choice.reason
+        self._decision, self._planning_seconds = choice.reason, self._seat.thought_for_seconds
         if choice.assignment is None or choice.costs is None:
             self._encode_anew(problem, now, deviation)
             return
