@@ -10,15 +10,16 @@ of what frames take after a switch; those count whose width came from the record
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.adaptation.calibration import Assessment, Calibration
-from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.calibration import Assessment, Calibration, CalibrationSettings
 from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
+from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 Results = list[dict[str, Any]]
 _FIRST_SEED: Final = 300
 """Beyond those of the other benchmarks and those that the design was done on."""
+_NEVER: Final = CalibrationSettings(least_switches=sys.maxsize)
+"""Of a record that never counts."""
 
 
 def _scenario(scenario: Scenario, seeds: int) -> tuple[dict[str, Any], list[Assessment]]:
@@ -39,7 +42,7 @@ def _scenario(scenario: Scenario, seeds: int) -> tuple[dict[str, Any], list[Asse
     found: list[Assessment] = []
     for seed in range(_FIRST_SEED, _FIRST_SEED + seeds):
         world = World(scenario, seed)
-        constant = play(world, ExactPolicy(DEVICES, Settings()))
+        constant = play(world, RecordedPolicy(ExactPolicy(DEVICES, Settings()), Calibration(_NEVER)))
         own = play(world, RecordedPolicy(ExactPolicy(DEVICES, Settings()), record))
         plain.append(float(constant.seconds.mean()))
         recorded.append(float(own.seconds.mean()))

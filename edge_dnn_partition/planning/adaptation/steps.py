@@ -19,10 +19,12 @@ from edge_dnn_partition.planning.cost_model.problem import Problem
 
 MUCH: Final = math.log(1.3)
 """A change by less is no step."""
-_SCALE: Final = 5.0
-"""Nor is one by fewer mean absolute deviations of the estimate's own noise."""
+_SCALE: Final = 3.0
+"""Nor is one by fewer times what the estimate scattered by of late."""
 _RATE: Final = 0.1
-"""With which an estimate's level and noise follow it, each time that it is observed."""
+"""With which an estimate's level follows it, each time that it is observed, and its noise what is above it..."""
+_CALM_SECONDS: Final = 20.0
+"""... while noise goes with this time constant: what jumps to and fro scatters."""
 SETTLE_SECONDS: Final = 0.5
 """So long after a step estimates are still on their way to what has become true."""
 FRAMES: Final = 'frames over their prediction'
@@ -38,6 +40,7 @@ class Steps:
         self._levels: dict[Hashable, tuple[float, float]] = {}
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
         self._at: dict[Hashable, float] = {}
+        self._observed_at = -math.inf
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
         """Return whether one of these estimates, all above 0, is a step from what was observed before."""
@@ -52,12 +55,15 @@ class Steps:
         :param appearing: what was not there before is a step, too, but for the first time.
         """
         before, self._levels = self._levels, {}
+        keep = math.exp(-max(now - self._observed_at, 0.0) / _CALM_SECONDS)
+        self._observed_at = now
         found = False
         for name, value in signs.items():
             if not value > 0:
                 continue
             if name in before:
-                found |= self._follow(now, name, *before[name], math.log(value))
+                level, noise = before[name]
+                found |= self._follow(now, name, level, noise * keep, math.log(value))
             else:
                 self._levels[name] = math.log(value), 0.0
                 if appearing and before:
@@ -69,7 +75,7 @@ class Steps:
         step = self._is_step(level, noise, value)
         if step:
             self._at[name] = now
-        noise += _RATE * (min(abs(change), MUCH) - noise)
+        noise += _RATE * max(min(abs(change), MUCH) - noise, 0.0)
         self._levels[name] = value if step else level + _RATE * change, noise
         return step
 
