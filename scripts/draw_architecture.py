@@ -116,7 +116,7 @@ def draw(path: Path) -> None:
     _arrow(axes, (1.65, 0.9), (1.65, 2.6), _wrapped(offered, 12), (1.65, 1.6), colour=_BLUE)
     plans = [t for t in said['scheduler > worker'] if t in said['scheduler > frame_source']]
     _arrow(axes, (6.3, 6.4), (4.7, 3.8), ', '.join(plans), (5.5, 5.1))
-    _arrow(axes, (7.8, 6.4), (9.5, 3.8), ', '.join(plans), (8.5, 5.3))
+    _arrow(axes, (7.8, 6.4), (9.5, 3.8), _wrapped(said['scheduler > worker'], 14), (8.5, 5.3))
     _arrow(axes, (1.8, 3.8), (5.1, 7.0), _wrapped(said['frame_source > scheduler'], 22), (3.2, 5.5))
     _arrow(axes, (10.4, 3.8), (9.1, 6.4), _wrapped(said['worker > scheduler'], 12), (9.95, 4.75))
     _arrow(axes, (12.9, 1.8), (9.4, 6.7), _wrapped(said['device_monitor > scheduler'], 12), (12.35, 2.75))

@@ -7,11 +7,13 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('edge_dnn_partition.msg')
 
-from edge_dnn_partition.msg import Heartbeat
+from edge_dnn_partition.msg import Heartbeat, HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
+from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.sensing.link import LEAST_RATE
 
 
@@ -68,3 +70,17 @@ def test_what_a_receiver_that_has_died_left_unanswered_is_not_held_against_its_l
     links.receiver_anew('b', 11.1)
     assert said(links, {}, now=11.1) == (pytest.approx(1e6), 0.0)
     links.receiver_anew('a', 11.1)
+
+
+def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_bundle_allowed(links):
+    def probe(rate, now):
+        size = 5_064
+        receipt = HopReceipt(receiver='b', kind=PROBE, spread_bytes=size, spread_seconds=size / rate, total=6330, piece_bytes=1266,
+                             echo_sent_ns=int((now - 0.05) * 1e9))  # fmt: skip
+        links.whole(receipt, Look(), now)
+
+    assert said(links, {'b': (4_000, 0.3)})[0] < 2e4
+    probe(2e4, 10.1)
+    assert said(links, {}, now=10.1)[0] < 2e4, 'it shows less than is believed'
+    probe(0.9e6, 10.2)
+    assert said(links, {}, now=10.2)[0] == pytest.approx(0.9e6)

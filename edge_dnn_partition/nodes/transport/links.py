@@ -23,6 +23,8 @@ FEW_LOST: Final = 0.02
 version 2), or on the air."""
 OVERTAKEN: Final = 1.2
 """Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
+CONFIRMS: Final = 0.7
+"""A probe that shows so much of what is believed confirms it, whatever was overdue before."""
 SHORT_SECONDS: Final = 0.003
 """Packets of a small probe that come closer to each other than this show only that the link carries so much."""
 _GUESS: Final = (12.5e6, 0.002)
@@ -117,7 +119,10 @@ class Links:
             seconds, limited = SHORT_SECONDS, True
         estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room, short=short)
         if receipt.kind == PROBE:
-            self.doubts[receipt.receiver].probed(now, before, estimator.estimate.bytes_per_second, receipt.spread_bytes)
+            after = estimator.estimate.bytes_per_second
+            self.doubts[receipt.receiver].probed(now, before, after, receipt.spread_bytes)
+            if seconds > 0 and receipt.spread_bytes / seconds >= CONFIRMS * after:
+                self.doubts[receipt.receiver].no_longer_overdue()
         elif seconds > 0:
             rate = receipt.spread_bytes / seconds
             self.doubts[receipt.receiver].tensor(now, rate, receipt.spread_bytes, at_least=limited)
@@ -159,7 +164,7 @@ class Links:
         """Take in that the process at the other end is another one: that the one before did not answer says nothing of the link."""
         if device in self.estimators:
             self.estimators[device].receiver_anew(now)
-            self.doubts[device].receiver_anew()
+            self.doubts[device].no_longer_overdue()
 
     def emulate(self, message: Emulation, now: float) -> dict[float, float]:
         """Change the emulated links that start here; return when what they carry will arrive, by when it would have."""

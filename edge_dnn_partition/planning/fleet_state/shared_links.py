@@ -41,6 +41,7 @@ class _Suspect:
     cause: Pair
     before: float
     believed: LinkEstimate
+    measured_at: float
 
 
 class SharedLinks:
@@ -55,7 +56,7 @@ class SharedLinks:
         self._suspects: dict[Pair, _Suspect] = {}
 
     def report(self, pair: Pair, estimate: LinkEstimate, at: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
-        """Take in what is believed of a link now: if it was suspected, it is no more; if it has collapsed, others are suspected.
+        """Take in what is believed of a link now: measured twice it is suspected no more; where it collapses others are.
 
         :param at: when that was measured.
         :param believed: of all links.
@@ -64,9 +65,14 @@ class SharedLinks:
             del self._suspects[old]
         rate = estimate.bytes_per_second
         suspect = self._suspects.get(pair)
-        if suspect is not None and at > suspect.since:
-            del self._suspects[pair]
-            self._known[frozenset((pair, suspect.cause))] = rate * COLLAPSE <= suspect.before
+        if suspect is not None and at > suspect.measured_at:
+            shared = rate * COLLAPSE <= suspect.before
+            # A median moves with the second measurement: one that shows no fall is to be confirmed.
+            if shared or suspect.measured_at > suspect.since:
+                del self._suspects[pair]
+                self._known[frozenset((pair, suspect.cause))] = shared
+            else:
+                self._suspects[pair] = replace(suspect, measured_at=at)
         before = self._lately.setdefault(pair, WindowedMax(COLLAPSE_SECONDS)).add(now, rate)
         if rate * COLLAPSE > before:
             return
@@ -85,7 +91,7 @@ class SharedLinks:
         for other, estimate in believed.items():
             fell_itself = now - self._fell_at.get(other, -math.inf) <= COINCIDE_SECONDS
             if other != pair and not fell_itself and self._may_share(pair, before, latency, other, estimate):
-                self._suspects[other] = _Suspect(now, pair, estimate.bytes_per_second, estimate)
+                self._suspects[other] = _Suspect(now, pair, estimate.bytes_per_second, estimate, now)
 
     @property
     def suspects(self) -> dict[Pair, LinkEstimate]:

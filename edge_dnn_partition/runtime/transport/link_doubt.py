@@ -59,8 +59,8 @@ class LinkDoubt:
         """Take in that a bundle is overdue, and what that allows of the link at most."""
         self._bound, self._bound_at = bound, now
 
-    def receiver_anew(self) -> None:
-        """Take in that the receiver is another process now, which is not who did not answer."""
+    def no_longer_overdue(self) -> None:
+        """Take in that what was overdue says nothing any more: another process is to answer now, or a probe has found the rate."""
         self._bound_at = -math.inf
 
     def bound(self, now: float) -> float:
@@ -68,7 +68,7 @@ class LinkDoubt:
         return self._bound if now - self._bound_at <= BOUND_SECONDS else math.inf
 
     def probed(self, now: float, before: float, after: float, size: float = 0.0) -> None:
-        """Take in what a probe of ``size`` bytes has made of the link's rate."""
+        """Take in what a probe of ``size`` bytes has made of the link's rate, if it is more."""
         if after > _MUCH * before:
             self._raised = now, after, size
 
