@@ -13,9 +13,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
 
@@ -23,7 +26,11 @@ from .bed_file import BedFile
 
 Column = Literal['bits_per_second', 'load']
 Action = Literal['rate', 'load', 'kill', 'start', 'cut', 'heal']
-LEAST: Final = {'bits_per_second': 8e3, 'load': 1.0}
+LEAST: Final = {'bits_per_second': 0.0, 'load': 1.0}
+OUTAGE_BITS_PER_SECOND: Final = 8e3
+"""A link of less is taken to be cut."""
+_CRAWL: Final = 1.0
+_FOR_EVER_SECONDS: Final = 1e6
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,44 @@ class Trace:
     def at(self, seconds: float) -> float:
         """Return the value at a time; before the first one, that."""
         return self.values[max(0, bisect_right(self.seconds, seconds) - 1)]
+
+
+class Capacity:
+    """What a link carries over time: its bytes since the beginning, and when it has carried so many.
+
+    Each is the other's inverse. Where the trace says 0 the link is taken to carry `_CRAWL` bytes per second, so that
+    the inverse is a function. For arrays of times as well as for single ones.
+
+    :param bits_per_second: the link's rate; its last value holds for ever.
+    """
+
+    def __init__(self, bits_per_second: Trace) -> None:
+        self._seconds = [0.0, *bits_per_second.seconds[1:]]
+        self._rates = [max(value / 8, _CRAWL) for value in bits_per_second.values]
+        widths = (b - a for a, b in pairwise(self._seconds))
+        steps = (width * rate for width, rate in zip(widths, self._rates, strict=False))
+        self._bytes = [0.0, *accumulate(steps)]
+        far = self._seconds[-1] + _FOR_EVER_SECONDS, self._bytes[-1] + _FOR_EVER_SECONDS * self._rates[-1]
+        self._curve = np.array([*self._seconds, far[0]]), np.array([*self._bytes, far[1]])
+
+    def rate_at(self, seconds: float) -> float:
+        """Return the bytes per second at a time."""
+        return self._rates[max(0, bisect_right(self._seconds, seconds) - 1)]
+
+    def bytes_at(self, seconds: float) -> float:
+        """Return how many bytes it can have carried up to a time."""
+        i = max(0, bisect_right(self._seconds, seconds) - 1)
+        return self._bytes[i] + (seconds - self._seconds[i]) * self._rates[i]
+
+    def when(self, carried: float) -> float:
+        """Return when it can have carried so many bytes."""
+        i = max(0, bisect_right(self._bytes, carried) - 1)
+        return self._seconds[i] + (carried - self._bytes[i]) / self._rates[i]
+
+    def after(self, begins: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+        """Return when each of some transfers of ``size`` bytes is over that begins at a time with the link to itself."""
+        seconds, carried = self._curve
+        return np.asarray(np.interp(np.interp(begins, seconds, carried) + size, carried, seconds), dtype=np.float64)
 
 
 @dataclass(frozen=True, order=True)
@@ -81,12 +126,26 @@ def timeline(file: BedFile, seconds: float) -> list[Event]:
     return sorted(event for event in _events(file) if event.at < seconds)
 
 
+def rate_events(trace: Trace, link: tuple[str, str]) -> Iterator[Event]:
+    """Yield what befalls a link whose rate a trace says: it is cut where that is below `OUTAGE_BITS_PER_SECOND`."""
+    was_cut = False
+    for at, value in zip(trace.seconds, trace.values, strict=True):
+        cut = value < OUTAGE_BITS_PER_SECOND
+        if cut != was_cut:
+            yield Event(at, 'cut' if cut else 'heal', link)
+        if not cut:
+            yield Event(at, 'rate', link, value)
+        was_cut = cut
+
+
 def _events(file: BedFile) -> Iterator[Event]:
     for use in file.traces:
         trace = read_trace(use.file, 'load' if use.link is None else 'bits_per_second')
         subject: Any = use.link or (use.device,)
-        for at, value in zip(trace.seconds, trace.values, strict=True):
-            yield Event(at, 'load' if use.link is None else 'rate', subject, value)
+        if use.link is None:
+            yield from (Event(at, 'load', subject, value) for at, value in zip(trace.seconds, trace.values, strict=True))
+        else:
+            yield from rate_events(trace, use.link)
     for fault in file.faults:
         for action, subject in fault.action.items():
             yield Event(fault.at, action, (subject,) if isinstance(subject, str) else subject)  # type: ignore[arg-type]

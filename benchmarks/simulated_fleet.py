@@ -1,0 +1,330 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Workers and a frame source in simulated time, around the product's classes.
+
+The product's are `FramePipeline`, `FrameLedger`, `SourcePlans`, `Repetition`, `Admission` and what `simulated_transport`
+names. Simulated are what a stage and an encoding take (the profile's seconds, times a little seeded noise), what preparing a plan
+takes, and what the nodes of the same names add with ROS. Hedging is off and no frame grows too old, as by default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+
+from edge_dnn_partition.errors import NotReadyError
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.runtime.frames.admission import Admission
+from edge_dnn_partition.runtime.frames.failure import Failure, FailureKind
+from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
+from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, FrameState, Job, first_device
+from edge_dnn_partition.runtime.frames.plan_book import LINGER_SECONDS, PlanStatus
+from edge_dnn_partition.runtime.frames.repetition import Repetition
+from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.runtime.transport.assembler import Received
+from edge_dnn_partition.runtime.transport.pieces import Address
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+
+from .simulated_transport import HEARTBEAT_BYTES, LOCAL_SECONDS, SAY_AGAIN_SECONDS, Endpoint, Loop, Target, Wires, names_of
+
+PREPARE_SECONDS: Final = 0.05
+"""Modelled: what a worker takes to prepare a plan."""
+_NOISE: Final = 0.02
+_BEAT_SECONDS: Final = {'worker': 0.1, 'frame_source': 0.2}
+_PUMP_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A tensor of which only the size matters."""
+
+    nbytes: int
+
+
+class World:
+    """What all nodes of a simulated fleet share.
+
+    :param source: the device of camera, frame source and scheduler.
+    """
+
+    def __init__(self, loop: Loop, pipeline: Pipeline, wires: Wires, picture_bytes: int, seed: int) -> None:
+        self.loop, self.pipeline, self.wires, self.picture_bytes = loop, pipeline, wires, picture_bytes
+        self.fleet, self.model = pipeline.fleet, pipeline.model
+        self.source = self.fleet.source
+        self.endpoints: dict[Target, Endpoint] = {}
+        self._noise = np.random.default_rng(seed)
+        self._sizes = {
+            name: {(c.tensor, c.encoding): c for c in profile.codings} for name, profile in pipeline.profiles.items()
+        }
+
+    def noise(self) -> float:
+        """Return what something takes over its usual time."""
+        return math.exp(_NOISE * float(self._noise.standard_normal()))
+
+    def endpoint(self, target: Target, accept: Callable[[Received, HopTime], None], probing_share: float) -> Endpoint:
+        """Return a new node's transport."""
+        made = Endpoint(
+            self.loop, self.fleet, target[0], 1 + len(self.endpoints), self.wires, accept, self.endpoints, probing_share
+        )  # fmt: skip
+        self.endpoints[target] = made
+        return made
+
+    def tell(self, sender: str, receiver: str, size: int, action: Callable[[], None], *, reliable: bool = True) -> None:
+        """Let something happen on another device once a message is there; what is reliable is sent again if it is lost."""
+        there = self.loop.now + LOCAL_SECONDS if sender == receiver else self.wires[sender, receiver].send(self.loop.now, size)
+        if there is not None:
+            self.loop.at(there, action)
+        elif reliable:
+            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self.tell(sender, receiver, size, action))
+
+    def raw_bytes(self, tensor: str) -> float:
+        """Return a tensor's bytes."""
+        return self.picture_bytes if tensor == PICTURE else self.model.tensors[tensor].bytes
+
+    def coded(self, device: str, tensor: str, encoding: str) -> tuple[float, float, float]:
+        """Return a tensor's bytes in an encoding, and the seconds to encode and to decode it on a device."""
+        if encoding == RAW:
+            return self.raw_bytes(tensor), 0.0, 0.0
+        coding = self._sizes[device][tensor, encoding]
+        return coding.size, coding.encode_seconds, coding.decode_seconds
+
+
+class Worker:
+    """A worker of one device.
+
+    :param on_ready: hears that a plan is prepared, where the scheduler is.
+    :param on_beat: hears of a heartbeat, where the source is.
+    """
+
+    def __init__(
+        self, world: World, device: str, *, probing_share: float, probe_period: float,
+        on_ready: Callable[[str, Plan], None], on_beat: Callable[[Any], None],
+    ) -> None:  # fmt: skip
+        self._world, self._device, self._on_ready, self._on_beat = world, device, on_ready, on_beat
+        self.endpoint = world.endpoint((device, False), self._accept, probing_share)
+        self._pipeline = FramePipeline(device)
+        self._jobs: deque[Job] = deque()
+        self._busy = False
+        self._active_version = 0
+        self.on_failure: Callable[[Failure], None] = lambda _: None
+        # Nodes do not start at the same moment.
+        offset = 0.01 * self.endpoint.incarnation
+        world.loop.every(_BEAT_SECONDS['worker'], self._beat, first=offset)
+        if probing_share > 0:
+            world.loop.every(probe_period, self._probe, first=0.3 + offset)
+
+    def _probe(self) -> None:
+        for name in self.endpoint.links.estimators:
+            self.endpoint.probe(name)
+
+    def _beat(self) -> None:
+        world = self._world
+        message = SimpleNamespace(
+            device=self._device, node='worker', incarnation=self.endpoint.incarnation, model_sha256=world.model.sha256,
+            plan_versions=sorted(self._pipeline.parts), process_cpu_percent=math.nan, speed_factor=1.0, stage_factor=0.0,
+        )  # fmt: skip
+        self.endpoint.describe(message)
+        world.tell(self._device, world.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
+
+    def told(self, plan: Plan, status: PlanStatus) -> None:
+        """Take in what the scheduler says of a plan."""
+        loop = self._world.loop
+        if status is PlanStatus.PROPOSED and self._device in plan.devices:
+            loop.at(loop.now + PREPARE_SECONDS, lambda: self._prepared(plan))
+        elif status is PlanStatus.ACTIVE:
+            self._active_version = plan.version
+            old = [version for version in self._pipeline.parts if version < plan.version]
+            loop.at(loop.now + LINGER_SECONDS, lambda: self._release(old))
+
+    def _prepared(self, plan: Plan) -> None:
+        self._pipeline.add_plan(plan)
+        self._world.tell(self._device, self._world.source, HEARTBEAT_BYTES, lambda: self._on_ready(self._device, plan))
+        self._beat()
+
+    def _release(self, versions: list[int]) -> None:
+        for version in versions:
+            if version < self._active_version and self._pipeline.drained(version):
+                self._pipeline.remove_plan(version)
+
+    def _accept(self, received: Received, hop: HopTime) -> None:
+        address = received.address
+        tensors: dict[str, Any] = {name: _Sized(int(self._world.raw_bytes(name))) for name in names_of(received.layout)}
+        hops = received.hops if hop.sender == hop.receiver else (*received.hops, hop)
+        try:
+            jobs = self._pipeline.receive(address, tensors, {}, received.stages, hops, self._world.loop.now)
+        except NotReadyError as error:
+            failure = Failure(FailureKind.NOT_READY, self._device, self.endpoint.incarnation, address.frame_id,
+                              address.plan_version, address.attempt, -1, str(error))  # fmt: skip
+            self._world.tell(self._device, self._world.source, HEARTBEAT_BYTES, lambda: self.on_failure(failure))
+            return
+        self._put(jobs)
+
+    def _put(self, jobs: list[Job]) -> None:
+        self._jobs.extend(jobs)
+        while not self._busy and self._jobs:
+            job = self._jobs.popleft()
+            if self._pipeline.current(job):
+                self._busy = True
+                self._run(job)
+
+    def _run(self, job: Job) -> None:
+        """Let a stage take its time."""
+        world, plan = self._world, job.frame.part.plan
+        stage, profile = plan.stages[job.stage], world.pipeline.profiles[self._device]
+        encodings = {t.tensor: t.encoding for t in plan.transfers if t.to_device == self._device and t.from_device != self._device}
+        decode = sum(world.coded(self._device, name, encodings.get(name, RAW))[2] for name in stage.inputs if name != PICTURE)
+        if stage.preprocess:
+            decode += (profile.preprocess_seconds or 0.0) * world.noise()
+        run = profile.known_seconds(stage.layers) * world.noise()
+        begun = world.loop.now
+        timing = StageTime(self._device, job.stage, begun - job.ready_at, decode, run, run)
+        world.loop.at(begun + decode + run, lambda: self._ran(job, timing))
+
+    def _ran(self, job: Job, timing: StageTime) -> None:
+        world, frame = self._world, job.frame
+        sends: list[Any] = []
+        jobs: list[Job] = []
+        if self._pipeline.current(job):
+            outputs: Any = {name: _Sized(0) for name in frame.part.plan.stages[job.stage].outputs}
+            sends, jobs = self._pipeline.finished(job, outputs, timing, world.loop.now)
+        at = world.loop.now
+        for target, _, encodings in sends:
+            coded = {name: world.coded(self._device, name, encoding) for name, encoding in encodings.items()}
+            seconds = sum(encode for _, encode, _ in coded.values())
+            at += seconds
+            sizes = {name: size for name, (size, _, _) in coded.items()}
+            world.loop.at(at, lambda t=target, s=sizes, e=seconds: self._send(frame, job.stage, t, s, e))  # type: ignore[misc]
+        world.loop.at(at, lambda: self._free(jobs))
+
+    def _send(self, frame: FrameState, stage: int, target: Target, sizes: Mapping[str, float], seconds: float) -> None:
+        where = frame.address
+        address = Address(where.model_sha256, where.plan_version, where.frame_id, where.attempt, stage)
+        self.endpoint.send(target, address, sizes, frame.stages, frame.hops, seconds)
+
+    def _free(self, jobs: list[Job]) -> None:
+        self._busy = False
+        self._put(jobs)
+
+
+class Source:
+    """The frame source and its camera.
+
+    :param on_report: hears of each frame that is delivered, and how many were under way when it was accepted.
+    """
+
+    def __init__(self, world: World, fps: float, on_report: Callable[[Frame, int], None]) -> None:
+        self._world, self._on_report = world, on_report
+        self.endpoint = world.endpoint((world.source, True), self._accept, 0.0)
+        self.plans = SourcePlans()
+        self.ledger = FrameLedger()
+        self.frames: list[tuple[float, float]] = []
+        """When each frame was accepted that has ended, and what it took until then; in the order of acceptance."""
+        self._admission = Admission()
+        self._patience = Patience()
+        self._repetition = Repetition(self.plans, self.ledger, self.endpoint, self._send, lambda _: None)
+        self._picture = Picture(np.empty(0, np.uint8), 'jpeg')
+        self._in_flight: dict[int, int] = {}
+        self._outputs = len(world.model.outputs)
+        self._period = 1 / fps
+        self._stopped = False
+        world.loop.every(_PUMP_SECONDS, self._tick)
+        world.loop.every(_BEAT_SECONDS['frame_source'], self._beat)
+        self.on_beat: Callable[[Any], None] = lambda _: None
+        self.before_picture: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Let pictures come from now on."""
+        self._world.loop.every(self._period, self._offer, first=0.0)
+
+    def stop(self) -> None:
+        """Take no picture any more."""
+        self._stopped = True
+
+    def _offer(self) -> None:
+        if self._stopped:
+            return
+        self.before_picture()
+        self.ledger.offer(self._picture)
+        self._pump()
+
+    def hear(self, plan: Plan, status: PlanStatus) -> None:
+        """Take in what the scheduler says of a plan."""
+        if self.plans.hear(plan, status):
+            self._admission.renew()
+            self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
+            self._tick()
+
+    def alive(self, message: Any) -> None:
+        """Take in a worker's heartbeat."""
+        if message.device == self._world.source:
+            self.endpoint.told(message)
+        _, changed = self.plans.heartbeat(message.device, message.incarnation, message.plan_versions, self._world.loop.now)
+        if changed:
+            self._tick()
+
+    def failed(self, failure: Failure) -> None:
+        """Take in that a worker cannot process a frame."""
+        self._repetition.failed(failure, self._world.loop.now)
+        self._tick()
+
+    def _beat(self) -> None:
+        message = SimpleNamespace(
+            device=self._world.source, node='frame_source', incarnation=self.endpoint.incarnation,
+            model_sha256=self._world.model.sha256,
+        )  # fmt: skip
+        self.endpoint.describe(message)
+        self.on_beat(message)
+
+    def _pump(self) -> None:
+        now, plan = self._world.loop.now, self.plans.active
+        if plan is None or not self._admission.may_accept(now) or not self.plans.prepared(plan):
+            return
+        frame = self.ledger.accept(now, plan.version, plan.max_in_flight)
+        if frame is not None:
+            self._in_flight[frame.frame_id] = self.ledger.in_flight
+            self._admission.accepted(plan, plan.max_in_flight, now)
+            self._send(frame, plan)
+
+    def _send(self, frame: Frame, plan: Plan) -> None:
+        self.plans.sent(frame.frame_id, plan)
+        address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
+        self.endpoint.send((first_device(plan), False), address, {PICTURE: self._world.picture_bytes})
+
+    def _accept(self, received: Received, hop: HopTime) -> None:
+        address, now = received.address, self._world.loop.now
+        outputs = {name: np.zeros(1) for name in names_of(received.layout)}
+        hops = received.hops if hop.sender == hop.receiver else (*received.hops, hop)
+        whole = self.ledger.result(
+            address.frame_id, address.attempt, address.plan_version, outputs, received.stages, hops, self._outputs, now
+        )  # fmt: skip
+        if whole is not None:
+            self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
+            self.plans.took(whole.plan_version, whole.latency_seconds)
+            self.endpoint.forget_frame(whole.frame_id)
+            self._deliver()
+            self._pump()
+
+    def _deliver(self) -> None:
+        for frame in self.ledger.release():
+            self.plans.done(frame.frame_id)
+            in_flight = self._in_flight.pop(frame.frame_id, 1)
+            self.frames.append((frame.accepted_at, frame.latency_seconds))
+            if frame.status == DELIVERED:
+                self._on_report(frame, in_flight)
+
+    def _tick(self) -> None:
+        now = self._world.loop.now
+        for frame in self.ledger.unfinished:
+            self._repetition.again(frame, now, self._patience)
+        self._deliver()
+        self._pump()
+
+

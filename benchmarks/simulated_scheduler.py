@@ -1,0 +1,289 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A scheduler in simulated time around the product's classes, and the run of a whole fleet.
+
+The product's are `Hearing` with its `FleetView`, `EncodingSeat`, `Urgency`, `PlanSwitch`, and the policy with its `Calibration`.
+Simulated is what `nodes.scheduler` adds with ROS. Shadow frames are not run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, Final
+
+from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat
+from edge_dnn_partition.planning.adaptation.decide import feasible
+from edge_dnn_partition.planning.adaptation.policy import Conditions, Policy
+from edge_dnn_partition.planning.adaptation.policy import Frame as Told
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
+from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
+from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
+from edge_dnn_partition.runtime.frames.ledger import Frame
+from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
+from edge_dnn_partition.runtime.scheduling.hearing import Hearing
+from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.runtime.scheduling.urgency import Urgency
+from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
+from edge_dnn_partition.testbed.traces import Capacity
+
+from .simulated_fleet import Source, Worker, World
+from .simulated_transport import PLAN_BYTES, Loop, Wire
+from .trace_models import PICTURE_BYTES
+
+DECIDE_SECONDS: Final = 0.01
+"""Modelled: what a decision takes."""
+PROBING_SHARE: Final = 0.01
+PROBE_PERIOD_SECONDS: Final = 0.5
+WARM_UP_SECONDS: Final = 3.0
+"""The fleet runs for so long before the recording begins, whose first value holds meanwhile."""
+_OVERTIME_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 5.0
+
+Assignment = tuple[str, ...]
+Capacities = Mapping[tuple[str, str], Capacity]
+
+
+class Parameters:
+    """A scheduler's parameters, as their defaults are but for what is given."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._values = {parameter.name: parameter.default for parameter in SCHEDULER} | dict(given)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def number(self, name: str) -> float:
+        """Return a number."""
+        return float(self._values[name])
+
+    def whole(self, name: str) -> int:
+        """Return a whole number."""
+        return int(self._values[name])
+
+
+class Scheduler:
+    """Decides and moves the fleet.
+
+    :param truth: the links' rates, of which it is told before each decision; None: it has only what the fleet measures.
+    """
+
+    def __init__(
+        self, world: World, policy: Policy, parameters: Mapping[str, Any], say: Callable[[Plan, PlanStatus], None],
+        truth: Capacities | None = None,
+    ) -> None:  # fmt: skip
+        params = Parameters(parameters)
+        self._world, self._policy, self._say, self._truth = world, policy, say, truth
+        self._hearing = Hearing(
+            world.model, world.fleet, heartbeat_timeout=params.number('heartbeat_timeout'), input_bytes=world.picture_bytes
+        )
+        self._view = self._hearing.view
+        for name, view in self._view.devices.items():
+            view.profile = world.pipeline.profiles[name]
+        self._encodings = EncodingSeat(SimpleNamespace(params=params), self._hearing.pictures)
+        self._switch = PlanSwitch(scheduler=1, prepare_seconds=params.number('prepare_timeout'))
+        self._urgency = Urgency()
+        self._goal, self._relief = Goal(), ReliefSettings()
+        self._assignment: Assignment | None = None
+        self._proposed: Assignment | None = None
+        self._failed_until: dict[Assignment, float] = {}
+        self.moves: list[tuple[float, str, str]] = []
+        """When a plan came into force, what it is and why."""
+        world.loop.every(params.number('decision_period'), self.decide, first=0.5)
+
+    # What the fleet says --------------------------------------------------------------------------------------
+
+    def heartbeat(self, message: Any) -> None:
+        """Take in a heartbeat."""
+        now = self._world.loop.now
+        self._hearing.links(message, now)
+        if message.node == 'worker':
+            self._hearing.worker(message, now)
+        self._heard(message.device)
+
+    def ready(self, device: str, plan: Plan) -> None:
+        """Take in that a worker has prepared a plan."""
+        self._apply(self._switch.ready(device, plan.version, plan.scheduler))
+
+    def report(self, frame: Frame, in_flight: int) -> None:
+        """Take in how a frame went."""
+        now, active = self._world.loop.now, self._switch.active
+        message = SimpleNamespace(
+            plan_version=frame.plan_version, stages=frame.stages, hops=frame.hops, attempt=frame.attempt, in_flight=in_flight,
+            latency_seconds=frame.latency_seconds,
+        )  # fmt: skip
+        if active is None or not self._hearing.report(message, active, now):
+            return
+        if frame.attempt == 0 and in_flight == 1 and self._assignment is not None:
+            parts = device_seconds(message, active)
+            self._policy.learn(Told(now, self._assignment, frame.latency_seconds, device_seconds=parts))
+        self._heard(active.devices[0])
+
+    def _heard(self, device: str) -> None:
+        plan, now = self._switch.active, self._world.loop.now
+        if plan is not None and device in plan.devices and self._urgency.is_due(now, self._signs):
+            self.decide()
+            self._urgency.took(now + DECIDE_SECONDS, DECIDE_SECONDS)
+
+    def _signs(self) -> Mapping[Any, float]:
+        plan = self._switch.active
+        return {} if plan is None else self._view.signs(self._world.loop.now, plan.devices)
+
+    # Deciding -------------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Decide now, as `nodes.scheduler.Scheduler._decide`."""
+        now = self._world.loop.now
+        if self._truth is not None:
+            self._know()
+        self._urgency.decided(now, self._signs())
+        alive = self._view.alive(now)
+        self._apply(self._switch.tick(now))
+        for device in self._switch.proposal.devices if self._switch.proposal else ():
+            if device not in alive:
+                self._apply(self._switch.lost(device))
+        ready = self._view.ready(now)
+        if self._world.source not in ready or self._switch.proposal is not None:
+            return
+        problem, under = self._problem(ready)
+        used = self._switch.active.devices if self._switch.active else ready
+        conditions = Conditions(now, problem, math.nan, self._view.deviation(used, now), under=under)
+        choice = self._policy.choose(conditions)
+        self._policy.tend(conditions)
+        if choice.assignment in (None, self._assignment):
+            self._encode_anew(problem, under, conditions.deviation)
+        elif self._failed_until.get(choice.assignment, 0.0) <= now and set(choice.assignment) <= set(ready):
+            costs = choice.costs or evaluate(under(choice.assignment), choice.assignment)
+            self._propose(choice.assignment, costs, choice.reason, conditions.deviation)
+
+    def _know(self) -> None:
+        """Take the links' true rates for what was measured."""
+        assert self._truth is not None
+        now = self._world.loop.now
+        for (sender, reader), capacity in self._truth.items():
+            rate = max(capacity.rate_at(now), LEAST_RATE)
+            estimate = LinkEstimate(rate, self._world.wires[sender, reader].delay, measured=True)
+            self._view.link(sender, reader, 0, estimate, 0.0, now)
+            for (device, _), endpoint in self._world.endpoints.items():
+                if device == sender:
+                    endpoint.know(reader, rate)
+
+    def _problem(self, ready: tuple[str, ...]) -> tuple[Problem, Callable[[Assignment], Problem]]:
+        now = self._world.loop.now
+        problem = self._hearing.problem(ready, now, self._encodings.permitted, self._goal, self._relief)
+        self._encodings.take(problem, self._hearing.pipeline.profiles)
+        under = self._encodings.under(
+            self._hearing.pipeline, problem, self._view.factors(now), self._switch.active, self._assignment
+        )
+        return problem, under
+
+    def _encode_anew(self, problem: Problem, under: Callable[[Assignment], Problem], deviation: float) -> None:
+        plan, assignment, now = self._switch.active, self._assignment, self._world.loop.now
+        if plan is None or assignment is None or not feasible(problem, assignment):
+            return
+        others = {(t.tensor, t.from_device, t.to_device): t.encoding for t in self._encodings.encode(plan).transfers}
+        best = self._hearing.pipeline.encoded(problem, others, self._view.factors(now), self._hearing.pictures.pixels)
+        why = self._encodings.needs_others(plan, assignment, under(assignment), best, self._goal, now)
+        if why:
+            self._propose(assignment, evaluate(best, assignment), why, deviation)
+
+    # Moving ---------------------------------------------------------------------------------------------------
+
+    def _propose(self, assignment: Assignment, costs: Costs, reason: str, deviation: float) -> None:
+        loop = self._world.loop
+        plan = self._hearing.pipeline.plan(assignment, self._switch.next_version())
+        plan = replace(
+            plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, self._goal.name),
+            latency_seconds=costs.latency_seconds, latency_deviation=deviation * costs.latency_seconds,
+            bottleneck_seconds=costs.bottleneck_seconds, objective=self._goal.name, reason=reason,
+        )  # fmt: skip
+        proposed = self._switch.propose(self._encodings.encode(plan), loop.now)
+        self._proposed = assignment
+        loop.at(loop.now + DECIDE_SECONDS, lambda: self._say(proposed, PlanStatus.PROPOSED))
+
+    def _apply(self, outcome: Activate | Drop | None) -> None:
+        if outcome is None:
+            return
+        now, plan = self._world.loop.now, outcome.plan
+        assert self._proposed is not None
+        if isinstance(outcome, Activate):
+            self._say(plan, PlanStatus.ACTIVE)
+            self._assignment = self._proposed
+            self._policy.moved(now, self._assignment)
+            self.moves.append((now, plan.label(), plan.reason))
+        else:
+            self._say(plan, PlanStatus.DROPPED)
+            self._failed_until[self._proposed] = now + _RETRY_SECONDS
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of a recording.
+
+    :param frames: when each frame was accepted, in seconds of the recording, and what it took until it ended.
+    :param lost: how many of them ended without a result.
+    :param moves: when a plan came into force, what it is and why.
+    """
+
+    frames: list[tuple[float, float]]
+    lost: int
+    moves: list[tuple[float, str, str]]
+
+
+def play(
+    pipeline: Pipeline, capacities: Capacities, delays: Mapping[tuple[str, str], float], policy: Policy, *, seconds: float,
+    fps: float, informed: bool = False, seed: int = 0, parameters: Mapping[str, Any] | None = None,
+    picture_bytes: int = PICTURE_BYTES,
+) -> Played:  # fmt: skip
+    """Let a fleet live through what the links carry.
+
+    :param capacities: of each link, by sender and reader; their time includes `WARM_UP_SECONDS` before the recording.
+    :param informed: tell the scheduler and the senders the true rates before each frame, and let it decide then.
+    """
+    loop = Loop()
+    wires = {pair: Wire(capacity, delays[pair]) for pair, capacity in capacities.items()}
+    world = World(loop, pipeline, wires, picture_bytes, seed)
+
+    def say(plan: Plan, status: PlanStatus) -> None:
+        source.hear(plan, status)
+        for name, worker in workers.items():
+            world.tell(world.source, name, PLAN_BYTES, lambda worker=worker: worker.told(plan, status))  # type: ignore[misc]
+
+    def beat(message: Any) -> None:
+        source.alive(message)
+        scheduler.heartbeat(message)
+
+    def source_beat(message: Any) -> None:
+        workers[world.source].endpoint.told(message)
+        scheduler.heartbeat(message)
+
+    scheduler = Scheduler(world, policy, parameters or {}, say, capacities if informed else None)
+    workers = {
+        name: Worker(
+            world, name, probing_share=0.0 if informed else PROBING_SHARE, probe_period=PROBE_PERIOD_SECONDS,
+            on_ready=scheduler.ready, on_beat=beat,
+        )
+        for name in pipeline.fleet.devices
+    }  # fmt: skip
+    source = Source(world, fps, scheduler.report)
+    source.on_beat = source_beat
+    for worker in workers.values():
+        worker.on_failure = source.failed
+    if informed:
+        source.before_picture = scheduler.decide
+    source.start()
+    end = WARM_UP_SECONDS + seconds
+    loop.run(end)
+    source.stop()
+    loop.run(end + _OVERTIME_SECONDS)
+    ended = [*source.frames, *((frame.accepted_at, loop.now - frame.accepted_at) for frame in source.ledger.unfinished)]
+    frames = [(at - WARM_UP_SECONDS, took) for at, took in ended if at >= WARM_UP_SECONDS]
+    return Played(frames, source.ledger.counts.lost, [(at - WARM_UP_SECONDS, *rest) for at, *rest in scheduler.moves])  # type: ignore[misc]

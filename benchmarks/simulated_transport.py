@@ -1,0 +1,350 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node's transport in simulated time: the product's outboxes, assemblers and link estimates over links that exist here only.
+
+The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `LinkDoubt`) and `ProbeBudget`. Simulated are the
+clock, the links with their queues, and what `TensorSender` and `TensorInbox` add with threads and DDS. Tensors inside a device
+cost `LOCAL_SECONDS`. Times in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Final
+
+from edge_dnn_partition.msg import HopReceipt
+from edge_dnn_partition.nodes.transport.links import Links
+from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
+from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, packets_of, probe_piece_size
+from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.runtime.transport.probe_budget import ProbeBudget
+from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+from edge_dnn_partition.testbed.traces import Capacity
+
+LOCAL_SECONDS: Final = 0.0005
+"""What a bundle takes within a device, through shared memory."""
+QUIET_SECONDS: Final = 0.1
+"""As `TensorInbox.QUIET_SECONDS`."""
+PACKET_BYTES: Final = 1514
+PACKET_HEADERS: Final = 34
+RECEIPT_BYTES: Final = 250
+HEARTBEAT_BYTES: Final = 600
+PLAN_BYTES: Final = 1500
+QUEUE_SECONDS: Final = 0.1
+"""What a link's queue holds, as the testbed's links have it; two packets at least."""
+SAY_AGAIN_SECONDS: Final = 0.2
+"""After so long DDS sends again what is reliable and was not acknowledged."""
+_SEPARATOR: Final = '\n'
+
+Target = tuple[str, bool]
+"""A device, and whether its frame source (True) or its worker is meant."""
+
+
+class Loop:
+    """Simulated time: actions in the order of their times, and of their being asked for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do something at a time, or now if that has passed."""
+        heapq.heappush(self._events, (max(when, self.now), next(self._order), action))
+
+    def every(self, period: float, action: Callable[[], None], *, first: float | None = None) -> None:
+        """Do something again and again."""
+
+        def again() -> None:
+            action()
+            self.at(self.now + period, again)
+
+        self.at(self.now + (period if first is None else first), again)
+
+    def run(self, until: float) -> None:
+        """Let everything happen up to a time."""
+        while self._events and self._events[0][0] <= until:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        self.now = until
+
+
+class Wire:
+    """One direction of a link: a first-in-first-out queue with tail drop in front of a rate that changes.
+
+    :param capacity: what it carries, headers included.
+    :param delay: of every packet beside that.
+    """
+
+    def __init__(self, capacity: Capacity, delay: float, queue_seconds: float = QUEUE_SECONDS) -> None:
+        self.capacity, self.delay, self._queue_seconds = capacity, delay, queue_seconds
+        self._promised = 0.0
+        """All bytes that were taken have crossed once the link has carried so many since its beginning."""
+        self.carried = 0.0
+
+    def send(self, now: float, size: int) -> float | None:
+        """Send a datagram; return when it is there, None if one of its packets found the queue full.
+
+        :param size: with the headers of its message.
+        """
+        size += PACKET_HEADERS * math.ceil(size / (PACKET_BYTES - PACKET_HEADERS))
+        done = self.capacity.bytes_at(now)
+        begin = max(done, self._promised)
+        queue = max(self._queue_seconds * self.capacity.rate_at(now), 2 * PACKET_BYTES)
+        room = queue + PACKET_BYTES - (begin - done)
+        taken = size if size <= room else PACKET_BYTES * math.floor(max(room, 0.0) / PACKET_BYTES)
+        self._promised = begin + taken
+        self.carried += taken
+        return None if taken < size else self.capacity.when(self._promised) + self.delay
+
+
+Wires = Mapping[tuple[str, str], Wire]
+
+
+def names_of(layout: Iterable[WireTensor]) -> list[str]:
+    """Return the names of the tensors that a simulated bundle brings."""
+    return [name for tensor in layout for name in tensor.name.split(_SEPARATOR)]
+
+
+@dataclass
+class Endpoint:
+    """What a node sends and receives with.
+
+    :param incarnation: unlike that of any other node.
+    :param accept: takes a whole bundle that came from another device, or from this one.
+    :param peers: every node's endpoint by target, filled before anything is sent.
+    """
+
+    loop: Loop
+    fleet: Fleet
+    device: str
+    incarnation: int
+    wires: Wires
+    accept: Callable[[Received, HopTime], None]
+    peers: Mapping[Target, Endpoint]
+    probing_share: float = 0.01
+    _outboxes: dict[Target, Outbox] = field(default_factory=dict)
+    _budgets: dict[str, ProbeBudget] = field(default_factory=dict)
+    _wakes_at: float = math.inf
+    _ticking: bool = False
+
+    def __post_init__(self) -> None:
+        self.links = Links(self.fleet, self.device)
+        self._numbers = itertools.count(1)
+        self._assembler = Assembler()
+
+    # Sending --------------------------------------------------------------------------------------------------
+
+    def send(
+        self, target: Target, address: Address, sizes: Mapping[str, float], stages: tuple[StageTime, ...] = (),
+        hops: tuple[HopTime, ...] = (), encode_seconds: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Send tensors of so many bytes, by name."""
+        size = max(1, round(sum(sizes.values())))
+        layout = (WireTensor(_SEPARATOR.join(sizes), 2, (size,), 'raw', 0, size),)
+        number = next(self._numbers)
+        if target[0] == self.device:
+            received = Received(
+                FRAME, self.device, self.incarnation, address, number, _bytes(0), layout, stages, hops, encode_seconds, 0, 0.0,
+                paced=False, echo_sent_ns=0, arrived=self.loop.now + LOCAL_SECONDS,
+            )  # fmt: skip
+            hop = HopTime(self.device, self.device, address.from_stage, size, encode_seconds, 0.0, 0)
+            self.loop.at(received.arrived, lambda: self.peers[target].accept(received, hop))
+            return
+        outbox = self._outbox(target)
+        self._put(target, Bundle(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
+                                 encode_seconds, outbox.piece_bytes(size)))  # fmt: skip
+
+    def _outbox(self, target: Target) -> Outbox:
+        if target not in self._outboxes:
+            silence = functools.partial(self.links.silence, target[0])
+            outbox = self._outboxes[target] = Outbox(numbers=self._numbers, on_silence=silence)
+            self._set_pace(target[0], outbox)
+        return self._outboxes[target]
+
+    def _put(self, target: Target, bundle: Bundle, seen: float = 0.0) -> None:
+        outbox = self._outbox(target)
+        self._set_pace(target[0], outbox)
+        if bundle.kind != PROBE:
+            for other, peer in self._outboxes.items():
+                if other[0] == target[0]:
+                    peer.end_probe()
+        outbox.put(bundle, self.loop.now, seen=seen)
+        self._pump()
+
+    def probe(self, device: str) -> None:
+        """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
+        now, outbox = self.loop.now, self._outbox((device, False))
+        budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
+        link = self.links.estimators[device]
+        rate = link.estimate.bytes_per_second
+        seen = self.links.doubts[device].worth_looking_for(now, link.estimate)
+        size = probe_piece_size(rate if link.estimate.measured else outbox.rate, budget.affordable(rate))
+        cost = PROBE_PIECES * (size + HEADER_BYTES)
+        idle = all(other.idle for target, other in self._outboxes.items() if target[0] == device)
+        if not idle or not budget.grant(now, cost, rate, silent=link.silent, doubtful=link.doubtful):
+            return
+        total = PROBE_PIECES * size
+        layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
+        self._put((device, False), Bundle(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
+                                          layout, piece_bytes=size), seen)  # fmt: skip
+
+    def _pump(self) -> None:
+        """Send what may leave now, and wake up when more may."""
+        now, loop = self.loop.now, self.loop
+        for target, outbox in self._outboxes.items():
+            while (ready := outbox.take(now)) is not None:
+                piece, receiver = ready.piece, self.peers[target]
+                there = self.wires[self.device, target[0]].send(now, len(piece.data) + HEADER_BYTES)
+                if there is not None:
+                    loop.at(there, functools.partial(receiver.receive, piece))
+        due = min((outbox.next_at(now) for outbox in self._outboxes.values()), default=math.inf)
+        due = max(due, now + 1e-6)
+        if due < self._wakes_at:
+            self._wakes_at = due
+            loop.at(due, functools.partial(self._wake, due))
+
+    def _wake(self, due: float) -> None:
+        if due == self._wakes_at:
+            self._wakes_at = math.inf
+            self._pump()
+
+    def _set_pace(self, device: str, outbox: Outbox) -> None:
+        outbox.rate, outbox.cautious = self.links.pace(device), self.links.guessed(device)
+
+    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+        """Send nothing more of a frame that is finished or sent anew, as `TensorSender.forget_frame`."""
+        for (device, _), outbox in self._outboxes.items():
+            if late and (waits := outbox.unanswered(self.loop.now, frame_id)) is not None:
+                self.links.given_up(device, *waits, self.loop.now)
+            outbox.drop_frame(frame_id)
+
+    def forget_device(self, device: str) -> None:
+        """Forget what is on its way to a device."""
+        for target, outbox in self._outboxes.items():
+            if target[0] == device:
+                outbox.clear()
+
+    def told(self, message: Any) -> None:
+        """Take in what another process of this device has measured (a heartbeat)."""
+        self.links.told(message, self.loop.now)
+        for target, outbox in self._outboxes.items():
+            self._set_pace(target[0], outbox)
+
+    def describe(self, message: Any) -> None:
+        """Write what is known of the links into a heartbeat."""
+        waits: dict[str, tuple[int, float]] = {}
+        for (device, _), outbox in self._outboxes.items():
+            found = outbox.unanswered(self.loop.now)
+            if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
+                waits[device] = found
+        self.links.describe(message, self.loop.now, waits)
+
+    def know(self, device: str, bytes_per_second: float) -> None:
+        """Take the true rate of a link for what was measured: only who is informed is told."""
+        estimator = self.links.estimators[device]
+        estimator._rates.clear()  # noqa: SLF001
+        estimator._rates.append(bytes_per_second)  # noqa: SLF001
+        estimator.last_at = self.loop.now
+        for target, outbox in self._outboxes.items():
+            if target[0] == device:
+                self._set_pace(device, outbox)
+
+    # Receiving ------------------------------------------------------------------------------------------------
+
+    def receive(self, piece: Piece) -> None:
+        """Take a piece that has arrived."""
+        key = (piece.sender, piece.incarnation, piece.bundle)
+        received = None if self._assembler.is_done(key) else self._assembler.add(piece, self.loop.now)
+        if received is not None:
+            hop = HopTime(received.sender, self.device, received.address.from_stage, len(received.buffer),
+                          received.encode_seconds, received.spread_seconds, received.spread_bytes)  # fmt: skip
+            if received.kind == FRAME:
+                self.accept(received, hop)
+            self._answer(piece, HopReceipt.COMPLETE, received=received)
+        elif self._assembler.is_done(key):
+            self._answer(piece, HopReceipt.COMPLETE)
+        elif (gap := self._assembler.gap(piece, self.loop.now)) is not None:
+            self._ask(gap)
+        if not self._ticking and self._assembler.held_bytes:
+            self._ticking = True
+            self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
+
+    def _tick(self) -> None:
+        for gap in list(self._assembler.overdue(self.loop.now, QUIET_SECONDS)):
+            self._ask(gap)
+        self._assembler.forget(self.loop.now, 60.0)
+        self._ticking = self._assembler.held_bytes > 0
+        if self._ticking:
+            self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
+
+    def _ask(self, gap: Gap) -> None:
+        sender, incarnation, bundle = gap.key
+        receipt = SimpleNamespace(
+            state=HopReceipt.MISSING, kind=gap.kind, incarnation=incarnation, receiver=self.device, bundle=bundle,
+            missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds, paced=False,
+        )  # fmt: skip
+        self._return(sender, receipt)
+
+    def _answer(self, piece: Piece, state: int, received: Received | None = None) -> None:
+        receipt = SimpleNamespace(
+            state=state, kind=piece.kind, incarnation=piece.incarnation, receiver=self.device, bundle=piece.bundle, missing=[],
+            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, piece_bytes=0, held_seconds=0.0,
+            echo_sent_ns=piece.sent_ns,
+        )  # fmt: skip
+        if received is not None:
+            receipt.total, receipt.piece_bytes = len(received.buffer), received.piece_bytes
+            receipt.spread_bytes, receipt.spread_seconds = received.spread_bytes, received.spread_seconds
+            receipt.paced, receipt.echo_sent_ns = received.paced, received.echo_sent_ns
+        self._return(piece.sender, receipt)
+
+    def _return(self, sender: str, receipt: Any) -> None:
+        there = self.wires[self.device, sender].send(self.loop.now, RECEIPT_BYTES + 4 * len(receipt.missing))
+        if there is not None:
+            owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == receipt.incarnation)
+            self.loop.at(there, lambda: owner.on_receipt(receipt))
+
+    def on_receipt(self, receipt: Any) -> None:
+        """Take in what a receiver says of a bundle, as `TensorSender.on_receipt`."""
+        now, device, look = self.loop.now, receipt.receiver, Look()
+        mine = [(target, outbox) for target, outbox in self._outboxes.items() if target[0] == device]
+        complete = receipt.state == HopReceipt.COMPLETE
+        if complete:
+            look = min((outbox.look(receipt.bundle) for _, outbox in mine), key=lambda look: look.pace, default=Look())
+            self.links.whole(receipt, look, now)
+        measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
+        limited = look.sender_limited(as_they_left=receipt.paced)
+        for _, outbox in mine:
+            self._set_pace(device, outbox)
+            if complete:
+                outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
+                continue
+            probe = receipt.kind == PROBE
+            lost = outbox.probe_lost(receipt.bundle) if probe else outbox.resend(receipt.bundle, receipt.missing)
+            self.links.lost(receipt, lost, now)
+            self._set_pace(device, outbox)
+        if receipt.kind == PROBE and complete and self.links.doubtful(device):
+            self.loop.at(now + CONFIRM_SECONDS, lambda: self.probe(device))
+        self._pump()
+
+
+_ZEROS = memoryview(bytes(1 << 20))
+
+
+def _bytes(size: int) -> memoryview:
+    """Return so many bytes, of which nobody cares what they are."""
+    global _ZEROS  # noqa: PLW0603
+    if size > len(_ZEROS):
+        _ZEROS = memoryview(bytes(size))
+    return _ZEROS[:size]
