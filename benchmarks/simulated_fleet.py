@@ -38,7 +38,8 @@ from .simulated_transport import HEARTBEAT_BYTES, LOCAL_SECONDS, SAY_AGAIN_SECON
 PREPARE_SECONDS: Final = 0.05
 """Modelled: what a worker takes to prepare a plan."""
 _NOISE: Final = 0.02
-_BEAT_SECONDS: Final = {'worker': 0.1, 'frame_source': 0.2}
+_BEAT_SECONDS: Final = 0.1
+_PROBE_TICK_SECONDS: Final = 0.1
 _PUMP_SECONDS: Final = 0.02
 
 
@@ -117,9 +118,10 @@ class Worker:
         self.on_failure: Callable[[Failure], None] = lambda _: None
         # Nodes do not start at the same moment.
         offset = 0.01 * self.endpoint.incarnation
-        world.loop.every(_BEAT_SECONDS['worker'], self._beat, first=offset)
+        world.loop.every(_BEAT_SECONDS, self._beat, first=offset)
         if probing_share > 0:
-            world.loop.every(probe_period, self._probe, first=0.3 + offset)
+            self.endpoint.probe_period = probe_period
+            world.loop.every(_PROBE_TICK_SECONDS, self._probe, first=0.3 + offset)
 
     def _probe(self) -> None:
         for name in self.endpoint.links.estimators:
@@ -130,6 +132,7 @@ class Worker:
         message = SimpleNamespace(
             device=self._device, node='worker', incarnation=self.endpoint.incarnation, model_sha256=world.model.sha256,
             plan_versions=sorted(self._pipeline.parts), process_cpu_percent=math.nan, speed_factor=1.0, stage_factor=0.0,
+            resident_bytes=0,
         )  # fmt: skip
         self.endpoint.describe(message)
         world.tell(self._device, world.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
@@ -236,7 +239,7 @@ class Source:
         self._period = 1 / fps
         self._stopped = False
         world.loop.every(_PUMP_SECONDS, self._tick)
-        world.loop.every(_BEAT_SECONDS['frame_source'], self._beat)
+        world.loop.every(_BEAT_SECONDS, self._beat)
         self.on_beat: Callable[[Any], None] = lambda _: None
         self.before_picture: Callable[[], None] = lambda: None
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scheduler in simulated time around the product's classes, and the run of a whole fleet.
 
-The product's are `Hearing` with its `FleetView`, `EncodingSeat`, `Urgency`, `PlanSwitch`, and the policy with its `Calibration`.
-Simulated is what `nodes.scheduler` adds with ROS. Shadow frames are not run.
+The product's are `Hearing` with its `FleetView`, `EncodingSeat`, `worth_probing`, `Urgency`, `PlanSwitch`, and the policy with
+its `Calibration`. Simulated is what `nodes.scheduler` adds with ROS. Shadow frames are not run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat
 from edge_dnn_partition.planning.adaptation.decide import feasible
+from edge_dnn_partition.planning.adaptation.exploration import Hope, Pair, worth_probing
 from edge_dnn_partition.planning.adaptation.policy import Conditions, Policy
 from edge_dnn_partition.planning.adaptation.policy import Frame as Told
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
@@ -36,17 +37,18 @@ from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.testbed.traces import Capacity
 
 from .simulated_fleet import Source, Worker, World
-from .simulated_transport import PLAN_BYTES, Loop, Wire
+from .simulated_transport import HEARTBEAT_BYTES, PLAN_BYTES, Loop, Wire
 from .trace_models import PICTURE_BYTES
 
 DECIDE_SECONDS: Final = 0.01
 """Modelled: what a decision takes."""
-PROBING_SHARE: Final = 0.01
+PROBING_SHARE: Final = 0.02
 PROBE_PERIOD_SECONDS: Final = 0.5
 WARM_UP_SECONDS: Final = 3.0
 """The fleet runs for so long before the recording begins, whose first value holds meanwhile."""
 _OVERTIME_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 5.0
+_EXPLORE_SECONDS: Final = 0.5
 
 Assignment = tuple[str, ...]
 Capacities = Mapping[tuple[str, str], Capacity]
@@ -95,6 +97,10 @@ class Scheduler:
         self._assignment: Assignment | None = None
         self._proposed: Assignment | None = None
         self._failed_until: dict[Assignment, float] = {}
+        self._worth: dict[Pair, float] = {}
+        self._explored_at = -math.inf
+        self._least_gain = params.number('least_gain')
+        self.on_worth: Callable[[Mapping[Pair, tuple[float, float]]], None] = lambda _: None
         self.moves: list[tuple[float, str, str]] = []
         """When a plan came into force, what it is and why."""
         world.loop.every(params.number('decision_period'), self.decide, first=0.5)
@@ -129,13 +135,14 @@ class Scheduler:
 
     def _heard(self, device: str) -> None:
         plan, now = self._switch.active, self._world.loop.now
-        if plan is not None and device in plan.devices and self._urgency.is_due(now, self._signs):
+        concerned = plan is not None and (device in plan.devices or any(device == sender for sender, _ in self._worth))
+        if concerned and self._urgency.is_due(now, self._signs):
             self.decide()
             self._urgency.took(now + DECIDE_SECONDS, DECIDE_SECONDS)
 
     def _signs(self) -> Mapping[Any, float]:
         plan = self._switch.active
-        return {} if plan is None else self._view.signs(self._world.loop.now, plan.devices)
+        return {} if plan is None else self._view.signs(self._world.loop.now, plan.devices, self._worth)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -154,6 +161,7 @@ class Scheduler:
         if self._world.source not in ready or self._switch.proposal is not None:
             return
         problem, under = self._problem(ready)
+        self._explore(problem, under)
         used = self._switch.active.devices if self._switch.active else ready
         conditions = Conditions(now, problem, math.nan, self._view.deviation(used, now), under=under)
         choice = self._policy.choose(conditions)
@@ -163,6 +171,18 @@ class Scheduler:
         elif self._failed_until.get(choice.assignment, 0.0) <= now and set(choice.assignment) <= set(ready):
             costs = choice.costs or evaluate(under(choice.assignment), choice.assignment)
             self._propose(choice.assignment, costs, choice.reason, conditions.deviation)
+
+    def _explore(self, problem: Problem, under: Callable[[Assignment], Problem]) -> None:
+        """Say which links are worth probing, as `nodes.scheduling.ExplorationSeat`."""
+        now, plan = self._world.loop.now, self._assignment
+        if now - self._explored_at < _EXPLORE_SECONDS or self._truth is not None:
+            return
+        self._explored_at = now
+        there = set(problem.names)
+        hopes = {pair: Hope(*hope) for pair, hope in self._view.hopes(now).items() if there.issuperset(pair)}
+        usable = hopes and plan is not None and there.issuperset(plan)
+        self._worth = worth_probing(problem, evaluate(under(plan), plan), hopes, self._goal, self._least_gain) if usable else {}  # type: ignore[arg-type]
+        self.on_worth({pair: (share, hopes[pair].bytes_per_second) for pair, share in self._worth.items()})
 
     def _know(self) -> None:
         """Take the links' true rates for what was measured."""
@@ -273,6 +293,12 @@ def play(
         )
         for name in pipeline.fleet.devices
     }  # fmt: skip
+
+    def explore(worth: Mapping[Pair, tuple[float, float]]) -> None:
+        for name, worker in workers.items():
+            world.tell(world.source, name, HEARTBEAT_BYTES, lambda worker=worker: worker.endpoint.worth_probing(worth))  # type: ignore[misc]
+
+    scheduler.on_worth = explore
     source = Source(world, fps, scheduler.report)
     source.on_beat = source_beat
     for worker in workers.values():

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's transport in simulated time: the product's outboxes, assemblers and link estimates over links that exist here only.
 
-The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `LinkDoubt`) and `ProbeBudget`. Simulated are the
+The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `LinkDoubt`) and `LinkProber`. Simulated are the
 clock, the links with their queues, and what `TensorSender` and `TensorInbox` add with threads and DDS. Tensors inside a device
 cost `LOCAL_SECONDS`. Times in seconds, sizes in bytes.
 """
@@ -19,15 +19,16 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from edge_dnn_partition.msg import HopReceipt
+
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
 from edge_dnn_partition.runtime.transport.link_evidence import Look
 from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES, PROBE_PIECES, packets_of, probe_piece_size
+from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES
 from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.probe_budget import ProbeBudget
+from edge_dnn_partition.runtime.transport.probing import LinkProber
 from edge_dnn_partition.runtime.transport.tensors import WireTensor
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 from edge_dnn_partition.testbed.traces import Capacity
@@ -133,14 +134,15 @@ class Endpoint:
     wires: Wires
     accept: Callable[[Received, HopTime], None]
     peers: Mapping[Target, Endpoint]
-    probing_share: float = 0.01
+    probing_share: float = 0.0
+    probe_period: float = 1.0
     _outboxes: dict[Target, Outbox] = field(default_factory=dict)
-    _budgets: dict[str, ProbeBudget] = field(default_factory=dict)
     _wakes_at: float = math.inf
     _ticking: bool = False
 
     def __post_init__(self) -> None:
         self.links = Links(self.fleet, self.device)
+        self._probers = {device: LinkProber() for device in self.links.estimators}
         self._numbers = itertools.count(1)
         self._assembler = Assembler()
 
@@ -184,21 +186,25 @@ class Endpoint:
         self._pump()
 
     def probe(self, device: str) -> None:
-        """Measure a link that nothing uses; does nothing while something does, or the budget for it is spent."""
-        now, outbox = self.loop.now, self._outbox((device, False))
-        budget = self._budgets.setdefault(device, ProbeBudget(self.probing_share))
-        link = self.links.estimators[device]
-        rate = link.estimate.bytes_per_second
-        seen = self.links.doubts[device].worth_looking_for(now, link.estimate)
-        size = probe_piece_size(rate if link.estimate.measured else outbox.rate, budget.affordable(rate))
-        cost = PROBE_PIECES * (size + HEADER_BYTES)
-        idle = all(other.idle for target, other in self._outboxes.items() if target[0] == device)
-        if not idle or not budget.grant(now, cost, rate, silent=link.silent, doubtful=link.doubtful):
+        """Measure a link that nothing uses, if that is due."""
+        outbox = self._outbox((device, False))
+        if not all(other.idle for target, other in self._outboxes.items() if target[0] == device):
             return
-        total = PROBE_PIECES * size
+        probe = self._probers[device].next_probe(
+            self.loop.now, self.links.estimators[device], self.links.doubts[device], ceiling=self.probing_share,
+            period=self.probe_period, rate=outbox.rate,
+        )  # fmt: skip
+        if probe is None:
+            return
+        total = probe.pieces * probe.piece_bytes
         layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
         self._put((device, False), Bundle(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
-                                          layout, piece_bytes=size), seen)  # fmt: skip
+                                          layout, piece_bytes=probe.piece_bytes), probe.bytes_per_second)  # fmt: skip
+
+    def worth_probing(self, worth: Mapping[tuple[str, str], tuple[float, float]]) -> None:
+        """Take in which links the scheduler would know more of: their share of the ceiling, and bytes per second hoped for."""
+        for device, prober in self._probers.items():
+            prober.told(self.loop.now, *worth.get((self.device, device), (0.0, 0.0)))
 
     def _pump(self) -> None:
         """Send what may leave now, and wake up when more may."""

@@ -104,7 +104,7 @@ def tensors_of(model: Model) -> dict[str, float]:
     """Return the tensors that may cross a link, but for the picture, and their bytes."""
     cuts = linear_cuts(model)
     names = [tensor for index in boundaries_of(model)[:-1] for tensor in cuts[index].tensors]
-    return {tensor.name: float(tensor.bytes) for tensor in names} | {name: float(model.tensors[name].bytes) for name in model.outputs}
+    return {tensor.name: float(tensor.bytes) for tensor in (*names, *(model.tensors[name] for name in model.outputs))}
 
 
 @functools.cache

@@ -133,7 +133,9 @@ class Setting:
         return clairvoyant(self.pipeline, problem, self.capacities(recording), at + WARM_UP_SECONDS, Permitted())
 
 
-def per_picture(frames: Sequence[tuple[float, float]], seconds: float, fps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def per_picture(
+    frames: Sequence[tuple[float, float]], seconds: float, fps: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return, for each picture that the camera shows, when its frame was accepted and what that took.
 
     A picture that was dropped counts as the frame before it, which was in its way: so who blocks the stream with one
@@ -192,9 +194,14 @@ def simulated(
         'stream': thinned(played.frames, recording.seconds), 'plans': [list(move) for move in played.moves],
     }  # fmt: skip
     best = min(baselines.items(), key=lambda item: item[1], default=('none', float('nan')))
-    say(f'{recording.name} {model} {fps:g} fps: {mine["ratio_to_bound"]:.3f} x clairvoyant, {row["ratio_to_informed"]:.3f} x informed, '
-        f'{100 * mine["over_1_5"]:.1f} % slow, {mine["moves"]} moves, {mine["lost"]} lost; best baseline {best[0]} {best[1]:.3f}')  # fmt: skip
+    say(f'{line_of(row)}, {mine["moves"]} moves, {mine["lost"]} lost; best baseline {best[0]} {best[1]:.3f}')
     return row
+
+
+def line_of(row: Mapping[str, Any]) -> str:
+    """Say how the scheduler did in one row."""
+    return (f'{row["trace"]} {row["model"]} {row["fps"]:g} fps: {row["ratio_to_bound"]:.3f} x clairvoyant, '
+            f'{row["ratio_to_informed"]:.3f} x informed, {100 * row["over_1_5"]:.1f} % slow')  # fmt: skip
 
 
 def thinned(frames: Sequence[tuple[float, float]], seconds: float, most: int = 600) -> list[list[float]]:

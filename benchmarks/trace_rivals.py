@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.adaptation.calibration import Calibration
-from edge_dnn_partition.planning.adaptation.decide import Settings
+from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.policies import policy_of
 from edge_dnn_partition.planning.adaptation.policy import FixedPolicy, Policy
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
@@ -65,7 +65,7 @@ def undominated(
     pipeline: Pipeline, rates: Sequence[float], links: Mapping[tuple[str, str], tuple[float, float]], picture_bytes: float
 ) -> list[Assignment]:
     """Return the plans that are the quickest at some rate of the uplink between the least and the most, bytes per second."""
-    span = np.geomspace(max(min(rates), 2e3), max(max(rates), 4e3), _RATES)
+    span = np.geomspace(max(min(rates), 2e3), max(*rates, 4e3), _RATES)
     return list(dict.fromkeys(planned(problem_at(pipeline, float(rate), links, picture_bytes)) for rate in span))
 
 

@@ -37,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('name', nargs='?', metavar='NAME', help='the benchmark, or report, or suite')
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
     parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to see that it runs')
+    parser.add_argument('--traces', type=Path, metavar='DIR', help='trace: a folder of recordings, CSV seconds,bits_per_second')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
     parser.add_argument('--linked', action='store_true', help='report: refer to the plots in DIR; else they are part of the page')
     parser.set_defaults(run=run)
@@ -57,10 +58,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'there is no benchmark `{args.name}`: {hint}')
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
+    options: dict[str, Any] = {}
+    if args.traces is not None:
+        if 'traces' not in _named(files[args.name], 'OPTIONS'):
+            raise UserError(f'the benchmark `{args.name}` takes no --traces; `trace` does')
+        options['traces'] = args.traces
     check_needs(args.name, files[args.name], quick=args.quick)
     quick = ' --quick' if args.quick else ''
-    command = f'edge-dnn-partition bench {args.name}{quick} --out {shlex.quote(str(args.out))}'
-    result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress)
+    traces = ' --traces DIR' if options else ''  # a folder of the user's machine says nothing to others
+    command = f'edge-dnn-partition bench {args.name}{traces}{quick} --out {shlex.quote(str(args.out))}'
+    result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress, **options)
     data, picture = bench_report.write(args.name, result, args.out, command=command)
     if args.json:
         print(data.read_text(encoding='utf-8'), end='')
@@ -100,13 +107,15 @@ def needs(path: Path, *, quick: bool = False) -> tuple[str, ...]:
 
     Its file says so in NEEDS, and in NEEDS_WHOLE what only a whole run needs; all of them draw with matplotlib.
     """
-    found = ['matplotlib']
+    return ('matplotlib', *_named(path, 'NEEDS'), *(() if quick else _named(path, 'NEEDS_WHOLE')))
+
+
+def _named(path: Path, name: str) -> tuple[str, ...]:
+    """Return a tuple that a benchmark's file names at its top, without importing it; empty if it does not."""
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name == 'NEEDS' or (name == 'NEEDS_WHOLE' and not quick):
-                found += ast.literal_eval(node.value)
-    return tuple(found)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return tuple(ast.literal_eval(node.value))
+    return ()
 
 
 def check_needs(name: str, path: Path, *, quick: bool) -> None:

@@ -14,7 +14,7 @@ import yaml
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.testbed.bed_file import BedFile
-from edge_dnn_partition.testbed.traces import Event, Trace, read_trace, timeline
+from edge_dnn_partition.testbed.traces import Event, Trace, rate_events, read_trace, timeline
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 GOOD: dict[str, Any] = {
@@ -92,7 +92,7 @@ def test_a_value_holds_until_the_next() -> None:
 
 @pytest.mark.parametrize(('text', 'words'), [
     ('', 'holds no line'), ('seconds,load\n0,1\n', 'no trace with the columns'), ('seconds,bits_per_second\n0,x\n', 'no trace'),
-    ('seconds,bits_per_second\n1,9e6\n1,8e6\n', 'times must rise'), ('seconds,bits_per_second\n0,0\n', 'at least 8000'),
+    ('seconds,bits_per_second\n1,9e6\n1,8e6\n', 'times must rise'), ('seconds,bits_per_second\n0,-1\n', 'at least 0'),
 ])  # fmt: skip
 def test_bad_traces(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / 't.csv').write_text(text)
@@ -106,3 +106,9 @@ def test_the_shipped_file_and_its_traces() -> None:
     for path in (CONFIG / 'traces').glob('*.csv'):
         trace = read_trace(path, 'load' if path.name.startswith('load') else 'bits_per_second')
         assert len(trace.values) >= 3
+
+
+def test_a_link_is_cut_while_a_recording_says_nothing():
+    trace = Trace((0.0, 1.0, 2.0, 3.0), (9e6, 0.0, 100.0, 8e6))
+    events = [(event.at, event.action) for event in rate_events(trace, ('pi', 'cloud'))]
+    assert events == [(0.0, 'rate'), (1.0, 'cut'), (3.0, 'heal'), (3.0, 'rate')]

@@ -1,0 +1,96 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings played by real processes on the testbed, and the same in simulated time with the same profiles."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import yaml
+
+from edge_dnn_partition.testbed import demo_model
+from edge_dnn_partition.testbed.bed_file import BedFile
+from edge_dnn_partition.testbed.scenario import LINKS, fleet_document, panning_camera
+from edge_dnn_partition.testbed.traces import rate_events
+
+from . import processes, trace_rivals
+from .grid_fleet import RUNS, pipeline_of
+from .simulated_scheduler import PROBE_PERIOD_SECONDS, Played
+from .trace_play import Recording, Setting, judged, line_of, thinned
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.cli.bed import Bed
+
+FPS: Final = 5.0
+_SETTLE_SECONDS: Final = 4.0
+_MODEL: Final = 'demo'
+
+
+def _live(bed: Bed, recording: Recording) -> Played:
+    """Let the fleet live through a recording with the scheduler free; a link is cut where the recording says nothing."""
+    events = [
+        event for pair in LINKS if 'cloud' in pair for event in rate_events(recording.trace, pair) if event.at < recording.seconds
+    ]
+    events.sort()
+    for pair in LINKS:
+        if 'cloud' in pair:
+            bed.heal(*pair)
+            bed.set_rate(*pair, max(recording.trace.values[0], 1e6))
+    bed.free()
+    bed.stream(_SETTLE_SECONDS, FPS)
+    lost = bed.news.status.lost if bed.news.status else 0
+    plans = len(bed.news.plans)
+    with bed.camera(FPS) as frames:
+        begin = time.monotonic()
+        for event in events:
+            time.sleep(max(0.0, begin + event.at - time.monotonic()))
+            bed.apply(event)
+        time.sleep(max(0.0, begin + recording.seconds - time.monotonic()))
+    seen = sorted((f.at - f.latency_seconds - begin, f.latency_seconds) for f in frames() if f.delivered)
+    moves = [(at - begin, plan.label(), plan.reason) for at, plan in bed.news.plans[plans:]]
+    lived = [(at, took) for at, took in seen if 0 <= at < recording.seconds]
+    return Played(lived, (bed.news.status.lost if bed.news.status else 0) - lost, moves)
+
+
+def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return a row for each recording by real processes, with what simulated time makes of it."""
+    processes.prepare()
+    from edge_dnn_partition.cli.bed import Bed
+
+    pictures = panning_camera()
+    size = round(np.mean([picture.data.nbytes for picture in pictures]))
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        settings = Path(name) / 'preprocessing.yaml'
+        settings.write_text(yaml.safe_dump(demo_model.preprocessing(_MODEL)))
+        document = fleet_document(str(demo_model.cached(_MODEL).resolve()), str(settings))
+        document['parameters'] = {'worker': {'probe_period': PROBE_PERIOD_SECONDS, 'profile_runs': RUNS}}
+        file = BedFile.parse(document)
+        setting = Setting(pipeline_of(file), size)
+        devices = list(file.devices)
+        with Bed(file, pictures=pictures, say=say) as bed:
+            for recording in recordings:
+                mine = _live(bed, recording)
+                lived = judged(setting, recording, FPS, mine)
+                twin, informed = (
+                    judged(setting, recording, FPS, setting.play(
+                        recording, trace_rivals.product(trace_rivals.DEFAULT, devices), FPS, informed=told
+                    ))
+                    for told in (False, True)
+                )  # fmt: skip
+                agrees = twin['mean_seconds'] / lived['mean_seconds'] - 1
+                rows.append({
+                    'case': 'recording', 'trace': recording.name, 'synthetic': recording.synthetic, 'model': _MODEL, 'fps': FPS,
+                    'form': 'processes', 'seconds': recording.seconds, **lived, 'policy': trace_rivals.DEFAULT, 'baselines': {},
+                    'ratio_to_informed': lived['mean_seconds'] / informed['mean_seconds'],
+                    'simulated_mean_seconds': twin['mean_seconds'], 'simulated_over_lived': agrees,
+                    'stream': thinned(mine.frames, recording.seconds), 'plans': [list(move) for move in mine.moves],
+                })  # fmt: skip
+                times = ' and '.join(f'{1e3 * one["mean_seconds"]:.0f} ms' for one in (lived, twin))
+                say(f'processes, {line_of(rows[-1])}; processes and simulated {times}')
+    return rows
