@@ -135,7 +135,7 @@ class ServiceSeat:
             return self._wait(response, proposal.placement, 'the fleet was on the move already')
         problem, goal = self._node.problem_now(), self._seat.goal
         later = Later()
-        work = aside(lambda: solve(problem, goal, quick=True), 'planning')
+        work = aside(lambda: solve(problem, goal, quick=True, few_stages=True), 'planning')
         later.follow(self._node, work, lambda done: self._planned(done, problem, response), response)
         return later
 

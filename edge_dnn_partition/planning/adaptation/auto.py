@@ -75,5 +75,7 @@ class AutoPolicy:
         return self.learner.wishes()
 
     def tend(self, conditions: Conditions) -> None:
-        """Tend the candidates."""
+        """Tend the candidates, and the planner's next answer."""
         self.learner.tend(conditions)
+        if not self.learning:
+            self.exact.tend(conditions)

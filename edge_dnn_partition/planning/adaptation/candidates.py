@@ -95,7 +95,7 @@ class Candidates:
         """
         answers: dict[Assignment, None] = {}
         for condition in _around(problem):
-            solution = solve(condition, self.predictor.goal, quick=True)
+            solution = solve(condition, self.predictor.goal, quick=True, few_stages=True)
             if solution.assignment is not None:
                 self.see(condition)
                 answers[tuple(solution.assignment)] = None

@@ -79,6 +79,7 @@ def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
 def decide(
     now: float, problem: Problem, hysteresis: Hysteresis, *, deviation: float = 0.0, least_gain: float | None = None,
     under: Callable[[tuple[str, ...]], Problem] | None = None, stepped_at: Callable[[tuple[str, ...]], float] | None = None,
+    known: Sequence[tuple[str, ...]] = (),
 ) -> Decision:  # fmt: skip
     """Return what to do. Deterministic; what was decided before is in the hysteresis.
 
@@ -95,13 +96,14 @@ def decide(
     :param under: the problem under the encodings that a plan has or would have, in which it is valued; None: those of
         ``problem``, with which the best plan is looked for.
     :param stepped_at: when an estimate that a plan depends on has last made a step; None: it is not known of any.
+    :param known: throughput: plans that are worth improving, instead of a search from the start (:mod:`.ahead`).
     """
     value = under or (lambda _: problem)
     goal = hysteresis.settings.goal
     own = hysteresis.plan if isinstance(hysteresis.plan, tuple) else None
     threshold = hysteresis.least_gain(deviation, least_gain)
     present = evaluate(value(own), own) if own is not None and feasible(problem, own) else None
-    solution = solve(problem, goal if present is None else goal.tightened(threshold), quick=True)
+    solution = solve(problem, goal if present is None else goal.tightened(threshold), quick=True, few_stages=True, known=known)
     if not solution.feasible or solution.assignment is None:
         hysteresis.calm()
         return Decision(None, None, present, 'no device can run the model now' if present is None else 'no other plan is possible')

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edge_dnn_partition.planning.cost_model.problem import Problem
 
+from .ahead import Ahead
 from .components import Assignment, Predictor, corrected
 from .decide import decide
 from .hysteresis import Hysteresis, Settings
@@ -36,6 +37,7 @@ class ExactPolicy(StillPolicy):
         self.predictor = Predictor(devices, self.settings.objective)
         self.residuals = residuals
         self.hysteresis = hysteresis or Hysteresis(self.settings)
+        self._ahead = Ahead(self.settings.goal)
         self._conditions: Conditions | None = None
 
     def choose(self, conditions: Conditions) -> Choice:
@@ -48,8 +50,13 @@ class ExactPolicy(StillPolicy):
         decision = decide(
             conditions.now, problem, self.hysteresis, deviation=conditions.deviation, least_gain=conditions.least_gain,
             under=lambda plan: self._corrected(conditions.problem_of(plan)), stepped_at=conditions.stepped_at,
+            known=self._ahead.known(problem),
         )  # fmt: skip
         return Choice(decision.assignment, decision.reason, decision.costs, decision.values)
+
+    def tend(self, conditions: Conditions) -> None:
+        """Look for a better plan than the last decision found, while the conditions hold."""
+        self._ahead.improve(self._corrected(conditions.problem))
 
     def _corrected(self, problem: Problem) -> Problem:
         if self.residuals is None:

@@ -99,7 +99,7 @@ def explain(
     :param boundaries: the cut indices between which the segments lie.
     :param reason: why the fleet moved to the plan, or stays with it.
     """
-    best = solve(problem, goal, quick=True).assignment
+    best = solve(problem, goal, quick=True, few_stages=True).assignment
     why = f'{"moved here" if moved else "stays"}: {reason}'
     words = plan_words(assignment, boundaries)
     if best is None or not feasible(problem, assignment):
@@ -124,7 +124,7 @@ def explain(
 
 def next_best(scale: _Scale, best: Assignment) -> Assignment | None:
     """Return the best plan other than the best one; None if no other can run. Exact where the planner is."""
-    answers = (solve(problem, scale.goal, quick=True) for problem in _rests(scale.problem, best))
+    answers = (solve(problem, scale.goal, quick=True, few_stages=True) for problem in _rests(scale.problem, best))
     found = [tuple(answer.assignment) for answer in answers if answer.assignment]
     return min(found, key=scale.rank, default=None)
 
@@ -145,7 +145,7 @@ def _without(scale: _Scale, assignment: Assignment, boundaries: Sequence[int]) -
     """Say what the best plan without one of the plan's devices is, if there is one."""
     found = []
     for device in dict.fromkeys(assignment):
-        plan = solve(scale.problem.constrained(exclude=[device]), scale.goal, quick=True).assignment
+        plan = solve(scale.problem.constrained(exclude=[device]), scale.goal, quick=True, few_stages=True).assignment
         if plan is not None:
             found.append((scale.rank(tuple(plan)), device, tuple(plan)))
     if not found:

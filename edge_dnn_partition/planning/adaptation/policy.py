@@ -147,7 +147,7 @@ class FixedPolicy(StillPolicy):
             return Choice(self.plan, 'the policy is fixed', evaluate(conditions.problem_of(self.plan), self.plan))
         if self._present is not None and feasible(problem, self._present):
             return Choice(None, 'the fixed plan cannot run')
-        found = solve(problem, self.objective, quick=True).assignment
+        found = solve(problem, self.objective, quick=True, few_stages=True).assignment
         if found is None:
             return Choice(None, 'no device can run the model now')
         return Choice(found, 'the fixed plan cannot run', evaluate(problem, found))

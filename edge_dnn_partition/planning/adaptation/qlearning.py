@@ -178,7 +178,7 @@ class QLearningPolicy:
         return float(mine) - self._reference + float(self.table.future(self._where).mean())
 
     def _planners(self, problem: Problem) -> Choice:
-        found = solve(problem, self.goal, quick=True).assignment
+        found = solve(problem, self.goal, quick=True, few_stages=True).assignment
         if found is None:
             return Choice(None, 'no device can run the model now')
         return Choice(tuple(found), 'no candidate can run', evaluate(problem, found))
@@ -260,14 +260,14 @@ class QLearningPolicy:
         if self.near.whole or not due:
             problem = self._near(conditions.problem)
         else:  # the best plan of the whole fleet may have devices that learning is not about
-            answer = solve(conditions.problem, self.goal, quick=True).assignment
+            answer = solve(conditions.problem, self.goal, quick=True, few_stages=True).assignment
             problem = self._near(conditions.problem, *(() if answer is None else (tuple(answer),)))
         if not self.candidates.plans:
             self.candidates.seed(problem)
         elif due:
             self.candidates.see(problem)
             better = corrected(problem, self.predictor.devices, self.filter.component_logs)
-            found = solve(better, self.goal, quick=True).assignment
+            found = solve(better, self.goal, quick=True, few_stages=True).assignment
             if found is not None:
                 self.offer(tuple(found))
         else:

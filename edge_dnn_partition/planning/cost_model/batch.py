@@ -26,15 +26,11 @@ class Measured:
     latency_seconds: Floats
     energy_joules: Floats
     bottleneck_seconds: Floats
-    pressure: Floats
     fits: Bools
 
 
 class Batch:
-    """Measures assignments of one problem.
-
-    ``pressure`` is the 12-norm of the loads: it tells plans of one bottleneck apart.
-    """
+    """Measures assignments of one problem."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -51,7 +47,7 @@ class Batch:
         problem = self.problem
         size = max(1, _CHUNK // max(1, len(problem.tensors) * len(problem.devices) + problem.nodes))
         parts = [self._measure(plans[i : i + size]) for i in range(0, len(plans), size)]
-        fields = ('latency_seconds', 'energy_joules', 'bottleneck_seconds', 'pressure', 'fits')
+        fields = ('latency_seconds', 'energy_joules', 'bottleneck_seconds', 'fits')
         return Measured(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
 
     def _measure(self, plans: Ints) -> Measured:
@@ -108,11 +104,9 @@ class Batch:
                 device += np.bincount(m * devices + end, spent, minlength=many * devices).reshape(many, devices)
         loads = np.concatenate((device, busy), axis=1)
         bottleneck = loads.max(axis=1)
-        scale = np.where(bottleneck > 0, bottleneck, 1.0)
-        pressure = scale * ((np.maximum(loads, 0.0) / scale[:, None]) ** 12).sum(axis=1) ** (1 / 12)
-        for value in (latency, energy, bottleneck, pressure):
+        for value in (latency, energy, bottleneck):
             value[bad] = np.inf
-        return Measured(latency, energy, bottleneck, pressure, fits & ~bad)
+        return Measured(latency, energy, bottleneck, fits & ~bad)
 
 
 def count_assignments(problem: Problem) -> float:

@@ -64,6 +64,14 @@ class LinearCost:
             mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam, coding
         )
 
+    def among(self, devices: Ints) -> LinearCost:
+        """Return the cost of plans on some devices alone, given by their indices."""
+        pairs = np.ix_(devices, devices)
+        return LinearCost(
+            self.node[:, devices], self.hop[pairs], self.hop_per_byte[pairs],
+            None if self.seam is None else self.seam[:, devices], None if self.coding is None else self.coding.among(devices),
+        )  # fmt: skip
+
     def value(self, problem: Problem, assignment: np.ndarray) -> float:
         """Return the cost of an assignment (device indices); infinite where it cannot run."""
         total = float(self.node[np.arange(problem.nodes), assignment].sum())

@@ -322,8 +322,9 @@ class Problem:
             more = devices[payer].idle_watts + left / devices[payer].energy_weight
             devices[payer] = replace(devices[payer], idle_watts=more)
         at = np.array(kept, dtype=np.int64)
+        links = np.flatnonzero(np.isin(self.link_ends[0], at) & np.isin(self.link_ends[1], at)).tolist()
         return replace(
-            self, devices=tuple(devices), links=tuple(k for k in self.links if k.sender in there and k.reader in there),
+            self, devices=tuple(devices), links=tuple(self.links[k] for k in links),
             seconds=self.seconds[:, at], seam_seconds=None if self.seam_seconds is None else self.seam_seconds[:, at],
             node_joules=None if self.node_joules is None else self.node_joules[:, at],
             coding=None if self.coding is None else self.coding.among(at),

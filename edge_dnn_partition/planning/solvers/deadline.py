@@ -222,7 +222,7 @@ def improve(problem: Problem, judge: Judge) -> None:
     if judge.best is not None:
         descend(
             problem, judge, judge.best, lambda measured: np.where(measured.fits, _values(measured, judge), np.inf),
-            focused=False, work=1_500_000,
+            work=1_500_000,
         )  # fmt: skip
 
 

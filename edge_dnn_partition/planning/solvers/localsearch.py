@@ -10,8 +10,6 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.batch import Batch, Measured
-from edge_dnn_partition.planning.cost_model.evaluate import loads
-from edge_dnn_partition.planning.cost_model.linear import transfers
 from edge_dnn_partition.planning.cost_model.objective import Judge
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
@@ -23,11 +21,10 @@ _BETTER: Final = 1e-12
 Score = Callable[[Measured], Floats]
 
 
-def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, focused: bool, work: int = _WORK) -> Ints:
+def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, work: int = _WORK) -> Ints:
     """Return a plan that no single move improves, or that was reached when the work was done.
 
     :param score: what to make least, ``(assignments,)``; infinite forbids.
-    :param focused: try only nodes on the devices and channels that bind the bottleneck.
     :param work: trials times tensors (times devices, in part) that may be measured.
     """
     batch = Batch(problem)
@@ -35,7 +32,7 @@ def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, focused
     cost = max(1, len(problem.tensors) * (len(problem.devices) + 8) // 16)
     turn = 0
     for _ in range(_STEPS):
-        trials, turn = _neighbours(problem, plan, turn, focused=focused)
+        trials, turn = _neighbours(problem, plan, turn)
         if not len(trials):
             break
         work -= len(trials) * cost
@@ -52,40 +49,20 @@ def descend(problem: Problem, judge: Judge, plan: Ints, score: Score, *, focused
     return plan
 
 
-def binding_nodes(problem: Problem, plan: Ints) -> Ints:
-    """Return the nodes on the busiest device, or at the ends of what the busiest channel carries."""
-    load = loads(problem, plan)
-    device, channel = load.device_seconds.max(), load.channel_seconds.max(initial=0.0)
-    if device >= channel:
-        return np.flatnonzero(plan == int(load.device_seconds.argmax()))
-    tensor, sender, reader = transfers(problem, plan)
-    carried = set(tensor[problem.channel[sender, reader] == int(load.channel_seconds.argmax())].tolist())
-    nodes: set[int] = set()
-    for t in carried:
-        nodes.update(problem.tensors[t].readers)
-        if problem.tensors[t].producer >= 0:
-            nodes.add(problem.tensors[t].producer)
-    return np.array(sorted(nodes), dtype=np.int64)
-
-
-def _neighbours(problem: Problem, plan: Ints, turn: int, *, focused: bool) -> tuple[Ints, int]:
+def _neighbours(problem: Problem, plan: Ints, turn: int) -> tuple[Ints, int]:
     """Return some neighbours of a plan, and which turn comes next (0: all have been tried).
 
     Turn 0 moves single nodes and runs that begin or end at a change of device; turn 1 exchanges
     nodes of two devices.
     """
     count, devices = len(plan), len(problem.devices)
-    nodes = binding_nodes(problem, plan) if focused else np.arange(count)
     if turn == 0:
         able = np.isfinite(problem.seconds)
         spans: dict[tuple[int, int], None] = {}
-        for node in nodes.tolist():
+        for node in range(count):
             spans[node, node + 1] = None
         edges = [0, *(np.flatnonzero(np.diff(plan)) + 1).tolist(), count]
-        inside = set(nodes.tolist())
         for start, stop in zip(edges, edges[1:], strict=False):
-            if start not in inside and stop - 1 not in inside:
-                continue
             length = 2
             while length < stop - start:
                 spans[start, start + length] = None
@@ -102,8 +79,7 @@ def _neighbours(problem: Problem, plan: Ints, turn: int, *, focused: bool) -> tu
         if len(trials) > _TRIALS:
             trials = trials[:: -(-len(trials) // _TRIALS)]
         return np.array(trials, dtype=np.int64).reshape(-1, count), 1
-    mine = nodes.tolist()
-    pairs = [(i, j) for i in mine for j in range(count) if plan[i] != plan[j] and (j > i or not focused or j not in mine)]
+    pairs = [(i, j) for i in range(count) for j in range(i + 1, count) if plan[i] != plan[j]]
     if len(pairs) > _TRIALS:
         pairs = pairs[:: -(-len(pairs) // _TRIALS)]
     trials = []

@@ -71,7 +71,7 @@ def polish(problem: Problem, judge: Judge, cost: LinearCost, plan: Ints) -> None
     def score(measured: Measured) -> Floats:
         return np.where(measured.fits, _values(measured, judge), np.inf)
 
-    descend(problem, judge, plan, score, focused=False, work=1_500_000)
+    descend(problem, judge, plan, score, work=1_500_000)
 
 
 def repair(problem: Problem, cost: LinearCost, plan: Ints) -> Ints | None:

@@ -24,12 +24,24 @@ class PathBound:
     :param child: the next node of each node's path, or -1.
     :param after: ``(nodes, devices)``: what follows a node on its path, the node itself left out.
     :param later: ``(nodes + 1,)``: all paths that begin at this node or later.
+    :param upto: ``(nodes, devices)``: what a node's path costs up to it, the node included.
     """
 
     child: list[int]
     parent: list[int]
     after: Floats
     later: list[float]
+    upto: Floats
+
+    @property
+    def through(self) -> Floats:
+        """The bound of all plans that have a node on a device, ``(nodes, devices)``."""
+        first = list(range(len(self.parent)))
+        for node, parent in enumerate(self.parent):
+            if parent != -1:
+                first[node] = first[parent]
+        own = np.array([self.later[node] - self.later[node + 1] for node in first])
+        return np.asarray(self.upto + self.after + (self.later[0] - own)[:, None], dtype=np.float64)
 
 
 def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
@@ -59,6 +71,7 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
     diagonal = np.arange(len(problem.devices))
     after = np.zeros_like(node)
     starts = np.zeros(count)
+    hops: list[Floats | None] = [None] * count
     for i in range(count - 1, -1, -1):
         if cost.seam is not None and i and parent[i] != i - 1:
             node[i] -= np.maximum(cost.seam[i - 1], 0.0)
@@ -70,11 +83,19 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
                 hop[:, sink] = 0.0
             if cost.seam is not None and follower == i + 1:
                 hop[diagonal, diagonal] -= cost.seam[i]
+            hops[follower] = hop
             after[i] = (hop + (node[follower] + after[follower])[None, :]).min(axis=1)
         if parent[i] == -1:
             begin = node[i] + after[i]
             if from_input[i] != -1:
                 begin = begin + cost.transfer(problem, from_input[i])[source]
             starts[i] = begin.min()
+    upto = node
+    for i in range(count):
+        way = hops[i]
+        if way is not None:
+            upto[i] += (upto[parent[i]][:, None] + way).min(axis=0)
+        elif from_input[i] != -1:
+            upto[i] += cost.transfer(problem, from_input[i])[source]
     later = np.concatenate((np.cumsum(starts[::-1])[::-1], [0.0]))
-    return PathBound(child, parent, after, later.tolist())
+    return PathBound(child, parent, after, later.tolist(), upto)

@@ -13,7 +13,7 @@ balanced               two devices, any graph     minimum cut (exact)
 deadline               any                        the above at a price on seconds (Lagrangean bound); then
                                                   Pareto labels on chains, else HiGHS where small
 throughput             each device once, chain    exact search over sets of devices
-..                     else                       Lagrangian bound, local search, HiGHS where small
+..                     else                       Lagrangian bound, tabu search, HiGHS where small
 memory that binds                                 the same with a price on memory, and HiGHS where small
 =====================  =========================  =====================================================
 
@@ -80,7 +80,10 @@ class Solution:
         return answer
 
 
-def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any', *, quick: bool = False) -> Solution:
+def solve(
+    problem: Problem, objective: str | Goal = 'latency', space: str = 'any', *, quick: bool = False,
+    few_stages: bool | None = None, known: Sequence[Sequence[str]] = (), seed: int = 0,
+) -> Solution:  # fmt: skip
     """Return the best plan that is found for a problem.
 
     Equal values are decided by less latency, then less energy, then fewer stages (maximal runs of
@@ -88,9 +91,12 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
 
     :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``, or a whole :class:`.cost_model.objective.Goal`.
     :param space: ``any``, or ``each_device_once``: no device has two stages.
-    :param quick: throughput: for who plans all the time, and for pipelines that are to run: leave HiGHS out, which takes
-        seconds of a core where three devices or more share a model, and have no more stages than pay. The bottleneck is
-        a few per cent longer (docs/planning.md).
+    :param quick: throughput: for who plans all the time: leave HiGHS out, which takes seconds of a core where three devices
+        or more share a model, and search a quarter as long. The bottleneck is up to a few per cent longer (docs/planning.md).
+    :param few_stages: throughput: for a pipeline that is to run: have no more stages than pay. None: if ``quick``, and in
+        chains, since in a bare graph the order of parallel branches, and so what is a stage, is arbitrary.
+    :param known: throughput: plans that the answer is none the worse for; with ``quick`` these are improved, in a short while.
+    :param seed: throughput: of the search's course: another one may find a better plan.
     :raises PlanError: for an unknown objective or space, or a goal that is not whole.
     """
     goal = goal_of(objective)
@@ -106,7 +112,13 @@ def solve(problem: Problem, objective: str | Goal = 'latency', space: str = 'any
             ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)), goal.shares)
             if ref is None:
                 return _nothing(problem, goal.name, start, proven=True)
-        found = answer(problem, Judge(problem, goal.name, space, ref), quick=quick)
+        judge = Judge(problem, goal.name, space, ref)
+        if goal.name == 'throughput':
+            few_stages = (quick and problem.is_chain) if few_stages is None else few_stages
+            plans = [problem.indices(plan) for plan in known]
+            found = answer(problem, judge, quick=quick, few_stages=few_stages, known=plans, seed=seed)
+        else:
+            found = answer(problem, judge)
     if found.assignment is None:
         return _nothing(problem, goal.name, start, proven=found.optimal)
     costs = evaluate(problem, found.assignment)
@@ -158,15 +170,15 @@ def why_not(problem: Problem, proven: bool = True) -> str:
     return 'no assignment keeps to the links, the memory and the devices that each layer can run on'
 
 
-def answer(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
-    """Return the best assignment for a judge's objective and space; for ``quick`` see `solve`."""
+def answer(problem: Problem, judge: Judge, **throughput: Any) -> Answer:
+    """Return the best assignment for a judge's objective and space; for the options see :func:`.throughput.answer_throughput`."""
     if not np.isfinite(problem.seconds).any(axis=1).all():
         return Answer(None, True)
     costs = levels(problem, judge.objective, judge.ref)
     if judge.objective == 'throughput':
         from .throughput import answer_throughput
 
-        return answer_throughput(problem, judge, quick=quick)
+        return answer_throughput(problem, judge, **throughput)
     return answer_linear(problem, judge, costs)
 
 
@@ -183,6 +195,10 @@ def answer_linear(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -
         from .once import answer_once
 
         return answer_once(problem, judge, costs)
+    from .some_devices import FEW, answer_some_devices
+
+    if len(problem.devices) > FEW and (found := answer_some_devices(problem, judge, costs)) is not None:
+        return found
     from .general import answer_general
 
     return answer_general(problem, judge, costs)

@@ -5,13 +5,13 @@
 NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`). Else a price per
 second on every device and channel makes the cost one that adds up; its least plan, divided by the
 sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
-(multiplicative weights, Plotkin, Shmoys and Tardos 1995). Where the program is small HiGHS closes what
-gap is left; else the plans met on the way are improved by moves and by HiGHS on a few nodes at a time
-(:mod:`.windows`).
+(multiplicative weights, Plotkin, Shmoys and Tardos 1995). The plans met on the way are where a tabu
+search begins (:mod:`.bottleneck`). Where the program is small HiGHS closes what gap is left.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,11 +24,12 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost, coding_cos
 from edge_dnn_partition.planning.cost_model.objective import EQUAL, Answer, Judge
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
-from . import chain, frontier, milp, once, subsets, twodevices, windows
+from . import chain, frontier, milp, once, subsets, twodevices
+from .bottleneck import Search
 from .fewer_stages import fewer_stages, in_one_cache
 from .localsearch import descend
 
-_ROUNDS: Final = 60
+_ROUNDS, _QUICK_ROUNDS = 60, 8
 _ROUND_NODES: Final = 8_000
 _BEAM_WORK: Final = 24_000
 _EXACT_WORK: Final = 250_000
@@ -36,39 +37,56 @@ _PROOF: Final = 1e-9
 _PROGRAM: Final = 3500
 """Programs with more variables are left to the heuristics."""
 _PROGRAM_NODES: Final = 300
-_CANDIDATES: Final = 6
+_CANDIDATES: Final = 8
+_BRIEFLY: Final = 20
+_KICKS, _QUICK_KICKS, _KICKED_NODES = (32, 480), (8, 120), 7_000
+"""Least and most kicks of the search, for whose nodes together there is so much room in a quick one, four times that else."""
 
 
-def answer_throughput(problem: Problem, judge: Judge, *, quick: bool = False) -> Answer:
+def answer_throughput(
+    problem: Problem, judge: Judge, *, quick: bool = False, few_stages: bool = False, known: Sequence[Ints] = (), seed: int = 0
+) -> Answer:
     """Return the plan of least bottleneck that is found.
 
-    :param quick: for a pipeline that is to run: leave HiGHS out, and have no more stages than pay (:mod:`.fewer_stages`).
+    :param quick: leave HiGHS out, and search a quarter as long.
+    :param few_stages: have no more stages than pay (:mod:`.fewer_stages`); the last per cent, which is worth less than a stage,
+        is not searched for then.
+    :param known: plans that the answer is none the worse for; with ``quick`` it is these that are improved, for a short while.
+    :param seed: of the search's course.
     """
     if judge.space == 'each_device_once':
         return _once(problem, judge)
-    if not quick:
-        return _least_bottleneck(problem, judge, _starts(problem), quick=False)
+    if not few_stages:
+        return _least_bottleneck(problem, judge, known, _starts(problem), quick=quick, seed=seed)
     shared = in_one_cache(problem)
     starts = _starts(shared)
-    found = _least_bottleneck(shared, replace(judge, problem=shared), starts, quick=True)
+    part = replace(judge, problem=shared)
+    found = _least_bottleneck(shared, part, known, starts, quick=quick, seed=seed, brief=quick)
     if found.assignment is None:
         return found
-    chosen = fewer_stages(shared, [found.assignment, *starts])
+    chosen = fewer_stages(shared, [found.assignment, *known, *starts])
     assert chosen is not None
     return Answer(chosen, found.optimal and shared is problem and bool(np.array_equal(chosen, found.assignment)))
 
 
-def _least_bottleneck(problem: Problem, judge: Judge, starts: list[Ints], *, quick: bool) -> Answer:
+def _least_bottleneck(
+    problem: Problem, judge: Judge, known: Sequence[Ints], starts: list[Ints], *, quick: bool, seed: int, brief: bool = False
+) -> Answer:
     """Return the plan of least bottleneck in the space ``any``, as far as it is found."""
     if batch.count_assignments(problem) <= batch.ENUMERATED:
         return enumerate_all(problem, judge)
     bound = _floor(problem)
-    for start in starts:
+    for start in (*known, *starts):
         judge.offer(start)
-    below, candidates = _prices(problem, judge)
-    bound = max(bound, below)
-    if judge.best is not None:
-        descend(problem, judge, judge.best, _pressure, focused=True, work=1_500_000)
+    if quick and known:
+        _search(problem, judge, known, most=_QUICK_KICKS[0], seed=seed)
+    else:
+        below, candidates = _prices(problem, judge, quick=quick)
+        bound = max(bound, below)
+        if not _proven(judge, bound):
+            least, most = _QUICK_KICKS if quick else _KICKS
+            kicks = int(np.clip((1 if quick else 4) * _KICKED_NODES // problem.nodes, least, most))
+            _search(problem, judge, [*known, *candidates, *starts], most=min(kicks, _BRIEFLY) if brief else kicks, seed=seed)
     if not quick and not _proven(judge, bound):
         result = milp.throughput(
             problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES, below=judge.best_value * (1 + _PROOF)
@@ -78,12 +96,17 @@ def _least_bottleneck(problem: Problem, judge: Judge, starts: list[Ints], *, qui
                 return Answer(None, True)
             judge.offer(result.assignment)
             bound = max(bound, min(result.lower_bound, judge.best_value))
-    if judge.best is not None and not _proven(judge, bound):
-        _refine(problem, judge, [*candidates, judge.best], quick=quick)
     if judge.best is None:
         return Answer(None, False)
     settle(problem, judge)
     return Answer(judge.best, _proven(judge, bound))
+
+
+def _search(problem: Problem, judge: Judge, plans: Sequence[Ints], *, most: int, seed: int) -> None:
+    """Offer what tabu search makes of some plans."""
+    search = Search(problem, plans, seed=seed)
+    search.improve(most)
+    judge.offer(search.best)
 
 
 def _proven(judge: Judge, bound: float) -> bool:
@@ -143,10 +166,6 @@ def _values(measured: Measured, judge: Judge) -> Floats:
     return measured.latency_seconds
 
 
-def _pressure(measured: Measured) -> Floats:
-    return np.where(measured.fits, measured.pressure, np.inf)
-
-
 def settle(problem: Problem, judge: Judge) -> None:
     """Make the latency less without a larger bottleneck, step by step."""
     assert judge.best is not None
@@ -155,7 +174,7 @@ def settle(problem: Problem, judge: Judge) -> None:
     def latency(measured: Measured) -> Floats:
         return np.where(measured.fits & (measured.bottleneck_seconds <= limit), measured.latency_seconds, np.inf)
 
-    descend(problem, judge, judge.best, latency, focused=False, work=1_500_000)
+    descend(problem, judge, judge.best, latency, work=1_500_000)
 
 
 def _once(problem: Problem, judge: Judge) -> Answer:
@@ -223,28 +242,13 @@ def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, 
     return search.best, search.complete
 
 
-def _refine(problem: Problem, judge: Judge, plans: list[Ints], *, quick: bool) -> None:
-    """Improve plans by moves and windows, each on its own; then the best by larger windows. ``quick``: by moves alone."""
-    programs = int(np.clip(4_000 // problem.nodes, 2, 24))
-    for plan in plans:
-        own = Judge(problem, judge.objective, judge.space, judge.ref)
-        own.offer(plan)
-        if own.best is None:
-            continue
-        descend(problem, own, plan, _pressure, focused=True, work=1_500_000)
-        if not quick:
-            windows.improve(problem, own, programs=programs, choices=56)
-        judge.offer(own.best)
-    if not quick:
-        windows.improve(problem, judge, programs=programs, choices=112)
-
-
-def _prices(problem: Problem, judge: Judge) -> tuple[float, list[Ints]]:
+def _prices(problem: Problem, judge: Judge, *, quick: bool) -> tuple[float, list[Ints]]:
     """Offer the plans at rising prices; return the largest lower bound and the best few plans."""
     devices = len(problem.devices)
     channels = int(problem.channel.max(initial=-1)) + 1
     fast = problem.is_chain or devices == 2
-    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, 8, _ROUNDS))
+    most = _QUICK_ROUNDS if quick and not fast else _ROUNDS
+    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, _QUICK_ROUNDS, most))
     device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
     bound = 0.0
     candidates: dict[bytes, tuple[float, int, Ints]] = {}
@@ -253,7 +257,7 @@ def _prices(problem: Problem, judge: Judge) -> tuple[float, list[Ints]]:
         device_price, channel_price = device_price / total, channel_price / total
         cost = priced(problem, device_price, channel_price)
         last = turn == rounds - 1
-        plan, proven = _least(problem, cost, _EXACT_WORK if last else 0)
+        plan, proven = _least(problem, cost, _EXACT_WORK if last and not quick else 0)
         if plan is None:
             break
         if proven:
