@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.planning.adaptation.calibration import Calibration
 from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_oracle import oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import Rules
 from edge_dnn_partition.testbed.policy_run import run as play
@@ -47,7 +49,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             traces = []
             for discount in DISCOUNTS:
                 settings = replace(defaults, table=replace(defaults.table, discount=discount))
-                traces.append(play(world, QLearningPolicy(DEVICES, learning=settings), rules))
+                traces.append(play(world, RecordedPolicy(QLearningPolicy(DEVICES, learning=settings), Calibration()), rules))
             oracle = oracle_seconds(world, plan_pool(world, {plan for t in traces for plan in t.plans}), rules)
             over[:, column] = [t.seconds.mean() / oracle.mean() for t in traces]
             hot[:, column] = [t.hot.mean() for t in traces]
