@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 patient=(test/nodes test/testbed)
-later=(test/testbed test/nodes/test_survival.py test/nodes/test_examples.py)    # so many that both lanes take about as long
+later=(test/testbed test/nodes/test_survival.py)    # so many that both lanes take about as long
 log=build/test_second_lane.log
 mkdir -p build
 first=(test/nodes)

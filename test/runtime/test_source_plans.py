@@ -225,6 +225,14 @@ def test_what_may_be_the_devices_doing_is_tried_once_elsewhere(plan, prepared):
     assert source.ends == [(FAILED, 'stage 0 on cloud: on cloud; before that, stage 0 on pi: on pi')]
 
 
+def test_a_failure_that_is_told_twice_is_one(plan):
+    source = Source(plan)
+    source.worker('cloud', 7, set())
+    source.fails(FailureKind.DEVICE, 'pi')
+    source.fails(FailureKind.DEVICE, 'pi')  # pieces that were sent again under load came after it had failed
+    assert source.ends == []
+
+
 def test_where_there_is_no_other_device_or_plan_the_frame_fails_and_the_next_one_does_not_wait(plan):
     source = Source(plan)
     source.fails(FailureKind.DEVICE, 'pi')

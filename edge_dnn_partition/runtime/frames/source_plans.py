@@ -152,6 +152,8 @@ class SourcePlans(PlanBook):
     def failed(self, failure: Failure, now: float) -> str:
         """Take in that a frame failed on a device and may succeed on another; return why it has failed for good, if it has."""
         sending = self._sent.setdefault(failure.frame_id, _Sending())
+        if failure.device in sending.failed_on and not math.isnan(sending.failed_at):
+            return ''  # told again of the same sending, which came there twice
         if sending.failed_on:  # elsewhere, too
             self._hopeless |= dict.fromkeys((*sending.failed_on, failure.device), now + HOPELESS_SECONDS)
             return f'{failure}; before that, {next(iter(sending.failed_on.values()))}'
