@@ -81,11 +81,11 @@ def test_a_second_move_within_thirty_dwell_times_needs_a_step():
     back = problem(0.4, local=0.4)
     waiting = step(10.0, back, hysteresis)
     assert waiting.reason == '33 % better, but no estimate has made a step lately (50 s left)'
-    assert step(10.0, back, hysteresis, stepped_at=lambda _: 1.0).assignment is None, 'that was long ago'
+    assert step(10.0, back, hysteresis, stepped_at=lambda *_: 1.0).assignment is None, 'that was long ago'
     assert step(59.0, back, hysteresis).assignment is None
     assert step(10.0, back, Hysteresis(hysteresis.settings, REMOTE, 0.0)).assignment == LOCAL
-    assert step(10.0, back, hysteresis, stepped_at=lambda _: 9.5).assignment == LOCAL
-    again = step(14.0, problem(local=0.6), hysteresis, stepped_at=lambda _: 9.5)
+    assert step(10.0, back, hysteresis, stepped_at=lambda *_: 9.5).assignment == LOCAL
+    again = step(14.0, problem(local=0.6), hysteresis, stepped_at=lambda *_: 9.5)
     assert again.assignment is None, 'a step explains one move'
     assert step(61.0, problem(local=0.6), hysteresis).assignment == REMOTE
 

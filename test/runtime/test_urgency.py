@@ -56,7 +56,7 @@ def test_decisions_that_take_long_take_a_quarter_of_the_time_at_most():
     urgency, now, took, count = Urgency(), 0.0, 0.2, 0
     urgency.decided(0.0, {'pi': 1.0, LINK: 1e6})
     while now < 60.0:
-        pi = 4.0 ** ((count + 1) % 2)
+        pi = 4.0 ** (count + 1)
         if due(urgency, now, pi=pi):
             urgency.decided(now, {'pi': pi, LINK: 1e6})
             now, count = now + took, count + 1

@@ -78,8 +78,8 @@ def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
 
 def decide(
     now: float, problem: Problem, hysteresis: Hysteresis, *, deviation: float = 0.0, least_gain: float | None = None,
-    under: Callable[[tuple[str, ...]], Problem] | None = None, stepped_at: Callable[[tuple[str, ...]], float] | None = None,
-    known: Sequence[tuple[str, ...]] = (),
+    under: Callable[[tuple[str, ...]], Problem] | None = None,
+    stepped_at: Callable[[tuple[str, ...], tuple[str, ...]], float] | None = None, known: Sequence[tuple[str, ...]] = (),
 ) -> Decision:  # fmt: skip
     """Return what to do. Deterministic; what was decided before is in the hysteresis.
 
@@ -95,7 +95,7 @@ def decide(
     :param least_gain: what the record of switches says; None: the settings of the hysteresis count.
     :param under: the problem under the encodings that a plan has or would have, in which it is valued; None: those of
         ``problem``, with which the best plan is looked for.
-    :param stepped_at: when an estimate that a plan depends on has last made a step; None: it is not known of any.
+    :param stepped_at: when a step has last made the first of two plans worse or the second better; None: none is known.
     :param known: throughput: plans that are worth improving, instead of a search from the start (:mod:`.ahead`).
     """
     value = under or (lambda _: problem)
@@ -123,7 +123,7 @@ def decide(
     if best == own or gain <= 0:
         hysteresis.calm()
         return Decision(None, costs, present, 'the present plan is the best one')
-    stepped = -math.inf if stepped_at is None else max(stepped_at(own), stepped_at(best))
+    stepped = -math.inf if stepped_at is None else stepped_at(own, best)
     verdict = hysteresis.weigh(now, best, gain, threshold, stepped_at=stepped)
     if goal.name == 'deadline' and not goal.meets(present):
         return Decision(best if verdict.moves else None, costs, present, f'the present plan misses the deadline; {verdict.reason}')

@@ -93,7 +93,7 @@ class Hysteresis:
 
         :param gain: the share of the present plan's value that it saves.
         :param least_gain: of `least_gain`.
-        :param stepped_at: when an estimate that either plan depends on has last made a step.
+        :param stepped_at: when a step has last made the plan in force worse or the candidate better.
         """
         words = f'{gain:.0%}'.replace('%', ' %') + ' better'
         if gain <= 0 or gain < least_gain:

@@ -50,9 +50,12 @@ class Conditions:
     under: Callable[[Assignment], Problem] | None = None
     steps: Steps | None = None
 
-    def stepped_at(self, plan: Assignment) -> float:
-        """Return when an estimate that a plan depends on has last made a step, or its frames have; minus infinity if none has."""
-        return -math.inf if self.steps is None else self.steps.last({FRAMES, *resources_of(self.problem, plan)})
+    def stepped_at(self, present: Assignment, other: Assignment) -> float:
+        """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has."""
+        if self.steps is None:
+            return -math.inf
+        worse = self.steps.last({FRAMES, *resources_of(self.problem, present)}, worse=True)
+        return max(worse, self.steps.last(resources_of(self.problem, other), worse=False))
 
     def problem_of(self, plan: Assignment) -> Problem:
         """Return the problem under a plan's own encodings."""

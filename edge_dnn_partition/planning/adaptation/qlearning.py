@@ -159,7 +159,7 @@ class QLearningPolicy:
         if not feasible(problem, plan):
             return Choice(None, 'the better plan cannot run')
         needed = self.hysteresis.least_gain(conditions.deviation, conditions.least_gain)
-        stepped = max(conditions.stepped_at(self.present), conditions.stepped_at(plan))
+        stepped = conditions.stepped_at(self.present, plan)
         verdict = self.hysteresis.weigh(now, plan, 1 - math.exp(float(q[best]) - mine), needed, stepped_at=stepped)
         values = (math.exp(mine + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)

@@ -18,13 +18,19 @@ import numpy as np
 from edge_dnn_partition.planning.cost_model.problem import Problem
 
 MUCH: Final = math.log(1.3)
-"""A change by less is no step."""
+"""A change by less is no step..."""
+_ALWAYS: Final = math.log(4.0)
+"""... and one by more always is one."""
 _SCALE: Final = 3.0
-"""Nor is one by fewer times what the estimate scattered by of late."""
+"""Between them it is one if it is more than so many times what the estimate scattered by of late."""
 _RATE: Final = 0.1
 """With which an estimate's level follows it, each time that it is observed, and its noise what is above it..."""
-_CALM_SECONDS: Final = 20.0
-"""... while noise goes with this time constant: what jumps to and fro scatters."""
+_CALM_SECONDS: Final = 60.0
+"""... while noise goes with this time constant."""
+_BURST_SECONDS: Final = 2.0
+"""A step that is gone within so long was a burst of other work: the estimate scatters..."""
+_BURST_NOISE: Final = 0.5
+"""... by this share of it, so that the next bursts of that size are no steps."""
 SETTLE_SECONDS: Final = 0.5
 """So long after a step estimates are still on their way to what has become true."""
 FRAMES: Final = 'frames over their prediction'
@@ -39,7 +45,8 @@ class Steps:
     def __init__(self) -> None:
         self._levels: dict[Hashable, tuple[float, float]] = {}
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
-        self._at: dict[Hashable, float] = {}
+        self._at: dict[Hashable, tuple[float, float]] = {}
+        """When each has last become less, and when more."""
         self._observed_at = -math.inf
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
@@ -67,25 +74,36 @@ class Steps:
             else:
                 self._levels[name] = math.log(value), 0.0
                 if appearing and before:
-                    self._at[name], found = now, True
+                    self._at[name], found = (now, now), True
         return found
 
     def _follow(self, now: float, name: Hashable, level: float, noise: float, value: float) -> bool:
         change = value - level
         step = self._is_step(level, noise, value)
         if step:
-            self._at[name] = now
-        noise += _RATE * max(min(abs(change), MUCH) - noise, 0.0)
+            fell_at, rose_at = self._at.get(name, (-math.inf, -math.inf))
+            self._at[name] = (fell_at, now) if change > 0 else (now, rose_at)
+            if now - (fell_at if change > 0 else rose_at) <= _BURST_SECONDS:
+                noise = max(noise, _BURST_NOISE * abs(change))
+        noise += _RATE * max((MUCH if step else abs(change)) - noise, 0.0)
         self._levels[name] = value if step else level + _RATE * change, noise
         return step
 
     @staticmethod
     def _is_step(level: float, noise: float, value: float) -> bool:
-        return abs(value - level) > max(MUCH, _SCALE * noise)
+        return abs(value - level) > max(MUCH, min(_SCALE * noise, _ALWAYS))
 
-    def last(self, names: Iterable[Hashable]) -> float:
-        """Return when one of these estimates has last made a step; minus infinity if none has."""
-        return max((self._at.get(name, -math.inf) for name in names), default=-math.inf)
+    def last(self, names: Iterable[Hashable], *, worse: bool | None = None) -> float:
+        """Return when one of these estimates has last made a step; minus infinity if none has.
+
+        :param worse: one to the worse, or to the better: devices' times are worse when they rise, links' rates when they fall.
+        """
+        found = -math.inf
+        for name in names:
+            fell_at, rose_at = self._at.get(name, (-math.inf, -math.inf))
+            grew = None if worse is None else worse != isinstance(name, tuple)
+            found = max(found, max(fell_at, rose_at) if grew is None else rose_at if grew else fell_at)
+        return found
 
 
 def resources_of(problem: Problem, plan: Collection[str]) -> frozenset[Hashable]:

@@ -1,0 +1,54 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What lasts is a step, there and back; bursts of other work are one a few times, then noise; which way a step goes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_dnn_partition.planning.adaptation.steps import Steps
+
+LINK = ('pi', 'cloud')
+
+
+def steps_of(values, *, period=0.25, name='pi'):
+    """Return when an estimate made a step, whose values are observed one after the other."""
+    steps = Steps()
+    return [turn * period for turn, value in enumerate(values) if steps.observe(turn * period, {name: value})]
+
+
+@given(factor=st.floats(1.4, 30.0), lasts=st.integers(9, 120), up=st.booleans())
+def test_what_lasts_is_a_step_there_and_back_again_and_again(factor, lasts, up):
+    there = factor if up else 1 / factor
+    values = ([1.0] * lasts + [there] * lasts) * 4
+    assert steps_of(values, period=0.25) == [turn * lasts * 0.25 for turn in range(1, 8)]
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_bursts_that_go_on_are_noise(seed):
+    """Other work that doubles or triples a device's time for a second now and then, each five seconds in the mean."""
+    random = np.random.default_rng(seed)
+    values, bursts = [], 0
+    while len(values) < 4 * 180:
+        values += [1.0] * random.geometric(1 / 20)
+        values += [random.uniform(1.8, 3.0)] * random.integers(1, 7)
+        bursts += 1
+    found = [at for at in steps_of(np.array(values) * np.exp(random.normal(0, 0.05, len(values)))) if at >= 10.0]
+    assert bursts >= 25
+    assert len(found) <= 6
+
+
+def test_a_step_beyond_all_bursts_is_one_and_so_is_a_small_one_when_they_are_over():
+    burst = [2.5] * 2 + [1.0] * 18
+    assert steps_of(burst * 4 + [5.0] * 40)[-1] == 80 * 0.25
+    assert steps_of(burst * 4 + [1.0] * 400 + [1.6] * 40)[-1] == 480 * 0.25
+
+
+@pytest.mark.parametrize(('name', 'value', 'worse'), [('pi', 2.0, True), ('pi', 0.5, False), (LINK, 2.0, False), (LINK, 0.5, True)])
+def test_a_step_is_to_the_worse_or_to_the_better(name, value, worse):
+    steps = Steps()
+    steps.observe(0.0, {name: 1.0})
+    assert steps.observe(1.0, {name: value})
+    assert steps.last({name}) == steps.last({name}, worse=worse) == 1.0
+    assert steps.last({name}, worse=not worse) == float('-inf')
