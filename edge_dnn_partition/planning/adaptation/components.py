@@ -197,4 +197,4 @@ def corrected(problem: Problem, devices: Sequence[str], log_factors: Floats) -> 
             )
         )
     seam = None if problem.seam_seconds is None else problem.seam_seconds * own[None, :]
-    return replace(problem, seconds=problem.seconds * own[None, :], seam_seconds=seam, links=tuple(links))
+    return replace(problem, seconds=problem.seconds * own[None, :], seam_seconds=seam, links=tuple(links)).like(problem)

@@ -60,7 +60,7 @@ def worth_probing(
             if (hope := left.get((link.sender, link.reader))) is not None else link
             for link in problem.links
         )
-        hoped = replace(problem, links=links)
+        hoped = replace(problem, links=links).like(problem)
         best = solve(hoped, goal, quick=True).assignment
         if best is None:
             break

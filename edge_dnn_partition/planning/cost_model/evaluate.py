@@ -7,12 +7,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 
 import numpy as np
 
 from .linear import stage_count, transfers
 from .problem import Floats, Ints, Problem
 from .tail import CERTAIN, Tail, sum_of_lognormals
+
+_MOST_KEPT: Final = 64
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,23 @@ def frame_joules(
 
 
 def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints) -> Costs:
-    """Return the costs of an assignment of nodes to devices.
+    """Return the costs of an assignment of nodes to devices; those of one by names are kept with the problem.
 
     :param assignment: the device of each node, by name or by index.
     :raises PlanError: if it is too short or long, or names an unknown device.
     """
-    chosen = problem.indices(assignment)
+    if not len(assignment) or not isinstance(assignment[0], str):
+        return _evaluate(problem, problem.indices(assignment))
+    names, known = cast('tuple[str, ...]', tuple(assignment)), problem.evaluated
+    costs: Costs | None = known.get(names)
+    if costs is None:
+        if len(known) >= _MOST_KEPT:
+            known.clear()
+        costs = known[names] = _evaluate(problem, problem.indices(names))
+    return costs
+
+
+def _evaluate(problem: Problem, chosen: Ints) -> Costs:
     seconds = problem.seconds[np.arange(problem.nodes), chosen]
     if not np.isfinite(seconds).all():
         node = int(np.flatnonzero(~np.isfinite(seconds))[0])

@@ -307,6 +307,22 @@ class Problem:
             for t in self.tensors
         )
 
+    @cached_property
+    def evaluated(self) -> dict[tuple[str, ...], Any]:
+        """The costs of plans that have been asked for; see :func:`.evaluate.evaluate`."""
+        return {}
+
+    def like(self, other: Problem) -> Self:
+        """Take over what another problem has worked out from fields that are the same here; return this problem.
+
+        Decisions ask one problem after the other of which little differs.
+        """
+        same = {name for name in _WORKED_OUT if (mine := getattr(self, name)) is (his := getattr(other, name)) or mine == his}
+        for fields, names in _FROM.items():
+            if same.issuperset(fields):
+                self.__dict__.update({name: other.__dict__[name] for name in names if name in other.__dict__})
+        return self
+
     def among(self, names: Collection[str]) -> Self:
         """Return the problem with some of its devices alone, as far as it has them; source and sink must be among them.
 
@@ -385,7 +401,17 @@ class Problem:
                             'name an earlier layer or make the source the sink'
                         )
             seconds[np.ix_(np.array(sorted(private), dtype=np.int64), np.flatnonzero(others))] = np.inf
-        return replace(self, seconds=seconds)
+        return replace(self, seconds=seconds).like(self)
+
+
+_FROM: Final = {
+    ('devices',): ('names', 'position', '_columns'),
+    ('devices', 'links'): ('link_ends', 'rate', 'latency', 'channel', 'shares_channels', 'scatter'),
+    ('tensors',): ('readings', 'producers', 'tensor_bytes', 'at_sink', 'is_chain'),
+    ('tensors', 'node_names'): ('node_inputs', 'node_outputs'),
+}
+"""What is worked out from which fields alone."""
+_WORKED_OUT: Final = ('devices', 'links', 'tensors', 'node_names')
 
 
 def refuse_unknown(what: str, figures: Mapping[str, Any]) -> None:

@@ -82,6 +82,7 @@ class Pipeline:
         self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
         self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
         """By sender and receiver what was believed when last asked; of a large fleet's links few change between two decisions."""
+        self._last: Problem | None = None
         sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
         self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
@@ -253,6 +254,9 @@ class Pipeline:
             weight_bytes=self.weight_bytes,
             seam_seconds=np.stack(seams, axis=1),
         )
+        if self._last is not None:
+            problem.like(self._last)
+        self._last = problem
         for node, device in self._pins.items():
             if device not in runs:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')

@@ -127,7 +127,7 @@ def with_joules(problem: Problem, health: Mapping[str, DeviceHealth]) -> Problem
         if state.measured and len(state.node_joules) == problem.nodes:
             told = np.array(state.node_joules, dtype=np.float64)
             joules[:, column] = np.where(np.isfinite(told) & (told >= 0), told, np.nan)
-    return replace(problem, node_joules=joules) if np.isfinite(joules).any() else problem
+    return replace(problem, node_joules=joules).like(problem) if np.isfinite(joules).any() else problem
 
 
 class Relief:
@@ -182,7 +182,7 @@ class Relief:
                      health.get(d.name, DeviceHealth()), settings)
             for d in problem.devices
         )  # fmt: skip
-        problem = with_joules(replace(problem, devices=devices), health)
+        problem = with_joules(replace(problem, devices=devices).like(problem), health)
         wishes = self._wishes(problem.names, health, settings, now)
         key = (tuple(wishes), problem.names)
         if key != self._asked or now - self._asked_at >= _AGAIN_SECONDS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .plan import PICTURE, SOURCE_STAGE, Plan
 from .profile import Profile
+
+_MOST_AT_ONCE: Final = 1 << 18
+"""So many numbers are looked at in one step; a large fleet has many more."""
 
 
 @dataclass(frozen=True)
@@ -118,36 +122,43 @@ class CodingChooser:
         arrays = [np.zeros((len(bundles), len(sends) + 1)) for _ in range(3)]
         arrays[0] += problem.tensor_bytes[:, None]
         bundle_of = {name: t for t, names in enumerate(bundles) for name in names if name in self._row}
-        for name, row in self._row.items():
+        at_once = max(1, _MOST_AT_ONCE // (len(ENCODINGS) * max(1, len(sends))))
+        for start in range(0, len(self._names), at_once):
+            rows = np.arange(start, min(start + at_once, len(self._names)))
+            to_size, to_encode, to_decode = size[rows][:, :, sends], encode[rows][:, :, sends], decode[rows][:, :, reads]
             if given is None:
-                total = sending[row][:, sends] + size[row][:, sends] * byte_price + reading[row][:, reads]
+                total = sending[rows][:, :, sends] + to_size * byte_price + reading[rows][:, :, reads]
                 total[np.isnan(total)] = np.inf  # not measured, and free where it were
-                chosen = total.argmin(axis=0)  # of equal ones the first, which changes less
+                chosen = total.argmin(axis=1)  # of equal ones the first, which changes less
             else:
-                chosen = self._given(given, name, problem, sends, reads)
-                known = size[row][chosen, sends] + encode[row][chosen, sends] + decode[row][chosen, reads]
-                chosen = np.where(np.isfinite(known), chosen, 0)
-            best[row, :-1] = chosen
-            if name in bundle_of:
-                t = bundle_of[name]
-                arrays[0][t, :-1] += size[row][chosen, sends] - whole[row]
-                arrays[1][t, :-1] += encode[row][chosen, sends]
-                arrays[2][t, :-1] += decode[row][chosen, reads]
+                chosen = self._given(given, problem, column, len(sends))[rows]
+            place = chosen[:, None]
+            parts = [np.take_along_axis(part, place, axis=1)[:, 0] for part in (to_size, to_encode, to_decode)]
+            if given is not None:
+                known = np.isfinite(parts[0] + parts[1] + parts[2])
+                chosen = np.where(known, chosen, 0)
+                parts = [np.where(known, part, whole[:, 0]) for part, whole in zip(parts, (to_size, to_encode, to_decode), strict=True)]
+            best[rows, :-1] = chosen
+            used = [i for i, row in enumerate(rows) if self._names[row] in bundle_of]
+            targets = np.array([bundle_of[self._names[rows[i]]] for i in used], dtype=np.int64)[:, None], np.arange(len(sends))
+            parts[0] = parts[0] - whole[rows][:, None]
+            for array, part in zip(arrays, parts, strict=True):
+                np.add.at(array, targets, part[used])
         wire, encode_seconds, decode_seconds = (ByTransfer(column, array) for array in arrays)
         coding = Coding(
             wire_bytes=wire, encode_seconds=encode_seconds, decode_seconds=decode_seconds,
             encodings=_Chosen(ByTransfer(column, best), self._row, problem.position),
         )  # fmt: skip
-        return replace(problem, coding=coding)
+        return replace(problem, coding=coding).like(problem)
 
-    @staticmethod
-    def _given(given: Mapping[tuple[str, str, str], str], tensor: str, problem: Problem, sends: Ints, reads: Ints) -> Ints:
-        """Return the encoding of one tensor for each pair of a sender and a reader, by its place in `ENCODINGS`."""
-        chosen = np.zeros(problem.rate.shape, dtype=np.int64)
+    def _given(self, given: Mapping[tuple[str, str, str], str], problem: Problem, column: Ints, pairs: int) -> Ints:
+        """Return the encoding of each tensor for each pair of a sender and a reader, by its place in `ENCODINGS`."""
+        chosen = np.zeros((len(self._names), pairs + 1), dtype=np.int64)
         for (name, sender, reader), encoding in given.items():
-            if name == tensor and sender in problem.position and reader in problem.position:
-                chosen[problem.position[sender], problem.position[reader]] = ENCODINGS.index(encoding)
-        return chosen[sends, reads]
+            if name in self._row and sender in problem.position and reader in problem.position:
+                pair = column[problem.position[sender], problem.position[reader]]
+                chosen[self._row[name], pair] = ENCODINGS.index(encoding)
+        return chosen[:, :-1]
 
 
 class _Chosen(Mapping[tuple[str, str, str], str]):
