@@ -209,11 +209,10 @@ class Scheduler:
         plan, assignment, now = self._switch.active, self._assignment, self._world.loop.now
         if plan is None or assignment is None or not feasible(problem, assignment):
             return
-        others = {(t.tensor, t.from_device, t.to_device): t.encoding for t in self._encodings.encode(plan).transfers}
-        best = self._hearing.pipeline.encoded(problem, others, self._view.factors(now), self._hearing.pictures.pixels)
+        best = self._encodings.anew(self._hearing.pipeline, problem, plan, self._view.factors(now))
         why = self._encodings.needs_others(plan, assignment, under(assignment), best, self._goal, now)
         if why:
-            self._propose(assignment, evaluate(best, assignment), why, deviation)
+            self._propose(assignment, evaluate(best(), assignment), why, deviation)
 
     # Moving ---------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.scheduling.diagnostics import DiagnosticsSeat
-from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat, encodings_of
+from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationSeat
 from edge_dnn_partition.nodes.scheduling.exploration_seat import ExplorationSeat
 from edge_dnn_partition.nodes.scheduling.fleet_state import fleet_state
@@ -245,12 +245,11 @@ class Scheduler(FleetNode):
         plan, assignment = self._switch.active, self._seat.assignment
         if plan is None or assignment is None or not feasible(problem, assignment):
             return
-        others = encodings_of(self._encodings.encode(plan))
-        best = self._hearing.pipeline.encoded(problem, others, self._view.factors(now), self._hearing.pictures.pixels)
+        best = self._encodings.anew(self._hearing.pipeline, problem, plan, self._view.factors(now))
         why = self._encodings.needs_others(plan, assignment, self._under(assignment), best, self._seat.goal, now)
         if why and not self._moves.failed_lately(assignment, now):
             self._decision = why
-            self.move(assignment, evaluate(best, assignment), why, deviation)
+            self.move(assignment, evaluate(best(), assignment), why, deviation)
 
     def _new_plan(self, assignment: tuple[str, ...]) -> Plan:
         return self._hearing.pipeline.plan(assignment, self._switch.next_version())

@@ -69,8 +69,12 @@ class EncodingSeat:
 
         return found
 
+    def anew(self, pipeline: Pipeline, problem: Problem, plan: Plan, factors: Mapping[str, float]) -> Callable[[], Problem]:
+        """Return what gives the problem under the encodings that a plan would have if it were made now."""
+        return functools.cache(lambda: pipeline.encoded(problem, encodings_of(self.encode(plan)), factors, self._pictures.pixels))
+
     def needs_others(
-        self, plan: Plan, assignment: tuple[str, ...], present: Problem, best: Problem, goal: Goal, now: float
+        self, plan: Plan, assignment: tuple[str, ...], present: Problem, best: Callable[[], Problem], goal: Goal, now: float
     ) -> str:
         """Return why the plan in force should go on with other encodings; empty if it should not.
 
@@ -78,7 +82,7 @@ class EncodingSeat:
         after the dwell time.
 
         :param present: the problem under the plan's own encodings.
-        :param best: the problem under the encodings that a new plan would have.
+        :param best: as `anew` returns it.
         """
         params = self._node.params
         self._hysteresis.settings = Settings(
@@ -94,7 +98,7 @@ class EncodingSeat:
         for transfer in plan.transfers:
             if any(part and part not in names for part in parts(transfer.encoding)):
                 return f'{transfer.encoding} is not permitted any more'
-        old, other = evaluate(present, assignment), evaluate(best, assignment)
+        old, other = evaluate(present, assignment), evaluate(best(), assignment)
         mine, his = value_of(old, goal, old), value_of(other, goal, old)
         gain = 1 - his / mine if mine > 0 else 0.0
         lossy = within_error(plan, self._profiles, self.permitted).transfers != plan.transfers

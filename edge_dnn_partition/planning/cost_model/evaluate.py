@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
@@ -103,19 +103,18 @@ def frame_joules(
 
 
 def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints) -> Costs:
-    """Return the costs of an assignment of nodes to devices; those of one by names are kept with the problem.
+    """Return the costs of an assignment of nodes to devices; the last ones are kept with the problem.
 
     :param assignment: the device of each node, by name or by index.
     :raises PlanError: if it is too short or long, or names an unknown device.
     """
-    if not len(assignment) or not isinstance(assignment[0], str):
-        return _evaluate(problem, problem.indices(assignment))
-    names, known = cast('tuple[str, ...]', tuple(assignment)), problem.evaluated
-    costs: Costs | None = known.get(names)
+    chosen, known = problem.indices(assignment), problem.evaluated
+    key = chosen.tobytes()
+    costs: Costs | None = known.get(key)
     if costs is None:
         if len(known) >= _MOST_KEPT:
             known.clear()
-        costs = known[names] = _evaluate(problem, problem.indices(names))
+        costs = known[key] = _evaluate(problem, chosen)
     return costs
 
 

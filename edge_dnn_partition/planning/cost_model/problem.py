@@ -308,7 +308,7 @@ class Problem:
         )
 
     @cached_property
-    def evaluated(self) -> dict[tuple[str, ...], Any]:
+    def evaluated(self) -> dict[bytes, Any]:
         """The costs of plans that have been asked for; see :func:`.evaluate.evaluate`."""
         return {}
 

@@ -132,8 +132,8 @@ class CodingChooser:
                 chosen = total.argmin(axis=1)  # of equal ones the first, which changes less
             else:
                 chosen = self._given(given, problem, column, len(sends))[rows]
-            place = chosen[:, None]
-            parts = [np.take_along_axis(part, place, axis=1)[:, 0] for part in (to_size, to_encode, to_decode)]
+            place = np.arange(len(rows))[:, None], chosen, np.arange(len(sends))
+            parts = [part[place] for part in (to_size, to_encode, to_decode)]
             if given is not None:
                 known = np.isfinite(parts[0] + parts[1] + parts[2])
                 chosen = np.where(known, chosen, 0)
