@@ -8,6 +8,7 @@ its `Calibration`. Simulated is what `nodes.scheduler` adds with ROS. Shadow fra
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,15 +38,15 @@ from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.testbed.traces import Capacity
 
 from .simulated_fleet import Source, Worker, World
-from .simulated_transport import HEARTBEAT_BYTES, PLAN_BYTES, Loop, Wire
+from .simulated_transport import CHATTER_BYTES, CHATTER_SECONDS, HEARTBEAT_BYTES, PLAN_BYTES, Loop, Wire
 from .trace_models import PICTURE_BYTES
 
 DECIDE_SECONDS: Final = 0.01
 """Modelled: what a decision takes."""
 PROBING_SHARE: Final = 0.02
 PROBE_PERIOD_SECONDS: Final = 0.5
-WARM_UP_SECONDS: Final = 3.0
-"""The fleet runs for so long before the recording begins, whose first value holds meanwhile."""
+WARM_UP_SECONDS: Final = 8.0
+"""The fleet runs for so long before the recording begins: first on the links' own rates, as the testbed starts."""
 _OVERTIME_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 5.0
 _EXPLORE_SECONDS: Final = 0.5
@@ -284,6 +285,10 @@ def play(
         workers[world.source].endpoint.told(message)
         scheduler.heartbeat(message)
 
+    for number, ((sender, receiver), wire) in enumerate(wires.items()):
+        kind = 'from source' if sender == world.source else 'to source' if receiver == world.source else 'else'
+        chat = functools.partial(lambda wire, size: wire.send(loop.now, size), wire, CHATTER_BYTES[kind])
+        loop.every(CHATTER_SECONDS, chat, first=number * CHATTER_SECONDS / len(wires))
     scheduler = Scheduler(world, policy, parameters or {}, say, capacities if informed else None)
     workers = {
         name: Worker(

@@ -13,6 +13,7 @@ import functools
 import heapq
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -31,19 +32,26 @@ from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, A
 from edge_dnn_partition.runtime.transport.probing import LinkProber
 from edge_dnn_partition.runtime.transport.tensors import WireTensor
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
-from edge_dnn_partition.testbed.traces import Capacity
+from edge_dnn_partition.testbed.bed_file import BedLink
+from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
+from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
 
 LOCAL_SECONDS: Final = 0.0005
 """What a bundle takes within a device, through shared memory."""
 QUIET_SECONDS: Final = 0.1
 """As `TensorInbox.QUIET_SECONDS`."""
-PACKET_BYTES: Final = 1514
 PACKET_HEADERS: Final = 34
 RECEIPT_BYTES: Final = 250
 HEARTBEAT_BYTES: Final = 600
 PLAN_BYTES: Final = 1500
-QUEUE_SECONDS: Final = 0.1
+CHATTER_SECONDS: Final = 0.05
+CHATTER_BYTES: Final = {'from source': 865, 'to source': 880, 'else': 300}
+"""What else crosses a link, in so many bytes at a time: discovery, acknowledgements, telemetry, the second copy of each heartbeat.
+Measured on the testbed with a fleet of three at rest and no probes: 18 kB/s from the source's device (with scheduler, frame source
+and a client) to another, 24.5 back, of which the first copy of the heartbeats is simulated, and 6.7 between two others."""
+QUEUE_SECONDS: Final = float(BedLink.model_fields['queue'].default)
 """What a link's queue holds, as the testbed's links have it; two packets at least."""
+_CUT: Final = OUTAGE_BITS_PER_SECOND / 8
 SAY_AGAIN_SECONDS: Final = 0.2
 """After so long DDS sends again what is reliable and was not acknowledged."""
 _SEPARATOR: Final = '\n'
@@ -82,7 +90,10 @@ class Loop:
 
 
 class Wire:
-    """One direction of a link: a first-in-first-out queue with tail drop in front of a rate that changes.
+    """One direction of a link as the testbed shapes it (`testbed.shaping`): a token bucket behind a queue with tail drop.
+
+    A packet leaves once those before it are paid for, at the rate at which each left; after a pause the bucket's burst is free
+    (``sch_htb``). Where the rate is below `OUTAGE_BITS_PER_SECOND` the link is cut, and what is in the queue then is lost.
 
     :param capacity: what it carries, headers included.
     :param delay: of every packet beside that.
@@ -90,24 +101,43 @@ class Wire:
 
     def __init__(self, capacity: Capacity, delay: float, queue_seconds: float = QUEUE_SECONDS) -> None:
         self.capacity, self.delay, self._queue_seconds = capacity, delay, queue_seconds
-        self._promised = 0.0
-        """All bytes that were taken have crossed once the link has carried so many since its beginning."""
-        self.carried = 0.0
+        self._paid_at = 0.0
+        """When all that has left is paid for, and the next packet may leave."""
+        self._waiting: deque[tuple[float, int]] = deque()
+        """When each packet in the queue leaves, and its bytes."""
+        self._backlog = 0
+        self.carried = 0
 
     def send(self, now: float, size: int) -> float | None:
-        """Send a datagram; return when it is there, None if one of its packets found the queue full.
+        """Send a datagram; return when it is there, None if one of its packets is lost.
 
         :param size: with the headers of its message.
         """
-        size += PACKET_HEADERS * math.ceil(size / (PACKET_BYTES - PACKET_HEADERS))
-        done = self.capacity.bytes_at(now)
-        begin = max(done, self._promised)
-        queue = max(self._queue_seconds * self.capacity.rate_at(now), 2 * PACKET_BYTES)
-        room = queue + PACKET_BYTES - (begin - done)
-        taken = size if size <= room else PACKET_BYTES * math.floor(max(room, 0.0) / PACKET_BYTES)
-        self._promised = begin + taken
-        self.carried += taken
-        return None if taken < size else self.capacity.when(self._promised) + self.delay
+        rate, until = self.capacity.span_at(now)
+        if rate < _CUT:
+            return None
+        while self._waiting and self._waiting[0][0] <= now:
+            self._backlog -= self._waiting.popleft()[1]
+        shape = Shape(8 * rate, self._queue_seconds)
+        self._paid_at = max(self._paid_at, now - shape.burst_bytes / rate)
+        left, leaves = size, now
+        lost = False
+        while left > 0:
+            packet = min(left, PACKET_BYTES - PACKET_HEADERS) + PACKET_HEADERS
+            left -= packet - PACKET_HEADERS
+            if self._backlog + packet > shape.queue_bytes:
+                lost = True
+                continue
+            leaves = max(now, self._paid_at)
+            while leaves >= until and rate >= _CUT:
+                rate, until = self.capacity.span_at(until)
+            if rate < _CUT:  # it is still there when the link is cut
+                return None
+            self._paid_at += packet / rate
+            self._backlog += packet
+            self._waiting.append((leaves, packet))
+            self.carried += packet
+        return None if lost else leaves + self.delay
 
 
 Wires = Mapping[tuple[str, str], Wire]
@@ -317,9 +347,11 @@ class Endpoint:
 
     def _return(self, sender: str, receipt: Any) -> None:
         there = self.wires[self.device, sender].send(self.loop.now, RECEIPT_BYTES + 4 * len(receipt.missing))
-        if there is not None:
-            owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == receipt.incarnation)
-            self.loop.at(there, lambda: owner.on_receipt(receipt))
+        if there is None:
+            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._return(sender, receipt))
+            return
+        owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == receipt.incarnation)
+        self.loop.at(there, lambda: owner.on_receipt(receipt))
 
     def on_receipt(self, receipt: Any) -> None:
         """Take in what a receiver says of a bundle, as `TensorSender.on_receipt`."""

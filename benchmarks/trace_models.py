@@ -2,23 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated fleet's devices and networks: seconds are modelled, graphs and tensors' sizes are the networks' own.
 
-A layer takes its multiply-adds over a device's rate, what it writes over a device's memory rate, and a launch. The two rates of
-Pi and Jetson follow from ResNet-50 (4.1 G multiply-adds, 44 MB of activations) and MobileNetV2 (0.3 G, 27 MB) in MLPerf
-Inference v1.1 (edge, SingleStream, TFLite, float32): Raspberry Pi 4 527 and 57 ms; the CPU of an AGX Xavier at 9.5 W 240 ms, and
-MobileNetV2, which was not measured at that power, taken to be as many times slower than at 25 W (12.6 ms) as ResNet-50 is (81.5).
-The cloud's are assumed, and so is what zstd and lz4 make of a tensor, of each alike.
+Pi and Jetson take for each layer, by its kind, what the boards' files say (`planning.fleet_state.board`), as an emulated board
+does; ``emulate: {board: ...}``. The cloud's rates are assumed, and so are what pictures take on a core of a server, and what zstd
+and lz4 make of a tensor, of each alike.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Final
 
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries, linear_cuts
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.graph.work import layer_operations
+from edge_dnn_partition.planning.fleet_state.board import Board, board
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet, parse_fleet
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import TensorCoding
@@ -28,32 +25,18 @@ from edge_dnn_partition.testbed.scenario import LINKS
 MODELS: Final = ('vgg16', 'resnet18', 'mobilenetv2', 'efficientnet_b0', 'vit_b16')
 PICTURE_BYTES: Final = 150_000
 SOURCE: Final = 'pi'
-
-
-@dataclass(frozen=True)
-class Board:
-    """How fast a device is.
-
-    :param operations: multiply-adds per second.
-    :param memory: bytes that layers write per second.
-    :param launch_seconds: of each layer.
-    :param preprocess_seconds: to decode and resize a picture.
-    """
-
-    operations: float
-    memory: float
-    launch_seconds: float
-    preprocess_seconds: float
-
-
 BOARDS: Final = {
-    'pi': Board(8.3e9, 1.29e9, 0.0, 0.020),
-    'jetson': Board(20.1e9, 1.22e9, 0.0, 0.010),
-    'cloud': Board(1e12, 100e9, 2e-5, 0.002),
-}
+    'pi': board('raspberry_pi_4'),
+    'jetson': board('jetson_agx_xavier_cpu'),
+    'cloud': Board.model_validate({
+        'what': 'a server', 'source': 'assumed', 'rows': (), 'elements_per_second': 25e9, 'layer_overhead': '0.02 ms',
+        'multiply_adds_per_second': {'dense': 1e12, 'pointwise': 1e12, 'depthwise': 25e9}, 'other_slowdown': 1,
+        'power': {'active': '60 W'},
+    }),
+}  # fmt: skip
+_PREPROCESS_SECONDS: Final = 0.004
 _CODINGS: Final = {'zstd': (0.8, 250e6, 600e6), 'lz4': (0.88, 450e6, 1500e6)}
-"""Share of the bytes that is left, and bytes per second that the cloud encodes and decodes."""
-_CODING_SLOWDOWNS: Final = {'pi': 4.0, 'jetson': 2.5, 'cloud': 1.0}
+"""Share of the bytes that is left, and bytes per second that a core of a server encodes and decodes."""
 
 
 @functools.cache
@@ -81,21 +64,17 @@ def boundaries_of(model: Model) -> tuple[int, ...]:
 
 def profile_of(model: Model, device: str) -> Profile:
     """Return what a modelled device's profile says of a network."""
-    board, boundaries = BOARDS[device], boundaries_of(model)
-    written = [sum(model.tensors[name].bytes for name in layer.outputs) for layer in model.layers]
-    seconds = [
-        operations / board.operations + size / board.memory + board.launch_seconds
-        for operations, size in zip(layer_operations(model), written, strict=True)
-    ]
+    played, boundaries = BOARDS[device], boundaries_of(model)
+    seconds = played.layer_seconds(model)
     segments = tuple(sum(seconds[a:b]) for a, b in zip(boundaries, boundaries[1:], strict=False))
-    slower = _CODING_SLOWDOWNS[device]
+    slower = played.other_slowdown
     codings = tuple(
         TensorCoding(name, encoding, round(share * size), slower * size / encode, slower * size / decode)
         for name, size in tensors_of(model).items()
         for encoding, (share, encode, decode) in _CODINGS.items()
     )
     return Profile(
-        model.sha256, device, 'modelled', 1, boundaries, segments, (0.0,) * (len(segments) - 1), board.preprocess_seconds,
+        model.sha256, device, 'modelled', 1, boundaries, segments, (0.0,) * (len(segments) - 1), slower * _PREPROCESS_SECONDS,
         model=model.name, codings=codings,
     )  # fmt: skip
 

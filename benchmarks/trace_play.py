@@ -29,6 +29,8 @@ from .trace_bound import clairvoyant
 
 SLOW: Final = 1.5
 """A frame is slow beyond so many times the clairvoyant bound."""
+SETTLE_SECONDS: Final = 4.0
+_LEAST_SETTLED: Final = 1e6
 Links = Mapping[tuple[str, str], tuple[float, float]]
 
 
@@ -55,9 +57,15 @@ class Recording:
         rows = zip(self.trace.seconds, self.trace.values, strict=True)
         return [(at, value / 8) for at, value in rows if at < self.seconds]
 
-    def capacity(self) -> Capacity:
-        """Return what the link carries when its first value holds for the warm-up before it."""
-        return Capacity(Trace((0.0, *(at + WARM_UP_SECONDS for at in self.trace.seconds[1:])), self.trace.values))
+    @property
+    def settled_at(self) -> float:
+        """What the links carry for `SETTLE_SECONDS` before it begins, in bits per second: its first value, but no outage."""
+        return max(self.trace.values[0], _LEAST_SETTLED)
+
+    def capacity(self, before: float) -> Capacity:
+        """Return what a link carries that has carried so many bits per second before the recording was settled for."""
+        seconds = (0.0, WARM_UP_SECONDS - SETTLE_SECONDS, WARM_UP_SECONDS, *(at + WARM_UP_SECONDS for at in self.trace.seconds[1:]))
+        return Capacity(Trace(seconds, (before, self.settled_at, *self.trace.values)))
 
 
 def recordings(folder: Path | None) -> list[Recording]:
@@ -114,9 +122,8 @@ class Setting:
 
     def capacities(self, recording: Recording) -> dict[tuple[str, str], Capacity]:
         """Return what each direction of each link carries."""
-        uplink = recording.capacity()
         return {
-            pair: uplink if 'cloud' in pair else Capacity(Trace((0.0,), (rate * 8,)))
+            pair: recording.capacity(rate * 8) if 'cloud' in pair else Capacity(Trace((0.0,), (rate * 8,)))
             for (a, b), (rate, _) in self.links.items() for pair in ((a, b), (b, a))
         }  # fmt: skip
 

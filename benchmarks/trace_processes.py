@@ -21,13 +21,12 @@ from edge_dnn_partition.testbed.traces import rate_events
 from . import processes, trace_rivals
 from .grid_fleet import RUNS, pipeline_of
 from .simulated_scheduler import PROBE_PERIOD_SECONDS, Played
-from .trace_play import Recording, Setting, judged, line_of, thinned
+from .trace_play import SETTLE_SECONDS, Recording, Setting, judged, line_of, thinned
 
 if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed
 
 FPS: Final = 5.0
-_SETTLE_SECONDS: Final = 4.0
 _MODEL: Final = 'demo'
 
 
@@ -40,9 +39,9 @@ def _live(bed: Bed, recording: Recording) -> Played:
     for pair in LINKS:
         if 'cloud' in pair:
             bed.heal(*pair)
-            bed.set_rate(*pair, max(recording.trace.values[0], 1e6))
+            bed.set_rate(*pair, recording.settled_at)
     bed.free()
-    bed.stream(_SETTLE_SECONDS, FPS)
+    bed.stream(SETTLE_SECONDS, FPS)
     lost = bed.news.status.lost if bed.news.status else 0
     plans = len(bed.news.plans)
     with bed.camera(FPS) as frames:

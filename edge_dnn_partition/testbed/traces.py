@@ -67,6 +67,11 @@ class Capacity:
         """Return the bytes per second at a time."""
         return self._rates[max(0, bisect_right(self._seconds, seconds) - 1)]
 
+    def span_at(self, seconds: float) -> tuple[float, float]:
+        """Return the bytes per second at a time, and until when that holds."""
+        i = max(1, bisect_right(self._seconds, seconds))
+        return self._rates[i - 1], self._seconds[i] if i < len(self._seconds) else math.inf
+
     def bytes_at(self, seconds: float) -> float:
         """Return how many bytes it can have carried up to a time."""
         i = max(0, bisect_right(self._seconds, seconds) - 1)
