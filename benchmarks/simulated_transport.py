@@ -101,7 +101,7 @@ class Wire:
 
     def __init__(self, capacity: Capacity, delay: float, queue_seconds: float = QUEUE_SECONDS) -> None:
         self.capacity, self.delay, self._queue_seconds = capacity, delay, queue_seconds
-        self._paid_at = 0.0
+        self._paid_at = -math.inf
         """When all that has left is paid for, and the next packet may leave."""
         self._waiting: deque[tuple[float, int]] = deque()
         """When each packet in the queue leaves, and its bytes."""

@@ -20,7 +20,7 @@ from edge_dnn_partition.errors import UserError
 #: A full packet as the shaper counts it: an MTU of 1500 and the Ethernet header.
 PACKET_BYTES: Final = 1514
 #: How late the shaper's timer may wake up before the link falls behind its rate.
-_TIMER_SECONDS: Final = 0.002
+TIMER_SECONDS: Final = 0.002
 #: How much time of a link one super-packet (segmentation offload) may take.
 _SUPER_PACKET_SECONDS: Final = 0.0001
 #: Above this many packets in one, nothing gets faster.
@@ -70,7 +70,7 @@ class Shape:
     @property
     def burst_bytes(self) -> int:
         """What may leave at once after a pause: one packet, or what the timer may be late for."""
-        return max(math.ceil(self.bits_per_second / 8 * _TIMER_SECONDS), PACKET_BYTES)
+        return max(math.ceil(self.bits_per_second / 8 * TIMER_SECONDS), PACKET_BYTES)
 
     @property
     def packets_at_once(self) -> int:

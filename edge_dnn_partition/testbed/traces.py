@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import UserError
 
 from .bed_file import BedFile
+from .shaping import PACKET_BYTES, TIMER_SECONDS
 
 Column = Literal['bits_per_second', 'load']
 Action = Literal['rate', 'load', 'kill', 'start', 'cut', 'heal']
@@ -83,9 +84,16 @@ class Capacity:
         return self._seconds[i] + (carried - self._bytes[i]) / self._rates[i]
 
     def after(self, begins: NDArray[np.float64], size: float) -> NDArray[np.float64]:
-        """Return when each of some transfers of ``size`` bytes is over that begins at a time with the link to itself."""
+        """Return when each of some transfers of ``size`` bytes is over at the earliest that begins at a time with the link to itself.
+
+        What a shaper lets pass at once after a pause is free, and so is the time of the last packet, which leaves when those
+        before it are paid for (see `shaping`).
+        """
         seconds, carried = self._curve
-        return np.asarray(np.interp(np.interp(begins, seconds, carried) + size, carried, seconds), dtype=np.float64)
+        rates = np.array(self._rates)[np.maximum(np.searchsorted(self._seconds, begins, side='right') - 1, 0)]
+        free = np.maximum(rates * TIMER_SECONDS, PACKET_BYTES) + PACKET_BYTES
+        left = np.maximum(size - np.where(rates < OUTAGE_BITS_PER_SECOND / 8, 0.0, free), 0.0)
+        return np.asarray(np.interp(np.interp(begins, seconds, carried) + left, carried, seconds), dtype=np.float64)
 
 
 @dataclass(frozen=True, order=True)
