@@ -33,7 +33,7 @@ from edge_dnn_partition.runtime.transport.assembler import Received
 from edge_dnn_partition.runtime.transport.pieces import Address
 from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
 
-from .simulated_transport import HEARTBEAT_BYTES, LOCAL_SECONDS, SAY_AGAIN_SECONDS, Endpoint, Loop, Target, Wires, names_of
+from .simulated_transport import HANDLE_SECONDS, HEARTBEAT_BYTES, SAY_AGAIN_SECONDS, Endpoint, Loop, Target, Wires, names_of
 
 PREPARE_SECONDS: Final = 0.05
 """Modelled: what a worker takes to prepare a plan."""
@@ -80,7 +80,7 @@ class World:
 
     def tell(self, sender: str, receiver: str, size: int, action: Callable[[], None], *, reliable: bool = True) -> None:
         """Let something happen on another device once a message is there; what is reliable is sent again if it is lost."""
-        there = self.loop.now + LOCAL_SECONDS if sender == receiver else self.wires[sender, receiver].send(self.loop.now, size)
+        there = self.loop.now + HANDLE_SECONDS if sender == receiver else self.wires[sender, receiver].send(self.loop.now, size)
         if there is not None:
             self.loop.at(there, action)
         elif reliable:

@@ -4,7 +4,7 @@
 
 The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `LinkDoubt`) and `LinkProber`. Simulated are the
 clock, the links with their queues, and what `TensorSender` and `TensorInbox` add with threads and DDS. Tensors inside a device
-cost `LOCAL_SECONDS`. Times in seconds, sizes in bytes.
+cost `HANDLE_SECONDS`. Times in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from edge_dnn_partition.testbed.bed_file import BedLink
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
 
-LOCAL_SECONDS: Final = 0.0005
-"""What a bundle takes within a device, through shared memory."""
+HANDLE_SECONDS: Final = 0.001
+"""What the processes at its ends take to hand a bundle over, on the testbed; within a device it takes no more."""
 QUIET_SECONDS: Final = 0.1
 """As `TensorInbox.QUIET_SECONDS`."""
 PACKET_HEADERS: Final = 34
@@ -189,7 +189,7 @@ class Endpoint:
         if target[0] == self.device:
             received = Received(
                 FRAME, self.device, self.incarnation, address, number, _bytes(0), layout, stages, hops, encode_seconds, 0, 0.0,
-                paced=False, echo_sent_ns=0, arrived=self.loop.now + LOCAL_SECONDS,
+                paced=False, echo_sent_ns=0, arrived=self.loop.now + HANDLE_SECONDS,
             )  # fmt: skip
             hop = HopTime(self.device, self.device, address.from_stage, size, encode_seconds, 0.0, 0)
             self.loop.at(received.arrived, lambda: self.peers[target].accept(received, hop))
@@ -307,7 +307,7 @@ class Endpoint:
             hop = HopTime(received.sender, self.device, received.address.from_stage, len(received.buffer),
                           received.encode_seconds, received.spread_seconds, received.spread_bytes)  # fmt: skip
             if received.kind == FRAME:
-                self.accept(received, hop)
+                self.loop.at(self.loop.now + HANDLE_SECONDS, lambda: self.accept(received, hop))
             self._answer(piece, HopReceipt.COMPLETE, received=received)
         elif self._assembler.is_done(key):
             self._answer(piece, HopReceipt.COMPLETE)

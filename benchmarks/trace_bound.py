@@ -6,7 +6,8 @@ Of a chain of segments, each may run on any device, and each tensor may cross a 
 first-in-first-out: who begins later ends no sooner. So the earliest end of each segment on each device follows from those of the
 segment before (the time-dependent shortest path of Cooke and Halsey, J. Math. Anal. Appl. 14, 1966), which is exact
 over all plans, those that come back to a device among them. A frame is alone: it waits for no other, no headers and nothing else
-on the links are counted, a link has rested before each transfer, and devices and links are known in advance. So nobody can do better, and whether somebody could do as well at every frame is not said.
+on the links are counted, a link has rested before each transfer, and devices and links are known in advance. So nobody can do
+better, and whether somebody could do as well at every frame is not said.
 """
 
 from __future__ import annotations

@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import yaml
 
+from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import LINKS, fleet_document, panning_camera
@@ -25,12 +31,40 @@ from .trace_play import SETTLE_SECONDS, Recording, Setting, judged, line_of, thi
 
 if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 FPS: Final = 5.0
 _MODEL: Final = 'demo'
 
 
-def _live(bed: Bed, recording: Recording) -> Played:
+def as_quick(pipeline: Pipeline, plans: Mapping[int, Plan], frames: Sequence[FrameRecord]) -> Pipeline:
+    """Return the pipeline of devices as quick as they were in some frames' stages, by the median; as profiled where none ran.
+
+    An emulated device takes so many times the CPU time that this machine takes, which changes with its clock and other work.
+
+    :param plans: by version.
+    """
+    layers, pictures = defaultdict(list), defaultdict(list)
+    for frame in frames:
+        for timing in frame.stages:
+            plan, profile = plans.get(frame.plan_version), pipeline.profiles[timing.device]
+            if plan is None or not 0 <= timing.stage < len(plan.stages):
+                continue
+            stage = plan.stages[timing.stage]
+            if (known := profile.known_seconds(stage.layers)) > 0:
+                layers[timing.device].append(timing.run_seconds / known)
+            if stage.preprocess and profile.preprocess_seconds:
+                pictures[timing.device].append(timing.decode_seconds / profile.preprocess_seconds)
+    profiles = {}
+    for name, profile in pipeline.profiles.items():
+        found = profile.scaled(median(layers[name]) if layers[name] else 1.0)
+        if profile.preprocess_seconds and pictures[name]:
+            found = replace(found, preprocess_seconds=profile.preprocess_seconds * median(pictures[name]))
+        profiles[name] = found
+    return Pipeline(pipeline.model, profiles, pipeline.fleet)
+
+
+def _live(bed: Bed, recording: Recording) -> tuple[Played, list[FrameRecord]]:
     """Let the fleet live through a recording with the scheduler free; a link is cut where the recording says nothing."""
     events = [
         event for pair in LINKS if 'cloud' in pair for event in rate_events(recording.trace, pair) if event.at < recording.seconds
@@ -50,10 +84,11 @@ def _live(bed: Bed, recording: Recording) -> Played:
             time.sleep(max(0.0, begin + event.at - time.monotonic()))
             bed.apply(event)
         time.sleep(max(0.0, begin + recording.seconds - time.monotonic()))
-    seen = sorted((f.at - f.latency_seconds - begin, f.latency_seconds) for f in frames() if f.delivered)
+    records = frames()
+    seen = sorted((f.at - f.latency_seconds - begin, f.latency_seconds) for f in records if f.delivered)
     moves = [(at - begin, plan.label(), plan.reason) for at, plan in bed.news.plans[plans:]]
     lived = [(at, took) for at, took in seen if 0 <= at < recording.seconds]
-    return Played(lived, (bed.news.status.lost if bed.news.status else 0) - lost, moves)
+    return Played(lived, (bed.news.status.lost if bed.news.status else 0) - lost, moves), records
 
 
 def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -70,11 +105,15 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dic
         document = fleet_document(str(demo_model.cached(_MODEL).resolve()), str(settings))
         document['parameters'] = {'worker': {'probe_period': PROBE_PERIOD_SECONDS, 'profile_runs': RUNS}}
         file = BedFile.parse(document)
-        setting = Setting(pipeline_of(file), size)
+        profiled = pipeline_of(file)
         devices = list(file.devices)
         with Bed(file, pictures=pictures, say=say) as bed:
+            assert bed.fleet is not None
+            profiled = Pipeline(profiled.model, profiled.profiles, bed.fleet)
             for recording in recordings:
-                mine = _live(bed, recording)
+                mine, records = _live(bed, recording)
+                load = os.getloadavg()[1]
+                setting = Setting(as_quick(profiled, {plan.version: plan for _, plan in bed.news.plans}, records), size)
                 lived = judged(setting, recording, FPS, mine)
                 twin, informed = (
                     judged(setting, recording, FPS, setting.play(
@@ -87,9 +126,9 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dic
                     'case': 'recording', 'trace': recording.name, 'synthetic': recording.synthetic, 'model': _MODEL, 'fps': FPS,
                     'form': 'processes', 'seconds': recording.seconds, **lived, 'policy': trace_rivals.DEFAULT, 'baselines': {},
                     'ratio_to_informed': lived['mean_seconds'] / informed['mean_seconds'],
-                    'simulated_mean_seconds': twin['mean_seconds'], 'simulated_over_lived': agrees,
+                    'simulated_mean_seconds': twin['mean_seconds'], 'simulated_over_lived': agrees, 'load_5min': load,
                     'stream': thinned(mine.frames, recording.seconds), 'plans': [list(move) for move in mine.moves],
                 })  # fmt: skip
                 times = ' and '.join(f'{1e3 * one["mean_seconds"]:.0f} ms' for one in (lived, twin))
-                say(f'processes, {line_of(rows[-1])}; processes and simulated {times}')
+                say(f'processes, {line_of(rows[-1])}; processes and simulated {times}, load average {load:.1f}')
     return rows

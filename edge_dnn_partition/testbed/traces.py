@@ -84,7 +84,7 @@ class Capacity:
         return self._seconds[i] + (carried - self._bytes[i]) / self._rates[i]
 
     def after(self, begins: NDArray[np.float64], size: float) -> NDArray[np.float64]:
-        """Return when each of some transfers of ``size`` bytes is over at the earliest that begins at a time with the link to itself.
+        """Return when transfers of ``size`` bytes that begin at some times, each with the link to itself, are over at the earliest.
 
         What a shaper lets pass at once after a pause is free, and so is the time of the last packet, which leaves when those
         before it are paid for (see `shaping`).

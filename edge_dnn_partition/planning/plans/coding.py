@@ -137,7 +137,8 @@ class CodingChooser:
             if given is not None:
                 known = np.isfinite(parts[0] + parts[1] + parts[2])
                 chosen = np.where(known, chosen, 0)
-                parts = [np.where(known, part, whole[:, 0]) for part, whole in zip(parts, (to_size, to_encode, to_decode), strict=True)]
+                raw = (to_size[:, 0], to_encode[:, 0], to_decode[:, 0])
+                parts = [np.where(known, part, instead) for part, instead in zip(parts, raw, strict=True)]
             best[rows, :-1] = chosen
             used = [i for i, row in enumerate(rows) if self._names[row] in bundle_of]
             targets = np.array([bundle_of[self._names[rows[i]]] for i in used], dtype=np.int64)[:, None], np.arange(len(sends))
