@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planning problem of a model: what travels together, seams, factors, constraints, the fleet's present state."""
 
+import dataclasses
 import itertools
 import math
 
@@ -19,7 +20,7 @@ from edge_dnn_partition.planning.adaptation.explain import explain
 from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import goal_of
-from edge_dnn_partition.planning.cost_model.problem import INPUT
+from edge_dnn_partition.planning.cost_model.problem import _FROM, INPUT
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
@@ -88,6 +89,26 @@ def test_a_link_is_as_it_is_believed_now_and_not_as_it_was(models):
     assert gone.rate[pi, cloud] == 0 and gone.rate[cloud, pi] == RATE
     assert problem(made).rate.tolist() == before.rate.tolist()
 
+
+@pytest.mark.parametrize('changes', [
+    {}, {'links': LINKS | {('pi', 'cloud'): LinkEstimate(3 * RATE, DELAY, measured=True)}}, {'input_bytes': 5000.0},
+    {'devices': ('pi',)}, {'memory_bytes': {'cloud': 1.0}},
+])  # fmt: skip
+def test_what_one_problem_has_worked_out_serves_the_next_only_where_that_is_the_same(models, changes):
+    made, plan = pipeline(models['skip']), ('pi',) * 7
+    names = [name for group in _FROM.values() for name in group]
+    first = problem(made)
+    first.column('memory_bytes')
+    costs = evaluate(first, plan)
+    for name in names:
+        getattr(first, name)
+    second = problem(made, **changes)
+    fresh = dataclasses.replace(second)
+    second.column('memory_bytes'), fresh.column('memory_bytes')
+    for name in names:
+        np.testing.assert_equal(getattr(second, name), getattr(fresh, name), err_msg=name)
+    assert evaluate(second, plan) == evaluate(second, second.indices(plan)) == evaluate(fresh, plan)
+    assert evaluate(first, plan) == costs
 
 
 def tensors(made):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark trace: simulated time, the clairvoyant bound, what is refused, what a picture counts as."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,13 +16,14 @@ from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed import chain_model
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
 from edge_dnn_partition.testbed.traces import Capacity, Trace
 
 trace = bench.load('trace', bench.find()['trace'])
 
-from edge_dnn_partition.benchmarks import trace_models, trace_play, trace_rivals  # noqa: E402
+from edge_dnn_partition.benchmarks import trace_models, trace_play, trace_processes, trace_rivals  # noqa: E402
 from edge_dnn_partition.benchmarks.simulated_transport import Wire  # noqa: E402
 
 SECONDS = {'pi': 0.030, 'jetson': 0.012, 'cloud': 0.002}
@@ -89,6 +92,23 @@ def test_the_same_seed_gives_the_same_run_and_an_outage_loses_nothing(setting):
     assert runs[0].lost == 0
     assert any('cloud' in label for at, label, _ in runs[0].moves if at < 4)
     assert any('cloud' not in label for at, label, _ in runs[0].moves if 4 < at < 9), 'it moves away in the outage'
+
+
+def test_a_twin_is_as_quick_as_the_frames_of_the_run_were(setting):
+    pipeline, half = setting.pipeline, len(setting.pipeline.names) // 2
+    plan = pipeline.plan(('pi',) * half + ('cloud',) * (len(pipeline.names) - half), 7)
+    known = [pipeline.profiles[stage.device].known_seconds(stage.layers) for stage in plan.stages]
+    frames = [
+        SimpleNamespace(plan_version=7, stages=[
+            StageTime('pi', 0, 0.0, 0.005, 2.0 * known[0], 0.0), StageTime('cloud', 1, 0.0, 0.0, slower * known[1], 0.0),
+        ])
+        for slower in (3.0, 3.0, 50.0)
+    ]  # fmt: skip
+    frames.append(SimpleNamespace(plan_version=1, stages=[StageTime('jetson', 0, 0.0, 0.0, 9.0, 0.0)]))
+    twin = trace_processes.as_quick(pipeline, {7: plan}, frames).profiles
+    slower = {name: sum(twin[name].segment_seconds) / sum(pipeline.profiles[name].segment_seconds) for name in twin}
+    assert slower == pytest.approx({'pi': 2.0, 'cloud': 3.0, 'jetson': 1.0})
+    assert twin['pi'].preprocess_seconds == 0.005
 
 
 def test_a_picture_that_was_dropped_counts_as_the_frame_in_its_way():
