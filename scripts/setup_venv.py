@@ -164,20 +164,28 @@ def forget_halves() -> None:
 
 
 def pip_install(arguments: Sequence[str | Path], what: str, *, quiet: bool = False) -> None:
-    """Run pip in the environment, without a cache outside of the checkout."""
+    """Run pip in the environment, without a cache outside of the checkout.
+
+    pip would compile every module, on one core: of torch's 125 MB of them, few are ever imported. They are compiled then.
+    """
     forget_halves()
     environment = clean_environment()
     if 'PIP_CACHE_DIR' not in environment:
         environment['PIP_NO_CACHE_DIR'] = '1'
-    run([PYTHON, '-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', *arguments], what,
+    run([PYTHON, '-m', 'pip', 'install', '--no-input', '--no-compile', '--disable-pip-version-check', *arguments], what,
         environment=environment, quiet=quiet)  # fmt: skip
 
 
-def install_requirements(names: list[str], *, sourced: bool) -> None:
-    """Install packages at their pinned versions; under a sourced ROS what its system has stays."""
+def install_requirements(names: list[str], *, sourced: bool, compiled: bool) -> None:
+    """Install packages at their pinned versions; under a sourced ROS what its system has stays.
+
+    :param compiled: whether all modules are compiled now, on all cores, so that the first start takes no longer than later ones.
+    """
     constraints = BUILD / 'constraints.txt'
     constraints.write_text('\n'.join(constraint_lines(PYTHON if sourced else None)) + '\n')
     pip_install(['-c', constraints, *names], 'pip install')
+    if compiled:  # some packages hold templates that are no Python: no failure
+        subprocess.run([PYTHON, '-m', 'compileall', '-qq', '-j', '0', VENV / 'lib'], env=clean_environment(), check=False)
 
 
 def install_torch() -> str:
@@ -289,7 +297,7 @@ def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
         if stamp.get(f'packages {label}') != wanted:
             say(f'installs the packages for: {label}')
         changed |= stamp.step(
-            f'packages {label}', wanted, partial(install_requirements, wanted_names, sourced=sourced)
+            f'packages {label}', wanted, partial(install_requirements, wanted_names, sourced=sourced, compiled=label == 'run')
         )
     if 'export' in groups and stamp.get('torch') not in (f'installed {pins}', f'unavailable {pins}'):
         say('installs a CPU build of torch for the export tests, where there is one')
