@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ Links = Mapping[tuple[str, str], tuple[float, float]]
 class Recording:
     """A trace of an uplink.
 
-    :param seconds: how long it lasts; its last row as long as the one before it.
+    :param seconds: how much of it is played.
     :param synthetic: it was made up, for tests.
     """
 
@@ -46,6 +47,12 @@ class Recording:
     trace: Trace
     seconds: float
     synthetic: bool = False
+
+    @property
+    def whole_seconds(self) -> float:
+        """How long all of it lasts; its last row as long as the one before it."""
+        ends = self.trace.seconds
+        return ends[-1] + (ends[-1] - ends[-2] if len(ends) > 1 else 1.0)
 
     def first(self, seconds: float) -> Recording:
         """Return its first seconds."""
@@ -84,8 +91,8 @@ def recordings(folder: Path | None) -> list[Recording]:
     found = []
     for file in files:
         trace = read_trace(file, 'bits_per_second')
-        step = trace.seconds[-1] - trace.seconds[-2] if len(trace.seconds) > 1 else 1.0
-        found.append(Recording(file.stem, trace, trace.seconds[-1] + step, synthetic=folder is None))
+        whole = Recording(file.stem, trace, math.inf, synthetic=folder is None)
+        found.append(whole.first(whole.whole_seconds))
     return sorted(found, key=lambda recording: recording.seconds)
 
 
@@ -172,9 +179,9 @@ def simulated(
 ) -> dict[str, Any]:  # fmt: skip
     """Return the row of one recording, network and frame rate."""
     devices = list(setting.pipeline.fleet.devices)
-    begun = time.perf_counter()
+    begun = time.process_time()
     played = setting.play(recording, trace_rivals.product(trace_rivals.DEFAULT, devices), fps)
-    wall = time.perf_counter() - begun
+    cpu = time.process_time() - begun
     mine = judged(setting, recording, fps, played)
     informed = judged(
         setting, recording, fps,
@@ -193,10 +200,11 @@ def simulated(
             baselines[name], lost[name] = known[key]['ratio_to_bound'], known[key]['lost']
     row = {
         'case': 'recording', 'trace': recording.name, 'synthetic': recording.synthetic, 'model': model, 'fps': fps,
-        'form': 'simulated', 'seconds': recording.seconds, **mine, 'policy': trace_rivals.DEFAULT,
+        'form': 'simulated', 'seconds': recording.seconds, 'whole_seconds': recording.whole_seconds, **mine,
+        'policy': trace_rivals.DEFAULT, 'informed_seconds': informed['mean_seconds'],
         'ratio_to_informed': mine['mean_seconds'] / informed['mean_seconds'],
         'informed_ratio_to_bound': informed['ratio_to_bound'], 'informed_over_1_5': informed['over_1_5'],
-        'baselines': baselines, 'baselines_lost': lost, 'frames_per_second_played': len(played.frames) / wall,
+        'baselines': baselines, 'baselines_lost': lost, 'pictures_per_cpu_second': recording.seconds * fps / cpu,
         'better_than': [name for name, ratio in baselines.items() if mine['ratio_to_bound'] <= ratio],
         'stream': thinned(played.frames, recording.seconds), 'plans': [list(move) for move in played.moves],
     }  # fmt: skip

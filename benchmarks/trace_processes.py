@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -91,14 +91,13 @@ def _live(bed: Bed, recording: Recording) -> tuple[Played, list[FrameRecord]]:
     return Played(lived, (bed.news.status.lost if bed.news.status else 0) - lost, moves), records
 
 
-def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return a row for each recording by real processes, with what simulated time makes of it."""
+def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each recording by real processes, with what simulated time makes of it."""
     processes.prepare()
     from edge_dnn_partition.cli.bed import Bed
 
     pictures = panning_camera()
     size = round(np.mean([picture.data.nbytes for picture in pictures]))
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         settings = Path(name) / 'preprocessing.yaml'
         settings.write_text(yaml.safe_dump(demo_model.preprocessing(_MODEL)))
@@ -122,13 +121,14 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> list[dic
                     for told in (False, True)
                 )  # fmt: skip
                 agrees = twin['mean_seconds'] / lived['mean_seconds'] - 1
-                rows.append({
+                row = {
                     'case': 'recording', 'trace': recording.name, 'synthetic': recording.synthetic, 'model': _MODEL, 'fps': FPS,
-                    'form': 'processes', 'seconds': recording.seconds, **lived, 'policy': trace_rivals.DEFAULT, 'baselines': {},
+                    'form': 'processes', 'seconds': recording.seconds, 'whole_seconds': recording.whole_seconds, **lived,
+                    'informed_seconds': informed['mean_seconds'], 'policy': trace_rivals.DEFAULT, 'baselines': {},
                     'ratio_to_informed': lived['mean_seconds'] / informed['mean_seconds'],
                     'simulated_mean_seconds': twin['mean_seconds'], 'simulated_over_lived': agrees, 'load_5min': load,
                     'stream': thinned(mine.frames, recording.seconds), 'plans': [list(move) for move in mine.moves],
-                })  # fmt: skip
+                }  # fmt: skip
                 times = ' and '.join(f'{1e3 * one["mean_seconds"]:.0f} ms' for one in (lived, twin))
-                say(f'processes, {line_of(rows[-1])}; processes and simulated {times}, load average {load:.1f}')
-    return rows
+                say(f'processes, {line_of(row)}; processes and simulated {times}, load average {load:.1f}')
+                yield row

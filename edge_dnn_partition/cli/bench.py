@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib.util
 import json
+import math
 import os
 import shlex
 import sys
@@ -38,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
     parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to see that it runs')
     parser.add_argument('--traces', type=Path, metavar='DIR', help='trace: a folder of recordings, CSV seconds,bits_per_second')
+    parser.add_argument('--seconds', type=float, metavar='N', help='trace: so much of each recording; default: all')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
     parser.add_argument('--linked', action='store_true', help='report: refer to the plots in DIR; else they are part of the page')
     parser.set_defaults(run=run)
@@ -58,15 +60,23 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'there is no benchmark `{args.name}`: {hint}')
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
+    takes = _named(files[args.name], 'OPTIONS')
     options: dict[str, Any] = {}
-    if args.traces is not None:
-        if 'traces' not in _named(files[args.name], 'OPTIONS'):
-            raise UserError(f'the benchmark `{args.name}` takes no --traces; `trace` does')
-        options['traces'] = args.traces
+    for name in ('traces', 'seconds'):
+        if (given := getattr(args, name)) is not None:
+            if name not in takes:
+                raise UserError(f'the benchmark `{args.name}` takes no --{name}; `trace` does')
+            options[name] = given
+    if args.seconds is not None and not 0 < args.seconds < math.inf:
+        raise UserError(f'--seconds {args.seconds:g}: must be more than 0')
     check_needs(args.name, files[args.name], quick=args.quick)
     quick = ' --quick' if args.quick else ''
-    traces = ' --traces DIR' if options else ''  # a folder of the user's machine says nothing to others
-    command = f'edge-dnn-partition bench {args.name}{traces}{quick} --out {shlex.quote(str(args.out))}'
+    given = ' --traces DIR' if 'traces' in options else ''  # a folder of the user's machine says nothing to others
+    given += f' --seconds {args.seconds:g}' if 'seconds' in options else ''
+    command = f'edge-dnn-partition bench {args.name}{given}{quick} --out {shlex.quote(str(args.out))}'
+    if 'rows' in takes:
+        args.out.mkdir(parents=True, exist_ok=True)
+        options['rows'] = args.out / f'{args.name}.rows.jsonl'
     result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress, **options)
     data, picture = bench_report.write(args.name, result, args.out, command=command)
     if args.json:

@@ -169,6 +169,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
     assert 'there is no such folder' in capsys.readouterr().err
     assert main(['bench', 'planner', '--traces', str(tmp_path)]) == 2
     assert 'takes no --traces' in capsys.readouterr().err
+    assert main(['bench', 'trace', '--seconds', '0']) == 2
+    assert 'must be more than 0' in capsys.readouterr().err
 
 
 def test_the_synthetic_traces_are_called_so():
@@ -179,6 +181,20 @@ def test_the_synthetic_traces_are_called_so():
 
 def test_the_targets_count_what_is_missed():
     row = {'trace': 'a', 'form': 'simulated', 'synthetic': False, 'ratio_to_informed': 1.2, 'ratio_to_bound': 1.1, 'over_1_5': 0.1,
-           'baselines': {'x': 1.0}, 'better_than': [], 'lost': 0}  # fmt: skip
-    assert [target.met for target in trace.targets_of([row])] == [False, True, False, False, True]
+           'baselines': {'x': 1.0}, 'better_than': [], 'lost': 0, 'pictures_per_cpu_second': 300.0}  # fmt: skip
+    assert [target.met for target in trace.targets_of([row])] == [False, True, False, False, False, True]
     assert trace.targets_of([row])[0].measured == 1.2
+
+
+def test_the_conclusion_says_each_recordings_means_who_is_quicker_and_whether_the_forms_agree():
+    row = {
+        'trace': 'drive', 'form': 'simulated', 'synthetic': False, 'seconds': 60.0, 'whole_seconds': 900.0, 'mean_seconds': 0.24,
+        'informed_seconds': 0.2, 'bound_seconds': 0.16, 'ratio_to_bound': 1.5,
+        'baselines': {'fixed a': 1.2, 'fixed b': 1.4, 'bandit': 1.6, 'split once': 1.35},
+    }  # fmt: skip
+    lived = {'trace': 'drive', 'form': 'processes', 'seconds': 120.0, 'mean_seconds': 0.2, 'simulated_mean_seconds': 0.19,
+             'simulated_over_lived': -0.05, 'load_5min': 1.2}  # fmt: skip
+    said = trace._conclusion([row, row | {'mean_seconds': 0.26, 'ratio_to_bound': 1.1}, lived])
+    assert 'drive, its first 60 s: mean latency 250 ms, informed 200, clairvoyant 160 (means of 2 cases, at worst 1.50 x' in said
+    assert 'quicker are a fixed plan in 1 (by 20 %), split once in 1 (by 10 %)' in said
+    assert "real processes for 120 s: 200 ms, simulated 190 (-5 %), the machine's load average 1.2" in said
