@@ -107,25 +107,31 @@ class Wire:
         """When each packet in the queue leaves, and its bytes."""
         self._backlog = 0
         self.carried = 0
+        self._span = (0.0, -math.inf, 0.0, 0)
+        """The present rate, until when it holds, the seconds that its burst is worth, the bytes that the queue holds."""
 
     def send(self, now: float, size: int) -> float | None:
         """Send a datagram; return when it is there, None if one of its packets is lost.
 
         :param size: with the headers of its message.
         """
-        rate, until = self.capacity.span_at(now)
+        rate, until, burst_seconds, most = self._span
+        if now >= until:
+            rate, until = self.capacity.span_at(now)
+            shape = Shape(max(8 * rate, OUTAGE_BITS_PER_SECOND), self._queue_seconds)
+            burst_seconds, most = shape.burst_bytes / rate, shape.queue_bytes
+            self._span = rate, until, burst_seconds, most
         if rate < _CUT:
             return None
         while self._waiting and self._waiting[0][0] <= now:
             self._backlog -= self._waiting.popleft()[1]
-        shape = Shape(8 * rate, self._queue_seconds)
-        self._paid_at = max(self._paid_at, now - shape.burst_bytes / rate)
+        self._paid_at = max(self._paid_at, now - burst_seconds)
         left, leaves = size, now
         lost = False
         while left > 0:
             packet = min(left, PACKET_BYTES - PACKET_HEADERS) + PACKET_HEADERS
             left -= packet - PACKET_HEADERS
-            if self._backlog + packet > shape.queue_bytes:
+            if self._backlog + packet > most:
                 lost = True
                 continue
             leaves = max(now, self._paid_at)
