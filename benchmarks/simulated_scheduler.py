@@ -49,6 +49,7 @@ WARM_UP_SECONDS: Final = 8.0
 """The fleet runs for so long before the recording begins: first on the links' own rates, as the testbed starts."""
 _OVERTIME_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 5.0
+_PUMP_SECONDS: Final = 0.1
 _EXPLORE_SECONDS: Final = 0.5
 
 Assignment = tuple[str, ...]
@@ -313,7 +314,8 @@ def play(
     end = WARM_UP_SECONDS + seconds
     loop.run(end)
     source.stop()
-    loop.run(end + _OVERTIME_SECONDS)
+    while source.ledger.unfinished and loop.now < end + _OVERTIME_SECONDS:
+        loop.run(loop.now + _PUMP_SECONDS)
     ended = [*source.frames, *((frame.accepted_at, loop.now - frame.accepted_at) for frame in source.ledger.unfinished)]
     frames = [(at - WARM_UP_SECONDS, took) for at, took in ended if at >= WARM_UP_SECONDS]
     return Played(frames, source.ledger.counts.lost, [(at - WARM_UP_SECONDS, *rest) for at, *rest in scheduler.moves])  # type: ignore[misc]
