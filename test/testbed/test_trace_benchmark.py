@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
@@ -136,6 +138,25 @@ def test_a_link_pays_for_packets_as_a_token_bucket_and_drops_what_its_queue_does
     assert len(there) < 40
     assert wire.send(9.0, 1400) == pytest.approx(9.01)
     assert wire.send(9.5, 3 * (PACKET_BYTES - 34)) == pytest.approx(9.51 + (2 * PACKET_BYTES - 2000) / 1e6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 24e3, 1e6, 8e6, 60e6]), min_size=1, max_size=6),
+    st.lists(st.tuples(st.floats(0.0, 0.3), st.integers(1, 60_000)), max_size=40),
+)
+def test_a_link_delivers_in_order_and_never_more_than_it_carries(rates, sends):
+    capacity = Capacity(Trace(tuple(map(float, range(len(rates)))), tuple(rates)))
+    wire, now, there, size = Wire(capacity, 0.01), 0.0, [], 0
+    for pause, bytes_ in sends:
+        now += pause
+        if (at := wire.send(now, bytes_)) is not None:
+            assert at >= max([now + 0.01, *there])
+            there.append(at)
+            size += bytes_
+            at_once = 0.002 * max(rates) / 8 + 2 * PACKET_BYTES  # the burst, and the packet that is paid for later
+            stepped = sum(rate > 0 for rate in rates) * PACKET_BYTES  # each paid for at the rate at which it left
+            assert size <= capacity.bytes_at(at - 0.01) + at_once + stepped
 
 
 def test_a_cut_link_carries_nothing_and_what_waited_is_lost():
