@@ -46,7 +46,7 @@ DECIDE_SECONDS: Final = 0.01
 PROBING_SHARE: Final = 0.02
 PROBE_PERIOD_SECONDS: Final = 0.5
 WARM_UP_SECONDS: Final = 8.0
-"""The fleet runs for so long before the recording begins: first on the links' own rates, as the testbed starts."""
+"""The fleet runs for so long before the recording begins."""
 _OVERTIME_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 5.0
 _PUMP_SECONDS: Final = 0.1

@@ -111,11 +111,13 @@ class Setting:
     """What a fleet is played with.
 
     :param links: rate (bytes per second) and delay of each pair; both directions of those to the cloud follow the recording.
+    :param started: whether the links carried that when the fleet started, as on the testbed; else what the recording begins with.
     """
 
     pipeline: Pipeline
     picture_bytes: int
     links: Links = None  # type: ignore[assignment]
+    started: bool = False
 
     def __post_init__(self) -> None:
         """Take the demo's links where none are given."""
@@ -129,10 +131,14 @@ class Setting:
 
     def capacities(self, recording: Recording) -> dict[tuple[str, str], Capacity]:
         """Return what each direction of each link carries."""
-        return {
-            pair: recording.capacity(rate * 8) if 'cloud' in pair else Capacity(Trace((0.0,), (rate * 8,)))
-            for (a, b), (rate, _) in self.links.items() for pair in ((a, b), (b, a))
-        }  # fmt: skip
+        found = {}
+        for pair, (rate, _) in self.links.items():
+            if 'cloud' in pair:
+                carries = recording.capacity(rate * 8 if self.started else recording.settled_at)
+            else:
+                carries = Capacity(Trace((0.0,), (rate * 8,)))
+            found |= {pair: carries, pair[::-1]: carries}
+        return found
 
     def play(self, recording: Recording, policy: Policy, fps: float, *, informed: bool = False) -> Played:
         """Let somebody play."""

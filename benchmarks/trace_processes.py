@@ -112,7 +112,8 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> Iterator
             for recording in recordings:
                 mine, records = _live(bed, recording)
                 load = os.getloadavg()[1]
-                setting = Setting(as_quick(profiled, {plan.version: plan for _, plan in bed.news.plans}, records), size)
+                plans = {plan.version: plan for _, plan in bed.news.plans}
+                setting = Setting(as_quick(profiled, plans, records), size, started=True)
                 lived = judged(setting, recording, FPS, mine)
                 twin, informed = (
                     judged(setting, recording, FPS, setting.play(
