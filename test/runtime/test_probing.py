@@ -7,7 +7,7 @@ import math
 import pytest
 
 from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt
-from edge_dnn_partition.runtime.transport.probing import UNTOLD, UNWORTHY, LinkProber
+from edge_dnn_partition.runtime.transport.probing import SHORT_SECONDS, UNTOLD, UNWORTHY, LinkProber
 from edge_dnn_partition.sensing.link import LinkEstimator
 
 CEILING = 0.02
@@ -38,7 +38,12 @@ class Link:
                 self.probes += 1
                 size = (probe.pieces - 1) * probe.piece_bytes
                 seen = min(self.rate, probe.bytes_per_second or 1.1 * self.believed)
-                self.estimator.transfer(self.now, size, size / seen, sender_limited=seen < self.rate, short=True)
+                seconds = size / seen
+                short = size < self.estimator.least_bytes and seconds < SHORT_SECONDS  # what so little shows at most, as `Links`
+                limited = short or seen < self.rate
+                self.estimator.transfer(
+                    self.now, size, SHORT_SECONDS if short else seconds, sender_limited=limited, short=True
+                )  # fmt: skip
             self.now += CONFIRM_SECONDS
         return self
 
@@ -57,6 +62,17 @@ def test_a_link_that_has_come_back_is_known_to_within_a_second_and_within_the_ce
     assert link.now - begun <= 0.85
     largest = 5 * 12 * 1480
     assert link.spent - spent <= CEILING * good * (away + 1) + 3 * min(largest, CEILING * good + 4 * 1480)
+
+
+@pytest.mark.parametrize('good', [1e6, 5e6])
+def test_a_probe_of_a_link_that_is_worth_little_is_large_enough_to_show_more_than_is_believed(good):
+    link = Link(good).run(10.0, worth=0.0)
+    link.rate = 0.45 * good
+    for _ in range(3):
+        link.estimator.transfer(link.now, 1e5, 1e5 / link.rate, sender_limited=False)
+    link.run(20.0, worth=0.1)
+    link.rate = good
+    assert link.run(15.0, worth=0.1).believed > 0.9 * good
 
 
 def test_a_link_that_nothing_depends_on_costs_next_to_nothing():

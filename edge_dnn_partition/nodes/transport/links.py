@@ -13,6 +13,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt, overdue_bound
 from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss
 from edge_dnn_partition.runtime.transport.pieces import PROBE
+from edge_dnn_partition.runtime.transport.probing import SHORT_SECONDS
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 
@@ -25,8 +26,6 @@ OVERTAKEN: Final = 1.2
 """Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
 CONFIRMS: Final = 0.7
 """A probe that shows so much of what is believed confirms it, whatever was overdue before."""
-SHORT_SECONDS: Final = 0.003
-"""Packets of a small probe that come closer to each other than this show only that the link carries so much."""
 _GUESS: Final = (12.5e6, 0.002)
 
 

@@ -19,7 +19,9 @@ SOON_SECONDS: Final = 0.4
 HOLD_UP_SECONDS: Final = 0.3
 """Such a probe takes no longer at the rate that is believed: frames may wait behind it."""
 LEAST_PIECES: Final = 2
-"""The spacing of two packets tells a link that has become several times faster; a second, larger probe confirms it."""
+"""The spacing of two packets tells a slow link that has become several times faster; a second, larger probe confirms it..."""
+SHORT_SECONDS: Final = 0.003
+"""... since packets of a small probe that come closer to each other than this show only that the link carries so much."""
 MORE: Final = 2.0
 """What such a probe looks for at least, over the rate that is believed."""
 UNWORTHY: Final = 0.05
@@ -98,4 +100,5 @@ class LinkProber:
             return Probe(PROBE_PIECES, probe_piece_size(rate, self._budget.affordable(believed)), 0.0)
         most = min(self._budget.affordable(max(believed, seen)) * SOON_SECONDS / LONGEST_SECONDS, believed * HOLD_UP_SECONDS)
         size = probe_piece_size(rate, most)
-        return Probe(min(max(LEAST_PIECES, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, 0.0)
+        least = LEAST_PIECES if (LEAST_PIECES - 1) * size >= MORE * believed * SHORT_SECONDS else PROBE_PIECES
+        return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, 0.0)
