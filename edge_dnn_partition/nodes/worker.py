@@ -121,7 +121,7 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
         )
         self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
-        self.subscribe(Exploration, self.topics.exploration, self._sender.worth_probing, qos.EXPLORATION)
+        self.subscribe(Exploration, self.topics.exploration, self._worth_probing, qos.EXPLORATION)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
@@ -330,6 +330,11 @@ class Worker(FleetNode):
             for name in self._sender.devices:
                 if self._sender.connected((name, False)):
                     self._sender.probe(name)
+
+    def _worth_probing(self, message: Exploration) -> None:
+        assert self._sender is not None and self._runner is not None
+        self._sender.worth_probing(message)
+        self._runner.worth_probing(message)
 
     def _emulate(self, message: Emulation) -> None:
         for device, slowdown in zip(message.devices, message.slowdowns, strict=True):

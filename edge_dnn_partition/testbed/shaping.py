@@ -69,8 +69,8 @@ class Shape:
 
     @property
     def burst_bytes(self) -> int:
-        """What may leave at once after a pause: one packet, or what the timer may be late for."""
-        return max(math.ceil(self.bits_per_second / 8 * TIMER_SECONDS), PACKET_BYTES)
+        """What may leave at once after a pause, and another packet, which is paid for later: what the timer may be late for."""
+        return math.ceil(self.bits_per_second / 8 * TIMER_SECONDS)
 
     @property
     def packets_at_once(self) -> int:

@@ -91,7 +91,7 @@ class Capacity:
         """
         seconds, carried = self._curve
         rates = np.array(self._rates)[np.maximum(np.searchsorted(self._seconds, begins, side='right') - 1, 0)]
-        free = np.maximum(rates * TIMER_SECONDS, PACKET_BYTES) + PACKET_BYTES
+        free = rates * TIMER_SECONDS + PACKET_BYTES
         left = np.maximum(size - np.where(rates < OUTAGE_BITS_PER_SECOND / 8, 0.0, free), 0.0)
         return np.asarray(np.interp(np.interp(begins, seconds, carried) + left, carried, seconds), dtype=np.float64)
 

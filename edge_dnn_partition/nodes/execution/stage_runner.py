@@ -11,9 +11,10 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from edge_dnn_partition.errors import NotReadyError, UserError
+from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
@@ -22,7 +23,8 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.runtime.frames.pipeline import Job
 from edge_dnn_partition.runtime.inference.preparation import StageStore
 from edge_dnn_partition.runtime.inference.stage_watch import StageWatch
-from edge_dnn_partition.runtime.profiling.speed_probe import SpeedProbe
+from edge_dnn_partition.runtime.profiling.speed_probe import Reading, SpeedProbe
+from edge_dnn_partition.runtime.transport.probing import TOLD_SECONDS
 from edge_dnn_partition.runtime.transport.tensor_codec import encode
 from edge_dnn_partition.runtime.transport.tensors import Coded
 from edge_dnn_partition.runtime.transport.timing import StageTime
@@ -32,11 +34,16 @@ from .energy import EnergyWatch
 from .failures import FailureReports
 from .hedge_seat import HedgeSeat
 
+LOOK_SECONDS: Final = 0.2
+"""A device that a better plan would need is looked at so often, if the ceiling of probes lets it be."""
+STEP: Final = 1.25
+"""By what factor one run of the probe must differ from what was read before, to be told from noise by more runs."""
+
 
 class StageRunner:
     """Runs what `put` is given, one stage after the other.
 
-    :param node: has the parameter ``probe_period``.
+    :param node: has the parameters ``probe_period`` and ``probing_budget``.
     :param hedges: has the books of every plan's frames; used under ``lock``.
     :param layer_seconds: of the board that is played, by its figures; None: runs are slowed in proportion.
     :param wall_clock: the probe counts waiting, too; False where other devices are played on this machine.
@@ -65,6 +72,9 @@ class StageRunner:
         self.speed_factor = math.nan
         """Time of a small fixed computation over its time while profiling; NaN: unknown."""
         self.stage_watch = StageWatch()
+        self._worth = 0.0, -math.inf
+        """Of a core, what knowing more of this device's speed is worth, and when that was said."""
+        self._probe_seconds = 0.0
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Queue stages that can run."""
@@ -80,7 +90,7 @@ class StageRunner:
         probe: SpeedProbe | None = None
         while not self._node.ending.is_set() and not stopping.is_set():
             try:
-                job = self._jobs.get(timeout=self._node.params.number('probe_period'))
+                job = self._jobs.get(timeout=self._probe_pause())
             except queue.Empty:
                 try:
                     if self.profile is not None:
@@ -99,6 +109,19 @@ class StageRunner:
                     return
                 self._failed(job, error)
             self.put(self._hedges.settle(time.monotonic()))
+
+    def worth_probing(self, message: Exploration) -> None:
+        """Take in whether the scheduler would know more of this device's speed."""
+        rows = zip(message.senders, message.receivers, message.shares, strict=True)
+        share = max((share for *ends, share in rows if ends == [self._node.topics.device] * 2), default=0.0)
+        self._worth = share * self._node.params.number('probing_budget'), time.monotonic()
+
+    def _probe_pause(self) -> float:
+        """Return the seconds until the next look at the speed: fewer where a better plan would need a faster device here."""
+        period, (share, at) = self._node.params.number('probe_period'), self._worth
+        if share <= 0 or time.monotonic() - at > TOLD_SECONDS:
+            return period
+        return min(period, max(LOOK_SECONDS, self._probe_seconds / share))
 
     def _failed(self, job: Job, error: Exception) -> None:
         with self._lock:
@@ -173,9 +196,18 @@ class StageRunner:
         )
 
     def _read_probe(self, probe: SpeedProbe) -> None:
+        """Read the probe: once where it is read often, and if that shows another speed than before, as thoroughly as usual."""
         profile = self.profile
         if profile is None or not profile.probe_seconds > 0:
             return
-        reading = probe.read()
+        begin = time.thread_time()
+        found = self._speed(probe.read(1), profile)
+        self._probe_seconds = time.thread_time() - begin
+        soon = self._probe_pause() < self._node.params.number('probe_period')
+        if not soon or not self.speed_factor / STEP < found < self.speed_factor * STEP:
+            found = self._speed(probe.read(), profile)
+        self.speed_factor = found
+
+    def _speed(self, reading: Reading, profile: Profile) -> float:
         seconds = reading.wall_seconds if self._wall_clock else reading.busy_seconds * self._dilation.factor
-        self.speed_factor = seconds / profile.probe_seconds
+        return seconds / profile.probe_seconds

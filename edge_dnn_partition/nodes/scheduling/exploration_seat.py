@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the workers which links are worth probing (`planning.adaptation.exploration`)."""
+"""Tells the workers which links and devices are worth probing (`planning.adaptation.exploration`)."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class ExplorationSeat:
         self._hopes: dict[Pair, Hope] = {}
         self._next_at = self._said_at = -math.inf
         self.worth: dict[Pair, float] = {}
-        """By sender and reader, the links that are looked at, and the share of what may be spent on them."""
+        """The links and devices that are looked at, and the share of what may be spent on each."""
 
     def consider(
         self, problem: Problem, under: Callable[[tuple[str, ...]], Problem], plan: tuple[str, ...] | None, goal: Goal, now: float
     ) -> None:
-        """Look for links that a better plan would need; say what was found the last time.
+        """Look for what a better plan would need; say what was found the last time.
 
         :param under: gives the problem under a plan's own encodings.
         :param plan: the one in force, as the device of each node; None: there is none that could be compared with.
@@ -77,6 +77,6 @@ class ExplorationSeat:
         if worth == self.worth and now - self._said_at < _SAY_SECONDS:
             return
         self.worth, self._said_at = worth, now
-        message = Exploration(shares=list(worth.values()), bytes_per_second=[self._hopes[p].bytes_per_second for p in worth])
+        message = Exploration(shares=list(worth.values()), bytes_per_second=[self._hopes[p].amount for p in worth])
         message.senders, message.receivers = [a for a, _ in worth], [b for _, b in worth]
         self._publisher.publish(message)

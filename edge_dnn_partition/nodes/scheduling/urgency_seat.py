@@ -17,7 +17,7 @@ class UrgencySeat:
 
     :param plan: returns the plan in force.
     :param decide: takes a decision now; is to call `decided`.
-    :param looked_at: returns the links that are probed since a better plan would need them, by sender and reader.
+    :param looked_at: returns what is probed since a better plan would need it: links by sender and reader, devices named twice.
     """
 
     def __init__(

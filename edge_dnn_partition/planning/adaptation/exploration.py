@@ -1,10 +1,10 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which links are worth probing: those that a better plan would need, if they carried again what they may.
+"""Which links and devices are worth probing: those that a better plan would need, if they were again what they may be.
 
-The best plan is looked for with every link at the most that can be hoped of it (optimism in the face of uncertainty; Lai and
+The best plan is looked for with every one at the most that can be hoped of it (optimism in the face of uncertainty; Lai and
 Robbins, Advances in Applied Mathematics 6, 1985). What it gains over the plan in force, times the chance, is what knowing more of
-the links is worth that it uses beyond what is believed of them. Without those the next best is looked for, so that a link that
+those is worth that it uses beyond what is believed of them. Without those the next best is looked for, so that one that
 stays slow does not hide one that has recovered. Pure.
 """
 
@@ -30,24 +30,25 @@ _ROUNDS: Final = 3
 _LEAST_SHARE: Final = 0.1
 
 Pair = tuple[str, str]
+"""A link by sender and reader, or a device, named twice."""
 
 
 @dataclass(frozen=True)
 class Hope:
-    """What a link may carry: bytes per second that are more than is believed, and the chance that it does, from 0 to 1."""
+    """What may be more than is believed: a link's bytes per second, how many times as fast a device is; the chance, 0 to 1."""
 
-    bytes_per_second: float
+    amount: float
     chance: float = 1.0
 
 
 def worth_probing(
     problem: Problem, present: Costs, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
 ) -> dict[Pair, float]:
-    """Return the links that are worth probing, by sender and reader, and what that is worth of the most that may be spent, 0 to 1.
+    """Return what is worth probing, and what that is worth of the most that may be spent, 0 to 1.
 
     :param problem: under the present estimates.
     :param present: what the plan in force costs under them.
-    :param hopes: of links that may carry more than is believed.
+    :param hopes: of links and devices that may be better than is believed.
     :param least_gain: a plan that is better by less would not be moved to.
     """
     left, found = dict(hopes), {}
@@ -56,11 +57,13 @@ def worth_probing(
         if not left:
             break
         links = tuple(
-            replace(link, bytes_per_second=max(link.bytes_per_second, hope.bytes_per_second))
+            replace(link, bytes_per_second=max(link.bytes_per_second, hope.amount))
             if (hope := left.get((link.sender, link.reader))) is not None else link
             for link in problem.links
         )
         hoped = replace(problem, links=links).like(problem)
+        if faster := {name: hope.amount for (name, other), hope in left.items() if name == other}:
+            hoped = replace(hoped, seconds=problem.seconds / [faster.get(name, 1.0) for name in problem.names])
         best = solve(hoped, goal, quick=True).assignment
         if best is None:
             break
@@ -69,7 +72,8 @@ def worth_probing(
         if not gain >= least_gain:
             break
         _, senders, readers = transfers(hoped, hoped.indices(best))
-        used = {(hoped.names[a], hoped.names[b]) for a, b in zip(senders, readers, strict=True)} & left.keys()
+        used = {(hoped.names[a], hoped.names[b]) for a, b in zip(senders, readers, strict=True)} | {(name, name) for name in best}
+        used &= left.keys()
         if not used:
             break
         for pair in used:

@@ -33,8 +33,8 @@ SEEN_SECONDS: Final = 120.0
 """What a link was measured to carry within so long it may carry again."""
 MORE: Final = 1.3
 """So much more than is believed must a link have carried for that to be hoped for."""
-_FILE_CHANCE: Final = 0.25
-"""The chance that a link carries what the fleet file says, where it has not done so of late."""
+_GIVEN_CHANCE: Final = 0.25
+"""The chance that a link carries what the fleet file says, or a device is as its profile says, where it was not so of late."""
 
 
 @dataclass
@@ -64,10 +64,17 @@ class DeviceView:
     others: OthersUse = field(default_factory=OthersUse)
     """What other fleets of the group keep busy of its host."""
     _beside: deque[float] = field(default_factory=lambda: deque(maxlen=_OTHERS_READINGS))
+    _speed: HeldMax = field(default_factory=lambda: HeldMax(SEEN_SECONDS))
 
     def factor(self, now: float) -> float:
         """Return its time now over its profiled time."""
         return self.compute.factor(now) * self.quota_factor
+
+    def hope(self, now: float) -> tuple[float, float] | None:
+        """Return how many times as fast as is believed it may be, by what it was of late or by its profile, and the chance."""
+        factor = self.compute.factor(now)
+        seen = self._speed.add(now, 1 / factor) * factor
+        return (seen, 1.0) if seen > MORE else (factor, _GIVEN_CHANCE) if factor > MORE else None
 
     def hear_quota(self, quota: Quota, used_cores: float) -> None:
         """Take in the quota; of what runs beside the worker what is there for long counts, and a small change does not.
@@ -246,15 +253,18 @@ class FleetView:
         return {**self._believed, **self._shared.suspects}
 
     def hopes(self, now: float) -> dict[tuple[str, str], tuple[float, float]]:
-        """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do."""
-        found = {}
+        """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do.
+
+        Under a device's name twice: how many times as fast as is believed it may be, and the chance.
+        """
+        found = {(name, name): hope for name, view in self.devices.items() if (hope := view.hope(now)) is not None}
         for pair, estimate in self.links().items():
             seen = self._seen[pair].add(now, estimate.bytes_per_second) if pair in self._seen else 0.0
             given = self._given.get(pair)
             if seen > MORE * estimate.bytes_per_second:
                 found[pair] = seen, 1.0
             elif estimate.measured and given is not None and given.bytes_per_second > MORE * estimate.bytes_per_second:
-                found[pair] = given.bytes_per_second, _FILE_CHANCE
+                found[pair] = given.bytes_per_second, _GIVEN_CHANCE
         return found
 
     def signs(
@@ -262,9 +272,10 @@ class FleetView:
     ) -> dict[Hashable, float]:
         """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them.
 
-        :param links: of others, by sender and receiver.
+        :param links: others, by sender and receiver; a device is named twice.
         """
-        found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in devices}
+        names = {*devices, *(a for a, b in links if a == b)}
+        found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in names}
         for pair in {*permutations(devices, 2), *links}:
             if reports := self._links.get(pair):
                 found[pair] = _latest(reports).bytes_per_second
