@@ -43,6 +43,8 @@ def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pa
     assert said(links, {'b': (100_000, 1.02)}) == (pytest.approx(1e5), 0.0)
     assert links.pace('b') == pytest.approx(1e6)
     assert said(links, {}, now=10.0 + 0.99 * BOUND_SECONDS)[0] == pytest.approx(1e5)
+    assert said(links, {}, now=10.0 + 1.01 * BOUND_SECONDS)[0] == pytest.approx(1e5), 'nothing was measured since'
+    links.estimators['b'].transfer(10.5, 100_000, 0.1, sender_limited=False)
     assert said(links, {}, now=10.0 + 1.01 * BOUND_SECONDS)[0] == pytest.approx(1e6)
     assert said(links, {'b': (100, 1e6)})[0] == LEAST_RATE
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which links are worth probing: those that a better plan would need."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge_dnn_partition.planning.adaptation.exploration import FULL_GAIN, Hope, worth_probing
@@ -49,6 +51,17 @@ def test_a_small_gain_is_worth_little():
 def test_a_link_that_stays_slow_does_not_hide_one_that_may_have_come_back():
     found = worth(fleet(), {UP: Hope(1e6), NEAR: Hope(1e6), FAR: Hope(1e4)})
     assert found.keys() == {UP, NEAR}, 'without the uplink the jetson is the next best'
+
+
+def test_a_device_that_would_allow_a_better_plan_is_worth_it_as_a_link_is():
+    device = ('jetson', 'jetson')
+    busy = replace(fleet(pi_jetson=1e6), seconds=fleet().seconds * [1.0, 3.0, 1.0])
+    assert worth(busy, {device: Hope(3.0)}) == {device: 1.0}
+    assert worth(busy, {device: Hope(3.0, 0.25)}) == {device: 0.25}
+    assert worth(busy, {device: Hope(1.4)}) == {}, 'the pi would be quicker still'
+    slow = replace(fleet(), seconds=busy.seconds)
+    assert worth(slow, {device: Hope(3.0)}) == {}, 'its link is too slow'
+    assert worth(slow, {device: Hope(3.0), NEAR: Hope(1e6)}) == {device: 1.0, NEAR: 1.0}
 
 
 def test_all_links_on_the_way_of_a_better_plan_are_worth_it():

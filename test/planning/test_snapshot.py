@@ -197,6 +197,20 @@ def test_the_signs_are_those_of_what_is_asked_for(view):
     assert view.signs(0.0, ()) == {}
 
 
+def test_a_device_that_was_faster_of_late_may_be_so_again(view):
+    device = ('jetson', 'jetson')
+    view.heartbeat('jetson', 7, 3.0, 0.0)
+    assert view.hopes(0.0) == {device: (3.0, 0.25)}, 'as its profile says'
+    for tenth in range(40):
+        view.heartbeat('jetson', 7, 1.25, tenth / 10)
+        view.hopes(tenth / 10)
+    assert view.hopes(4.0) == {}, 'nearly as its profile says'
+    for _ in range(2):
+        view.heartbeat('jetson', 7, 5.0, 4.1)
+    assert view.hopes(4.1) == {device: (pytest.approx(4.0), 1.0)}
+    assert view.signs(4.1, ('pi',), [device])['jetson'] == 5.0, 'and it is watched'
+
+
 def test_a_stage_that_is_overdue_shows_in_the_factor(view):
     view.heartbeat('pi', 1, 1.0, 0.0, stage_factor=3.0)
     assert view.factors(0.1)['pi'] == pytest.approx(3.0)

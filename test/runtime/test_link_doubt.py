@@ -29,10 +29,11 @@ def test_a_bundle_bounds_the_rate_once_it_is_overdue_by_far():
 
 def test_a_bound_is_forgotten():
     doubt = LinkDoubt()
-    assert doubt.bound(0.0) == math.inf
+    assert doubt.bound(0.0, 0.0) == math.inf
     doubt.overdue(1.0, 5e4)
-    assert doubt.bound(1.0 + BOUND_SECONDS) == 5e4
-    assert doubt.bound(1.01 + BOUND_SECONDS) == math.inf
+    assert doubt.bound(1.0 + BOUND_SECONDS, 1.0) == 5e4
+    assert doubt.bound(1.01 + BOUND_SECONDS, 0.99) == 5e4, 'nothing was measured since'
+    assert doubt.bound(1.01 + BOUND_SECONDS, 1.0) == math.inf
 
 
 def test_what_was_measured_of_late_and_held_is_remembered():

@@ -20,8 +20,8 @@ class htb 1:11 root leaf 1011: prio 0 rate 20Mbit ceil 20Mbit burst 5000b cburst
 
 
 @pytest.mark.parametrize(('rate', 'queue', 'queue_bytes', 'burst_bytes', 'at_once'), [
-    (1e6, 0.01, 2 * PACKET_BYTES, PACKET_BYTES, 1),
-    (1e6, 0.0, 2 * PACKET_BYTES, PACKET_BYTES, 1),
+    (1e6, 0.01, 2 * PACKET_BYTES, 250, 1),
+    (1e6, 0.0, 2 * PACKET_BYTES, 250, 1),
     (40e6, 0.4, 2_000_000, 10_000, 1),
     (1e9, 0.01, 1_250_000, 250_000, 8),
     (1e11, 10.0, 2**32 - 1, 25_000_000, 16),

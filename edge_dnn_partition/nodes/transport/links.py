@@ -205,7 +205,7 @@ class Links:
         message.latency_seconds = [e.latency_seconds if e.measured else math.nan for e in estimates]
         message.bytes_per_second, message.age_seconds = [], []
         for (device, estimator), estimate in zip(self.estimators.items(), estimates, strict=True):
-            bound = self.doubts[device].bound(now)
+            bound = self.doubts[device].bound(now, estimator.last_at)
             rate = min(bound, estimate.bytes_per_second)
             message.bytes_per_second.append(rate if estimate.measured else math.nan)
             message.age_seconds.append(now - estimator.last_at if estimate.measured and rate < bound else 0.0)

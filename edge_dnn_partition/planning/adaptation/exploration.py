@@ -61,9 +61,8 @@ def worth_probing(
             if (hope := left.get((link.sender, link.reader))) is not None else link
             for link in problem.links
         )
-        hoped = replace(problem, links=links).like(problem)
-        if faster := {name: hope.amount for (name, other), hope in left.items() if name == other}:
-            hoped = replace(hoped, seconds=problem.seconds / [faster.get(name, 1.0) for name in problem.names])
+        faster = [left[name, name].amount if (name, name) in left else 1.0 for name in problem.names]
+        hoped = replace(problem, links=links, seconds=problem.seconds / faster).like(problem)
         best = solve(hoped, goal, quick=True).assignment
         if best is None:
             break

@@ -18,7 +18,8 @@ OVERDUE: Final = 2.0
 OVERDUE_SECONDS: Final = 0.1
 """A bundle whose receipt takes so many times, and so many seconds more than, what it should take bounds its link's rate."""
 BOUND_SECONDS: Final = 1.5
-"""So long a bound holds after the bundle has come or is given up: by then a probe, or a second bundle, tells as well."""
+"""So long a bound holds at least, and until something is measured after it: what has not come, and of which nothing was lost that
+tells, is no sign that the link is as it was."""
 SEEN_SECONDS: Final = 120.0
 """Of the last while: what a link was measured to carry in it, probes look for again."""
 SHY_SECONDS: Final = (4.0, 60.0)
@@ -63,9 +64,12 @@ class LinkDoubt:
         """Take in that what was overdue says nothing any more: another process is to answer now, or a probe has found the rate."""
         self._bound_at = -math.inf
 
-    def bound(self, now: float) -> float:
-        """Return the most that may be said of the link now; infinite if no bundle was overdue of late."""
-        return self._bound if now - self._bound_at <= BOUND_SECONDS else math.inf
+    def bound(self, now: float, measured_at: float = math.inf) -> float:
+        """Return the most that may be said of the link now; infinite if no bundle was overdue of late.
+
+        :param measured_at: when something was measured last; infinite: a while ago at most.
+        """
+        return self._bound if now - self._bound_at <= BOUND_SECONDS or measured_at < self._bound_at else math.inf
 
     def probed(self, now: float, before: float, after: float, size: float = 0.0) -> None:
         """Take in what a probe of ``size`` bytes has made of the link's rate, if it is more."""
