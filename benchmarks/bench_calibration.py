@@ -19,10 +19,9 @@ import numpy as np
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.planning.adaptation.calibration import Assessment, Calibration, CalibrationSettings
 from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
-from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run as play
-from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
+from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
 from .intervals import mean_and_interval
 
@@ -42,8 +41,8 @@ def _scenario(scenario: Scenario, seeds: int) -> tuple[dict[str, Any], list[Asse
     found: list[Assessment] = []
     for seed in range(_FIRST_SEED, _FIRST_SEED + seeds):
         world = World(scenario, seed)
-        constant = play(world, RecordedPolicy(ExactPolicy(DEVICES, Settings()), Calibration(_NEVER)))
-        own = play(world, RecordedPolicy(ExactPolicy(DEVICES, Settings()), record))
+        constant = play(world, RecordedPolicy(ExactPolicy(), Calibration(_NEVER)))
+        own = play(world, RecordedPolicy(ExactPolicy(), record))
         plain.append(float(constant.seconds.mean()))
         recorded.append(float(own.seconds.mean()))
         switches += constant.switches, own.switches

@@ -21,7 +21,7 @@ from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_oracle import oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import Rules
 from edge_dnn_partition.testbed.policy_run import run as play
-from edge_dnn_partition.testbed.policy_world import DEVICES, Scenario, World
+from edge_dnn_partition.testbed.policy_world import Scenario, World
 
 from .intervals import mean_and_interval
 
@@ -49,7 +49,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             traces = []
             for discount in DISCOUNTS:
                 settings = replace(defaults, table=replace(defaults.table, discount=discount))
-                traces.append(play(world, RecordedPolicy(QLearningPolicy(DEVICES, learning=settings), Calibration()), rules))
+                traces.append(play(world, RecordedPolicy(QLearningPolicy(learning=settings), Calibration()), rules))
             oracle = oracle_seconds(world, plan_pool(world, {plan for t in traces for plan in t.plans}), rules)
             over[:, column] = [t.seconds.mean() / oracle.mean() for t in traces]
             hot[:, column] = [t.hot.mean() for t in traces]

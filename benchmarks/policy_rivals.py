@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_dnn_partition.planning.adaptation.candidates import Candidates
-from edge_dnn_partition.planning.adaptation.components import Assignment, Predictor
-from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame, StillPolicy
+from edge_dnn_partition.planning.adaptation.policy import Assignment, Choice, Conditions, Frame, StillPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.testbed.policy_world import DEVICES
+
+from .plan_components import Components
 
 _SCALE = 0.1
 """Seconds that count as 1, so that a ridge of 1 means something."""
@@ -58,8 +59,8 @@ class LinearBandit(StillPolicy):
 
     def __init__(self, settings: BanditSettings, *, seed: int = 0) -> None:
         self.settings = settings
-        self.predictor = Predictor(DEVICES)
-        self.candidates = Candidates(self.predictor)
+        self.predictor = Components(DEVICES)
+        self.candidates = Candidates()
         self.present: Assignment | None = None
         self._random = np.random.default_rng([seed, 13])
         self._problem: Problem | None = None
@@ -77,7 +78,7 @@ class LinearBandit(StillPolicy):
 
     def describe(self, problem: Problem, plans: list[Assignment]) -> Floats:
         """Return the features of plans, ``(plans, features)``; infinite where one cannot run."""
-        return self.predictor.components(problem, plans).values / _SCALE
+        return self.predictor.of(problem, plans) / _SCALE
 
     def choose(self, conditions: Conditions) -> Choice:
         """Return the plan of least lower confidence bound, or now and then any."""
@@ -150,7 +151,6 @@ class LinearBandit(StillPolicy):
         if not self.candidates.plans:
             self.candidates.seed(conditions.problem)
         elif conditions.now - self._refreshed_at >= 2.0:
-            self.candidates.see(conditions.problem)
             found = solve(conditions.problem).assignment
             if found is not None:
                 self.candidates.offer(tuple(found), () if self.present is None else (self.present,))
@@ -180,6 +180,6 @@ class ElasticBandit(LinearBandit):
     def describe(self, problem: Problem, plans: list[Assignment]) -> Floats:
         """Return the features of plans, ``(plans, features)``."""
         count = len(DEVICES)
-        values = self.predictor.components(problem, plans).values / _SCALE
+        values = self.predictor.of(problem, plans) / _SCALE
         work = np.array([[plan.count(name) / len(plan) for name in DEVICES] for plan in plans]).reshape(len(plans), count)
         return np.concatenate((work, values[:, count:], np.ones((len(plans), 1))), axis=1)

@@ -15,19 +15,16 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
+from edge_dnn_partition.planning.adaptation.auto import AutoPolicy, TakeoverSettings
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.components import Predictor
 from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
 from edge_dnn_partition.planning.adaptation.hysteresis import Settings
 from edge_dnn_partition.planning.adaptation.policy import Policy
 from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.planning.adaptation.qtable import QSettings
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
-from edge_dnn_partition.planning.adaptation.residuals import ResidualFilter, ResidualSettings
-from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.testbed.policy_run import run
-from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, World
+from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
 from .policy_rivals import BanditSettings, ElasticBandit, LinearBandit
 
@@ -69,20 +66,10 @@ def _settings(values: Values) -> Settings:
     )
 
 
-def _residuals(values: Values, *, plans: bool) -> ResidualSettings:
-    return ResidualSettings(
-        component_deviation=values['component_deviation'],
-        component_seconds=values['component_seconds'],
-        plan_deviation=values['plan_deviation'] if plans else 0.0,
-        noise=values['noise'],
-    )
-
-
 def _learning(values: Values) -> LearningSettings:
     return LearningSettings(
-        explore=values['explore'],
-        residuals=_residuals(values, plans=True),
-        table=QSettings(discount=values['discount']),
+        explore=values['explore'], plan_deviation=values['plan_deviation'],
+        table=QSettings(discount=values['discount'], rate=values['rate'], memory_seconds=values['memory_seconds']),
     )
 
 
@@ -92,17 +79,12 @@ def _recorded(policy: Policy, values: Values) -> RecordedPolicy:
 
 
 def _q_learning(values: Values, seed: int) -> RecordedPolicy:
-    return _recorded(QLearningPolicy(DEVICES, _settings(values), _learning(values)), values)
+    return _recorded(QLearningPolicy(_settings(values), _learning(values)), values)
 
 
 def _auto(values: Values, seed: int) -> RecordedPolicy:
     takeover = TakeoverSettings(threshold=values['threshold'], hold_seconds=values['hold_seconds'])
-    return _recorded(AutoPolicy(DEVICES, _settings(values), _learning(values), takeover), values)
-
-
-def _exact_residuals(values: Values, _: int) -> RecordedPolicy:
-    residuals = ResidualFilter(Predictor(DEVICES).count, 0, _residuals(values, plans=False))
-    return _recorded(ExactPolicy(DEVICES, _settings(values), residuals), values)
+    return _recorded(AutoPolicy(_settings(values), _learning(values), takeover), values)
 
 
 def _bandit(values: Values, seed: int, *, elastic: bool = False) -> LinearBandit:
@@ -118,21 +100,17 @@ def _bandit(values: Values, seed: int, *, elastic: bool = False) -> LinearBandit
     return (ElasticBandit if elastic else LinearBandit)(settings, seed=seed)
 
 
-_D, _L, _R = Settings(), LearningSettings(), ResidualSettings()
+_D, _L = Settings(), LearningSettings()
 _DECIDE: Final = {
     'least_gain': Range(_D.least_gain, 0.02, 0.12),
     'dwell_seconds': Range(_D.dwell_seconds, choices=(0.5, 1.0, 2.0)),
     'confirmations': Range(_D.confirmations, choices=(1, 2, 3)),
 }
-_FILTER: Final = {
-    'component_deviation': Range(_R.component_deviation, 0.2, 1.0),
-    'component_seconds': Range(_R.component_seconds, 15.0, 120.0),
-    'noise': Range(_R.noise, 0.04, 0.12),
-}
 _LEARN: Final = {
     **_DECIDE,
-    **_FILTER,
-    'plan_deviation': Range(_R.plan_deviation, 0.08, 0.3),
+    'plan_deviation': Range(_L.plan_deviation, 0.08, 0.5),
+    'rate': Range(_L.table.rate, 0.03, 0.3),
+    'memory_seconds': Range(_L.table.memory_seconds, 20.0, 600.0),
     'explore': Range(_L.explore, 1.0, 3.0),
     'discount': Range(_L.table.discount, choices=(0.0, 0.5, 0.8, 0.9)),
 }
@@ -147,8 +125,7 @@ _BANDIT: Final = {
     'least_gain': Range(0.02, choices=(0.0, 0.02, 0.04, 0.08)),
 }
 KINDS: Final = (
-    Kind('exact', _DECIDE, lambda values, _: _recorded(ExactPolicy(DEVICES, _settings(values)), values)),
-    Kind('exact, residuals', {**_DECIDE, **_FILTER}, _exact_residuals),
+    Kind('exact', _DECIDE, lambda values, _: _recorded(ExactPolicy(_settings(values)), values)),
     Kind('Q-learning', _LEARN, _q_learning),
     Kind('auto', {**_LEARN, **_TAKE}, _auto),
     Kind('discounted bandit', {**_BANDIT, 'forgotten': Range(0.02, 0.003, 0.2)}, _bandit),

@@ -111,7 +111,7 @@ class Simulated:
         for name, profile in self.profiles.items():
             self.view.devices[name].profile = profile
         self.pipeline = Pipeline(ground.model, self.profiles, self.fleet)
-        self.policy = AutoPolicy(names, Settings())
+        self.policy = AutoPolicy(Settings())
         self.peers: dict[str, list[tuple[str, float]]] = {name: [] for name in names}
         for (a, b), rate in self.links.items():
             self.peers[a].append((b, rate))

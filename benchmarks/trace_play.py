@@ -184,14 +184,13 @@ def simulated(
     recording: Recording, model: str, fps: float, setting: Setting, *, rivals: bool, say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the row of one recording, network and frame rate."""
-    devices = list(setting.pipeline.fleet.devices)
     begun = time.process_time()
-    played = setting.play(recording, trace_rivals.product(trace_rivals.DEFAULT, devices), fps)
+    played = setting.play(recording, trace_rivals.product(trace_rivals.DEFAULT), fps)
     cpu = time.process_time() - begun
     mine = judged(setting, recording, fps, played)
     informed = judged(
         setting, recording, fps,
-        setting.play(recording, trace_rivals.product(trace_rivals.DEFAULT, devices), fps, informed=True),
+        setting.play(recording, trace_rivals.product(trace_rivals.DEFAULT), fps, informed=True),
     )  # fmt: skip
     baselines: dict[str, float] = {}
     lost = {}

@@ -105,7 +105,6 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> Iterator
         document['parameters'] = {'worker': {'probe_period': PROBE_PERIOD_SECONDS, 'profile_runs': RUNS}}
         file = BedFile.parse(document)
         profiled = pipeline_of(file)
-        devices = list(file.devices)
         with Bed(file, pictures=pictures, say=say) as bed:
             assert bed.fleet is not None
             profiled = Pipeline(profiled.model, profiled.profiles, bed.fleet)
@@ -117,7 +116,7 @@ def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> Iterator
                 lived = judged(setting, recording, FPS, mine)
                 twin, informed = (
                     judged(setting, recording, FPS, setting.play(
-                        recording, trace_rivals.product(trace_rivals.DEFAULT, devices), FPS, informed=told
+                        recording, trace_rivals.product(trace_rivals.DEFAULT), FPS, informed=told
                     ))
                     for told in (False, True)
                 )  # fmt: skip

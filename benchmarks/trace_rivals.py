@@ -32,9 +32,9 @@ _RATES: Final = 24
 _START_SECONDS: Final = 10.0
 
 
-def product(name: str, devices: Sequence[str]) -> Policy:
+def product(name: str) -> Policy:
     """Return one of the scheduler's policies with its record of switches, all as by default."""
-    return RecordedPolicy(policy_of(name, devices, Settings()), Calibration())
+    return RecordedPolicy(policy_of(name, Settings()), Calibration())
 
 
 def problem_at(
@@ -83,7 +83,6 @@ def competitors(
 
     :param rates: when the uplink gets which rate, bytes per second.
     """
-    devices = list(pipeline.fleet.devices)
     source = pipeline.fleet.source
     start = float(np.mean([rate for at, rate in rates if at <= _START_SECONDS]))
     at_start = problem_at(pipeline, max(start, 2e3), links, picture_bytes)
@@ -97,10 +96,10 @@ def competitors(
         fixed[f'fixed {pipeline.plan(plan).label()}'] = plan
     found: dict[str, Callable[[], Policy]] = {name: lambda plan=plan: FixedPolicy(plan) for name, plan in fixed.items()}  # type: ignore[misc]
     found['exact without hysteresis'] = lambda: policy_of(
-        'exact', devices, Settings(least_gain=0.0, most_gain=0.0, dwell_seconds=0.0, confirmations=1)
+        'exact', Settings(least_gain=0.0, most_gain=0.0, dwell_seconds=0.0, confirmations=1)
     )
     found['discounted bandit'] = lambda: LinearBandit(BanditSettings(forget=0.95, least_gain=0.05))
     for name in _POLICIES:
         if name != DEFAULT:
-            found[name] = lambda name=name: product(name, devices)  # type: ignore[misc]
+            found[name] = lambda name=name: product(name)  # type: ignore[misc]
     return found

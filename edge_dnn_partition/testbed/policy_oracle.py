@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.candidates import Candidates
-from edge_dnn_partition.planning.adaptation.components import Assignment, Predictor
+from edge_dnn_partition.planning.adaptation.candidates import answers_around
+from edge_dnn_partition.planning.adaptation.policy import Assignment
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 from edge_dnn_partition.planning.solvers.solve import solve
 
@@ -26,9 +26,7 @@ def plan_pool(world: World, more: Iterable[Assignment] = ()) -> list[Assignment]
     what one device alone would do, and ``more`` (those that policies have used).
     """
     found = {(name,) * world.problem.nodes for name in DEVICES} | set(more)
-    around = Candidates(Predictor(DEVICES), limit=12)
-    around.seed(world.problem)
-    found |= set(around.plans)
+    found |= set(answers_around(world.problem))
     for change in (0, *world.changes):
         answer = solve(world.true_problem(change)).assignment
         if answer is not None:

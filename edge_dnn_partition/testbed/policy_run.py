@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.components import Assignment
-from edge_dnn_partition.planning.adaptation.policy import Frame, Policy
+from edge_dnn_partition.planning.adaptation.policy import Assignment, Frame, Policy
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 
 from .policy_world import JETSON, World

@@ -24,8 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.components import Assignment
-from edge_dnn_partition.planning.adaptation.policy import Conditions
+from edge_dnn_partition.planning.adaptation.policy import Assignment, Conditions
 from edge_dnn_partition.planning.cost_model.linear import transfers
 from edge_dnn_partition.planning.cost_model.problem import INPUT, Bools, Device, Floats, Link, Problem, Tensor
 

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from edge_dnn_partition.planning.adaptation.auto import TakeoverSettings
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
 from edge_dnn_partition.planning.adaptation.decide import decide
 from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.adaptation.policies import policy_of
 from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
-from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
 
@@ -50,7 +50,7 @@ class Stream:
     def __init__(self, name, *, decide=None, **knobs):
         decide = decide or Settings()
         self.policy = RecordedPolicy(
-            policy_of(name, NAMES, decide, **knobs), Calibration(CalibrationSettings(prior=decide.least_gain))
+            policy_of(name, decide, **knobs), Calibration(CalibrationSettings(prior=decide.least_gain))
         )
         self.now, self.plan, self.moves, self.reason = 0.0, None, [], ''
         self._frame_at = 0.0

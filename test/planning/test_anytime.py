@@ -93,7 +93,7 @@ def test_a_known_plan_is_kept_or_improved():
 def test_between_decisions_the_plan_gets_better_until_nothing_is_gained(monkeypatch):
     monkeypatch.setattr(ahead, '_IN_VAIN', 2)
     problem = rich(3, 22, 4)
-    policy = ExactPolicy(problem.names, Settings('throughput'))
+    policy = ExactPolicy(Settings('throughput'))
     best, values = ahead.Ahead(Goal('throughput')), []
     while not values or (len(values) < 20 and best._in_vain < 2):
         best.improve(problem)

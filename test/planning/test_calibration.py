@@ -190,7 +190,7 @@ def test_a_record_of_vain_moves_makes_it_stay():
 
     def play(recorded):
         random = np.random.default_rng(9)
-        exact = ExactPolicy(['pi', 'cloud'], Settings(dwell_seconds=0.1))  # moves every three seconds at most
+        exact = ExactPolicy(Settings(dwell_seconds=0.1))  # moves every three seconds at most
         policy = RecordedPolicy(exact, Calibration()) if recorded else exact
         plan, switches = None, []
         for step in range(2000):
@@ -246,7 +246,7 @@ def test_energy_of_frames_counts_as_the_objective_does():
 
 
 def test_the_policy_for_energy_keeps_a_record_of_joules():
-    policy = RecordedPolicy(ExactPolicy(['pi', 'cloud'], Settings('energy')), Calibration(), objective='energy')
+    policy = RecordedPolicy(ExactPolicy(Settings('energy')), Calibration(), objective='energy')
     told = replace(problem(0.01), devices=(Device(name='pi', active_watts=4.0), Device(name='cloud', active_watts=8.0)))
     policy.choose(Conditions(0.0, told, deviation=0.05))
     policy.moved(0.0, ('pi',) * 4)

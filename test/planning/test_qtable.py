@@ -23,7 +23,7 @@ def test_the_default_states_are_few_enough():
 def test_at_the_start_the_least_q_is_the_planners_choice(excess, where):
     table = QTable(6, 4, QSettings(switch_cost=0.0))
     excess = np.array(excess)
-    assert table.q(where, None, excess).argmin() == excess.argmin()
+    assert table.q(where, 0, excess).argmin() == excess.argmin()
 
 
 def thermal(discount, steps=4000, seed=0):
@@ -33,11 +33,11 @@ def thermal(discount, steps=4000, seed=0):
     costs = {0: np.array([0.0, 0.1]), 1: np.array([0.0, 0.1]), 2: np.array([1.0, 0.6])}
     where = 0
     for _ in range(steps):
-        plan = int(rng.integers(2)) if rng.random() < 0.3 else int(table.q(where, None, costs[where]).argmin())
+        plan = int(rng.integers(2)) if rng.random() < 0.3 else int(table.q(where, 0, costs[where]).argmin())
         then = min(where + 1, 2) if plan == 0 else max(where - 1, 0)
         table.learn(where, plan, 0.0, 1.0, then, costs[then])
         where = then
-    return int(table.q(1, None, costs[1]).argmin())
+    return int(table.q(1, 0, costs[1]).argmin())
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.adaptation.shadow import ShadowBudget
-from edge_dnn_partition.planning.adaptation.takeover import Takeover, TakeoverSettings
+from edge_dnn_partition.planning.adaptation.auto import Takeover, TakeoverSettings
+from edge_dnn_partition.planning.adaptation.qlearning import ShadowBudget
 
 SETTINGS = TakeoverSettings(threshold=0.2, hold_seconds=2.0, return_seconds=5.0, watch_seconds=4.0)
 

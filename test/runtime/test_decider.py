@@ -28,7 +28,7 @@ def problem(cloud=0.001):
 @pytest.mark.parametrize('name', ['exact', *LEARNING])
 def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
     file, complaints = tmp_path / 'learned.json', []
-    decider = Decider(policy_of(name, DEVICES, Settings()), file, 'key', complaints.append)
+    decider = Decider(policy_of(name, Settings()), file, 'key', complaints.append)
     plan, now = None, 0.0
     for step in range(40):
         now = step / 4
@@ -41,7 +41,7 @@ def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
     assert plan == ('cloud',) * 4
     decider.close(10)
     assert file.exists() == (name in LEARNING)
-    policy = policy_of(name, DEVICES, Settings())
+    policy = policy_of(name, Settings())
     again = Decider(policy, file, 'key', complaints.append)
     assert again.choose(Conditions(now + 1, problem())).result(10).assignment == plan
     again.close(10)
@@ -53,7 +53,7 @@ def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
 def test_a_damaged_file_is_told_and_does_no_harm(tmp_path):
     file, complaints = tmp_path / 'learned.json', []
     file.write_text('{')
-    decider = Decider(policy_of('q_learning', DEVICES, Settings()), file, 'key', complaints.append)
+    decider = Decider(policy_of('q_learning', Settings()), file, 'key', complaints.append)
     assert decider.choose(Conditions(0.0, problem())).result(10).assignment is not None
     assert len(complaints) == 1
     assert 'delete the file' in complaints[0]
@@ -90,4 +90,4 @@ def test_a_failure_reaches_who_asked_and_the_thread_goes_on():
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(ValueError, match='greedy'):
-        policy_of('greedy', DEVICES, Settings())
+        policy_of('greedy', Settings())

@@ -75,7 +75,7 @@ def test_a_device_heats_throttles_and_recovers_late():
 
 def test_equal_seeds_give_equal_runs():
     def trace():
-        found = run(world(*EFFECTS), QLearningPolicy(DEVICES))
+        found = run(world(*EFFECTS), QLearningPolicy())
         return found.seconds.tolist(), found.plans, found.shadows
 
     assert trace() == trace()
@@ -84,7 +84,7 @@ def test_equal_seeds_give_equal_runs():
 @pytest.mark.parametrize('hidden', [(), ('throttling',), EFFECTS])
 def test_nobody_beats_the_oracle(hidden):
     simulated = world(*hidden, seed=4)
-    policies = [ExactPolicy(DEVICES), QLearningPolicy(DEVICES)]
+    policies = [ExactPolicy(), QLearningPolicy()]
     traces = [run(simulated, policy) for policy in policies]
     pool = plan_pool(simulated, {plan for trace in traces for plan in trace.plans})
     best = oracle_seconds(simulated, pool).mean()
@@ -105,8 +105,8 @@ def test_a_fixed_plan_takes_what_the_table_says():
 def test_switching_and_shadow_frames_cost_and_keep_to_the_budget():
     # Who does not learn from frames takes the same course whatever switching costs.
     eager = Settings(least_gain=0.0, dwell_seconds=0.0, confirmations=1)
-    cheap, dear = (run(world(*EFFECTS), ExactPolicy(DEVICES, eager), Rules(switch_seconds=s)) for s in (0.0, 0.2))
+    cheap, dear = (run(world(*EFFECTS), ExactPolicy(eager), Rules(switch_seconds=s)) for s in (0.0, 0.2))
     assert cheap.switches == dear.switches > 0
     assert dear.seconds.sum() - cheap.seconds.sum() == pytest.approx(0.2 * dear.switches)
-    learned = run(world(*EFFECTS), QLearningPolicy(DEVICES))
+    learned = run(world(*EFFECTS), QLearningPolicy())
     assert 0 < learned.shadows <= 0.02 * FRAMES

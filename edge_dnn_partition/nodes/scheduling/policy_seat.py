@@ -19,6 +19,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.messages.wire import hop_time
 from edge_dnn_partition.planning.adaptation import calibration
+from edge_dnn_partition.planning.adaptation.auto import TakeoverSettings
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
 from edge_dnn_partition.planning.adaptation.decide import feasible
 from edge_dnn_partition.planning.adaptation.hysteresis import Settings
@@ -26,7 +27,6 @@ from edge_dnn_partition.planning.adaptation.learned import key_of
 from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
 from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
-from edge_dnn_partition.planning.adaptation.takeover import TakeoverSettings
 from edge_dnn_partition.planning.cost_model.evaluate import frame_joules
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -256,9 +256,7 @@ class PolicySeat:
         takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))
         learns = params.text('policy') in LEARNING and self.objective == 'latency'
         name = params.text('policy') if learns else 'exact'
-        policy = policy_of(
-            name, list(self._fleet.devices), settings, takeover=takeover, exploration=params.number('exploration')
-        )
+        policy = policy_of(name, settings, takeover=takeover, exploration=params.number('exploration'))
         key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
         file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
         recorded = RecordedPolicy(policy, self._record, objective=self.objective)

@@ -13,7 +13,7 @@ from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers.fewer_stages import standing
 from edge_dnn_partition.planning.solvers.solve import solve
 
-from .components import Assignment
+from .policy import Assignment
 
 _HOLD: Final = 0.05
 """The conditions hold while the plan's value is within this share of what it was when the plan was found."""

@@ -6,31 +6,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from .components import Assignment
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+
+from .decide import feasible
 from .exact import ExactPolicy
 from .hysteresis import Hysteresis, Settings
-from .policy import Choice, Conditions, Frame
+from .policy import Assignment, Choice, Conditions, Frame
 from .qlearning import LearningSettings, QLearningPolicy
-from .takeover import Takeover, TakeoverSettings
+
+
+@dataclass(frozen=True)
+class TakeoverSettings:
+    """What makes the planner count as wrong, and as right again.
+
+    :param threshold: mean absolute logarithm of measured over predicted cost.
+    :param hold_seconds: for so much evidence on end it must be above to take over.
+    :param agree_share: below this share of the threshold predictions agree.
+    :param return_seconds: for so much evidence on end they must agree to hand back.
+    :param watch_seconds: how long after a switch a prediction that holds is evidence for the planner.
+    :param shadow_seconds: for how many seconds of evidence a shadow frame stands.
+    """
+
+    threshold: float = 0.15
+    hold_seconds: float = 1.0
+    agree_share: float = 0.6
+    return_seconds: float = 12.0
+    watch_seconds: float = 6.0
+    shadow_seconds: float = 2.0
+
+
+class Takeover:
+    """Who decides: ``learning`` is false while the planner does, which it does at the start.
+
+    The estimates follow the plan in force, so that it is predicted well after a while, whatever the planner misses: that its
+    prediction holds counts for the planner only soon after a switch, and for shadow frames, whose plans were not in force.
+    """
+
+    def __init__(self, settings: TakeoverSettings | None = None) -> None:
+        self.settings = settings or TakeoverSettings()
+        self.learning = False
+        self.error = 0.0
+        self._held = self._agreed = 0.0
+        self._switched_at = self._frame_at = -math.inf
+
+    def switched(self, now: float) -> None:
+        """Take in that a plan has come into force."""
+        self._switched_at = self._frame_at = now
+
+    def frame(self, now: float, log_error: float, *, shadow: bool = False) -> bool:
+        """Take a frame in and return who decides now (:attr:`learning`).
+
+        :param log_error: logarithm of what the frame cost over what the planner predicts for its plan.
+        """
+        if not math.isfinite(log_error):
+            return self.learning
+        settings, weight = self.settings, self.settings.shadow_seconds
+        if not shadow:
+            weight, self._frame_at = min(max(now - self._frame_at, 0.0), 1.0), now
+        self.error += (1 - math.exp(-weight / max(settings.hold_seconds, 1e-9))) * (abs(log_error) - self.error)
+        self._held = self._held + weight if self.error > settings.threshold else 0.0
+        if self.error >= settings.agree_share * settings.threshold:
+            self._agreed = 0.0
+        elif shadow or now - self._switched_at <= settings.watch_seconds:
+            self._agreed += weight
+        if not self.learning and self._held >= settings.hold_seconds:
+            self.learning, self._agreed = True, 0.0
+        elif self.learning and self._agreed >= settings.return_seconds:
+            self.learning, self._held = False, 0.0
+        return self.learning
 
 
 class AutoPolicy:
-    """Exact planning on the estimates as they are, and Q-learning; :class:`.takeover.Takeover` says which decides.
-
-    :param devices: the fleet's devices, also those that may be gone now.
-    """
+    """Exact planning on the estimates as they are, and Q-learning, through one hysteresis; :class:`Takeover` says which decides."""
 
     def __init__(
-        self,
-        devices: Sequence[str],
-        settings: Settings | None = None,
-        learning: LearningSettings | None = None,
-        takeover: TakeoverSettings | None = None,
+        self, settings: Settings | None = None, learning: LearningSettings | None = None, takeover: TakeoverSettings | None = None
     ) -> None:
         hysteresis = Hysteresis(settings)
-        self.learner = QLearningPolicy(devices, settings, learning, hysteresis=hysteresis)
-        self.exact = ExactPolicy(devices, settings, hysteresis=hysteresis)
+        self.learner = QLearningPolicy(learning=learning, hysteresis=hysteresis)
+        self.exact = ExactPolicy(hysteresis=hysteresis)
         self.takeover = Takeover(takeover)
         self._conditions: Conditions | None = None
 
@@ -52,18 +108,17 @@ class AutoPolicy:
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Remember the plan in force and since when."""
-        if plan != self.learner.present:
+        if plan != self.present:
             self.takeover.switched(now)
-        self.exact.moved(now, plan)
         self.learner.moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
         """Hold the planner's prediction against what came true, then learn from it."""
         if self._conditions is not None and frame.cost > 0:
-            problem = self.learner.near.of(self._conditions.problem_of(frame.plan))
-            predicted = float(self.learner.predictor.components(problem, (frame.plan,)).log_values()[0])
-            if math.isfinite(predicted):
-                self.takeover.frame(frame.now, math.log(frame.cost) - predicted, shadow=frame.shadow)
+            problem = self._conditions.problem_of(frame.plan)
+            if feasible(problem, frame.plan):
+                predicted = evaluate(problem, frame.plan).latency_seconds
+                self.takeover.frame(frame.now, math.log(frame.cost / predicted), shadow=frame.shadow)
         self.learner.learn(frame)
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:

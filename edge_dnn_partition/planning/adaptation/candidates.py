@@ -1,27 +1,24 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The few plans that a learning policy chooses among: the exact planner's answers over the conditions seen.
-
-A plan is kept while no other is at least as good in every condition seen (the Pareto set over conditions).
-Where more are left than there is room for, the one goes whose loss costs least in the worst condition.
-"""
+"""The few plans that a learning policy chooses among: the exact planner's answers, and what each is predicted to take."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from edge_dnn_partition.planning.cost_model.linear import latency_cost, transfers
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
-from .components import Assignment, Predictor
+from .policy import Assignment
 
 LIMIT: Final = 8
-_CONDITIONS: Final = 24
+_FEW_DEVICES: Final = 12
+"""In a larger fleet only the devices of the best plan are varied."""
 
 
 class Candidates:
@@ -30,100 +27,102 @@ class Candidates:
     :param limit: how many plans there are at most.
     """
 
-    def __init__(self, predictor: Predictor, limit: int = LIMIT) -> None:
-        self.predictor = predictor
+    def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.plans: list[Assignment] = []
-        self._seen: deque[Problem] = deque(maxlen=_CONDITIONS)
-
-    def __len__(self) -> int:
-        return len(self.plans)
+        self._turn = 0
+        self._best_at: dict[Assignment, int] = {}
 
     def index(self, plan: Assignment | None) -> int | None:
         """Return the slot of a plan, None if it is no candidate."""
         return self.plans.index(plan) if plan in self.plans else None
 
-    def see(self, problem: Problem) -> None:
-        """Remember conditions that candidates are judged under; the oldest of 24 are forgotten."""
-        self._seen.append(problem)
+    def seed(self, problem: Problem) -> None:
+        """Fill the slots with the planner's answers to the present conditions and to what they may become."""
+        for plan in answers_around(problem):
+            if len(self.plans) < self.limit:
+                self.offer(plan)
 
-    def offer(self, plan: Assignment, keep: Sequence[Assignment] = ()) -> int | None:
-        """Make a plan a candidate if there is room, or one that is less use gives way.
+    def offer(self, plan: Assignment, keep: Collection[Assignment] = ()) -> int | None:
+        """Make a plan a candidate; where there is no room the one gives way that has been offered least lately.
 
-        :param keep: plans that do not give way (those in force or prepared).
+        :param keep: plans that do not give way.
         :return: the slot that now holds another plan; None if nothing changed.
         """
+        self._turn += 1
+        self._best_at[plan] = self._turn
         if plan in self.plans:
             return None
         if len(self.plans) < self.limit:
             self.plans.append(plan)
             return len(self.plans) - 1
-        slot = self._least_use([*self.plans, plan], {*keep, plan})
-        if slot is None:
+        free = [slot for slot, held in enumerate(self.plans) if held not in keep]
+        if not free:
             return None
+        slot = min(free, key=lambda slot: self._best_at.get(self.plans[slot], 0))
+        self._best_at.pop(self.plans[slot], None)
         self.plans[slot] = plan
         return slot
 
-    def _least_use(self, plans: Sequence[Assignment], keep: set[Assignment]) -> int | None:
-        """Return which plan can go at the least loss in the worst condition; the last of equals."""
-        free = [slot for slot, plan in enumerate(plans) if plan not in keep]
-        if not free:
-            return None
-        table = self._table(plans)
-        loss = []
-        for slot in free:
-            others = np.delete(table, slot, axis=1).min(axis=1, initial=np.inf)
-            both = np.isfinite(others) & np.isfinite(table[:, slot])
-            gone = np.isinf(others) & np.isfinite(table[:, slot])
-            worst = float(np.max((others - table[:, slot])[both], initial=0.0))
-            # Ties, which dominated plans are, go by how near they come to the best at all.
-            gap = np.where(both, np.maximum(table[:, slot] - others, 0.0), 9.0)
-            loss.append((float(gone.any()), max(worst, 0.0), -float(gap.min(initial=9.0)), -slot))
-        return free[loss.index(min(loss))]
 
-    def _table(self, plans: Sequence[Assignment]) -> Floats:
-        """Return the logarithm of each plan's value in each condition seen, ``(conditions, plans)``."""
-        rows = [self.predictor.components(problem, plans).log_values() for problem in self._seen]
-        return np.array(rows).reshape(len(rows), len(plans))
+def answers_around(problem: Problem) -> Iterator[Assignment]:
+    """Yield the planner's answers to a problem and to what it may become, without repetition.
 
-    def seed(self, problem: Problem) -> None:
-        """Fill the slots with the planner's answers under a grid of conditions around the present ones.
-
-        Links at a fifth, a half, once and twice their rate, devices one after the other at half and a
-        quarter of their speed or gone, so that there are answers for what may come. Of more answers than there is
-        room for, those stay that are of most use in these conditions.
-        """
-        answers: dict[Assignment, None] = {}
-        for condition in _around(problem):
-            solution = solve(condition, self.predictor.goal, quick=True, few_stages=True)
-            if solution.assignment is not None:
-                self.see(condition)
-                answers[tuple(solution.assignment)] = None
-        plans = list(answers)
-        while len(plans) > self.limit:
-            slot = self._least_use(plans, {plans[0]})
-            plans.pop(len(plans) - 1 if slot is None else slot)
-        self.plans = plans
+    Links at a fifth, a half and twice their rate, all and those of one device; devices one after the other at less of their
+    speed or gone.
+    """
+    found: set[Assignment] = set()
+    for condition in _around(problem):
+        answer = solve(condition, 'latency', quick=True, few_stages=True).assignment
+        if answer is not None and (plan := tuple(answer)) not in found:
+            found.add(plan)
+            yield plan
 
 
 def _around(problem: Problem) -> Iterator[Problem]:
-    """Yield the problem, then its variations."""
     yield problem
+    names: Sequence[str] = problem.names
+    if len(names) > _FEW_DEVICES:
+        best = solve(problem, 'latency', quick=True, few_stages=True).assignment or ()
+        names = tuple(dict.fromkeys((problem.source, *best)))
     for rate in (0.2, 0.5, 2.0):
-        links = tuple(replace(link, bytes_per_second=link.bytes_per_second * rate) for link in problem.links)
-        yield replace(problem, links=links)
-        for index, _ in enumerate(problem.names):
-            touching = {problem.names[index]}
+        for touching in (set(problem.names), *({name} for name in names if len(problem.names) > 2)):
             links = tuple(
                 replace(link, bytes_per_second=link.bytes_per_second * rate) if touching & {link.sender, link.reader} else link
                 for link in problem.links
             )
-            if len(problem.names) > 2:
-                yield replace(problem, links=links)
-    for index, name in enumerate(problem.names):
+            yield replace(problem, links=links)
+    for name in names:
         for factor in (1.5, 2.0, 4.0, np.inf):
-            if name == problem.source and not np.isfinite(factor):
-                continue
-            seconds = problem.seconds.copy()
-            seconds[:, index] *= factor
-            yield replace(problem, seconds=seconds)
+            if name != problem.source or np.isfinite(factor):
+                seconds = problem.seconds.copy()
+                seconds[:, problem.position[name]] *= factor
+                yield replace(problem, seconds=seconds)
+
+
+class Predictor:
+    """What several plans are predicted to take at once; which transfers each has is kept from call to call."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._plans: list[int] = []
+
+    def log_seconds(self, problem: Problem, plans: Sequence[Assignment]) -> Floats:
+        """Return the logarithm of what each plan takes under a problem, ``(plans,)``; infinite where it cannot run."""
+        key = (tuple(plans), problem.names, problem.nodes, len(problem.tensors))
+        if key != self._key:
+            self._key, self._plans = key, [n for n, plan in enumerate(plans) if set(plan) <= set(problem.names)]
+            self._chosen = np.array([problem.indices(plans[n]) for n in self._plans], np.int64).reshape(-1, problem.nodes)
+            self._stays = np.nonzero(self._chosen[:, 1:] == self._chosen[:, :-1])
+            sent = [transfers(problem, row) for row in self._chosen]
+            self._owner = np.repeat(np.arange(len(sent)), [len(tensor) for tensor, _, _ in sent])
+            self._sent = tuple(np.concatenate([np.zeros(0, np.int64), *(s[i] for s in sent)]) for i in range(3))
+        cost, count = latency_cost(problem), len(self._plans)
+        seconds = cost.node[np.arange(problem.nodes)[None, :], self._chosen].sum(axis=1)
+        if cost.seam is not None:
+            saved = cost.seam[self._stays[1], self._chosen[self._stays]]
+            seconds = seconds - np.bincount(self._stays[0], saved, minlength=count)
+        seconds = seconds + np.bincount(self._owner, cost.prices(problem, *self._sent), minlength=count)
+        found = np.full(len(plans), np.inf)
+        found[self._plans] = np.log(np.maximum(seconds, 1e-12))
+        return np.where(np.isnan(found), np.inf, found)

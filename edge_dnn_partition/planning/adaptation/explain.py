@@ -25,8 +25,8 @@ from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.units import format_bytes, format_rate
 
-from .components import Assignment
 from .decide import feasible, value_of
+from .policy import Assignment
 
 UNITS: Final = {'latency': 's', 'throughput': 's', 'energy': 'J', 'deadline': 'J', 'balanced': ''}
 """The unit of an objective's value; balanced is a share of what the source alone would take."""

@@ -15,7 +15,7 @@ from edge_dnn_partition.errors import PlanError
 
 from .qlearning import QLearningPolicy
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def key_of(model_sha256: str, fleet: str, boundaries: Sequence[int], objective: str) -> str:
@@ -29,14 +29,8 @@ def key_of(model_sha256: str, fleet: str, boundaries: Sequence[int], objective: 
 
 def save(path: Path, key: str, policy: QLearningPolicy) -> None:
     """Write what a policy has learned, if that can be written; a reader sees the old file or the new, never a part."""
-    document = {
-        'format': FORMAT,
-        'key': key,
-        'devices': list(policy.predictor.devices),
-        'plans': [list(plan) for plan in policy.candidates.plans],
-        'table': policy.table.to_json(),
-        'residuals': policy.filter.to_json(),
-    }
+    plans = [list(plan) for plan in policy.candidates.plans]
+    document = {'format': FORMAT, 'key': key, 'plans': plans, 'table': policy.table.to_json()}
     keep(path, json.dumps(document, allow_nan=False).encode())
 
 
@@ -48,35 +42,17 @@ def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
     """
     try:
         document: Any = json.loads(path.read_bytes())
+        if (document['format'], document['key']) != (FORMAT, key):
+            return False
+        plans = [tuple(map(str, plan)) for plan in document['plans'] if isinstance(plan, list) and plan]
+        if not 0 < len(plans) == len(document['plans']) <= policy.candidates.limit:
+            raise ValueError(path)
+        policy.table.restore(document['table'])
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
-        raise PlanError(f'{path}: what was learned cannot be read; delete the file') from None
-    if not isinstance(document, dict):
-        raise PlanError(f'{path}: what was learned is malformed; delete the file')
-    if (document.get('format'), document.get('key')) != (FORMAT, key):
-        return False
-    devices = set(policy.near.fleet)
-    plans = document.get('plans')
-    if (
-        not isinstance(plans, list)
-        or len(plans) > policy.candidates.limit
-        or not all(isinstance(plan, list) and plan and set(map(str, plan)) <= devices for plan in plans)
-    ):
-        raise PlanError(f'{path}: its plans are not of this fleet; delete the file')
-    about = document.get('devices')
-    if not isinstance(about, list) or not set(map(str, about)) <= devices:
-        raise PlanError(f'{path}: its devices are not of this fleet; delete the file')
-    before = policy.near.devices
-    policy.adopt(list(map(str, about)))
-    table, residuals = policy.table.to_json(), policy.filter.to_json()
-    try:
-        policy.table.restore(document.get('table'))
-        policy.filter.restore(document.get('residuals'))
     except PlanError as error:
-        policy.adopt(before)
-        policy.table.restore(table)
-        policy.filter.restore(residuals)
         raise PlanError(f'{path}: {error}') from None
-    policy.candidates.plans = [tuple(map(str, plan)) for plan in plans]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise PlanError(f'{path}: what was learned cannot be read; delete the file') from None
+    policy.candidates.plans = plans
     return True

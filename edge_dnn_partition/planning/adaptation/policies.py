@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from .auto import AutoPolicy
+from .auto import AutoPolicy, TakeoverSettings
 from .exact import ExactPolicy
 from .hysteresis import Settings
 from .policy import Policy
 from .qlearning import LearningSettings, QLearningPolicy
 from .recorded import RecordedPolicy
-from .takeover import TakeoverSettings
 
 LEARNING: Final = ('q_learning', 'auto')
 
 
 def policy_of(
     name: str,
-    devices: Sequence[str],
     settings: Settings,
     *,
     takeover: TakeoverSettings | None = None,
@@ -29,17 +26,16 @@ def policy_of(
     """Return a new policy; whatever it is, its moves pass through a hysteresis of the settings.
 
     :param name: ``exact``, ``q_learning`` or ``auto``.
-    :param devices: the fleet's devices, also those that may be gone now.
     :param exploration: shadow frames for each frame, at most.
     :raises ValueError: if there is no such policy.
     """
     if name == 'exact':
-        return ExactPolicy(devices, settings)
+        return ExactPolicy(settings)
     learning = LearningSettings(shadow_share=exploration)
     if name == 'q_learning':
-        return QLearningPolicy(devices, settings, learning)
+        return QLearningPolicy(settings, learning)
     if name == 'auto':
-        return AutoPolicy(devices, settings, learning, takeover)
+        return AutoPolicy(settings, learning, takeover)
     raise ValueError(f'no policy is called {name!r}')
 
 

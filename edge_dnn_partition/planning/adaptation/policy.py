@@ -23,9 +23,11 @@ from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
-from .components import Assignment
 from .decide import feasible
 from .steps import FRAMES, Steps, resources_of
+
+Assignment = tuple[str, ...]
+"""The device of each node of a problem."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy that learns: Q-learning over candidate plans, on top of the planner's predictions.
+"""The policy that learns: tabular Q-learning over candidate plans, on top of the planner's predictions (:mod:`.qtable`).
 
-It knows of a plan: what the planner predicts, what frames have shown that prediction to miss
-(:mod:`.residuals`), and what the choice entails later (:mod:`.qtable`). The last two begin at nothing, so that its first
-choices are the planner's among the candidates.
+The table begins at nothing, so that its first choices are the planner's among the candidates. Of plans that are not in force
+shadow frames tell, for a share of the frames at most.
 """
 
 from __future__ import annotations
@@ -15,19 +14,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
-from .candidates import LIMIT, Candidates
-from .components import Assignment, Components, Predictor, corrected
+from .candidates import LIMIT, Candidates, Predictor
 from .decide import FIRST_PLAN, feasible
 from .hysteresis import Hysteresis, Settings
-from .neighbourhood import Neighbourhood
-from .policy import Choice, Conditions, Frame
+from .policy import Assignment, Choice, Conditions, Frame
 from .qtable import QSettings, QTable, StateSpace
-from .residuals import ResidualFilter, ResidualSettings
-from .shadow import ShadowBudget
 
 
 @dataclass(frozen=True)
@@ -35,75 +31,104 @@ class LearningSettings:
     """What feeds the learning policy.
 
     :param shadow_share: shadow frames for each frame, at most.
+    :param plan_deviation: by how much a plan's cost is taken to differ from its prediction before it was tried, as a logarithm.
     :param explore: a plan is worth a shadow frame while it would be the better one if its prediction were wrong by
         so many standard deviations.
     :param refresh_seconds: how often the exact planner's answer is offered to the candidates.
     """
 
     shadow_share: float = 0.02
+    plan_deviation: float = 0.15
     explore: float = 2.0
     refresh_seconds: float = 2.0
     candidates: int = LIMIT
-    residuals: ResidualSettings = field(default_factory=ResidualSettings)
     table: QSettings = field(default_factory=QSettings)
     states: StateSpace = field(default_factory=StateSpace)
 
 
-class QLearningPolicy:
-    """Chooses among candidate plans. Deterministic; not thread safe.
+class ShadowBudget:
+    """Grants shadow frames; after ``n`` frames at most ``share * n`` have been granted.
 
-    :param devices: the fleet's devices, also those that may be gone now.
+    :param share: of the frames, from 0 to 1.
+    :param saved: how many may be saved up for when they are of more use.
+    :raises PlanError: if ``share`` is not from 0 to 1.
+    """
+
+    def __init__(self, share: float = 0.02, saved: float = 4.0) -> None:
+        if not 0 <= share <= 1:
+            raise PlanError(f'shadow_share: {share} must be from 0 to 1')
+        self.share, self.saved = share, max(saved, 1.0)
+        self._credit = 0.0
+        self.frames = self.granted = 0
+
+    def frame(self) -> None:
+        """Count a frame."""
+        self.frames += 1
+        self._credit = min(self._credit + self.share, self.saved)
+
+    @property
+    def available(self) -> bool:
+        """Whether a shadow frame may run now."""
+        # The count is compared as well, so that rounding of the credit grants nothing.
+        return self._credit >= 1 - 1e-9 and self.granted + 1 <= self.share * self.frames + 1e-9
+
+    @property
+    def near(self) -> bool:
+        """Whether a shadow frame may run now or soon, so that its plan should be prepared."""
+        return self.share > 0 and self._credit >= 0.8
+
+    def spend(self) -> None:
+        """Count a shadow frame.
+
+        :raises PlanError: if none is available.
+        """
+        if not self.available:
+            raise PlanError('the budget of shadow frames is spent')
+        self._credit = max(self._credit - 1, 0.0)
+        self.granted += 1
+
+
+class QLearningPolicy:
+    """Chooses among candidate plans, for the objective latency. Deterministic; not thread safe.
+
     :param settings: of the hysteresis.
     :param hysteresis: what moves pass through; None: one of the settings.
     """
 
     def __init__(
-        self, devices: Sequence[str], settings: Settings | None = None, learning: LearningSettings | None = None, *,
-        hysteresis: Hysteresis | None = None,
-    ) -> None:  # fmt: skip
+        self, settings: Settings | None = None, learning: LearningSettings | None = None, *, hysteresis: Hysteresis | None = None
+    ) -> None:
         self.hysteresis = hysteresis or Hysteresis(settings)
-        self.goal = self.hysteresis.settings.goal
         self.settings = learning or LearningSettings()
-        self.near = Neighbourhood(devices)
         self.budget = ShadowBudget(self.settings.shadow_share)
-        self.present: Assignment | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        """Begin with the devices that learning is about."""
-        self.predictor = Predictor(self.near.devices, self.goal)
-        self.candidates = Candidates(self.predictor, self.settings.candidates)
-        self.filter = ResidualFilter(self.predictor.count, self.settings.candidates, self.settings.residuals)
+        self.candidates = Candidates(self.settings.candidates)
         self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table)
+        self.present: Assignment | None = None
+        self._predictor = Predictor()
         self._first: Problem | None = None
         self._problem: Problem | None = None
-        self._components: Components | None = None
+        self._at = self._refreshed_at = -math.inf
         self._where = 0
-        self._excess: Floats = np.zeros(0)
-        self._reference = 0.0
-        """The logarithm that ``_excess`` is above."""
+        self._logs: Floats = np.zeros(0)
+        """The logarithm of what the planner predicts for each candidate."""
         self._before: tuple[int, int, float] | None = None
         self._surprises: list[float] = []
-        self._refreshed_at = -math.inf
 
-    def adopt(self, devices: Collection[str]) -> None:
-        """Be about these devices of a large fleet, of which something was learned before."""
-        if not self.near.whole:
-            self.near.take(devices)
-            self._begin()
+    @property
+    def _reference(self) -> float:
+        """The least prediction, that of all candidates is held against."""
+        least = float(self._logs.min(initial=math.inf))
+        return least if math.isfinite(least) else 0.0
 
-    def _near(self, problem: Problem, *plans: Assignment) -> Problem:
-        """Return the part of a problem that learning is about; begin anew if the present plan or these have others.
+    @property
+    def _slot(self) -> int | None:
+        """The number of the plan in force."""
+        return self.candidates.index(self.present)
 
-        :param plans: the most important one first.
-        """
-        present = () if self.present is None else (self.present,)
-        if not self.near.devices or self.near.is_thin(problem) or not all(map(self.near.has, (*present, *plans))):
-            before = self.near.devices
-            self.near.choose(problem, (*present, *plans))
-            if self.near.devices != before:
-                self._begin()
-        return self.near.of(problem)
+    @property
+    def _beyond(self) -> Floats:
+        """What each candidate is taken to cost beyond its prediction, as a logarithm."""
+        return self.table.future(self._where)[: len(self._logs)]
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -114,82 +139,47 @@ class QLearningPolicy:
 
     def watch(self, conditions: Conditions) -> None:
         """Take the present conditions in, and learn from what the plan in force has led to."""
-        problem = self._near(conditions.problem)
-        if self._first is None:
-            self._first = problem
-        self._problem = problem
+        problem = self._problem = conditions.problem
+        self._first = self._first or problem
         self._where = self.settings.states.conditions(problem, self._first, conditions.temperature_celsius)
-        self.filter.advance(conditions.now)
-        self.filter.telemetry(self.predictor.levels(problem))
-        self._predict()
-        slot = self.candidates.index(self.present)
-        if self._before is not None and len(self._excess):
+        if math.isfinite(self._at):
+            self.table.fade(max(conditions.now - self._at, 0.0))
+        self._at = conditions.now
+        self._logs = self._predictor.log_seconds(problem, self.candidates.plans)
+        slot = self._slot
+        if self._before is not None and self._surprises and conditions.now > self._before[2]:
             where, plan, at = self._before
-            if self._surprises and conditions.now > at:
-                mean = sum(self._surprises) / len(self._surprises)
-                self.table.learn(where, plan, mean, conditions.now - at, self._where, self._excess)
+            mean = sum(self._surprises) / len(self._surprises)
+            self.table.learn(where, plan, mean, conditions.now - at, self._where, self._logs - self._reference)
         self._surprises = []
         self._before = None if slot is None else (self._where, slot, conditions.now)
 
     def pick(self, conditions: Conditions) -> Choice:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
-        problem, now = conditions.problem, conditions.now
-        if not self.near.has(self.present) and self.present is not None and feasible(problem, self.present):
-            return Choice(None, 'the plan has more devices than learning follows')
-        q = self.q_values()
-        slot = self.candidates.index(self.present)
-        if slot is not None:
-            can = bool(np.isfinite(q[slot]))
-        else:
-            can = self.present is not None and feasible(problem, self.present)
-        if not len(q) or not np.isfinite(q).any():
-            if can:
-                return Choice(None, 'no other plan is known')
-            return self._planners(problem)
+        problem, slot = conditions.problem, self._slot
+        if not self.candidates.plans and self.present is not None and feasible(problem, self.present):
+            return Choice(None, 'no other plan is known')
+        if self.present is None or slot is None or not math.isfinite(self._logs[slot]):
+            found = solve(problem, 'latency', quick=True, few_stages=True).assignment
+            if found is None:
+                return Choice(None, 'no device can run the model now')
+            if self.candidates.plans:  # what was learned counts from the first choice on
+                self.offer(tuple(found))
+                found = self.candidates.plans[int((self._logs + self._beyond).argmin())]
+            reason = FIRST_PLAN if self.present is None else 'the present plan cannot go on'
+            return Choice(tuple(found), reason, evaluate(problem, found))
+        q = self.table.q(self._where, slot, self._logs - self._reference)
         best = int(q.argmin())
         plan = self.candidates.plans[best]
-        if not can or self.present is None:
-            if not feasible(problem, plan):
-                return self._planners(problem)
-            return Choice(plan, FIRST_PLAN if self.present is None else 'the present plan cannot go on', evaluate(problem, plan))
-        mine = self._present_q()
-        if plan == self.present or q[best] >= mine:
+        if best == slot or not feasible(problem, plan):
             self.hysteresis.calm()
             return Choice(None, 'the present plan is the best one')
-        if not feasible(problem, plan):
-            return Choice(None, 'the better plan cannot run')
         needed = self.hysteresis.least_gain(conditions.deviation, conditions.least_gain)
         stepped = conditions.stepped_at(self.present, plan)
-        verdict = self.hysteresis.weigh(now, plan, 1 - math.exp(float(q[best]) - mine), needed, stepped_at=stepped)
-        values = (math.exp(mine + self._reference), math.exp(float(q[best]) + self._reference))
+        gain = 1 - math.exp(float(q[best] - q[slot]))
+        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped)
+        values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
-
-    def q_values(self) -> Floats:
-        """Return Q of each candidate under the conditions last seen, ``(candidates,)``; infinite where it cannot run."""
-        return self.table.q(self._where, self.candidates.index(self.present), self._excess)
-
-    def _present_q(self) -> float:
-        slot = self.candidates.index(self.present)
-        if slot is not None:
-            return float(self.q_values()[slot])
-        assert self.present is not None and self._problem is not None
-        logs = self.filter.component_logs
-        mine = self.predictor.components(self._problem, (self.present,)).log_values(logs)[0]
-        return float(mine) - self._reference + float(self.table.future(self._where).mean())
-
-    def _planners(self, problem: Problem) -> Choice:
-        found = solve(problem, self.goal, quick=True, few_stages=True).assignment
-        if found is None:
-            return Choice(None, 'no device can run the model now')
-        return Choice(tuple(found), 'no candidate can run', evaluate(problem, found))
-
-    def _predict(self) -> None:
-        assert self._problem is not None
-        self._components = self.predictor.components(self._problem, self.candidates.plans)
-        raw = self._components.log_values()
-        least = float(raw.min(initial=math.inf))
-        self._reference = least if math.isfinite(least) else 0.0
-        self._excess = self.filter.predict(self._components) - self._reference
 
     # Learning -------------------------------------------------------------------------------------------------
 
@@ -199,34 +189,32 @@ class QLearningPolicy:
             return
         self.present = plan
         self.hysteresis.moved(now, plan)
+        if self.candidates.plans:
+            self.offer(plan)
         self._surprises = []
-        slot = self.candidates.index(plan)
+        slot = self._slot
         self._before = None if slot is None else (self._where, slot, now)
 
     def learn(self, frame: Frame) -> None:
-        """Correct the residuals by a frame's cost."""
-        if self._problem is None or self._components is None or not frame.cost > 0:
+        """Take a frame's surprise in."""
+        if self._problem is None or not frame.cost > 0 or (slot := self.candidates.index(frame.plan)) is None:
             return
-        self.filter.advance(frame.now)
-        slot = self.candidates.index(frame.plan)
-        found, row = self._components, slot
-        if slot is None:
-            found, row = self.predictor.components(self._problem, (frame.plan,)), 0
-        assert row is not None
-        parts = self.predictor.parts(frame.device_seconds) if frame.device_seconds else None
-        surprise = self.filter.update(found, row, slot, math.log(frame.cost), alone=frame.shadow, parts=parts)
-        if not frame.shadow and frame.plan == self.present:
+        surprise = math.log(frame.cost) - float(self._logs[slot])
+        if not math.isfinite(surprise):
+            return
+        if frame.shadow:
+            self.table.take(self._where, slot, surprise)
+        elif frame.plan == self.present:
             self._surprises.append(surprise)
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Return the prepared plan that a shadow frame tells most of, if one is affordable and worth it."""
         self.budget.frame()
-        if not self.budget.available or self._components is None:
-            return None
-        for plan in self._promising():
-            if plan in warm and plan != self.present:
-                self.budget.spend()
-                return plan
+        if self.budget.available:
+            for plan in self._promising():
+                if plan in warm:
+                    self.budget.spend()
+                    return plan
         return None
 
     def wishes(self) -> Sequence[Assignment]:
@@ -242,47 +230,43 @@ class QLearningPolicy:
         The expectation of how much better each would be (Jones, Schonlau and Welch, J. Global Optimization, 1998), as
         far as that is possible at all within ``explore`` standard deviations.
         """
-        if self._components is None or self.present is None or not len(self._excess):
+        slot = self._slot
+        if slot is None or not math.isfinite(self._logs[slot]):
             return []
-        slot = self.candidates.index(self.present)
-        mine = float(self._excess[slot]) if slot is not None else float(self._excess.min())
-        spread = np.maximum(self.filter.deviations(self._components, slot), 1e-6)
-        score = (self._excess - mine) / spread
-        able = np.flatnonzero(np.isfinite(score) & (score <= self.settings.explore)).tolist()
-        gains = [float(spread[i]) * _improvement(float(score[i])) for i in able]
-        return [self.candidates.plans[i] for _, i in sorted(zip(gains, able, strict=True), key=lambda g: -g[0]) if i != slot]
+        beyond = self._beyond
+        costs = self._logs + beyond
+        # As far as the plan in force is from its prediction others may be.
+        own = max(self.settings.plan_deviation, abs(float(beyond[slot]))) * self.table.doubt[: len(costs)]
+        spread = np.hypot(own, own[slot])
+        score = (costs - costs[slot]) / spread
+        able = [i for i in np.flatnonzero(score <= self.settings.explore).tolist() if i != slot]
+        able.sort(key=lambda i: -float(spread[i]) * _improvement(float(score[i])))
+        return [self.candidates.plans[i] for i in able]
 
     # Upkeep ---------------------------------------------------------------------------------------------------
 
     def tend(self, conditions: Conditions) -> None:
         """Fill the candidates at first; then offer the planner's present answer now and then."""
-        due = conditions.now - self._refreshed_at >= self.settings.refresh_seconds
-        if self.near.whole or not due:
-            problem = self._near(conditions.problem)
-        else:  # the best plan of the whole fleet may have devices that learning is not about
-            answer = solve(conditions.problem, self.goal, quick=True, few_stages=True).assignment
-            problem = self._near(conditions.problem, *(() if answer is None else (tuple(answer),)))
+        if conditions.now - self._refreshed_at < self.settings.refresh_seconds:
+            return
+        self._refreshed_at, problem = conditions.now, conditions.problem
         if not self.candidates.plans:
             self.candidates.seed(problem)
-        elif due:
-            self.candidates.see(problem)
-            better = corrected(problem, self.predictor.devices, self.filter.component_logs)
-            found = solve(better, self.goal, quick=True, few_stages=True).assignment
-            if found is not None:
-                self.offer(tuple(found))
-        else:
-            return
-        self._refreshed_at = conditions.now
-        self._problem = problem
-        self._predict()
+            self._logs = self._predictor.log_seconds(problem, self.candidates.plans)
+        answer = solve(problem, 'latency', quick=True, few_stages=True).assignment
+        for plan in (self.present, None if answer is None else tuple(answer)):
+            if plan is not None:
+                self.offer(plan)
 
     def offer(self, plan: Assignment) -> None:
-        """Make a plan a candidate if it is of more use than another; what was learned of that one is forgotten."""
+        """Make a plan a candidate; what was learned of the one that gives way is forgotten."""
         slot = self.candidates.offer(plan, () if self.present is None else (self.present,))
         if slot is not None:
-            self.filter.forget_plan(slot)
             self.table.forget_plan(slot)
-            self._before = None
+            if self._before is not None and self._before[1] == slot:
+                self._before = None
+            if self._problem is not None:
+                self._logs = self._predictor.log_seconds(self._problem, self.candidates.plans)
 
 
 def _improvement(score: float) -> float:

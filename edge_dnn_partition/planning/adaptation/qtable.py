@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The table of Q-learning: what a plan's choice entails beyond its predicted cost.
+"""The table of Q-learning: what a plan costs beyond its prediction, and what choosing it entails later.
 
 States are (present plan, load, bottleneck link, temperature), at most 200 of them. The value of an action, to
 move to plan ``a`` under conditions ``e``, is
@@ -14,8 +14,8 @@ Q-learning (Watkins and Dayan 1992) with the surprise of the prediction as rewar
     W(a, e) += rate * (surprise + discount^seconds * (V(a, e') - mean V) - W(a, e)),   V(p, e) = min_a Q((p, e), a),
 
 relative to the mean of V (as R-learning, Schwartz 1993): what befalls all plans alike, such as a bad hour of the network,
-is no action's doing and must not make untried plans look better. A plan that was not tried under some conditions counts
-there as the mean of those that were.
+is no action's doing and must not make untried plans look better. An entry counts by its visits, which fade: what was seldom or
+long ago tried counts as that plan does under other conditions, and a plan that was not tried as it is predicted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_STATES: Final = 200
 class StateSpace:
     """Bins of what a decision depends on beside the present plan.
 
-    :param load_edges: of a device's time over its profiled time, the largest of all devices.
+    :param load_edges: of a device's time over its time when first seen, the largest of all devices.
     :param link_edges: of a link's rate over its rate when first seen, the smallest of all links.
     :param temperature_edges: degrees Celsius of the warmest device.
     """
@@ -55,19 +55,11 @@ class StateSpace:
 
         :param first: the problem when it was first seen.
         """
-        load, rate = 1.0, 1.0
-        for name in problem.names:
-            if name in first.position:
-                mine, his = problem.seconds[:, problem.position[name]], first.seconds[:, first.position[name]]
-                able = np.isfinite(mine) & np.isfinite(his)
-                base = float(his[able].sum())
-                if base > 0:
-                    load = max(load, float(mine[able].sum()) / base)
+        now, then = ({name: float(p.seconds[:, place].sum()) for name, place in p.position.items()} for p in (problem, first))
+        load = max((now[name] / then[name] for name in now.keys() & then.keys() if 0 < then[name] < math.inf), default=1.0)
         before = {(link.sender, link.reader): link.bytes_per_second for link in first.links}
-        for link in problem.links:
-            was = before.get((link.sender, link.reader), 0.0)
-            if was > 0:
-                rate = min(rate, link.bytes_per_second / was)
+        rates = (link.bytes_per_second / before.get((link.sender, link.reader), math.inf) for link in problem.links)
+        rate = min((share for share in rates if share > 0), default=1.0)
         number = 0
         for value, edges in (
             (load, self.load_edges), (rate, self.link_edges), (temperature_celsius, self.temperature_edges),
@@ -81,23 +73,25 @@ class QSettings:
     """How the table learns.
 
     :param discount: what a cost of one second later counts; 0: the future counts nothing.
-    :param rate: the least learning rate; an entry's first visits count more...
-    :param prior_visits: ... as if it had been visited so often before, with nothing that followed.
+    :param rate: the least learning rate; an entry's first visits count more.
+    :param prior_visits: as if what an entry is taken for had been seen so often before.
+    :param memory_seconds: time constant with which visits fade.
     :param clip: the largest reward and the largest entry, as a logarithm.
     :param switch_cost: of moving to another plan, as the logarithm of a decision's cost.
     :param mean_seconds: time constant of the mean of V.
     """
 
     discount: float = 0.8
-    rate: float = 0.05
-    prior_visits: int = 10
+    rate: float = 0.1
+    prior_visits: float = 0.3
+    memory_seconds: float = 400.0
     clip: float = 0.7
     switch_cost: float = 0.02
     mean_seconds: float = 30.0
 
 
 class QTable:
-    """Entries by conditions and plan. Deterministic.
+    """Entries by conditions and plan. Deterministic; time is passed in.
 
     :raises PlanError: if there were more than 200 states.
     """
@@ -107,25 +101,33 @@ class QTable:
             raise PlanError(f'{conditions} conditions of {plans} plans are more than {MOST_STATES} states; use fewer bins or plans')
         self.settings = settings
         self.values: Floats = np.zeros((conditions, plans))
-        self.visits = np.zeros((conditions, plans), dtype=np.int64)
+        self.visits: Floats = np.zeros((conditions, plans))
         self._mean: float | None = None
+
+    def fade(self, seconds: float) -> None:
+        """Let time pass."""
+        self.visits *= math.exp(-seconds / self.settings.memory_seconds)
 
     def future(self, conditions: int) -> Floats:
         """Return W of each plan under some conditions, ``(plans,)``."""
-        row, tried = self.values[conditions], self.visits[conditions] > 0
-        return np.where(tried, row, row[tried].mean()) if tried.any() else np.zeros_like(row)
+        prior, weighted = self.settings.prior_visits, self.visits * self.values
+        plans = weighted.sum(axis=0) / (self.visits.sum(axis=0) + prior)
+        return np.asarray((weighted[conditions] + prior * plans) / (self.visits[conditions] + prior), dtype=np.float64)
 
-    def q(self, conditions: int, present: int | None, excess: Floats) -> Floats:
+    @property
+    def doubt(self) -> Floats:
+        """How unsure each plan's W is, over how unsure it was before the plan was tried, ``(plans,)``."""
+        return np.asarray(1 / np.sqrt(1 + self.visits.sum(axis=0)), dtype=np.float64)
+
+    def q(self, conditions: int, present: int, excess: Floats) -> Floats:
         """Return Q of each plan, ``(plans,)``.
 
-        :param present: the plan in force; None if it is no candidate.
+        :param present: the plan in force.
         :param excess: the logarithm of each plan's predicted cost over a reference, ``(plans,)``.
         """
-        count = len(excess)
-        switch = np.full(count, self.settings.switch_cost)
-        if present is not None and present < count:
-            switch[present] = 0.0
-        return np.asarray(excess + switch + self.future(conditions)[:count], dtype=np.float64)
+        switch = np.full(len(excess), self.settings.switch_cost)
+        switch[present] = 0.0
+        return np.asarray(excess + switch + self.future(conditions)[: len(excess)], dtype=np.float64)
 
     def learn(self, conditions: int, plan: int, surprise: float, seconds: float, then: int, excess: Floats) -> None:
         """Take in that a plan was in force under some conditions for some seconds, and which came then.
@@ -133,21 +135,27 @@ class QTable:
         :param surprise: mean logarithm of the cost over its prediction.
         :param excess: as in :meth:`q`, under the conditions that came.
         """
-        surprise = min(max(surprise, -self.settings.clip), self.settings.clip)
         value = float(self.q(then, plan, excess).min())
         if self._mean is None:
             self._mean = value
         self._mean += (1 - math.exp(-seconds / self.settings.mean_seconds)) * (value - self._mean)
+        self.take(conditions, plan, surprise, self.settings.discount**seconds * (value - self._mean))
+
+    def take(self, conditions: int, plan: int, surprise: float, later: float = 0.0) -> None:
+        """Take a reward in.
+
+        :param later: what the state that followed is worth.
+        """
+        clip = self.settings.clip
         self.visits[conditions, plan] += 1
-        target = surprise + self.settings.discount**seconds * (value - self._mean)
-        rate = max(self.settings.rate, 1 / (1 + self.settings.prior_visits + int(self.visits[conditions, plan])))
+        rate = max(self.settings.rate, 1 / max(float(self.visits[conditions, plan]), 1.0))
+        target = min(max(surprise, -clip), clip) + later
         new = self.values[conditions, plan] + rate * (target - self.values[conditions, plan])
-        self.values[conditions, plan] = min(max(float(new), -self.settings.clip), self.settings.clip)
+        self.values[conditions, plan] = min(max(float(new), -clip), clip)
 
     def forget_plan(self, plan: int) -> None:
         """Begin anew with one plan: another has taken its number."""
-        self.values[:, plan] = 0.0
-        self.visits[:, plan] = 0
+        self.values[:, plan] = self.visits[:, plan] = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries and how often each was visited."""
@@ -159,11 +167,11 @@ class QTable:
         :raises PlanError: if it is malformed or of another shape.
         """
         try:
-            values = np.array(document['values'], dtype=np.float64)
-            visits = np.array(document['visits'], dtype=np.int64)
+            values, visits = (np.array(document[name], dtype=np.float64) for name in ('values', 'visits'))
         except (KeyError, TypeError, ValueError, OverflowError):
             raise PlanError('the table on record is malformed; delete the file') from None
-        if not (values.shape == visits.shape == self.values.shape and np.isfinite(values).all() and (visits >= 0).all()):
+        good = values.shape == visits.shape == self.values.shape and np.isfinite(values).all() and np.isfinite(visits).all()
+        if not (good and (visits >= 0).all()):
             raise PlanError('the table on record has other states or plans; delete the file')
         self.values = np.clip(values, -self.settings.clip, self.settings.clip)
         self.visits = visits

@@ -14,9 +14,8 @@ from typing import Final
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 
 from .calibration import Calibration
-from .components import Assignment
 from .decide import feasible
-from .policy import Choice, Conditions, Frame, Policy
+from .policy import Assignment, Choice, Conditions, Frame, Policy
 from .steps import FEW_DEVICES, FRAMES, SETTLE_SECONDS, Steps, resources_of, signs_of
 
 UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.adaptation.components import Assignment
 from edge_dnn_partition.planning.adaptation.learned import load, save
 from edge_dnn_partition.planning.adaptation.policies import learner_of
-from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame, Policy
+from edge_dnn_partition.planning.adaptation.policy import Assignment, Choice, Conditions, Frame, Policy
 
 SAVE_SECONDS: Final = 30.0
 

@@ -17,11 +17,10 @@ from typing import Any, Final
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.components import Assignment
 from edge_dnn_partition.planning.adaptation.decide import Settings, feasible, value_of
 from edge_dnn_partition.planning.adaptation.explain import UNITS, explain
 from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
-from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
+from edge_dnn_partition.planning.adaptation.policy import Assignment, Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -246,7 +245,7 @@ class Replay:
         name = self._settings.policy
         if name in LEARNING and self._goal.name != 'latency':
             name = 'exact'  # as the scheduler does: what frames tell is their latency
-        policy = policy_of(name, list(self._fleet.devices), self._settings.decide, exploration=0.0)
+        policy = policy_of(name, self._settings.decide, exploration=0.0)
         self._policy = RecordedPolicy(policy, self._record, objective=self._goal.name)
         if self._own is not None:
             self._policy.moved(now, self._own)
