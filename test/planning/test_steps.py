@@ -18,7 +18,7 @@ def steps_of(values, *, period=0.25, name='pi'):
     return [turn * period for turn, value in enumerate(values) if steps.observe(turn * period, {name: value})]
 
 
-@given(factor=st.floats(1.4, 30.0), lasts=st.integers(9, 120), up=st.booleans())
+@given(factor=st.floats(1.4, 30.0), lasts=st.integers(42, 120), up=st.booleans())
 def test_what_lasts_is_a_step_there_and_back_again_and_again(factor, lasts, up):
     there = factor if up else 1 / factor
     values = ([1.0] * lasts + [there] * lasts) * 4

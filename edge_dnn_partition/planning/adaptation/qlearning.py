@@ -130,6 +130,14 @@ class QLearningPolicy:
         """What each candidate is taken to cost beyond its prediction, as a logarithm."""
         return self.table.future(self._where)[: len(self._logs)]
 
+    def _spread(self, slot: int) -> Floats:
+        """The standard deviation of how each candidate's log cost differs from that of one of them.
+
+        As far as the plan in force is from its prediction others may be.
+        """
+        own = max(self.settings.plan_deviation, abs(float(self._beyond[slot]))) * self.table.doubt[: len(self._logs)]
+        return np.asarray(np.hypot(own, own[slot]), dtype=np.float64)
+
     # Deciding -------------------------------------------------------------------------------------------------
 
     def choose(self, conditions: Conditions) -> Choice:
@@ -175,8 +183,10 @@ class QLearningPolicy:
             self.hysteresis.calm()
             return Choice(None, 'the present plan is the best one')
         needed = self.hysteresis.least_gain(conditions.deviation, conditions.least_gain)
+        gain, shown = (1 - math.exp(float(costs[best] - costs[slot])) for costs in (q, self._logs))
         stepped = conditions.stepped_at(self.present, plan)
-        gain = 1 - math.exp(float(q[best] - q[slot]))
+        if shown < needed:  # the estimates alone would not move: what is learned must exceed its doubt, and no step explains it
+            needed, stepped = self.hysteresis.least_gain(float(self._spread(slot)[best]), needed), -math.inf
         verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped)
         values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
@@ -233,11 +243,7 @@ class QLearningPolicy:
         slot = self._slot
         if slot is None or not math.isfinite(self._logs[slot]):
             return []
-        beyond = self._beyond
-        costs = self._logs + beyond
-        # As far as the plan in force is from its prediction others may be.
-        own = max(self.settings.plan_deviation, abs(float(beyond[slot]))) * self.table.doubt[: len(costs)]
-        spread = np.hypot(own, own[slot])
+        costs, spread = self._logs + self._beyond, self._spread(slot)
         score = (costs - costs[slot]) / spread
         able = [i for i in np.flatnonzero(score <= self.settings.explore).tolist() if i != slot]
         able.sort(key=lambda i: -float(spread[i]) * _improvement(float(score[i])))

@@ -19,7 +19,7 @@ from edge_dnn_partition.planning.cost_model.problem import Problem
 
 MUCH: Final = math.log(1.3)
 """A change by less is no step..."""
-_ALWAYS: Final = math.log(4.0)
+_ALWAYS: Final = math.log(3.0)
 """... and one by more always is one."""
 _SCALE: Final = 3.0
 """Between them it is one if it is more than so many times what the estimate scattered by of late."""
@@ -27,7 +27,7 @@ _RATE: Final = 0.1
 """With which an estimate's level follows it, each time that it is observed, and its noise what is above it..."""
 _CALM_SECONDS: Final = 60.0
 """... while noise goes with this time constant."""
-_BURST_SECONDS: Final = 2.0
+_BURST_SECONDS: Final = 10.0
 """A step that is gone within so long was a burst of other work: the estimate scatters..."""
 _BURST_NOISE: Final = 0.5
 """... by this share of it, so that the next bursts of that size are no steps."""
