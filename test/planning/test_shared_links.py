@@ -64,10 +64,25 @@ def test_what_was_found_out_is_remembered():
     for _ in range(2):
         world.measure(OTHER, 1.05e6)
         world.run(1.0)
+    world.measure(UP, 1.1e5)  # still slow, while the other is not
+    world.run(0.2)
     world.measure(UP, 1e6)
     world.run(5.0)
     collapse(world)
     assert world.believed(OTHER) == 1.05e6, 'it did not collapse with it the last time'
+
+
+def test_a_link_that_is_measured_after_both_have_recovered_is_suspected_the_next_time_as_well():
+    """The recovery of one is noticed before that of the other."""
+    world = World()
+    collapse(world)
+    for _ in range(2):
+        world.measure(OTHER, 1.05e6)
+        world.run(0.3)
+    world.measure(UP, 1e6)
+    world.run(5.0)
+    collapse(world)
+    assert world.believed(OTHER) == pytest.approx(1e5)
 
 
 def test_links_that_have_collapsed_together_are_suspected_the_next_time_however_much_they_carry():

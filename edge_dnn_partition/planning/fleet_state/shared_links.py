@@ -39,6 +39,7 @@ SUSPECT_SECONDS: Final = 3.0
 class _Suspect:
     since: float
     cause: Pair
+    cause_before: float
     before: float
     believed: LinkEstimate
     measured_at: float
@@ -54,6 +55,9 @@ class SharedLinks:
         self._fell_at: dict[Pair, float] = {}
         self._lately: dict[Pair, WindowedMax] = {}
         self._suspects: dict[Pair, _Suspect] = {}
+        self._cleared: dict[Pair, tuple[_Suspect, float]] = {}
+        """Links that were found not to have fallen, and what was believed then of the one that they were suspected for: where it is
+        still slow when it is measured next, they do not share what limits it."""
 
     def report(self, pair: Pair, estimate: LinkEstimate, at: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
         """Take in what is believed of a link now: measured twice it is suspected no more; where it collapses others are.
@@ -70,9 +74,17 @@ class SharedLinks:
             # A median moves with the second measurement: one that shows no fall is to be confirmed.
             if shared or suspect.measured_at > suspect.since:
                 del self._suspects[pair]
-                self._known[frozenset((pair, suspect.cause))] = shared
+                if shared:
+                    self._known[frozenset((pair, suspect.cause))] = True
+                else:
+                    self._cleared[pair] = suspect, believed[suspect.cause].bytes_per_second
             else:
                 self._suspects[pair] = replace(suspect, measured_at=at)
+        for other, (suspect, then) in list(self._cleared.items()):
+            if suspect.cause == pair and rate != then:  # both may have recovered
+                del self._cleared[other]
+                if rate * COLLAPSE <= suspect.cause_before:
+                    self._known[frozenset((other, pair))] = False
         before = self._lately.setdefault(pair, WindowedMax(COLLAPSE_SECONDS)).add(now, rate)
         if rate * COLLAPSE > before:
             return
@@ -91,7 +103,7 @@ class SharedLinks:
         for other, estimate in believed.items():
             fell_itself = now - self._fell_at.get(other, -math.inf) <= COINCIDE_SECONDS
             if other != pair and not fell_itself and self._may_share(pair, before, latency, other, estimate):
-                self._suspects[other] = _Suspect(now, pair, estimate.bytes_per_second, estimate, now)
+                self._suspects[other] = _Suspect(now, pair, before, estimate.bytes_per_second, estimate, now)
 
     @property
     def suspects(self) -> dict[Pair, LinkEstimate]:
