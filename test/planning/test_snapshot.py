@@ -187,14 +187,14 @@ def test_what_scatters_is_taken_from_what_was_measured_lately(view):
     assert set(devices) == {'pi', 'jetson', 'cloud'}
 
 
-def test_the_signs_are_those_of_what_is_asked_for(view):
+def test_the_signs_are_those_of_a_plan_and_of_the_source(view):
     view.heartbeat('pi', 1, 2.0, 0.0)
     for pair in (('pi', 'jetson'), ('jetson', 'pi'), ('jetson', 'cloud')):
         view.link(*pair, 1, rate(500.0), 0.0, 0.0)
     assert view.signs(0.0, ('pi', 'jetson')) == {
         'pi': 2.0, 'jetson': 1.0, ('pi', 'jetson'): 500.0, ('jetson', 'pi'): 500.0,
     }  # fmt: skip
-    assert view.signs(0.0, ()) == {}
+    assert view.signs(0.0, ('jetson',)) == view.signs(0.0, ('pi', 'jetson')), 'pictures come from the pi, whoever runs the model'
 
 
 def test_a_device_that_was_faster_of_late_may_be_so_again(view):

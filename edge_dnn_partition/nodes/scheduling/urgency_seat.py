@@ -30,7 +30,9 @@ class UrgencySeat:
     def heard(self, device: str, now: float) -> None:
         """Take in that something has been heard of a device; decide if that is urgent."""
         plan = self._plan()
-        if plan is None or (device not in plan.devices and all(device != sender for sender, _ in self._looked_at())):
+        if plan is None:
+            return
+        if device not in self._view.used_by(plan.devices) and all(device != sender for sender, _ in self._looked_at()):
             return
         if self._urgency.is_due(now, self._signs_at(now)):
             self._decide()

@@ -267,13 +267,18 @@ class FleetView:
                 found[pair] = given.bytes_per_second, _GIVEN_CHANCE
         return found
 
+    def used_by(self, devices: Collection[str]) -> set[str]:
+        """Return the devices of a plan, with those where pictures come from and results go to."""
+        return {*devices, self.fleet.source, self.fleet.sink_device}
+
     def signs(
         self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
     ) -> dict[Hashable, float]:
-        """What is believed of some devices: each one's factor, and the bytes per second of each measured link between them.
+        """What is believed of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.
 
         :param links: others, by sender and receiver; a device is named twice.
         """
+        devices = self.used_by(devices)
         names = {*devices, *(a for a, b in links if a == b)}
         found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in names}
         for pair in {*permutations(devices, 2), *links}:
