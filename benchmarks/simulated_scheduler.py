@@ -137,7 +137,8 @@ class Scheduler:
 
     def _heard(self, device: str) -> None:
         plan, now = self._switch.active, self._world.loop.now
-        concerned = plan is not None and (device in plan.devices or any(device == sender for sender, _ in self._worth))
+        used = set() if plan is None else self._view.used_by(plan.devices)
+        concerned = plan is not None and (device in used or any(device == sender for sender, _ in self._worth))
         if concerned and self._urgency.is_due(now, self._signs):
             self.decide()
             self._urgency.took(now + DECIDE_SECONDS, DECIDE_SECONDS)

@@ -25,7 +25,7 @@ from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.link_evidence import Waiting
 from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES
 from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
@@ -208,12 +208,12 @@ class Endpoint:
         if target not in self._outboxes:
             silence = functools.partial(self.links.silence, target[0])
             outbox = self._outboxes[target] = Outbox(numbers=self._numbers, on_silence=silence)
-            self._set_pace(target[0], outbox)
+            self.links.set_pace(target[0], outbox)
         return self._outboxes[target]
 
     def _put(self, target: Target, bundle: Bundle, seen: float = 0.0) -> None:
         outbox = self._outbox(target)
-        self._set_pace(target[0], outbox)
+        self.links.set_pace(target[0], outbox)
         if bundle.kind != PROBE:
             for other, peer in self._outboxes.items():
                 if other[0] == target[0]:
@@ -262,15 +262,17 @@ class Endpoint:
             self._wakes_at = math.inf
             self._pump()
 
-    def _set_pace(self, device: str, outbox: Outbox) -> None:
-        outbox.rate, outbox.cautious = self.links.pace(device), self.links.guessed(device)
-
     def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
         """Send nothing more of a frame that is finished or sent anew, as `TensorSender.forget_frame`."""
         for (device, _), outbox in self._outboxes.items():
             if late and (waits := outbox.unanswered(self.loop.now, frame_id)) is not None:
-                self.links.given_up(device, *waits, self.loop.now)
+                self.links.given_up(device, waits, self.loop.now)
             outbox.drop_frame(frame_id)
+
+    def seconds_left(self, frame_id: int) -> float:
+        """As `TensorSender.seconds_left`."""
+        left = {device: outbox.bytes_left(frame_id) for (device, _), outbox in self._outboxes.items()}
+        return max((self.links.seconds_for(device, size, self.loop.now) for device, size in left.items() if size), default=0.0)
 
     def forget_device(self, device: str) -> None:
         """Forget what is on its way to a device."""
@@ -282,14 +284,14 @@ class Endpoint:
         """Take in what another process of this device has measured (a heartbeat)."""
         self.links.told(message, self.loop.now)
         for target, outbox in self._outboxes.items():
-            self._set_pace(target[0], outbox)
+            self.links.set_pace(target[0], outbox)
 
     def describe(self, message: Any) -> None:
         """Write what is known of the links into a heartbeat."""
-        waits: dict[str, tuple[int, float]] = {}
+        waits: dict[str, Waiting] = {}
         for (device, _), outbox in self._outboxes.items():
             found = outbox.unanswered(self.loop.now)
-            if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
+            if found is not None and (device not in waits or found.seconds > waits[device].seconds):
                 waits[device] = found
         self.links.describe(message, self.loop.now, waits)
 
@@ -301,7 +303,7 @@ class Endpoint:
         estimator.last_at = self.loop.now
         for target, outbox in self._outboxes.items():
             if target[0] == device:
-                self._set_pace(device, outbox)
+                self.links.set_pace(device, outbox)
 
     # Receiving ------------------------------------------------------------------------------------------------
 
@@ -319,6 +321,10 @@ class Endpoint:
             self._answer(piece, HopReceipt.COMPLETE)
         elif (gap := self._assembler.gap(piece, self.loop.now)) is not None:
             self._ask(gap)
+        elif (run := self._assembler.run(piece)) is not None:
+            self._say(piece.sender, HopReceipt.RUN, piece, spread_bytes=run.bytes, spread_seconds=run.seconds, total=run.total,
+                      paced=run.as_they_left, piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns,
+                      echo_sent_ns=run.echo_sent_ns)  # fmt: skip
         if not self._ticking and self._assembler.held_bytes:
             self._ticking = True
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
@@ -333,23 +339,27 @@ class Endpoint:
 
     def _ask(self, gap: Gap) -> None:
         sender, incarnation, bundle = gap.key
-        receipt = SimpleNamespace(
-            state=HopReceipt.MISSING, kind=gap.kind, incarnation=incarnation, receiver=self.device, bundle=bundle,
-            missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds, paced=False,
-        )  # fmt: skip
-        self._return(sender, receipt)
+        of = SimpleNamespace(kind=gap.kind, incarnation=incarnation, bundle=bundle, sent_ns=0)
+        self._say(sender, HopReceipt.MISSING, of, missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
 
     def _answer(self, piece: Piece, state: int, received: Received | None = None) -> None:
-        receipt = SimpleNamespace(
-            state=state, kind=piece.kind, incarnation=piece.incarnation, receiver=self.device, bundle=piece.bundle, missing=[],
-            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, piece_bytes=0, held_seconds=0.0,
-            echo_sent_ns=piece.sent_ns,
-        )  # fmt: skip
+        how: dict[str, Any] = {}
         if received is not None:
-            receipt.total, receipt.piece_bytes = len(received.buffer), received.piece_bytes
-            receipt.spread_bytes, receipt.spread_seconds = received.spread_bytes, received.spread_seconds
-            receipt.paced, receipt.echo_sent_ns = received.paced, received.echo_sent_ns
-        self._return(piece.sender, receipt)
+            how = {
+                'total': len(received.buffer), 'piece_bytes': received.piece_bytes, 'spread_bytes': received.spread_bytes,
+                'spread_seconds': received.spread_seconds, 'paced': received.paced, 'echo_sent_ns': received.echo_sent_ns,
+                'since_sent_ns': received.since_sent_ns,
+            }
+        self._say(piece.sender, state, piece, **how)
+
+    def _say(self, sender: str, state: int, of: Any, **what: Any) -> None:
+        receipt = SimpleNamespace(
+            state=state, kind=of.kind, incarnation=of.incarnation, receiver=self.device, bundle=of.bundle, missing=[],
+            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, piece_bytes=0, held_seconds=0.0,
+            echo_sent_ns=of.sent_ns, since_sent_ns=0,
+        )  # fmt: skip
+        receipt.__dict__.update(what)
+        self._return(sender, receipt)
 
     def _return(self, sender: str, receipt: Any) -> None:
         there = self.wires[self.device, sender].send(self.loop.now, RECEIPT_BYTES + 4 * len(receipt.missing))
@@ -361,23 +371,9 @@ class Endpoint:
 
     def on_receipt(self, receipt: Any) -> None:
         """Take in what a receiver says of a bundle, as `TensorSender.on_receipt`."""
-        now, device, look = self.loop.now, receipt.receiver, Look()
-        mine = [(target, outbox) for target, outbox in self._outboxes.items() if target[0] == device]
+        now, device = self.loop.now, receipt.receiver
+        self.links.take(receipt, [outbox for target, outbox in self._outboxes.items() if target[0] == device], now)
         complete = receipt.state == HopReceipt.COMPLETE
-        if complete:
-            look = min((outbox.look(receipt.bundle) for _, outbox in mine), key=lambda look: look.pace, default=Look())
-            self.links.whole(receipt, look, now)
-        measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
-        limited = look.sender_limited(as_they_left=receipt.paced)
-        for _, outbox in mine:
-            self._set_pace(device, outbox)
-            if complete:
-                outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
-                continue
-            probe = receipt.kind == PROBE
-            lost = outbox.probe_lost(receipt.bundle) if probe else outbox.resend(receipt.bundle, receipt.missing)
-            self.links.lost(receipt, lost, now)
-            self._set_pace(device, outbox)
         if receipt.kind == PROBE and complete and self.links.doubtful(device):
             self.loop.at(now + CONFIRM_SECONDS, lambda: self.probe(device))
         self._pump()

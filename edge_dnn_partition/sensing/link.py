@@ -64,6 +64,7 @@ class LinkEstimator:
     last_at: float = float('-inf')
     """When what is believed was measured, here or elsewhere."""
     _own_at: float = float('-inf')
+    """When something was last measured here: what did not come shows only that the link carries less than was believed."""
     silent: bool = False
     """Nothing that was sent of late was answered."""
     _before: float = 0.0
@@ -128,7 +129,9 @@ class LinkEstimator:
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
-        self.last_at = self._own_at = now
+        self.last_at = now
+        if size > 0:
+            self._own_at = now
 
     def given_up(self, now: float, bound: float) -> None:
         """Take in that nobody waits any longer for an answer on which the link bears no more than ``bound`` bytes per second."""
@@ -144,7 +147,7 @@ class LinkEstimator:
         self.silent = True
         self._rates.clear()
         self._rates.append(max(present / 2, LEAST_RATE))
-        self.last_at = self._own_at = now
+        self.last_at = now
 
     def answered(self, now: float) -> None:
         """Take in that something was answered. If that ends an outage (a silence that halved the rate twice), the link is back."""

@@ -12,12 +12,14 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from typing import Any
+
+from edge_dnn_partition.msg import HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.transport.outbox import Look, Outbox
+from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle, Piece
 from edge_dnn_partition.runtime.transport.tensors import WireTensor
 
@@ -160,33 +162,32 @@ class Hop:
         elif (gap := self.assembler.gap(piece, self.now)) is not None:
             self._ask(gap)
 
+        elif (run := self.assembler.run(piece)) is not None:
+            self._back(lambda: self._told(
+                HopReceipt.RUN, piece.bundle, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
+                total=run.total, piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns,
+                held_seconds=self.now - WAY_BACK_SECONDS - run.arrived,
+            ))  # fmt: skip
+
     def _ask(self, gap: Gap) -> None:
-        self._back(lambda: self._missing(gap))
+        self._back(lambda: self._told(
+            HopReceipt.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds
+        ))  # fmt: skip
 
     def _back(self, action: Callable[[], None]) -> None:
         if not self._down:
             self._at(self.now + WAY_BACK_SECONDS, action)
 
-    def _missing(self, gap: Gap) -> None:
-        lost = self.outbox.resend(gap.key[2], gap.missing)
-        receipt = SimpleNamespace(receiver='b', spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
-        self.links.lost(receipt, lost, self.now)
-        self._set_pace()
-
     def _whole(self, received: Received) -> None:
-        look: Look = self.outbox.look(received.number)
-        receipt = SimpleNamespace(
-            receiver='b', kind=received.kind, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
-            paced=received.paced,
-            piece_bytes=received.piece_bytes, total=len(received.buffer), echo_sent_ns=received.echo_sent_ns,
+        self._told(
+            HopReceipt.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
+            paced=received.paced, piece_bytes=received.piece_bytes, total=len(received.buffer),
+            since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
             held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
         )  # fmt: skip
-        self.links.whole(receipt, look, self.now)
-        self._set_pace()
-        measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
-        limited = look.sender_limited(as_they_left=receipt.paced)
-        self.outbox.acknowledge(received.number, measured, now=self.now, sender_limited=limited)
+
+    def _told(self, state: int, bundle: int, **what: Any) -> None:
+        self.links.take(HopReceipt(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
 
     def _set_pace(self) -> None:
-        self.outbox.rate = self.links.pace('b')
-        self.outbox.cautious = self.links.guessed('b')
+        self.links.set_pace('b', self.outbox)

@@ -8,12 +8,14 @@ does (seeded; no recording of a real network is used).
 
 import itertools
 import math
-from types import SimpleNamespace
+from collections import deque
 
 import numpy as np
 import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from edge_dnn_partition.msg import HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
@@ -70,7 +72,7 @@ class Hop:
         return self.links.estimators['b'].estimate.bytes_per_second
 
     def _pace(self):
-        self.outbox.rate, self.outbox.cautious = self.links.pace('b'), self.links.guessed('b')
+        self.links.set_pace('b', self.outbox)
 
     def transfer(self, size, pause=0.1, limit=30.0):
         """Send a bundle until its receipt is here, or for so long; then wait."""
@@ -79,13 +81,16 @@ class Hop:
         number = next(self.numbers)
         self.outbox.put(Bundle(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
                                piece_bytes=self.outbox.piece_bytes(size)), self.now)  # fmt: skip
-        air, end = [], self.now + limit
+        air, end, words = [], self.now + limit, deque()
         while self.now < end:
             leave = self.outbox.next_at(self.now)
             arrive = min((at for at, _ in air), default=math.inf)
             due = min((gap for gap in (self._overdue_at(),) if gap is not None), default=math.inf)
-            self.now = max(self.now, min(leave, arrive, due, end))
-            if arrive <= self.now:
+            word = words[0][0] if words else math.inf
+            self.now = max(self.now, min(leave, arrive, due, word, end))
+            if word <= self.now:
+                self._came(number, words.popleft()[1])
+            elif arrive <= self.now:
                 at, piece = min(air, key=lambda item: item[0])
                 air.remove((at, piece))
                 received = self.assembler.add(piece, at)
@@ -94,6 +99,8 @@ class Hop:
                     break
                 if (gap := self.assembler.gap(piece, at)) is not None:
                     self._asked(gap)
+                elif (run := self.assembler.run(piece)) is not None:
+                    words.append((at + DELAY, run))
             elif leave <= self.now:
                 ready = self.outbox.take(self.now)
                 if ready is not None:
@@ -105,6 +112,13 @@ class Hop:
         self.outbox.clear()
         self.now += pause
 
+    def _told(self, state, bundle, **what):
+        self.links.take(HopReceipt(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
+
+    def _came(self, number, run):
+        self._told(HopReceipt.RUN, number, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left, total=run.total,
+                   piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns)  # fmt: skip
+
     def _overdue_at(self):
         at = [max(p.last_at, p.asked_at) + 0.1 * 2 ** min(p.asked, 4) for p in self.assembler._partial.values()]
         return max(self.now, min(at)) + 0.01 if at else None
@@ -114,23 +128,18 @@ class Hop:
             self._asked(gap)
 
     def _asked(self, gap):
-        told = SimpleNamespace(receiver='b', spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
-        self.links.lost(told, self.outbox.resend(gap.key[2], gap.missing), self.now)
-        self._pace()
+        self._told(HopReceipt.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
 
     def _receipt(self, received):
         self.now += DELAY
-        receipt = SimpleNamespace(
-            receiver='b', kind=received.kind, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds, paced=received.paced,
-            piece_bytes=received.piece_bytes, total=len(received.buffer), echo_sent_ns=received.echo_sent_ns, held_seconds=0.0,
+        look = self.outbox.look(received.number, received.since_sent_ns, received.echo_sent_ns)
+        measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
+        self.eligible += not received.paced and 0 < measured < 0.95 * look.pace
+        self._told(
+            HopReceipt.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
+            paced=received.paced, piece_bytes=received.piece_bytes, total=len(received.buffer),
+            since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
         )  # fmt: skip
-        look = self.outbox.look(received.number)
-        self.links.whole(receipt, look, self.now)
-        measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
-        self.eligible += not receipt.paced and 0 < measured < 0.95 * look.pace
-        self._pace()
-        limited = look.sender_limited(as_they_left=receipt.paced)
-        self.outbox.acknowledge(received.number, measured, now=self.now, sender_limited=limited)
 
 
 def told(hop, transfers, size=150_000, **more):

@@ -12,7 +12,7 @@ from edge_dnn_partition.msg import Heartbeat, HopReceipt
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
-from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.link_evidence import Look, Waiting
 from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.sensing.link import LEAST_RATE
 
@@ -39,20 +39,20 @@ def said(links, waits, now=10.0):
 def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pace(links):
     assert said(links, {}) == (pytest.approx(1e6), pytest.approx(8.0))
     usual = 0.1 + 0.02
-    assert said(links, {'b': (100_000, 2 * usual + 0.99 * OVERDUE_SECONDS)}) == (pytest.approx(1e6), pytest.approx(8.0))
-    assert said(links, {'b': (100_000, 1.02)}) == (pytest.approx(1e5), 0.0)
+    assert said(links, {'b': Waiting(100_000, 2 * usual + 0.99 * OVERDUE_SECONDS, 100_000)}) == (pytest.approx(1e6), pytest.approx(8.0))
+    assert said(links, {'b': Waiting(100_000, 1.02, 100_000)}) == (pytest.approx(1e5), 0.0)
     assert links.pace('b') == pytest.approx(1e6)
     assert said(links, {}, now=10.0 + 0.99 * BOUND_SECONDS)[0] == pytest.approx(1e5)
     assert said(links, {}, now=10.0 + 1.01 * BOUND_SECONDS)[0] == pytest.approx(1e5), 'nothing was measured since'
     links.estimators['b'].transfer(10.5, 100_000, 0.1, sender_limited=False)
     assert said(links, {}, now=10.0 + 1.01 * BOUND_SECONDS)[0] == pytest.approx(1e6)
-    assert said(links, {'b': (100, 1e6)})[0] == LEAST_RATE
+    assert said(links, {'b': Waiting(100, 1e6, 100)})[0] == LEAST_RATE
 
 
 def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
-    links.given_up('b', 100_000, 0.2, 10.0)
+    links.given_up('b', Waiting(100_000, 0.2, 100_000), 10.0)
     assert links.pace('b') == pytest.approx(1e6)
-    links.given_up('b', 400_000, 2.02, 10.0)
+    links.given_up('b', Waiting(400_000, 2.02, 400_000), 10.0)
     assert links.pace('b') == pytest.approx(2e5)
     assert said(links, {}, now=11.0) == (pytest.approx(2e5), pytest.approx(1.0))
 
@@ -60,15 +60,15 @@ def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
 def test_a_link_that_was_never_measured_or_that_leads_nowhere_is_not_bounded():
     fleet = Fleet.model_validate({'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}}, 'links': []})
     links = Links(fleet, 'a')
-    assert links.bound('b', 1000, 60.0) is None
-    assert links.bound('a', 1000, 60.0) is None
+    assert links.bound('b', Waiting(1000, 60.0, 1000)) is None
+    assert links.bound('a', Waiting(1000, 60.0, 1000)) is None
 
 
 def test_what_a_receiver_that_has_died_left_unanswered_is_not_held_against_its_link(links):
     for now in (10.0, 10.3, 10.9):
         links.silence('b', now, heard=False)
-    links.given_up('b', 400_000, 2.02, 11.0)
-    assert said(links, {'b': (100_000, 1.02)}, now=11.0)[0] < 2e5
+    links.given_up('b', Waiting(400_000, 2.02, 400_000), 11.0)
+    assert said(links, {'b': Waiting(100_000, 1.02, 100_000)}, now=11.0)[0] < 2e5
     links.receiver_anew('b', 11.1)
     assert said(links, {}, now=11.1) == (pytest.approx(1e6), 0.0)
     links.receiver_anew('a', 11.1)
@@ -81,7 +81,7 @@ def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_bundle_al
                              echo_sent_ns=int((now - 0.05) * 1e9))  # fmt: skip
         links.whole(receipt, Look(), now)
 
-    assert said(links, {'b': (4_000, 0.3)})[0] < 2e4
+    assert said(links, {'b': Waiting(4_000, 0.3, 4_000)})[0] < 2e4
     probe(2e4, 10.1)
     assert said(links, {}, now=10.1)[0] < 2e4, 'it shows less than is believed'
     probe(0.9e6, 10.2)

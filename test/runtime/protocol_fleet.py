@@ -255,6 +255,9 @@ class ProtocolFleet:
         active, suspects = self.plans.active, [f for f in self.ledger.unfinished if self.plans.suspect(f.frame_id)]
         return active is None or not self.plans.prepared(active) or frame in suspects[1:]
 
+    def seconds_left(self, frame_id):
+        return 0.0
+
     def forget_frame(self, frame_id, *, late=False):
         pass
 

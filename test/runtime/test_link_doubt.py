@@ -9,7 +9,7 @@ import pytest
 from outbox_drain import bundle, drain
 
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
-from edge_dnn_partition.runtime.transport.link_evidence import Loss
+from edge_dnn_partition.runtime.transport.link_evidence import Loss, Waiting
 from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
@@ -21,10 +21,12 @@ def believed(rate, *, measured=True):
 
 
 def test_a_bundle_bounds_the_rate_once_it_is_overdue_by_far():
-    assert overdue_bound(believed(1e6), 0.02, 100_000, 0.33) is None
-    assert overdue_bound(believed(1e6), 0.02, 100_000, 0.35) == pytest.approx(100_000 / 0.33)
-    assert overdue_bound(believed(1e6), 0.02, 10, 1e6) == LEAST_RATE
-    assert overdue_bound(believed(1e6, measured=False), 0.02, 100_000, 99.0) is None
+    assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.33, 9_000)) is None
+    assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.35, 100_000)) == pytest.approx(100_000 / 0.33)
+    assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.35, 9_000)) == pytest.approx(9_000 / 0.33), 'of so much there was word'
+    assert overdue_bound(believed(1e6), 0.02, Waiting(10_000, 0.20, 9_000)) == pytest.approx(10_000 / 0.18), 'but not so soon'
+    assert overdue_bound(believed(1e6), 0.02, Waiting(10, 1e6, 10)) == LEAST_RATE
+    assert overdue_bound(believed(1e6, measured=False), 0.02, Waiting(100_000, 99.0, 100_000)) is None
 
 
 def test_a_bound_is_forgotten():

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain, drain_ready
 
-from edge_dnn_partition.runtime.transport.link_evidence import Loss
+from edge_dnn_partition.runtime.transport.link_evidence import Loss, Waiting
 from edge_dnn_partition.runtime.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
 from edge_dnn_partition.runtime.transport.piece_size import piece_size
 from edge_dnn_partition.runtime.transport.pieces import PROBE
-from edge_dnn_partition.runtime.transport.room_search import DRAIN_GAIN, PROBE_GAIN, PROBE_QUEUE_SECONDS, STEADY_GAIN, TRAIN_PIECES
+from edge_dnn_partition.runtime.transport.room_search import (
+    DRAIN_GAIN,
+    PROBE_GAIN,
+    PROBE_QUEUE_BYTES,
+    PROBE_QUEUE_SECONDS,
+    STEADY_GAIN,
+    TRAIN_PIECES,
+)
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
@@ -27,28 +34,31 @@ def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
         outbox.acknowledge(number)
         gains = [STEADY_GAIN] * 30 if number % 2 else train + [STEADY_GAIN] * 14
         np.testing.assert_allclose(gaps, 10 / (1e4 * np.array(gains[:-1])), rtol=1e-6)
-        assert {ready.piece.paced for *_, ready in taken} == {number % 2 == 1}
+        fast = 0 if number % 2 else TRAIN_PIECES
+        assert [ready.piece.paced for *_, ready in taken] == [False] * fast + [True] * (30 - fast)
 
 
-@pytest.mark.parametrize(('rate', 'more'), [(8e3, 0.12), (3000.0, 3000 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 10)), (100.0, 0.04)])
+@pytest.mark.parametrize(('rate', 'more'), [
+    (3e6, 0.12), (1e6, 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 4000)), (1e5, PROBE_QUEUE_BYTES / (TRAIN_PIECES * 4000)),
+])  # fmt: skip
 def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more(rate, more):
     """On a slow link it begins with less, so as not to fill a short queue."""
     outbox = Outbox(rate=rate)
     gains = []
     for number, share in enumerate((1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0)):
-        outbox.put(bundle(number, 100), 0.0)
+        outbox.put(bundle(number, 40_000, 4000), 0.0)
         times = [at for at, *_ in drain(outbox, 1000.0 * number)]
-        gains.append(10 / (rate * (times[1] - times[0])))
+        gains.append(4000 / (rate * (times[1] - times[0])))
         outbox.acknowledge(number, share * gains[-1] * rate)
     wanted = [*(min(2.0, 1 + more * 2**doublings) for doublings in range(6)), 1 + more, STEADY_GAIN]
     np.testing.assert_allclose(gains, wanted, rtol=1e-6)
 
 
 def test_a_look_for_room_fills_only_a_few_milliseconds_of_a_slow_links_queue():
-    outbox = Outbox(rate=3000.0)
-    outbox.put(bundle(0, 300), 0.0)
+    outbox = Outbox(rate=1e6)
+    outbox.put(bundle(0, 120_000, 4000), 0.0)
     times = [at for at, *_ in drain(outbox)]
-    ahead = [10 * index / 3000 - at for index, at in enumerate(times)]
+    ahead = [4000 * index / 1e6 - at for index, at in enumerate(times)]
     assert PROBE_QUEUE_SECONDS / 2 < max(ahead) <= PROBE_QUEUE_SECONDS
     assert ahead[2 * TRAIN_PIECES] < PROBE_QUEUE_SECONDS / 4, 'the pieces after it let the queue drain'
 
@@ -175,6 +185,8 @@ def test_pieces_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
     drain(outbox)
     outbox.rate = 1e6  # as the receiver said with what it lacks
     outbox.resend(1, [0, 2])
+    assert {ready.piece.bundle for *_, ready in drain(outbox, 5.0)} == {1}, 'they were too fast; what is there need not come again'
+    outbox.resend(1, [0, 2])
     taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
     assert {piece.bundle for piece in taken} == {100}
     assert [piece.index for piece in taken] == list(range(-(-300_000 // piece_size(300_000, rate=1e6))))
@@ -259,11 +271,11 @@ def test_the_bundle_that_has_waited_longest_and_since_when_it_alone_has():
         outbox.put(bundle(number, size, frame=number), 1.0)
     assert outbox.unanswered(1.0) is None  # nothing has left
     drain(outbox, 2.0)
-    assert outbox.unanswered(4.0) == (200, 2.0)
-    assert outbox.unanswered(4.0, 2)[0] == 300
+    assert outbox.unanswered(4.0) == Waiting(200, 2.0, 30)
+    assert outbox.unanswered(4.0, 2).size == 300
     assert outbox.unanswered(4.0, 3) is None
     outbox.acknowledge(1, now=4.5)
-    assert outbox.unanswered(5.0) == (300, 0.5)
+    assert outbox.unanswered(5.0) == Waiting(300, 0.5, 30)
     outbox.drop_frame(2)
     assert outbox.unanswered(5.0) is None
 
@@ -283,3 +295,44 @@ def test_a_bundle_that_was_asked_after_in_vain_is_not_waited_for_any_longer():
         assert outbox.unanswered(now) is not None
         assert outbox.take(now) is not None
     assert outbox.unanswered(3.0) is None
+
+
+def half_sent(outbox, size=4000):
+    """Begin a bundle of a hundred pieces of which half have left; return when each did."""
+    outbox.put(bundle(1, 100 * size, size), 0.0)
+    now, left = 0.0, []
+    while len(left) < 50:
+        now = max(now, outbox.next_at(now))
+        left.append(int(outbox.take(now).at * 1e9))
+    return now, left
+
+
+def test_a_run_of_a_long_bundle_that_shows_room_lets_its_next_pieces_look_for_more():
+    outbox = Outbox(rate=1e6)
+    now, left = half_sent(outbox)
+    fast = left[TRAIN_PIECES - 1]
+    look = outbox.came(1, left[0], fast, (TRAIN_PIECES - 1) * 4000, now)
+    assert look.asked > 1e6
+    outbox.look_on(1, look, look.asked, sender_limited=False)
+    pieces = [outbox.take(outbox.next_at(now)).piece for _ in range(2)]
+    assert not any(piece.paced for piece in pieces)
+    gap = (pieces[1].sent_ns - pieces[0].sent_ns) * 1e-9
+    assert gap == pytest.approx(4000 / (1e6 * (1 + 2 * 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 4000))), rel=1e-3)
+
+
+def test_what_has_come_of_a_long_bundle_is_not_waited_for_any_longer():
+    outbox = Outbox(rate=1e6)
+    now, left = half_sent(outbox)
+    assert outbox.unanswered(now).size == 100_000, 'of so much there is word: what the link carries in a tenth of a second'
+    outbox.came(1, left[0], left[40], 40 * 4000, now)
+    assert outbox.bytes_left(1) == 60 * 4000
+    assert outbox.unanswered(now + 0.5) == Waiting(100_000, 0.5, 12_000)
+    assert outbox.bytes_left(2) == 0
+
+
+def test_a_run_of_which_pieces_were_lost_shows_no_rate():
+    outbox = Outbox(rate=1e6)
+    now, left = half_sent(outbox)
+    assert outbox.came(1, left[0], left[20], 18 * 4000, now) is None
+    assert outbox.came(9, left[0], left[20], 18 * 4000, now) is None, 'a bundle that nobody knows'
+    assert outbox.came(1, left[0], left[20], 20 * 4000, now).asked == 0, 'not all of it looked for room'

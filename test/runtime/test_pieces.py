@@ -3,6 +3,7 @@
 """Bundles come back whole from pieces in any order, and a contradictory piece changes nothing."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -134,12 +135,57 @@ def arrive(pieces, gap_seconds, *, paced, sent_gap=0.001, lost=()):
 
 
 def test_rate_is_taken_from_all_pieces_or_from_those_that_were_sent_faster():
-    whole, _ = arrive(20, 0.5, paced=True)
-    assert (whole.spread_bytes, whole.spread_seconds, whole.paced) == (19 * 90, 9.5, False)
-    whole, _ = arrive(20, 0.5, paced=False)
-    assert (whole.spread_bytes, whole.spread_seconds) == ((PIECES_FOR_DISPERSION - 1) * 90, 3.5)
-    whole, _ = arrive(4, 0.5, paced=False)
-    assert (whole.spread_bytes, whole.spread_seconds) == (3 * 90, 1.5)
+    whole, _ = arrive(20, 0.005, paced=True)
+    assert (whole.spread_bytes, whole.spread_seconds, whole.paced) == (19 * 90, pytest.approx(0.095), False)
+    whole, _ = arrive(20, 0.005, paced=False)
+    assert (whole.spread_bytes, whole.spread_seconds) == ((PIECES_FOR_DISPERSION - 1) * 90, pytest.approx(0.035))
+    whole, _ = arrive(4, 0.005, paced=False)
+    assert (whole.spread_bytes, whole.spread_seconds) == (3 * 90, pytest.approx(0.015))
+
+
+def runs_of(gaps, *, fast=0, sent_gap=0.01):
+    """Return what is told of a bundle while it comes: each piece so long after the one before, the first few sent faster."""
+    sent, assembler = bundle(90 * (len(gaps) + 1), 90), Assembler()
+    told, now = [], 10.0
+    for i, gap in enumerate((0.0, *gaps)):
+        now += gap
+        piece = sent.piece(i, paced=i >= fast, sent_ns=round((i + 1) * sent_gap * 1e9))
+        received = assembler.add(piece, now)
+        told.append(assembler.run(piece))
+    return [run for run in told if run is not None], received
+
+
+def test_a_long_bundle_is_told_of_while_it_comes():
+    told, received = runs_of([0.01] * 11 + [0.03] * 15)
+    assert [run.as_they_left for run in told] == [True, False]
+    assert told[0].bytes == 11 * 90 and told[0].seconds == pytest.approx(0.11)
+    assert told[1].bytes == 7 * 90 and told[1].seconds == pytest.approx(0.21)
+    assert received.spread_bytes == 8 * 90 and received.spread_seconds == pytest.approx(0.24), 'the rest of it'
+    assert received.since_sent_ns == told[1].echo_sent_ns
+
+
+def test_pieces_that_look_for_room_are_a_run_of_their_own():
+    told, _ = runs_of([0.005] * 7 + [0.01] * 30, fast=8, sent_gap=0.005)
+    assert (told[0].bytes, told[0].seconds) == (7 * 90, pytest.approx(0.035))
+    assert told[0].echo_sent_ns == round(8 * 0.005e9)
+
+
+def test_of_what_comes_slowly_few_pieces_are_told_of():
+    told, _ = runs_of([0.1] * 8)
+    assert [run.bytes for run in told] == [3 * 90, 3 * 90]
+
+
+def test_a_short_bundle_is_told_of_once():
+    told, received = runs_of([0.004] * 20)
+    assert not told and not received.since_sent_ns and received.spread_bytes == 20 * 90
+
+
+@given(st.lists(st.floats(0.0, 0.3), min_size=2, max_size=60), st.integers(0, 20))
+def test_what_is_told_of_a_bundle_adds_up_to_what_has_come(gaps, fast):
+    told, received = runs_of(gaps, fast=fast)
+    assert all(before.echo_sent_ns <= after.since_sent_ns for before, after in itertools.pairwise(told))
+    assert sum(run.bytes for run in told) + (received.spread_bytes if told else 0) <= 90 * len(gaps)
+    assert all(run.seconds >= (run.echo_sent_ns - run.since_sent_ns) * 1e-9 - 1e-6 for run in told)
 
 
 def test_the_pace_is_what_was_measured_unless_the_link_stretched_it():
@@ -168,12 +214,12 @@ def test_what_is_missing_of_a_probe_is_told_once():
 
 
 def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
-    came, assembler = arrive(20, 0.5, paced=True, lost=(3, 4, 11))
+    came, assembler = arrive(20, 0.005, paced=True, lost=(3, 4, 11))
     assert came is None
     sent = bundle(1800, 90)
     assert assembler.gap(sent.piece(18), 20.0) is None, 'too few to be worth a receipt while others are coming'
     gap = assembler.gap(sent.piece(19), 20.0)
-    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, 9.5)
+    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, pytest.approx(0.095))
     assert assembler.gap(sent.piece(19), 20.1).came_bytes == 0
     assert assembler.gap(dataclasses.replace(sent, number=6).piece(19), 20.0) is None
     whole = [assembler.add(sent.piece(i), 21.0) for i in (3, 4, 11)][-1]

@@ -130,6 +130,9 @@ class Source:
         self.plans.sent(frame.frame_id, plan)
         self.sent.append((frame.frame_id, frame.attempt, plan.version))
 
+    def seconds_left(self, frame_id):
+        return 0.0
+
     def forget_frame(self, frame_id, *, late=False):
         pass
 

@@ -13,6 +13,7 @@ from edge_dnn_partition.msg import HopReceipt, TensorPiece
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.runtime.transport.partial import Run
 from edge_dnn_partition.runtime.transport.piece_codec import decode
 from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Piece
 from edge_dnn_partition.runtime.transport.segments import SegmentReader
@@ -96,6 +97,8 @@ class TensorInbox:
             self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
         elif (gap := self._assembler.gap(piece, now)) is not None:
             self._ask(gap)
+        elif (run := self._assembler.run(piece)) is not None:
+            self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.RUN, run=run)
 
     def _whole(self, received: Received) -> None:
         state, reason = HopReceipt.COMPLETE, ''
@@ -128,6 +131,7 @@ class TensorInbox:
         reason: str = '',
         gap: Gap | None = None,
         received: Received | None = None,
+        run: Run | None = None,
     ) -> None:
         receipt = HopReceipt(
             state=state, kind=kind, sender=sender, incarnation=incarnation, receiver=self._node.topics.device,
@@ -142,8 +146,13 @@ class TensorInbox:
             receipt.piece_bytes = received.piece_bytes
             receipt.spread_bytes = received.spread_bytes
             receipt.spread_seconds = received.spread_seconds
-            receipt.paced = received.paced
+            receipt.paced, receipt.since_sent_ns = received.paced, received.since_sent_ns
             receipt.held_seconds = time.monotonic() - received.arrived
+        if run is not None:
+            receipt.total, receipt.piece_bytes, receipt.paced = run.total, run.piece_bytes, run.as_they_left
+            receipt.spread_bytes, receipt.spread_seconds = run.bytes, run.seconds
+            receipt.since_sent_ns, receipt.echo_sent_ns = run.since_sent_ns, run.echo_sent_ns
+            receipt.held_seconds = time.monotonic() - run.arrived
         self._sender.later(sender, lambda: self._receipts[sender].publish(receipt))
 
     def _ask(self, gap: Gap) -> None:

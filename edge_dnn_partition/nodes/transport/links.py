@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt, overdue_bound
-from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss
+from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss, Waiting
+from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.runtime.transport.probing import SHORT_SECONDS
 from edge_dnn_partition.sensing.link import LinkEstimator
@@ -95,8 +96,43 @@ class Links:
             self.estimators[device].silence(now)
         return self.pace(device)
 
+    def set_pace(self, device: str, outbox: Outbox) -> None:
+        """Let pieces to a device leave at the pace that its link is believed to bear."""
+        outbox.rate, outbox.cautious = self.pace(device), self.guessed(device)
+
+    def take(self, receipt: HopReceipt, outboxes: Collection[Outbox], now: float) -> None:
+        """Take in a receipt: what it says of the link, and of the bundle.
+
+        :param outboxes: those to the device that it comes from, in one of which the bundle is.
+        """
+        measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
+        span = receipt.bundle, receipt.since_sent_ns, receipt.echo_sent_ns
+        if receipt.state == HopReceipt.RUN:
+            for outbox in outboxes:
+                look = outbox.came(*span, receipt.spread_bytes, now)
+                if look is not None and measured:
+                    self.whole(receipt, look, now)
+                    self.set_pace(receipt.receiver, outbox)
+                    limited = look.sender_limited(as_they_left=receipt.paced)
+                    outbox.look_on(receipt.bundle, look, measured, sender_limited=limited)
+            return
+        look = Look()
+        if receipt.state == HopReceipt.COMPLETE:
+            look = min((outbox.look(*span) for outbox in outboxes), key=lambda look: look.pace, default=look)
+            self.whole(receipt, look, now)
+        limited = look.sender_limited(as_they_left=receipt.paced)
+        for outbox in outboxes:
+            self.set_pace(receipt.receiver, outbox)
+            if receipt.state == HopReceipt.MISSING:
+                probe, number = receipt.kind == PROBE, receipt.bundle
+                lost = outbox.probe_lost(number) if probe else outbox.resend(number, receipt.missing)
+                self.lost(receipt, lost, now)
+                self.set_pace(receipt.receiver, outbox)
+            else:
+                outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited, look=look)
+
     def whole(self, receipt: HopReceipt, look: Look, now: float) -> None:
-        """Take in what the receipt of a whole bundle says of the link."""
+        """Take in what the receipt of a whole bundle, or of a run of its pieces, says of the link."""
         estimator = self.estimators.get(receipt.receiver)
         if estimator is None:
             return
@@ -142,20 +178,23 @@ class Links:
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
-    def bound(self, device: str, size: int, seconds: float) -> float | None:
-        """Return the most bytes per second that a link carries on which a bundle is overdue; None if it is not.
-
-        :param size: the bundle's bytes.
-        :param seconds: for which it has been on its way without a receipt.
-        """
+    def bound(self, device: str, waiting: Waiting) -> float | None:
+        """Return the most bytes per second that a link carries on which word of a bundle is overdue; None if it is not."""
         if device not in self.estimators:
             return None
         estimate = self.estimators[device].estimate
-        return overdue_bound(estimate, 2 * max(estimate.latency_seconds, self.delay(device)), size, seconds)
+        return overdue_bound(estimate, 2 * max(estimate.latency_seconds, self.delay(device)), waiting)
 
-    def given_up(self, device: str, size: int, seconds: float, now: float) -> None:
+    def seconds_for(self, device: str, size: int, now: float) -> float:
+        """Return how long so many bytes will be on their way by what is said of the link; 0 inside the device."""
+        if device not in self.estimators:
+            return 0.0
+        estimate = self.estimators[device].estimate
+        return size / min(estimate.bytes_per_second, self.doubts[device].bound(now)) + estimate.latency_seconds
+
+    def given_up(self, device: str, waiting: Waiting, now: float) -> None:
         """Take in that nobody waits any longer for a bundle's receipt: if it was overdue, what that shows of the link stays."""
-        bound = self.bound(device, size, seconds)
+        bound = self.bound(device, waiting)
         if bound is not None:
             self.estimators[device].given_up(now, bound)
 
@@ -189,16 +228,16 @@ class Links:
             if peer in self.estimators:
                 self.estimators[peer].told(now - age, rate)
 
-    def describe(self, message: Heartbeat, now: float, unanswered: Mapping[str, tuple[int, float]]) -> None:
+    def describe(self, message: Heartbeat, now: float, unanswered: Mapping[str, Waiting]) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured.
 
-        :param unanswered: by device, the bytes of the bundle that has waited for its receipt for longest, and since when. If
+        :param unanswered: by device, what is waited for of the bundle that has been on its way for longest. If
             it is overdue, no more is said of the link than that allows, for a while after it, too; the pace follows what is
             measured alone.
         """
         estimates = [estimator.estimate for estimator in self.estimators.values()]
         for device, waits in unanswered.items():
-            bound = self.bound(device, *waits)
+            bound = self.bound(device, waits)
             if bound is not None:
                 self.doubts[device].overdue(now, bound)
         message.peers = list(self.estimators)

@@ -19,7 +19,7 @@ from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.link_evidence import Look
+from edge_dnn_partition.runtime.transport.link_evidence import Waiting
 from edge_dnn_partition.runtime.transport.outbox import Outbox
 from edge_dnn_partition.runtime.transport.piece_codec import encode
 from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
@@ -104,7 +104,7 @@ class TensorSender:
                 self._links.shapers.get(device), local=device == self._device, numbers=self._numbers,
                 on_silence=functools.partial(self._links.silence, device),
             )  # fmt: skip
-            self._set_pace(device, outbox)
+            self._links.set_pace(device, outbox)
             self._peers[target] = _Peer(outbox, publisher, segments)
 
     def connected(self, target: Target) -> bool:
@@ -195,7 +195,7 @@ class TensorSender:
 
     def _put(self, device: str, peer: _Peer, bundle: Bundle, seen: float = 0.0) -> None:
         with self._condition:
-            self._set_pace(device, peer.outbox)
+            self._links.set_pace(device, peer.outbox)
             if bundle.segment:
                 peer.shared[bundle.number] = bundle
             now = time.monotonic()
@@ -227,29 +227,16 @@ class TensorSender:
         if receipt.incarnation != self._node.incarnation:
             return
         now = time.monotonic()
-        look = Look()
         with self._condition:
-            if receipt.state == HopReceipt.COMPLETE:
-                looks = (p.outbox.look(receipt.bundle) for target, p in self._peers.items() if target[0] == receipt.receiver)
-                look = min(looks, key=lambda look: look.pace, default=Look())
-                self._links.whole(receipt, look, now)
-            measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
-            limited = look.sender_limited(as_they_left=receipt.paced)
-            for target, peer in self._peers.items():
-                if target[0] == receipt.receiver:
-                    self._set_pace(target[0], peer.outbox)
-                    shared = peer.shared.pop(receipt.bundle, None)
-                    if receipt.state == HopReceipt.MISSING and shared is not None:
-                        self._send_in_pieces(peer, shared, now)
-                    elif receipt.state == HopReceipt.MISSING:
-                        if receipt.kind == PROBE:
-                            lost = peer.outbox.probe_lost(receipt.bundle)
-                        else:
-                            lost = peer.outbox.resend(receipt.bundle, receipt.missing)
-                        self._links.lost(receipt, lost, now)
-                        self._set_pace(target[0], peer.outbox)
-                    else:
-                        peer.outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited)
+            peers = [peer for (device, _), peer in self._peers.items() if device == receipt.receiver]
+            outboxes = []
+            for peer in peers:
+                shared = peer.shared.pop(receipt.bundle, None) if receipt.state != HopReceipt.RUN else None
+                if receipt.state == HopReceipt.MISSING and shared is not None:
+                    self._send_in_pieces(peer, shared, now)
+                else:
+                    outboxes.append(peer.outbox)
+            self._links.take(receipt, outboxes, now)
             if receipt.kind == PROBE and receipt.state == HopReceipt.COMPLETE and self._links.doubtful(receipt.receiver):
                 confirm = functools.partial(self.probe, receipt.receiver)
                 heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
@@ -272,8 +259,15 @@ class TensorSender:
         with self._condition:
             for (device, _), peer in self._peers.items():
                 if late and (waits := peer.outbox.unanswered(now, frame_id)) is not None:
-                    self._links.given_up(device, *waits, now)
+                    self._links.given_up(device, waits, now)
                 peer.outbox.drop_frame(frame_id)
+
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long what is left here of a frame will be on its way; 0 if nothing is."""
+        now = time.monotonic()
+        with self._condition:
+            left = ((device, peer.outbox.bytes_left(frame_id)) for (device, _), peer in self._peers.items())
+            return max((self._links.seconds_for(device, size, now) for device, size in left if size), default=0.0)
 
     def forget_device(self, device: str) -> None:
         """Forget what is on its way to a device that has died or started anew."""
@@ -305,16 +299,16 @@ class TensorSender:
         with self._condition:
             self._links.told(message, time.monotonic())
             for target, peer in self._peers.items():
-                self._set_pace(target[0], peer.outbox)
+                self._links.set_pace(target[0], peer.outbox)
 
     def describe_links(self, message: Heartbeat, now: float) -> None:
         """Write what is known of the links that start here into a heartbeat; NaN: not measured."""
         with self._condition:
-            waits: dict[str, tuple[int, float]] = {}
+            waits: dict[str, Waiting] = {}
             self._look_for_new_receivers(now)
             for (device, _), peer in self._peers.items():
                 found = peer.outbox.unanswered(now)
-                if found is not None and found[1] > waits.get(device, (0, 0.0))[1]:
+                if found is not None and (device not in waits or found.seconds > waits[device].seconds):
                     waits[device] = found
             self._links.describe(message, now, waits)
 
@@ -325,7 +319,7 @@ class TensorSender:
             if peer.readers > before:
                 self._links.receiver_anew(device, now)
                 peer.outbox.receiver_anew()
-                self._set_pace(device, peer.outbox)
+                self._links.set_pace(device, peer.outbox)
 
     @property
     def devices(self) -> list[str]:
@@ -346,10 +340,6 @@ class TensorSender:
                 peer.clear()
             self._condition.notify()
         self._thread.join(1.0)
-
-    def _set_pace(self, device: str, outbox: Outbox) -> None:
-        outbox.rate = self._links.pace(device)
-        outbox.cautious = self._links.guessed(device)
 
     def _run(self) -> None:
         while True:

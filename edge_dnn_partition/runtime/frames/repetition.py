@@ -23,6 +23,9 @@ class Sender(Protocol):
     def forget_device(self, device: str) -> None:
         """Send nothing more to a device."""
 
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long what is left here of a frame will be on its way; 0 if nothing is, or that is not known."""
+
 
 class Repetition:
     """Time is passed in; not thread safe.
@@ -61,7 +64,7 @@ class Repetition:
         if (plan := self._plans.elsewhere(frame)) is not None:
             return self._repeat(frame, plan, now)
         plan = self._plans.active
-        overtaken = self._plans.overtaken(frame, now, patience.overtake)
+        overtaken = self._plans.overtaken(frame, now, patience.overtake, self._sender.seconds_left)
         overdue = self._plans.overdue(frame, now, patience)
         if plan is None or not self._plans.prepared(plan) or not (overtaken or overdue) or not self._has_turn(frame):
             return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
@@ -223,14 +223,16 @@ class SourcePlans(PlanBook):
         known = self._workers.get(device)
         return known is None or now - known.seen_at > patience.heartbeat_seconds
 
-    def overtaken(self, frame: Frame, now: float, factor: float) -> bool:
-        """True if a frame of an earlier plan is late, and so better sent again under the plan in force.
+    def overtaken(self, frame: Frame, now: float, factor: float, seconds_left: Callable[[int], float] = lambda _: 0.0) -> bool:
+        """True if a frame of an earlier plan is late, or sure to be, and so better sent again under the plan in force.
 
         A link that has collapsed holds it up for longer than the whole model takes elsewhere, and all later results with it,
         since they are delivered in order.
 
         :param factor: it is late after so many times what is usual under its plan; 0: never. Nor is it where the plan in force
             is to save energy.
+        :param seconds_left: says for how long a frame will still be on its first way. It is sure to be late if the plan in force
+            has it done sooner.
         """
         plan, active = self.plan_of(frame), self.active
         if not factor or plan is None or active is None or active is plan or active.objective == 'energy':
@@ -238,7 +240,8 @@ class SourcePlans(PlanBook):
         if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
             return False
         usual = max(plan.latency_seconds, median(self._took.get(plan.version, (0.0,))))
-        return now - frame.sent_at > max(factor * usual, active.latency_seconds)
+        late = now - frame.sent_at > max(factor * usual, active.latency_seconds)
+        return late or 0 < active.latency_seconds < seconds_left(frame.frame_id)
 
     def overdue(self, frame: Frame, now: float, patience: Patience) -> Overdue | None:
         """Return why a frame must be sent again under the plan in force, if it must.

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
+from .partial import LONG_STRETCHED, STRETCHED, Partial, Run
 from .piece_buffer import PieceBuffer
 from .piece_size import MAX_PIECE_BYTES, PIECES_FOR_DISPERSION, PROBE_PIECES
 from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Piece
@@ -21,11 +21,7 @@ from .timing import HopTime, StageTime
 MAX_PIECES: Final = 1 << 20
 MOST_BUNDLES: Final = 128
 """So many bundles of one sender may be under way at a time."""
-_STRETCHED: Final = 1.03
-_TAIL_STRETCHED: Final = 1.05
 _LONG: Final = 32
-_LONG_STRETCHED: Final = 1.01
-"""The same for a bundle of so many pieces, which a link that is a little slower than the pace stretches for sure."""
 _MUCH_MISSING: Final = 0.3
 """Where `MANY_MISSING` pieces and so large a share of those before the newest are missing, that is said before the last is
 here: the link is far slower than the pace."""
@@ -51,78 +47,8 @@ class Received:
     echo_sent_ns: int
     arrived: float
     piece_bytes: int = 0
-
-
-@dataclass
-class _Partial:
-    head: Piece | None
-    kind: int
-    address: Address
-    count: int
-    total: int
-    buffer: PieceBuffer
-    have: set[int]
-    first_at: float
-    last_at: float
-    left: int
-    piece_bytes: int
-    first_bytes: int
-    paced: bool = False
-    """None of its pieces left faster than the link is believed to be."""
-    repeated: bool = False
-    asked_at: float = float('-inf')
-    asked: int = 0
-    told_missing: int = 0
-    first_sent_ns: int = 0
-    echo_sent_ns: int = 0
-    train: tuple[int, float, bool] | None = None
-    """Bytes and seconds of the first few pieces, and whether they came as they left; None: not in order, or one missing."""
-    settled: tuple[int, float, int] | None = None
-    """Bytes when as many more had come, with the receiver's and the sender's time: what follows left at the steady pace."""
-
-    @property
-    def came_bytes(self) -> int:
-        """What has come since the first piece, about."""
-        return max(0, min(self.total, (self.count - self.left) * self.piece_bytes) - self.first_bytes)
-
-    @property
-    def spread_seconds(self) -> float:
-        """From the first piece to the last one that has come.
-
-        A receiver that was held up finds pieces side by side that came one after the other: they cannot have come
-        faster than they left (the delivery rate of BBR).
-        """
-        return max(self.last_at - self.first_at, self.sent_seconds)
-
-    def as_they_left(self, stretch: float = _STRETCHED) -> bool:
-        """True if the pieces came no further apart than they left: the sender's pace was measured, not the link.
-
-        That pace is not always the one that it meant to keep, on a computer that is busy.
-        """
-        return self.last_at - self.first_at <= stretch * self.sent_seconds
-
-    def train_or_tail(self, train: tuple[int, float, bool]) -> tuple[int, float, bool]:
-        """Return what the first pieces show, or those at the steady pace if the link stretched them.
-
-        A link that lets a burst pass (a token bucket) carries the first pieces as fast as they left and the others at its
-        rate; what shows the rate are these. A link that has room stretches nothing.
-        """
-        if self.settled is None or self.count < 3 * PIECES_FOR_DISPERSION:
-            return train
-        came, at, sent_ns = self.settled
-        seconds, sent = self.last_at - at, (self.echo_sent_ns - sent_ns) * 1e-9
-        stretched = 0 < _TAIL_STRETCHED * sent < seconds
-        return (self.total - self.first_bytes - came, seconds, False) if stretched else train
-
-    @property
-    def sent_seconds(self) -> float:
-        """The same by the sender's clock, when they left."""
-        return (self.echo_sent_ns - self.first_sent_ns) * 1e-9
-
-    def missing(self, most: int, before: int | None = None) -> list[int]:
-        """The pieces that have not come, by index; of those before one index, or of all."""
-        stop = self.count if before is None else before
-        return list(itertools.islice((index for index in range(stop) if index not in self.have), most))
+    since_sent_ns: int = 0
+    """How it came is said of the pieces that left after this: the others came before (:class:`.partial.Run`). 0: of all."""
 
 
 BundleKey = tuple[str, int, int]
@@ -154,7 +80,7 @@ class Assembler:
     max_bytes: int = 1 << 30
     expect: Callable[[Piece], None] = lambda _: None
     remember: int = 4096
-    _partial: OrderedDict[BundleKey, _Partial] = field(default_factory=OrderedDict)
+    _partial: OrderedDict[BundleKey, Partial] = field(default_factory=OrderedDict)
     _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
     _delivered: OrderedDict[tuple[str, int, Address], None] = field(default_factory=OrderedDict)
     """What has been handed over: a bundle that was cut anew may come under both its numbers."""
@@ -185,10 +111,12 @@ class Assembler:
             partial.head, partial.address = piece, piece.address
         if partial.asked or partial.told_missing or piece.index in partial.have:
             partial.repeated = True
+        new = piece.index not in partial.have
+        if partial.left > new:
+            partial.note_run(piece)
         partial.last_at = now
         partial.echo_sent_ns = piece.sent_ns
-        partial.paced |= piece.paced
-        if piece.index in partial.have:
+        if not new:
             return None
         self.held_bytes += partial.buffer.write(piece.index * length, piece.data)
         partial.have.add(piece.index)
@@ -220,6 +148,14 @@ class Assembler:
     def is_done(self, key: BundleKey) -> bool:
         """True if that bundle was whole before, so that its pieces are repetitions."""
         return key in self._done
+
+    def run(self, piece: Piece) -> Run | None:
+        """Return the run of its bundle that a piece which has just come has ended, to be told of now; None if it has ended none."""
+        partial = self._partial.get((piece.sender, piece.incarnation, piece.bundle))
+        if partial is None:
+            return None
+        run, partial.ended_run = partial.ended_run, None
+        return run
 
     def gap(self, piece: Piece, now: float) -> Gap | None:
         """Return what the bundle of a piece that has just come lacks, to be asked for now; None if it is to be waited for.
@@ -254,12 +190,15 @@ class Assembler:
                     self._drop(key)
 
     @staticmethod
-    def _ask(key: BundleKey, partial: _Partial, now: float, before: int | None = None) -> Gap:
+    def _ask(key: BundleKey, partial: Partial, now: float, before: int | None = None) -> Gap:
         lossy = not partial.repeated
         partial.asked_at = now
         partial.asked += before is None
         partial.repeated = True
         bytes_, seconds = (partial.came_bytes, partial.spread_seconds) if lossy else (0, 0.0)
+        if lossy and partial.told_runs:
+            run = partial.last_run()
+            bytes_, seconds = (run.bytes, run.seconds) if run is not None else (0, 0.0)
         return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE, before), bytes_, seconds)
 
     def forget(self, now: float, after_seconds: float) -> int:
@@ -306,19 +245,20 @@ class Assembler:
             _note(self._refused, key, self.remember)
             raise
 
-    def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> _Partial:
+    def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> Partial:
         if self._under_way[piece.sender] >= MOST_BUNDLES:
             self._evict(next(other for other in self._partial if other[0] == piece.sender))
-        partial = _Partial(
+        partial = Partial(
             None, piece.kind, piece.address, piece.count, piece.total, PieceBuffer(piece.total), set(),
-            now, now, piece.count, length, len(piece.data), first_sent_ns=piece.sent_ns,
+            now, now, piece.count, length, len(piece.data), piece.paced, first_sent_ns=piece.sent_ns,
         )  # fmt: skip
+        partial.begin_run(piece)
         self._partial[key] = partial
         self._under_way[piece.sender] += 1
         self.held_bytes += partial.buffer.held_bytes
         return partial
 
-    def _make_room(self, partial: _Partial) -> None:
+    def _make_room(self, partial: Partial) -> None:
         while self.held_bytes > self.max_bytes:
             oldest = next((key for key, other in self._partial.items() if other is not partial), None)
             if oldest is None:
@@ -345,24 +285,29 @@ class Assembler:
         _note(self._delivered, what, self.remember)
         return not known
 
-    def _finish(self, key: BundleKey, partial: _Partial) -> Received | None:
+    def _finish(self, key: BundleKey, partial: Partial) -> Received | None:
         self._drop(key)
         if not self._note_done(key, partial.address, partial.kind):
             return None
         head = partial.head
         if head is None:
             raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
-        if partial.repeated:
+        since = 0
+        if partial.told_runs:
+            run = partial.last_run()
+            came = (0, 0.0, False) if run is None else (run.bytes, run.seconds, run.as_they_left)
+            since = 0 if run is None else run.since_sent_ns
+        elif partial.repeated:
             came = 0, 0.0, False
         elif not partial.paced and partial.train is not None:
             came = partial.train_or_tail(partial.train)  # only these were sent faster than the estimated rate
         else:
-            even = partial.as_they_left(_LONG_STRETCHED if partial.count >= _LONG else _STRETCHED)
+            even = partial.as_they_left(LONG_STRETCHED if partial.count >= _LONG else STRETCHED)
             came = partial.total - partial.first_bytes, partial.spread_seconds, even
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer.data, head.layout, head.stages,
             head.hops, head.encode_seconds, *came,
-            partial.echo_sent_ns, partial.last_at, partial.piece_bytes,
+            partial.echo_sent_ns, partial.last_at, partial.piece_bytes, since,
         )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ from typing import Final
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.sensing.windowed_max import HeldMax
 
+from .link_evidence import Waiting
+from .partial import SLOW_RUN_SECONDS
+
 OVERDUE: Final = 2.0
 OVERDUE_SECONDS: Final = 0.1
 """A bundle whose receipt takes so many times, and so many seconds more than, what it should take bounds its link's rate."""
@@ -31,16 +34,16 @@ HOLDS_SECONDS: Final = 10.0
 _MUCH: Final = 1.5
 
 
-def overdue_bound(estimate: LinkEstimate, trip_seconds: float, size: int, seconds: float) -> float | None:
-    """Return the most that a link carries on which a bundle is overdue; None if it is not, or nothing was ever measured.
+def overdue_bound(estimate: LinkEstimate, trip_seconds: float, waiting: Waiting) -> float | None:
+    """Return the most that a link carries on which word of a bundle is overdue; None if it is not, or nothing was ever measured.
 
     :param trip_seconds: there and back, without the bundle's own time on the link.
-    :param size: the bundle's bytes.
-    :param seconds: for which it has been on its way without a receipt.
     """
-    if not estimate.measured or seconds < OVERDUE * (size / estimate.bytes_per_second + trip_seconds) + OVERDUE_SECONDS:
+    usual = waiting.size / estimate.bytes_per_second + trip_seconds
+    if not estimate.measured or waiting.seconds < OVERDUE * usual + OVERDUE_SECONDS:
         return None
-    return max(size / (seconds - trip_seconds), LEAST_RATE)
+    seconds = waiting.seconds - trip_seconds
+    return max((waiting.most if seconds > SLOW_RUN_SECONDS else waiting.size) / seconds, LEAST_RATE)
 
 
 @dataclass

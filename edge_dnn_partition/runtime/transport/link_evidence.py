@@ -42,6 +42,20 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """What of a bundle on its way is waited for.
+
+    :param size: bytes of which word is to come next: what is left of it, or a run of its pieces.
+    :param seconds: since when there was no word.
+    :param most: no more bytes than this have come in `SLOW_RUN_SECONDS`, or there would have been word.
+    """
+
+    size: int
+    seconds: float
+    most: int
+
+
+@dataclass(frozen=True)
 class Loss:
     """What the receiver's list of missing pieces says.
 

@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .link_evidence import MUCH_LOST, Look, Loss
-from .outgoing import Outgoing
-from .piece_size import packets_of, piece_size
+from .link_evidence import MUCH_LOST, Look, Loss, Waiting
+from .outgoing import Outgoing, sent_ns
+from .partial import RUN_SECONDS, SLOW_RUN_PIECES
+from .piece_size import PIECES_FOR_DISPERSION, packets_of, piece_size
 from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
 from .room_search import TRAIN_PIECES, RoomSearch
 
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
+_IN_VAIN: Final = 0.5
+"""Where so much of what was sent a second time did not come either, its pieces are too large, and not only were too fast."""
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single piece that was lost says nothing, of so many that it is no larger share than this."""
@@ -107,7 +110,7 @@ class Outbox:
         if bundle.kind == PROBE and (self._queue or self._waiting):
             return
         self.end_probe()
-        looks = self._room.next_bundle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
+        looks = self._room.next_cycle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
         gain = self._room.gain(self.rate, bundle.piece_bytes) if looks else 0.0
         bold = self.rate is not None and seen > gain * self.rate
         if self.rate is not None and bold:
@@ -167,9 +170,9 @@ class Outbox:
             start = now - late if late <= CATCH_UP_SECONDS else now  # a late wake-up is made good, a pause is not
             # Each piece comes after its own time on the link, so that what is seen of their spacing is the pace.
             following = outgoing.bundle.piece_length(outgoing.todo[0]) if outgoing.todo else size
-            self._next_at = start + following / (self.rate * outgoing.gain(index))
-            paced = not outgoing.probe_gain
-            outgoing.left(index, self.rate)
+            self._next_at = start + following / (self.rate * outgoing.gain())
+            paced = not outgoing.fast
+            outgoing.left(index, self.rate, now)
         outgoing.first_sent_at = outgoing.first_sent_at or now
         outgoing.sent_at = at
         if not outgoing.todo:
@@ -179,18 +182,51 @@ class Outbox:
                 self._probe = outgoing
             else:
                 self._waiting[number] = outgoing
-        return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=int(now * 1e9)))
+        return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=sent_ns(now)))
 
-    def look(self, number: int) -> Look:
-        """Return how a bundle that waits for its receipt, or the last probe, was sent."""
+    def look(self, number: int, since_ns: int = 0, echo_ns: int = 0) -> Look:
+        """Return how a bundle that waits for its receipt, or the last probe, was sent.
+
+        :param since_ns: only its pieces are meant that left after this, up to ``echo_ns``; 0: all.
+        """
         outgoing = self._sent(number)
         if outgoing is None or not outgoing.pace:
             return Look()
         far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
+        if since_ns:
+            return replace(outgoing.run(since_ns, echo_ns)[1], far=far)
         return Look(outgoing.pace, outgoing.shows_room_from, far, outgoing.was_blocked)
 
-    def unanswered(self, now: float, frame_id: int | None = None) -> tuple[int, float] | None:
-        """Return the bytes of the bundle that has been on its way for longest, and for how many seconds it alone has been.
+    def came(self, number: int, since_ns: int, echo_ns: int, size: int, now: float) -> Look | None:
+        """Take in that a run of a bundle's pieces has come; return how they were sent, None if some were lost or it is not known.
+
+        :param size: bytes that have come of those that left after ``since_ns`` up to ``echo_ns``.
+        """
+        outgoing = self._queue.get(number) or self._waiting.get(number)
+        if outgoing is None:
+            return None
+        self._heard_at, self._doubtful = max(self._heard_at, now), False
+        outgoing.came_bytes = min(outgoing.came_bytes + size, len(outgoing.bundle.buffer))
+        pieces, look = outgoing.run(since_ns, echo_ns)
+        if not pieces or size < (pieces - 0.5) * outgoing.bundle.piece_bytes:
+            return None
+        return replace(look, far=self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes))
+
+    def look_on(self, number: int, look: Look, measured: float, *, sender_limited: bool) -> None:
+        """Let the rest of a bundle look for room, after a run of it has shown whether there was: as `acknowledge` at its end.
+
+        :param look: of `came`.
+        """
+        if look.asked:
+            self._room.looked(found=measured >= look.asked, told=not sender_limited)
+        outgoing = self._queue.get(number)
+        if outgoing is None or len(outgoing.todo) < TRAIN_PIECES or not (look.asked or outgoing.train_over):
+            return
+        looks = self._room.next_cycle(guessed=self.cautious or self._doubtful)
+        outgoing.look_for_room(self._room.gain(self.rate, outgoing.bundle.piece_bytes) if looks else 0.0)
+
+    def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
+        """Return what is waited for of the bundle that has been on its way for longest, since when it alone has been.
 
         One that has been asked after in vain, or of which pieces were lost, tells elsewhere (`on_silence`, `resend`): its
         receiver may have died.
@@ -201,8 +237,17 @@ class Outbox:
             bundle = outgoing.bundle
             told = outgoing.rounds >= _SILENT_ROUNDS[0] or outgoing.to_another
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
-                return len(bundle.buffer), now - max(outgoing.first_sent_at, self._heard_at)
+                size = most = len(bundle.buffer) - outgoing.came_bytes
+                if self.rate is not None and outgoing.pace:
+                    size = min(size, max(PIECES_FOR_DISPERSION * bundle.piece_bytes, round(RUN_SECONDS * self.rate)))
+                    most = min(most, SLOW_RUN_PIECES * bundle.piece_bytes)
+                return Waiting(size, now - max(outgoing.first_sent_at, self._heard_at), most)
         return None
+
+    def bytes_left(self, frame_id: int) -> int:
+        """Return what of a frame is still to come there, in bytes."""
+        bundles = (o for o in itertools.chain(self._waiting.values(), self._queue.values()) if o.bundle.kind != PROBE)
+        return sum(len(o.bundle.buffer) - o.came_bytes for o in bundles if o.bundle.address.frame_id == frame_id)
 
     def blocked(self, number: int, seconds: float) -> None:
         """Take in for how long the network held a piece of a bundle up as it was sent."""
@@ -216,20 +261,21 @@ class Outbox:
         return self._waiting.get(number)
 
     def acknowledge(
-        self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False
-    ) -> bool:
+        self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False,
+        look: Look | None = None,
+    ) -> bool:  # fmt: skip
         """Forget a bundle that has arrived; return whether it was waited for.
 
         :param measured: the rate at which its first pieces came, in bytes per second; 0 if it was not measured.
         :param sender_limited: that is how they left, the link may bear more: if they left more slowly than they were to,
             they say nothing of its room.
+        :param look: what `look` says of it; None: of all its pieces.
         """
         self._heard_at = max(self._heard_at, now)
         if measured:
             self._doubtful = False
-        outgoing = self._waiting.get(number)
-        if outgoing is not None and outgoing.asked and not outgoing.rounds:
-            self._room.looked(found=measured >= outgoing.asked, told=not sender_limited)
+        if number in self._waiting and (asked := (look or self.look(number)).asked):
+            self._room.looked(found=measured >= asked, told=not sender_limited)
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int]) -> Loss:
@@ -260,9 +306,12 @@ class Outbox:
             among = outgoing.offered if len(valid) < MISSING_AT_ONCE else min(outgoing.offered, max(valid) + 1)
             lost = Loss(len(valid) / among, packets, outgoing.left_at(valid))
         outgoing.rounds += 1
+        in_vain = outgoing.rounds > 1 and len(valid) > _IN_VAIN * outgoing.offered
         outgoing.offered = len(valid)
+        if len(valid) < MISSING_AT_ONCE:
+            outgoing.came_bytes = len(outgoing.bundle.buffer) - sum(map(outgoing.bundle.piece_length, valid))
         self._no_room(outgoing)
-        if self._cut_anew(outgoing, outgoing.since):
+        if self._cut_anew(outgoing, outgoing.since, in_vain=in_vain):
             return lost
         outgoing.todo.extend(valid)
         self.pieces_repeated += len(valid)
@@ -306,6 +355,7 @@ class Outbox:
     def _no_room(self, outgoing: Outgoing) -> None:
         """Note that pieces of a bundle were lost."""
         self._room.none(self.rate, outgoing.bundle.piece_bytes, first=outgoing.rounds == 1)
+        outgoing.look_for_room(0.0)
 
     def drop_frame(self, frame_id: int) -> None:
         """Forget the bundles of a frame that is finished or sent anew."""
@@ -337,16 +387,17 @@ class Outbox:
             outgoing.todo = deque(range(outgoing.bundle.count))
             outgoing.offered = outgoing.bundle.count
 
-    def _cut_anew(self, outgoing: Outgoing, now: float) -> bool:
+    def _cut_anew(self, outgoing: Outgoing, now: float, *, in_vain: bool = False) -> bool:
         """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
 
-        A piece that is larger than the link's queue never arrives, however slowly the pieces follow one another.
+        A piece that is larger than the link's queue never arrives, however slowly the pieces follow one another. All of the
+        bundle is sent again then, so not where some of it is there and the rest may follow.
         """
         bundle = outgoing.bundle
         if self.rate is None or self.numbers is None or bundle.kind == PROBE:
             return False
         size = self.piece_bytes(len(bundle.buffer))
-        if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1:
+        if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1 or (outgoing.came_bytes and not in_vain):
             return False
         smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
         self._queue[smaller.number] = Outgoing(

@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from .link_evidence import Look
 from .pieces import PROBE, Bundle
-from .room_search import piece_gain, shows_room
+from .room_search import TRAIN_PIECES, piece_gain, shows_room
 
+_TRAIN_SECONDS: Final = 0.1
+_LEAST_TRAIN: Final = 5
+"""A train of fewer pieces than `TRAIN_PIECES` is enough where it takes so long, but not one of fewer than this."""
 _TELLING_PIECES: Final = 3
 """The spacing of only two is too noisy to tell by itself whether there was room."""
 _BLOCKED: Final = 0.25
@@ -24,7 +30,7 @@ class Outgoing:
     """Times in seconds, rates in bytes per second.
 
     :param todo: the pieces that are to be sent, by index.
-    :param probe_gain: the pace of its first pieces over the estimated rate; 0 if it does not look for room.
+    :param probe_gain: the pace of the present train of pieces over the estimated rate; 0 if it does not look for room.
     :param since: when it was queued.
     :param bold: a probe that looks for what the link was seen to carry; what is lost of it says nothing.
     :param offered: how many pieces were queued the last time that some were.
@@ -43,30 +49,75 @@ class Outgoing:
     rates: array[float] = field(default_factory=lambda: array('d'))
     """The pace at which each piece left last."""
     asked: float = 0.0
-    """From this rate on its first pieces show that there is room."""
+    """From this rate on the pieces of the present train show that there is room."""
+    came_bytes: int = 0
+    """Its receiver has told of so many."""
     pace: float = 0.0
     """The fastest that its pieces were to leave; 0: they were not paced."""
     first_sent_at: float = 0.0
     blocked_seconds: float = 0.0
     """So long its pieces waited for the network as they were sent."""
+    _train_at: int = 0
+    """So many pieces had left when the present train began..."""
+    _train_pieces: int = TRAIN_PIECES
+    """... which has so many."""
+    _left_ns: array[int] = field(default_factory=lambda: array('q'))
+    """When each piece left that was paced..."""
+    _paces: array[float] = field(default_factory=lambda: array('d'))
+    _asked: array[float] = field(default_factory=lambda: array('d'))
+    """... how fast, and from which rate on it is one of those that show room; infinite: it is none of those."""
 
-    def left(self, index: int, rate: float) -> None:
+    def left(self, index: int, rate: float, now: float) -> None:
         """Take in that a piece leaves, and how fast the link is estimated to be."""
-        pace = rate * self.gain(index)
+        pace = rate * self.gain()
         self.pace = max(self.pace, pace)
         if len(self.rates) != self.bundle.count:
             self.rates = array('d', bytes(8 * self.bundle.count))
         self.rates[index] = pace
         if self.probe_gain and self.bundle.count >= _TELLING_PIECES:
             self.asked = self.asked or rate * shows_room(self.probe_gain)
+        if not self._at:
+            self._train_pieces = min(max(round(_TRAIN_SECONDS * pace / self.bundle.piece_bytes), _LEAST_TRAIN), TRAIN_PIECES)
+        self._asked.append(self.asked if self.fast else math.inf)
+        self._paces.append(pace)
+        self._left_ns.append(sent_ns(now))
 
     def left_at(self, indices: Sequence[int]) -> float:
         """The fastest pace at which one of these pieces left; 0 if they were not paced."""
         return max((self.rates[index] for index in indices), default=0.0) if self.rates else 0.0
 
-    def gain(self, index: int) -> float:
-        """The pace of a piece over the estimated rate."""
-        return piece_gain(0.0 if self.rounds else self.probe_gain, index)
+    @property
+    def fast(self) -> bool:
+        """True if the next piece is one of those that leave faster than the link is believed to be."""
+        return bool(self.probe_gain) and self._at < self._train_pieces
+
+    def gain(self) -> float:
+        """The pace of the next piece over the estimated rate."""
+        return piece_gain(self.probe_gain, self._at, self._train_pieces)
+
+    @property
+    def train_over(self) -> bool:
+        """True if the present train has left, and so many pieces more that what it has put into a queue is gone."""
+        return self._at >= 2 * self._train_pieces
+
+    @property
+    def _at(self) -> int:
+        return len(self._left_ns) - self._train_at
+
+    def look_for_room(self, probe_gain: float) -> None:
+        """Let the next pieces be a train of that pace over the estimated rate; 0: let them look for nothing."""
+        self.probe_gain, self._train_at, self.asked = probe_gain, len(self._left_ns), 0.0
+
+    def run(self, since_ns: int, echo_ns: int) -> tuple[int, Look]:
+        """Return how many pieces have left after one up to another, by the time when they did, and how.
+
+        Where nothing but pieces that look for room have, they show it.
+        """
+        first, end = (bisect.bisect_right(self._left_ns, ns) for ns in (since_ns, echo_ns))
+        if first >= end:
+            return 0, Look()
+        asked = max(self._asked[first:end])
+        return end - first, Look(max(self._paces[first:end]), asked if math.isfinite(asked) else 0.0, blocked=self.was_blocked)
 
     @property
     def was_blocked(self) -> bool:
@@ -77,3 +128,8 @@ class Outgoing:
     def shows_room_from(self) -> float:
         """The rate from which on it shows by itself that there is room; 0 if it does not: any burst holds a probe."""
         return 0.0 if self.rounds or self.bundle.kind == PROBE else self.asked
+
+
+def sent_ns(now: float) -> int:
+    """Return a time in seconds as pieces carry it."""
+    return int(now * 1e9)

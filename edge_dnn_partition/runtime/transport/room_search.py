@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a link has room for more than is believed of it: which bundles look for it, how, and what the answer means.
 
-Every other bundle begins with a few pieces that are faster, to see whether there is room, followed by as many that are
+Every other cycle begins with a few pieces that are faster, to see whether there is room, followed by as many that are
 slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM Queue 14(5), 2016; but short, since what comes
-too fast for 5 ms fills a short queue). Where there was room the next bundle looks for twice as much more.
+too fast for 5 ms fills a short queue). Where there was room the next cycle looks for twice as much more. A bundle begins a cycle; a
+long one has several, as its receiver tells of it in runs (:mod:`.partial`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ DRAIN_GAIN: Final = 0.88
 STEADY_GAIN: Final = 0.98
 """Pace over estimated rate: of pieces that look for room, of those after them, and of all others."""
 PROBE_QUEUE_SECONDS: Final = 0.002
-"""On a slow link, whose pieces take long, the first look is for less, so that it fills no more of a queue than this."""
+PROBE_QUEUE_BYTES: Final = 1_500.0
+"""On a slow link, whose pieces take long, the first look is for less, so that it fills no more of a queue than these."""
 LEAST_PROBE_GAIN: Final = 1.04
 
 TRAIN_PIECES: Final = PIECES_FOR_DISPERSION
@@ -31,19 +33,21 @@ _MORE: Final = 0.5
 """... if it also shows so much of what was looked for beyond the estimate."""
 _FAR: Final = 1.5
 _LONG: Final = 1.5
-_MOST_CALM_BUNDLES: Final = 8
+_MOST_CALM_CYCLES: Final = 8
 _MOST_DOUBLINGS: Final = 8
 _SHORTER_PIECES_FOR: Final = 64
 
 
-def piece_gain(probe_gain: float, index: int) -> float:
-    """Return the pace of a bundle's piece over the estimated rate.
+def piece_gain(probe_gain: float, index: int, train: int = TRAIN_PIECES) -> float:
+    """Return the pace of a piece over the estimated rate.
 
-    :param probe_gain: of its first pieces; 0 if it does not look for room.
+    :param probe_gain: of a cycle's first pieces; 0 if it does not look for room.
+    :param index: of the piece in its cycle.
+    :param train: how many these first pieces are.
     """
-    if not probe_gain or index >= 2 * TRAIN_PIECES:
+    if not probe_gain or index >= 2 * train:
         return STEADY_GAIN
-    return probe_gain if index < TRAIN_PIECES else max(DRAIN_GAIN, 2 - probe_gain)
+    return probe_gain if index < train else max(DRAIN_GAIN, 2 - probe_gain)
 
 
 def shows_room(probe_gain: float) -> float:
@@ -63,12 +67,12 @@ class RoomSearch:
     _doublings: int = 0
     """How often in a row there was room."""
     _calm: int = 0
-    """For so many bundles more nothing looks for room: there was none..."""
+    """For so many cycles more nothing looks for room: there was none..."""
     _calm_for: int = 1
-    """... and so many bundles it is to be the next time."""
+    """... and so many it is to be the next time."""
 
-    def next_bundle(self, *, guessed: bool) -> bool:
-        """Return whether the next bundle looks for room.
+    def next_cycle(self, *, guessed: bool) -> bool:
+        """Return whether the next cycle looks for room.
 
         :param guessed: the rate may be far too low.
         """
@@ -108,7 +112,7 @@ class RoomSearch:
         self._doublings = 0
         if first:
             self._calm = self._calm_for
-            self._calm_for = min(2 * self._calm_for, _MOST_CALM_BUNDLES)
+            self._calm_for = min(2 * self._calm_for, _MOST_CALM_CYCLES)
         packets = packets_of(piece_bytes)
         if rate is not None and packets > 1 and piece_bytes > _LONG * PIECE_SECONDS * rate:
             self.patient_packets = min(self.patient_packets, packets - 1)
@@ -119,5 +123,5 @@ class RoomSearch:
         """What the first look for room is for, beyond the estimated rate, as a share of it."""
         if rate is None:
             return PROBE_GAIN - 1
-        more = PROBE_QUEUE_SECONDS * rate / (TRAIN_PIECES * piece_bytes)
+        more = max(PROBE_QUEUE_SECONDS * rate, PROBE_QUEUE_BYTES) / (TRAIN_PIECES * piece_bytes)
         return min(max(more, LEAST_PROBE_GAIN - 1), PROBE_GAIN - 1.0)
