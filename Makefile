@@ -4,8 +4,8 @@
 # make setup   .venv/ with the package, its messages built (all in this folder)
 # make demo    the main job: a camera stream over three emulated devices (DEMO_ARGS="--seconds 20")
 # make test    linters, type check, import rules and all tests (TEST_ARGS="-k name")
-# make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (under an hour)
-# make bench-quick   a short form of it, to see that it runs (under 5 minutes)
+# make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (an hour and a half)
+# make bench-quick   a short form of it, to see that it runs (under 8 minutes)
 # PYTHON=/path/to/python3.12 names the Python to use.
 
 .PHONY: setup demo test bench bench-quick lint clean

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
-SUITE: Final = ('testbed', 'overhead', 'pipeline', 'switch', 'scale', 'grid', 'corners', 'trace')
+SUITE: Final = ('testbed', 'overhead', 'pipeline', 'switch', 'scale', 'grid', 'corners', 'trace', 'recovery')
 """What compares the system with what people would use instead; the others measure its parts."""
 
 
