@@ -5,7 +5,7 @@
 The demo's fleet in real processes, in network namespaces, with the parameters' defaults, at 5 and 20 fps. Again and again both
 links to the cloud fall to a tenth (20, 8 and 2 Mbit/s before) and come back 7 and 13 s later; the Jetson takes three times as long
 and then its usual time; the cloud's worker is killed and started again. At 20 and 8 Mbit/s the camera shows the demo's pictures;
-at 2 Mbit/s, and for the Jetson, pictures of 5 kB, with which the cloud pays at 2 Mbit/s and the Jetson at 0.2. Times count from the
+at 2 Mbit/s, and for the Jetson, pictures of 4 kB, with which the cloud pays at 2 Mbit/s and the Jetson at 0.2. Times count from the
 moment before the change to the plan that uses the resource being in force, for a worker from its first heartbeat. Probes are what
 crosses a shaped link without frames, less what crosses it before and after, while no probes are permitted.
 """
@@ -68,7 +68,7 @@ class Network:
     """What the links to the cloud carry, and what the camera shows there.
 
     :param uplink: bits per second, while nothing has fallen.
-    :param small: pictures of 5 kB.
+    :param small: pictures of 4 kB.
     :param kinds: what happens in it.
     """
 
@@ -78,7 +78,7 @@ class Network:
 
     def pictures(self) -> list[Picture]:
         """Return what the camera shows."""
-        return panning_camera(width=256, height=144, quality=70) if self.small else panning_camera()
+        return panning_camera(width=160, height=90, quality=70) if self.small else panning_camera()
 
 
 NETWORKS: Final = (

@@ -49,6 +49,14 @@ def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pa
     assert said(links, {'b': Waiting(100, 1e6, 100)})[0] == LEAST_RATE
 
 
+def test_a_loss_confirms_what_an_overdue_bundle_bounds_the_link_to(links):
+    assert said(links, {'b': Waiting(100_000, 1.02, 100_000)})[0] == pytest.approx(1e5)
+    links.silence('b', 11.0, heard=True)
+    assert said(links, {}, now=30.0)[0] == pytest.approx(1e5), 'and not to nearly what was believed before'
+    links.silence('b', 31.0, heard=True)
+    assert said(links, {}, now=31.0)[0] == pytest.approx(0.97e5)
+
+
 def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
     links.given_up('b', Waiting(100_000, 0.2, 100_000), 10.0)
     assert links.pace('b') == pytest.approx(1e6)

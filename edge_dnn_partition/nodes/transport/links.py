@@ -91,7 +91,7 @@ class Links:
             return None
         if heard:
             self.estimators[device].answered(now)
-            self.estimators[device].loss(now, 0.0, 0.0)
+            self._loss(device, now, 0.0, 0.0)
         else:
             self.estimators[device].silence(now)
         return self.pace(device)
@@ -173,10 +173,16 @@ class Links:
         if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
             return
         if loss.share > FEW_LOST:
-            estimator.loss(now, receipt.spread_bytes * loss.carried, receipt.spread_seconds, bound=loss.bears)
+            size = receipt.spread_bytes * loss.carried
+            self._loss(receipt.receiver, now, size, receipt.spread_seconds, loss.bears)
             self.doubts[receipt.receiver].tensor(now, estimator.estimate.bytes_per_second)
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
+
+    def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
+        """Take in that pieces were lost: that they were confirms what an overdue bundle bounds the link to."""
+        estimator = self.estimators[device]
+        estimator.loss(now, size, seconds, bound=min(bears, self.doubts[device].bound(now, estimator.last_at)))
 
     def bound(self, device: str, waiting: Waiting) -> float | None:
         """Return the most bytes per second that a link carries on which word of a bundle is overdue; None if it is not."""
