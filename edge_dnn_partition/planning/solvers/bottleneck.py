@@ -4,9 +4,11 @@
 
 What is made least is a norm of the devices' and the channels' loads, first one of a low order, which is smooth and sees all
 loads, then of higher ones, which see the largest alone. The last node moved may not go back for a while (Glover, "Tabu search,
-part I", ORSA Journal on Computing 1, 1989). Out of a local optimum leads a descent on loads that are weighed at random, after
-which the true ones count again (Codenotti et al., "Perturbation: an efficient technique for the solution of very large
-instances of the Euclidean TSP", INFORMS Journal on Computing 8, 1996). Equal seeds, equal plans; more kicks are never worse.
+part I", ORSA Journal on Computing 1, 1989). Where that ends two nodes move at once, since large nodes that fill a device may only
+change places. Out of a local optimum leads a descent on loads that are weighed at random, after which the true ones count again
+(Codenotti et al., "Perturbation: an efficient technique for the solution of very large instances of the Euclidean TSP", INFORMS
+Journal on Computing 8, 1996); or a part of another good plan (Moscato, "On evolution, search, optimization, genetic algorithms
+and martial arts", 1989); or a plan at random. Equal seeds, equal plans; more kicks are never worse.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _NO_LINK: Final = 1e3
 _CELLS: Final = 60_000
 """Loads that are worked out at once: of many nodes only those are tried whose leaving relieves most."""
 _DESCENT: Final = (2, 3, 4)
+_CROSSED: Final = (3, 4)
 _TAIL: Final = (4,)
 _KICK: Final = 3
 """Orders of the norms, as powers of two."""
@@ -30,9 +33,18 @@ _STEPS, _REST = 40, 8
 _KICK_STEPS, _KICK_REST = 20, 5
 """Moves of a descent at most, and how many may bring nothing."""
 _TENURE: Final = 8
-_NOISES: Final = (0.3, 0.3, 1.0)
-"""Standard deviations of the logarithms of the weights, in turn: some plans are left for near ones, some for far ones."""
-_POOL, _LAST, _ROUND = 4, 1, 16
+_NOISE: Final = 0.3
+"""Standard deviation of the logarithms of the weights."""
+_WAYS: Final = ('noise', 'noise', 'cross', 'anew')
+"""How plans are left, in turn."""
+_FIRST, _SECOND, _PAIRS, _TWICE = 60, 150, 8, 6
+"""Moves that two at once are made of, how many such pairs are looked at, and so often in a row."""
+_NEAR: Final = 1.06
+"""Pairs are tried on plans whose bottleneck is at most so many times that of the plan that was left."""
+_ANEW: Final = 12_000
+"""Plans at random that are begun with, times the square of the nodes: only of small graphs are there many in little time."""
+_MOST_ANEW: Final = 30
+_POOL, _LAST, _ROUND = 4, 2, 16
 """Plans that are followed, at first and at last; after so many kicks the worst one is left."""
 _SAME: Final = 1e-9
 
@@ -95,24 +107,52 @@ class Neighbourhood:
         :param weights: of the resources, ``(resources,)``.
         :param order: of the norm, as a power of two; the norm is of loads relative to the largest, and not brought down again.
         """
+        loads, chosen, after, may = self._after(plan, weights, order)
+        norm = _power(after * (weights / max(float((loads * weights).max()), 1e-300)), order).sum(axis=2)
+        norm[~may] = np.inf
+        return loads, chosen, norm
+
+    def pairs(self, plan: Ints) -> list[Ints]:
+        """Return the plans that two moves at once seem to make best, one of which relieves the largest load.
+
+        What two moves change is taken for the sum of what each does, which is wrong where they share a tensor.
+        """
+        loads, chosen, after, may = self._after(plan, np.ones(self.resources), _TAIL[0])
+        change = (after - loads).reshape(-1, self.resources)
+        moves = np.flatnonzero(may)
+        first = moves[change[moves, loads.argmax()] < 0]
+        first = first[np.argsort((loads + change[first]).max(axis=1), kind='stable')[:_FIRST]]
+        second = moves[np.argsort(change[moves].max(axis=1), kind='stable')[:_SECOND]]
+        largest = ((loads + change[first])[:, None, :] + change[second]).max(axis=2)
+        largest[(first // self.devices)[:, None] == second // self.devices] = np.inf
+        found = []
+        for at in np.argsort(largest, axis=None, kind='stable')[:_PAIRS].tolist():
+            moved = plan.copy()
+            for move in (first[at // len(second)], second[at % len(second)]):
+                moved[chosen[move // self.devices]] = move % self.devices
+            if self.fits(moved):
+                found.append(moved)
+        return found
+
+    def _after(self, plan: Ints, weights: Floats, order: int) -> tuple[Floats, Ints, Floats, Bools]:
+        """Return the loads of a plan, nodes, the loads after moving each of them to each device, and whether it may go there."""
         home, need = self._state(plan)
         loads = self._loads(plan, home, need)
-        weighed = weights / max(float((loads * weights).max()), 1e-300)
         left = self._leaving(plan, home, need)
         chosen = np.arange(self.nodes)
         most = max(8, _CELLS // (self.devices * self.resources))
         if self.nodes > most:
+            weighed = weights / max(float((loads * weights).max()), 1e-300)
             slope = _power(loads * weighed, order - 1) * weighed
             chosen = np.sort(np.argsort(left @ slope, kind='stable')[:most])
         after = self._arriving(plan, home, need, chosen)
         after += (loads + left[chosen])[:, None, :]
-        norm = _power(after * weighed, order).sum(axis=2)
-        norm[np.arange(len(chosen)), plan[chosen]] = np.inf
-        norm[~self.able[chosen]] = np.inf
+        may = self.able[chosen]
+        may[np.arange(len(chosen)), plan[chosen]] = False
         if self.limited:
             used = np.bincount(plan, self.weights, minlength=self.devices)
-            norm[used[None, :] + self.weights[chosen, None] > self.memory[None, :]] = np.inf
-        return loads, chosen, norm
+            may &= used[None, :] + self.weights[chosen, None] <= self.memory[None, :]
+        return loads, chosen, after, may
 
     def _leaving(self, plan: Ints, home: Ints, need: Ints) -> Floats:
         """Return what the loads lose (below 0) when each node is taken away, ``(nodes, resources)``."""
@@ -201,7 +241,10 @@ class Search:
         self._even = np.ones(self._around.resources)
         self._random = np.random.default_rng(seed)
         found = [self._descend(plan, _DESCENT) for plan in starts if self._around.fits(plan)]
-        self._pool = sorted(found, key=lambda item: item[0])[:_POOL]
+        more = min(_ANEW // self._around.nodes**2, _MOST_ANEW) if len(found) > 1 else 0  # who goes on from one plan has little time
+        anew = filter(self._around.fits, [self._anew() for _ in range(more)])
+        found += [self._twice(*self._descend(plan, _DESCENT)) for plan in anew]
+        self._pool = [self._twice(*item) for item in sorted(found, key=lambda item: item[0])[:_POOL]]
         self._kicks = 0
 
     @property
@@ -213,14 +256,52 @@ class Search:
         """Leave the best plans so many times, and come back with better ones."""
         for _ in range(kicks if self._pool else 0):
             if self._kicks % _ROUND == 0 and self._kicks and len(self._pool) > _LAST:
-                self._pool.pop(max(range(len(self._pool)), key=lambda i: self._pool[i][0]))
+                self._pool.pop(self._worst())
             turn, at = divmod(self._kicks, len(self._pool))
             self._kicks += 1
-            noise = np.exp(self._random.normal(0.0, _NOISES[turn % len(_NOISES)], len(self._even)))
-            away = self._tabu(self._pool[at][1], noise, _KICK, _KICK_STEPS, _KICK_REST)[1]
-            back = self._descend(away, _TAIL)
-            if back[0] <= self._pool[at][0]:
+            way = _WAYS[turn % len(_WAYS)]
+            back = self._leave(at, way)
+            if way == 'anew':
+                at = self._worst()
+            others = (plan for i, (_, plan) in enumerate(self._pool) if i != at)
+            if back[0] <= self._pool[at][0] and not any(np.array_equal(back[1], plan) for plan in others):
                 self._pool[at] = back
+
+    def _worst(self) -> int:
+        return max(range(len(self._pool)), key=lambda i: self._pool[i][0])
+
+    def _anew(self) -> Ints:
+        """Return a plan at random, which may not fit."""
+        able = self._around.able
+        chosen: Ints = np.where(able, self._random.random(able.shape), -1.0).argmax(axis=1)
+        return chosen
+
+    def _leave(self, at: int, way: str) -> tuple[float, Ints]:
+        """Return the largest load of the plan that leaving one in some way leads to, and the plan."""
+        value, plan = self._pool[at]
+        if way == 'anew':
+            begin = self._anew()
+        elif way == 'cross' and len(self._pool) > 1:
+            other = (at + 1 + int(self._random.integers(len(self._pool) - 1))) % len(self._pool)
+            start, stop = np.sort(self._random.integers(0, len(plan) + 1, 2)).tolist()
+            begin = np.concatenate((plan[:start], self._pool[other][1][start:stop], plan[stop:]))
+        else:
+            noise = np.exp(self._random.normal(0.0, _NOISE, len(self._even)))
+            begin = self._tabu(plan, noise, _KICK, _KICK_STEPS, _KICK_REST)[1]
+        if not self._around.fits(begin):
+            return value, plan
+        back = self._descend(begin, {'noise': _TAIL, 'cross': _CROSSED, 'anew': _DESCENT}[way])
+        return self._twice(*back) if way == 'anew' or back[0] <= _NEAR * value else back
+
+    def _twice(self, value: float, plan: Ints) -> tuple[float, Ints]:
+        """Make two moves at once as long as the bottleneck is shorter by them."""
+        for _ in range(_TWICE):
+            tried = [(float(self._around.loads(moved).max()), moved) for moved in self._around.pairs(plan)]
+            least = min(tried, key=lambda item: item[0], default=(np.inf, plan))
+            if least[0] >= value * (1 - _SAME):
+                break
+            value, plan = least
+        return value, plan
 
     def _descend(self, plan: Ints, orders: Sequence[int]) -> tuple[float, Ints]:
         value = np.inf

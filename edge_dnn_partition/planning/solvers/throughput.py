@@ -38,8 +38,8 @@ _PROGRAM: Final = 3500
 """Programs with more variables are left to the heuristics."""
 _PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 8
-_BRIEFLY: Final = 20
-_KICKS, _QUICK_KICKS, _KICKED_NODES = (32, 480), (8, 120), 7_000
+_BRIEFLY: Final = 16
+_KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 320), (6, 80), 5_000
 """Least and most kicks of the search, for whose nodes together there is so much room in a quick one, four times that else."""
 
 
