@@ -41,6 +41,7 @@ class Conditions:
     :param under: the problem under the encodings that a plan has (that in force) or would have (others): those of ``problem``
         are the best ones of each transfer alone. None: they are those of ``problem``.
     :param steps: which estimates made a step of late; None: none is known.
+    :param tried: plans that were in force within the last minute.
     :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
     """
 
@@ -51,13 +52,18 @@ class Conditions:
     least_gain: float | None = None
     under: Callable[[Assignment], Problem] | None = None
     steps: Steps | None = None
+    tried: Collection[Assignment] = ()
 
     def stepped_at(self, present: Assignment, other: Assignment) -> float:
-        """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has."""
+        """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has.
+
+        Back to a plan that was tried lately only a large one counts: other work makes each plan slower in turn.
+        """
         if self.steps is None:
             return -math.inf
-        worse = self.steps.last({FRAMES, *resources_of(self.problem, present)}, worse=True)
-        return max(worse, self.steps.last(resources_of(self.problem, other), worse=False))
+        large = other in self.tried
+        worse = self.steps.last({FRAMES, *resources_of(self.problem, present)}, worse=True, large=large)
+        return max(worse, self.steps.last(resources_of(self.problem, other), worse=False, large=large))
 
     def problem_of(self, plan: Assignment) -> Problem:
         """Return the problem under a plan's own encodings."""

@@ -20,6 +20,8 @@ from .steps import FEW_DEVICES, FRAMES, SETTLE_SECONDS, Steps, resources_of, sig
 
 UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)
 _MOST_HELD: Final = 256
+_TRIED_SECONDS: Final = 60.0
+"""A plan that was in force within so long was tried lately."""
 _FEW: Final = 3
 """The median of so many frames is what is looked at for steps: one that is late is none."""
 
@@ -41,6 +43,8 @@ class RecordedPolicy:
         self._conditions: Conditions | None = None
         self._present: Assignment | None = None
         self._before: Assignment | None = None
+        self._tried: dict[Assignment, float] = {}
+        """When each plan was last in force."""
         self._steps = Steps()
         self._over: deque[float] = deque([1.0] * _FEW, maxlen=_FEW)
         """What the last frames cost over their predictions."""
@@ -60,7 +64,12 @@ class RecordedPolicy:
         if self._steps.observe(conditions.now, signs, appearing=len(conditions.problem.names) <= FEW_DEVICES):
             self._stepped(conditions)
         self._tell_frames(conditions)
-        self._conditions = conditions = replace(conditions, least_gain=self.record.hysteresis, steps=self._steps)
+        if self._present is not None:
+            self._tried[self._present] = conditions.now
+        self._tried = {plan: at for plan, at in self._tried.items() if conditions.now - at < _TRIED_SECONDS}
+        self._conditions = conditions = replace(
+            conditions, least_gain=self.record.hysteresis, steps=self._steps, tried=tuple(self._tried)
+        )
         self._costs = {}
         return self.policy.choose(conditions)
 

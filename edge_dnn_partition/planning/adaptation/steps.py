@@ -45,8 +45,8 @@ class Steps:
     def __init__(self) -> None:
         self._levels: dict[Hashable, tuple[float, float]] = {}
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
-        self._at: dict[Hashable, tuple[float, float]] = {}
-        """When each has last become less, and when more."""
+        self._at: dict[tuple[Hashable, bool, bool], float] = {}
+        """When each has last made a step, by whether it rose, and whether the step was beyond `_ALWAYS`."""
         self._observed_at = -math.inf
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
@@ -74,16 +74,16 @@ class Steps:
             else:
                 self._levels[name] = math.log(value), 0.0
                 if appearing and before:
-                    self._at[name], found = (now, now), True
+                    self._at[name, False, True] = self._at[name, True, True] = now
+                    found = True
         return found
 
     def _follow(self, now: float, name: Hashable, level: float, noise: float, value: float) -> bool:
         change = value - level
         step = self._is_step(level, noise, value)
         if step:
-            fell_at, rose_at = self._at.get(name, (-math.inf, -math.inf))
-            self._at[name] = (fell_at, now) if change > 0 else (now, rose_at)
-            if now - (fell_at if change > 0 else rose_at) <= _BURST_SECONDS:
+            self._at[name, change > 0, abs(change) > _ALWAYS] = now
+            if now - self._last(name, rose=change <= 0) <= _BURST_SECONDS:
                 noise = max(noise, _BURST_NOISE * abs(change))
         noise += _RATE * max((MUCH if step else abs(change)) - noise, 0.0)
         self._levels[name] = value if step else level + _RATE * change, noise
@@ -93,17 +93,18 @@ class Steps:
     def _is_step(level: float, noise: float, value: float) -> bool:
         return abs(value - level) > max(MUCH, min(_SCALE * noise, _ALWAYS))
 
-    def last(self, names: Iterable[Hashable], *, worse: bool | None = None) -> float:
+    def last(self, names: Iterable[Hashable], *, worse: bool | None = None, large: bool = False) -> float:
         """Return when one of these estimates has last made a step; minus infinity if none has.
 
         :param worse: one to the worse, or to the better: devices' times are worse when they rise, links' rates when they fall.
+        :param large: one by more than three times.
         """
-        found = -math.inf
-        for name in names:
-            fell_at, rose_at = self._at.get(name, (-math.inf, -math.inf))
-            grew = None if worse is None else worse != isinstance(name, tuple)
-            found = max(found, max(fell_at, rose_at) if grew is None else rose_at if grew else fell_at)
-        return found
+        ways = (True, False) if worse is None else (worse,)
+        found = (self._last(name, rose=way != isinstance(name, tuple), large=large) for name in names for way in ways)
+        return max(found, default=-math.inf)
+
+    def _last(self, name: Hashable, *, rose: bool, large: bool = False) -> float:
+        return max(self._at.get((name, rose, size), -math.inf) for size in ((True,) if large else (True, False)))
 
 
 def resources_of(problem: Problem, plan: Collection[str]) -> frozenset[Hashable]:
