@@ -59,6 +59,16 @@ def test_each_move_is_known_to_lead_where_it_leads(seed, nodes, devices):
             assert norm[row, device] == (np.inf if device == plan[node] else pytest.approx(expected, rel=1e-9))
 
 
+def test_two_nodes_that_must_change_places_are_moved_at_once():
+    problem = graph_problem('skips', 4, 2, np.random.default_rng(0))
+    work = np.array([7.0, 4.0, 5.0, 3.0])  # beside these the transfers are nothing
+    problem = dataclasses.replace(problem, seconds=np.repeat(work[:, None], 2, axis=1))
+    around, plan = Neighbourhood(problem), np.array([0, 0, 1, 1])
+    loads, _, norm = around.moves(plan, np.ones(around.resources), 4)
+    assert norm.min() > ((loads / loads.max()) ** 16).sum(), 'each move alone makes it worse'
+    assert min(around.loads(moved).max() for moved in around.pairs(plan)) == pytest.approx(10.0)
+
+
 @given(seed=st.integers(0, 10_000), steps=st.lists(st.integers(0, 4), min_size=1, max_size=4))
 @settings(max_examples=15, deadline=None)
 def test_a_longer_search_is_never_worse(seed, steps):
