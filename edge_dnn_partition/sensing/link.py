@@ -23,6 +23,8 @@ _RETURNS: Final = 0.9
 the outage, and what is sent too fast now shows after a few pieces."""
 _OUTAGE: Final = 0.26
 """A silence is an outage once less than this is believed of what was before it."""
+_FULL_SECONDS: Final = 0.2
+"""What was lost so soon after the link was seen full tells no less of it than that: of pieces that were lost a part crossed."""
 _TOLD_SECONDS: Final = 2.0
 """For so long after a silence receivers tell of what was lost in it."""
 LEAST_RATE: Final = 2_000.0
@@ -65,6 +67,8 @@ class LinkEstimator:
     """When what is believed was measured, here or elsewhere."""
     _own_at: float = float('-inf')
     """When something was last measured here: what did not come shows only that the link carries less than was believed."""
+    _full: tuple[float, float] = (float('-inf'), 0.0)
+    """When a transfer came more slowly than it left, and how fast: that is what the link carried."""
     silent: bool = False
     """Nothing that was sent of late was answered."""
     _before: float = 0.0
@@ -89,6 +93,8 @@ class LinkEstimator:
             if rate < _CONFIRMS * median(self._rates):
                 return
             rate = median(self._rates)  # what left so fast came so fast: what is believed holds
+        if not sender_limited:
+            self._full = now, rate
         if found_room and self._rates and rate > median(self._rates):
             self._rates.clear()
         self.last_at = self._own_at = now
@@ -126,6 +132,8 @@ class LinkEstimator:
         """
         present = self.estimate.bytes_per_second
         seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
+        if now - self._full[0] <= _FULL_SECONDS:
+            seen = max(seen, self._full[1])
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))

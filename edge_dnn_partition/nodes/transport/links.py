@@ -125,7 +125,7 @@ class Links:
             self.set_pace(receipt.receiver, outbox)
             if receipt.state == HopReceipt.MISSING:
                 probe, number = receipt.kind == PROBE, receipt.bundle
-                lost = outbox.probe_lost(number) if probe else outbox.resend(number, receipt.missing)
+                lost = outbox.probe_lost(number) if probe else outbox.resend(number, receipt.missing, now)
                 self.lost(receipt, lost, now)
                 self.set_pace(receipt.receiver, outbox)
             else:

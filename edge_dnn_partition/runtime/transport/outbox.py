@@ -239,7 +239,8 @@ class Outbox:
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
                 size = most = len(bundle.buffer) - outgoing.came_bytes
                 if self.rate is not None and outgoing.pace:
-                    size = min(size, max(PIECES_FOR_DISPERSION * bundle.piece_bytes, round(RUN_SECONDS * self.rate)))
+                    run = max(PIECES_FOR_DISPERSION * bundle.piece_bytes, round(RUN_SECONDS * self.rate))
+                    size = run if outgoing.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
                     most = min(most, SLOW_RUN_PIECES * bundle.piece_bytes)
                 return Waiting(size, now - max(outgoing.first_sent_at, self._heard_at), most)
         return None
@@ -278,10 +279,13 @@ class Outbox:
             self._room.looked(found=measured >= asked, told=not sender_limited)
         return self._forget(number)
 
-    def resend(self, number: int, missing: Sequence[int]) -> Loss:
+    def resend(self, number: int, missing: Sequence[int], now: float = float('-inf')) -> Loss:
         """Queue the missing pieces of a bundle again, before those that are new; return what that says of the link."""
         outgoing = self._queue.get(number) or self._waiting.get(number)
+        before = outgoing.came_bytes if outgoing is not None else 0
         lost = self._resend(number, missing)
+        if outgoing is not None and outgoing.came_bytes > before:
+            self._heard_at = max(self._heard_at, now)
         return Loss() if outgoing is not None and outgoing.to_another else lost
 
     def _resend(self, number: int, missing: Sequence[int]) -> Loss:
