@@ -180,9 +180,10 @@ class Links:
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
     def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
-        """Take in that pieces were lost: that they were confirms what an overdue bundle bounds the link to."""
+        """Take in that pieces were lost: where nothing of them is timed, that confirms what an overdue bundle bounds the link to."""
         estimator = self.estimators[device]
-        estimator.loss(now, size, seconds, bound=min(bears, self.doubts[device].bound(now, estimator.last_at)))
+        overdue = math.inf if size > 0 else self.doubts[device].bound(now, estimator.last_at)
+        estimator.loss(now, size, seconds, bound=min(bears, overdue))
 
     def bound(self, device: str, waiting: Waiting) -> float | None:
         """Return the most bytes per second that a link carries on which word of a bundle is overdue; None if it is not."""

@@ -23,7 +23,7 @@ LEAST_PIECES: Final = 2
 SHORT_SECONDS: Final = 0.003
 """... since packets of a small probe that come closer to each other than this show only that the link carries so much."""
 MORE: Final = 2.0
-"""What such a probe looks for at least, over the rate that is believed."""
+"""What a probe looks for at least, over the rate that is believed: so a rise to what was never seen is found as well."""
 UNWORTHY: Final = 0.05
 """Share of the ceiling for a link of which enough is known, and on which nothing could be gained at present..."""
 UNTOLD: Final = 0.25
@@ -88,7 +88,7 @@ class LinkProber:
         self._budget.share = ceiling * worth
         probe = self._shape(believed if link.estimate.measured else rate, believed, seen, wanted=wanted)
         if not doubt.shy(now):
-            more = max(self._hoped, MORE * believed) if wanted else 0.0
+            more = max(self._hoped if wanted else 0.0, MORE * believed)
             probe = Probe(probe.pieces, probe.piece_bytes, max(seen, more))
         if not self._budget.grant(now, probe.cost_bytes, believed, silent=link.silent, doubtful=hurry):
             return None
