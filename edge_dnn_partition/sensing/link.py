@@ -137,9 +137,10 @@ class LinkEstimator:
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
-        self.last_at = now
         if size > 0:
-            self._own_at = now
+            self.last_at = self._own_at = now
+        elif bound < math.inf:
+            self.last_at = now
 
     def given_up(self, now: float, bound: float) -> None:
         """Take in that nobody waits any longer for an answer on which the link bears no more than ``bound`` bytes per second."""
