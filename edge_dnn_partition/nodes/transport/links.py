@@ -180,7 +180,7 @@ class Links:
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
 
     def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
-        """Take in that pieces were lost: where nothing of them is timed, that confirms what an overdue bundle bounds the link to."""
+        """Take in that pieces were lost: where none is timed, that confirms what an overdue bundle bounds the link to."""
         estimator = self.estimators[device]
         overdue = math.inf if size > 0 else self.doubts[device].bound(now, estimator.last_at)
         estimator.loss(now, size, seconds, bound=min(bears, overdue))

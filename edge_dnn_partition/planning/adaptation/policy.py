@@ -57,7 +57,8 @@ class Conditions:
     def stepped_at(self, present: Assignment, other: Assignment) -> float:
         """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has.
 
-        Back to a plan that was tried lately only a large one counts: other work makes each plan slower in turn.
+        Back to a plan that was tried lately only a large one counts of a device or of frames: other work makes each plan slower in
+        turn.
         """
         if self.steps is None:
             return -math.inf

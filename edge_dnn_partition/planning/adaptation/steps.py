@@ -97,10 +97,11 @@ class Steps:
         """Return when one of these estimates has last made a step; minus infinity if none has.
 
         :param worse: one to the worse, or to the better: devices' times are worse when they rise, links' rates when they fall.
-        :param large: one by more than three times.
+        :param large: of devices and frames one by more than three times; a link that others use is no more likely to be as before.
         """
         ways = (True, False) if worse is None else (worse,)
-        found = (self._last(name, rose=way != isinstance(name, tuple), large=large) for name in names for way in ways)
+        link = ((name, isinstance(name, tuple)) for name in names)
+        found = (self._last(name, rose=way != is_link, large=large and not is_link) for name, is_link in link for way in ways)
         return max(found, default=-math.inf)
 
     def _last(self, name: Hashable, *, rose: bool, large: bool = False) -> float:
