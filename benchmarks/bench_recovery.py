@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
-NEEDS = ('ROS', 'root')
+NEEDS = ('ROS', 'root', 'sklearn')
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
