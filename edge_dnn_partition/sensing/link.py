@@ -24,7 +24,9 @@ the outage, and what is sent too fast now shows after a few pieces."""
 _OUTAGE: Final = 0.26
 """A silence is an outage once less than this is believed of what was before it."""
 _FULL_SECONDS: Final = 0.2
-"""What was lost so soon after the link was seen full tells no less of it than that: of pieces that were lost a part crossed."""
+"""What was lost so soon after the link was seen full tells no less of it than that: of pieces that were lost a part crossed..."""
+_IN_PART: Final = 2.0
+"""... and where it tells so many times less, the link has fallen since."""
 _TOLD_SECONDS: Final = 2.0
 """For so long after a silence receivers tell of what was lost in it."""
 LEAST_RATE: Final = 2_000.0
@@ -132,7 +134,7 @@ class LinkEstimator:
         """
         present = self.estimate.bytes_per_second
         seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
-        if now - self._full[0] <= _FULL_SECONDS:
+        if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:
             seen = max(seen, self._full[1])
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()

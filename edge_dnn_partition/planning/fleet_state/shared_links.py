@@ -31,6 +31,8 @@ ALIKE_LATENCY: Final = 2.0
 """... and their latencies are within this one."""
 COINCIDE_SECONDS: Final = 2.0
 """Links that collapse within so long of each other share what limits them."""
+_APART: Final = 2
+"""So often on end: once the one that seemed to collapse may only have been held up."""
 SUSPECT_SECONDS: Final = 3.0
 """A link that was not measured for so long after is believed to carry what it did."""
 
@@ -55,6 +57,8 @@ class SharedLinks:
         self._fell_at: dict[Pair, float] = {}
         self._lately: dict[Pair, WindowedMax] = {}
         self._suspects: dict[Pair, _Suspect] = {}
+        self._apart: dict[frozenset[Pair], int] = {}
+        """How often on end one of two links was seen to collapse without the other."""
         self._cleared: dict[Pair, tuple[_Suspect, float]] = {}
         """Links that were found not to have fallen, and what was believed then of the one that they were suspected for: where it is
         still slow when it is measured next, they do not share what limits it."""
@@ -75,7 +79,7 @@ class SharedLinks:
             if shared or suspect.measured_at > suspect.since:
                 del self._suspects[pair]
                 if shared:
-                    self._known[frozenset((pair, suspect.cause))] = True
+                    self._together(pair, suspect.cause)
                 else:
                     self._cleared[pair] = suspect, believed[suspect.cause].bytes_per_second
             else:
@@ -84,7 +88,10 @@ class SharedLinks:
             if suspect.cause == pair and rate != then:  # both may have recovered
                 del self._cleared[other]
                 if rate * COLLAPSE <= suspect.cause_before:
-                    self._known[frozenset((other, pair))] = False
+                    both = frozenset((other, pair))
+                    self._apart[both] = self._apart.get(both, 0) + 1
+                    if self._apart[both] >= _APART:
+                        self._known[both] = False
         before = self._lately.setdefault(pair, WindowedMax(COLLAPSE_SECONDS)).add(now, rate)
         if rate * COLLAPSE > before:
             return
@@ -98,12 +105,16 @@ class SharedLinks:
     def _fell(self, pair: Pair, before: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
         for other, at in self._fell_at.items():
             if now - at <= COINCIDE_SECONDS and self._touch(pair, other):
-                self._known[frozenset((pair, other))] = True
+                self._together(pair, other)
         self._fell_at[pair], latency = now, believed[pair].latency_seconds if pair in believed else 0.0
         for other, estimate in believed.items():
             fell_itself = now - self._fell_at.get(other, -math.inf) <= COINCIDE_SECONDS
             if other != pair and not fell_itself and self._may_share(pair, before, latency, other, estimate):
                 self._suspects[other] = _Suspect(now, pair, before, estimate.bytes_per_second, estimate, now)
+
+    def _together(self, one: Pair, other: Pair) -> None:
+        both = frozenset((one, other))
+        self._known[both], self._apart[both] = True, 0
 
     @property
     def suspects(self) -> dict[Pair, LinkEstimate]:

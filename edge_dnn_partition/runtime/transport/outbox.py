@@ -145,6 +145,7 @@ class Outbox:
             elif now >= outgoing.sent_at + self._patience(outgoing):
                 self._waiting.pop(number)
                 outgoing.rounds += 1
+                outgoing.silences += 1
                 self.pieces_repeated += 1
                 self._note_silence(outgoing, now)
                 if not self._cut_anew(outgoing, now):
@@ -235,7 +236,7 @@ class Outbox:
         """
         for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
             bundle = outgoing.bundle
-            told = outgoing.rounds >= _SILENT_ROUNDS[0] or outgoing.to_another
+            told = outgoing.silences >= _SILENT_ROUNDS[0] or outgoing.to_another
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
                 size = most = len(bundle.buffer) - outgoing.came_bytes
                 if self.rate is not None and outgoing.pace:
@@ -284,8 +285,8 @@ class Outbox:
         outgoing = self._queue.get(number) or self._waiting.get(number)
         before = outgoing.came_bytes if outgoing is not None else 0
         lost = self._resend(number, missing)
-        if outgoing is not None and outgoing.came_bytes > before:
-            self._heard_at = max(self._heard_at, now)
+        if outgoing is not None and outgoing.came_bytes > before and len(missing) <= MUCH_LOST * outgoing.bundle.count:
+            self._heard_at = max(self._heard_at, now)  # else the link may have collapsed
         return Loss() if outgoing is not None and outgoing.to_another else lost
 
     def _resend(self, number: int, missing: Sequence[int]) -> Loss:

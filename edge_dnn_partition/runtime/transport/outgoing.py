@@ -44,6 +44,8 @@ class Outgoing:
     bold: bool = False
     sent_at: float = 0.0
     rounds: int = 0
+    silences: int = 0
+    """How often nothing was heard of it for too long."""
     offered: int = 0
     to_another: bool = False
     rates: array[float] = field(default_factory=lambda: array('d'))
