@@ -94,8 +94,9 @@ def simulated_rows(found: Sequence[Recording], progress: Callable[[str], None]) 
 
 
 def result_of(rows: Sequence[Mapping[str, Any]]) -> BenchResult:
-    """Return what some rows say."""
-    return BenchResult(list(map(dict, rows)), targets_of(rows), functools.partial(_plot, rows=rows), _conclusion(rows))
+    """Return what some rows say; each frame and plan stands in the rows as they came, and in the plot."""
+    kept = [{name: value for name, value in row.items() if name not in ('stream', 'plans')} for row in rows]
+    return BenchResult(kept, targets_of(rows), functools.partial(_plot, rows=rows), _conclusion(rows))
 
 
 def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
