@@ -57,8 +57,8 @@ def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
             return {t.encoding for t in client.plan.transfers if t.from_stage == 0 and t.to_device == 'cloud'}
 
         def size(receiver='cloud'):
+            client.wait_for(lambda: trial.news.report.plan_version == client.plan.version, 30.0, 'a frame of the plan in force')
             report = trial.news.report
-            assert report.plan_version == client.plan.version
             return next(hop.size for hop in report.hops if hop.receiver == receiver)
 
         assert (between(), picture_encoding(client.plan)) == ({'raw'}, 'raw')
