@@ -196,8 +196,9 @@ class Links:
         """Return how long so many bytes will be on their way by what is said of the link; 0 inside the device."""
         if device not in self.estimators:
             return 0.0
-        estimate = self.estimators[device].estimate
-        return size / min(estimate.bytes_per_second, self.doubts[device].bound(now)) + estimate.latency_seconds
+        estimator = self.estimators[device]
+        estimate, bound = estimator.estimate, self.doubts[device].bound(now, estimator.last_at)
+        return size / min(estimate.bytes_per_second, bound) + estimate.latency_seconds
 
     def given_up(self, device: str, waiting: Waiting, now: float) -> None:
         """Take in that nobody waits any longer for a bundle's receipt: if it was overdue, what that shows of the link stays."""

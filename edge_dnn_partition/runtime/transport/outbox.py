@@ -229,8 +229,7 @@ class Outbox:
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
         """Return what is waited for of the bundle that has been on its way for longest, since when it alone has been.
 
-        One that has been asked after in vain, or of which pieces were lost, tells elsewhere (`on_silence`, `resend`): its
-        receiver may have died.
+        One that has been asked after in vain tells elsewhere (`on_silence`): its receiver may have died.
 
         :param frame_id: of this frame only.
         """
