@@ -211,6 +211,19 @@ def test_dwell_seconds_count_under_every_policy(name):
 
 
 @pytest.mark.parametrize('name', POLICIES)
+def test_a_device_that_comes_back_is_not_kept_waiting(name):
+    def whole():
+        return problem(rates=(1.0, 2.0))
+
+    costs = [evaluate(whole(), (device,) * 4).latency_seconds for device in ('cloud', 'fog')]
+    assert 0.2 < 1 - costs[0] / costs[1] < 0.5, 'better, but not by so much that nothing is waited for'
+    stream = Stream(name, decide=Settings(dwell_seconds=60.0)).run(10.0, lambda: problem(devices=NAMES[:2]), whole)
+    stream.moves.clear()
+    stream.run(4.0, whole, whole)
+    assert len(stream.moves) == 1 and 'cloud' in stream.plan
+
+
+@pytest.mark.parametrize('name', POLICIES)
 def test_exploration_counts_where_a_policy_explores(name):
     for share in (0.0, 0.1):
         policy = Stream(name, exploration=share).run(5.0, problem, problem).policy

@@ -79,7 +79,8 @@ def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
 def decide(
     now: float, problem: Problem, hysteresis: Hysteresis, *, deviation: float = 0.0, least_gain: float | None = None,
     under: Callable[[tuple[str, ...]], Problem] | None = None,
-    stepped_at: Callable[[tuple[str, ...], tuple[str, ...]], float] | None = None, known: Sequence[tuple[str, ...]] = (),
+    stepped_at: Callable[[tuple[str, ...], tuple[str, ...]], float] | None = None,
+    came_at: Callable[[tuple[str, ...]], float] | None = None, known: Sequence[tuple[str, ...]] = (),
 ) -> Decision:  # fmt: skip
     """Return what to do. Deterministic; what was decided before is in the hysteresis.
 
@@ -96,6 +97,7 @@ def decide(
     :param under: the problem under the encodings that a plan has or would have, in which it is valued; None: those of
         ``problem``, with which the best plan is looked for.
     :param stepped_at: when a step has last made the first of two plans worse or the second better; None: none is known.
+    :param came_at: when a device of a plan has last come; None: it is not known of any.
     :param known: throughput: plans that are worth improving, instead of a search from the start (:mod:`.ahead`).
     """
     value = under or (lambda _: problem)
@@ -124,7 +126,8 @@ def decide(
         hysteresis.calm()
         return Decision(None, costs, present, 'the present plan is the best one')
     stepped = -math.inf if stepped_at is None else stepped_at(own, best)
-    verdict = hysteresis.weigh(now, best, gain, threshold, stepped_at=stepped)
+    came = -math.inf if came_at is None else came_at(best)
+    verdict = hysteresis.weigh(now, best, gain, threshold, stepped_at=stepped, came_at=came)
     if goal.name == 'deadline' and not goal.meets(present):
         return Decision(best if verdict.moves else None, costs, present, f'the present plan misses the deadline; {verdict.reason}')
     return Decision(best if verdict.moves else None, costs, present, verdict.reason, (mine, his))

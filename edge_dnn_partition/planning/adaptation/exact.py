@@ -25,7 +25,7 @@ class ExactPolicy(StillPolicy):
         decision = decide(
             conditions.now, conditions.problem, self.hysteresis, deviation=conditions.deviation,
             least_gain=conditions.least_gain, under=conditions.under, stepped_at=conditions.stepped_at,
-            known=self._ahead.known(conditions.problem),
+            came_at=conditions.came_at, known=self._ahead.known(conditions.problem),
         )  # fmt: skip
         return Choice(decision.assignment, decision.reason, decision.costs, decision.values)
 

@@ -27,7 +27,8 @@ class Settings:
     :param least_gain: a new plan must be predicted to be better by this share of the present plan's value; what a scheduler
         begins with, until :mod:`.calibration` has a record.
     :param most_gain: a gain of that share is enough however uncertain the predictions are.
-    :param dwell_seconds: how long a plan stays at least, unless it cannot go on or another is better by `FAR_BETTER`.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on, another is better by `FAR_BETTER`, or one is
+        better with a device that has come since.
     :param confirmations: in how many decisions on end another plan must be the better one.
     """
 
@@ -88,12 +89,16 @@ class Hysteresis:
         """Take in that no plan is better now."""
         self._count, self._unexplained = 0, None
 
-    def weigh(self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf) -> Verdict:
+    def weigh(
+        self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf,
+        came_at: float = -math.inf,
+    ) -> Verdict:  # fmt: skip
         """Return whether to move to the best candidate. Until that is told (`moved`) a move that was granted stays so.
 
         :param gain: the share of the present plan's value that it saves.
         :param least_gain: of `least_gain`.
         :param stepped_at: when a step has last made the plan in force worse or the candidate better.
+        :param came_at: when a device of the candidate has last come: a plan that was chosen without it need not stay.
         """
         words = f'{gain:.0%}'.replace('%', ' %') + ' better'
         if gain <= 0 or gain < least_gain:
@@ -106,7 +111,7 @@ class Hysteresis:
         explained = stepped_at > max(self.since, now - EXPLAINS_SECONDS)
         if gain < FAR_BETTER:
             dwell = self.settings.dwell_seconds
-            if (left := self.since + dwell - now) > 0:
+            if (left := self.since + dwell - now) > 0 and came_at <= self.since:
                 return Verdict(False, f'{words}, waiting out dwell_seconds ({left:.1f} s left)')
             if not explained and (left := self._restless_at + CALM_DWELLS * dwell - now) > 0:
                 return Verdict(False, f'{words}, but no estimate has made a step lately ({left:.0f} s left)')

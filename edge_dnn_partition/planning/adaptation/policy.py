@@ -66,6 +66,10 @@ class Conditions:
         worse = self.steps.last({FRAMES, *resources_of(self.problem, present)}, worse=True, large=large)
         return max(worse, self.steps.last(resources_of(self.problem, other), worse=False, large=large))
 
+    def came_at(self, plan: Assignment) -> float:
+        """Return when a device of a plan has last come, or come back; minus infinity if none has."""
+        return -math.inf if self.steps is None else self.steps.came(set(plan))
+
     def problem_of(self, plan: Assignment) -> Problem:
         """Return the problem under a plan's own encodings."""
         return self.problem if self.under is None else self.under(plan)

@@ -187,7 +187,8 @@ class QLearningPolicy:
         stepped = conditions.stepped_at(self.present, plan)
         if shown < needed:  # the estimates alone would not move: what is learned must exceed its doubt, and no step explains it
             needed, stepped = self.hysteresis.least_gain(float(self._spread(slot)[best]), needed), -math.inf
-        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped)
+        came = conditions.came_at(plan)
+        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, came_at=came)
         values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
 

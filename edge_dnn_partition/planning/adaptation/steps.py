@@ -47,6 +47,8 @@ class Steps:
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
         self._at: dict[tuple[Hashable, bool, bool], float] = {}
         """When each has last made a step, by whether it rose, and whether the step was beyond `_ALWAYS`."""
+        self._came: dict[Hashable, float] = {}
+        """When each was last there that had not been."""
         self._observed_at = -math.inf
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
@@ -74,7 +76,7 @@ class Steps:
             else:
                 self._levels[name] = math.log(value), 0.0
                 if appearing and before:
-                    self._at[name, False, True] = self._at[name, True, True] = now
+                    self._at[name, False, True] = self._at[name, True, True] = self._came[name] = now
                     found = True
         return found
 
@@ -103,6 +105,10 @@ class Steps:
         link = ((name, isinstance(name, tuple)) for name in names)
         found = (self._last(name, rose=way != is_link, large=large and not is_link) for name, is_link in link for way in ways)
         return max(found, default=-math.inf)
+
+    def came(self, names: Iterable[Hashable]) -> float:
+        """Return when one of these was last there that had not been; minus infinity if none has come."""
+        return max((self._came.get(name, -math.inf) for name in names), default=-math.inf)
 
     def _last(self, name: Hashable, *, rose: bool, large: bool = False) -> float:
         return max(self._at.get((name, rose, size), -math.inf) for size in ((True,) if large else (True, False)))
