@@ -23,7 +23,8 @@ from scipy.sparse.csgraph import maximum_flow
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import latency_cost
-from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers import milp, twodevices
 from edge_dnn_partition.planning.solvers.solve import Solution, solve
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Ints, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
 GRAPHS: Final = 118
 FAMILIES: Final = ('skips', 'branches', 'attention', 'random')

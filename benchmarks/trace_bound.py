@@ -17,7 +17,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Problem
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted
 from edge_dnn_partition.planning.plans.plan import PICTURE

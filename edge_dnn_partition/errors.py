@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The errors that a user is meant to read."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
 
 class UserError(Exception):
     """Bad input: the message is one line and says what is wrong and what to do.
@@ -29,3 +34,11 @@ class DeviceError(ModelError):
 
 class NotReadyError(WireError):
     """A frame of a plan that is not prepared here, not yet or not any more; nothing is wrong with the frame."""
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return a hint at the nearest known word, or at all of a few, to end an error with."""
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+    if close:
+        return f'; did you mean {close[0]!r}?'
+    return f'; known are {", ".join(map(str, list(known)[:20]))}' if known else ''

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.cost_model.problem import Problem, nearest
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import Pixels

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.cost_model.problem import nearest
+from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link, Power, absolute_paths
 from edge_dnn_partition.planning.fleet_state.schema import Bytes, FilePath, Seconds, Strict, check
 from edge_dnn_partition.planning.fleet_state.yaml_file import read_yaml

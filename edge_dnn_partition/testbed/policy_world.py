@@ -26,7 +26,8 @@ import numpy as np
 
 from edge_dnn_partition.planning.adaptation.policy import Assignment, Conditions
 from edge_dnn_partition.planning.cost_model.linear import transfers
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Bools, Device, Floats, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Problem
 
 DEVICES: Final = ('pi', 'jetson', 'cloud')
 PAIRS: Final = (('pi', 'jetson'), ('pi', 'cloud'), ('jetson', 'cloud'))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.planning.adaptation.policy import Conditions
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.total import total
 from edge_dnn_partition.sensing.source import Unavailable

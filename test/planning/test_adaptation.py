@@ -15,7 +15,8 @@ from edge_dnn_partition.planning.adaptation.policies import policy_of
 from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 
 POLICIES = ('exact', 'q_learning', 'auto')
 NAMES = ('pi', 'fog', 'cloud')

@@ -19,7 +19,7 @@ from edge_dnn_partition.planning.adaptation.policy import Conditions, Frame
 from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.cost_model.costs_json import read
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
-from edge_dnn_partition.planning.cost_model.problem import Device
+from edge_dnn_partition.planning.cost_model.parts import Device
 
 
 def switch(record, *, predicted=0.1, old=0.2, measured=0.1, before=0.2, deviation=0.05):

@@ -10,7 +10,8 @@ import pytest
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, picture_encoding, with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import (
     ENCODINGS,

@@ -9,7 +9,8 @@ import numpy as np
 from edge_dnn_partition.planning.adaptation.decide import decide
 from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.objective import Goal
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 
 RATE = 1e6
 

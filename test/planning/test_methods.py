@@ -14,7 +14,8 @@ from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer
 from edge_dnn_partition.planning.cost_model.coding_tables import Coding
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, device_once, energy_cost, latency_cost, transfers
-from edge_dnn_partition.planning.cost_model.problem import Device, Link, Problem, Tensor, from_costs_json
+from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem, from_costs_json
 from edge_dnn_partition.planning.solvers import chain, frontier, maxflow, milp, moves, once, revisits, subsets, twodevices
 from edge_dnn_partition.planning.solvers.solve import solve
 

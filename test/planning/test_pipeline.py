@@ -20,7 +20,8 @@ from edge_dnn_partition.planning.adaptation.explain import explain
 from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import goal_of
-from edge_dnn_partition.planning.cost_model.problem import _FROM, INPUT
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import _FROM
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of

@@ -21,7 +21,8 @@ from edge_dnn_partition.planning.adaptation.policy import Conditions, FixedPolic
 from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.planning.cost_model.costs_json import read
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
 NAMES = ('pi', 'fog', 'cloud')

@@ -14,7 +14,8 @@ from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settin
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import stage_count
 from edge_dnn_partition.planning.cost_model.objective import Goal
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers import milp
 from edge_dnn_partition.planning.solvers.fewer_stages import fewer_stages, in_one_cache, standing, worth
 from edge_dnn_partition.planning.solvers.solve import solve

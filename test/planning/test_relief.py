@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import Device, from_costs_json
+from edge_dnn_partition.planning.cost_model.parts import Device
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet_state.relief import DeviceHealth, Relief, ReliefSettings, weighted, with_watts
 from edge_dnn_partition.planning.solvers.solve import solve
 

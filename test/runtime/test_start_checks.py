@@ -7,7 +7,7 @@ import math
 import pytest
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.cost_model.problem import Device, Link
+from edge_dnn_partition.planning.cost_model.parts import Device, Link
 from edge_dnn_partition.planning.fleet_state.fleet import check_watts, parse_fleet
 from edge_dnn_partition.runtime.deployment.node_parameters import check_parameters
 from edge_dnn_partition.runtime.deployment.processes import fleet_processes

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from .linear import LinearCost, energy_cost, latency_cost
-from .problem import INPUT, Bools, Floats, Ints, Problem
+from .parts import INPUT
+from .problem import Bools, Floats, Ints, Problem
 
 _CHUNK: Final = 1_500_000
 ENUMERATED: Final = 20_000

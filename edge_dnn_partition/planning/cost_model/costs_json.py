@@ -26,9 +26,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 
-from .problem import INPUT, Device, Link, Problem, Tensor, nearest
+from .parts import INPUT, Device, Link, Tensor
+from .problem import Problem
 
 _TOP: Final = ('source', 'sink', 'input_bytes', 'devices', 'links', 'layers', 'outputs', 'constraints')
 _DEVICE: Final = ('active_watts', 'idle_watts', 'radio_watts', 'energy_weight', 'memory_bytes')

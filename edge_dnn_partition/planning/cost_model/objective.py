@@ -12,11 +12,11 @@ from typing import Final, Literal, get_args, overload
 
 import numpy as np
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 
 from .evaluate import Costs, evaluate
 from .linear import LinearCost, device_once, energy_cost, latency_cost
-from .problem import Ints, Problem, nearest
+from .problem import Ints, Problem
 from .tail import reach_of
 
 Objective = Literal['latency', 'energy', 'throughput', 'balanced', 'deadline']

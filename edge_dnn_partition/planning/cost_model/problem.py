@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 
 from .coding_tables import Coding
+from .parts import INPUT, Device, Link, Tensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,66 +28,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-INPUT: Final = -1
-"""The producer of a model's inputs: they lie on the source."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """What a device costs, apart from the seconds of each node.
-
-    ``encode_*`` and ``decode_*`` are spent on the sender and on the reader of a
-    transfer: they add to the latency and to the device's compute seconds.
-
-    :param deviation: by how much its seconds scatter from frame to frame, as the standard deviation of their logarithm.
-    :raises PlanError: if a figure is not known (NaN): no solver may be given it.
-    """
-
-    name: str
-    active_watts: float = 0.0
-    idle_watts: float = 0.0
-    radio_watts: float = 0.0
-    energy_weight: float = 1.0
-    memory_bytes: float = float('inf')
-    encode_seconds: float = 0.0
-    encode_seconds_per_byte: float = 0.0
-    decode_seconds: float = 0.0
-    decode_seconds_per_byte: float = 0.0
-    deviation: float = 0.0
-
-    def __post_init__(self) -> None:
-        refuse_unknown(f'device {self.name}', vars(self))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """A one-way link; links with the same ``channel`` share the air. For ``deviation`` see `Device`."""
-
-    sender: str
-    reader: str
-    bytes_per_second: float
-    latency_seconds: float = 0.0
-    channel: str | None = None
-    deviation: float = 0.0
-
-    def __post_init__(self) -> None:
-        refuse_unknown(f'link from {self.sender} to {self.reader}', vars(self))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """A tensor: who writes it (``INPUT``: it lies on the source) and who reads it.
-
-    ``readers`` are distinct node indices above ``producer``, in rising order.
-    """
-
-    name: str
-    producer: int
-    readers: tuple[int, ...]
-    bytes: float
-    at_sink: bool = False
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
@@ -412,26 +353,6 @@ _FROM: Final = {
 }
 """What is worked out from which fields alone."""
 _WORKED_OUT: Final = ('devices', 'links', 'tensors', 'node_names')
-
-
-def refuse_unknown(what: str, figures: Mapping[str, Any]) -> None:
-    """Refuse figures that are not known, which a solver would compare with others.
-
-    :raises PlanError: if one is NaN.
-    """
-    for name, figure in figures.items():
-        if figure != figure:  # noqa: PLR0124 (NaN alone)
-            raise PlanError(f'{what}: {name} is not known; give or measure it before planning with it')
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint at the nearest known word, or at all of a few, to end an error with."""
-    import difflib
-
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
-    if close:
-        return f'; did you mean {close[0]!r}?'
-    return f'; known are {", ".join(map(str, list(known)[:20]))}' if known else ''
 
 
 def from_costs_json(document: Mapping[str, Any]) -> Problem:

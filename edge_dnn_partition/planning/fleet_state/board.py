@@ -17,10 +17,9 @@ from typing import Final
 
 from pydantic import Field
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.work import Work, layer_work
-from edge_dnn_partition.planning.cost_model.problem import nearest
 from edge_dnn_partition.planning.plans.profile import Profile
 
 from .schema import Seconds, Strict, Watts, check

@@ -12,10 +12,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
-from edge_dnn_partition.planning.cost_model.problem import nearest
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.units import shortened
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Device, Link, Problem, Tensor, nearest
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted

@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import Device, Problem
+from edge_dnn_partition.planning.cost_model.parts import Device
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
 _BATTERY_RETURN: Final = 5.0

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.cost_model.problem import nearest
+from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.units import is_number, parse, shortened, units_of
 
 _UNITS: Final = {'rate': ('B/s', 'Mbit/s'), 'time': ('s', 'ms'), 'size': ('B', 'GiB'), 'power': ('W', 'W')}

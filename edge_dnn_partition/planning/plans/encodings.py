@@ -14,8 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.cost_model.problem import nearest
+from edge_dnn_partition.errors import PlanError, nearest
 
 from .plan import PICTURE
 

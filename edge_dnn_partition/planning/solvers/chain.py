@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Bools, Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Ints, Problem
 
 TIE = 4e-13
 """Relative difference below which two partial sums count as equal."""

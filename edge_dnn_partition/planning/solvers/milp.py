@@ -23,7 +23,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Bools, Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Ints, Problem
 
 from .reduction import Reduction
 

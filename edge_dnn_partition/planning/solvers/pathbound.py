@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Floats, Problem
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, energy_cost, latency_cost
-from edge_dnn_partition.planning.cost_model.problem import INPUT, Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.parts import INPUT
+from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
 WORK: Final = 250_000_000
 _WITHIN: Final = 1e-12

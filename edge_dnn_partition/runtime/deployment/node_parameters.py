@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.cost_model.problem import nearest
+from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, check_names
 
 from .parameters import Parameter

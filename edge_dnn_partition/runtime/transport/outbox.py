@@ -12,18 +12,14 @@ from typing import Final, Protocol
 
 from .link_evidence import MUCH_LOST, Look, Loss, Waiting
 from .outgoing import Outgoing, sent_ns
-from .partial import RUN_SECONDS, SLOW_RUN_PIECES
-from .piece_size import PIECES_FOR_DISPERSION, packets_of, piece_size
-from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle, Piece
+from .piece_size import piece_size
+from .pieces import MISSING_AT_ONCE, PROBE, Bundle, Piece
 from .room_search import TRAIN_PIECES, RoomSearch
 
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _IN_VAIN: Final = 0.5
 """Where so much of what was sent a second time did not come either, its pieces are too large, and not only were too fast."""
-_LOST_BY_LOOKING: Final = 0.25
-_LOST_BY_CHANCE: Final = 0.125
-"""A single piece that was lost says nothing, of so many that it is no larger share than this."""
 
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
@@ -237,18 +233,13 @@ class Outbox:
             bundle = outgoing.bundle
             told = outgoing.silences >= _SILENT_ROUNDS[0] or outgoing.to_another
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
-                size = most = len(bundle.buffer) - outgoing.came_bytes
-                if self.rate is not None and outgoing.pace:
-                    run = max(PIECES_FOR_DISPERSION * bundle.piece_bytes, round(RUN_SECONDS * self.rate))
-                    size = run if outgoing.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
-                    most = min(most, SLOW_RUN_PIECES * bundle.piece_bytes)
-                return Waiting(size, now - max(outgoing.first_sent_at, self._heard_at), most)
+                return outgoing.waiting(self.rate, now - max(outgoing.first_sent_at, self._heard_at))
         return None
 
     def bytes_left(self, frame_id: int) -> int:
         """Return what of a frame is still to come there, in bytes."""
         bundles = (o for o in itertools.chain(self._waiting.values(), self._queue.values()) if o.bundle.kind != PROBE)
-        return sum(len(o.bundle.buffer) - o.came_bytes for o in bundles if o.bundle.address.frame_id == frame_id)
+        return sum(o.bytes_left for o in bundles if o.bundle.address.frame_id == frame_id)
 
     def blocked(self, number: int, seconds: float) -> None:
         """Take in for how long the network held a piece of a bundle up as it was sent."""
@@ -298,17 +289,7 @@ class Outbox:
         if not valid:
             self._waiting[number] = outgoing
             return Loss()
-        count = outgoing.bundle.count
-        looked = bool(outgoing.probe_gain) and not outgoing.rounds and max(valid) < 2 * TRAIN_PIECES
-        share = len(valid) / count
-        packets = packets_of(outgoing.bundle.piece_bytes)
-        by_chance = len(valid) == 1 and share <= _LOST_BY_CHANCE
-        usual = by_chance or (looked and share <= _LOST_BY_LOOKING)
-        if usual or len(valid) > outgoing.offered:  # some were sent earlier, at another rate
-            lost = Loss(0.0 if usual else share, packets, outgoing.left_at(valid))
-        else:  # what is told at once of very many missing pieces are the first ones
-            among = outgoing.offered if len(valid) < MISSING_AT_ONCE else min(outgoing.offered, max(valid) + 1)
-            lost = Loss(len(valid) / among, packets, outgoing.left_at(valid))
+        lost = outgoing.lost(valid)
         outgoing.rounds += 1
         in_vain = outgoing.rounds > 1 and len(valid) > _IN_VAIN * outgoing.offered
         outgoing.offered = len(valid)
@@ -340,18 +321,12 @@ class Outbox:
 
     def _lost_on_the_way(self, outgoing: Outgoing, missing: Sequence[int]) -> Loss:
         """Take in that pieces of a bundle that is still being sent are missing; of interest only if they are many."""
-        pending = set(outgoing.todo)
-        valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count and index not in pending]
-        if len(valid) < MANY_MISSING:
+        valid, lost = outgoing.lost_on_the_way(missing)
+        if lost.share <= MUCH_LOST:
             return Loss()
-        share = len(valid) / min(outgoing.bundle.count - len(pending), max(valid) + 1)
-        if share <= MUCH_LOST:
-            return Loss()
-        packets = packets_of(outgoing.bundle.piece_bytes)
         outgoing.rounds += 1
         self._no_room(outgoing)
         outgoing.todo.extend(valid)
-        lost = Loss(share, packets, outgoing.left_at(valid))
         outgoing.offered = len(outgoing.todo)
         self.pieces_repeated += len(valid)
         return lost

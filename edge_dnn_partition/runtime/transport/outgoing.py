@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .link_evidence import Look
-from .pieces import PROBE, Bundle
+from .link_evidence import Look, Loss, Waiting
+from .partial import RUN_SECONDS, SLOW_RUN_PIECES
+from .piece_size import PIECES_FOR_DISPERSION, packets_of
+from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle
 from .room_search import TRAIN_PIECES, piece_gain, shows_room
 
 _TRAIN_SECONDS: Final = 0.1
@@ -21,6 +23,9 @@ _LEAST_TRAIN: Final = 5
 """A train of fewer pieces than `TRAIN_PIECES` is enough where it takes so long, but not one of fewer than this."""
 _TELLING_PIECES: Final = 3
 """The spacing of only two is too noisy to tell by itself whether there was room."""
+_LOST_BY_LOOKING: Final = 0.25
+_LOST_BY_CHANCE: Final = 0.125
+"""A single piece that was lost says nothing, of so many that it is no larger share than this."""
 _BLOCKED: Final = 0.25
 """Where sending was blocked for so large a share of the time that a bundle took to leave, the link held it up."""
 
@@ -120,6 +125,44 @@ class Outgoing:
             return 0, Look()
         asked = max(self._asked[first:end])
         return end - first, Look(max(self._paces[first:end]), asked if math.isfinite(asked) else 0.0, blocked=self.was_blocked)
+
+    @property
+    def bytes_left(self) -> int:
+        """What its receiver has not told of."""
+        return len(self.bundle.buffer) - self.came_bytes
+
+    def waiting(self, rate: float | None, seconds: float) -> Waiting:
+        """Return what is waited for of it, of which there was no word for so long.
+
+        :param rate: what pieces are paced to, in bytes per second; None: they are not.
+        """
+        size = most = self.bytes_left
+        if rate is not None and self.pace:
+            run = max(PIECES_FOR_DISPERSION * self.bundle.piece_bytes, round(RUN_SECONDS * rate))
+            size = run if self.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
+            most = min(most, SLOW_RUN_PIECES * self.bundle.piece_bytes)
+        return Waiting(size, seconds, most)
+
+    def lost(self, missing: Sequence[int]) -> Loss:
+        """Return what it says of the link that some of its pieces are missing, by index, once all have left."""
+        looked = bool(self.probe_gain) and not self.rounds and max(missing) < 2 * TRAIN_PIECES
+        share = len(missing) / self.bundle.count
+        by_chance = len(missing) == 1 and share <= _LOST_BY_CHANCE
+        if by_chance or (looked and share <= _LOST_BY_LOOKING):
+            share = 0.0
+        elif len(missing) <= self.offered:  # else some were sent earlier, at another rate
+            among = self.offered if len(missing) < MISSING_AT_ONCE else min(self.offered, max(missing) + 1)
+            share = len(missing) / among  # what is told at once of very many missing pieces are the first ones
+        return Loss(share, packets_of(self.bundle.piece_bytes), self.left_at(missing))
+
+    def lost_on_the_way(self, missing: Sequence[int]) -> tuple[list[int], Loss]:
+        """Return which of its pieces are missing while others are still to leave, and what that says; nothing if they are few."""
+        pending = set(self.todo)
+        lost = [index for index in dict.fromkeys(missing) if 0 <= index < self.bundle.count and index not in pending]
+        if len(lost) < MANY_MISSING:
+            return lost, Loss()
+        share = len(lost) / min(self.bundle.count - len(pending), max(lost) + 1)
+        return lost, Loss(share, packets_of(self.bundle.piece_bytes), self.left_at(lost))
 
     @property
     def was_blocked(self) -> bool:
