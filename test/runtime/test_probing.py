@@ -82,6 +82,14 @@ def test_a_link_that_nothing_depends_on_costs_next_to_nothing():
     assert link.spent < untold.spent <= 1.1 * UNTOLD * CEILING * 1e6 * 600 + 25_000
 
 
+@pytest.mark.parametrize('good', [250e3, 1e6, 2.5e6])
+def test_a_link_of_which_less_is_known_than_before_costs_next_to_nothing_while_nothing_depends_on_it(good):
+    link = Link(good).run(10.0, worth=0.0)
+    link.estimator.loss(link.now, 0.0, 0.0, bound=good / 10)
+    spent = link.spent
+    assert link.run(20.0, worth=0.0).spent - spent <= 0.002 * good * 20
+
+
 def test_what_is_worth_half_is_looked_at_half_as_much():
     whole, half = (Link(25e3).run(300.0, worth=worth) for worth in (1.0, 0.5))
     assert half.spent == pytest.approx(0.5 * whole.spent, rel=0.15)

@@ -25,7 +25,7 @@ SHORT_SECONDS: Final = 0.003
 MORE: Final = 2.0
 """What a probe looks for at least, over the rate that is believed: so a rise to what was never seen is found as well."""
 UNWORTHY: Final = 0.05
-"""Share of the ceiling for a link of which enough is known, and on which nothing could be gained at present..."""
+"""Share of the ceiling for a link of which enough was known once, and on which nothing could be gained at present..."""
 UNTOLD: Final = 0.25
 """... and for all links where no scheduler says which ones are worth it,"""
 TOLD_SECONDS: Final = 5.0
@@ -59,6 +59,8 @@ class LinkProber:
         self._news = False
         """The link is worth looking at and was not before."""
         self._probed_at = -math.inf
+        self._settled = False
+        """Enough was measured of the link once."""
 
     def told(self, now: float, share: float, bytes_per_second: float) -> None:
         """Take in what the scheduler says.
@@ -79,9 +81,10 @@ class LinkProber:
         :param rate: that pieces are paced to while nothing was measured.
         """
         told = now - self._told_at <= TOLD_SECONDS
-        worth = 1.0 if not link.settled else max(self._share, UNWORTHY) if told else UNTOLD
+        self._settled |= link.settled
+        worth = 1.0 if not self._settled else max(self._share, UNWORTHY) if told else UNTOLD
         wanted = told and self._share > UNWORTHY and link.estimate.measured
-        hurry = link.doubtful or (wanted and self._news)  # what that costs is paid for later
+        hurry = (link.doubtful and worth > UNWORTHY) or (wanted and self._news)  # what that costs is paid for later
         if now - self._probed_at < (SOON_SECONDS if wanted else period) and not hurry:
             return None
         believed, seen = link.estimate.bytes_per_second, doubt.seen(now, link.estimate)
