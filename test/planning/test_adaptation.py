@@ -166,13 +166,14 @@ def test_frames_that_a_step_overlaps_are_not_told():
 
 @pytest.mark.parametrize('name', POLICIES)
 def test_other_work_that_comes_and_goes_moves_no_policy_to_and_fro(name):
-    """The cloud takes 2.9 times as long for twelve seconds, and not for twelve, and so on: there and back once, then one move a minute."""
+    """The cloud takes 2.9 times as long for twelve seconds, and not for twelve, and so on: there and back once, then it is seldom
+    moved back to, and then left again."""
     stream = Stream(name).run(10.0, problem, problem)
     for _ in range(5):
         for factor in (2.9, 1.0):
             stream.run(12.0, *[lambda factor=factor: problem((1, 1.1, factor))] * 2)
     moves = [at for at in stream.moves if at >= 10.0]
-    assert 1 <= len(moves) <= 2 + 2
+    assert 2 <= len(moves) <= 2 + 3
 
 
 # What each knob says that it changes, under every policy ----------------------------------------------------------------

@@ -52,3 +52,13 @@ def test_a_step_is_to_the_worse_or_to_the_better(name, value, worse):
     assert steps.observe(1.0, {name: value})
     assert steps.last({name}) == steps.last({name}, worse=worse) == 1.0
     assert steps.last({name}, worse=not worse) == float('-inf')
+
+
+def test_a_device_that_is_idle_again_after_long_has_made_a_large_step_and_one_that_comes_and_goes_none():
+    steps, found = Steps(), []
+    for now in range(200):
+        busy = 40 <= now < 47 or (now >= 100 and now % 20 < 10)
+        steps.observe(float(now), {'jetson': 2.8 if busy else 1.0})
+        found.append(steps.last({'jetson'}, worse=False, large=True))
+    assert sorted(set(found[1:])) == [float('-inf'), 47.0, 110.0]
+    assert steps.last({'jetson'}, worse=True, large=True) == float('-inf')

@@ -89,10 +89,13 @@ def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothi
     times = [at for at, *_ in drain(outbox)]
     np.testing.assert_allclose(np.diff(times), 10 / 8e4, rtol=1e-6)
     assert not outbox.look(1).shows_the_rate(8e4), 'it is one sample of several: a receiver that was held up finds it side by side'
-    assert outbox.probe_lost(1) == Loss()
+    assert outbox.probe_lost(1, [4]) == Loss()
+    assert outbox.probe_lost(1, [2, 3, 4]) is None, 'and what came of it nothing either: the link does not carry that'
     outbox.put(bundle(2, 50, kind=PROBE), 1.0)
     drain(outbox, 1.0)
     assert outbox.probe_lost(2) == Loss(1.0)
+    assert outbox.probe_lost(1, [2, 3, 4]) is None, 'however late that is told'
+    assert outbox.look(1).pace == pytest.approx(8e4)
 
 
 def test_what_is_no_more_than_a_probe_looks_for_anyway_makes_it_not_bold():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,14 @@ from .seals import Seals
 from .topics import Topics
 
 _LONGEST_REASON = 400
+_LONGEST_WAIT_SECONDS = 1.0
+"""So long a message has waited to be taken at most: more is a step of the wall clock."""
+
+
+def arrived_at(now: float, wall: float, received: float) -> float:
+    """Return when a message came by the clock of ``now``; now, if its reception by the wall clock cannot be."""
+    waited = wall - received
+    return now - waited if 0.0 <= waited <= _LONGEST_WAIT_SECONDS else now
 
 
 class EntityNode(LifecycleNode):
@@ -56,6 +65,8 @@ class EntityNode(LifecycleNode):
         """For what may come often: it is said once, and then counted."""
         self.notifier = Notifier()
         """Tells who started this process that it does not hang."""
+        self.arrived = 0.0
+        """When the message of a raw subscription that is being taken came, by the steady clock."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._timers_gated: list[Any] = []
         namespace = self.get_namespace()
@@ -107,14 +118,28 @@ class EntityNode(LifecycleNode):
 
         What is kept for late readers (transient local) is heard while the node is inactive, too: it comes once.
 
-        :param raw: the callback takes messages as bytes.
+        :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message came.
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        timed = raw
         hear, raw = self.seals.hearing(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        hear = self._timed(hear) if timed else hear
         create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
+
+    def _timed(self, hear: Callable[[Any], None]) -> Callable[..., None]:
+        """Return a callback that notes when the middleware received its message: this process may take it much later."""
+
+        def take(*given: Any) -> None:
+            message, info = given if len(given) == 2 else given[0]  # EventsExecutor gives both as one
+            self.arrived = arrived_at(time.monotonic(), time.time(), info['received_timestamp'] * 1e-9)
+            hear(message)
+
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        take.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in ('message', 'info')])  # type: ignore[attr-defined]
+        return take
 
     def create_timer(
         self, timer_period_sec: float, callback: Any, callback_group: Any = None, clock: Clock | None = None, autostart: bool = True

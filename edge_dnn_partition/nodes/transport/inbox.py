@@ -66,7 +66,7 @@ class TensorInbox:
             )
 
     def _piece(self, message: bytes) -> None:
-        now = time.monotonic()
+        now = self._node.arrived
         piece = decode(message)
         if piece.sender not in self._receipts:
             raise WireError(f'a piece of {piece.sender!r}, which is no device of this fleet')

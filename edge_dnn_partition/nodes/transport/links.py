@@ -125,8 +125,9 @@ class Links:
             self.set_pace(receipt.receiver, outbox)
             if receipt.state == HopReceipt.MISSING:
                 probe, number = receipt.kind == PROBE, receipt.bundle
-                lost = outbox.probe_lost(number) if probe else outbox.resend(number, receipt.missing, now)
-                self.lost(receipt, lost, now)
+                lost = outbox.probe_lost(number, receipt.missing) if probe else outbox.resend(number, receipt.missing, now)
+                if lost is not None:
+                    self.lost(receipt, lost, now)
                 self.set_pace(receipt.receiver, outbox)
             else:
                 outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited, look=look)

@@ -27,10 +27,13 @@ _RATE: Final = 0.1
 """With which an estimate's level follows it, each time that it is observed, and its noise what is above it..."""
 _CALM_SECONDS: Final = 60.0
 """... while noise goes with this time constant."""
-_BURST_SECONDS: Final = 10.0
+_BURST_SECONDS: Final = 5.0
 """A step that is gone within so long was a burst of other work: the estimate scatters..."""
 _BURST_NOISE: Final = 0.5
 """... by this share of it, so that the next bursts of that size are no steps."""
+_APART_SECONDS: Final = 30.0
+"""A step to less counts as a large one, too, that is the first one for so long: a device that is idle again, and not one that
+comes and goes."""
 SETTLE_SECONDS: Final = 0.5
 """So long after a step estimates are still on their way to what has become true."""
 FRAMES: Final = 'frames over their prediction'
@@ -46,7 +49,7 @@ class Steps:
         self._levels: dict[Hashable, tuple[float, float]] = {}
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
         self._at: dict[tuple[Hashable, bool, bool], float] = {}
-        """When each has last made a step, by whether it rose, and whether the step was beyond `_ALWAYS`."""
+        """When each has last made a step, by whether it rose, and whether the step was a large one."""
         self._came: dict[Hashable, float] = {}
         """When each was last there that had not been."""
         self._observed_at = -math.inf
@@ -84,7 +87,8 @@ class Steps:
         change = value - level
         step = self._is_step(level, noise, value)
         if step:
-            self._at[name, change > 0, abs(change) > _ALWAYS] = now
+            alone = change < 0 and now - self._last(name, rose=False) > _APART_SECONDS
+            self._at[name, change > 0, alone or abs(change) > _ALWAYS] = now
             if now - self._last(name, rose=change <= 0) <= _BURST_SECONDS:
                 noise = max(noise, _BURST_NOISE * abs(change))
         noise += _RATE * max((MUCH if step else abs(change)) - noise, 0.0)
@@ -99,7 +103,8 @@ class Steps:
         """Return when one of these estimates has last made a step; minus infinity if none has.
 
         :param worse: one to the worse, or to the better: devices' times are worse when they rise, links' rates when they fall.
-        :param large: of devices and frames one by more than three times; a link that others use is no more likely to be as before.
+        :param large: of devices and frames one by more than three times, or to the better after long; a link that others use is
+            no more likely to be as before.
         """
         ways = (True, False) if worse is None else (worse,)
         link = ((name, isinstance(name, tuple)) for name in names)

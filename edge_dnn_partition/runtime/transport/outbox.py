@@ -78,8 +78,8 @@ class Outbox:
     _queue: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
-    _probe: Outgoing | None = None
-    """The last one that was sent whole."""
+    _probes: deque[Outgoing] = field(default_factory=lambda: deque(maxlen=8))
+    """Those that were sent whole last."""
     _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
     """Probes that were not sent whole."""
     _heard_at: float = float('-inf')
@@ -176,7 +176,7 @@ class Outbox:
             self._queue.pop(number)
             if outgoing.bundle.kind == PROBE:
                 self.bytes_unacknowledged -= len(outgoing.bundle.buffer)
-                self._probe = outgoing
+                self._probes.append(outgoing)
             else:
                 self._waiting[number] = outgoing
         return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=sent_ns(now)))
@@ -248,9 +248,10 @@ class Outbox:
             outgoing.blocked_seconds += seconds
 
     def _sent(self, number: int) -> Outgoing | None:
-        if self._probe is not None and self._probe.bundle.number == number:
-            return self._probe
-        return self._waiting.get(number)
+        return self._waiting.get(number) or self._probe(number)
+
+    def _probe(self, number: int) -> Outgoing | None:
+        return next((probe for probe in self._probes if probe.bundle.number == number), None)
 
     def acknowledge(
         self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False,
@@ -304,13 +305,20 @@ class Outbox:
         self._queue.move_to_end(number, last=False)
         return lost
 
-    def probe_lost(self, number: int) -> Loss:
-        """Return what it says of the link that a probe did not arrive whole.
+    def probe_lost(self, number: int, missing: Sequence[int] = ()) -> Loss | None:
+        """Return what it says of the link that a probe did not arrive whole; None: nothing, nor does what came of it.
 
-        Nothing if it was not sent whole, or looked for much more than is believed.
+        Of one that was cut short, or that looked for much more than is believed, only what came counts; if much of the latter is
+        lost not even that: the link does not carry what it left at, however close to each other some of its pieces came.
         """
-        bold = self._probe is not None and self._probe.bundle.number == number and self._probe.bold
-        return Loss() if bold or number in self._ended else Loss(1.0)
+        if number in self._ended:
+            return Loss()
+        probe = self._probe(number)
+        if probe is None:
+            return None
+        if probe.bold:
+            return None if len(missing) > MUCH_LOST * probe.bundle.count else Loss()
+        return Loss(1.0)
 
     def end_probe(self) -> None:
         """Send no more of a probe: something else is to go over its link."""
