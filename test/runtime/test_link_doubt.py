@@ -91,6 +91,9 @@ def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothi
     assert not outbox.look(1).shows_the_rate(8e4), 'it is one sample of several: a receiver that was held up finds it side by side'
     assert outbox.probe_lost(1, [4]) == Loss()
     assert outbox.probe_lost(1, [2, 3, 4]) is None, 'and what came of it nothing either: the link does not carry that'
+    outbox.cautious = True
+    assert outbox.probe_lost(1, [2, 3, 4]) == Loss(), 'but it is more than is known of a link of which nothing is'
+    outbox.cautious = False
     outbox.put(bundle(2, 50, kind=PROBE), 1.0)
     drain(outbox, 1.0)
     assert outbox.probe_lost(2) == Loss(1.0)

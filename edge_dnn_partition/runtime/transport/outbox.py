@@ -309,7 +309,7 @@ class Outbox:
         """Return what it says of the link that a probe did not arrive whole; None: nothing, nor does what came of it.
 
         Of one that was cut short, or that looked for much more than is believed, only what came counts; if much of the latter is
-        lost not even that: the link does not carry what it left at, however close to each other some of its pieces came.
+        lost not even that, unless the rate is a guess: the link does not carry what it left at, however close together some came.
         """
         if number in self._ended:
             return Loss()
@@ -317,7 +317,7 @@ class Outbox:
         if probe is None:
             return None
         if probe.bold:
-            return None if len(missing) > MUCH_LOST * probe.bundle.count else Loss()
+            return None if len(missing) > MUCH_LOST * probe.bundle.count and not self.cautious else Loss()
         return Loss(1.0)
 
     def end_probe(self) -> None:

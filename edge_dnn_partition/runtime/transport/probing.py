@@ -82,8 +82,11 @@ class LinkProber:
         """
         told = now - self._told_at <= TOLD_SECONDS
         self._settled |= link.settled
-        worth = 1.0 if not self._settled else max(self._share, UNWORTHY) if told else UNTOLD
         wanted = told and self._share > UNWORTHY and link.estimate.measured
+        if not (link.settled if wanted else self._settled):
+            worth = 1.0
+        else:
+            worth = max(self._share, UNWORTHY) if told else UNTOLD
         hurry = (link.doubtful and worth > UNWORTHY) or (wanted and self._news)  # what that costs is paid for later
         if now - self._probed_at < (SOON_SECONDS if wanted else period) and not hurry:
             return None
