@@ -16,11 +16,6 @@ _STEP: Final = math.log(1.4)
 """Two timings on end that are so far from those before, on one side of them..."""
 _ALIKE: Final = math.log(1.25)
 """... and so near to each other show a step."""
-_BESIDE: Final = 15
-"""Of so many stages the median counts by which they take longer than the probe says..."""
-_MOST_BESIDE: Final = math.log(2.0)
-_BESIDE_SECONDS: Final = 60.0
-"""... by no more than this, and with this time constant less once the device runs none: other work on its host may have ended."""
 _OVERDUE: Final = 2.0
 """A stage that takes so many times what is believed shows that the device has become slower, before it is done."""
 _OVERDUE_COUNTS_SECONDS: Final = 0.35
@@ -31,8 +26,7 @@ class ComputeEstimator:
     """Follows a device's factor: measured over profiled time; time is passed in, seconds.
 
     A stage's own timing counts most. While a device runs no stage, the small fixed
-    computation of its worker (speed probe) tells, and by how much stages took longer than that said: a device that has lost its
-    stages to another is no quicker for that. The factor is the median of the last
+    computation of its worker (speed probe) tells. The factor is the median of the last
     few of either, so that a single late run moves nothing; a step shows in two timings of stages, as soon as those
     agree with each other and not with the others. Of a stage that is overdue by far the time so far is believed at once,
     as long as it is said.
@@ -51,8 +45,6 @@ class ComputeEstimator:
     _stages: deque[float] = field(default_factory=deque)
     _probes: deque[float] = field(default_factory=deque)
     _stage_at: float = float('-inf')
-    _beside: deque[float] = field(default_factory=lambda: deque(maxlen=_BESIDE))
-    """Of the last stages, the logarithm of what each took over what the probe said."""
     _host: float = 1.0
     _overdue: float = 0.0
     _overdue_at: float = float('-inf')
@@ -70,7 +62,6 @@ class ComputeEstimator:
             self._stages.clear()
         self._stage_at = now
         self._push(self._stages, measured_seconds / profiled_seconds / self._host, self.window)
-        self._beside.append(math.log(self._stages[-1] * self._host / self.idle_factor))
         self._notice_step()
 
     def overdue(self, now: float, factor: float) -> None:
@@ -107,10 +98,7 @@ class ComputeEstimator:
     def _believed(self, now: float) -> float:
         if self.measured(now):
             return median(self._stages) * self._host
-        if len(self._beside) < _BESIDE:
-            return self.idle_factor
-        beside = min(max(median(self._beside), -_MOST_BESIDE), _MOST_BESIDE)
-        return self.idle_factor * math.exp(beside * math.exp(-max(now - self._stage_at, 0.0) / _BESIDE_SECONDS))
+        return self.idle_factor
 
     def _late(self, now: float) -> bool:
         return self._overdue > _OVERDUE * self._believed(now) and now - self._overdue_at <= _OVERDUE_COUNTS_SECONDS

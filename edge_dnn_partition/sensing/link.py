@@ -133,13 +133,14 @@ class LinkEstimator:
             much of it lost; what came may have been too little to be timed.
         """
         present = self.estimate.bytes_per_second
-        seen = size / seconds if size >= self.least_bytes and seconds > 0 else present
+        timed = size >= self.least_bytes and seconds > 0
+        seen = size / seconds if timed else present
         if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:
             seen = max(seen, self._full[1])
         floor = _LOSS_FLOOR * present if self._rates else LEAST_RATE  # a guess may be wrong by far
         self._rates.clear()
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
-        if size > 0:
+        if timed:
             self.last_at = self._own_at = now
         elif bound < math.inf:
             self.last_at = now

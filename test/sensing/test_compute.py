@@ -81,19 +81,3 @@ def test_nonsense_is_not_taken_in(bad):
     estimator.probe(bad)
     estimator.stage(0.0, bad if bad != math.inf else 0.0, 1.0)
     assert estimator.factor(0.0) == 1.0
-
-
-def test_a_device_that_has_lost_its_stages_is_no_quicker_for_that():
-    estimator = ComputeEstimator()
-    for turn in range(40):
-        estimator.probe(1.0)
-        estimator.stage(0.2 * turn, 1.4, 1.0)  # other work on its host, which the probe does not feel
-    assert [estimator.factor(now) for now in (8.0, 11.0)] == pytest.approx([1.4, 1.4], rel=0.02)
-    assert estimator.factor(308.0) == pytest.approx(1.0, rel=0.01), 'that may have ended'
-    estimator = ComputeEstimator()
-    for turn in range(40):
-        estimator.probe(3.0 if turn > 34 else 1.0)
-        estimator.stage(0.2 * turn, 3.0 if turn > 34 else 1.0, 1.0)  # a busy device
-    for _ in range(3):
-        estimator.probe(1.0)
-    assert estimator.factor(12.0) == pytest.approx(1.0), 'it is idle again'

@@ -204,3 +204,13 @@ def test_a_guess_is_a_guess_again_where_only_a_dead_receiver_lowered_it():
     estimator.silence(0.0)
     estimator.receiver_anew(1.0)
     assert estimator.estimate == LinkEstimate(5e6, 0.01, measured=False)
+
+
+def test_a_loss_that_times_nothing_makes_nothing_look_newly_measured():
+    estimator = LinkEstimator((1e6, 0.01))
+    for now in (0.0, 0.5, 1.0):
+        estimator.transfer(now, 1e5, 0.1, sender_limited=False)
+    estimator.loss(10.0, 1_266, 0.005)
+    assert estimator.last_at == 1.0
+    estimator.loss(11.0, 50_000, 0.1)
+    assert estimator.last_at == 11.0

@@ -318,7 +318,7 @@ class Outbox:
             return None
         if probe.bold:
             return None if len(missing) > MUCH_LOST * probe.bundle.count and not self.cautious else Loss()
-        return Loss(1.0)
+        return probe.lost(missing) if missing else Loss(1.0)
 
     def end_probe(self) -> None:
         """Send no more of a probe: something else is to go over its link."""
