@@ -222,13 +222,14 @@ class Endpoint:
         self._pump()
 
     def probe(self, device: str) -> None:
-        """Measure a link that nothing uses, if that is due."""
+        """Measure a link that nothing uses, or that is held up, if that is due."""
         outbox = self._outbox((device, False))
-        if not all(other.idle for target, other in self._outboxes.items() if target[0] == device):
+        outboxes = [other for target, other in self._outboxes.items() if target[0] == device]
+        if not all(other.may_be_probed(self.loop.now) for other in outboxes):
             return
         probe = self._probers[device].next_probe(
             self.loop.now, self.links.estimators[device], self.links.doubts[device], ceiling=self.probing_share,
-            period=self.probe_period, rate=outbox.rate,
+            period=self.probe_period, rate=outbox.rate, busy=not all(other.idle for other in outboxes),
         )  # fmt: skip
         if probe is None:
             return

@@ -71,6 +71,8 @@ class LinkEstimator:
     """When something was last measured here: what did not come shows only that the link carries less than was believed."""
     _full: tuple[float, float] = (float('-inf'), 0.0)
     """When a transfer came more slowly than it left, and how fast: that is what the link carried."""
+    timed: bool = False
+    """What is believed was timed; else it follows from what did not come, and the link may carry more."""
     silent: bool = False
     """Nothing that was sent of late was answered."""
     _before: float = 0.0
@@ -97,9 +99,10 @@ class LinkEstimator:
             rate = median(self._rates)  # what left so fast came so fast: what is believed holds
         if not sender_limited:
             self._full = now, rate
-        if found_room and self._rates and rate > median(self._rates):
+        if (found_room or not (self.timed or short)) and self._rates and rate > median(self._rates):
             self._rates.clear()
         self.last_at = self._own_at = now
+        self.timed = True
         self._rates.append(rate)
         while len(self._rates) > self.window:
             self._rates.popleft()
@@ -113,7 +116,7 @@ class LinkEstimator:
             self._rates.clear()
             self._rates.append(bytes_per_second)
             self.last_at = at
-            self.silent = False
+            self.timed, self.silent = True, False
 
     @property
     def settled(self) -> bool:
@@ -134,6 +137,7 @@ class LinkEstimator:
         """
         present = self.estimate.bytes_per_second
         timed = size >= self.least_bytes and seconds > 0
+        self.timed &= timed
         seen = size / seconds if timed else present
         if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:
             seen = max(seen, self._full[1])
@@ -159,6 +163,7 @@ class LinkEstimator:
         self.silent = True
         self._rates.clear()
         self._rates.append(max(present / 2, LEAST_RATE))
+        self.timed = False
         self.last_at = now
 
     def answered(self, now: float) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip('edge_dnn_partition.msg')
 
 from edge_dnn_partition.msg import Heartbeat, HopReceipt
 
-from edge_dnn_partition.nodes.transport.links import Links
+from edge_dnn_partition.nodes.transport.links import LEAST_PACE, Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
 from edge_dnn_partition.runtime.transport.link_evidence import Look, Waiting
@@ -94,3 +94,12 @@ def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_bundle_al
     assert said(links, {}, now=10.1)[0] < 2e4, 'it shows less than is believed'
     probe(0.9e6, 10.2)
     assert said(links, {}, now=10.2)[0] == pytest.approx(0.9e6)
+
+
+def test_what_was_concluded_and_not_timed_slows_no_sender_below_a_packet_each_tenth_of_a_second(links):
+    for now in range(10, 30):
+        links.silence('b', float(now), heard=False)
+    assert links.estimators['b'].estimate.bytes_per_second == LEAST_RATE
+    assert links.pace('b') == LEAST_PACE
+    links.estimators['b'].transfer(30.0, 8e3, 2.0, sender_limited=False)
+    assert links.pace('b') == pytest.approx(4e3), 'that was timed'

@@ -14,10 +14,10 @@ def bundle(number, size=100, piece_bytes=10, *, kind=FRAME, frame=1):
     return Bundle(kind, 'pi', 1, Address('m', 1, frame, 0, 0), number, buffer, piece_bytes=piece_bytes)
 
 
-def drain(outbox, now=0.0, limit=1000):
+def drain(outbox, now=0.0, limit=1000, until=math.inf):
     """Take all that leaves until nothing is due without a receipt; return (time, piece index, ready)."""
     taken = []
-    while len(taken) < limit and outbox._queue:
+    while len(taken) < limit and outbox._queue and outbox.next_at(now) < until:
         now = max(now, outbox.next_at(now))
         ready = outbox.take(now)
         assert ready is not None, 'next_at named a time at which nothing leaves'

@@ -336,3 +336,18 @@ def test_a_run_of_which_pieces_were_lost_shows_no_rate():
     assert outbox.came(1, left[0], left[20], 18 * 4000, now) is None
     assert outbox.came(9, left[0], left[20], 18 * 4000, now) is None, 'a bundle that nobody knows'
     assert outbox.came(1, left[0], left[20], 20 * 4000, now).asked == 0, 'not all of it looked for room'
+
+
+def test_a_probe_goes_before_what_is_held_up_and_no_further_once_a_frame_comes():
+    outbox = Outbox(rate=100.0)
+    outbox.put(bundle(1, 500), 0.0)
+    first = drain(outbox, 0.0, until=0.4)
+    assert outbox.next_at(0.4) < math.inf and not outbox.may_be_probed(0.4)
+    outbox.put(bundle(2, 50, kind=PROBE), 0.4, seen=1e4)
+    assert {ready.piece.bundle for *_, ready in first + drain(outbox, 0.4, until=0.6)} == {1}
+    assert outbox.may_be_probed(0.7)
+    outbox.put(bundle(3, 50, kind=PROBE), 0.7, seen=1e4)
+    assert [ready.piece.bundle for *_, ready in drain(outbox, 0.7, until=1.0)][:6] == [3] * 5 + [1]
+    outbox.put(bundle(4, 50, kind=PROBE), 1.2, seen=1e4)
+    outbox.put(bundle(5), 1.2)
+    assert 4 not in {ready.piece.bundle for *_, ready in drain(outbox, 1.2, until=2.0)}

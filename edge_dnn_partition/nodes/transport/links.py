@@ -13,6 +13,7 @@ from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt, overdue_bound
 from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss, Waiting
 from edge_dnn_partition.runtime.transport.outbox import Outbox
+from edge_dnn_partition.runtime.transport.piece_size import in_packets
 from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.runtime.transport.probing import SHORT_SECONDS
 from edge_dnn_partition.sensing.link import LinkEstimator
@@ -23,6 +24,9 @@ MOST_GUESSED: Final = 5e6
 FEW_LOST: Final = 0.02
 """Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
 version 2), or on the air."""
+LEAST_PACE: Final = in_packets(1) / 0.1
+"""Bytes per second: a packet each tenth of a second floods no link, and none of which nothing was timed is sent less, or what it
+carries would not show for many seconds."""
 OVERTAKEN: Final = 1.2
 """Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
 CONFIRMS: Final = 0.7
@@ -75,7 +79,9 @@ class Links:
         """The bytes per second that pieces to a device are paced to; None: they are not."""
         if device == self._device or device in self.shapers:
             return None
-        return self.estimators[device].estimate.bytes_per_second
+        estimator = self.estimators[device]
+        rate = estimator.estimate.bytes_per_second
+        return rate if estimator.timed else max(rate, LEAST_PACE)
 
     def doubtful(self, device: str) -> bool:
         """True if what a link showed last is not what is believed of it, and nothing has confirmed it yet."""

@@ -162,11 +162,13 @@ class TensorSender:
         """Measure a link that nothing uses, if that is due; see `LinkProber`."""
         peer = self._peer((device, False))
         with self._condition:
-            if not all(other.outbox.idle for target, other in self._peers.items() if target[0] == device):
+            now = time.monotonic()
+            outboxes = [other.outbox for target, other in self._peers.items() if target[0] == device]
+            if not all(outbox.may_be_probed(now) for outbox in outboxes):
                 return
             probe = self._probers[device].next_probe(
-                time.monotonic(), self._links.estimators[device], self._links.doubts[device], ceiling=self.probing_share,
-                period=self.probe_period, rate=peer.outbox.rate,
+                now, self._links.estimators[device], self._links.doubts[device], ceiling=self.probing_share,
+                period=self.probe_period, rate=peer.outbox.rate, busy=not all(outbox.idle for outbox in outboxes),
             )  # fmt: skip
         if probe is None:
             return

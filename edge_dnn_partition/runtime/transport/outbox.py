@@ -21,6 +21,7 @@ _SILENT_ROUNDS: Final = (2, 3, 4)
 _IN_VAIN: Final = 0.5
 """Where so much of what was sent a second time did not come either, its pieces are too large, and not only were too fast."""
 
+_HELD_UP_SECONDS: Final = 0.5
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
 """So much may leave at once, by the link's rate: on a fast link the pieces would wait for their sender's clock rather
@@ -99,11 +100,11 @@ class Outbox:
         )
 
     def put(self, bundle: Bundle, now: float, *, seen: float = 0.0) -> None:
-        """Queue a bundle. A probe goes only while nothing else does, and no further once something else is to go.
+        """Queue a bundle. A probe goes only where it may (`may_be_probed`), and no further once something else is to go.
 
         :param seen: so many bytes per second the link was seen to carry not long ago; a probe looks for as much again.
         """
-        if bundle.kind == PROBE and (self._queue or self._waiting):
+        if bundle.kind == PROBE and not self.may_be_probed(now):
             return
         self.end_probe()
         looks = self._room.next_cycle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
@@ -112,6 +113,8 @@ class Outbox:
         if self.rate is not None and bold:
             gain = seen / self.rate
         self._queue[bundle.number] = Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count, bold=bold)
+        if bundle.kind == PROBE:
+            self._queue.move_to_end(bundle.number, last=False)
         self.bytes_unacknowledged += len(bundle.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._forget(next(iter(self._waiting)))
@@ -121,6 +124,11 @@ class Outbox:
     def idle(self) -> bool:
         """True if nothing is queued or unacknowledged."""
         return not self._queue and not self._waiting
+
+    def may_be_probed(self, now: float) -> bool:
+        """True if it is idle, or held up by what began to leave long ago: the link may be far better than its pace by now."""
+        begun = (o.first_sent_at for o in itertools.chain(self._queue.values(), self._waiting.values()) if o.first_sent_at)
+        return self.idle or now - min(begun, default=now) > _HELD_UP_SECONDS
 
     def next_at(self, now: float) -> float:
         """When :meth:`take` has something to do; infinite if it has not."""

@@ -28,6 +28,8 @@ UNWORTHY: Final = 0.05
 """Share of the ceiling for a link of which enough was known once, and on which nothing could be gained at present..."""
 UNTOLD: Final = 0.25
 """... and for all links where no scheduler says which ones are worth it,"""
+MOST_OF_BUSY: Final = 1 / 3
+"""Of the pace, for probes of a link that a better plan would need and on which something is held up."""
 TOLD_SECONDS: Final = 5.0
 """which is so after it has been silent for so long."""
 
@@ -72,13 +74,15 @@ class LinkProber:
         self._told_at, self._share, self._hoped = now, share, bytes_per_second
 
     def next_probe(
-        self, now: float, link: LinkEstimator, doubt: LinkDoubt, *, ceiling: float, period: float, rate: float | None = None
+        self, now: float, link: LinkEstimator, doubt: LinkDoubt, *, ceiling: float, period: float, rate: float | None = None,
+        busy: bool = False,
     ) -> Probe | None:  # fmt: skip
-        """Return the probe that is to be sent now over the idle link, and count it; None if none is due.
+        """Return the probe that is to be sent now over the link, and count it; None if none is due.
 
         :param ceiling: the share of the link that probes may take at most, from 0 to 1.
         :param period: seconds between probes that nothing depends on, at least.
-        :param rate: that pieces are paced to while nothing was measured.
+        :param rate: that pieces are paced to.
+        :param busy: something is on its way there, and is held up.
         """
         told = now - self._told_at <= TOLD_SECONDS
         self._settled |= link.settled
@@ -96,6 +100,8 @@ class LinkProber:
         if not doubt.shy(now):
             more = max(self._hoped if wanted else 0.0, MORE * believed)
             probe = Probe(probe.pieces, probe.piece_bytes, max(seen, more))
+        if busy and (not wanted or now - self._probed_at < probe.cost_bytes / (MOST_OF_BUSY * (rate or believed))):
+            return None
         if not self._budget.grant(now, probe.cost_bytes, believed, silent=link.silent, doubtful=hurry):
             return None
         self._probed_at, self._news = now, False
