@@ -18,8 +18,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,8 @@ VENV = ROOT / '.venv'
 BUILD = ROOT / 'build'
 NATIVE_BUILD = BUILD / 'edge_dnn_partition'
 LOG = BUILD / 'setup.log'
+NATIVE_LOG = BUILD / 'setup_native.log'
+"""Of the build of the messages, which runs beside pip."""
 STAMP = VENV / 'edge_dnn_partition-setup.json'
 PYTHON = VENV / 'bin' / 'python'
 RUN_GROUPS = ('demo', 'bench', 'dashboard')
@@ -40,7 +44,7 @@ METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
 NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg', 'srv')
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
 
-_log_started = False
+_begun_logs: set[Path] = set()
 
 
 def say(text: str) -> None:
@@ -62,26 +66,26 @@ def digest(paths: Iterable[str]) -> str:
 
 
 def run(command: list[str | Path], what: str, *, environment: dict[str, str], folder: Path = ROOT,
-        quiet: bool = False) -> None:  # fmt: skip
-    """Run a command with its output in the log.
+        quiet: bool = False, log: Path | None = None) -> None:  # fmt: skip
+    """Run a command with its output in a log; None: in that of the setup.
 
     :raises SetupError: if it fails, after the end of its output was printed (unless ``quiet``).
     """
-    global _log_started  # noqa: PLW0603 (the log of the last run that did something is kept)
-    with LOG.open('ab' if _log_started else 'wb') as log:
-        _log_started = True
-        log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
-        log.flush()
-        start = log.tell()
-        code = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+    log = log or LOG
+    with log.open('ab' if log in _begun_logs else 'wb') as file:  # the log of the last run that did something is kept
+        _begun_logs.add(log)
+        file.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
+        file.flush()
+        start = file.tell()
+        code = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
                               stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
     if code != 0:
-        output = LOG.read_bytes()[start:].decode(errors='replace')
+        output = log.read_bytes()[start:].decode(errors='replace')
         if os.strerror(errno.ENOSPC) in output:
             raise OSError(errno.ENOSPC, what)
         if not quiet:
             print('\n'.join(output.splitlines()[-25:]), file=sys.stderr)
-        raise SetupError(f'{what} failed (the end of its output is above, all of it in {LOG.relative_to(ROOT)})')
+        raise SetupError(f'{what} failed (the end of its output is above, all of it in {log.relative_to(ROOT)})')
 
 
 @contextmanager
@@ -105,6 +109,7 @@ class Stamp:
             self._done: dict[str, str] = json.loads(STAMP.read_text())
         except (OSError, ValueError):
             self._done = {}
+        self._lock = threading.Lock()
 
     def get(self, step: str) -> str | None:
         """Return the hash with which a step was last done."""
@@ -112,14 +117,15 @@ class Stamp:
 
     def set(self, **steps: str | None) -> None:
         """Record steps as done with a hash, or as to be done again (None)."""
-        for step, value in steps.items():
-            if value is None:
-                self._done.pop(step, None)
-            else:
-                self._done[step] = value
-        temporary = STAMP.with_suffix('.new')
-        temporary.write_text(json.dumps(self._done, indent=1))
-        temporary.replace(STAMP)
+        with self._lock:
+            for step, value in steps.items():
+                if value is None:
+                    self._done.pop(step, None)
+                else:
+                    self._done[step] = value
+            temporary = STAMP.with_suffix('.new')
+            temporary.write_text(json.dumps(self._done, indent=1))
+            temporary.replace(STAMP)
 
     def step(self, name: str, wanted: str, work: Callable[[], None]) -> bool:
         """Do ``work`` unless it was done with the hash ``wanted``; return whether it was done now."""
@@ -218,9 +224,9 @@ def build_native(*, sourced: bool) -> None:
          '--build-base', BUILD, '--paths', ROOT, '--event-handlers', 'desktop_notification-', 'terminal_title-',
          'status-', 'console_direct+', '--cmake-args', '-GNinja', f'-DPython3_EXECUTABLE={PYTHON}',
          '-DBUILD_TESTING=OFF', *([] if sourced else ['-DCMAKE_UNITY_BUILD=ON', '-DCMAKE_UNITY_BUILD_BATCH_SIZE=0'])],
-        'colcon build', environment=environment)  # fmt: skip
+        'colcon build', environment=environment, log=NATIVE_LOG)  # fmt: skip
     run([PYTHON, '-c', 'import edge_dnn_partition.msg'], 'importing the messages', environment=clean_environment(),
-        folder=BUILD)  # fmt: skip
+        folder=BUILD, log=NATIVE_LOG)  # fmt: skip
 
 
 def reinstall_python() -> None:
@@ -276,7 +282,10 @@ def gigabytes(steps: Iterable[str]) -> float:
 
 
 def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
-    """Do the steps whose inputs changed, in their order; return whether there were any."""
+    """Do the steps whose inputs changed; return whether there were any.
+
+    The messages are built as soon as the packages that this needs are there, beside what pip installs for the groups.
+    """
     stamp = Stamp()
     there = {'run' if stamp.get('packages run') else None, 'export' if stamp.get('torch') else None}
     if missing := {'run', *groups} - there - {group for group in groups if stamp.get(f'packages {group}')}:
@@ -284,50 +293,66 @@ def bring_up_to_date(groups: list[str], *, sourced: bool) -> bool:
     make_venv(stamp, sourced=sourced)
     mode = f'{sys.version_info[:2]}{sourced}'
     pins = hashlib.sha256((ROOT / 'constraints.txt').read_bytes()).hexdigest() + mode
-    changed = False
 
-    plain = [group for group in groups if group != 'export']
-    of_torch = set(names_of('export'))  # part of the extra bench as well; here only a CPU build is taken, see below
-    for label, names in (
-        ('run', names_of(None, *RUN_GROUPS) + names_of('build-tools') + ([] if sourced else names_of('ros-wheels'))),
-        *((group, names_of(group)) for group in plain),
-    ):
-        wanted_names = [name for name in names if name not in of_torch]
-        wanted = hashlib.sha256(f'{pins}{wanted_names}'.encode()).hexdigest()
-        if stamp.get(f'packages {label}') != wanted:
-            say(f'installs the packages for: {label}')
-        changed |= stamp.step(
-            f'packages {label}', wanted, partial(install_requirements, wanted_names, sourced=sourced, compiled=label == 'run')
-        )
-    if 'export' in groups and stamp.get('torch') not in (f'installed {pins}', f'unavailable {pins}'):
-        say('installs a CPU build of torch for the export tests, where there is one')
-        stamp.set(torch=f'{install_torch()} {pins}')
-        changed = True
-    if 'export' in groups and (stamp.get('torch') or '').startswith('unavailable'):
-        say(f'{pinned("torch")} is in none of the package indexes of this machine, so the export tests will be skipped')
-
-    metadata = digest(METADATA_INPUTS)
+    run_names = names_of(None, *RUN_GROUPS) + names_of('build-tools') + ([] if sourced else names_of('ros-wheels'))
+    changed = install_group(stamp, 'run', run_names, pins, sourced=sourced)
+    changed |= install_metadata(stamp)
     nodes = sorted(path.name for path in (ROOT / 'edge_dnn_partition' / 'nodes').glob('*.py'))
     native = digest(NATIVE_INPUTS) + mode + hashlib.sha256(repr((nodes, str(ROOT))).encode()).hexdigest()
     python = digest(PYTHON_INPUTS)
-    if stamp.get('metadata') != metadata:
-        say('installs the Python package')
-        # pip takes ament's egg-info for an older install and removes it, msg/ included: colcon comes after it.
-        stamp.set(native=None)
-        for leftover in BUILD.glob('lib*'):
-            run(['rm', '-rf', leftover], 'rm', environment=clean_environment())
-        changed |= stamp.step('metadata', metadata, lambda: pip_install(
-            ['--no-deps', '--no-build-isolation', '--force-reinstall', ROOT], 'pip install .'))  # fmt: skip
-    if stamp.get('native') != native:
-        say('builds the messages and installs nodes and launch files (colcon build)')
-        stamp.step('native', native, lambda: build_native(sourced=sourced))
-    elif stamp.get('python') != python:
-        reinstall_python()
-    else:
-        return changed
+    with ThreadPoolExecutor(1) as beside:
+        if stamp.get('native') != native:
+            say('builds the messages and installs nodes and launch files (colcon build)')
+        built = beside.submit(stamp.step, 'native', native, lambda: build_native(sourced=sourced))
+        for group in groups:
+            if group == 'export':
+                changed |= install_export(stamp, pins)
+            else:
+                changed |= install_group(stamp, group, names_of(group), pins, sourced=sourced)
+        if not built.result():
+            if stamp.get('python') == python:
+                return changed
+            reinstall_python()
     remove_stale_modules()
     stamp.set(python=python)
     return True
+
+
+def install_group(stamp: Stamp, label: str, names: list[str], pins: str, *, sourced: bool) -> bool:
+    """Install the packages of a group, but those of the extra export; return whether any were to be."""
+    of_torch = set(names_of('export'))  # part of the extra bench as well; here only a CPU build is taken, see install_torch
+    names = [name for name in names if name not in of_torch]
+    wanted = hashlib.sha256(f'{pins}{names}'.encode()).hexdigest()
+    if stamp.get(f'packages {label}') != wanted:
+        say(f'installs the packages for: {label}')
+    return stamp.step(
+        f'packages {label}', wanted, partial(install_requirements, names, sourced=sourced, compiled=label == 'run')
+    )
+
+
+def install_export(stamp: Stamp, pins: str) -> bool:
+    """Install torch and what comes with it, where it can be had; return whether that was to be tried."""
+    known = stamp.get('torch') in (f'installed {pins}', f'unavailable {pins}')
+    if not known:
+        say('installs a CPU build of torch for the export tests, where there is one')
+        stamp.set(torch=f'{install_torch()} {pins}')
+    if (stamp.get('torch') or '').startswith('unavailable'):
+        say(f'{pinned("torch")} is in none of the package indexes of this machine, so the export tests will be skipped')
+    return not known
+
+
+def install_metadata(stamp: Stamp) -> bool:
+    """Install the Python package itself; return whether that was to be done."""
+    metadata = digest(METADATA_INPUTS)
+    if stamp.get('metadata') == metadata:
+        return False
+    say('installs the Python package')
+    # pip takes ament's egg-info for an older install and removes it, msg/ included: colcon comes after it.
+    stamp.set(native=None)
+    for leftover in BUILD.glob('lib*'):
+        run(['rm', '-rf', leftover], 'rm', environment=clean_environment())
+    return stamp.step('metadata', metadata, lambda: pip_install(
+        ['--no-deps', '--no-build-isolation', '--force-reinstall', ROOT], 'pip install .'))  # fmt: skip
 
 
 if __name__ == '__main__':
