@@ -11,7 +11,7 @@ def test_a_learning_policy_tries_other_plans_and_no_result_changes(ros_domain, t
     from trial_fleet import check_frames, trial_fleet
 
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
-    with trial_fleet(tmp_path, parameters={'scheduler': {'policy': 'q_learning'}}) as trial:
+    with trial_fleet(tmp_path, parameters={'scheduler': {'policy': 'q_learning', 'exploration': 0.05}}) as trial:
         trial.client.wait_for(lambda: len(trial.news.shadows) >= 2, 150.0, 'shadow frames')
         trial.settle()
         # the books and the reports are of different topics: what is published last need not come last
@@ -24,5 +24,5 @@ def test_a_learning_policy_tries_other_plans_and_no_result_changes(ros_domain, t
         assert report.latency_seconds > 0
         assert report.stages and report.hops
     assert status.shadows >= len(trial.news.shadows) >= 2
-    assert status.shadows <= 0.02 * status.delivered + 1, 'the budget'
+    assert status.shadows <= 0.05 * status.delivered + 1, 'the budget'
     assert not [line for _, line in trial.log if 'callback failed' in line or 'refused' in line]

@@ -29,7 +29,7 @@ def kill(trial, label):
     assert trial.supervisor.ended() == {label: -signal.SIGKILL}
 
 
-def test_the_stream_goes_on_without_a_scheduler_and_a_worker_takes_up_the_plan_on_disk(tmp_path):
+def test_the_stream_goes_on_without_a_scheduler_a_worker_takes_up_the_plan_on_disk_and_a_new_scheduler_goes_on(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 
     with trial_fleet(tmp_path) as trial:
@@ -42,10 +42,16 @@ def test_the_stream_goes_on_without_a_scheduler_and_a_worker_takes_up_the_plan_o
         trial.supervisor.start(trial.process('jetson/worker'))
         trial.more_frames()
         assert {frame.plan_version for frame in trial.news.frames[-5:]} == {version}
-        assert trial.client.plan.version == version
+        assert max(frame.attempt for frame in trial.news.frames) <= 1, 'sent again before the new worker had the plan'
+        trial.news.state = None
+        trial.supervisor.start(trial.process('scheduler'))
+        trial.client.wait_for(
+            lambda: trial.news.state is not None and trial.news.state.plan_version > 0, 30.0, 'the new scheduler')
+        assert trial.news.state.plan_version == trial.client.plan.version == version
+        trial.follow('jetson:pre-end')
+        assert trial.client.plan.version > version
         trial.settle()
     check_frames(trial, tmp_path)
-    assert max(frame.attempt for frame in trial.news.frames) <= 1, 'sent again before the new worker had the plan'
 
 
 def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path):
@@ -63,25 +69,6 @@ def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path
         trial.settle()
     check_frames(trial, tmp_path)
     assert trial.news.status.failed == 0
-
-
-def test_a_new_scheduler_goes_on_with_the_plan_of_the_one_before(tmp_path):
-    from trial_fleet import check_frames, trial_fleet
-
-    with trial_fleet(tmp_path) as trial:
-        trial.more_frames()
-        version = trial.client.plan.version
-        kill(trial, 'scheduler')
-        trial.more_frames()
-        trial.news.state = None
-        trial.supervisor.start(trial.process('scheduler'))
-        trial.client.wait_for(
-            lambda: trial.news.state is not None and trial.news.state.plan_version > 0, 30.0, 'the new scheduler')
-        assert trial.news.state.plan_version == trial.client.plan.version == version
-        trial.follow('jetson:pre-end')
-        assert trial.client.plan.version > version
-        trial.settle()
-    check_frames(trial, tmp_path)
 
 
 def test_made_up_versions_do_not_keep_the_fleet_from_following(tmp_path):
@@ -132,27 +119,27 @@ def test_what_a_policy_learned_comes_back_from_disk(tmp_path):
     assert not [line for _, line in trial.log if 'policy failed' in line or 'refused (policy' in line]
 
 
-@pytest.mark.parametrize('silent', [False, True])
-def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path, silent):
+def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 
     with trial_fleet(tmp_path) as trial:
-        trial.follow('jetson:pre-end')
-        version = trial.client.plan.version
-        kill(trial, 'scheduler')
-        files = [*(tmp_path / 'cache' / 'scheduler').iterdir(), *(tmp_path / 'cache' / 'plans').glob('*scheduler*')]
-        assert {'trial.json', 'trial-scheduler.plan'} <= {file.name for file in files}
-        for file in files:
-            file.unlink()
-        if silent:  # who has the plan does not say so while the new scheduler decides
-            trial.supervisor.signal('jetson/worker', signal.SIGSTOP)
-        trial.supervisor.start(trial.process('scheduler'))
-        try:
-            trial.client.wait_for(lambda: trial.client.plan.version > version, 30.0, 'a plan of a higher version')
-            trial.more_frames(version=trial.client.plan.version)
-        finally:
-            if silent:
-                trial.supervisor.signal('jetson/worker', signal.SIGCONT)
+        for silent in (False, True):
+            trial.follow('jetson:pre-end')
+            version = trial.client.plan.version
+            kill(trial, 'scheduler')
+            files = [*(tmp_path / 'cache' / 'scheduler').iterdir(), *(tmp_path / 'cache' / 'plans').glob('*scheduler*')]
+            assert {'trial.json', 'trial-scheduler.plan'} <= {file.name for file in files}
+            for file in files:
+                file.unlink()
+            if silent:  # who has the plan does not say so while the new scheduler decides
+                trial.supervisor.signal('jetson/worker', signal.SIGSTOP)
+            trial.supervisor.start(trial.process('scheduler'))
+            try:
+                trial.client.wait_for(lambda version=version: trial.client.plan.version > version, 30.0, 'a plan of a higher version')
+                trial.more_frames(version=trial.client.plan.version)
+            finally:
+                if silent:
+                    trial.supervisor.signal('jetson/worker', signal.SIGCONT)
         trial.settle()
     check_frames(trial, tmp_path)
 
