@@ -47,16 +47,17 @@ def all_on_one(problem):
 def test_each_move_is_known_to_lead_where_it_leads(seed, nodes, devices):
     problem = rich(seed, nodes, devices)
     around = Neighbourhood(problem)
-    plan = np.random.default_rng(seed).integers(0, devices, nodes)
-    load = loads(problem, plan)
-    now, chosen, norm = around.moves(plan, np.ones(around.resources), 2)
-    assert now == pytest.approx(np.concatenate((load.device_seconds, load.channel_seconds)), rel=1e-9, abs=1e-12)
-    for row, node in enumerate(chosen.tolist()):
-        for device in range(devices):
-            moved = plan.copy()
-            moved[node] = device
-            expected = float(((around.loads(moved) / now.max()) ** 4).sum())
-            assert norm[row, device] == (np.inf if device == plan[node] else pytest.approx(expected, rel=1e-9))
+    plans = np.random.default_rng(seed).integers(0, devices, (3, nodes))
+    loads_now, nodes_of, norms = around.moves(plans, np.ones((3, around.resources)), 2)
+    for plan, now, chosen, norm in zip(plans, loads_now, nodes_of, norms, strict=True):
+        load = loads(problem, plan)
+        assert now == pytest.approx(np.concatenate((load.device_seconds, load.channel_seconds)), rel=1e-9, abs=1e-12)
+        for row, node in enumerate(chosen.tolist()):
+            for device in range(devices):
+                moved = plan.copy()
+                moved[node] = device
+                expected = float(((around.loads(moved[None])[0] / now.max()) ** 4).sum())
+                assert norm[row, device] == (np.inf if device == plan[node] else pytest.approx(expected, rel=1e-9))
 
 
 def test_two_nodes_that_must_change_places_are_moved_at_once():
@@ -64,9 +65,9 @@ def test_two_nodes_that_must_change_places_are_moved_at_once():
     work = np.array([7.0, 4.0, 5.0, 3.0])  # beside these the transfers are nothing
     problem = dataclasses.replace(problem, seconds=np.repeat(work[:, None], 2, axis=1))
     around, plan = Neighbourhood(problem), np.array([0, 0, 1, 1])
-    loads, _, norm = around.moves(plan, np.ones(around.resources), 4)
+    (loads,), _, (norm,) = around.moves(plan[None], np.ones((1, around.resources)), 4)
     assert norm.min() > ((loads / loads.max()) ** 16).sum(), 'each move alone makes it worse'
-    assert min(around.loads(moved).max() for moved in around.pairs(plan)) == pytest.approx(10.0)
+    assert around.loads(around.pairs(plan)).max(axis=1).min() == pytest.approx(10.0)
 
 
 @given(seed=st.integers(0, 10_000), steps=st.lists(st.integers(0, 4), min_size=1, max_size=4))

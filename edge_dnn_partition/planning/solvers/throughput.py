@@ -39,7 +39,7 @@ _PROGRAM: Final = 3500
 _PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 8
 _BRIEFLY: Final = 16
-_KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 320), (6, 80), 5_000
+_KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 400), (8, 100), 6_000
 """Least and most kicks of the search, for whose nodes together there is so much room in a quick one, four times that else."""
 
 
