@@ -62,6 +62,8 @@ _CALM_SECONDS: Final = 2.0
 _PROBED_SECONDS: Final = 12.0
 _SETTLE_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 30.0
+_KNOWN_SECONDS: Final = 10.0
+"""For so long a stream has gone on when something befalls it for the first time."""
 UPLINKS: Final = tuple(pair for pair in LINKS if 'cloud' in pair)
 
 
@@ -262,6 +264,7 @@ def play(
         for fps in rates:
             with bed.camera(fps) as frames:
                 stream = _Stream(bed, network, fps, frames, say)
+                time.sleep(_KNOWN_SECONDS)
                 for _ in range(times):
                     for gap in gaps:
                         stream.link(gap)

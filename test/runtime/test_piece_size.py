@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces fill whole packets, and take a few milliseconds of their link at most."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_dnn_partition.runtime.transport.piece_codec import encode
 from edge_dnn_partition.runtime.transport.piece_size import (
+    HEAD_BYTES,
     HEADER_BYTES,
     MAX_PIECE_BYTES,
     MIN_PIECE_BYTES,
@@ -16,9 +20,15 @@ from edge_dnn_partition.runtime.transport.piece_size import (
     PROBE_PACKETS,
     PROBE_PIECES,
     in_packets,
+    packets_of,
     piece_size,
     probe_piece_size,
 )
+from edge_dnn_partition.runtime.transport.pieces import NOWHERE, PROBE, Bundle
+from edge_dnn_partition.runtime.transport.tensors import WireTensor
+
+DDS_BYTES = 8 + 132
+"""UDP, and what Fast DDS puts before a message."""
 
 
 @pytest.mark.parametrize(('total', 'size'), [(10, MIN_PIECE_BYTES), (160_000, 20_000), (10_000_000, 60_000)])
@@ -60,9 +70,9 @@ def test_while_a_rate_is_only_guessed_a_piece_fits_into_one_packet():
 
 
 def test_probes_are_small_on_links_that_are_not_fast():
-    assert probe_piece_size(None) == in_packets(PATIENT_PACKETS)
-    assert probe_piece_size(1e5) == in_packets(PATIENT_PACKETS)
-    assert probe_piece_size(2.5e6) == in_packets(PATIENT_PACKETS)
+    assert probe_piece_size(None) == in_packets(PATIENT_PACKETS) - HEAD_BYTES
+    assert probe_piece_size(1e5) == in_packets(PATIENT_PACKETS) - HEAD_BYTES
+    assert probe_piece_size(2.5e6) == in_packets(PATIENT_PACKETS) - HEAD_BYTES
 
 
 @pytest.mark.parametrize('megabits', [10, 40, 100, 300, 1000])
@@ -73,4 +83,15 @@ def test_a_probe_looks_for_a_fast_link_by_pieces_that_take_longer_than_handling_
         size = probe_piece_size(rate)
         rate = size / max(handling, size / wire)
     assert rate >= 0.9 * min(wire, in_packets(PROBE_PACKETS) / handling)
-    assert PROBE_PIECES * size / wire < 0.01 or size == in_packets(PATIENT_PACKETS)
+    assert PROBE_PIECES * size / wire < 0.01 or size == in_packets(PATIENT_PACKETS) - HEAD_BYTES
+
+
+@pytest.mark.parametrize('rate', [None, 2e3, 1e6, 2e7])
+def test_the_first_piece_of_a_probe_fills_no_packet_more_than_the_others(rate):
+    for affordable in (0.0, math.inf):
+        size = probe_piece_size(rate, affordable)
+        total = PROBE_PIECES * size
+        layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
+        probe = Bundle(PROBE, 'a_long_name_of_one', 1 << 60, NOWHERE, 7, memoryview(bytes(total)), layout, piece_bytes=size)
+        packets = {-(-(len(encode(probe.piece(i, sent_ns=1 << 60))) + DDS_BYTES) // PACKET_BYTES) for i in range(probe.count)}
+        assert packets == {packets_of(size)}

@@ -15,6 +15,9 @@ PACKET_BYTES: Final = 1_480
 HEADER_BYTES: Final = 214
 """What UDP (8), RTPS (132 to 136, of which 60 are the statistics of Fast DDS) and the message itself add to a piece: 56, or
 72 where the sender's name has 19 letters."""
+HEAD_BYTES: Final = 128
+"""What the first piece of a probe has beyond that at most: layout and address. They fill no packet of their own, either: where a
+link pays for a packet after it has gone (a token bucket), the next piece comes right behind a small one, as if it were fast."""
 PIECE_SECONDS: Final = 0.006
 """How long a piece may take on its link, so that even a queue of 10 ms holds it."""
 PATIENT_PACKETS: Final = 3
@@ -86,4 +89,4 @@ def probe_piece_size(rate: float | None, affordable_bytes: float = math.inf) -> 
     if rate is not None:
         fast = in_packets(min(max(PATIENT_PACKETS, int(rate * PROBE_PIECE_SECONDS / PACKET_BYTES)), PROBE_PACKETS))
         size = fast if fast > size else min(size, piece_size(1 << 20, rate=rate))
-    return size if PROBE_PIECES * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)
+    return (size if PROBE_PIECES * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)) - HEAD_BYTES

@@ -11,7 +11,7 @@ from typing import Final
 from edge_dnn_partition.sensing.link import LinkEstimator
 
 from .link_doubt import LinkDoubt
-from .piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from .piece_size import HEAD_BYTES, HEADER_BYTES, PROBE_PIECES, probe_piece_size
 from .probe_budget import LONGEST_SECONDS, ProbeBudget
 
 SOON_SECONDS: Final = 0.4
@@ -48,7 +48,7 @@ class Probe:
     @property
     def cost_bytes(self) -> float:
         """What it takes on the wire."""
-        return self.pieces * (self.piece_bytes + HEADER_BYTES)
+        return self.pieces * (self.piece_bytes + HEADER_BYTES) + HEAD_BYTES
 
 
 class LinkProber:
