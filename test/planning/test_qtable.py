@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.adaptation.qtable import MOST_STATES, QSettings, QTable, StateSpace
+from edge_dnn_partition.planning.adaptation.candidates import LIMIT
+from edge_dnn_partition.planning.adaptation.qtable import CONDITIONS, MOST_STATES, QSettings, QTable
 
 
 def test_the_default_states_are_few_enough():
-    assert StateSpace().count * 8 <= MOST_STATES
+    assert CONDITIONS * LIMIT <= MOST_STATES
     with pytest.raises(PlanError, match='fewer bins'):
         QTable(26, 8, QSettings())
 

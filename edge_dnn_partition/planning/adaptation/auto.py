@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 
 from .decide import feasible
 from .exact import ExactPolicy
-from .hysteresis import Hysteresis, Settings
+from .hysteresis import Settings
 from .policy import Assignment, Choice, Conditions, Frame
 from .qlearning import LearningSettings, QLearningPolicy
 
@@ -78,59 +77,42 @@ class Takeover:
         return self.learning
 
 
-class AutoPolicy:
-    """Exact planning on the estimates as they are, and Q-learning, through one hysteresis; :class:`Takeover` says which decides."""
+class AutoPolicy(QLearningPolicy):
+    """Q-learning that leaves decisions to exact planning, through the same hysteresis, until :class:`Takeover` says otherwise."""
 
     def __init__(
         self, settings: Settings | None = None, learning: LearningSettings | None = None, takeover: TakeoverSettings | None = None
     ) -> None:
-        hysteresis = Hysteresis(settings)
-        self.learner = QLearningPolicy(learning=learning, hysteresis=hysteresis)
-        self.exact = ExactPolicy(hysteresis=hysteresis)
+        super().__init__(settings, learning)
+        self.exact = ExactPolicy(hysteresis=self.hysteresis)
         self.takeover = Takeover(takeover)
-        self._conditions: Conditions | None = None
 
     @property
     def learning(self) -> bool:
         """Whether Q-learning decides at present."""
         return self.takeover.learning
 
-    @property
-    def present(self) -> Assignment | None:
-        """The plan in force."""
-        return self.learner.present
-
-    def choose(self, conditions: Conditions) -> Choice:
+    def pick(self, conditions: Conditions) -> Choice:
         """Return the choice of whoever decides now."""
-        self._conditions = conditions
-        self.learner.watch(conditions)
-        return self.learner.pick(conditions) if self.learning else self.exact.choose(conditions)
+        return super().pick(conditions) if self.learning else self.exact.choose(conditions)
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Remember the plan in force and since when."""
         if plan != self.present:
             self.takeover.switched(now)
-        self.learner.moved(now, plan)
+        super().moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
         """Hold the planner's prediction against what came true, then learn from it."""
-        if self._conditions is not None and frame.cost > 0:
-            problem = self._conditions.problem_of(frame.plan)
+        if self.conditions is not None and frame.cost > 0:
+            problem = self.conditions.problem_of(frame.plan)
             if feasible(problem, frame.plan):
                 predicted = evaluate(problem, frame.plan).latency_seconds
                 self.takeover.frame(frame.now, math.log(frame.cost / predicted), shadow=frame.shadow)
-        self.learner.learn(frame)
-
-    def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
-        """Return the prepared plan to run the next frame under too, or None."""
-        return self.learner.shadow(warm)
-
-    def wishes(self) -> Sequence[Assignment]:
-        """Return the plans that are worth being kept prepared."""
-        return self.learner.wishes()
+        super().learn(frame)
 
     def tend(self, conditions: Conditions) -> None:
         """Tend the candidates, and the planner's next answer."""
-        self.learner.tend(conditions)
+        super().tend(conditions)
         if not self.learning:
             self.exact.tend(conditions)

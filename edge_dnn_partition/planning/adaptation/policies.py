@@ -43,6 +43,4 @@ def learner_of(policy: Policy) -> QLearningPolicy | None:
     """Return what learns in a policy; None if nothing does."""
     if isinstance(policy, RecordedPolicy):
         return learner_of(policy.policy)
-    if isinstance(policy, AutoPolicy):
-        return policy.learner
     return policy if isinstance(policy, QLearningPolicy) else None

@@ -23,7 +23,10 @@ from .candidates import LIMIT, Candidates, Predictor
 from .decide import FIRST_PLAN, feasible
 from .hysteresis import Hysteresis, Settings
 from .policy import Assignment, Choice, Conditions, Frame
-from .qtable import QSettings, QTable, StateSpace
+from .qtable import CONDITIONS, QSettings, QTable, condition_of
+
+_SAVED, _SOON = 4.0, 0.8
+"""Shadow frames that may be saved up for when they are of more use; from which credit on the next one's plan is prepared."""
 
 
 @dataclass(frozen=True)
@@ -41,41 +44,31 @@ class LearningSettings:
     plan_deviation: float = 0.15
     explore: float = 2.0
     refresh_seconds: float = 2.0
-    candidates: int = LIMIT
     table: QSettings = field(default_factory=QSettings)
-    states: StateSpace = field(default_factory=StateSpace)
 
 
 class ShadowBudget:
-    """Grants shadow frames; after ``n`` frames at most ``share * n`` have been granted.
+    """Grants shadow frames; after ``n`` frames at most ``share * n`` have been granted, and not many on end.
 
     :param share: of the frames, from 0 to 1.
-    :param saved: how many may be saved up for when they are of more use.
     :raises PlanError: if ``share`` is not from 0 to 1.
     """
 
-    def __init__(self, share: float = 0.02, saved: float = 4.0) -> None:
+    def __init__(self, share: float = 0.02) -> None:
         if not 0 <= share <= 1:
             raise PlanError(f'shadow_share: {share} must be from 0 to 1')
-        self.share, self.saved = share, max(saved, 1.0)
-        self._credit = 0.0
-        self.frames = self.granted = 0
+        self.share = share
+        self.credit = 0.0
+        """Shadow frames that may run, so far."""
 
     def frame(self) -> None:
         """Count a frame."""
-        self.frames += 1
-        self._credit = min(self._credit + self.share, self.saved)
+        self.credit = min(self.credit + self.share, _SAVED)
 
     @property
     def available(self) -> bool:
         """Whether a shadow frame may run now."""
-        # The count is compared as well, so that rounding of the credit grants nothing.
-        return self._credit >= 1 - 1e-9 and self.granted + 1 <= self.share * self.frames + 1e-9
-
-    @property
-    def near(self) -> bool:
-        """Whether a shadow frame may run now or soon, so that its plan should be prepared."""
-        return self.share > 0 and self._credit >= 0.8
+        return self.credit >= 1 - 1e-9  # as sums of shares are rounded
 
     def spend(self) -> None:
         """Count a shadow frame.
@@ -84,29 +77,26 @@ class ShadowBudget:
         """
         if not self.available:
             raise PlanError('the budget of shadow frames is spent')
-        self._credit = max(self._credit - 1, 0.0)
-        self.granted += 1
+        self.credit -= 1
 
 
 class QLearningPolicy:
     """Chooses among candidate plans, for the objective latency. Deterministic; not thread safe.
 
     :param settings: of the hysteresis.
-    :param hysteresis: what moves pass through; None: one of the settings.
     """
 
-    def __init__(
-        self, settings: Settings | None = None, learning: LearningSettings | None = None, *, hysteresis: Hysteresis | None = None
-    ) -> None:
-        self.hysteresis = hysteresis or Hysteresis(settings)
+    def __init__(self, settings: Settings | None = None, learning: LearningSettings | None = None) -> None:
+        self.hysteresis = Hysteresis(settings)
         self.settings = learning or LearningSettings()
         self.budget = ShadowBudget(self.settings.shadow_share)
-        self.candidates = Candidates(self.settings.candidates)
-        self.table = QTable(self.settings.states.count, self.settings.candidates, self.settings.table)
+        self.candidates = Candidates()
+        self.table = QTable(CONDITIONS, LIMIT, self.settings.table)
         self.present: Assignment | None = None
         self._predictor = Predictor()
         self._first: Problem | None = None
-        self._problem: Problem | None = None
+        self.conditions: Conditions | None = None
+        """Those that were taken in last."""
         self._at = self._refreshed_at = -math.inf
         self._where = 0
         self._logs: Floats = np.zeros(0)
@@ -147,20 +137,23 @@ class QLearningPolicy:
 
     def watch(self, conditions: Conditions) -> None:
         """Take the present conditions in, and learn from what the plan in force has led to."""
-        problem = self._problem = conditions.problem
+        self.conditions, problem = conditions, conditions.problem
         self._first = self._first or problem
-        self._where = self.settings.states.conditions(problem, self._first, conditions.temperature_celsius)
+        self._where = condition_of(problem, self._first, conditions.temperature_celsius)
         if math.isfinite(self._at):
             self.table.fade(max(conditions.now - self._at, 0.0))
         self._at = conditions.now
         self._logs = self._predictor.log_seconds(problem, self.candidates.plans)
-        slot = self._slot
         if self._before is not None and self._surprises and conditions.now > self._before[2]:
             where, plan, at = self._before
             mean = sum(self._surprises) / len(self._surprises)
             self.table.learn(where, plan, mean, conditions.now - at, self._where, self._logs - self._reference)
-        self._surprises = []
-        self._before = None if slot is None else (self._where, slot, conditions.now)
+        self._begin(conditions.now)
+
+    def _begin(self, now: float) -> None:
+        """Begin what the plan in force is held against."""
+        slot, self._surprises = self._slot, []
+        self._before = None if slot is None else (self._where, slot, now)
 
     def pick(self, conditions: Conditions) -> Choice:
         """Return what :meth:`choose` returns, for conditions that were taken in."""
@@ -202,13 +195,11 @@ class QLearningPolicy:
         self.hysteresis.moved(now, plan)
         if self.candidates.plans:
             self.offer(plan)
-        self._surprises = []
-        slot = self._slot
-        self._before = None if slot is None else (self._where, slot, now)
+        self._begin(now)
 
     def learn(self, frame: Frame) -> None:
         """Take a frame's surprise in."""
-        if self._problem is None or not frame.cost > 0 or (slot := self.candidates.index(frame.plan)) is None:
+        if self.conditions is None or not frame.cost > 0 or (slot := self.candidates.index(frame.plan)) is None:
             return
         surprise = math.log(frame.cost) - float(self._logs[slot])
         if not math.isfinite(surprise):
@@ -233,7 +224,7 @@ class QLearningPolicy:
 
         Preparing takes time from the frames, so no more than that is wished for.
         """
-        return self._promising()[:1] if self.budget.near else ()
+        return self._promising()[:1] if self.budget.credit >= _SOON else ()
 
     def _promising(self) -> list[Assignment]:
         """Return the candidates that may be better than the present plan, by expected improvement.
@@ -272,8 +263,8 @@ class QLearningPolicy:
             self.table.forget_plan(slot)
             if self._before is not None and self._before[1] == slot:
                 self._before = None
-            if self._problem is not None:
-                self._logs = self._predictor.log_seconds(self._problem, self.candidates.plans)
+            if self.conditions is not None:
+                self._logs = self._predictor.log_seconds(self.conditions.problem, self.candidates.plans)
 
 
 def _improvement(score: float) -> float:

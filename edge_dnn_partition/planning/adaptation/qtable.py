@@ -32,40 +32,27 @@ from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 MOST_STATES: Final = 200
 
 
-@dataclass(frozen=True)
-class StateSpace:
-    """Bins of what a decision depends on beside the present plan.
+_LOAD_EDGES, _LINK_EDGES, _TEMPERATURE_EDGES = (1.5,), (0.4, 0.8), (60.0, 68.0, 76.0)
+"""Bins of the largest of the devices' times and the smallest of the links' rates, over what was first seen; of degrees Celsius."""
+CONDITIONS: Final = (len(_LOAD_EDGES) + 1) * (len(_LINK_EDGES) + 1) * (len(_TEMPERATURE_EDGES) + 1)
+"""How many conditions there are beside the present plan."""
 
-    :param load_edges: of a device's time over its time when first seen, the largest of all devices.
-    :param link_edges: of a link's rate over its rate when first seen, the smallest of all links.
-    :param temperature_edges: degrees Celsius of the warmest device.
+
+def condition_of(problem: Problem, first: Problem, temperature_celsius: float) -> int:
+    """Return the number of the present conditions.
+
+    :param first: the problem when it was first seen.
+    :param temperature_celsius: of the warmest device.
     """
-
-    load_edges: tuple[float, ...] = (1.5,)
-    link_edges: tuple[float, ...] = (0.4, 0.8)
-    temperature_edges: tuple[float, ...] = (60.0, 68.0, 76.0)
-
-    @property
-    def count(self) -> int:
-        """How many conditions there are."""
-        return (len(self.load_edges) + 1) * (len(self.link_edges) + 1) * (len(self.temperature_edges) + 1)
-
-    def conditions(self, problem: Problem, first: Problem, temperature_celsius: float) -> int:
-        """Return the number of the present conditions.
-
-        :param first: the problem when it was first seen.
-        """
-        now, then = ({name: float(p.seconds[:, place].sum()) for name, place in p.position.items()} for p in (problem, first))
-        load = max((now[name] / then[name] for name in now.keys() & then.keys() if 0 < then[name] < math.inf), default=1.0)
-        before = {(link.sender, link.reader): link.bytes_per_second for link in first.links}
-        rates = (link.bytes_per_second / before.get((link.sender, link.reader), math.inf) for link in problem.links)
-        rate = min((share for share in rates if share > 0), default=1.0)
-        number = 0
-        for value, edges in (
-            (load, self.load_edges), (rate, self.link_edges), (temperature_celsius, self.temperature_edges),
-        ):  # fmt: skip
-            number = number * (len(edges) + 1) + sum(value >= edge for edge in edges)
-        return number
+    now, then = ({name: float(p.seconds[:, place].sum()) for name, place in p.position.items()} for p in (problem, first))
+    load = max((now[name] / then[name] for name in now.keys() & then.keys() if 0 < then[name] < math.inf), default=1.0)
+    before = {(link.sender, link.reader): link.bytes_per_second for link in first.links}
+    rates = (link.bytes_per_second / before.get((link.sender, link.reader), math.inf) for link in problem.links)
+    rate = min((share for share in rates if share > 0), default=1.0)
+    number = 0
+    for value, edges in ((load, _LOAD_EDGES), (rate, _LINK_EDGES), (temperature_celsius, _TEMPERATURE_EDGES)):
+        number = number * (len(edges) + 1) + sum(value >= edge for edge in edges)
+    return number
 
 
 @dataclass(frozen=True)
@@ -169,9 +156,8 @@ class QTable:
         try:
             values, visits = (np.array(document[name], dtype=np.float64) for name in ('values', 'visits'))
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise PlanError('the table on record is malformed; delete the file') from None
-        good = values.shape == visits.shape == self.values.shape and np.isfinite(values).all() and np.isfinite(visits).all()
-        if not (good and (visits >= 0).all()):
-            raise PlanError('the table on record has other states or plans; delete the file')
+            values = visits = np.zeros(0)
+        if not (values.shape == visits.shape == self.values.shape and np.isfinite(values + visits).all() and (visits >= 0).all()):
+            raise PlanError('the table on record is malformed, or of other states or plans; delete the file')
         self.values = np.clip(values, -self.settings.clip, self.settings.clip)
         self.visits = visits
