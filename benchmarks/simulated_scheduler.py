@@ -184,7 +184,7 @@ class Scheduler:
         there = set(problem.names)
         hopes = {pair: Hope(*hope) for pair, hope in self._view.hopes(now).items() if there.issuperset(pair)}
         usable = hopes and plan is not None and there.issuperset(plan)
-        self._worth = worth_probing(problem, evaluate(under(plan), plan), hopes, self._goal, self._least_gain) if usable else {}  # type: ignore[arg-type]
+        self._worth = worth_probing(problem, plan, under(plan), hopes, self._goal, self._least_gain) if usable else {}  # type: ignore[arg-type]
         self.on_worth({pair: (share, hopes[pair].amount) for pair, share in self._worth.items()})
 
     def _know(self) -> None:

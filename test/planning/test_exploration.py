@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from edge_dnn_partition.planning.adaptation.exploration import FULL_GAIN, Hope, worth_probing
-from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 
@@ -25,8 +24,8 @@ def fleet(**rates):
     })  # fmt: skip
 
 
-def worth(problem, hopes, least_gain=0.08):
-    return worth_probing(problem, evaluate(problem, ['pi']), hopes, Goal(), least_gain)
+def worth(problem, hopes, least_gain=0.08, plan='pi'):
+    return worth_probing(problem, [plan], problem, hopes, Goal(), least_gain)
 
 
 def test_a_link_that_would_allow_a_better_plan_is_worth_all_that_may_be_spent():
@@ -39,6 +38,11 @@ def test_nothing_is_spent_where_nothing_can_be_gained():
     assert worth(fleet(), {UP: Hope(1.9e5)}) == {}, 'the pi would be quicker still'
     assert worth(fleet(), {FAR: Hope(1e9)}) == {}, 'its tensors would have to come over another link that is slow'
     assert worth(fleet(pi_cloud=1e7), {FAR: Hope(1e9)}) == {}
+
+
+def test_what_the_plan_in_force_uses_is_worth_nothing_by_itself():
+    assert worth(fleet(pi_cloud=1e6), {UP: Hope(1e7), DOWN: Hope(1e7)}, plan='cloud') == {}
+    assert worth(fleet(pi_jetson=1e6), {NEAR: Hope(1e7), UP: Hope(1e6)}, plan='jetson') == {UP: 1.0}
 
 
 def test_a_small_gain_is_worth_little():

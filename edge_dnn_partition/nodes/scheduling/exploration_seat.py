@@ -15,7 +15,6 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.aside import aside
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.adaptation.exploration import Hope, Pair, worth_probing
-from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
@@ -67,7 +66,7 @@ class ExplorationSeat:
         def look() -> dict[Pair, float]:
             begun, began = time.monotonic(), time.thread_time()
             try:
-                return worth_probing(problem, evaluate(under(plan), plan), hopes, goal, least_gain)
+                return worth_probing(problem, plan, under(plan), hopes, goal, least_gain)
             finally:
                 self._ration.spent(begun, time.thread_time() - began)
 

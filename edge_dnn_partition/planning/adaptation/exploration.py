@@ -3,20 +3,20 @@
 """Which links and devices are worth probing: those that a better plan would need, if they were again what they may be.
 
 The best plan is looked for with every one at the most that can be hoped of it (optimism in the face of uncertainty; Lai and
-Robbins, Advances in Applied Mathematics 6, 1985). What it gains over the plan in force, times the chance, is what knowing more of
-those is worth that it uses beyond what is believed of them. Without those the next best is looked for, so that one that
+Robbins, Advances in Applied Mathematics 6, 1985). What it gains over the plan in force, were that so, times the chance, is what
+knowing more of those is worth that it uses. Without those the next best is looked for, so that one that
 stays slow does not hide one that has recovered. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import transfers
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -42,40 +42,53 @@ class Hope:
 
 
 def worth_probing(
-    problem: Problem, present: Costs, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
+    problem: Problem, plan: Sequence[str], own: Problem, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
 ) -> dict[Pair, float]:
     """Return what is worth probing, and what that is worth of the most that may be spent, 0 to 1.
 
+    What the plan in force uses is no reason to probe by itself: it would be quicker, but it would be no other plan.
+
     :param problem: under the present estimates.
-    :param present: what the plan in force costs under them.
+    :param plan: the one in force, as the device of each node.
+    :param own: ``problem`` under the encodings that this plan has.
     :param hopes: of links and devices that may be better than is believed.
     :param least_gain: a plan that is better by less would not be moved to.
     """
-    left, found = dict(hopes), {}
+    left, found, present = dict(hopes), {}, tuple(plan)
     reference = evaluate(problem, [problem.source] * problem.nodes)
     for _ in range(_ROUNDS):
         if not left:
             break
-        links = tuple(
-            replace(link, bytes_per_second=max(link.bytes_per_second, hope.amount))
-            if (hope := left.get((link.sender, link.reader))) is not None else link
-            for link in problem.links
-        )
-        faster = [left[name, name].amount if (name, name) in left else 1.0 for name in problem.names]
-        hoped = replace(problem, links=links, seconds=problem.seconds / faster).like(problem)
+        hoped = _with(problem, left)
         best = solve(hoped, goal, quick=True).assignment
         if best is None:
             break
-        costs = evaluate(hoped, best)
-        gain = gain_of(goal, present, costs, reference if np.isfinite(reference.latency_seconds) else costs)
-        if not gain >= least_gain:
-            break
-        _, senders, readers = transfers(hoped, hoped.indices(best))
-        used = {(hoped.names[a], hoped.names[b]) for a, b in zip(senders, readers, strict=True)} | {(name, name) for name in best}
-        used &= left.keys()
+        used = _used(hoped, best) & left.keys()
         if not used:
+            break
+        costs = evaluate(hoped, best)
+        by = reference if np.isfinite(reference.latency_seconds) else costs
+        gain = gain_of(goal, evaluate(_with(own, left), present), costs, by)
+        if tuple(best) != present and gain < least_gain:
             break
         for pair in used:
             share = min(1.0, gain / FULL_GAIN) * left.pop(pair).chance
-            found[pair] = max(share, _LEAST_SHARE)
+            if tuple(best) != present:
+                found[pair] = max(share, _LEAST_SHARE)
     return found
+
+
+def _with(problem: Problem, hopes: Mapping[Pair, Hope]) -> Problem:
+    links = tuple(
+        replace(link, bytes_per_second=max(link.bytes_per_second, hope.amount))
+        if (hope := hopes.get((link.sender, link.reader))) is not None else link
+        for link in problem.links
+    )  # fmt: skip
+    faster = [hopes[name, name].amount if (name, name) in hopes else 1.0 for name in problem.names]
+    return replace(problem, links=links, seconds=problem.seconds / faster).like(problem)
+
+
+def _used(problem: Problem, plan: Sequence[str]) -> set[Pair]:
+    _, senders, readers = transfers(problem, problem.indices(plan))
+    pairs = {(problem.names[a], problem.names[b]) for a, b in zip(senders, readers, strict=True)}
+    return pairs | {(name, name) for name in plan}
