@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a tensor that has not arrived yet says of its link; time is passed in, no processes."""
 
-import math
-
 import pytest
 
 pytest.importorskip('rclpy')
@@ -15,8 +13,7 @@ from edge_dnn_partition.nodes.transport.links import LEAST_PACE, Links
 from edge_dnn_partition.planning.fleet_state.fleet import Fleet
 from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
 from edge_dnn_partition.runtime.transport.link_evidence import Look, Waiting
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.pieces import NOWHERE, PROBE, Bundle
+from edge_dnn_partition.runtime.transport.pieces import PROBE
 from edge_dnn_partition.sensing.link import LEAST_RATE
 
 
@@ -58,6 +55,14 @@ def test_a_loss_confirms_what_an_overdue_bundle_bounds_the_link_to(links):
     assert said(links, {}, now=30.0)[0] == pytest.approx(1e5), 'and not to nearly what was believed before'
     links.silence('b', 31.0, heard=True)
     assert said(links, {}, now=31.0)[0] == pytest.approx(0.97e5)
+
+
+@pytest.mark.parametrize(('size', 'seconds', 'believed'), [(5_064, 1.4e-3, 1.69e6), (2_532, 0.7e-3, 1e6), (16_904, 6.5e-3, 2.6e6)])
+def test_a_probe_shows_no_more_than_a_token_bucket_would_not_have_let_pass_at_once(links, size, seconds, believed):
+    receipt = HopReceipt(kind=PROBE, receiver='b', total=size + 1266, piece_bytes=1266, spread_bytes=size, spread_seconds=seconds)
+    for number in range(3):
+        links.whole(receipt, Look(asked=4e6, pace=4e6, far=True), 10.0 + number)
+    assert links.estimators['b'].estimate.bytes_per_second == pytest.approx(believed, rel=0.01)
 
 
 def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
@@ -106,16 +111,3 @@ def test_what_was_concluded_and_not_timed_slows_no_sender_below_a_packet_each_te
     assert links.pace('b') == LEAST_PACE
     links.estimators['b'].transfer(30.0, 8e3, 2.0, sender_limited=False)
     assert links.pace('b') == pytest.approx(4e3), 'that was timed'
-
-
-@pytest.mark.parametrize(('seconds', 'believed'), [(0.2, 0.1), (0.001, 1.0)])
-def test_what_came_slowly_of_a_lost_probe_shows_how_slow_its_link_is(links, seconds, believed):
-    outbox, other = Outbox(rate=1e6), Outbox(rate=1e6)
-    outbox.put(Bundle(PROBE, 'a', 1, NOWHERE, 1, memoryview(bytes(5_000)), piece_bytes=1_000), 11.0, seen=2e6)
-    while outbox.next_at(11.0) < math.inf:
-        outbox.take(outbox.next_at(11.0))
-    receipt = HopReceipt(state=HopReceipt.MISSING, kind=PROBE, receiver='b', bundle=1, missing=[3, 4], spread_bytes=2_000,
-                         spread_seconds=seconds)  # fmt: skip
-    links.take(receipt, [other, outbox], 12.0)
-    assert links.estimators['b'].estimate.bytes_per_second == pytest.approx(believed * 1e6)
-    assert links.estimators['b'].last_at == (12.0 if believed < 1 else 2.0)

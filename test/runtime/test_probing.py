@@ -76,6 +76,19 @@ def test_a_probe_of_a_link_that_is_worth_little_is_large_enough_to_show_more_tha
     assert link.run(15.0, worth=0.1).believed > 0.9 * good
 
 
+@pytest.mark.parametrize('good', [100e3, 1e6, 2.5e6, 12.5e6])
+@pytest.mark.parametrize('worth', [0.06, 0.3, 1.0])
+def test_a_probe_that_looks_for_more_is_as_long_as_no_token_bucket_lets_pass_at_once(good, worth):
+    link, probes = Link(good), []
+    for tenth in range(600):
+        link.prober.told(tenth / 10, worth, 3 * good)
+        probe = link.prober.next_probe(tenth / 10, link.estimator, link.doubt, ceiling=CEILING, period=1.0)
+        probes += [] if probe is None else [probe]
+    assert len(probes) >= 3
+    assert all((p.pieces - 1) * p.piece_bytes >= p.bytes_per_second * SHORT_SECONDS and p.bytes_per_second >= 3 * good for p in probes)
+    assert sum(p.cost_bytes for p in probes) <= CEILING * worth * good * 60 + 2 * max(p.cost_bytes for p in probes)
+
+
 def test_a_link_that_nothing_depends_on_costs_next_to_nothing():
     link = Link(1e6).run(600.0, worth=0.0)
     assert 0 < link.spent <= 1.1 * UNWORTHY * CEILING * 1e6 * 600 + 25_000

@@ -130,10 +130,10 @@ class Links:
         for outbox in outboxes:
             self.set_pace(receipt.receiver, outbox)
             if receipt.state == HopReceipt.MISSING:
-                if receipt.kind == PROBE:
-                    self._probe_lost(receipt, outbox, measured, now)
-                else:
-                    self.lost(receipt, outbox.resend(receipt.bundle, receipt.missing, now), now)
+                probe, number = receipt.kind == PROBE, receipt.bundle
+                lost = outbox.probe_lost(number, receipt.missing) if probe else outbox.resend(number, receipt.missing, now)
+                if lost is not None:
+                    self.lost(receipt, lost, now)
                 self.set_pace(receipt.receiver, outbox)
             else:
                 outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited, look=look)
@@ -157,8 +157,10 @@ class Links:
         limited = look.sender_limited(as_they_left=receipt.paced)
         before = estimator.estimate.bytes_per_second
         short = receipt.kind == PROBE and receipt.spread_bytes < estimator.least_bytes
-        if short and seconds < SHORT_SECONDS:  # what two packets show at most
-            seconds, limited = SHORT_SECONDS, True
+        if receipt.kind == PROBE and seconds < SHORT_SECONDS and (short or estimator.estimate.measured):
+            least = SHORT_SECONDS if short else min(SHORT_SECONDS, receipt.spread_bytes / before)
+            if seconds < least:  # what packets show at most that a token bucket may have let pass
+                seconds, limited, room = least, True, False
         estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room, short=short)
         if receipt.kind == PROBE:
             after = estimator.estimate.bytes_per_second
@@ -185,14 +187,6 @@ class Links:
             self.doubts[receipt.receiver].tensor(now, estimator.estimate.bytes_per_second)
         elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
             estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
-
-    def _probe_lost(self, receipt: HopReceipt, outbox: Outbox, measured: float, now: float) -> None:
-        """Take in that a probe did not arrive whole; where what came of it came much slower than it left, the link is as slow."""
-        if 0 < measured < CONFIRMS * outbox.look(receipt.bundle).pace < math.inf and receipt.receiver not in self.shapers:
-            self.estimators[receipt.receiver].answered(now)
-            self.estimators[receipt.receiver].loss(now, receipt.spread_bytes, receipt.spread_seconds, short=True)
-        elif (lost := outbox.probe_lost(receipt.bundle, receipt.missing)) is not None:
-            self.lost(receipt, lost, now)
 
     def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
         """Take in that pieces were lost: where none is timed, that confirms what an overdue bundle bounds the link to."""

@@ -11,7 +11,7 @@ from typing import Final
 from edge_dnn_partition.sensing.link import LinkEstimator
 
 from .link_doubt import LinkDoubt
-from .piece_size import HEAD_BYTES, HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from .piece_size import HEAD_BYTES, HEADER_BYTES, PROBE_PIECES, in_packets, packets_of, probe_piece_size
 from .probe_budget import LONGEST_SECONDS, ProbeBudget
 
 SOON_SECONDS: Final = 0.4
@@ -96,10 +96,8 @@ class LinkProber:
             return None
         believed, seen = link.estimate.bytes_per_second, doubt.seen(now, link.estimate)
         self._budget.share = ceiling * worth
-        probe = self._shape(believed if link.estimate.measured else rate, believed, seen, wanted=wanted)
-        if not doubt.shy(now):
-            more = max(self._hoped if wanted else 0.0, MORE * believed)
-            probe = Probe(probe.pieces, probe.piece_bytes, max(seen, more))
+        bold = 0.0 if doubt.shy(now) else max(seen, self._hoped if wanted else 0.0, MORE * believed)
+        probe = self._shape(believed if link.estimate.measured else rate, believed, seen, bold, wanted=wanted)
         if busy and (not wanted or now - self._probed_at < probe.cost_bytes / (MOST_OF_BUSY * (rate or believed))):
             return None
         if not self._budget.grant(now, probe.cost_bytes, believed, silent=link.silent, doubtful=hurry):
@@ -107,10 +105,12 @@ class LinkProber:
         self._probed_at, self._news = now, False
         return probe
 
-    def _shape(self, rate: float | None, believed: float, seen: float, *, wanted: bool) -> Probe:
+    def _shape(self, rate: float | None, believed: float, seen: float, bold: float, *, wanted: bool) -> Probe:
         if not wanted:
-            return Probe(PROBE_PIECES, probe_piece_size(rate, self._budget.affordable(believed)), 0.0)
+            return Probe(PROBE_PIECES, probe_piece_size(rate, self._budget.affordable(believed)), bold)
         most = min(self._budget.affordable(max(believed, seen)) * SOON_SECONDS / LONGEST_SECONDS, believed * HOLD_UP_SECONDS)
-        size = probe_piece_size(rate, most)
-        least = LEAST_PIECES if (LEAST_PIECES - 1) * size >= MORE * believed * SHORT_SECONDS else PROBE_PIECES
-        return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, 0.0)
+        told = min(max(bold, MORE * believed) * SHORT_SECONDS, believed * HOLD_UP_SECONDS)  # bytes that are timed, at least
+        timed = packets_of(math.ceil(told / (PROBE_PIECES - 1)) + HEAD_BYTES)
+        size = max(probe_piece_size(rate, most), in_packets(timed) - HEAD_BYTES)
+        least = LEAST_PIECES if (LEAST_PIECES - 1) * size >= told else PROBE_PIECES
+        return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, bold)
