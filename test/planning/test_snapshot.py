@@ -5,6 +5,7 @@
 import math
 from random import Random
 
+import numpy as np
 import pytest
 
 from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
@@ -209,6 +210,31 @@ def test_a_device_that_was_faster_of_late_may_be_so_again(view):
         view.heartbeat('jetson', 7, 5.0, 4.1)
     assert view.hopes(4.1) == {device: (pytest.approx(4.0), 1.0)}
     assert view.signs(4.1, ('pi',), [device])['jetson'] == 5.0, 'and it is watched'
+
+
+UP, DOWN = ('pi', 'jetson'), ('jetson', 'pi')
+
+
+def test_what_was_measured_a_while_ago_may_be_more_by_now_as_far_as_it_scatters(view):
+    for number, bits in enumerate((8e6, 16e6, 8e6, 16e6)):
+        view.link(*UP, 1, rate(bits / 8), 0.0, number)
+    believed = view.links()[UP].bytes_per_second
+    amounts = [view.hopes(3.0 + age)[UP] for age in (0.5, 2.0, 5.0, 50.0)]
+    assert amounts == sorted(amounts)
+    scatter = np.std(np.log([1, 2, 1, 2]), ddof=1)
+    assert amounts[2] == amounts[3] == (pytest.approx(believed * math.exp(scatter)), 0.3)
+
+
+def test_a_link_that_scatters_counts_for_less_and_one_that_is_steady_or_was_long_ago_for_what_it_is(view):
+    for number in range(12):
+        view.link(*UP, 1, rate(1e6 * math.exp((-1) ** number * 0.5)), 0.0, number)
+        view.link(*DOWN, 1, rate(1e6 + number), 0.0, number)
+    seen, expected = view.links(), view.expected_links(12.0)
+    scatter = np.std([0.5, -0.5] * 6, ddof=1)
+    assert expected[UP].bytes_per_second == pytest.approx(seen[UP].bytes_per_second * math.exp(-(scatter**2) / 2))
+    assert expected[DOWN] is seen[DOWN]
+    assert view.expected_links(12.1)[UP] is expected[UP]
+    assert view.expected_links(90.0)[UP] is seen[UP]
 
 
 def test_a_stage_that_is_overdue_shows_in_the_factor(view):

@@ -28,13 +28,25 @@ _FEW: Final = 4
 _SOURCE_SECONDS: Final = 10.0
 """So long the source's worker is waited for at the start; then the others run the model without it."""
 _RATES: Final = 12
+_RATES_SECONDS: Final = 60.0
+"""So many different rates, and of so long, tell by how much a link's rate scatters."""
+_MOST_SCATTER: Final = 0.8
+"""By more it isn't scatter: such a link has made a step."""
 _OTHERS_READINGS: Final = 3
 SEEN_SECONDS: Final = 120.0
 """What a link was measured to carry within so long it may carry again."""
 MORE: Final = 1.3
 """So much more than is believed must a link have carried for that to be hoped for."""
+_TELLING: Final = 0.02
+"""An expected rate is told anew once it has changed by this share."""
 _GIVEN_CHANCE: Final = 0.25
 """The chance that a link carries what the fleet file says, or a device is as its profile says, where it was not so of late."""
+
+
+_DRIFT_SECONDS: Final = 5.0
+"""What was measured so long ago tells no more of a link than its scatter does..."""
+_DRIFT_CHANCE: Final = 0.3
+"""... and the chance is this that it carries more by as much."""
 
 
 @dataclass
@@ -148,8 +160,9 @@ class FleetView:
             pair: LinkEstimate(link.rate, link.delay, measured=False)
             for link in fleet.links for pair in (link.between, (link.between[1], link.between[0]))
         }  # fmt: skip
-        self._log_rates: dict[tuple[str, str], deque[float]] = {}
-        """Of each link, what it was measured as lately."""
+        self._log_rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+        """Of each link, when it was measured lately, and the rate's logarithm."""
+        self._expected: dict[tuple[str, str], tuple[LinkEstimate, LinkEstimate]] = {}
         self._given = dict(self._believed)
         self._shared = SharedLinks(fleet)
         self._seen: dict[tuple[str, str], HeldMax] = {}
@@ -200,7 +213,7 @@ class FleetView:
             before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
             if before is None or before.estimate.bytes_per_second != estimate.bytes_per_second:
                 rates = self._log_rates.setdefault((sender, receiver), deque(maxlen=_RATES))
-                rates.append(math.log(estimate.bytes_per_second))
+                rates.append((now, math.log(estimate.bytes_per_second)))
             while len(reports) > 4:
                 reports.pop(min(reports, key=lambda key: reports[key].measured_at))
             latest = estimate if len(reports) == 1 else _latest(reports)
@@ -252,8 +265,28 @@ class FleetView:
         """
         return {**self._believed, **self._shared.suspects}
 
+    def expected_links(self, now: float) -> Mapping[tuple[str, str], LinkEstimate]:
+        """What a link counts as, by sender and receiver, where the mean of a transfer's time is to be least.
+
+        Where a rate scatters log-normally, that is a rate that is lower than the middle one: a transfer takes ``exp(s**2 / 2)``
+        times as long in the mean.
+        """
+        found = dict(self.links())
+        for pair in self._log_rates.keys() & found.keys():
+            estimate, (known, expected) = found[pair], self._expected.get(pair, (None, None))
+            share = math.exp(-(min(self._scatter(pair, now), _MOST_SCATTER) ** 2) / 2)
+            rate = estimate.bytes_per_second * share
+            if estimate is not known or expected is None or abs(expected.bytes_per_second / rate - 1) > _TELLING:
+                expected = replace(estimate, bytes_per_second=rate) if share < 1 - _TELLING else estimate
+                self._expected[pair] = estimate, expected
+            found[pair] = expected
+        return found
+
     def hopes(self, now: float) -> dict[tuple[str, str], tuple[float, float]]:
         """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do.
+
+        That is what they carried of late, what the fleet file says, or as much more as they scatter by: what was measured
+        some seconds ago is no longer known.
 
         Under a device's name twice: how many times as fast as is believed it may be, and the chance.
         """
@@ -265,7 +298,18 @@ class FleetView:
                 found[pair] = seen, 1.0
             elif estimate.measured and given is not None and given.bytes_per_second > MORE * estimate.bytes_per_second:
                 found[pair] = given.bytes_per_second, _GIVEN_CHANCE
+            elif estimate.measured:
+                found[pair] = estimate.bytes_per_second * math.exp(self._drift(pair, now)), _DRIFT_CHANCE
         return found
+
+    def _drift(self, pair: tuple[str, str], now: float) -> float:
+        """Return by how much a link's rate may be another than when it was measured, as its logarithm's deviation."""
+        age = now - max((report.measured_at for report in self._links.get(pair, {}).values()), default=now)
+        return max(self._scatter(pair, now), _LINK_SCATTER) * math.sqrt(min(max(age, 0.0) / _DRIFT_SECONDS, 1.0))
+
+    def _scatter(self, pair: tuple[str, str], now: float) -> float:
+        rates = [rate for at, rate in self._log_rates.get(pair, ()) if now - at <= _RATES_SECONDS]
+        return stdev(rates) if len(rates) >= _FEW else _LINK_SCATTER
 
     def used_by(self, devices: Collection[str]) -> set[str]:
         """Return the devices of a plan, with those where pictures come from and results go to."""
@@ -314,8 +358,7 @@ class FleetView:
         links = {}
         for link in self.fleet.links:
             for pair in (link.between, (link.between[1], link.between[0])):
-                rates = self._log_rates.get(pair, ())
-                links[pair] = stdev(rates) if len(rates) >= _FEW else _LINK_SCATTER
+                links[pair] = self._scatter(pair, now)
         return devices, links
 
     def deviation(self, devices: Sequence[str], now: float) -> float:

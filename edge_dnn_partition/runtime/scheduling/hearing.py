@@ -189,14 +189,16 @@ class Hearing:
         :param relief: how much batteries and throttling count.
         :raises PlanError: see `Pipeline`.
         """
+        by_chance = goal.name == 'deadline' and goal.reach > 0
+        links = self.view.links() if by_chance else self.view.expected_links(now)
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
-            links=self.view.links(), input_bytes=self.pictures.bytes, permitted=permitted, objective=goal.name,
+            links=links, input_bytes=self.pictures.bytes, permitted=permitted, objective=goal.name,
             pixels=self.pictures.pixels, memory_bytes=self.view.memory_bytes(),
         )  # fmt: skip
         if self.sharing is not None:
             problem = self.sharing.applied(problem, now)
-        if goal.name == 'deadline' and goal.reach > 0:
+        if by_chance:
             problem = problem.scattering(*self.view.scatter(now))
         return self.under_power(problem, self.pipeline.boundaries, relief, now)
 
