@@ -6,8 +6,7 @@ The demo's fleet in real processes, in network namespaces, with the parameters' 
 links to the cloud fall to a tenth (20, 8 and 2 Mbit/s before) and come back 7 s and, but for 8 Mbit/s, 13 s later; the Jetson takes
 three times as long and then its usual time; the cloud's worker is killed and started again. At 20 and 8 Mbit/s the camera shows the
 demo's pictures; at 2 Mbit/s, and for the Jetson, pictures of 4 kB, with which the cloud pays at 2 Mbit/s, the Jetson at 0.2. Times
-count from the moment before the change to the plan that uses the resource being in force (0 where it was in use before and stayed
-so), for a worker from its first heartbeat.
+count from the moment before the change to the plan that uses the resource being in force, for a worker from its first heartbeat.
 Probes are what crosses a shaped link without frames, less what crosses it before and after, while no probes are permitted.
 """
 
@@ -180,11 +179,9 @@ class _Stream:
         time.sleep(_GOOD_SECONDS)
         end = time.monotonic()
         left = [at - fell for at, plan in bed.news.plans[known:moved] if device not in plan.devices]
-        later = [(at - rose, device in plan.devices) for at, plan in bed.news.plans[moved:]]
-        kept = not away and all(uses for _, uses in later)
-        back = [0.0] if kept else [at for at, uses in later if uses]
+        back = [at - rose for at, plan in bed.news.plans[moved:] if device in plan.devices]
         row |= {
-            'left_seconds': min(left, default=None), 'back_seconds': (min if away else max)(back, default=None),
+            'left_seconds': min(left, default=None), 'back_seconds': min(back, default=None) if away else None,
             'plans_down': moved - known, 'plans_up': len(bed.news.plans) - moved,
             **self._slow('down', fell, fell + gap), **self._slow('up', rose, end),
         }  # fmt: skip

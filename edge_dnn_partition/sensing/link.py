@@ -128,16 +128,15 @@ class LinkEstimator:
         """What came last was of another rate than is believed, and nothing has confirmed it yet."""
         return len(self._rates) > 1 and abs(math.log(self._rates[-1] / median(self._rates))) > _DOUBT
 
-    def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf, short: bool = False) -> None:
+    def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf) -> None:
         """Take in that pieces were lost: what has come shows what the link bears, and it is less than was believed.
 
         :param size: bytes that came in ``seconds``; 0 if that is not known.
         :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
             much of it lost; what came may have been too little to be timed.
-        :param short: it can be timed although it is small: it has taken much longer than it was sent in.
         """
         present = self.estimate.bytes_per_second
-        timed = (size >= self.least_bytes or short) and seconds > 0
+        timed = size >= self.least_bytes and seconds > 0
         self.timed &= timed
         seen = size / seconds if timed else present
         if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:
@@ -147,7 +146,7 @@ class LinkEstimator:
         self._rates.append(max(min(_LOSS_FACTOR * present, seen, bound), floor, LEAST_RATE))
         if timed:
             self.last_at = self._own_at = now
-        elif bound < present:
+        elif bound < math.inf:
             self.last_at = now
 
     def given_up(self, now: float, bound: float) -> None:

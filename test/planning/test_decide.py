@@ -5,6 +5,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from edge_dnn_partition.planning.adaptation.decide import decide
 from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
@@ -66,6 +67,13 @@ def test_a_gain_is_confirmed_and_the_plan_dwells():
 def test_what_saves_half_does_not_wait_for_the_plan_to_have_stayed():
     hysteresis = Hysteresis(Settings(dwell_seconds=1000.0, confirmations=2), LOCAL, 0.0)
     assert [step(turn * 0.25, problem(), hysteresis).assignment for turn in range(3)] == [None, REMOTE, None]
+
+
+@pytest.mark.parametrize(('local', 'stepped_at', 'moves'), [(0.6, 0.5, True), (0.6, -0.5, False), (0.5, 0.5, False)])
+def test_what_a_step_since_has_made_a_quarter_better_does_not_wait_either(local, stepped_at, moves):
+    hysteresis = Hysteresis(Settings(dwell_seconds=2.0, confirmations=1), LOCAL, 0.0)
+    decision = step(1.0, problem(local=local), hysteresis, stepped_at=lambda *_: stepped_at)
+    assert (decision.assignment is not None) is moves, decision.reason
 
 
 def test_confirmations_must_come_on_end():

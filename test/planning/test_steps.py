@@ -54,6 +54,32 @@ def test_a_step_is_to_the_worse_or_to_the_better(name, value, worse):
     assert steps.last({name}, worse=not worse) == float('-inf')
 
 
+@pytest.mark.parametrize(('name', 'makes_one'), [(LINK, True), ('pi', False)])
+def test_a_link_that_drifts_since_a_plan_was_chosen_has_made_a_step_and_a_device_has_not(name, makes_one):
+    """Slower by a hundredth each quarter of a second, then the same way back under the same plan."""
+    steps = Steps()
+    for turn in range(80):
+        assert not steps.observe(turn * 0.25, {name: 0.99 ** (turn - 10) if turn > 10 else 1.0})
+        if turn == 10:
+            steps.mark()
+            assert not steps.drifted({name}, worse=True)
+    assert steps.drifted({name}, worse=True) is makes_one
+    assert not steps.drifted({name}, worse=False)
+    assert steps.last({name}) == -np.inf, 'frames under way count'
+    steps.mark()
+    assert not steps.drifted({name}, worse=True), 'the next plan was chosen for it'
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_a_link_that_is_measured_now_higher_and_now_lower_does_not_drift(seed):
+    random, steps = np.random.default_rng(seed), Steps()
+    for turn in range(480):
+        steps.observe(turn * 0.25, {LINK: float(np.exp(random.normal(0.0, 0.15)))})
+        if turn == 40:
+            steps.mark()
+        assert not any(steps.drifted({LINK}, worse=worse) for worse in (True, False))
+
+
 def test_a_device_that_is_idle_again_after_long_has_made_a_large_step_and_one_that_comes_and_goes_none():
     steps, found = Steps(), []
     for now in range(200):

@@ -13,6 +13,8 @@ from edge_dnn_partition.planning.cost_model.objective import Goal, goal_of
 
 FAR_BETTER: Final = 0.5
 """A gain that waits for nothing but its confirmation: conditions have changed beyond what waiting is for."""
+STEP_BETTER: Final = 0.25
+"""A gain that does not wait out the dwell time if a step since the last move explains it."""
 CALM_DWELLS: Final = 30.0
 """For so many dwell times there is one move at most that no step explains: with the defaults, one a minute."""
 EXPLAINS_SECONDS: Final = 5.0
@@ -27,8 +29,8 @@ class Settings:
     :param least_gain: a new plan must be predicted to be better by this share of the present plan's value; what a scheduler
         begins with, until :mod:`.calibration` has a record.
     :param most_gain: a gain of that share is enough however uncertain the predictions are.
-    :param dwell_seconds: how long a plan stays at least, unless it cannot go on, another is better by `FAR_BETTER`, or one is
-        better with a device that has come since.
+    :param dwell_seconds: how long a plan stays at least, unless it cannot go on, another is better by `FAR_BETTER`, or by
+        `STEP_BETTER` after a step since, or one is better with a device that has come since.
     :param confirmations: in how many decisions on end another plan must be the better one.
     """
 
@@ -111,7 +113,8 @@ class Hysteresis:
         explained = stepped_at > max(self.since, now - EXPLAINS_SECONDS)
         if gain < FAR_BETTER:
             dwell = self.settings.dwell_seconds
-            if (left := self.since + dwell - now) > 0 and came_at <= self.since:
+            held = came_at <= self.since and not (explained and gain >= STEP_BETTER)
+            if held and (left := self.since + dwell - now) > 0:
                 return Verdict(False, f'{words}, waiting out dwell_seconds ({left:.1f} s left)')
             if not explained and (left := self._restless_at + CALM_DWELLS * dwell - now) > 0:
                 return Verdict(False, f'{words}, but no estimate has made a step lately ({left:.0f} s left)')

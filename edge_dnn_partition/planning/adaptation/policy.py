@@ -57,14 +57,19 @@ class Conditions:
     def stepped_at(self, present: Assignment, other: Assignment) -> float:
         """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has.
 
+        That is now if a link has drifted as far since the plan in force was chosen.
+
         Back to a plan that was tried lately only a large one counts of a device or of frames: other work makes each plan slower in
         turn.
         """
         if self.steps is None:
             return -math.inf
+        mine, his = resources_of(self.problem, present), resources_of(self.problem, other)
+        if self.steps.drifted(mine, worse=True) or self.steps.drifted(his, worse=False):
+            return self.now
         large = other in self.tried
-        worse = self.steps.last({FRAMES, *resources_of(self.problem, present)}, worse=True, large=large)
-        return max(worse, self.steps.last(resources_of(self.problem, other), worse=False, large=large))
+        worse = self.steps.last({FRAMES, *mine}, worse=True, large=large)
+        return max(worse, self.steps.last(his, worse=False, large=large))
 
     def came_at(self, plan: Assignment) -> float:
         """Return when a device of a plan has last come, or come back; minus infinity if none has."""

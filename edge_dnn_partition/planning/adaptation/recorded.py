@@ -118,6 +118,7 @@ class RecordedPolicy:
                     new.latency_seconds, self._conditions.deviation, old_predicted_seconds=old.latency_seconds, joules=joules
                 )
             self._before, self._present = self._present, plan
+            self._steps.mark()
         self.policy.moved(now, plan)
 
     def learn(self, frame: Frame) -> None:

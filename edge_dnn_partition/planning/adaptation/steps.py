@@ -3,7 +3,8 @@
 """Which changes of an estimate are steps: larger than `MUCH` and than its own noise. Pure; times in seconds.
 
 A step says that the world has changed, not that a prediction was wrong. It is decided on at once, it explains a move, and
-frames that were under way meanwhile are held against no plan and no prediction.
+frames that were under way meanwhile are held against no plan and no prediction. A link may drift as far in small changes: that
+explains a move, too, where it was since the plan in force was chosen. Devices do not drift, they are busy now and idle then.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ class Steps:
         self._came: dict[Hashable, float] = {}
         """When each was last there that had not been."""
         self._observed_at = -math.inf
+        self._marks: dict[Hashable, float] = {}
+        """Each link's level when the plan in force was chosen."""
+
+    def mark(self) -> None:
+        """Take in that a plan has come into force."""
+        self._marks = {name: level for name, (level, _) in self._levels.items() if isinstance(name, tuple)}
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
         """Return whether one of these estimates, all above 0, is a step from what was observed before."""
@@ -110,6 +117,15 @@ class Steps:
         link = ((name, isinstance(name, tuple)) for name in names)
         found = (self._last(name, rose=way != is_link, large=large and not is_link) for name, is_link in link for way in ways)
         return max(found, default=-math.inf)
+
+    def drifted(self, names: Iterable[Hashable], *, worse: bool) -> bool:
+        """Return whether the level of one of these links has gone by more than `MUCH` since the plan in force was chosen.
+
+        :param worse: to less, else to more.
+        """
+        known = [name for name in names if name in self._marks and name in self._levels]
+        gone = (self._levels[name][0] - self._marks[name] for name in known)
+        return any((-by if worse else by) > MUCH for by in gone)
 
     def came(self, names: Iterable[Hashable]) -> float:
         """Return when one of these was last there that had not been; minus infinity if none has come."""
