@@ -351,3 +351,17 @@ def test_a_probe_goes_before_what_is_held_up_and_no_further_once_a_frame_comes()
     outbox.put(bundle(4, 50, kind=PROBE), 1.2, seen=1e4)
     outbox.put(bundle(5), 1.2)
     assert 4 not in {ready.piece.bundle for *_, ready in drain(outbox, 1.2, until=2.0)}
+
+
+def test_what_was_lost_before_the_link_answered_again_is_not_waited_for_until_it_is_sent_again():
+    outbox = Outbox(rate=1e4, retry_seconds=0.3)
+    outbox.put(bundle(1), 0.0)
+    drain(outbox)
+    outbox.resend(1, [4, 5, 6, 7], 0.1)
+    sent = drain(outbox, 0.1)[-1][0]
+    assert outbox.unanswered(sent + 0.2) is not None
+    outbox.acknowledge(99, now=sent + 0.25)
+    assert outbox.unanswered(sent + 0.5) is None
+    again = outbox.next_at(sent + 0.5)
+    assert outbox.take(again) is not None
+    assert outbox.unanswered(again + 0.2).seconds == pytest.approx(again + 0.2 - sent - 0.25)

@@ -233,13 +233,15 @@ class Outbox:
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
         """Return what is waited for of the bundle that has been on its way for longest, since when it alone has been.
 
-        One that has been asked after in vain tells elsewhere (`on_silence`): its receiver may have died.
+        One that has been asked after in vain tells elsewhere (`on_silence`): its receiver may have died. One that was lost before
+        tells nothing until something of it is sent again.
 
         :param frame_id: of this frame only.
         """
         for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
             bundle = outgoing.bundle
             told = outgoing.silences >= _SILENT_ROUNDS[0] or outgoing.to_another
+            told |= outgoing.rounds > 0 and outgoing.sent_at < self._heard_at
             if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
                 return outgoing.waiting(self.rate, now - max(outgoing.first_sent_at, self._heard_at))
         return None
