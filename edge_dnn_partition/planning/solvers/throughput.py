@@ -29,8 +29,9 @@ from .bottleneck import Search
 from .fewer_stages import fewer_stages, in_one_cache
 from .localsearch import descend
 
-_ROUNDS, _QUICK_ROUNDS = 60, 8
-_ROUND_NODES: Final = 8_000
+_ROUNDS, _QUICK_ROUNDS = 60, (8, 32)
+"""At most; in a quick search one for every other node, as the plans of small graphs are as well found at random."""
+_ROUND_NODES, _QUICK_ROUND_NODES = 8_000, 4_000
 _BEAM_WORK: Final = 24_000
 _EXACT_WORK: Final = 250_000
 _PROOF: Final = 1e-9
@@ -39,7 +40,7 @@ _PROGRAM: Final = 3500
 _PROGRAM_NODES: Final = 300
 _CANDIDATES: Final = 8
 _BRIEFLY: Final = 16
-_KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 400), (8, 100), 6_000
+_KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 360), (8, 90), 5_000
 """Least and most kicks of the search, for whose nodes together there is so much room in a quick one, four times that else."""
 
 
@@ -247,8 +248,9 @@ def _prices(problem: Problem, judge: Judge, *, quick: bool) -> tuple[float, list
     devices = len(problem.devices)
     channels = int(problem.channel.max(initial=-1)) + 1
     fast = problem.is_chain or devices == 2
-    most = _QUICK_ROUNDS if quick and not fast else _ROUNDS
-    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, _QUICK_ROUNDS, most))
+    quick_most = int(np.clip(min(problem.nodes // 2, _QUICK_ROUND_NODES // problem.nodes), *_QUICK_ROUNDS))
+    most = quick_most if quick and not fast else _ROUNDS
+    rounds = int(np.clip((4 if fast else 1) * _ROUND_NODES // problem.nodes, _QUICK_ROUNDS[0], most))
     device_price, channel_price = np.full(devices, 1.0), np.full(channels, 1e-3)
     bound = 0.0
     candidates: dict[bytes, tuple[float, int, Ints]] = {}
