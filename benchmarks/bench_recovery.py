@@ -13,6 +13,7 @@ Probes are what crosses a shaped link without frames, less what crosses it befor
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import statistics
 import tempfile
@@ -62,6 +63,7 @@ _CALM_SECONDS: Final = 2.0
 _PROBED_SECONDS: Final = 12.0
 _SETTLE_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 30.0
+_TRIES: Final = 6
 _KNOWN_SECONDS: Final = 10.0
 """For so long a stream has gone on when something befalls it for the first time."""
 UPLINKS: Final = tuple(pair for pair in LINKS if 'cloud' in pair)
@@ -225,8 +227,12 @@ def _probes(bed: Bed, network: Network, seconds: float, say: Say) -> list[Row]:
         return {pair: bed.counters(*pair).sent_bytes - before[pair] for pair in pairs}
 
     def permit(share: float) -> None:
-        for name in bed.file.devices:
-            bed.set_parameter(f'{name}/worker', 'probing_budget', share)
+        done: set[str] = set()
+        for name, left in itertools.product(bed.file.devices, reversed(range(_TRIES))):
+            if name not in done:
+                with contextlib.suppress(*(UserError,) * (left > 0)):  # an answer over a link that has fallen may take long
+                    bed.set_parameter(f'{name}/worker', 'probing_budget', share)
+                    done.add(name)
 
     for state, share in (('something to gain', _FALLEN), ('nothing to gain', 1.0)):
         with bed.camera(5.0):
