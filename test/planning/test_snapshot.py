@@ -226,6 +226,13 @@ def test_what_was_measured_a_while_ago_may_be_more_by_now(view):
         assert hopes[DOWN] == (2e6, pytest.approx(chance)), 'where nothing scatters, either'
 
 
+def test_that_a_link_was_slow_of_late_does_not_hide_what_the_fleet_file_says(view):
+    pair = 'jetson', 'cloud'
+    for now, number in enumerate((800.0, 800.0, 800.0, 300.0)):
+        view.link(*pair, 1, rate(number), 0.0, now)
+    assert view.hopes(3.0)[pair] == (2e3, 1.0)
+
+
 def test_a_link_that_scatters_counts_for_less_and_one_that_is_steady_or_was_long_ago_for_what_it_is(view):
     for number in range(12):
         view.link(*UP, 1, rate(1e6 * math.exp((-1) ** number * 0.5)), 0.0, number)

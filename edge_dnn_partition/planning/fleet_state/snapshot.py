@@ -295,11 +295,11 @@ class FleetView:
         found = {(name, name): hope for name, view in self.devices.items() if (hope := view.hope(now)) is not None}
         for pair, estimate in self.links().items():
             seen = self._seen[pair].add(now, estimate.bytes_per_second) if pair in self._seen else 0.0
-            given = self._given.get(pair)
+            given = self._given[pair].bytes_per_second if pair in self._given else 0.0
             if seen > MORE * estimate.bytes_per_second:
-                found[pair] = seen, 1.0
-            elif estimate.measured and given is not None and given.bytes_per_second > MORE * estimate.bytes_per_second:
-                found[pair] = given.bytes_per_second, _GIVEN_CHANCE
+                found[pair] = max(seen, given), 1.0
+            elif estimate.measured and given > MORE * estimate.bytes_per_second:
+                found[pair] = given, _GIVEN_CHANCE
             elif estimate.measured:
                 age = now - max((report.measured_at for report in self._links.get(pair, {}).values()), default=now)
                 more = max(_DRIFT, math.exp(self._scatter(pair, now)))
