@@ -228,9 +228,9 @@ def test_what_was_measured_a_while_ago_may_be_more_by_now(view):
 
 def test_that_a_link_was_slow_of_late_does_not_hide_what_the_fleet_file_says(view):
     pair = 'jetson', 'cloud'
-    for now, number in enumerate((800.0, 800.0, 800.0, 300.0)):
-        view.link(*pair, 1, rate(number), 0.0, now)
-    assert view.hopes(3.0)[pair] == (2e3, 1.0)
+    for tenth in range(61):
+        view.link(*pair, 1, rate(800.0 if tenth < 60 else 300.0), 0.0, tenth / 10)
+    assert view.hopes(6.0)[pair] == (2e3, 1.0), 'and that it carries more than at present is sure'
 
 
 def test_a_link_that_scatters_counts_for_less_and_one_that_is_steady_or_was_long_ago_for_what_it_is(view):
