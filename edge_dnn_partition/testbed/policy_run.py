@@ -11,6 +11,7 @@ import numpy as np
 from edge_dnn_partition.planning.adaptation.policy import Assignment, Frame, Policy
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 
+from .policy_estimates import Estimates
 from .policy_world import JETSON, World
 
 
@@ -92,7 +93,8 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
     frames, period = scenario.frames, scenario.period_seconds
     trace = Trace(np.zeros(frames), np.zeros(frames, dtype=np.bool_), np.zeros(frames, dtype=np.bool_))
     temperature, hot = thermal.ambient, False
-    first = policy.choose(world.conditions(0, temperature)).assignment
+    estimates = Estimates(world)
+    first = policy.choose(conditions := estimates.conditions(0, temperature)).assignment
     if first is None:
         raise ValueError('the policy has no first plan')
     plan = first
@@ -106,7 +108,7 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         carry = 0.0
         target = shelf.finish(frame, plan)
         if frame % rules.decision_frames == 0 and frame:
-            conditions = world.conditions(frame, temperature)
+            conditions = estimates.conditions(frame, temperature)
             wanted = policy.choose(conditions).assignment if shelf.pending is None or not shelf.activate else None
             policy.tend(conditions)
             if target is None and wanted is not None and wanted != plan:
@@ -120,7 +122,7 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
                         shelf.prepare(wish, frame, activate=False)
                         break
         elif frame == 0:
-            policy.tend(world.conditions(0, temperature))
+            policy.tend(conditions)
         if target is not None and target != plan:
             plan, times = target, world.times(target)
             shelf.touch(plan)
@@ -137,7 +139,9 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         trace.learning[frame] = getattr(policy, 'learning', False)
         trace.plans.append(plan)
         cost = seconds * float(world.noise[0, frame]) + extra
-        policy.learn(Frame(now + seconds, plan, cost, device_seconds=world.timed(0, frame, parts)))
+        timed = world.timed(0, frame, parts)
+        estimates.frame(frame, 0, plan, timed)
+        policy.learn(Frame(now + seconds, plan, cost, device_seconds=timed))
         busy = float(parts[JETSON])
         if shadow is not None:
             trace.shadows += 1
@@ -148,6 +152,7 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
             carry = max(0.0, seconds + took - period)
             cost = took * float(world.noise[1, frame])
             timed = world.timed(1, frame, parts)
+            estimates.frame(frame, 1, shadow, timed)
             policy.learn(Frame(now + seconds + took, shadow, cost, shadow=True, device_seconds=timed))
         temperature, hot = thermal.step(temperature, hot, min(busy / period, 1.0), period)
     return trace

@@ -3,7 +3,8 @@
 """A simulated fleet for policies: what telemetry shows, what it does not, and what a frame takes.
 
 A source (pi), a fog device (jetson) and a server (cloud) run a network of 30 segments. Rates and loads change, which
-telemetry shows, late and with noise. *Hidden* effects change what a frame takes and nothing else:
+telemetry shows, late and with noise. *Hidden* effects change what a frame takes, and no probe tells of them; what the stages and
+transfers of frames took does (:mod:`.policy_estimates`):
 
 - ``throttling``: the jetson grows hot with what it computes, and slow until it has cooled down (its temperature shows);
 - ``loss``: a link repeats what it lost, its rate seems the same;
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,10 +94,14 @@ class PlanTimes:
 
     :param devices: ``(frames, devices)``, what each device computes; throttling multiplies the jetson's.
     :param links: ``(frames,)``, the transfers.
+    :param profiled: ``(devices,)``, what each device computes by its profile.
+    :param crossings: of each pair of devices the bytes that cross their link, and ``(frames,)`` what they take without its delay.
     """
 
     devices: Floats
     links: Floats
+    profiled: Floats
+    crossings: Mapping[tuple[str, str], tuple[float, Floats]]
 
     @property
     def jetson(self) -> Floats:
@@ -137,8 +143,8 @@ class World:
         self._profile = self._wrong_profile(hidden)
         frames = scenario.frames
         spread = scenario.estimate_noise
-        self._seen_factors = self._late(self._factors) * np.exp(estimates.normal(0, spread, self._factors.shape))
-        self._seen_rates = self._late(self._rates) * np.exp(estimates.normal(0, spread, self._rates.shape))
+        self.seen_factors = self._late(self._factors) * np.exp(estimates.normal(0, spread, self._factors.shape))
+        self.seen_rates = self._late(self._rates) * np.exp(estimates.normal(0, spread, self._rates.shape))
         late = np.where(noise.random((2, frames)) < 0.02, 1.5, 1.0)
         self.noise: Floats = np.exp(noise.normal(0, scenario.frame_noise, (2, frames))) * late
         self.part_noise: Floats = np.exp(noise.normal(0, scenario.frame_noise, (2, frames, len(DEVICES))))
@@ -149,10 +155,10 @@ class World:
     # What policies see ----------------------------------------------------------------------------------------
 
     def conditions(self, frame: int, temperature: float) -> Conditions:
-        """Return what is known before a frame."""
+        """Return what probes alone tell before a frame."""
         problem = self._problems.get(frame)
         if problem is None:
-            problem = self._problem(self._seen_factors[frame], self._seen_rates[frame])
+            problem = self.problem_at(self.seen_factors[frame], self.seen_rates[frame])
             self._problems[frame] = problem
         return Conditions(frame * self.scenario.period_seconds, problem, temperature, self.scenario.estimate_noise)
 
@@ -162,7 +168,7 @@ class World:
         Losses are counted on the bytes alone, not on the links' delays.
         """
         factors = self._factors[frame] * self._hidden_device[frame]
-        problem = self._problem(factors, self._rates[frame] / self._hidden_link[frame])
+        problem = self.problem_at(factors, self._rates[frame] / self._hidden_link[frame])
         return replace(problem, seconds=problem.seconds * self._profile)
 
     # What happens ---------------------------------------------------------------------------------------------
@@ -178,18 +184,27 @@ class World:
         problem = self.problem
         chosen = problem.indices(plan)
         nodes = np.arange(problem.nodes)
-        work = np.bincount(chosen, (problem.seconds * self._profile)[nodes, chosen], minlength=len(DEVICES))
         assert problem.seam_seconds is not None
         stays = np.flatnonzero(chosen[1:] == chosen[:-1])
-        work = work - np.bincount(chosen[stays], problem.seam_seconds[stays, chosen[stays]], minlength=len(DEVICES))
-        device = work[None, :] * self._factors * self._hidden_device
+        saved = np.bincount(chosen[stays], problem.seam_seconds[stays, chosen[stays]], minlength=len(DEVICES))
+
+        def work(seconds: Floats) -> Floats:
+            return np.asarray(np.bincount(chosen, seconds[nodes, chosen], minlength=len(DEVICES)) - saved, dtype=np.float64)
+
+        told = work(problem.seconds)
+        device = work(problem.seconds * self._profile)[None, :] * self._factors * self._hidden_device
         link = np.zeros(self.scenario.frames)
+        effect = self.plan_effect(plan)
+        crossings: dict[tuple[str, str], tuple[float, Floats]] = {}
         for tensor, sender, reader in zip(*transfers(problem, chosen), strict=True):
             pair = PAIRS.index((DEVICES[min(sender, reader)], DEVICES[max(sender, reader)]))
             seconds = problem.latency[sender, reader] + problem.tensor_bytes[tensor] / self._rates[:, pair]
             link += seconds * self._hidden_link[:, pair]
-        effect = self.plan_effect(plan)
-        return PlanTimes(device * effect, link * effect)
+            size = float(problem.tensor_bytes[tensor])
+            took = size / self._rates[:, pair] * self._hidden_link[:, pair] * effect
+            before = crossings.get(PAIRS[pair], (0.0, 0.0))
+            crossings[PAIRS[pair]] = before[0] + size, before[1] + took
+        return PlanTimes(device * effect, link * effect, told, crossings)
 
     def timed(self, turn: int, frame: int, parts: Floats) -> dict[str, float]:
         """Return for how long each device says that it was at work on a frame.
@@ -209,7 +224,8 @@ class World:
 
     # The course of events -------------------------------------------------------------------------------------
 
-    def _problem(self, factors: Floats, rates: Floats) -> Problem:
+    def problem_at(self, factors: Floats, rates: Floats) -> Problem:
+        """Return the problem at some factors ``(devices,)`` and bytes per second ``(pairs,)``."""
         base = self.problem
         links = []
         for link in base.links:

@@ -10,6 +10,7 @@ from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
 from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
 from edge_dnn_partition.planning.adaptation.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.testbed.policy_estimates import Estimates
 from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import Rules, run
 from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, Thermal, World
@@ -110,3 +111,22 @@ def test_switching_and_shadow_frames_cost_and_keep_to_the_budget():
     assert dear.seconds.sum() - cheap.seconds.sum() == pytest.approx(0.2 * dear.switches)
     learned = run(world(*EFFECTS), QLearningPolicy())
     assert 0 < learned.shadows <= 0.02 * FRAMES
+
+
+def test_what_frames_took_is_believed_of_what_they_used_and_probes_of_the_rest():
+    """A neighbour doubles or more what the cloud takes, and no probe sees it."""
+    simulated = world('neighbour', 'loss', seed=3, frames=400)
+    estimates, plan = Estimates(simulated), ('cloud',) * simulated.problem.nodes
+    here, there = DEVICES.index('pi'), DEVICES.index('cloud')
+    believed, true, shown = [], [], []
+    for frame in range(400):
+        problem = estimates.conditions(frame, 45.0).problem
+        believed.append(problem.seconds[0] / simulated.problem.seconds[0])
+        true.append(simulated.true_problem(frame).seconds[0] / simulated.problem.seconds[0])
+        shown.append(simulated.seen_factors[frame])
+        estimates.frame(frame, 0, plan, simulated.timed(0, frame, simulated.times(plan).parts(frame, 1.0)))
+    believed, true, shown = (np.array(values) for values in (believed, true, shown))
+    off = np.abs(np.log(believed[10:] / true[10:]))
+    assert np.abs(np.log(true[:, there] / shown[:, there])).max() > np.log(1.2), 'nothing is hidden'
+    assert np.median(off[:, there]) < 0.05
+    np.testing.assert_allclose(np.median(believed[:, here] / shown[:, here]), 1.0, rtol=0.05)
