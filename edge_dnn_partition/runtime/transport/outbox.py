@@ -22,6 +22,7 @@ _IN_VAIN: Final = 0.5
 """Where so much of what was sent a second time did not come either, its pieces are too large, and not only were too fast."""
 
 _HELD_UP_SECONDS: Final = 0.5
+"""What began to leave so long ago is held up."""
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
 """So much may leave at once, by the link's rate: on a fast link the pieces would wait for their sender's clock rather
