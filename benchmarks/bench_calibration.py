@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.adaptation.calibration import Assessment, Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
-from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.control.decision.calibration import Assessment, Calibration, CalibrationSettings
+from edge_dnn_partition.control.decision.exact import ExactPolicy
+from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run as play
 from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 

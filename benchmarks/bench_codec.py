@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.runtime.transport.piece_codec import decode, encode
-from edge_dnn_partition.runtime.transport.piece_size import in_packets
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.seals import SEAL_BYTES, Sealer
-from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.transport.piece_codec import decode, encode
+from edge_dnn_partition.transport.piece_size import in_packets
+from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.transport.seals import SEAL_BYTES, Sealer
+from edge_dnn_partition.transport.tensors import WireTensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

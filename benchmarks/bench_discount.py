@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.adaptation.calibration import Calibration
-from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
-from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.control.decision.calibration import Calibration
+from edge_dnn_partition.control.decision.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_oracle import oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import Rules
 from edge_dnn_partition.testbed.policy_run import run as play

@@ -21,25 +21,25 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
+from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.planning.fleet_state.fleet import Camera, load_fleet
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Camera, load_fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import Pixels, with_encodings
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, NAMES, REDUCTIONS, TENSOR_ENCODINGS, Permitted
 from edge_dnn_partition.planning.plans.plan import PICTURE
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve
-from edge_dnn_partition.runtime.inference.engine import Engine
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-from edge_dnn_partition.runtime.inference.stage_cache import stage_file
-from edge_dnn_partition.runtime.profiling.picture_samples import samples_of
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
-from edge_dnn_partition.runtime.transport.tensor_codec import decode, encode
-from edge_dnn_partition.runtime.transport.tensors import Array, Coded
 from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.transport.tensor_codec import decode, encode
+from edge_dnn_partition.transport.tensors import Array, Coded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

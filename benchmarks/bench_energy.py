@@ -27,7 +27,7 @@ from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.cost_model.tail import reach_of
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.running_fleet import RunningFleet
-    from edge_dnn_partition.runtime.frames.ledger import Picture
+    from edge_dnn_partition.inputs.frame import Picture
 
 NEEDS = ('sklearn',)
 NEEDS_WHOLE = ('ROS',)
@@ -89,11 +89,11 @@ class Ground:
 
 def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
     """Write the demo's fleet file and profile its model here; return the file, the pipeline and the pictures."""
+    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
+    from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.graph.model import load_model
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-    from edge_dnn_partition.runtime.profiling.picture_samples import PictureSamples
-    from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
     from edge_dnn_partition.testbed import demo_model
 
     settings = folder / 'preprocessing.yaml'

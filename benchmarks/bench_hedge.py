@@ -25,8 +25,8 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.runtime.frames.hedge import is_hedge
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.execution.frames.hedge import is_hedge
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.testbed import demo_model
 
 if TYPE_CHECKING:

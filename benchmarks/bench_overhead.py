@@ -25,7 +25,7 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
-from edge_dnn_partition.runtime.inference.pictures import sample_picture
+from edge_dnn_partition.inputs.pictures import sample_picture
 from edge_dnn_partition.testbed import demo_model, process_memory
 from edge_dnn_partition.testbed.bed_file import BedFile
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.graph.model import Model
-    from edge_dnn_partition.runtime.frames.ledger import Picture
+    from edge_dnn_partition.inputs.frame import Picture
 
 NEEDS = ('ROS', 'torch', 'transformers')
 Say = Callable[[str], None]
@@ -68,8 +68,8 @@ def _fixed(label: str) -> dict[str, Any]:
 
 def _direct(file: BedFile, model: Model, picture: Picture) -> Callable[[float, float], list[float]]:
     """Return a function that runs the picture in this process for some seconds, at a cadence, and gives the latencies."""
-    from edge_dnn_partition.runtime.inference.engine import Engine
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.execution.stages.engine import Engine
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     assert file.model is not None
     assert file.model.preprocessing is not None
@@ -155,7 +155,7 @@ def _needles(model: Model, start: int, stop: int) -> dict[str, bytes]:
     import onnx
     from onnx import numpy_helper
 
-    from edge_dnn_partition.runtime.inference.stage_cache import stage_file
+    from edge_dnn_partition.execution.stages.stage_cache import stage_file
 
     proto = onnx.load(stage_file(model, range(start, stop)).path)
     arrays = sorted(((tensor.name, numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.bed import Bed
-    from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+    from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 
 NEEDS = ('ROS', 'torch', 'transformers')
 Say = Callable[[str], None]
@@ -75,7 +75,7 @@ class _Planner:
     """The planner's plans for a bed's model on this machine's profile."""
 
     def __init__(self, bed: Bed) -> None:
-        from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+        from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 
         self._pipeline: Pipeline = Pipeline(bed.model, bed.profiles, bed.fleet)
         self._picture_bytes = float(len(bed.pictures[0].data))

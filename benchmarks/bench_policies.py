@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
+from edge_dnn_partition.control.decision.policy import FixedPolicy
 from edge_dnn_partition.planning.cost_model.problem import Floats
 from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
 from edge_dnn_partition.testbed.policy_run import run as play

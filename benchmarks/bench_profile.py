@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, profile_model
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, profile_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

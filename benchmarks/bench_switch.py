@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.testbed import demo_model
 
 from .intervals import interval, quantile_interval
@@ -134,8 +134,8 @@ def _restart(running: RunningFleet, count: int) -> list[float]:
 
 
 def _wrong(running: RunningFleet, folder: Path, pictures: Sequence[Picture]) -> int:
-    from edge_dnn_partition.runtime.inference.engine import Engine
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.execution.stages.engine import Engine
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     assert running.fleet.model is not None
     engine, preprocessing = Engine(running.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')

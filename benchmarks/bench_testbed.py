@@ -24,7 +24,7 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.testbed import chain_model
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape, why_not
@@ -118,7 +118,7 @@ def _bed_file(folder: Path, layers: int) -> BedFile:
 
 def _layer_milliseconds(folder: Path) -> float:
     """Return what one of the chain's layers takes here, in ms of CPU time."""
-    from edge_dnn_partition.runtime.inference.engine import Engine
+    from edge_dnn_partition.execution.stages.engine import Engine
 
     count = 60
     engine = Engine(chain_model.build(folder / 'try.onnx', count))

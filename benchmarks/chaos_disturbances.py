@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
 
 if TYPE_CHECKING:
     from edge_dnn_partition.cli.bed import Bed

@@ -155,9 +155,9 @@ class Stranger:
         return 'failure'
 
     def _result(self) -> str | None:
-        from edge_dnn_partition.runtime.transport.piece_codec import encode
-        from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle
-        from edge_dnn_partition.runtime.transport.tensors import WireTensor
+        from edge_dnn_partition.transport.piece_codec import encode
+        from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+        from edge_dnn_partition.transport.tensors import WireTensor
 
         last, plan = self._last_frame(), self._bed.client.plan
         if last is None or plan is None:

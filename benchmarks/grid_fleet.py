@@ -12,14 +12,14 @@ from typing import Any, Final
 import cv2
 import yaml
 
+from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.inference.pictures import encode
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiling.picture_samples import gives_pixels, samples_of
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.pictures import encode
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import photographs
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.planning.cost_model.evaluate import loads
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW
 from edge_dnn_partition.planning.plans.plan import PICTURE
-from edge_dnn_partition.runtime.frames.ledger import Picture
 
 from .grid_plans import CLOUD, SOURCE, Choice, Conditions, Planner, wire_bytes
 from .intervals import interval, ratio_interval

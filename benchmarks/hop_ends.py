@@ -77,8 +77,8 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from edge_dnn_partition.nodes.core.executor import Spinner
     from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
     from edge_dnn_partition.nodes.transport.sender import TensorSender
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-    from edge_dnn_partition.runtime.transport.pieces import Address
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
+    from edge_dnn_partition.transport.pieces import Address
 
     here = options['device'] if role == 'send' else options['peer']
     fleet = Fleet.model_validate({
@@ -358,7 +358,7 @@ def main() -> int:
                 log.clear()
         publishing = getattr(end, 'publishing', dict)()
         say.write(json.dumps(answer | _usage() | publishing) + '\n')
-    from edge_dnn_partition.runtime.transport.shared_memory import remove_own
+    from edge_dnn_partition.transport.shared_memory import remove_own
 
     remove_own()
     os._exit(0)  # a listening thread of a socket or of zmq would keep the process

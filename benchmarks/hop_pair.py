@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dnn_partition.runtime.deployment.dds_environment import datagram_bytes, dds_environment
-from edge_dnn_partition.runtime.deployment.dds_profile import DdsProfile
+from edge_dnn_partition.deployment.dds_environment import datagram_bytes, dds_environment
+from edge_dnn_partition.deployment.dds_profile import DdsProfile
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.policy import Assignment
+from edge_dnn_partition.control.decision.policy import Assignment
 from edge_dnn_partition.planning.cost_model.linear import latency_cost, transfers
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 

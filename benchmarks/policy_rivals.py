@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.candidates import Candidates
-from edge_dnn_partition.planning.adaptation.policy import Assignment, Choice, Conditions, Frame, StillPolicy
+from edge_dnn_partition.control.decision.candidates import Candidates
+from edge_dnn_partition.control.decision.policy import Assignment, Choice, Conditions, Frame, StillPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve

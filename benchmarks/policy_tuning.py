@@ -15,14 +15,14 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.auto import AutoPolicy, TakeoverSettings
-from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
-from edge_dnn_partition.planning.adaptation.hysteresis import Settings
-from edge_dnn_partition.planning.adaptation.policy import Policy
-from edge_dnn_partition.planning.adaptation.qlearning import LearningSettings, QLearningPolicy
-from edge_dnn_partition.planning.adaptation.qtable import QSettings
-from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.control.decision.auto import AutoPolicy, TakeoverSettings
+from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
+from edge_dnn_partition.control.decision.exact import ExactPolicy
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.decision.policy import Policy
+from edge_dnn_partition.control.decision.qlearning import LearningSettings, QLearningPolicy
+from edge_dnn_partition.control.decision.qtable import QSettings
+from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.testbed.policy_run import run
 from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 

@@ -9,7 +9,7 @@ import os
 import cv2
 import numpy as np
 
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
 
 SEED = 3
 

@@ -19,15 +19,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from edge_dnn_partition.control.decision.auto import AutoPolicy
+from edge_dnn_partition.control.decision.decide import Settings
+from edge_dnn_partition.control.decision.policy import Conditions
+from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.work import layer_operations
-from edge_dnn_partition.planning.adaptation.auto import AutoPolicy
-from edge_dnn_partition.planning.adaptation.decide import Settings
-from edge_dnn_partition.planning.adaptation.policy import Conditions
-from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, Link
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import Permitted, TensorCoding
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve

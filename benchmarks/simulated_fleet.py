@@ -19,19 +19,20 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import NotReadyError
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.execution.frames.admission import Admission
+from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, first_device
+from edge_dnn_partition.execution.frames.plan_book import LINGER_SECONDS, PlanStatus
+from edge_dnn_partition.execution.frames.repetition import Repetition
+from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
-from edge_dnn_partition.runtime.frames.admission import Admission
-from edge_dnn_partition.runtime.frames.failure import Failure, FailureKind
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, FrameState, Job, first_device
-from edge_dnn_partition.runtime.frames.plan_book import LINGER_SECONDS, PlanStatus
-from edge_dnn_partition.runtime.frames.repetition import Repetition
-from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.runtime.transport.assembler import Received
-from edge_dnn_partition.runtime.transport.pieces import Address
-from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 from .simulated_transport import HANDLE_SECONDS, HEARTBEAT_BYTES, SAY_AGAIN_SECONDS, Endpoint, Loop, Target, Wires, names_of
 

@@ -15,25 +15,25 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final
 
+from edge_dnn_partition.control.decision.decide import feasible
+from edge_dnn_partition.control.decision.exploration import Hope, Pair, worth_probing
+from edge_dnn_partition.control.decision.policy import Conditions, Policy
+from edge_dnn_partition.control.decision.policy import Frame as Told
+from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.control.scheduling.urgency import Urgency
+from edge_dnn_partition.control.state.relief import ReliefSettings
+from edge_dnn_partition.deployment.node_parameters import SCHEDULER
+from edge_dnn_partition.execution.frames.admission import frames_at_a_time
+from edge_dnn_partition.execution.frames.frame_parts import device_seconds
+from edge_dnn_partition.execution.frames.ledger import Frame
+from edge_dnn_partition.execution.frames.plan_book import PlanStatus
 from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat
-from edge_dnn_partition.planning.adaptation.decide import feasible
-from edge_dnn_partition.planning.adaptation.exploration import Hope, Pair, worth_probing
-from edge_dnn_partition.planning.adaptation.policy import Conditions, Policy
-from edge_dnn_partition.planning.adaptation.policy import Frame as Told
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
-from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
-from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
-from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
-from edge_dnn_partition.runtime.frames.ledger import Frame
-from edge_dnn_partition.runtime.frames.plan_book import PlanStatus
-from edge_dnn_partition.runtime.scheduling.hearing import Hearing
-from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.runtime.scheduling.urgency import Urgency
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.testbed.traces import Capacity
 

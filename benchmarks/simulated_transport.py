@@ -23,18 +23,18 @@ from edge_dnn_partition.msg import HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.transport.link_evidence import Waiting
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES
-from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.probing import LinkProber
-from edge_dnn_partition.runtime.transport.tensors import WireTensor
-from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.testbed.bed_file import BedLink
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
+from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.link_evidence import Waiting
+from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.piece_size import HEADER_BYTES
+from edge_dnn_partition.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.transport.probing import LinkProber
+from edge_dnn_partition.transport.tensors import WireTensor
+from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 HANDLE_SECONDS: Final = 0.001
 """What the processes at its ends take to hand a bundle over, on the testbed; within a device it takes no more."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted
 from edge_dnn_partition.planning.plans.plan import PICTURE
 from edge_dnn_partition.testbed.traces import Capacity

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated fleet's devices and networks: seconds are modelled, graphs and tensors' sizes are the networks' own.
 
-Pi and Jetson take for each layer, by its kind, what the boards' files say (`planning.fleet_state.board`), as an emulated board
+Pi and Jetson take for each layer, by its kind, what the boards' files say (`planning.fleet.board`), as an emulated board
 does; ``emulate: {board: ...}``. The cloud's rates are assumed, and so are what pictures take on a core of a server, and what zstd
 and lz4 make of a tensor, of each alike.
 """
@@ -15,9 +15,9 @@ from typing import Final
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries, linear_cuts
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.planning.fleet_state.board import Board, board
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet, parse_fleet
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.board import Board, board
+from edge_dnn_partition.planning.fleet.fleet import Fleet, parse_fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import TensorCoding
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.testbed.scenario import LINKS

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 import edge_dnn_partition
 from edge_dnn_partition import ros_env
+from edge_dnn_partition.control.decision.policy import Policy
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.adaptation.policy import Policy
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.testbed.scenario import LINKS
 from edge_dnn_partition.testbed.traces import Capacity, Trace, read_trace

@@ -9,17 +9,17 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.calibration import Calibration
-from edge_dnn_partition.planning.adaptation.hysteresis import Settings
-from edge_dnn_partition.planning.adaptation.policies import policy_of
-from edge_dnn_partition.planning.adaptation.policy import FixedPolicy, Policy
-from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
+from edge_dnn_partition.control.decision.calibration import Calibration
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.decision.policies import policy_of
+from edge_dnn_partition.control.decision.policy import FixedPolicy, Policy
+from edge_dnn_partition.control.decision.recorded import RecordedPolicy
+from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.solvers.solve import solve
-from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 from .policy_rivals import BanditSettings, LinearBandit

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user's own node imports; needs ROS."""
 
+from edge_dnn_partition.monitoring.missed_results import MissedResults
 from edge_dnn_partition.nodes.clients.inference_client import InferenceClient
-from edge_dnn_partition.nodes.messages.inference_messages import (
+from edge_dnn_partition.nodes.conversions.inference_messages import (
     InferenceError,
     InferenceExpiredError,
     InferenceFailedError,
@@ -12,7 +13,6 @@ from edge_dnn_partition.nodes.messages.inference_messages import (
     InferenceResult,
     InferenceTimeoutError,
 )
-from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
 
 __all__ = [
     'InferenceClient', 'InferenceError', 'InferenceExpiredError', 'InferenceFailedError', 'InferenceLostError',

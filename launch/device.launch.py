@@ -8,9 +8,9 @@ ros2 launch edge_dnn_partition device.launch.py fleet_file:=/path/to/fleet.yaml 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
+from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
 from edge_dnn_partition.nodes.launching import fleet_arguments, is_true, node_actions
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-from edge_dnn_partition.runtime.deployment.processes import device_processes, scheduler_process
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 from launch import LaunchContext, LaunchDescription
 
 

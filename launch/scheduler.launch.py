@@ -8,9 +8,9 @@ ros2 launch edge_dnn_partition scheduler.launch.py fleet_file:=/path/to/fleet.ya
 from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
+from edge_dnn_partition.deployment.processes import scheduler_process, tool_process
 from edge_dnn_partition.nodes.launching import fleet_arguments, node_actions, tool_arguments, tools
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-from edge_dnn_partition.runtime.deployment.processes import scheduler_process, tool_process
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 from launch import LaunchContext, LaunchDescription
 
 

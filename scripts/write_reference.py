@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import topics_in_code
-from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART, NODE_PARAMETERS
+from edge_dnn_partition.deployment.node_parameters import AUTOSTART, NODE_PARAMETERS
 from markdown import table
 from topics_in_code import NODES, Use
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 settings.register_profile('seeded', derandomize=True, deadline=None)
 settings.load_profile('seeded')
+sys.path.insert(0, str(CHECKOUT / 'test'))  # reference_costs.py
+
+
+@pytest.fixture(scope='session')
+def reference():
+    """The reference cost model, brute force and random cost files."""
+    from reference_costs import Reference
+
+    return Reference
 
 
 @pytest.fixture(scope='session')
@@ -42,7 +52,7 @@ def ros_domain():
 @pytest.fixture
 def fresh_home(tmp_path, monkeypatch):
     """The empty home of a user who has set nothing, for the processes that a test starts."""
-    import edge_dnn_partition.runtime.inference.engine  # noqa: F401 (what this process does is settled before the switch goes)
+    import edge_dnn_partition.execution.stages.engine  # noqa: F401 (what this process does is settled before the switch goes)
 
     home = tmp_path / 'home'
     home.mkdir()

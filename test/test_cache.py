@@ -12,11 +12,11 @@ import pytest
 
 from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.frames import journal as journal_module
+from edge_dnn_partition.execution.frames.journal import Journal
+from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.runtime.frames import journal as journal_module
-from edge_dnn_partition.runtime.frames.journal import Journal
-from edge_dnn_partition.runtime.inference.engine import Engine
-from edge_dnn_partition.runtime.inference.stage_cache import stage_file
 from edge_dnn_partition.testbed import demo_model
 
 

@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from edge_dnn_partition import ros_env
+from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+from edge_dnn_partition.deployment.processes import SCHEDULER, NodeProcess, fleet_processes
+from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.pictures import sample_picture
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
-from edge_dnn_partition.runtime.deployment.processes import SCHEDULER, NodeProcess, fleet_processes
-from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.inference.pictures import sample_picture
 from edge_dnn_partition.testbed import cgroups
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.cgroups import Cgroup
@@ -130,7 +130,7 @@ class Bed(BedControls):
 
     def _start(self, stack: ExitStack) -> None:
         from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-        from edge_dnn_partition.nodes.messages.plan_memory import forget_plans
+        from edge_dnn_partition.nodes.conversions.plan_memory import forget_plans
 
         user_space = bool(self._user_space)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='testbed-')))

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_dnn_partition.deployment.processes import NodeProcess
+from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.processes import NodeProcess
-from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape
 from edge_dnn_partition.testbed.traces import Event

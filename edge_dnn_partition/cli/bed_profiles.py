@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiling.picture_samples import gives_pixels, samples_of
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
 
 
 def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:

@@ -69,10 +69,10 @@ def _live(args: argparse.Namespace) -> int:
     from edge_dnn_partition.nodes.core import signals
 
     signals.install()
+    from edge_dnn_partition.deployment.dds_environment import dds_environment
+    from edge_dnn_partition.deployment.processes import NodeProcess, tool_process
     from edge_dnn_partition.nodes import dashboard
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment
-    from edge_dnn_partition.runtime.deployment.processes import NodeProcess, tool_process
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     options = {'host': args.host, 'port': args.port, 'token_file': args.token_file}
     if args.file is None:

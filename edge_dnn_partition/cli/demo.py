@@ -93,13 +93,13 @@ class _Demo:
         from edge_dnn_partition.cli import demo_frames, demo_report
         from edge_dnn_partition.cli.demo_run import DemoRun
         from edge_dnn_partition.cli.running_fleet import CameraThread
+        from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+        from edge_dnn_partition.deployment.processes import fleet_processes
+        from edge_dnn_partition.deployment.supervisor import Supervisor
         from edge_dnn_partition.graph.model import load_model
         from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-        from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
-        from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
-        from edge_dnn_partition.runtime.deployment.processes import fleet_processes
-        from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
+        from edge_dnn_partition.planning.fleet.pipeline import Pipeline
         from edge_dnn_partition.testbed.scenario import PHASES, handicap
 
         self._out.mkdir(parents=True, exist_ok=True)
@@ -234,9 +234,9 @@ class _Demo:
         """Profile the model on this machine, once; the emulated devices' profiles are multiples of it."""
         from rich.progress import Progress
 
-        from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-        from edge_dnn_partition.runtime.profiling.picture_samples import samples_of
-        from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
+        from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+        from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
+        from edge_dnn_partition.inputs.preprocess import Preprocessing
 
         preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
         with Progress(console=self._console, transient=True) as progress:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet_state.fleet import Camera, Fleet
-from edge_dnn_partition.runtime.inference.engine import Engine
-from edge_dnn_partition.runtime.inference.pictures import pictures
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.inputs.pictures import pictures
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
 from edge_dnn_partition.testbed.scenario import panning_camera
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_dnn_partition.deployment.processes import NodeProcess
+from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import assignment_of, compose, placement_of
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.processes import NodeProcess
-from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed.scenario import Phase
 

@@ -22,10 +22,10 @@ from rich.table import Table
 from edge_dnn_partition.cache import write_atomic
 from edge_dnn_partition.cli import demo_frames
 from edge_dnn_partition.cli.running_fleet import CameraThread
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet
-from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
-from edge_dnn_partition.runtime.deployment.processes import fleet_processes
-from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+from edge_dnn_partition.deployment.processes import fleet_processes
+from edge_dnn_partition.deployment.supervisor import Supervisor
+from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.scenario import PHASES, Phase, fleet_document
 

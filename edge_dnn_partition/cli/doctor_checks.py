@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from edge_dnn_partition import __version__, cache
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.transport import shared_memory as stale
+from edge_dnn_partition.transport import shared_memory as stale
 from edge_dnn_partition.units import format_bytes
 
 Status = Literal['ok', 'warn', 'fail']

@@ -26,8 +26,8 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
     :param fleet_file: the fleet that is asked about; without one the answer is general.
     """
     try:
-        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-        from edge_dnn_partition.runtime.deployment.dds_environment import chosen_by_user, dds_environment, dds_profile
+        from edge_dnn_partition.deployment.dds_environment import chosen_by_user, dds_environment, dds_profile
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
     except ImportError:
         return ()  # a package is missing; packages() says which
     middleware = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.fleet_key import fleet_key
+from edge_dnn_partition.deployment.node_parameters import check_parameters, parameters_of
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.fleet_state.board import board
-from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, load_fleet
-from edge_dnn_partition.runtime.deployment import start_checks
-from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
-from edge_dnn_partition.runtime.deployment.node_parameters import check_parameters, parameters_of
-from edge_dnn_partition.runtime.inference.pictures import pictures
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
-from edge_dnn_partition.runtime.monitoring.rtps_presence import Presence, listen, own_addresses
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, try_segments
+from edge_dnn_partition.inputs.pictures import pictures
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, own_addresses
+from edge_dnn_partition.planning.fleet.board import board
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
 
 ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
@@ -207,7 +207,7 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     :raises UserError: if the fleet file is no good, or ROS is not there.
     """
     from edge_dnn_partition import ros_env
-    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
 
     ros_env.require_ros('doctor --listen')
     fleet = load_fleet(path)

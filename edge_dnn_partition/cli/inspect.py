@@ -21,7 +21,7 @@ from edge_dnn_partition.errors import PlanError, UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_dnn_partition.runtime.profiling.layer_costs import LayerCost
+    from edge_dnn_partition.execution.profiling.layer_costs import LayerCost
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(model: Any, profile: str | None) -> Sequence[LayerCost]:
-    from edge_dnn_partition.runtime.profiling.layer_costs import layer_costs, with_measurements
+    from edge_dnn_partition.execution.profiling.layer_costs import layer_costs, with_measurements
 
     rows = layer_costs(model)
     if profile is None:

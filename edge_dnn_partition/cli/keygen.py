@@ -39,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
     """Write a key, or print the policy."""
     if args.sros2_policy:
         from edge_dnn_partition.cli.sros2_policy import policy_of
-        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         print(policy_of(load_fleet(args.sros2_policy)), end='')
         return 0
-    from edge_dnn_partition.runtime.deployment.fleet_key import write_key
+    from edge_dnn_partition.deployment.fleet_key import write_key
 
     write_key(args.file)
     print(f'wrote {args.file}; copy it to every device, and name it in the fleet file: security: {{key_file: {args.file.name}}}')

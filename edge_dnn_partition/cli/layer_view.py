@@ -20,7 +20,7 @@ from .model_arguments import console_for_tables, readable_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.runtime.profiling.layer_costs import LayerCost
+    from edge_dnn_partition.execution.profiling.layer_costs import LayerCost
 
 
 def add_layer_arguments(parser: argparse.ArgumentParser) -> None:

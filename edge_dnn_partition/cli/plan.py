@@ -119,7 +119,7 @@ def _plan_costs(args: argparse.Namespace) -> int:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from edge_dnn_partition.planning.fleet_state.fleet import check_watts, load_fleet
+    from edge_dnn_partition.planning.fleet.fleet import check_watts, load_fleet
     from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
     from edge_dnn_partition.planning.plans.compose import compose, placement_of
     from edge_dnn_partition.planning.plans.encodings import Permitted, names_of

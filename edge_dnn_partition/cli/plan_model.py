@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import Pixels
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.runtime.profiling.picture_samples import PictureSamples
+    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
 
 
 def build(
@@ -40,7 +40,7 @@ def build(
     :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
-    from edge_dnn_partition.runtime.inference.picture_codec import is_raw
+    from edge_dnn_partition.inputs.picture_codec import is_raw
 
     given = _given(profiles, fleet)
     samples: PictureSamples | None = None
@@ -99,8 +99,8 @@ def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
 
 
 def _samples(path: Path, model: Model, fleet: Fleet, picture: str | None) -> PictureSamples:
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-    from edge_dnn_partition.runtime.profiling.picture_samples import gives_pixels, samples_of, samples_of_files
+    from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of, samples_of_files
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     preprocessing: Preprocessing = Preprocessing.from_yaml(path)
     if len(model.inputs) != 1:
@@ -116,7 +116,7 @@ def _measure(model: Model, threads: int, runs: int, samples: PictureSamples | No
     from rich.progress import Progress
 
     from edge_dnn_partition.cli.console import console
-    from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
+    from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 
     options = ProfileOptions(device='host', threads=threads, runs=runs)
     with Progress(console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:

@@ -18,10 +18,10 @@ from .layer_view import add_layer_arguments, print_layers, write_layer_files
 from .model_arguments import add_model_arguments, load_given_model
 
 if TYPE_CHECKING:
+    from edge_dnn_partition.execution.profiling.layer_costs import LayerCost
+    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.planning.plans.profile import Profile
-    from edge_dnn_partition.runtime.profiling.layer_costs import LayerCost
-    from edge_dnn_partition.runtime.profiling.picture_samples import PictureSamples
     from edge_dnn_partition.sensing.power.model import PowerModel
 
 _EPILOG: Final = """\
@@ -90,8 +90,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile the model, and print or write the result."""
-    from edge_dnn_partition.runtime.inference.engine import CPU_PROVIDER, check_providers
-    from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, profile_model
+    from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, profile_model
+    from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, check_providers
     from edge_dnn_partition.units import parse
 
     if not 0.1 <= args.energy_seconds <= 600:
@@ -133,9 +133,9 @@ def _power_model(board: str | None) -> PowerModel | None:
 
 
 def _layers(args: argparse.Namespace, model: Model, profile: Profile, power: PowerModel | None) -> Sequence[LayerCost]:
-    from edge_dnn_partition.runtime.profiling.layer_costs import layer_costs
-    from edge_dnn_partition.runtime.profiling.layer_shares import layer_shares
-    from edge_dnn_partition.runtime.profiling.segment_energy import segment_energy
+    from edge_dnn_partition.execution.profiling.layer_costs import layer_costs
+    from edge_dnn_partition.execution.profiling.layer_shares import layer_shares
+    from edge_dnn_partition.execution.profiling.segment_energy import segment_energy
     from edge_dnn_partition.sensing.host import HostMeter
 
     shares = layer_shares(model, profile.boundaries, providers=(profile.provider,), threads=profile.threads)
@@ -150,8 +150,8 @@ def _samples(args: argparse.Namespace) -> PictureSamples | None:
         return None
     if args.preprocessing is None or not args.picture:
         raise UserError('--preprocessing and --picture belong together; give both or neither')
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing, limit_threads
-    from edge_dnn_partition.runtime.profiling.picture_samples import samples_of_files
+    from edge_dnn_partition.execution.profiling.picture_samples import samples_of_files
+    from edge_dnn_partition.inputs.preprocess import Preprocessing, limit_threads
 
     limit_threads(args.threads)
     return samples_of_files(args.picture, Preprocessing.from_yaml(args.preprocessing), raw=args.pixels)

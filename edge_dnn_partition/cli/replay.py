@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.errors import UserError
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-    from edge_dnn_partition.runtime.scheduling.replay import Outcome, ReplaySettings, Step
+    from edge_dnn_partition.control.scheduling.replay import Outcome, ReplaySettings, Step
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 KINDS = ('heartbeat', 'telemetry', 'profile', 'energy', 'source_status', 'frame_report', 'plan')
 
@@ -57,9 +57,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay the bag and print what came of it."""
+    from edge_dnn_partition.control.scheduling.replay import Replay
     from edge_dnn_partition.graph.model import load_model
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.scheduling.replay import Replay
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
     if fleet.model is None:
@@ -85,11 +85,11 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
 
     :raises PlanError: if objective and deadline do not fit each other.
     """
-    from edge_dnn_partition.planning.adaptation.decide import Settings
+    from edge_dnn_partition.control.decision.decide import Settings
+    from edge_dnn_partition.control.scheduling.replay import ReplaySettings
+    from edge_dnn_partition.control.state.relief import ReliefSettings
     from edge_dnn_partition.planning.cost_model.objective import Goal
-    from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
     from edge_dnn_partition.planning.plans.encodings import Permitted
-    from edge_dnn_partition.runtime.scheduling.replay import ReplaySettings
 
     given = dict(fleet.parameters.get('scheduler', {}))
     given |= {name: value for name in ('policy', 'objective', 'deadline', 'least_gain', 'dwell_seconds', 'confirmations')

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_dnn_partition.deployment.processes import NodeProcess, fleet_processes
+from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet
-from edge_dnn_partition.runtime.deployment.processes import NodeProcess, fleet_processes
-from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 
 if TYPE_CHECKING:
     from edge_dnn_partition.msg import SourceStatus

@@ -13,7 +13,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from edge_dnn_partition.nodes.core.topics import DIAGNOSTICS, Topics
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 PER_DEVICE: Final = ('tensors', 'results', 'receipts')
 """Published to every device's, heard at one's own."""

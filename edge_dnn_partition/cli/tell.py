@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'`{args.what}` takes no name: leave {args.name!r} out')
     from std_srvs.srv import Trigger
 
+    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
     from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
     fleet = load_fleet(args.fleet)

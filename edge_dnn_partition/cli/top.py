@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     from edge_dnn_partition.cli.console import console as open_console
     from edge_dnn_partition.cli.live_view import render
+    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
     os.environ.update(dds_environment(dds_profile(fleet)))

@@ -52,12 +52,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and keep them running until the user ends it, or that cannot be."""
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.deployment.notify import Notifier
-    from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
-    from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
-    from edge_dnn_partition.runtime.deployment.upkeep import Upkeep
-    from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
+    from edge_dnn_partition.deployment.notify import Notifier
+    from edge_dnn_partition.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
+    from edge_dnn_partition.deployment.supervisor import Supervisor
+    from edge_dnn_partition.deployment.upkeep import Upkeep
+    from edge_dnn_partition.deployment.watchdog import Watchdog
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
     if args.device is not None:

@@ -14,15 +14,15 @@ from rcl_interfaces.srv import SetParametersAtomically
 from edge_dnn_partition.dashboard.board import Board, FrameParts, board_time
 from edge_dnn_partition.dashboard.power import MeanPower
 from edge_dnn_partition.dashboard.serve import new_server
+from edge_dnn_partition.deployment.fleet_key import read_token
+from edge_dnn_partition.deployment.node_parameters import DASHBOARD
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.parameter_messages import parameter_message
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.messages.parameter_messages import parameter_message
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for
-from edge_dnn_partition.runtime.deployment.fleet_key import read_token
-from edge_dnn_partition.runtime.deployment.node_parameters import DASHBOARD
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer

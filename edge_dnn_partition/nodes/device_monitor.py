@@ -13,12 +13,12 @@ from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
 from edge_dnn_partition.cache import troubles
+from edge_dnn_partition.deployment.node_parameters import DEVICE_MONITOR
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
+from edge_dnn_partition.nodes.conversions.conversions import telemetry_to_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.messages.conversions import telemetry_to_message
-from edge_dnn_partition.runtime.deployment.node_parameters import DEVICE_MONITOR
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter

@@ -8,9 +8,22 @@ import threading
 import time
 from collections.abc import Sequence
 
+from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.node_parameters import FRAME_SOURCE, check_hedge
 from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.execution.frames.admission import Admission
+from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
+from edge_dnn_partition.execution.frames.pipeline import first_device
+from edge_dnn_partition.execution.frames.repetition import Repetition
+from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
+from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopReceipt, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
+from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
@@ -21,27 +34,15 @@ from edge_dnn_partition.nodes.frames.outcome_seat import OutcomeSeat
 from edge_dnn_partition.nodes.frames.picture_sender import PictureSender
 from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
 from edge_dnn_partition.nodes.frames.source_signs import SourceSigns
-from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
-from edge_dnn_partition.nodes.messages.result_messages import failure_of, report_message, result_message
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment import start_checks
-from edge_dnn_partition.runtime.deployment.node_parameters import FRAME_SOURCE, check_hedge
-from edge_dnn_partition.runtime.frames.admission import Admission
-from edge_dnn_partition.runtime.frames.failure import Failure, FailureKind
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.frames.pipeline import first_device
-from edge_dnn_partition.runtime.frames.repetition import Repetition
-from edge_dnn_partition.runtime.frames.shadow_run import FIRST_NUMBER
-from edge_dnn_partition.runtime.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.runtime.transport.assembler import Received
-from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
-from edge_dnn_partition.runtime.transport.radio import Radio
-from edge_dnn_partition.runtime.transport.tensor_codec import decode
-from edge_dnn_partition.runtime.transport.tensors import Coded
-from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.expected import Expected, largest_bundle
+from edge_dnn_partition.transport.radio import Radio
+from edge_dnn_partition.transport.tensor_codec import decode
+from edge_dnn_partition.transport.tensors import Coded
+from edge_dnn_partition.transport.timing import HopTime
 
 _PUMP_SECONDS = 0.02
 

@@ -15,8 +15,8 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from edge_dnn_partition.runtime.deployment.processes import TOOLS, NodeProcess
-from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
+from edge_dnn_partition.deployment.processes import TOOLS, NodeProcess
+from edge_dnn_partition.deployment.watchdog import Watchdog
 from launch import LaunchContext
 
 _RESPAWN_SECONDS = 2.0

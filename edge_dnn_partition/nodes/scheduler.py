@@ -9,8 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edge_dnn_partition.control.decision.decide import FIRST_PLAN, feasible
+from edge_dnn_partition.control.decision.policy import Choice, Conditions
+from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
+from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.execution.frames.admission import frames_at_a_time
+from edge_dnn_partition.execution.frames.plan_book import PATIENCE_SECONDS
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.msg import (
     FleetState,
     FrameFailure,
@@ -37,21 +46,12 @@ from edge_dnn_partition.nodes.scheduling.shadow_seat import ShadowSeat
 from edge_dnn_partition.nodes.scheduling.share_seat import ShareSeat
 from edge_dnn_partition.nodes.scheduling.switch_seat import SwitchSeat
 from edge_dnn_partition.nodes.scheduling.urgency_seat import UrgencySeat
-from edge_dnn_partition.planning.adaptation.decide import FIRST_PLAN, feasible
-from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.fleet import Constraints
+from edge_dnn_partition.planning.fleet.fleet import Constraints
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
 from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
 from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
-from edge_dnn_partition.runtime.deployment import start_checks
-from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
-from edge_dnn_partition.runtime.frames.admission import frames_at_a_time
-from edge_dnn_partition.runtime.frames.plan_book import PATIENCE_SECONDS
-from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
-from edge_dnn_partition.runtime.scheduling.hearing import Hearing
-from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 
 class Scheduler(FleetNode):

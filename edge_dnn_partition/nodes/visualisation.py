@@ -12,15 +12,15 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from edge_dnn_partition.deployment.node_parameters import VISUALISATION
+from edge_dnn_partition.monitoring import fleet_scene
+from edge_dnn_partition.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
 from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.node_parameters import VISUALISATION
-from edge_dnn_partition.runtime.monitoring import fleet_scene
-from edge_dnn_partition.runtime.monitoring.fleet_scene import DeviceLook, LinkLook, Scene
 
 _LIFETIME_SECONDS: Final = 3
 """What is not said again for so long, such as the markers of a fleet that has ended, goes from the screen."""

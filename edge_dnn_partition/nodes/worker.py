@@ -13,10 +13,19 @@ from collections.abc import Sequence
 import psutil
 
 from edge_dnn_partition.cache import troubles
+from edge_dnn_partition.control.state.sharing import niceness
+from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.node_parameters import WORKER
 from edge_dnn_partition.errors import NotReadyError, UserError, WireError
+from edge_dnn_partition.execution.frames.hedge import is_hedge
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline
+from edge_dnn_partition.execution.frames.plan_book import PlanStatus, Prepare, Release, WorkerPlans
+from edge_dnn_partition.execution.stages.preparation import StageStore, give_way
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
@@ -25,26 +34,17 @@ from edge_dnn_partition.nodes.execution.hedge_seat import HedgeSeat
 from edge_dnn_partition.nodes.execution.preparation_seat import PreparationQueue, PreparationSeat
 from edge_dnn_partition.nodes.execution.profiling_seat import ProfilingSeat
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
-from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import Emulate
-from edge_dnn_partition.planning.fleet_state.sharing import niceness
+from edge_dnn_partition.planning.fleet.fleet import Emulate
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.deployment import start_checks
-from edge_dnn_partition.runtime.deployment.node_parameters import WORKER
-from edge_dnn_partition.runtime.frames.hedge import is_hedge
-from edge_dnn_partition.runtime.frames.pipeline import FramePipeline
-from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, Release, WorkerPlans
-from edge_dnn_partition.runtime.inference.preparation import StageStore, give_way
-from edge_dnn_partition.runtime.transport.assembler import Received
-from edge_dnn_partition.runtime.transport.expected import Expected, largest_bundle
-from edge_dnn_partition.runtime.transport.pieces import Piece
-from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.expected import Expected, largest_bundle
+from edge_dnn_partition.transport.pieces import Piece
+from edge_dnn_partition.transport.timing import HopTime
 from edge_dnn_partition.units import format_bytes
 
 _PROBE_TICK_SECONDS = 0.1

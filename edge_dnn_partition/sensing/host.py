@@ -17,37 +17,38 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from edge_dnn_partition.sensing.power.battery_meter import BatteryMeter
+from edge_dnn_partition.sensing.power.ina3221 import Ina3221Meter
+from edge_dnn_partition.sensing.power.jtop_meter import JtopMeter
+from edge_dnn_partition.sensing.power.meter import Meter
+from edge_dnn_partition.sensing.power.model import PowerModel
+from edge_dnn_partition.sensing.power.modelled import ModelledPower, activity
+from edge_dnn_partition.sensing.power.nvml_meter import NvmlMeter
+from edge_dnn_partition.sensing.power.pi_pmic import PiPmicMeter
+from edge_dnn_partition.sensing.power.rapl import RaplMeter
+from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.zeus_meter import ZeusMeter
+from edge_dnn_partition.sensing.sources.battery import BatteryReading, BatterySource
+from edge_dnn_partition.sensing.sources.clock import ClockReading, ClockSource
+from edge_dnn_partition.sensing.sources.cpu import CpuReading, CpuSource
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.gpu_jetson import JetsonGpuSource
+from edge_dnn_partition.sensing.sources.gpu_jtop import JtopGpuSource
+from edge_dnn_partition.sensing.sources.gpu_nvidia import NvidiaGpuSource
+from edge_dnn_partition.sensing.sources.limits import LimitsReading, LimitsSource
+from edge_dnn_partition.sensing.sources.memory import MemoryReading, MemorySource
+from edge_dnn_partition.sensing.sources.network import Interface, NetworkSource
+from edge_dnn_partition.sensing.sources.pressure import PressureReading, PressureSource
+from edge_dnn_partition.sensing.sources.process import ProcessReading, ProcessSource
+from edge_dnn_partition.sensing.sources.thermal import ThermalReading, ThermalSource
+from edge_dnn_partition.sensing.sources.throttling import ThrottlingReading, ThrottlingSource
+from edge_dnn_partition.sensing.sources.wifi import BitRate, ask_bit_rate
+
 from .files import Run, run_command
 from .jtop import Jtop
 from .nvml import Import
-from .power.battery_meter import BatteryMeter
-from .power.ina3221 import Ina3221Meter
-from .power.jtop_meter import JtopMeter
-from .power.meter import Meter
-from .power.model import PowerModel
-from .power.modelled import ModelledPower, activity
-from .power.nvml_meter import NvmlMeter
-from .power.pi_pmic import PiPmicMeter
-from .power.rapl import RaplMeter
-from .power.reading import PowerReading
-from .power.zeus_meter import ZeusMeter
 from .sampler import Sampler, SourceState
 from .source import Source
-from .sources.battery import BatteryReading, BatterySource
-from .sources.clock import ClockReading, ClockSource
-from .sources.cpu import CpuReading, CpuSource
-from .sources.gpu import GpuReading
-from .sources.gpu_jetson import JetsonGpuSource
-from .sources.gpu_jtop import JtopGpuSource
-from .sources.gpu_nvidia import NvidiaGpuSource
-from .sources.limits import LimitsReading, LimitsSource
-from .sources.memory import MemoryReading, MemorySource
-from .sources.network import Interface, NetworkSource
-from .sources.pressure import PressureReading, PressureSource
-from .sources.process import ProcessReading, ProcessSource
-from .sources.thermal import ThermalReading, ThermalSource
-from .sources.throttling import ThrottlingReading, ThrottlingSource
-from .sources.wifi import BitRate, ask_bit_rate
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
-from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet, Link, Power, absolute_paths
-from edge_dnn_partition.planning.fleet_state.schema import Bytes, FilePath, Seconds, Strict, check
-from edge_dnn_partition.planning.fleet_state.yaml_file import read_yaml
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, Link, Power, absolute_paths
+from edge_dnn_partition.planning.fleet.schema import Bytes, FilePath, Seconds, Strict, check
+from edge_dnn_partition.planning.fleet.yaml_file import read_yaml
 from edge_dnn_partition.sensing.power.boards import named_model
 
 CAMERA_TOPIC: Final = 'image'

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.policy import Assignment, Conditions
+from edge_dnn_partition.control.decision.policy import Assignment, Conditions
 from edge_dnn_partition.sensing.compute import ComputeEstimator
 from edge_dnn_partition.sensing.link import LinkEstimator
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.candidates import answers_around
-from edge_dnn_partition.planning.adaptation.policy import Assignment
+from edge_dnn_partition.control.decision.candidates import answers_around
+from edge_dnn_partition.control.decision.policy import Assignment
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 from edge_dnn_partition.planning.solvers.solve import solve
 

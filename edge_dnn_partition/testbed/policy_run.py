@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.policy import Assignment, Frame, Policy
+from edge_dnn_partition.control.decision.policy import Assignment, Frame, Policy
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 
 from .policy_estimates import Estimates

@@ -26,7 +26,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.adaptation.policy import Assignment, Conditions
+from edge_dnn_partition.control.decision.policy import Assignment, Conditions
 from edge_dnn_partition.planning.cost_model.linear import transfers
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Problem

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.inference.pictures import encode
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.pictures import encode
 
 Link = tuple[str, str]
 

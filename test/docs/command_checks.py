@@ -12,8 +12,8 @@ from pathlib import Path
 
 from edge_dnn_partition.cli import bench
 from edge_dnn_partition.cli.main import PROGRAM, VERBS, build_parser
+from edge_dnn_partition.deployment.node_parameters import NODE_PARAMETERS
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.node_parameters import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / 'README.md', ROOT / 'examples' / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))

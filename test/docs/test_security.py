@@ -11,7 +11,7 @@ import pytest
 
 from edge_dnn_partition.cli import sros2_policy
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'scripts'))

@@ -28,7 +28,7 @@ class Hop:
         from edge_dnn_partition.nodes.core.base import FleetNode
         from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
         from edge_dnn_partition.nodes.transport.sender import TensorSender
-        from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+        from edge_dnn_partition.planning.fleet.fleet import Fleet
 
         fleet = Fleet.model_validate({
             'fleet': 'hop', 'source': here, 'devices': {name: {} for name in {here, there}},
@@ -92,7 +92,7 @@ class Hop:
         self.spin_until(lambda: self.sender.connected(self.target) and self.ends[1].count_subscribers(f'/hop/{here}/receipts'))
 
     def send(self, frame, arrays):
-        from edge_dnn_partition.runtime.transport.pieces import Address
+        from edge_dnn_partition.transport.pieces import Address
 
         self.sender.send(self.target, Address('m', 1, frame, 0, -1), arrays, {})
 

@@ -6,9 +6,9 @@ import dataclasses
 import random
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.runtime.transport.piece_codec import encode
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle
-from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.transport.piece_codec import encode
+from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+from edge_dnn_partition.transport.tensors import WireTensor
 
 LEAST_NUMBER = 1 << 31
 """Hostile bundles are numbered from here, senders' own from 1."""

@@ -17,11 +17,11 @@ from typing import Any
 from edge_dnn_partition.msg import HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.transport.tensors import WireTensor
 
 PACKET = 1480
 PACKET_HEADERS = 34

@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from support import SHARED_MEMORY, SharedMemoryWatch, ros_arguments, spin_until, wait_until
 
-from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
+from edge_dnn_partition.deployment.watchdog import Watchdog
 
 TRIAL = Path(__file__).with_name('trial_node.py')
 PAIRS_AT_ONCE = 5

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from edge_dnn_partition.planning.fleet_state.fleet import Tls
-from edge_dnn_partition.runtime.deployment.dds_environment import PORT_COUNT, VARIABLES, dds_environment
-from edge_dnn_partition.runtime.deployment.dds_profile import DdsProfile
+from edge_dnn_partition.deployment.dds_environment import PORT_COUNT, VARIABLES, dds_environment
+from edge_dnn_partition.deployment.dds_profile import DdsProfile
+from edge_dnn_partition.planning.fleet.fleet import Tls
 
 PEER = Path(__file__).with_name('trial_peer.py')
 SEGMENT_BYTES = 8 * 1024 * 1024

@@ -23,8 +23,8 @@ from std_msgs.msg import Float32
 from support import spin_until
 
 from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.nodes.conversions.conversions import telemetry_from_message, telemetry_to_message
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.messages.conversions import telemetry_from_message, telemetry_to_message
 from edge_dnn_partition.sensing.host import HostMeter, HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
 from edge_dnn_partition.sensing.sources.battery import BatteryReading

@@ -14,7 +14,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from support import ros_arguments, wait_until
 
-from edge_dnn_partition.runtime.deployment.fleet_key import write_key
+from edge_dnn_partition.deployment.fleet_key import write_key
 from edge_dnn_partition.testbed.namespaces import Namespaces, why_not
 
 FLEET = 'fleet: robot\nsource: pi\ndevices: {pi: {}, jetson: {}}\nnetwork: {kind: %s}\n'

@@ -25,11 +25,11 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
     from trial_fleet import DEVICES, pictures, trial_fleet
 
+    from edge_dnn_partition.execution.stages.engine import Engine
     from edge_dnn_partition.graph.cuts import candidate_boundaries
-    from edge_dnn_partition.runtime.frames.ledger import Picture
-    from edge_dnn_partition.runtime.inference.engine import Engine
-    from edge_dnn_partition.runtime.inference.picture import decode_compressed
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.inputs.frame import Picture
+    from edge_dnn_partition.inputs.picture import decode_compressed
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     settings = {'dwell_seconds': 0.0, 'confirmations': 1, 'least_gain': 0.01, 'encodings': ['raw'], 'largest_error': LARGEST_ERROR}
     samples = tmp_path / 'samples'

@@ -13,15 +13,15 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from builtin_interfaces.msg import Time
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
+from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.deployment.node_parameters import RELIEF, SCHEDULER
+from edge_dnn_partition.execution.stages.stage_energy import StageRun
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
 from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
 from edge_dnn_partition.nodes.scheduling.relief_seat import ReliefSeat
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.deployment.node_parameters import RELIEF, SCHEDULER
-from edge_dnn_partition.runtime.inference.stage_energy import StageRun
-from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
 

@@ -62,7 +62,7 @@ def fleet(built, package, **changes):
     """Play a package's fleet on this machine with a small model in place of the full-size one."""
     pytest.importorskip('torch', reason='torch is not installed')
     from edge_dnn_partition.cli.running_fleet import running_fleet
-    from edge_dnn_partition.runtime.frames.ledger import Picture
+    from edge_dnn_partition.inputs.frame import Picture
 
     model, side = FLEETS[package]
     folder = built / f'fleet_{package}'
@@ -84,7 +84,7 @@ def fleet(built, package, **changes):
 
 @pytest.mark.parametrize('package', FLEETS)
 def test_its_fleet_files_fit_each_other(package):
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     real, played = (load_fleet(EXAMPLES / package / 'config' / name) for name in ('robot.yaml', 'one_machine.yaml'))
     assert list(real.devices) == list(played.devices) and played.emulated and not real.emulated

@@ -17,7 +17,7 @@ from edge_dnn_partition.srv import Infer
 from onnx import TensorProto, helper, numpy_helper
 from trial_fleet import pictures, trial_fleet
 
-from edge_dnn_partition.runtime.frames.ledger import Picture
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.testbed import demo_model
 
 GOOD, CUT_OFF, BLACK, WHITE = range(4)

@@ -24,8 +24,8 @@ def forge(trial):
     from edge_dnn_partition.msg import Emulation, Heartbeat, Profile, Result, SourceStatus, StageState, TensorPiece
     from edge_dnn_partition.msg import Plan as PlanMessage
 
+    from edge_dnn_partition.nodes.conversions.plan_messages import plan_message
     from edge_dnn_partition.nodes.core import qos
-    from edge_dnn_partition.nodes.messages.plan_messages import plan_message
 
     node, topics, sha = trial.client.node, trial.client.topics, trial.model.sha256
     plan = plan_message(dataclasses.replace(trial.client.plan, version=2**31), PlanMessage.ACTIVE)
@@ -51,8 +51,8 @@ def test_a_stream_survives_switches_a_killed_worker_and_forgeries(tmp_path):
     from edge_dnn_partition.msg import Heartbeat
     from trial_fleet import check_frames, trial_fleet
 
+    from edge_dnn_partition.deployment.fleet_key import write_key
     from edge_dnn_partition.nodes.core import qos
-    from edge_dnn_partition.runtime.deployment.fleet_key import write_key
 
     victim, beats = 'cloud/worker', {}
     write_key(tmp_path / 'fleet.key')

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ def test_hedges_deliver_over_a_link_that_has_failed(tmp_path):
 
 
 def test_hedges_without_an_age_to_make_are_refused(ros_domain):
+    from edge_dnn_partition.deployment.node_parameters import check_hedge as check
     from edge_dnn_partition.errors import UserError
-    from edge_dnn_partition.runtime.deployment.node_parameters import check_hedge as check
 
     with pytest.raises(UserError, match='set max_age'):
         check({'hedge': True, 'max_age': 0.0})

@@ -76,8 +76,8 @@ def asker(trial):
 @pytest.fixture(scope='module')
 def whole(trial, folder):
     """The whole model by onnxruntime alone, with the fleet's preprocessing."""
-    from edge_dnn_partition.runtime.inference.engine import Engine
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.execution.stages.engine import Engine
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     engine, preprocessing = Engine(trial.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')
     return lambda data, encoding='rgb8': engine.run({trial.model.inputs[0]: preprocessing.apply(data, encoding)})
@@ -115,7 +115,7 @@ def test_an_array_gets_the_whole_models_result(trial, asker, whole):
 def test_other_pictures(trial, asker, whole):
     from std_msgs.msg import Header
 
-    from edge_dnn_partition.nodes.messages.camera_messages import compressed_message, image_message
+    from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
 
     picture, grey = array(), array(channels=1)
     jpeg = cv2.imencode('.jpg', picture)[1].reshape(-1)

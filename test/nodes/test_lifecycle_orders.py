@@ -55,7 +55,7 @@ def test_a_fleet_comes_up_in_any_order_and_nothing_piles_up(nodes, tmp_path):
     from edge_dnn_partition.cli.running_fleet import CameraThread
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.nodes.core import qos
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     file = write_one_device_fleet(tmp_path, 'trial')
     places = {kind: '/trial' if kind == 'scheduler' else '/trial/pi' for kind in KINDS}

@@ -18,12 +18,12 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from edge_dnn_partition.msg import HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import Links
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.runtime.transport.assembler import Assembler
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.piece_size import HEADER_BYTES
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle
-from edge_dnn_partition.runtime.transport.tensors import WireTensor
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.transport.assembler import Assembler
+from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.piece_size import HEADER_BYTES
+from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+from edge_dnn_partition.transport.tensors import WireTensor
 
 DELAY = 0.005
 

@@ -10,11 +10,11 @@ pytest.importorskip('edge_dnn_partition.msg')
 from edge_dnn_partition.msg import Heartbeat, HopReceipt
 
 from edge_dnn_partition.nodes.transport.links import LEAST_PACE, Links
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
-from edge_dnn_partition.runtime.transport.link_evidence import Look, Waiting
-from edge_dnn_partition.runtime.transport.pieces import PROBE
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LEAST_RATE
+from edge_dnn_partition.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
+from edge_dnn_partition.transport.link_evidence import Look, Waiting
+from edge_dnn_partition.transport.pieces import PROBE
 
 
 @pytest.fixture

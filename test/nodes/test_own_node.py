@@ -30,10 +30,10 @@ def fleet(ros_domain, folder):
     """A watcher of a fleet whose file names no camera, and its processes."""
     from trial_fleet import write_fleet
 
+    from edge_dnn_partition.deployment.processes import fleet_processes
+    from edge_dnn_partition.deployment.supervisor import Supervisor
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-    from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-    from edge_dnn_partition.runtime.deployment.processes import fleet_processes
-    from edge_dnn_partition.runtime.deployment.supervisor import Supervisor
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
@@ -92,7 +92,7 @@ def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from edge_dnn_partition.nodes.messages.camera_messages import image_message
+    from edge_dnn_partition.nodes.conversions.camera_messages import image_message
 
     (code,) = [block for block in re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL) if 'MyNode' in block]
     said = []
@@ -116,8 +116,8 @@ def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
 
 
 def test_calls_alone_drive_the_fleet(fleet, asker):
-    from edge_dnn_partition.runtime.inference.engine import Engine
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+    from edge_dnn_partition.execution.stages.engine import Engine
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     model = fleet.fleet.model
     results = [asker.infer_and_wait(picture()) for _ in range(3)]

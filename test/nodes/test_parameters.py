@@ -11,8 +11,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.nodes.core.parameters import Parameter, ParameterTable
-from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
 
 
 def even(value):

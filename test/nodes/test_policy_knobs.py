@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
+from edge_dnn_partition.control.decision.policies import learner_of
+from edge_dnn_partition.control.decision.policy import Conditions
+from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
-from edge_dnn_partition.planning.adaptation.policies import learner_of
-from edge_dnn_partition.planning.adaptation.policy import Conditions
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.runtime.deployment.node_parameters import SCHEDULER
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
 FLEET = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'cloud': {}}})
 

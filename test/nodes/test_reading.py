@@ -80,12 +80,12 @@ def changed(raw, seeded):
 def test_changed_messages_are_read_or_refused_whatever_they_claim(quiet):
     from rclpy.serialization import serialize_message
 
+    from edge_dnn_partition.control.scheduling.readings import host_load, profile_of
+    from edge_dnn_partition.nodes.conversions.conversions import telemetry_from_message
+    from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
+    from edge_dnn_partition.nodes.conversions.wire import tensor_array
     from edge_dnn_partition.nodes.core.reading import read
-    from edge_dnn_partition.nodes.messages.conversions import telemetry_from_message
-    from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
-    from edge_dnn_partition.nodes.messages.wire import tensor_array
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-    from edge_dnn_partition.runtime.scheduling.readings import host_load, profile_of
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
 
     fleet = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}})
     use = {
@@ -112,15 +112,15 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     """Changed heartbeats, telemetry, profiles and reports reach the estimators; the problem can still be made and solved."""
     from rclpy.serialization import serialize_message
 
+    from edge_dnn_partition.control.scheduling.hearing import Hearing
+    from edge_dnn_partition.control.state.relief import ReliefSettings
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.nodes.core.reading import read
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate
     from edge_dnn_partition.planning.cost_model.objective import Goal
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-    from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.planning.plans.encodings import Permitted
     from edge_dnn_partition.planning.solvers.solve import solve
-    from edge_dnn_partition.runtime.scheduling.hearing import Hearing
     from edge_dnn_partition.testbed import demo_model
 
     model = load_model(demo_model.cached('tiny'))
@@ -194,8 +194,8 @@ def test_figures_that_cannot_be_are_refused(kind, changes):
      ({'sink': 'nowhere'}, 'no device is called')],
 )  # fmt: skip
 def test_every_receiver_refuses_a_wrong_plan_alike(changes, words):
-    from edge_dnn_partition.nodes.messages.plan_messages import plan_for
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+    from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
 
     fleet, model = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}}), Model()
     message = samples()[0]
@@ -209,7 +209,7 @@ def test_every_receiver_refuses_a_wrong_plan_alike(changes, words):
 
 
 def test_a_plan_that_claims_four_thousand_million_layers_takes_no_memory():
-    from edge_dnn_partition.nodes.messages.plan_messages import plan_for
+    from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 
     message, before = samples()[0], resident_bytes()
     message.stages[0].layer_ranges = [0, 2**32 - 1] * 50_000

@@ -54,9 +54,9 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
     from edge_dnn_partition.msg import Plan, TensorPiece
 
     from edge_dnn_partition.nodes.core import qos
-    from edge_dnn_partition.runtime.transport.piece_codec import encode
-    from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Bundle
-    from edge_dnn_partition.runtime.transport.tensors import WireTensor
+    from edge_dnn_partition.transport.piece_codec import encode
+    from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+    from edge_dnn_partition.transport.tensors import WireTensor
 
     hop = Hop(context, 'pi', 'jetson', key=KEY)
     attacker = rclpy.create_node('attacker', context=context)

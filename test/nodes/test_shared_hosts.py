@@ -45,11 +45,11 @@ def profile_for_all():
 
     :returns: what it takes on this machine, in seconds.
     """
+    from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+    from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.graph.model import load_model
-    from edge_dnn_partition.planning.fleet_state.fleet import Camera
-    from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-    from edge_dnn_partition.runtime.profiling.picture_samples import samples_of
-    from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, load_or_profile
+    from edge_dnn_partition.inputs.preprocess import Preprocessing
+    from edge_dnn_partition.planning.fleet.fleet import Camera
 
     samples = samples_of(Camera(topic='image/compressed'), Preprocessing.from_dict(demo_model.preprocessing()), raw=False)
     options = ProfileOptions('host', runs=RUNS)

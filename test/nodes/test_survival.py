@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from edge_dnn_partition.deployment.processes import NodeProcess
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.processes import NodeProcess
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 

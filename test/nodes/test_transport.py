@@ -11,7 +11,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from hop import Hop
 
-from edge_dnn_partition.runtime.transport.segments import SegmentReader
+from edge_dnn_partition.transport.segments import SegmentReader
 
 SIZES = (1, 5_000, 40_000, 700_000)
 
@@ -74,8 +74,8 @@ def test_shared_memory_is_used_again(hops):
 def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_second_one(hops):
     from edge_dnn_partition.msg import HopReceipt
 
-    from edge_dnn_partition.runtime.transport.pieces import PROBE
     from edge_dnn_partition.sensing.link import LinkEstimate
+    from edge_dnn_partition.transport.pieces import PROBE
 
     hop = hops('pi', 'jetson')
     link = hop.sender._links.estimators['jetson']

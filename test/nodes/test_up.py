@@ -12,9 +12,9 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 import psutil
 from support import wait_until
 
-from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-from edge_dnn_partition.runtime.deployment.processes import device_processes, fleet_processes
-from edge_dnn_partition.runtime.deployment.watchdog import Watchdog
+from edge_dnn_partition.deployment.processes import device_processes, fleet_processes
+from edge_dnn_partition.deployment.watchdog import Watchdog
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
 
 @pytest.mark.parametrize('arguments', [(), ('--scheduler',), ('--device', 'jetson', '--scheduler', '--dashboard', '--visualisation')])

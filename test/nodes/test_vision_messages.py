@@ -9,8 +9,8 @@ pytest.importorskip('vision_msgs', reason='vision_msgs are not installed')
 
 from std_msgs.msg import Header
 
-from edge_dnn_partition.nodes.messages.vision_messages import message
-from edge_dnn_partition.runtime.inference.postprocess import Box, Outcome, Score
+from edge_dnn_partition.nodes.conversions.vision_messages import message
+from edge_dnn_partition.results.postprocess import Box, Outcome, Score
 
 
 def test_classes():

@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.running_fleet import RunningFleet, running_fleet
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.inference.engine import Engine
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.testbed import demo_model
 
 DEVICES = ('pi', 'jetson', 'cloud')

@@ -13,9 +13,9 @@ import pytest
 
 from edge_dnn_partition.cli import doctor_checks, doctor_fleet_check, doctor_ros_checks
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
-from edge_dnn_partition.runtime.monitoring.rtps_presence import Presence, listen, middleware_of, port_of
+from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, middleware_of, port_of
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
 FLEET = parse_fleet({'fleet': 'robot', 'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}})
 SECOND = 10**9

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.cli import bench
-from edge_dnn_partition.planning.adaptation import ahead
-from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
-from edge_dnn_partition.planning.adaptation.hysteresis import Settings
-from edge_dnn_partition.planning.adaptation.policy import Conditions
+from edge_dnn_partition.control.decision import ahead
+from edge_dnn_partition.control.decision.exact import ExactPolicy
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
 from edge_dnn_partition.planning.cost_model.linear import latency_cost
 from edge_dnn_partition.planning.cost_model.objective import Goal, Judge

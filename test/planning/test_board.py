@@ -10,8 +10,8 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.work import layer_operations, layer_work
-from edge_dnn_partition.planning.fleet_state.board import board, board_names
-from edge_dnn_partition.planning.fleet_state.fleet import Emulate, parse_fleet
+from edge_dnn_partition.planning.fleet.board import board, board_names
+from edge_dnn_partition.planning.fleet.fleet import Emulate, parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
 GOOD = {'source': 'pi', 'devices': {'pi': {'memory': '1 GiB'}, 'cloud': {}},
         'links': [{'between': ['pi', 'cloud'], 'rate': '40 Mbit/s', 'delay': '2 ms'}]}  # fmt: skip

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet, load_fleet, parse_fleet
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet, parse_fleet
 
 GOOD = b"""fleet: demo
 model: {path: model.onnx, preprocessing: preprocessing.yaml}

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_dnn_partition.control.state.relief import DeviceHealth, Relief, ReliefSettings, with_joules
 from edge_dnn_partition.planning.cost_model.batch import Batch
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
-from edge_dnn_partition.planning.fleet_state.relief import DeviceHealth, Relief, ReliefSettings, with_joules
 from edge_dnn_partition.planning.solvers.solve import solve
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

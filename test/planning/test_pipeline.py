@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_dnn_partition.control.decision.decide import decide, feasible
+from edge_dnn_partition.control.decision.explain import explain
+from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
-from edge_dnn_partition.planning.adaptation.decide import decide, feasible
-from edge_dnn_partition.planning.adaptation.explain import explain
-from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import goal_of
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import _FROM
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import PICTURE

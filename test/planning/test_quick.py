@@ -8,9 +8,9 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.adaptation.decide import decide
-from edge_dnn_partition.planning.adaptation.explain import explain
-from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
+from edge_dnn_partition.control.decision.decide import decide
+from edge_dnn_partition.control.decision.explain import explain
+from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import stage_count
 from edge_dnn_partition.planning.cost_model.objective import Goal

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_dnn_partition.control.decision.decide import decide, gain_of
+from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.adaptation.decide import decide, gain_of
-from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json

@@ -11,8 +11,8 @@ import time
 import pytest
 from trees import meminfo, stat, write_tree
 
+from edge_dnn_partition.deployment.start_checks import too_many_threads
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.start_checks import too_many_threads
 from edge_dnn_partition.sensing.contention import Quota
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.sources.limits import LimitsSource, limits_now, memory_now, parse_cpus

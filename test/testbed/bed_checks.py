@@ -16,7 +16,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from edge_dnn_partition.cli.bed import Bed
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.inference.pictures import encode
+from edge_dnn_partition.inputs.pictures import encode
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.cgroups import ROOT

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.traces import Event, Trace, rate_events, read_trace, timeline
 

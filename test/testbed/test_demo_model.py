@@ -11,10 +11,10 @@ import onnx
 import pytest
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.graph.cuts import linear_cuts
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.runtime.inference.engine import Engine
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.testbed import demo_model
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from edge_dnn_partition.cli import bench
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.solvers.solve import solve
 
 grid = bench.load('grid', bench.find()['grid'])

@@ -5,10 +5,10 @@
 import numpy as np
 import pytest
 
-from edge_dnn_partition.planning.adaptation.decide import Settings
-from edge_dnn_partition.planning.adaptation.exact import ExactPolicy
-from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
-from edge_dnn_partition.planning.adaptation.qlearning import QLearningPolicy
+from edge_dnn_partition.control.decision.decide import Settings
+from edge_dnn_partition.control.decision.exact import ExactPolicy
+from edge_dnn_partition.control.decision.policy import FixedPolicy
+from edge_dnn_partition.control.decision.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.testbed.policy_estimates import Estimates
 from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool

@@ -4,7 +4,7 @@
 
 import pytest
 
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.testbed.scenario import MACHINE_SECONDS, PHASES, SLOWDOWNS, fleet_document, handicap
 
 

@@ -13,15 +13,15 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from edge_dnn_partition.cli import bench
 from edge_dnn_partition.cli.main import main
+from edge_dnn_partition.control.decision.policy import FixedPolicy
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.planning.adaptation.policy import FixedPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed import chain_model
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
 from edge_dnn_partition.testbed.traces import Capacity, Trace
+from edge_dnn_partition.transport.timing import StageTime
 
 trace = bench.load('trace', bench.find()['trace'])
 

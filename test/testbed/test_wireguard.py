@@ -18,8 +18,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from edge_dnn_partition.planning.fleet_state.fleet import parse_fleet
-from edge_dnn_partition.runtime.deployment.dds_environment import dds_environment, dds_profile
+from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.testbed.namespaces import Namespaces, why_not
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -19,23 +19,23 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.monitoring.missed_results import MissedResults
 from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
+from edge_dnn_partition.nodes.conversions.parameter_messages import ParameterGiven, parameter_message
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
+from edge_dnn_partition.nodes.conversions.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.executor import Spinner
 from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.topics import Topics
-from edge_dnn_partition.nodes.messages.camera_messages import compressed_message, image_message
-from edge_dnn_partition.nodes.messages.parameter_messages import ParameterGiven, parameter_message
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for
-from edge_dnn_partition.nodes.messages.wire import hop_time, stage_time, tensor_array
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan, supersedes
-from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.monitoring.missed_results import MissedResults
-from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
     from typing_extensions import Self

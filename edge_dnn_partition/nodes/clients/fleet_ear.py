@@ -13,16 +13,16 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.rtps_presence import middleware_of
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.reading import read
 from edge_dnn_partition.nodes.core.topics import Topics
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
-from edge_dnn_partition.runtime.monitoring.fleet_signs import DeviceSigns
-from edge_dnn_partition.runtime.monitoring.rtps_presence import middleware_of
-from edge_dnn_partition.runtime.transport.seals import Sealer
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.seals import Sealer
 
 _MOST_DEVICES: Final = 1000
 _ENOUGH: Final = 10

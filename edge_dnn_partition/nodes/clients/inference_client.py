@@ -18,15 +18,15 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Header
 
-from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.topics import Topics
-from edge_dnn_partition.nodes.messages.inference_messages import (
+from edge_dnn_partition.nodes.conversions.inference_messages import (
     InferenceResult,
     InferenceTimeoutError,
     PictureGiven,
     request_of,
     result_of,
 )
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.srv import Infer
 
 _LOOK_SECONDS: Final = 0.05

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
+from edge_dnn_partition.deployment.node_parameters import AUTOSTART
+from edge_dnn_partition.deployment.parameters import Parameter, Value
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.node_parameters import AUTOSTART
-from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 
 from .entities import EntityNode
 from .parameters import ParameterTable
@@ -25,7 +25,7 @@ from .seals import Seals
 from .transitions import guard_transitions
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 __all__ = ['FleetNode', 'Parameter', 'run_node']
 
@@ -109,8 +109,8 @@ class FleetNode(EntityNode):
         :raises UserError: if the file or the key is no good.
         """
         # What reads fleet files takes 17 MB, which a node without one has no use for.
-        from edge_dnn_partition.planning.fleet_state.fleet import load_fleet
-        from edge_dnn_partition.runtime.deployment.fleet_key import fleet_key
+        from edge_dnn_partition.deployment.fleet_key import fleet_key
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         fleet = load_fleet(self.params.text('fleet_file'))
         self.seals = Seals(self, self.topics, fleet_key(fleet), self.refuse)

@@ -18,9 +18,9 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 
+from edge_dnn_partition.deployment.notify import Notifier
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.notify import Notifier
-from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
+from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 
 from .later import allow_later
 from .printable_logger import PrintableLogger

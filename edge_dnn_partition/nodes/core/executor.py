@@ -16,7 +16,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.task import Future
 
-from edge_dnn_partition.runtime.monitoring.repeated_log import RepeatedLog
+from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 
 try:
     from rclpy.experimental import EventsExecutor

@@ -12,8 +12,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from edge_dnn_partition.deployment.parameters import Parameter, Value
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.runtime.deployment.parameters import Parameter, Value
 from edge_dnn_partition.units import parse
 
 

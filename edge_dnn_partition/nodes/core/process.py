@@ -21,8 +21,8 @@ from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 from edge_dnn_partition.nodes.core.executor import Spinner
-from edge_dnn_partition.runtime.transport.shared_memory import remove_leftovers
 from edge_dnn_partition.text import printable
+from edge_dnn_partition.transport.shared_memory import remove_leftovers
 
 if TYPE_CHECKING:
     from edge_dnn_partition.nodes.core.base import FleetNode

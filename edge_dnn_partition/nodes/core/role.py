@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from edge_dnn_partition.deployment.role_claim import CLAIM_SECONDS, DISCOVERY_SECONDS, Claim, RoleClaim
 from edge_dnn_partition.msg import Claim as ClaimMessage
-from edge_dnn_partition.runtime.deployment.role_claim import CLAIM_SECONDS, DISCOVERY_SECONDS, Claim, RoleClaim
 
 from . import qos
 

@@ -18,7 +18,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.msg import Sessions
-from edge_dnn_partition.runtime.transport.seals import SEAL_BYTES, Reader, Seal, Sealer, Verdict, Vouchers
+from edge_dnn_partition.transport.seals import SEAL_BYTES, Reader, Seal, Sealer, Verdict, Vouchers
 
 from . import qos
 from .reading import read

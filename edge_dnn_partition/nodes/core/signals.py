@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from edge_dnn_partition.nodes.core import deadman
-from edge_dnn_partition.runtime.transport.shared_memory import remove_leftovers, remove_own
+from edge_dnn_partition.transport.shared_memory import remove_leftovers, remove_own
 
 LIMIT_SECONDS: Final = 1.6
 """How long an orderly end may take before the process is ended by force; 2 s are promised."""

@@ -12,25 +12,25 @@ from typing import Any, Final
 from std_msgs.msg import Float32
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.stages.engine import processor_of
+from edge_dnn_partition.execution.stages.stage_energy import StageEnergy, StageRun, Sum
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
+from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.wire import hop_time
-from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.plan import StagePlan
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.inference.engine import processor_of
-from edge_dnn_partition.runtime.inference.stage_energy import StageEnergy, StageRun, Sum
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address
-from edge_dnn_partition.runtime.transport.radio import Radio
-from edge_dnn_partition.runtime.transport.timing import HopTime
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.attribution import Energy
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
+from edge_dnn_partition.transport.pieces import FRAME, Address
+from edge_dnn_partition.transport.radio import Radio
+from edge_dnn_partition.transport.timing import HopTime
 
 _MOST_SETTLED: Final = 400
 """Runs in one message; older ones are in the totals only."""

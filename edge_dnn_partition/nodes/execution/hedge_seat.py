@@ -9,20 +9,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
+from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline, tail_plan
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Job
+from edge_dnn_partition.execution.frames.plan_book import PlanStatus, Prepare, Release
+from edge_dnn_partition.execution.stages.preparation import StageStore
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.transport.inbox import views
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
-from edge_dnn_partition.runtime.frames.hedge_tail import HedgePipeline, tail_plan
-from edge_dnn_partition.runtime.frames.pipeline import FramePipeline, Job
-from edge_dnn_partition.runtime.frames.plan_book import PlanStatus, Prepare, Release
-from edge_dnn_partition.runtime.inference.preparation import StageStore
-from edge_dnn_partition.runtime.transport.assembler import Received
-from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.timing import HopTime
 
 
 class HedgeSeat:

@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.stages.preparation import StageStore, lower_priority
 from edge_dnn_partition.msg import StageState
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.inference.preparation import StageStore, lower_priority
 
 from .hedge_seat import HedgeSeat
 

@@ -11,17 +11,17 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.later import Later
-from edge_dnn_partition.nodes.messages.plan_messages import profile_message
-from edge_dnn_partition.planning.fleet_state.fleet import Device, Fleet
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
-from edge_dnn_partition.runtime.profiling.picture_samples import gives_pixels, samples_of
-from edge_dnn_partition.runtime.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 
 
 class ProfilingSeat:

@@ -14,21 +14,21 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.errors import NotReadyError, UserError
+from edge_dnn_partition.execution.frames.pipeline import Job
+from edge_dnn_partition.execution.profiling.speed_probe import Reading, SpeedProbe
+from edge_dnn_partition.execution.stages.preparation import StageStore
+from edge_dnn_partition.execution.stages.stage_watch import StageWatch
 from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import StagePlan
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.frames.pipeline import Job
-from edge_dnn_partition.runtime.inference.preparation import StageStore
-from edge_dnn_partition.runtime.inference.stage_watch import StageWatch
-from edge_dnn_partition.runtime.profiling.speed_probe import Reading, SpeedProbe
-from edge_dnn_partition.runtime.transport.probing import TOLD_SECONDS
-from edge_dnn_partition.runtime.transport.tensor_codec import encode
-from edge_dnn_partition.runtime.transport.tensors import Coded
-from edge_dnn_partition.runtime.transport.timing import StageTime
 from edge_dnn_partition.testbed.dilation import Dilation
+from edge_dnn_partition.transport.probing import TOLD_SECONDS
+from edge_dnn_partition.transport.tensor_codec import encode
+from edge_dnn_partition.transport.tensors import Coded
+from edge_dnn_partition.transport.timing import StageTime
 
 from .energy import EnergyWatch
 from .failures import FailureReports

@@ -13,11 +13,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.pictures import pictures
+from edge_dnn_partition.nodes.conversions.camera_messages import picture_of_compressed, picture_of_image
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.camera_messages import picture_of_compressed, picture_of_image
-from edge_dnn_partition.planning.fleet_state.fleet import Camera
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.inference.pictures import pictures
+from edge_dnn_partition.planning.fleet.fleet import Camera
 
 from .camera_subscription import CameraSubscription
 

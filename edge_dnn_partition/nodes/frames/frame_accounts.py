@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.execution.frames.journal import Journal
+from edge_dnn_partition.execution.frames.ledger import Frame, FrameLedger
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.runtime.frames.journal import Journal
-from edge_dnn_partition.runtime.frames.ledger import Frame, FrameLedger, Picture
 
 from .kept_pictures import pack_picture, unpack_picture
 

@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
+from edge_dnn_partition.execution.frames.ledger import Frame
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Heartbeat
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.plan_messages import plan_message
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
-from edge_dnn_partition.runtime.frames.ledger import Frame
 
 
 class Hedging:

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.picture import check_picture
 from edge_dnn_partition.msg import Result
+from edge_dnn_partition.nodes.conversions.camera_messages import image_message, picture_of_compressed, picture_of_image
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.later import Later
-from edge_dnn_partition.nodes.messages.camera_messages import image_message, picture_of_compressed, picture_of_image
-from edge_dnn_partition.runtime.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger, Picture
-from edge_dnn_partition.runtime.inference.picture import check_picture
-from edge_dnn_partition.runtime.inference.postprocess import Outcome
+from edge_dnn_partition.results.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
 
 from .outcome_seat import OutcomeSeat, class_messages, detection_messages, way_of

@@ -12,19 +12,20 @@ from typing import Final
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from edge_dnn_partition.deployment.start_checks import postprocessing_of
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION
+from edge_dnn_partition.execution.frames.ledger import Frame
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.picture import COMPRESSED, Pixels, decode_compressed, decode_raw, picture_size
+from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
+from edge_dnn_partition.nodes.conversions import vision_messages
+from edge_dnn_partition.nodes.conversions.camera_messages import image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages import vision_messages
-from edge_dnn_partition.nodes.messages.camera_messages import image_message
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.deployment.start_checks import postprocessing_of
-from edge_dnn_partition.runtime.frames.hedge import HEDGE_VERSION
-from edge_dnn_partition.runtime.frames.ledger import Frame, Picture
-from edge_dnn_partition.runtime.inference.annotate import annotated
-from edge_dnn_partition.runtime.inference.picture import COMPRESSED, Pixels, decode_compressed, decode_raw, picture_size
-from edge_dnn_partition.runtime.inference.postprocess import Outcome, Postprocessor, Score
-from edge_dnn_partition.runtime.inference.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.results.annotate import annotated
+from edge_dnn_partition.results.postprocess import Outcome, Postprocessor, Score
 
 _MASK_BYTES: Final = 1 << 20
 """Of a mask of a megapixel."""

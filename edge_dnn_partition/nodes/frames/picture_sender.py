@@ -11,18 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.frames.pipeline import first_device
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.picture_codec import encode_picture, is_raw
 from edge_dnn_partition.msg import Emulation
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet_state.fleet import Emulate, Fleet
+from edge_dnn_partition.planning.fleet.fleet import Emulate, Fleet
 from edge_dnn_partition.planning.plans.coding import picture_encoding
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.frames.pipeline import first_device
-from edge_dnn_partition.runtime.inference.picture_codec import encode_picture, is_raw
-from edge_dnn_partition.runtime.transport.pieces import Address
 from edge_dnn_partition.testbed.dilation import Dilation
+from edge_dnn_partition.transport.pieces import Address
 
 
 class PictureSender:

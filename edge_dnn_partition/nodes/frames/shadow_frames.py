@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from edge_dnn_partition.execution.frames.shadow_run import ShadowRun
+from edge_dnn_partition.inputs.frame import Picture
 from edge_dnn_partition.msg import FrameReport
-from edge_dnn_partition.nodes.messages.result_messages import shadow_report
+from edge_dnn_partition.nodes.conversions.result_messages import shadow_report
 from edge_dnn_partition.nodes.transport.inbox import views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.frames.ledger import Picture
-from edge_dnn_partition.runtime.frames.shadow_run import ShadowRun
-from edge_dnn_partition.runtime.transport.assembler import Received
-from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.timing import HopTime
 
 from .picture_sender import PictureSender
 

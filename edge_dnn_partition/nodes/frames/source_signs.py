@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.cache import troubles
+from edge_dnn_partition.execution.frames.hedge import Hedger
+from edge_dnn_partition.execution.frames.ledger import FrameLedger
+from edge_dnn_partition.execution.frames.shadow_run import ShadowRun
+from edge_dnn_partition.execution.frames.source_plans import SourcePlans
 from edge_dnn_partition.msg import Heartbeat, SourceStatus
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.runtime.frames.hedge import Hedger
-from edge_dnn_partition.runtime.frames.ledger import FrameLedger
-from edge_dnn_partition.runtime.frames.shadow_run import ShadowRun
-from edge_dnn_partition.runtime.frames.source_plans import SourcePlans
 
 from .picture_sender import PictureSender
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Final
 
 from edge_dnn_partition.cache import troubles
+from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.monitoring.health import Health, Rising, device_health, pipeline_health
+from edge_dnn_partition.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.topics import DIAGNOSTICS
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.monitoring.health import Health, Rising, device_health, pipeline_health
-from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 try:
     from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue

@@ -7,18 +7,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
+from edge_dnn_partition.control.decision.decide import value_of
+from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
+from edge_dnn_partition.control.scheduling.camera_pictures import CameraPictures
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.adaptation.decide import value_of
-from edge_dnn_partition.planning.adaptation.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.pipeline import Pipeline
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted, parts
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.runtime.scheduling.camera_pictures import CameraPictures
 
 
 class EncodingSeat:

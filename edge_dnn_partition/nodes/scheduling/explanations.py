@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `planning.adaptation.explain`: says in words why the plan in force is what it is."""
+"""The scheduler's side of `control.decision.explain`: says in words why the plan in force is what it is."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
 
+from edge_dnn_partition.control.decision.explain import Explanation, explain
 from edge_dnn_partition.msg import Decision
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.aside import aside
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.adaptation.explain import Explanation, explain
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.compose import assignment_of

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the workers which links and devices are worth probing (`planning.adaptation.exploration`)."""
+"""Tells the workers which links and devices are worth probing (`control.decision.exploration`)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
+from edge_dnn_partition.control.decision.exploration import Hope, Pair, worth_probing
+from edge_dnn_partition.control.scheduling.ration import Ration
+from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.aside import aside
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.adaptation.exploration import Hope, Pair, worth_probing
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
-from edge_dnn_partition.runtime.scheduling.ration import Ration
 
 _MOST_SHARE: Final = 0.03
 _PERIOD_SECONDS: Final = 0.5

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.msg import DeviceState, FleetState, LinkState
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 
 from .relief_seat import ReliefSeat
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from std_msgs.msg import Float64
 
+from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
-from edge_dnn_partition.runtime.monitoring.stream_watch import StreamWatch
 
 from .explanations import ExplanationSeat
 

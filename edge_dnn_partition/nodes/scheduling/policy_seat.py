@@ -12,32 +12,32 @@ from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition.cache import cache_dir
+from edge_dnn_partition.control.decision import calibration
+from edge_dnn_partition.control.decision.auto import TakeoverSettings
+from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
+from edge_dnn_partition.control.decision.decide import feasible
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.decision.learned import key_of
+from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
+from edge_dnn_partition.control.decision.policy import Choice, Conditions, Frame
+from edge_dnn_partition.control.decision.recorded import RecordedPolicy
+from edge_dnn_partition.control.scheduling.decider import Decider
+from edge_dnn_partition.control.scheduling.ration import Ration
+from edge_dnn_partition.deployment.node_parameters import POLICY
+from edge_dnn_partition.deployment.start_checks import goal_of
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.execution.frames.frame_parts import device_seconds
 from edge_dnn_partition.msg import Calibration as CalibrationMessage
 from edge_dnn_partition.msg import FrameReport, Result
+from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.wire import hop_time
-from edge_dnn_partition.planning.adaptation import calibration
-from edge_dnn_partition.planning.adaptation.auto import TakeoverSettings
-from edge_dnn_partition.planning.adaptation.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.planning.adaptation.decide import feasible
-from edge_dnn_partition.planning.adaptation.hysteresis import Settings
-from edge_dnn_partition.planning.adaptation.learned import key_of
-from edge_dnn_partition.planning.adaptation.policies import LEARNING, policy_of
-from edge_dnn_partition.planning.adaptation.policy import Choice, Conditions, Frame
-from edge_dnn_partition.planning.adaptation.recorded import RecordedPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import frame_joules
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.deployment.node_parameters import POLICY
-from edge_dnn_partition.runtime.deployment.start_checks import goal_of
-from edge_dnn_partition.runtime.frames.frame_parts import device_seconds
-from edge_dnn_partition.runtime.scheduling.decider import Decider
-from edge_dnn_partition.runtime.scheduling.ration import Ration
-from edge_dnn_partition.runtime.transport.radio import Radio
+from edge_dnn_partition.transport.radio import Radio
 
 _THINK_SECONDS: Final = 0.05
 """So long a decision is waited for; one that takes longer is taken up at the next turn..."""

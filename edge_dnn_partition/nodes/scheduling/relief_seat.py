@@ -1,16 +1,16 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `planning.fleet_state.relief`: how much batteries and throttling count, and what is said of them."""
+"""The scheduler's side of `control.state.relief`: how much batteries and throttling count, and what is said of them."""
 
 from __future__ import annotations
 
 import math
 
+from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.control.state.relief import ReliefSettings
 from edge_dnn_partition.msg import DeviceEnergy, DeviceState
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.fleet_state.relief import ReliefSettings
-from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 
 
 class ReliefSeat:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
+from edge_dnn_partition.control.decision.decide import feasible, gain_of
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop
+from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.nodes.core.aside import aside
 from edge_dnn_partition.nodes.core.later import Later
-from edge_dnn_partition.planning.adaptation.decide import feasible, gain_of
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
 from edge_dnn_partition.planning.plans.pinned import placement_of_words
 from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
-from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
 from .policy_seat import PolicySeat

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
+from edge_dnn_partition.control.scheduling.decider import Decider
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.msg import FrameReport, Result, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.nodes.messages.plan_messages import plan_message
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_message
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.scheduling.decider import Decider
-from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 from .policy_seat import PolicySeat
 

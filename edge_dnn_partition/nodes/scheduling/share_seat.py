@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `planning.fleet_state.sharing`: tells its group's fleets what this one takes, and hears of theirs."""
+"""The scheduler's side of `control.state.sharing`: tells its group's fleets what this one takes, and hears of theirs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.control.state.sharing import SETTLE_SECONDS, FleetUse, HostUse, Sharing, use_of
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.msg import Share
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.planning.fleet_state.sharing import SETTLE_SECONDS, FleetUse, HostUse, Sharing, use_of
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.scheduling.hearing import Hearing
 
 _PERIOD_SECONDS: Final = 0.5
 

@@ -8,19 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory, VersionMemory
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, plan_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.messages.plan_memory import PlanMemory, VersionMemory
-from edge_dnn_partition.nodes.messages.plan_messages import plan_for, plan_message
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.compose import assignment_of
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.scheduling.switch import Activate, Drop, PlanSwitch
 
 Assignment = tuple[str, ...]
 

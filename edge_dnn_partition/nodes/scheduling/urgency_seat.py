@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 
-from edge_dnn_partition.planning.fleet_state.snapshot import FleetView
+from edge_dnn_partition.control.scheduling.urgency import Urgency
+from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.runtime.scheduling.urgency import Urgency
 
 
 class UrgencySeat:

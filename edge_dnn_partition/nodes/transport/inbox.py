@@ -12,13 +12,13 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import HopReceipt, TensorPiece
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.runtime.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.runtime.transport.partial import Run
-from edge_dnn_partition.runtime.transport.piece_codec import decode
-from edge_dnn_partition.runtime.transport.pieces import FRAME, Address, Piece
-from edge_dnn_partition.runtime.transport.segments import SegmentReader
-from edge_dnn_partition.runtime.transport.tensors import picture_parts, unpack
-from edge_dnn_partition.runtime.transport.timing import HopTime
+from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.partial import Run
+from edge_dnn_partition.transport.piece_codec import decode
+from edge_dnn_partition.transport.pieces import FRAME, Address, Piece
+from edge_dnn_partition.transport.segments import SegmentReader
+from edge_dnn_partition.transport.tensors import picture_parts, unpack
+from edge_dnn_partition.transport.timing import HopTime
 
 from .sender import TensorSender
 

@@ -9,15 +9,15 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.link_doubt import LinkDoubt, overdue_bound
-from edge_dnn_partition.runtime.transport.link_evidence import Look, Loss, Waiting
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.piece_size import in_packets
-from edge_dnn_partition.runtime.transport.pieces import PROBE
-from edge_dnn_partition.runtime.transport.probing import SHORT_SECONDS
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
+from edge_dnn_partition.transport.link_doubt import LinkDoubt, overdue_bound
+from edge_dnn_partition.transport.link_evidence import Look, Loss, Waiting
+from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.piece_size import in_packets
+from edge_dnn_partition.transport.pieces import PROBE
+from edge_dnn_partition.transport.probing import SHORT_SECONDS
 
 MOST_GUESSED: Final = 5e6
 """Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""

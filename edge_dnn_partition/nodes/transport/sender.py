@@ -18,15 +18,15 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt, TensorPiece
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.fleet_state.fleet import Fleet
-from edge_dnn_partition.runtime.transport.link_evidence import Waiting
-from edge_dnn_partition.runtime.transport.outbox import Outbox
-from edge_dnn_partition.runtime.transport.piece_codec import encode
-from edge_dnn_partition.runtime.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
-from edge_dnn_partition.runtime.transport.probing import LinkProber
-from edge_dnn_partition.runtime.transport.segments import LEAST_BYTES, SegmentPool
-from edge_dnn_partition.runtime.transport.tensors import WireTensor, buffer_size, lay_out, place
-from edge_dnn_partition.runtime.transport.timing import HopTime, StageTime
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.link_evidence import Waiting
+from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.piece_codec import encode
+from edge_dnn_partition.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.transport.probing import LinkProber
+from edge_dnn_partition.transport.segments import LEAST_BYTES, SegmentPool
+from edge_dnn_partition.transport.tensors import WireTensor, buffer_size, lay_out, place
+from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 from .links import Links
 

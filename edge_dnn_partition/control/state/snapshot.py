@@ -1,0 +1,368 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's picture of the fleet: what the messages said, as estimates; time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from statistics import median
+from typing import Final
+
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.sensing.compute import TELLING, ComputeEstimator
+from edge_dnn_partition.sensing.contention import HostLoad, Quota, host_factor
+from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.sensing.windowed_max import HeldMax
+
+from .shared_links import SharedLinks
+from .sharing import OthersUse
+
+_LINK_SCATTER: Final = 0.2
+"""By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
+_FEW: Final = 4
+_SOURCE_SECONDS: Final = 10.0
+"""So long the source's worker is waited for at the start; then the others run the model without it."""
+_RATES: Final = 12
+_RATES_SECONDS: Final = 60.0
+"""So many different rates, and of so long, tell by how much a link's rate scatters."""
+_MOST_SCATTER: Final = 0.8
+"""By more it isn't scatter: such a link has made a step."""
+_OTHERS_READINGS: Final = 3
+SEEN_SECONDS: Final = 120.0
+"""What a link was measured to carry within so long it may carry again."""
+MORE: Final = 1.3
+"""So much more than is believed must a link have carried for that to be hoped for."""
+_TELLING: Final = 0.02
+"""An expected rate is told anew once it has changed by this share."""
+_GIVEN_CHANCE: Final = 0.25
+"""The chance that a link carries what the fleet file says, or a device is as its profile says, where it was not so of late."""
+
+
+_DRIFT: Final = 2.0
+"""A link may be so many times as fast as it was measured, or as many as it scatters by..."""
+_DRIFT_CHANCE: Final = 0.3
+_DRIFT_SECONDS: Final = 30.0
+"""... and the chance of that grows up to this one in so long. Of recorded uplinks of cars 2 to 20 % of the values, each of
+0.5 to 3 s, are by more than twice another than the one before."""
+
+
+@dataclass
+class DeviceView:
+    """What is known of one device.
+
+    :param busy_cores: what its worker keeps busy of this machine while it runs a stage.
+    """
+
+    busy_cores: float = 1.0
+    profile: Profile | None = None
+    compute: ComputeEstimator = field(default_factory=ComputeEstimator)
+    decode: ComputeEstimator = field(default_factory=ComputeEstimator)
+    incarnation: int = 0
+    seen_at: float = float('-inf')
+    cpu_percent: float = math.nan
+    memory_available_bytes: float = math.nan
+    memory_total_bytes: float = math.nan
+    """What its processes may have of memory together."""
+    least_resident_bytes: float = math.inf
+    """What its worker has held at least: what it needs besides stages."""
+    quota: Quota = field(default_factory=Quota)
+    """Of CPU time, that its worker runs under."""
+    temperature_celsius: float = math.nan
+    own_cores: float = math.nan
+    """How many cores the worker keeps busy."""
+    others: OthersUse = field(default_factory=OthersUse)
+    """What other fleets of the group keep busy of its host."""
+    _beside: deque[float] = field(default_factory=lambda: deque(maxlen=_OTHERS_READINGS))
+    _speed: HeldMax = field(default_factory=lambda: HeldMax(SEEN_SECONDS))
+
+    def factor(self, now: float) -> float:
+        """Return its time now over its profiled time."""
+        return self.compute.factor(now) * self.quota_factor
+
+    def hope(self, now: float) -> tuple[float, float] | None:
+        """Return how many times as fast as is believed it may be, by what it was of late or by its profile, and the chance."""
+        factor = self.compute.factor(now)
+        seen = self._speed.add(now, 1 / factor) * factor
+        return (seen, 1.0) if seen > MORE else (factor, _GIVEN_CHANCE) if factor > MORE else None
+
+    def hear_quota(self, quota: Quota, used_cores: float) -> None:
+        """Take in the quota; of what runs beside the worker what is there for long counts, and a small change does not.
+
+        The worker's own use and the group's are measured at different times, so that one reading alone may take the former
+        for somebody else's.
+
+        :param used_cores: of all that are under the quota; NaN: unknown.
+        """
+        beside = used_cores - self.own_cores
+        if math.isfinite(beside):
+            self._beside.append(max(0.0, beside))
+        present = replace(quota, others_cores=min(self._beside, default=0.0))
+        same = (self.quota.cores, self.quota.period_seconds) == (quota.cores, quota.period_seconds)
+        demands = [self.busy_cores + each.others_cores for each in (self.quota, present)]
+        if not same or abs(math.log(demands[1] / demands[0])) > TELLING:
+            self.quota = present
+
+    def stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:
+        """Take a stage's timing in, without what the quota explains of it."""
+        alone = profiled_seconds * self.compute.idle_factor
+        if measured_seconds > 0 and alone > 0:
+            measured_seconds = self.quota.comparable(measured_seconds, alone, self.busy_cores)
+        self.compute.stage(now, measured_seconds, profiled_seconds)
+
+    def overdue(self, now: float, factor: float) -> None:
+        """Take in that a stage takes longer than its profile says; a halt is no news."""
+        self.compute.overdue(now, factor / self._halted(-1.0))
+
+    @property
+    def quota_factor(self) -> float:
+        """How many times as long any stage is taken to take under the quota: as long as the whole model would.
+
+        A stage that is shorter is halted less; but a plan that has less of it here must not find the device so much faster
+        that it is given more again, and a device that runs nothing must not look as if it had no quota.
+        """
+        return self._halted(0.5)
+
+    def _halted(self, share: float) -> float:
+        if self.profile is None or not self.quota.cores > 0:
+            return 1.0
+        seconds = self.profile.total_seconds + (self.profile.preprocess_seconds or 0.0)
+        return self.quota.slowdown(seconds, self.busy_cores, share)
+
+
+@dataclass(frozen=True)
+class _Reported:
+    estimate: LinkEstimate
+    measured_at: float
+
+
+def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
+    return max(reports.values(), key=lambda report: report.measured_at).estimate
+
+
+class FleetView:
+    """Collects what is known of the fleet; :meth:`problem` inputs come from it. Not thread safe.
+
+    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    """
+
+    def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
+        self.fleet = fleet
+        self.heartbeat_timeout = heartbeat_timeout
+        self.devices = {
+            name: DeviceView(device.threads / (1.0 if (played := device.emulate) is None else played.factor * played.other_factor))
+            for name, device in fleet.devices.items()
+        }
+        self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
+        self._believed = {
+            pair: LinkEstimate(link.rate, link.delay, measured=False)
+            for link in fleet.links for pair in (link.between, (link.between[1], link.between[0]))
+        }  # fmt: skip
+        self._log_rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+        """Of each link, when it was measured lately, and the rate's logarithm."""
+        self._expected: dict[tuple[str, str], tuple[LinkEstimate, LinkEstimate]] = {}
+        self._given = dict(self._believed)
+        self._shared = SharedLinks(fleet)
+        self._seen: dict[tuple[str, str], HeldMax] = {}
+
+    def heartbeat(
+        self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0
+    ) -> bool:
+        """Take a worker's sign of life in; return whether the worker has started anew.
+
+        :param stage_factor: of a stage that takes longer than its profile says, see `ComputeEstimator.overdue`.
+        """
+        view = self.devices[device]
+        anew = view.incarnation not in (0, incarnation)
+        if view.incarnation != incarnation:
+            view.compute = ComputeEstimator()
+            view.decode = ComputeEstimator(stage_seconds=60.0)
+        view.incarnation = incarnation
+        view.seen_at = now
+        view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
+        view.overdue(now, stage_factor)
+        return anew
+
+    def host(self, device: str, load: HostLoad) -> None:
+        """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        if config.emulate is None:
+            busy = max(0.0, load.busy_cores - view.others.lesser_cores)
+            load = replace(load, busy_cores=busy, own_cores=view.own_cores, first_cores=view.others.first_cores)
+            view.compute.host(host_factor(load, config.threads))
+
+    def shared(self, device: str, others: OthersUse) -> None:
+        """Take in what other fleets of the group keep busy of a device's host; one that is played has no telemetry to say it."""
+        config, view = self.fleet.devices[device], self.devices[device]
+        view.others = others
+        if config.emulate is not None:
+            load = HostLoad(
+                cores=config.threads, busy_cores=others.first_cores + others.equal_cores, own_cores=0.0,
+                first_cores=others.first_cores,
+            )  # fmt: skip
+            view.compute.host(host_factor(load, config.threads))
+
+    def link(
+        self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float
+    ) -> None:
+        """Take in what one process measured of a link; of several processes the latest counts."""
+        if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
+            reports = self._links.setdefault((sender, receiver), {})
+            before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
+            if before is None or before.estimate.bytes_per_second != estimate.bytes_per_second:
+                rates = self._log_rates.setdefault((sender, receiver), deque(maxlen=_RATES))
+                rates.append((now, math.log(estimate.bytes_per_second)))
+            while len(reports) > 4:
+                reports.pop(min(reports, key=lambda key: reports[key].measured_at))
+            latest = estimate if len(reports) == 1 else _latest(reports)
+            pair = sender, receiver
+            self._seen.setdefault(pair, HeldMax(SEEN_SECONDS)).add(now, latest.bytes_per_second)
+            if latest != self._believed.get(pair, latest):
+                self._believed[pair] = latest
+            at = max(report.measured_at for report in reports.values())
+            self._shared.report(pair, latest, at, now, self._believed)
+
+    def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
+        """Take a stage's timing in."""
+        self.devices[device].stage(now, measured_seconds, profiled_seconds)
+
+    def preprocessing(
+        self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
+    ) -> None:
+        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own.
+
+        :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
+            believed to be. What it is slower by is not the pictures' doing, and passes.
+        """
+        view = self.devices[device]
+        present = slower if math.isfinite(slower) and slower > 0 else view.factor(now)
+        view.decode.stage(now, measured_seconds, profiled_seconds * present)
+
+    def alive(self, now: float) -> tuple[str, ...]:
+        """The devices whose workers are alive, in the fleet file's order."""
+        return tuple(name for name, view in self.devices.items() if now - view.seen_at <= self.heartbeat_timeout)
+
+    def ready(self, now: float) -> tuple[str, ...]:
+        """The devices that are alive and profiled."""
+        return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
+
+    def awaits_source(self, now: float, since: float) -> bool:
+        """True while plans wait for the source's worker: it is not profiled yet, or was not heard of and may still come.
+
+        :param since: when the fleet began to be looked at.
+        """
+        source = self.devices[self.fleet.source]
+        if source.seen_at == -math.inf:
+            return now - since < _SOURCE_SECONDS
+        return source.profile is None and now - source.seen_at <= self.heartbeat_timeout
+
+    def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
+        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured.
+
+        What has not changed since the last time is the same object.
+        """
+        return {**self._believed, **self._shared.suspects}
+
+    def expected_links(self, now: float) -> Mapping[tuple[str, str], LinkEstimate]:
+        """What a link counts as, by sender and receiver, where the mean of a transfer's time is to be least.
+
+        Where a rate scatters log-normally, that is a rate that is lower than the middle one: a transfer takes ``exp(s**2 / 2)``
+        times as long in the mean.
+        """
+        found = dict(self.links())
+        for pair in self._log_rates.keys() & found.keys():
+            estimate, (known, expected) = found[pair], self._expected.get(pair, (None, None))
+            share = math.exp(-(min(self._scatter(pair, now), _MOST_SCATTER) ** 2) / 2)
+            rate = estimate.bytes_per_second * share
+            if estimate is not known or expected is None or abs(expected.bytes_per_second / rate - 1) > _TELLING:
+                expected = replace(estimate, bytes_per_second=rate) if share < 1 - _TELLING else estimate
+                self._expected[pair] = estimate, expected
+            found[pair] = expected
+        return found
+
+    def hopes(self, now: float) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do.
+
+        That is what they carried of late, what the fleet file says, or more than was measured some seconds ago.
+
+        Under a device's name twice: how many times as fast as is believed it may be, and the chance.
+        """
+        found = {(name, name): hope for name, view in self.devices.items() if (hope := view.hope(now)) is not None}
+        for pair, estimate in self.links().items():
+            seen = self._seen[pair].add(now, estimate.bytes_per_second) if pair in self._seen else 0.0
+            given = self._given[pair].bytes_per_second if pair in self._given else 0.0
+            if seen > MORE * estimate.bytes_per_second:
+                found[pair] = max(seen, given), 1.0
+            elif estimate.measured and given > MORE * estimate.bytes_per_second:
+                found[pair] = given, _GIVEN_CHANCE
+            elif estimate.measured:
+                age = now - max((report.measured_at for report in self._links.get(pair, {}).values()), default=now)
+                more = max(_DRIFT, math.exp(self._scatter(pair, now)))
+                found[pair] = more * estimate.bytes_per_second, _DRIFT_CHANCE * min(age / _DRIFT_SECONDS, 1.0)
+        return found
+
+    def _scatter(self, pair: tuple[str, str], now: float) -> float:
+        """Return by how much a link's rate scatters; of many links at each decision, so without the slow exactness of `stdev`."""
+        rates = [rate for at, rate in self._log_rates.get(pair, ()) if now - at <= _RATES_SECONDS]
+        if len(rates) < _FEW:
+            return _LINK_SCATTER
+        mean = sum(rates) / len(rates)
+        return math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
+
+    def used_by(self, devices: Collection[str]) -> set[str]:
+        """Return the devices of a plan, with those where pictures come from and results go to."""
+        return {*devices, self.fleet.source, self.fleet.sink_device}
+
+    def signs(
+        self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
+    ) -> dict[Hashable, float]:
+        """What is believed of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.
+
+        :param links: others, by sender and receiver; a device is named twice.
+        """
+        devices = self.used_by(devices)
+        names = {*devices, *(a for a, b in links if a == b)}
+        found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in names}
+        for pair in {*permutations(devices, 2), *links}:
+            if reports := self._links.get(pair):
+                found[pair] = _latest(reports).bytes_per_second
+        return found
+
+    def factors(self, now: float) -> dict[str, float]:
+        """Each device's time now over its profiled time."""
+        return {name: view.factor(now) for name, view in self.devices.items()}
+
+    def memory_bytes(self) -> dict[str, float]:
+        """What each device's worker may hold of stages by its host's memory and its control group's limit; infinite: unknown."""
+        found = {}
+        for name, view in self.devices.items():
+            bound = view.memory_total_bytes - view.least_resident_bytes
+            found[name] = max(0.0, bound) if math.isfinite(bound) else math.inf
+        return found
+
+    def preprocessing_factors(self, now: float) -> dict[str, float]:
+        """Each device's time for the preprocessing now over its profiled time.
+
+        A device that has not decoded lately is taken to find the pictures as hard, relative to the
+        one that its profile was made with, as the median of those that have.
+        """
+        known = {name: view.decode.factor(now) for name, view in self.devices.items() if view.decode.measured(now)}
+        usual = median(known.values()) if known else 1.0
+        return {name: known.get(name, usual) * view.factor(now) for name, view in self.devices.items()}
+
+    def scatter(self, now: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+        """By how much devices' times and links' rates scatter, as deviations of their logarithms."""
+        devices = {name: view.compute.deviation(now) for name, view in self.devices.items()}
+        links = {}
+        for link in self.fleet.links:
+            for pair in (link.between, (link.between[1], link.between[0])):
+                links[pair] = self._scatter(pair, now)
+        return devices, links
+
+    def deviation(self, devices: Sequence[str], now: float) -> float:
+        """The largest relative standard deviation of some devices' factors."""
+        return max((self.devices[name].compute.deviation(now) for name in devices), default=0.0)

@@ -1,0 +1,124 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a fleet's nodes ask of its file when they start, one function a concern.
+
+The nodes call them, and so does ``doctor --fleet``; parameters are checked in `node_parameters`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.execution.stages.engine import check_providers
+from edge_dnn_partition.graph.model import Model, load_model
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.cost_model.objective import Goal, check_weights
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
+from edge_dnn_partition.planning.fleet.pipeline import check_constraints
+from edge_dnn_partition.planning.plans.pinned import placement_of_words
+from edge_dnn_partition.results.postprocess import Postprocessor, postprocessor_of
+from edge_dnn_partition.results.postprocess_kinds import Raw
+from edge_dnn_partition.sensing.sources.limits import LimitsReading
+
+
+def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
+    """Return a device with its worker's parameters over what the fleet file says of it.
+
+    :raises UserError: if the onnxruntime that is installed here lacks a provider of it.
+    """
+    providers = tuple(filter(None, parameters['providers'])) or described.providers
+    check_providers(providers)
+    return described.model_copy(update={'providers': providers, 'threads': parameters['threads'] or described.threads})
+
+
+def too_many_threads(threads: int, limits: LimitsReading) -> str:
+    """Return what to say of more threads than the process may use cores; empty: it has enough."""
+    cores = limits.usable_cores
+    if threads <= max(1.0, cores + 0.5):
+        return ''
+    halted = ', and all are halted once the quota is used up' if limits.quota.cores == cores else ''
+    return f'threads: {threads}, but this process may use {cores:g} cores{halted}; write threads: {max(1, round(cores))}'
+
+
+def model_of(fleet: Fleet) -> Model:
+    """Return the model that a fleet shares.
+
+    :raises UserError: if there is none, or it cannot be split.
+    """
+    if fleet.model is None:
+        raise PlanError('the fleet file names no model; add model: {path: model.onnx, preprocessing: preprocessing.yaml}')
+    return load_model(fleet.model.path)
+
+
+def preprocessing_of(fleet: Fleet, model: Model) -> Preprocessing:
+    """Return what makes the model's input of a camera's picture.
+
+    :raises UserError: if it cannot be read, or does not make that input.
+    """
+    described = None if fleet.model is None else fleet.model.preprocessing
+    if len(model.inputs) != 1:
+        raise PlanError(
+            f'{model.name} has {len(model.inputs)} inputs ({", ".join(model.inputs)}), and a fleet feeds a model with one '
+            'picture; export it with the others as constants'
+        )
+    if described is None:
+        raise PlanError(
+            f'the fleet file does not say how a picture becomes {model.inputs[0]!r} {list(model.tensors[model.inputs[0]].shape)}; '
+            'add preprocessing: preprocessing.yaml under model'
+        )
+    preprocessing = Preprocessing.from_yaml(described)
+    preprocessing.check(model.tensors[model.inputs[0]])
+    return preprocessing
+
+
+def postprocessing_of(fleet: Fleet, fleet_file: str | Path) -> Postprocessor:
+    """Return what the model's outputs mean; paths in the fleet file start at its folder.
+
+    :raises UserError: if it cannot be followed.
+    """
+    given = None if fleet.model is None else fleet.model.postprocessing
+    return Raw() if given is None else postprocessor_of(given, Path(fleet_file).resolve().parent)
+
+
+def check_ends(fleet: Fleet, device: str) -> None:
+    """Refuse a frame source on another device than the source, or results that are to end elsewhere.
+
+    :raises PlanError: with what to change.
+    """
+    if device != fleet.source:
+        raise PlanError(f"the frame source belongs on {fleet.source!r}, the fleet's source, not on {device!r}")
+    if fleet.sink_device != device:
+        raise PlanError(
+            f'sink: results go to the frame source, on {device}; leave sink out, and subscribe to its topic result on '
+            f'{fleet.sink_device}'
+        )
+
+
+def goal_of(parameters: Mapping[str, Any], fleet: Fleet) -> Goal:
+    """Return what is to be least: what the scheduler's parameters say, else the fleet file.
+
+    :raises PlanError: if they do not fit each other, or joules are to be counted that nobody can know.
+    """
+    weights = tuple(parameters['weights'])
+    if weights == (0.0, 0.0):
+        weights = fleet.weights
+    check_weights(weights)
+    deadline = parameters['deadline'] or fleet.deadline or math.inf
+    goal = Goal(parameters['objective'] or fleet.objective, (weights[0], weights[1]), deadline, parameters['deadline_share'])
+    check_watts(fleet, goal, measured=True)
+    return goal
+
+
+def check_scheduling(fleet: Fleet, model: Model, parameters: Mapping[str, Any]) -> None:
+    """Refuse what a scheduler cannot plan for: its goal, constraints on layers that the model lacks, a fixed plan.
+
+    :raises PlanError: with the reason.
+    """
+    goal_of(parameters, fleet)
+    check_constraints(fleet.constraints, model)
+    if parameters['fixed_plan']:
+        placement_of_words(parameters['fixed_plan'], len(model.layers), tuple(fleet.devices))

@@ -1,0 +1,83 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""How many frames may be under way, and when the frame source may accept the next one. Time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
+
+from edge_dnn_partition.planning.cost_model.evaluate import Costs
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.transport.timing import HopTime, StageTime
+
+_HURRY: Final = 0.9
+"""Frames come a little faster than the slowest part of the plan takes them, so that it never waits for one."""
+_FRAMES: Final = 5
+"""So many results are looked back at."""
+
+
+def frames_at_a_time(stages: int, costs: Costs, objective: str) -> int:
+    """Return how many frames a plan can use at a time by what it is predicted to cost.
+
+    Without a queue, but for the objective throughput: then one more, and one more than the plan has stages at least, so
+    that each has a frame to work on however wrong the prediction is.
+    """
+    room = costs.latency_seconds / costs.bottleneck_seconds if costs.bottleneck_seconds > 0 else 1.0
+    if objective == 'throughput':
+        return 1 + max(math.ceil(room), stages)
+    return max(1, math.floor(room + 1e-9))
+
+
+def slowest_part(stages: Iterable[StageTime], hops: Iterable[HopTime]) -> float:
+    """Return the seconds of the part of the fleet that a frame kept busy the longest: a device's stages, or a link."""
+    parts: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for stage in stages:
+        parts[stage.device,] += stage.decode_seconds + stage.run_seconds
+    for hop in hops:
+        parts[hop.sender,] += hop.encode_seconds
+        parts[hop.sender, hop.receiver] += hop.spread_seconds
+    return max(parts.values(), default=math.inf)
+
+
+@dataclass
+class Admission:
+    """Spaces frames by what the plan is predicted to take for each, or by what it is seen to take where that is less.
+
+    A prediction that is too long, say of a link that nothing has crossed yet, would else hold back the very frames that
+    show that it is. What is under way is bounded elsewhere (`Plan.max_in_flight`).
+    """
+
+    _next_at: float = -math.inf
+    _version: int = -1
+    _seen: deque[float] = field(default_factory=lambda: deque(maxlen=_FRAMES))
+
+    def may_accept(self, now: float) -> bool:
+        """Return whether it is time for another frame."""
+        return now >= self._next_at
+
+    def renew(self) -> None:
+        """Let the next frame come at once: there is another plan, of which nothing has been seen."""
+        self._next_at = -math.inf
+        self._seen.clear()
+
+    def accepted(self, plan: Plan, room: int, now: float) -> None:
+        """Take in that a frame was accepted.
+
+        :param room: how many frames may be under way; one alone needs no spacing.
+        """
+        if plan.version != self._version:
+            self.renew()
+            self._version = plan.version
+        if room > 1 and plan.bottleneck_seconds > 0:
+            seen = median(self._seen) if self._seen else math.inf
+            self._next_at = now + _HURRY * min(plan.bottleneck_seconds, seen)
+
+    def delivered(self, version: int, stages: Iterable[StageTime], hops: Iterable[HopTime]) -> None:
+        """Take in how a frame of a plan went."""
+        if version == self._version:
+            self._seen.append(slowest_part(stages, hops))

@@ -1,0 +1,304 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's books: each accepted frame ends in exactly one result, in order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.transport.timing import HopTime, StageTime, merged
+
+DELIVERED: Final = 'delivered'
+LOST: Final = 'lost'
+EXPIRED: Final = 'expired'
+FAILED: Final = 'failed'
+_LARGEST_ATTEMPT: Final = 65535
+"""What a message can say."""
+_SENDINGS: Final = 1000
+"""So often a frame is sent in one run at most, whatever for: attempts of the next run count on from there."""
+
+
+@dataclass
+class Frame:
+    """An accepted picture on its way; times in seconds of the source's steady clock."""
+
+    frame_id: int
+    picture: Picture
+    accepted_at: float
+    plan_version: int
+    attempt: int = 0
+    first_attempt: int = 0
+    """That of this run: attempts of earlier ones have smaller numbers."""
+    sent_at: float = 0.0
+    timeouts: int = 0
+    """How many of its sendings drew neither a result nor a reason in time."""
+    outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
+    stages: tuple[StageTime, ...] = ()
+    hops: tuple[HopTime, ...] = ()
+    finished_at: float = float('nan')
+    status: str = ''
+    reason: str = ''
+    """Why it failed or was given up."""
+    call: Any = None
+    """Who asked for it (`FrameLedger.ask`); None: it came from the camera."""
+
+    @property
+    def latency_seconds(self) -> float:
+        """From acceptance to the whole result."""
+        return self.finished_at - self.accepted_at
+
+
+@dataclass
+class Counts:
+    """What happened to the pictures; accepted = delivered + expired + lost + failed + in flight."""
+
+    offered: int = 0
+    dropped: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    expired: int = 0
+    lost: int = 0
+    failed: int = 0
+    duplicated: int = 0
+    repeated: int = 0
+    late: int = 0
+    """Results of frames that had ended without one, or of a hedged frame's second try."""
+
+
+@dataclass
+class FrameLedger:
+    """Numbers frames, bounds how many are under way, drops the oldest picture that waits, orders results.
+
+    Pictures that somebody asks for wait apart from the camera's, and none of them drops another.
+
+    Time is passed in; not thread safe.
+
+    :param waiting: how many pictures may wait to be accepted; a newer one pushes the oldest out.
+    :param attempts: after so many sendings without a result or a reason a frame is given up and counted as lost.
+    :param hold_bytes: of results that wait for the frame before them; while there is more no picture is accepted.
+    """
+
+    waiting: int = 1
+    attempts: int = 5
+    hold_bytes: int = 64 << 20
+    first_id: int = 1
+    remember: int = 1000
+    counts: Counts = field(default_factory=Counts)
+    _offered: deque[Picture] = field(default_factory=deque)
+    _asked: deque[tuple[Picture, Any]] = field(default_factory=deque)
+    _asked_next: bool = True
+    """Whose turn it is when both wait."""
+    _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
+    _next_id: int = 0
+    _without_result: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """The last frames that ended without a result, so that a late one is not taken for a repetition."""
+    _held_bytes: int = 0
+    last_failure: str = ''
+    """Why the last frame failed."""
+    _hedged: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """The last frames of which two results are to be expected."""
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._next_id = self.first_id
+
+    def number_above(self, frame_id: int) -> None:
+        """Give the frames to come numbers above one that was given out before."""
+        self._next_id = max(self._next_id, frame_id + 1)
+
+    def offer(self, picture: Picture) -> None:
+        """Take a picture from the camera; the oldest that waits makes room and is counted as dropped."""
+        self.counts.offered += 1
+        self._offered.append(picture)
+        while len(self._offered) > self.waiting:
+            self._offered.popleft()
+            self.counts.dropped += 1
+
+    def ask(self, picture: Picture, call: Any) -> None:
+        """Take a picture whose result somebody waits for; its frame will carry ``call``."""
+        self.counts.offered += 1
+        self._asked.append((picture, call))
+
+    def withdraw(self, call: Any) -> bool:
+        """Let a picture that was asked for wait no longer; it is counted as dropped. False if it was accepted."""
+        for place, (_, waits) in enumerate(self._asked):
+            if waits is call:
+                del self._asked[place]
+                self.counts.dropped += 1
+                return True
+        return False
+
+    @property
+    def in_flight(self) -> int:
+        """Frames accepted and not finished."""
+        return sum(1 for frame in self._frames.values() if not frame.status)
+
+    @property
+    def unfinished(self) -> tuple[Frame, ...]:
+        """The frames that have no result yet, oldest first."""
+        return tuple(frame for frame in self._frames.values() if not frame.status)
+
+    def accept(self, now: float, plan_version: int, max_in_flight: int) -> Frame | None:
+        """Accept the oldest waiting picture under a plan, if one waits and there is room.
+
+        The camera's pictures and those that were asked for take turns.
+        """
+        if not (self._offered or self._asked) or self.in_flight >= max_in_flight or self._held_bytes > self.hold_bytes:
+            return None
+        picture, call = self._next_picture()
+        frame = Frame(self._next_id, picture, now, plan_version, sent_at=now, call=call)
+        self._next_id += 1
+        self._frames[frame.frame_id] = frame
+        self.counts.accepted += 1
+        return frame
+
+    def _next_picture(self) -> tuple[Picture, Any]:
+        asked = bool(self._asked) and (self._asked_next or not self._offered)
+        self._asked_next = not asked
+        return self._asked.popleft() if asked else (self._offered.popleft(), None)
+
+    def under_way(self, frame_id: int) -> Frame | None:
+        """Return a frame that has not ended."""
+        frame = self._frames.get(frame_id)
+        return None if frame is None or frame.status else frame
+
+    def repeat(self, frame_id: int, now: float, plan_version: int, *, timeout: bool = True) -> Frame | None:
+        """Prepare a frame to be sent again under a plan; None if it is finished, or given up now.
+
+        :param timeout: nobody knows what became of it; else it is known, and says nothing against the frame.
+        """
+        frame = self.under_way(frame_id)
+        if frame is None:
+            return None
+        frame.timeouts += timeout
+        if frame.timeouts >= self.attempts or frame.attempt + 1 - frame.first_attempt >= _SENDINGS:
+            self.lose(frame_id, now, f'sent {frame.attempt + 1 - frame.first_attempt} times without a result or a reason')
+            return None
+        frame.attempt += 1
+        frame.plan_version = plan_version
+        frame.sent_at = now
+        frame.outputs.clear()
+        frame.stages = frame.hops = ()
+        self.counts.repeated += 1
+        return frame
+
+    def result(
+        self,
+        frame_id: int,
+        attempt: int,
+        plan_version: int,
+        outputs: Mapping[str, NDArray[Any]],
+        stages: tuple[StageTime, ...],
+        hops: tuple[HopTime, ...],
+        wanted: int,
+        now: float,
+    ) -> Frame | None:
+        """Take outputs in (all of them or some); return the frame if it is whole now.
+
+        :param wanted: how many outputs the model has.
+        """
+        frame = self._frames.get(frame_id)
+        if frame is None or frame.status:
+            late = frame_id in self._without_result or self._hedged.pop(frame_id, 0) is None
+            self.counts.late += late
+            self.counts.duplicated += not late
+            return None
+        if (attempt, plan_version) != (frame.attempt, frame.plan_version) and len(outputs) < wanted:
+            return None  # a part of another sending; parts of two sendings are not mixed
+        if len(outputs) >= wanted:  # whole by itself, maybe of an older sending
+            frame.outputs, frame.stages, frame.hops = {}, (), ()
+            frame.attempt, frame.plan_version = attempt, plan_version
+        for name, array in outputs.items():
+            frame.outputs.setdefault(name, array)
+        frame.stages, frame.hops = merged(frame.stages, stages), merged(frame.hops, hops)
+        if len(frame.outputs) < wanted:
+            return None
+        self._end(frame, DELIVERED, now)
+        self.counts.delivered += 1
+        self._held_bytes += _bytes_of(frame)
+        return frame
+
+    def release(self) -> list[Frame]:
+        """Return the finished frames that are next in order, and forget them."""
+        frames = []
+        while self._frames:
+            frame = next(iter(self._frames.values()))
+            if not frame.status:
+                break
+            frames.append(self._frames.pop(frame.frame_id))
+            if frame.status == DELIVERED:
+                self._held_bytes -= _bytes_of(frame)
+        return frames
+
+    def expire(self, now: float, max_age: float) -> list[Frame]:
+        """End frames under way that are ``max_age`` seconds old: their results would come too late. Return them."""
+        old = [frame for frame in self.unfinished if now - frame.accepted_at >= max_age]
+        for frame in old:
+            self._end(frame, EXPIRED, now)
+            self.counts.expired += 1
+        return old
+
+    def fail(self, frame_id: int, now: float, reason: str) -> bool:
+        """End a frame that cannot be processed; False if it has ended before."""
+        frame = self.under_way(frame_id)
+        if frame is None:
+            return False
+        self._end(frame, FAILED, now, reason)
+        self.counts.failed += 1
+        self.last_failure = reason
+        return True
+
+    def _end(self, frame: Frame, status: str, now: float, reason: str = '') -> None:
+        frame.status, frame.finished_at, frame.reason = status, now, reason
+        if status != DELIVERED:
+            self._remember(self._without_result, frame.frame_id)
+
+    def hedged(self, frame_id: int) -> None:
+        """Note that a frame was sent on a second way at the same time: one of two results is not a repetition."""
+        self._remember(self._hedged, frame_id)
+
+    def _remember(self, frames: OrderedDict[int, None], frame_id: int) -> None:
+        frames[frame_id] = None
+        while len(frames) > self.remember:
+            frames.popitem(last=False)
+
+    def restore(self, frame_id: int, picture: Picture, now: float, runs: int = 1) -> None:
+        """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
+
+        Its sendings count on from any that earlier runs can have made, so that nobody takes them for one of those.
+
+        :param runs: in how many earlier runs it was under way.
+        :raises ValueError: if its number is not below those to come, or not above those restored before.
+        """
+        last = next(reversed(self._frames), 0)
+        if not last < frame_id < self._next_id:
+            raise ValueError(f'frame {frame_id} cannot be restored')
+        first = min(runs * _SENDINGS, _LARGEST_ATTEMPT - _SENDINGS)
+        self._frames[frame_id] = Frame(frame_id, picture, now, 0, first, first)
+        self.counts.offered += 1
+        self.counts.accepted += 1
+
+    def lose(self, frame_id: int, now: float, reason: str = '') -> bool:
+        """Count a frame as lost; False if it has ended (the result of a frame of an earlier run may have come meanwhile)."""
+        frame = self.under_way(frame_id)
+        if frame is None:
+            return False
+        self._end(frame, LOST, now, reason)
+        self.counts.lost += 1
+        return True
+
+    def give_up(self, now: float) -> None:
+        """Count every frame that is under way as lost."""
+        for frame in self.unfinished:
+            self.lose(frame.frame_id, now, 'the frame source was told to end')
+
+
+def _bytes_of(frame: Frame) -> int:
+    """Return what a finished frame holds until it is its turn."""
+    return frame.picture.data.nbytes + sum(array.nbytes for array in frame.outputs.values())

@@ -1,0 +1,180 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures that a device is profiled with, and what encodings make of them where the camera gives pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, fastest
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.picture import Pixels, decode_compressed
+from edge_dnn_partition.inputs.picture_codec import encode_picture, is_raw
+from edge_dnn_partition.inputs.pictures import JPEG_QUALITY, encode, image_folder, made_up, sample_picture
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
+from edge_dnn_partition.planning.plans.encodings import JPEG, PICTURE_ENCODINGS, RAW, TensorCoding
+from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.transport import tensor_codec
+from edge_dnn_partition.transport.tensors import Array, Coded
+
+COUNT: Final = 4
+"""So many pictures an encoding's error is measured on, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSamples:
+    """Pictures as the camera gives them.
+
+    :param timed: times the preprocessing.
+    :param pictures: show what encodings lose.
+    """
+
+    preprocessing: Preprocessing
+    timed: Picture
+    pictures: tuple[Picture, ...]
+
+    def prepare(self) -> Array:
+        """Prepare the timed picture."""
+        return self._prepared(self.timed)
+
+    def prepared(self) -> list[Array]:
+        """Return the model's input for each picture."""
+        return [self._prepared(picture) for picture in self.pictures]
+
+    def _prepared(self, picture: Picture) -> Array:
+        return self.preprocessing.apply(picture.data, picture.encoding)
+
+    @cached_property
+    def key(self) -> str:
+        """What tells these samples from others."""
+        found = hashlib.sha256(repr(self.preprocessing).encode())
+        for picture in (self.timed, *self.pictures):
+            found.update(picture.encoding.encode() + repr(picture.data.shape).encode() + picture.data.tobytes())
+        return found.hexdigest()
+
+    @property
+    def bytes(self) -> float:
+        """What a picture has on average that encodings are measured on."""
+        return sum(picture.data.nbytes for picture in self.pictures) / len(self.pictures)
+
+    def codings(self, segments: Segments) -> tuple[TensorCoding, ...]:
+        """Measure the encodings of the pictures on this device: their mean bytes and seconds, and the largest error.
+
+        Those that save no bytes are left out, and so are all where the camera's pictures are compressed already. JPEG's
+        decoding is what the preprocessing takes longer with it.
+        """
+        found = []
+        for encoding in PICTURE_ENCODINGS:
+            if encoding == RAW or (encoding != JPEG and encoding not in tensor_codec.available()):
+                continue
+            rows = [self._coded(picture, encoding, segments) for picture in self.pictures if is_raw(picture)]
+            size, encoding_seconds, decoding_seconds, errors, changed = zip(*rows, strict=True) if rows else ((),) * 5
+            if rows and np.mean(size) < self.bytes:
+                found.append(TensorCoding(
+                    PICTURE, encoding, round(float(np.mean(size))), float(np.mean(encoding_seconds)),
+                    float(np.mean(decoding_seconds)), max(errors), any(changed),
+                ))  # fmt: skip
+        return tuple(found)
+
+    def _coded(self, picture: Picture, encoding: str, segments: Segments) -> tuple[int, float, float, float, bool]:
+        """Return a picture's bytes, seconds to encode and to decode, error, and whether another class comes out first."""
+        data, kind = encode_picture(picture, encoding)
+        seconds = fastest(partial(encode_picture, picture, encoding))
+        if isinstance(data, Coded):
+            coded = tensor_codec.encode(picture.data, encoding)
+            assert isinstance(coded, Coded)
+            return data.data.nbytes, seconds, fastest(partial(tensor_codec.decode, coded)), 0.0, False
+        if kind == picture.encoding:
+            return data.nbytes, seconds, 0.0, 0.0, False
+        plain = fastest(partial(self._prepared, picture))
+        slower = fastest(partial(self.preprocessing.apply, data, kind))
+        exact, changed = (segments.run(segments.inputs(self.preprocessing.apply(*p))) for p in (
+            (picture.data, picture.encoding), (data, kind)))  # fmt: skip
+        return data.nbytes, seconds, max(0.0, slower - plain), *compare(exact, changed, segments.outputs)
+
+
+def gives_pixels(fleet: Fleet) -> bool:
+    """Return whether a fleet's camera, or who asks if there is none, gives pictures as pixels, as far as the fleet file says."""
+    camera, parameters = fleet.camera, fleet.parameters.get('frame_source', {})
+    if all(given is None for given in (camera.images, camera.video, camera.camera)):
+        return not (camera.compressed and parameters.get('compressed', True))
+    return camera.images is None and parameters.get('jpeg_quality', JPEG_QUALITY) == 0
+
+
+def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> PictureSamples:
+    """Return pictures like the camera's: those given for it, else crops of photographs, else made-up ones.
+
+    :param raw: the camera gives pixels.
+    """
+    given = tuple(_given(camera))
+    timed = given[0] if given else sample_picture(camera)
+    chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
+    if raw:
+        timed, chosen = _pixels(timed), tuple(map(_pixels, chosen))
+    return PictureSamples(preprocessing, timed, chosen)
+
+
+def samples_of_files(paths: Sequence[str], preprocessing: Preprocessing, *, raw: bool) -> PictureSamples:
+    """Return pictures that were named one by one, the first of them the timed one.
+
+    :param raw: the camera gives pixels.
+    :raises UserError: if a file cannot be read.
+    :raises WireError: if it holds no picture.
+    """
+    chosen = []
+    for path in paths:
+        try:
+            data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        except OSError as error:
+            raise UserError(f'{path}: {error.strerror}; give a JPEG or PNG file') from None
+        picture = Picture(data, 'png' if data[:4].tobytes() == b'\x89PNG' else 'jpeg')
+        preprocessing.apply(picture.data, picture.encoding)
+        chosen.append(_pixels(picture) if raw else picture)
+    return PictureSamples(preprocessing, chosen[0], tuple(chosen))
+
+
+def _given(camera: Camera) -> Iterator[Picture]:
+    folder = camera.samples or camera.images
+    seen: set[bytes] = set()
+    try:
+        for picture in itertools.islice(image_folder(folder), COUNT) if folder is not None else ():
+            if (content := picture.data.tobytes()) not in seen:  # a folder begins anew after its last picture
+                seen.add(content)
+                yield picture
+    except (UserError, OSError, WireError):
+        return
+
+
+def _pixels(picture: Picture) -> Picture:
+    if is_raw(picture):
+        return picture
+    return Picture(decode_compressed(picture.data, picture.encoding), 'bgr8')
+
+
+def _photographs() -> Iterator[Picture]:
+    """Yield crops of the photographs that come with scikit-learn, as JPEG; none without it.
+
+    The crops begin between the 8 x 8 blocks of the JPEG files, every second one is mirrored: else a second JPEG would lose
+    next to nothing.
+    """
+    package = find_spec('sklearn')
+    folder = Path(str(package.origin)).parent / 'datasets' / 'images' if package is not None else None
+    photographs: list[Any] = [cv2.imread(str(file)) for file in sorted(folder.glob('*.jpg'))] if folder is not None else []
+    random = np.random.default_rng(0)
+    for number in itertools.count() if photographs else ():
+        pixels: Pixels = photographs[number // 2 % len(photographs)]
+        top, left, bottom, right = random.choice((3, 5, 11, 13), 4)
+        crop = pixels[top:-bottom, left:-right]
+        yield encode(np.ascontiguousarray(crop[:, ::-1] if number % 2 else crop), 95)

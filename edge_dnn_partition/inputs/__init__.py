@@ -1,0 +1,3 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a frame is: named tensors from images."""

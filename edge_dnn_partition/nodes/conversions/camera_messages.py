@@ -1,0 +1,99 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera messages to pictures, by cv_bridge where it is installed and by the same steps where it is not."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.picture import ENCODINGS, compressed_encoding
+
+_CHANNELS = {
+    'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,
+    'yuv422': 2, 'uyvy': 2, 'yuv422_yuy2': 2, 'yuyv': 2,
+}  # fmt: skip
+
+
+def _bridge() -> Any:
+    """Return cv_bridge's converter; None where it is missing or broken (as with numpy 2)."""
+    try:
+        from cv_bridge import CvBridge
+
+        return CvBridge()
+    except Exception:  # noqa: BLE001 - its extension module fails to load in many ways
+        return None
+
+
+_BRIDGE = _bridge()
+
+
+def picture_of_compressed(message: CompressedImage) -> Picture:
+    """Return a compressed picture's bytes as they are.
+
+    :raises WireError: if the format is neither JPEG nor PNG, or there are no bytes.
+    """
+    encoding = compressed_encoding(message.format)
+    if len(message.data) == 0:
+        raise WireError('a compressed picture without bytes; see what publishes it')
+    return Picture(np.frombuffer(message.data, np.uint8), encoding, message.header)
+
+
+def picture_of_image(message: Image) -> Picture:
+    """Return a raw picture's pixels, rows without padding.
+
+    :raises WireError: if the encoding is unknown or the sizes contradict each other.
+    """
+    if message.encoding not in ENCODINGS:
+        known = ', '.join(e for e in ENCODINGS if e not in ('jpeg', 'png'))
+        raise WireError(f'a picture of encoding {message.encoding!r}; known are {known}')
+    channels = _CHANNELS.get(message.encoding, 1)
+    row = message.width * channels
+    if (
+        message.width == 0
+        or message.height == 0
+        or message.step < row
+        or len(message.data) < message.step * message.height
+    ):
+        raise WireError(
+            f'a picture of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
+            f'has {len(message.data)} bytes; see what publishes it'
+        )
+    if _BRIDGE is not None:
+        pixels = np.ascontiguousarray(_BRIDGE.imgmsg_to_cv2(message, 'passthrough'), np.uint8)
+    else:
+        rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(
+            message.height, message.step
+        )
+        pixels = np.ascontiguousarray(rows[:, :row])
+    return Picture(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)
+
+
+def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:
+    """Return pixels, uint8 ``[height, width]`` or ``[height, width, channels]``, as a message."""
+    height, width = pixels.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
+    message.data = _bytes_of(pixels)
+    return message
+
+
+def compressed_message(data: np.ndarray[Any, Any], encoding: str, header: Header) -> CompressedImage:
+    """Return a compressed picture's bytes, uint8, as a message.
+
+    :param encoding: ``jpeg`` or ``png``.
+    """
+    message = CompressedImage(header=header, format=encoding)
+    message.data = _bytes_of(data)
+    return message
+
+
+def _bytes_of(values: np.ndarray[Any, Any]) -> array[int]:
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(values).reshape(-1).data)
+    return data

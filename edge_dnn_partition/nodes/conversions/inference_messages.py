@@ -1,0 +1,142 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user's own node asks of a fleet and gets back: arrays to requests of `infer`, its answers to results or errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.msg import ClassScore
+from edge_dnn_partition.results.postprocess import Box, Score
+from edge_dnn_partition.srv import Infer
+
+from .camera_messages import compressed_message, image_message, picture_of_image
+from .wire import tensor_array
+
+PictureGiven = NDArray[np.uint8] | bytes | Image | CompressedImage
+
+_ENCODINGS: Final = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}
+_BEGINNINGS: Final = {b'\xff\xd8': 'jpeg', b'\x89P': 'png'}
+
+
+class InferenceError(UserError):
+    """There is no result of a picture; the message says why."""
+
+
+class InferenceRefusedError(InferenceError):
+    """The fleet did not take the picture: it is busy, has no plan, or the picture is no good."""
+
+
+class InferenceExpiredError(InferenceError):
+    """The frame became older than the frame source's ``max_age`` before its result was there."""
+
+
+class InferenceLostError(InferenceError):
+    """The fleet took the picture and gave its frame up."""
+
+
+class InferenceFailedError(InferenceError):
+    """The picture cannot be processed: decoding it or running the model on it fails."""
+
+
+class InferenceTimeoutError(InferenceError):
+    """No answer came in time, or nobody serves that fleet."""
+
+
+_ERRORS: Final = {
+    Infer.Response.LOST: InferenceLostError, Infer.Response.EXPIRED: InferenceExpiredError,
+    Infer.Response.FAILED: InferenceFailedError,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """What the model says of one picture.
+
+    ``outputs`` holds the model's tensors by name. ``classes`` and ``detections`` (best first, in pixels of the picture) and
+    ``mask`` (a class for each pixel, uint8 ``[height, width]``) are empty unless the fleet file's ``postprocessing`` makes them.
+    """
+
+    frame_id: int
+    plan_version: int
+    latency_seconds: float
+    """From the frame's acceptance to its result, on the frame source's clock."""
+    message: str
+    """How it went, in words."""
+    outputs: Mapping[str, NDArray[Any]] = field(repr=False)
+    classes: tuple[Score, ...] = ()
+    detections: tuple[Box, ...] = ()
+    mask: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+
+def request_of(picture: PictureGiven, encoding: str, header: Header | None, wait_seconds: float) -> Infer.Request:
+    """Return the request for a picture.
+
+    :param picture: uint8 ``[height, width]`` or ``[height, width, channels]``, the bytes of a JPEG or PNG, or a camera's message.
+    :param encoding: of an array, as in ``sensor_msgs/Image``; empty: ``mono8``, ``rgb8`` or ``rgba8`` by its channels.
+    :param header: of the result; None: the message's, else an empty one.
+    :raises ValueError: if it is none of these; what a message holds is for the fleet to check.
+    """
+    request = Infer.Request(wait_seconds=float(wait_seconds))
+    if isinstance(picture, Image):
+        request.image = picture
+    elif isinstance(picture, CompressedImage):
+        request.compressed = picture
+    elif isinstance(picture, bytes):
+        if picture[:2] not in _BEGINNINGS:
+            raise ValueError('the bytes are neither a JPEG nor a PNG; give pixels as an array')
+        request.compressed = compressed_message(np.frombuffer(picture, np.uint8), _BEGINNINGS[picture[:2]], Header())
+    elif isinstance(picture, np.ndarray):
+        request.image = _image_of(picture, encoding)
+    else:
+        raise ValueError(f"a picture is an array, bytes, or a camera's message, not {type(picture).__name__}")
+    if header is not None:
+        (request.image if request.image.encoding else request.compressed).header = header
+    return request
+
+
+def _image_of(picture: NDArray[Any], encoding: str) -> Image:
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    known = bool(encoding) or channels in _ENCODINGS
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0 or not known:
+        raise ValueError(
+            f'an array of {picture.dtype} {list(picture.shape)}; give uint8 [height, width] or [height, width, 3 (RGB) or 4 '
+            '(RGBA)], or name another encoding'
+        )
+    message = image_message(picture, encoding or _ENCODINGS[channels], Header())
+    try:
+        fits = picture_of_image(message).data.size == picture.size
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    if not fits:
+        raise ValueError(f'an array of shape {list(picture.shape)} holds no {message.encoding} pixels; name another encoding')
+    return message
+
+
+def result_of(response: Infer.Response) -> InferenceResult:
+    """Return the result in an answer.
+
+    :raises InferenceError: if there is none.
+    """
+    if not response.success:
+        raise _ERRORS.get(response.status, InferenceRefusedError)(response.message)
+    result, mask = response.result, response.mask
+    return InferenceResult(
+        frame_id=result.frame_id, plan_version=result.plan_version, latency_seconds=result.latency_seconds,
+        message=response.message, outputs={tensor.name: tensor_array(tensor) for tensor in result.outputs},
+        classes=tuple(map(_score, response.classes)),
+        detections=tuple(Box(one.left, one.top, one.right, one.bottom, _score(one.what)) for one in response.detections),
+        mask=np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.width) if mask.height else None,
+    )  # fmt: skip
+
+
+def _score(message: ClassScore) -> Score:
+    return Score(message.index, message.label, message.score)

@@ -1,0 +1,121 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans and profiles as messages, and plans of messages, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from edge_dnn_partition.control.scheduling.readings import plan_of
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.execution.frames.plan_book import PlanStatus
+from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.msg import PlanStage, PlanTransfer
+from edge_dnn_partition.msg import Profile as ProfileMessage
+from edge_dnn_partition.msg import TensorCoding as CodingMessage
+from edge_dnn_partition.planning.plans.encodings import parts
+from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, check_figures, check_layers, check_plan
+from edge_dnn_partition.planning.plans.profile import Profile
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.graph.model import Model
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
+
+
+def plan_message(plan: Plan, status: int) -> PlanMessage:
+    """Return a plan as a message."""
+    message = PlanMessage(
+        status=status,
+        version=plan.version,
+        scheduler=plan.scheduler,
+        model_sha256=plan.model_sha256,
+        objective=plan.objective,
+        source=plan.source,
+        sink=plan.sink,
+        max_in_flight=plan.max_in_flight,
+        latency_seconds=plan.latency_seconds,
+        latency_deviation=plan.latency_deviation,
+        energy_joules=plan.energy_joules,
+        bottleneck_seconds=plan.bottleneck_seconds,
+        reason=plan.reason,
+    )
+    message.stages = [
+        PlanStage(
+            device=stage.device,
+            preprocess=stage.preprocess,
+            layer_ranges=[edge for pair in stage.layers for edge in pair],
+            inputs=list(stage.inputs),
+            outputs=list(stage.outputs),
+        )
+        for stage in plan.stages
+    ]
+    message.transfers = [
+        PlanTransfer(
+            tensor=t.tensor, from_stage=t.from_stage, from_device=t.from_device, to_device=t.to_device,
+            to_sink=t.to_sink, encoding=t.encoding,
+        )
+        for t in plan.transfers
+    ]  # fmt: skip
+    return message
+
+
+def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = None) -> Plan:
+    """Return a plan from its message; whoever hears one has it from here, so that all refuse the same.
+
+    :param fleet: whose plan it is; None: not known here, as to who only shows it.
+    :param model: that it is for; None: not known here.
+    :raises PlanError: if the plan is for another model or fleet, contradicts itself, or claims what cannot be.
+    """
+    version = message.version
+    if model is not None and message.model_sha256 != model.sha256:
+        raise PlanError(f'plan {version} is for another model than this device has; copy one model file to all devices')
+    if any(len(stage.layer_ranges) % 2 for stage in message.stages):
+        raise PlanError(f'plan {version} has a range of layers without an end')
+    plan = plan_of(message)
+    check_layers(plan, None if model is None else len(model.layers))
+    check_figures(plan)
+    if fleet is not None:
+        check_plan(plan, list(fleet.devices))
+        if (plan.source, plan.sink) != (fleet.source, fleet.sink_device):
+            raise PlanError(
+                f'plan {version} is from {plan.source} to {plan.sink}; give all devices of the fleet the same fleet file'
+            )
+    for transfer in plan.transfers:
+        parts(transfer.encoding)
+    if model is not None:
+        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {PICTURE}
+        if unknown := sorted(named - model.tensors.keys()):
+            raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which the model does not have')
+    return plan
+
+
+def status_of(message: PlanMessage) -> PlanStatus:
+    """Return what a message says of its plan.
+
+    :raises PlanError: if that is nothing known.
+    """
+    try:
+        return PlanStatus(message.status)
+    except ValueError:
+        raise PlanError(f'plan {message.version} comes with the status {message.status}, which is unknown') from None
+
+
+def profile_message(profile: Profile, device: str) -> ProfileMessage:
+    """Return a profile as a message."""
+    return ProfileMessage(
+        device=device,
+        model_sha256=profile.model_sha256,
+        provider=profile.provider,
+        threads=profile.threads,
+        boundaries=list(profile.boundaries),
+        segment_seconds=list(profile.segment_seconds),
+        seam_seconds=list(profile.seam_seconds),
+        preprocess_seconds=math.nan if profile.preprocess_seconds is None else profile.preprocess_seconds,
+        relative_error=profile.relative_error,
+        throttled=profile.throttled,
+        probe_seconds=profile.probe_seconds,
+        codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
+        picture_bytes=profile.picture_bytes,
+    )

@@ -1,0 +1,80 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results, and the timing of stages and hops: messages to the project's own types and back."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+import numpy as np
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
+from edge_dnn_partition.transport.tensors import DTYPES, dtype_number
+from edge_dnn_partition.transport.timing import HopTime, StageTime
+
+
+def stage_message(stage: StageTime) -> StageTiming:
+    """Return a stage's timing as a message."""
+    return StageTiming(
+        device=stage.device,
+        stage=stage.stage,
+        queue_seconds=stage.queue_seconds,
+        decode_seconds=stage.decode_seconds,
+        run_seconds=stage.run_seconds,
+        cpu_seconds=stage.cpu_seconds,
+        joules=stage.joules,
+        deviation_joules=stage.deviation_joules,
+        energy_measured=stage.energy_measured,
+    )
+
+
+def stage_time(message: StageTiming) -> StageTime:
+    """Return a stage's timing from its message."""
+    return StageTime(
+        message.device, message.stage, message.queue_seconds, message.decode_seconds, message.run_seconds,
+        message.cpu_seconds, message.joules, message.deviation_joules, message.energy_measured,
+    )  # fmt: skip
+
+
+def hop_message(hop: HopTime) -> HopTiming:
+    """Return a hop's timing as a message."""
+    return HopTiming(
+        sender=hop.sender,
+        receiver=hop.receiver,
+        from_stage=hop.from_stage,
+        size=hop.size,
+        encode_seconds=hop.encode_seconds,
+        spread_seconds=hop.spread_seconds,
+        spread_bytes=hop.spread_bytes,
+    )
+
+
+def hop_time(message: HopTiming) -> HopTime:
+    """Return a hop's timing from its message."""
+    return HopTime(
+        message.sender, message.receiver, message.from_stage, message.size, message.encode_seconds,
+        message.spread_seconds, message.spread_bytes,
+    )  # fmt: skip
+
+
+def tensor_message(name: str, value: np.ndarray[Any, Any]) -> TensorData:
+    """Return a whole tensor of a result as a message."""
+    message = TensorData(name=name, dtype=dtype_number(value.dtype), shape=list(value.shape))
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    message.data = data
+    return message
+
+
+def tensor_array(message: TensorData) -> np.ndarray[Any, Any]:
+    """Return a result's tensor from its message.
+
+    :raises WireError: if its shape and its bytes contradict each other.
+    """
+    dtype = DTYPES.get(message.dtype)
+    if dtype is None or min(message.shape, default=0) < 0 or math.prod(message.shape) * dtype.itemsize != len(message.data):
+        raise WireError(f'tensor {message.name[:80]!r} has {len(message.data)} bytes, which is not what its type and shape need')
+    return np.frombuffer(message.data, DTYPES[message.dtype]).reshape(tuple(message.shape))

@@ -1,0 +1,376 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""FLEET.yaml: the devices, their links, the source and the sink, with the schema checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from edge_dnn_partition.errors import PlanError, nearest
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.units import shortened
+
+from .board import board, board_names, on_board
+from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
+from .yaml_file import read_yaml
+
+NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_NAME_LENGTH = 60
+"""ROS takes names of 255 characters, which hold a fleet's, a device's and a topic's."""
+_TOPIC = re.compile(r'(?:~/|/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*')
+NetworkKind = Literal['machine', 'lan', 'cloud']
+
+
+class Power(Strict):
+    """Modelled power of a device. ``weight`` is what a joule of it counts in the objective energy."""
+
+    idle: Watts = 0.0
+    active: Watts = 0.0
+    radio: Watts = 0.0
+    weight: float = Field(default=1.0, ge=0)
+
+
+class Emulate(Strict):
+    """How a device is played on one machine: each run takes ``slowdown`` times its CPU time.
+
+    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` is of pictures and encodings
+    alone; the board's file has one for them, too.
+    """
+
+    slowdown: float = Field(default=1.0, ge=1.0, le=1000.0)
+    board: str | None = None
+
+    @model_validator(mode='after')
+    def _known(self) -> Emulate:
+        if self.board is not None:
+            try:
+                board(self.board)
+            except PlanError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def factor(self) -> float:
+        """How many times slower than usual everything is at first: a board's own slowness is in its figures."""
+        return self.slowdown if self.board is None else 1.0
+
+    @property
+    def other_factor(self) -> float:
+        """How many times slower than this machine it is at what a board has no figures of, on top of ``factor``."""
+        if self.board is None:
+            return 1.0
+        return self.slowdown if 'slowdown' in self.model_fields_set else board(self.board).other_slowdown
+
+    def layer_seconds(self, model: Model) -> tuple[float, ...] | None:
+        """Return what each layer takes by the board's figures; None: in proportion to this machine."""
+        return None if self.board is None else board(self.board).layer_seconds(model)
+
+
+class Device(Strict):
+    """One computer of the fleet."""
+
+    threads: int = Field(default=1, ge=1, le=1024)
+    memory: Bytes | None = None
+    power: Power = Power()
+    providers: tuple[str, ...] = ('CPUExecutionProvider',)
+    emulate: Emulate | None = None
+
+    @model_validator(mode='before')
+    @classmethod
+    def _boards_power(cls, given: Any) -> Any:
+        """Take the watts of the board that is played, but for those that are given."""
+        emulate = given.get('emulate') if isinstance(given, Mapping) else None
+        name = emulate.get('board') if isinstance(emulate, Mapping) else None
+        own = given.get('power', {}) if name in board_names() else None
+        if not isinstance(own, Mapping):
+            return given
+        return {**given, 'power': {**board(name).power.model_dump(mode='json', exclude_unset=True), **own}}
+
+    def played(self, profile: Profile, model: Model) -> Profile:
+        """Return the profile of this device as it is played on a machine; the same for a device that is not.
+
+        :param profile: of that machine.
+        """
+        if self.emulate is None:
+            return profile
+        seconds = self.emulate.layer_seconds(model)
+        if seconds is None:
+            return profile.scaled(self.emulate.factor)
+        return on_board(profile, seconds, self.emulate.other_factor)
+
+    @property
+    def watts_given(self) -> bool:
+        """Whether its joules are known without a meter; those of weight 0 count nothing."""
+        return 'active' in self.power.model_fields_set or self.power.weight == 0
+
+
+class Link(Strict):
+    """A connection of two devices, alike in both directions; rate and delay are first guesses
+    unless ``emulate`` is set, or, for the delay alone, is ``delay``. Links with the same ``channel`` share their rate.
+    """
+
+    between: tuple[str, str]
+    rate: Rate
+    delay: Seconds = 0.0
+    channel: str | None = None
+    emulate: bool | Literal['delay'] = False
+
+
+class ModelFile(Strict):
+    """The ONNX file and the preprocessing file; relative paths start at the fleet file.
+
+    ``postprocessing`` says what outputs mean (results/postprocess.py): ``{kind: classification, labels: labels.txt}``.
+    """
+
+    path: FilePath
+    preprocessing: FilePath | None = None
+    postprocessing: dict[str, Any] | None = None
+
+
+class Constraints(Strict):
+    """What a plan must keep to."""
+
+    private_until: str | None = None
+    pin: dict[str, str] = Field(default={})
+    exclude: tuple[str, ...] = ()
+
+
+class Camera(Strict):
+    """Where pictures come from: a topic, a folder of images, a video file or a camera's number."""
+
+    topic: str | None = None
+    images: FilePath | None = None
+    video: FilePath | None = None
+    camera: int | None = None
+    samples: FilePath | None = None
+    """A folder of pictures like the camera's, to profile with."""
+    rate: float = Field(default=10.0, gt=0, le=1000)
+    compressed: bool = True
+
+    @model_validator(mode='after')
+    def _one(self) -> Camera:
+        given = [name for name in ('topic', 'images', 'video', 'camera') if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f'camera: give one of topic, images, video, camera; not {" and ".join(given)}')
+        if self.topic is not None and not _TOPIC.fullmatch(self.topic):
+            raise ValueError(f'camera.topic: {shortened(self.topic)!r} is no ROS topic; write one such as image/compressed')
+        return self
+
+
+class Tls(Strict):
+    """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
+
+    ca: FilePath
+    certificate: FilePath
+    key: FilePath
+
+
+class Network(Strict):
+    """What lies between the devices, which chooses how DDS is set up.
+
+    ``machine``: all on one; ``lan``: one network, Wi-Fi or cable, on ``interface`` alone if it is named; ``cloud``:
+    ``server_device`` has the address ``server``, which all others reach, from behind a NAT as well. Its TCP ports from ``port``
+    on must be open. They lie above those that Linux gives to clients (32768 to 60999): Fast DDS lets the end with the smaller
+    one connect.
+    """
+
+    kind: NetworkKind | None = None
+    interface: str | None = Field(default=None, pattern=r'^[^\s/]{1,15}$')
+    server: str | None = Field(default=None, pattern=r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')
+    port: int = Field(default=61811, ge=61000, le=65000)
+    tls: Tls | None = None
+    server_device: str | None = None
+
+    @model_validator(mode='after')
+    def _whole(self) -> Network:
+        if self.kind == 'cloud':
+            for key in ('server', 'server_device'):
+                if getattr(self, key) is None:
+                    raise ValueError(f'kind cloud needs {key}: the address that all reach, and the device that has it')
+        elif extra := sorted(self.model_fields_set - {'kind', 'interface'}):
+            raise ValueError(f'{extra[0]} is for kind: cloud; say so, or leave it out')
+        if self.interface is not None and self.kind != 'lan':
+            raise ValueError('interface is for kind: lan; say so, or leave it out')
+        return self
+
+
+class Security(Strict):
+    """``key_file``, as `keygen` writes it: whoever has none is not believed (docs/security.md)."""
+
+    key_file: Path | None = None
+
+
+class Share(Strict):
+    """The fleets of a ``group`` share hosts; those of higher ``priority``, 0 to 10, come first.
+
+    ``hosts`` names the host of a device; a device that it leaves out is on the host of its own name.
+    """
+
+    group: str
+    priority: int = Field(default=5, ge=0, le=10)
+    hosts: dict[str, str] = Field(default={})
+
+
+class Fleet(Strict):
+    """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
+
+    fleet: str = 'fleet'
+    model: ModelFile | None = None
+    source: str
+    sink: str | None = None
+    objective: Objective = 'latency'
+    weights: tuple[float, float] = HALVES
+    deadline: Seconds | None = None
+    devices: dict[str, Device] = Field(min_length=1)
+    links: tuple[Link, ...] = ()
+    constraints: Constraints = Constraints()
+    camera: Camera = Camera()
+    network: Network = Network()
+    security: Security = Security()
+    share: Share | None = None
+    parameters: dict[str, dict[str, Any]] = Field(default={})
+
+    def device(self, name: str) -> Device:
+        """Return a device by its name.
+
+        :raises PlanError: if there is none of that name.
+        """
+        if name not in self.devices:
+            raise PlanError(f'no device is called {name!r}; the fleet file has {", ".join(self.devices)}')
+        return self.devices[name]
+
+    @property
+    def sink_device(self) -> str:
+        """The device that needs the result; the source unless the file says otherwise."""
+        return self.sink or self.source
+
+    def host_of(self, device: str) -> str:
+        """Return the host of a device, as the fleets of its group call it."""
+        return device if self.share is None else self.share.hosts.get(device, device)
+
+    @property
+    def goal(self) -> Goal:
+        """What is to be least."""
+        return Goal(self.objective, self.weights, math.inf if self.deadline is None else self.deadline)
+
+    @property
+    def emulated(self) -> bool:
+        """True if any device or link of this fleet is played on one machine."""
+        return any(d.emulate for d in self.devices.values()) or any(link.emulate for link in self.links)
+
+    @property
+    def network_kind(self) -> NetworkKind:
+        """What lies between the devices: one machine if all of them are played on it, unless the file says otherwise."""
+        if self.network.kind is not None:
+            return self.network.kind
+        return 'machine' if len(self.devices) == 1 or all(d.emulate for d in self.devices.values()) else 'lan'
+
+    @model_validator(mode='after')
+    def _check(self) -> Fleet:
+        try:
+            _ = self.goal
+        except PlanError as error:
+            raise ValueError(str(error)) from None
+        for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
+            if len(name) > _NAME_LENGTH:
+                raise ValueError(f'the name {shortened(name)!r} has {len(name)} letters; ROS has room for {_NAME_LENGTH}')
+            if not NAME_PATTERN.fullmatch(name):
+                legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
+                raise ValueError(
+                    f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
+                )
+        known = list(self.devices)
+        for what, device in (
+            ('source', self.source),
+            ('sink', self.sink_device),
+            *((f'links[{i}].between', d) for i, link in enumerate(self.links) for d in link.between),
+            *((f'constraints.pin.{layer}', d) for layer, d in self.constraints.pin.items()),
+            *(('constraints.exclude', d) for d in self.constraints.exclude),
+            *(('share.hosts', d) for d in (self.share.hosts if self.share is not None else ())),
+            *(('network.server_device', d) for d in (self.network.server_device,) if d is not None),
+        ):
+            if device not in self.devices:
+                raise ValueError(f'{what}: no device is called {device!r}{nearest(device, known)}')
+        seen: set[frozenset[str]] = set()
+        for link in self.links:
+            pair = frozenset(link.between)
+            if len(pair) == 1:
+                raise ValueError(f'links: a link goes between two devices, not from {link.between[0]} to itself')
+            if pair in seen:
+                raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; keep one')
+            seen.add(pair)
+        return self
+
+
+def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
+    """Refuse to count joules where a device's watts are not known: a solver would take them for 0.
+
+    :param measured: the fleet runs, so that a device that is not played may tell its watts.
+    :raises PlanError: that names the devices.
+    """
+    if not goal.counts_joules:
+        return
+    unknown = [
+        name for name, device in fleet.devices.items()
+        if not device.watts_given and not (measured and device.emulate is None)
+    ]  # fmt: skip
+    if unknown:
+        why = ' (a device that is played has no meter)' if measured else ''
+        raise PlanError(
+            f'objective {goal.name} counts joules, but the watts of {", ".join(unknown)} are not known{why}; give each '
+            'power: {idle: 2.7 W, active: 4 W} in the fleet file, or {weight: 0} where joules do not count'
+        )
+
+
+AnyFleet = TypeVar('AnyFleet', bound=Fleet)
+
+
+def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file') -> Fleet:
+    """Check a fleet that was read from YAML already.
+
+    :param document: what the YAML loader returned.
+    :param base: the folder that relative paths start from.
+    :raises PlanError: if a key is unknown or missing, or a value does not fit.
+    """
+    if not isinstance(document, Mapping):
+        raise PlanError(f'{what}: expected a table with fleet, model, source, devices, links; see config/')
+    fleet = check(Fleet, document, what=what)
+    return fleet if base is None else absolute_paths(fleet, base)
+
+
+def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
+    """Return a fleet whose relative paths start from ``base``."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    model = fleet.model
+    if model is not None:
+        paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
+        model = model.model_copy(update=paths)
+    camera = fleet.camera.model_copy(
+        update={name: absolute(getattr(fleet.camera, name)) for name in ('images', 'video', 'samples')}
+    )
+    network, tls = fleet.network, fleet.network.tls
+    if tls is not None:
+        tls = Tls(ca=base / tls.ca, certificate=base / tls.certificate, key=base / tls.key)
+        network = network.model_copy(update={'tls': tls})
+    security = fleet.security.model_copy(update={'key_file': absolute(fleet.security.key_file)})
+    return fleet.model_copy(update={'model': model, 'camera': camera, 'network': network, 'security': security})
+
+
+def load_fleet(path: str | Path) -> Fleet:
+    """Read and check a fleet file; relative paths in it start at its folder.
+
+    :raises PlanError: if it cannot be read, is no YAML, or does not fit the schema.
+    """
+    path = Path(path)
+    return parse_fleet(read_yaml(path), base=path.resolve().parent, what=str(path))

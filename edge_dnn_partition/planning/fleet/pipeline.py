@@ -1,0 +1,266 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The planning problem of a real model: the preprocessing, then the profile's segments, on profiled devices.
+
+Node 0 is the preprocessing (decode the picture, resize, normalise), whose input is the camera's
+own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edge_dnn_partition.errors import PlanError, nearest
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
+from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
+from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
+from edge_dnn_partition.planning.plans.encodings import Permitted
+from edge_dnn_partition.planning.plans.plan import PICTURE, Plan
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+PREPROCESSING = 'preprocessing'
+
+
+def check_constraints(limits: Constraints, model: Model) -> None:
+    """Refuse constraints on layers that a model does not have.
+
+    :raises PlanError: with the nearest one that it has.
+    """
+    known = {PREPROCESSING, *(layer.name for layer in model.layers)}
+    for what, name in (*(('pin', name) for name in limits.pin), ('private_until', limits.private_until)):
+        if name is not None and name not in known:
+            raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, [*known])}')
+
+
+def _bytes_or_inf(given: float | None) -> float:
+    return math.inf if given is None else float(given)
+
+
+class Pipeline:
+    """What a model and a fleet's profiles make of the planning problem, but for the fleet's present state.
+
+    :param profiles: by device; all with the same boundaries.
+    :raises PlanError: if a profile is of another model or does not end with its last layer, the boundaries
+        differ, or a constraint names an unknown layer.
+    """
+
+    def __init__(self, model: Model, profiles: Mapping[str, Profile], fleet: Fleet) -> None:
+        if not profiles:
+            raise PlanError('no device has been profiled')
+        for name, profile in profiles.items():
+            if profile.model_sha256 != model.sha256:
+                raise PlanError(f'the profile of {name} is of another model; profile {model.name} there')
+            if profile.boundaries[-1] != len(model.layers):
+                raise PlanError(
+                    f'the profile of {name} ends at layer {profile.boundaries[-1]}, yet {model.name} has '
+                    f'{len(model.layers)} layers here; profile that device again with the same model and onnxruntime'
+                )
+        boundaries = {profile.boundaries for profile in profiles.values()}
+        if len(boundaries) > 1:
+            raise PlanError('the devices were profiled with different boundaries; profile them anew with one release')
+        self.model = model
+        self.fleet = fleet
+        self.profiles = dict(profiles)
+        self.boundaries: tuple[int, ...] = boundaries.pop()
+        ranges = list(zip(self.boundaries, self.boundaries[1:], strict=False))
+        self._node_of_layer = [node for node, (start, stop) in enumerate(ranges, 1) for _ in range(start, stop)]
+        self.names = (
+            PREPROCESSING,
+            *(f'{model.layers[start].name} … {model.layers[stop - 1].name}' for start, stop in ranges),
+        )
+        self.weight_bytes = np.array(
+            [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
+        )
+        self._tensors = self._find_tensors()
+        self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
+        self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
+        """By sender and receiver what was believed when last asked; of a large fleet's links few change between two decisions."""
+        self._last: Problem | None = None
+        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
+        self._codings = CodingChooser(sizes, self.profiles)
+        layer = {candidate.name: candidate.index for candidate in model.layers}
+        limits = fleet.constraints
+        check_constraints(limits, model)
+        self._pins: dict[int, str] = {}
+        for name, device in limits.pin.items():
+            index = 0 if name == PREPROCESSING else self._node_of_layer[layer[name]]
+            if self._pins.setdefault(index, device) != device:
+                raise PlanError(
+                    f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}'
+                )
+        self._private_nodes: list[int] = []
+        self._private_results: list[str] = []
+        if (until := limits.private_until) is not None:
+            self._hold_private(-1 if until == PREPROCESSING else layer[until])
+
+    def _hold_private(self, last: int) -> None:
+        """Find what ``private_until`` a layer (-1: the preprocessing) holds at the source, by layers and not by segments.
+
+        The layers up to and including it run there, and the tensors of those before it do not leave: so
+        every segment that holds such a layer, or one that reads such a tensor, runs there as a whole.
+        """
+        layers = self.model.layers
+        private = {name for before in layers[: max(last, 0)] for name in before.outputs}
+        if last >= 0:
+            private.update(self.model.inputs)
+        held = {self._node_of_layer[at.index] for at in layers if at.index <= last or not private.isdisjoint(at.inputs)}
+        self._private_nodes = [0, *sorted(held)]
+        self._private_results = [name for name in self.model.outputs if name in private]
+
+    def _find_tensors(self) -> tuple[Tensor, ...]:
+        model = self.model
+        entry = set(model.inputs)
+        producer = dict.fromkeys(model.inputs, 0)
+        readers: dict[str, set[int]] = {name: set() for name in model.inputs}
+        for layer in model.layers:
+            for name in layer.outputs:
+                producer[name] = self._node_of_layer[layer.index]
+                readers.setdefault(name, set())
+            for name in layer.inputs:
+                if name in readers or name in entry:
+                    readers[name].add(self._node_of_layer[layer.index])
+        # What one node makes for the same readers travels in one bundle, and so waits for the link's latency once.
+        bundles: dict[tuple[int, tuple[int, ...], bool], list[str]] = {}
+        outputs = set(model.outputs)
+        for name, node in producer.items():
+            elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
+            if elsewhere or name in outputs:
+                bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
+        self._bundles = [(PICTURE,), *(tuple(names) for names in bundles.values())]
+        return tuple(
+            Tensor(
+                name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
+                bytes=float(sum(model.tensors[name].bytes for name in names)),
+            )
+            for (node, elsewhere, at_sink), names in bundles.items()
+        )  # fmt: skip
+
+    def plan(self, assignment: Sequence[str], version: int = 0) -> Plan:
+        """Return the plan of an assignment of the nodes to devices, without predictions, all tensors raw.
+
+        :raises PlanError: if it does not fit the nodes.
+        """
+        return self.composed(placement_of(assignment, self.boundaries), version)
+
+    def composed(self, placement: Placement, version: int) -> Plan:
+        """Return the plan of a placement, which may be cut anywhere; see `compose`."""
+        return compose(self.model, placement, version=version, source=self.fleet.source, sink=self.fleet.sink_device)
+
+    def encoded(
+        self, problem: Problem, encodings: Mapping[tuple[str, str, str], str], factors: Mapping[str, float],
+        pixels: Pixels | None = None,
+    ) -> Problem:  # fmt: skip
+        """Return the problem with given encodings, by tensor, sender and reader, in place of its own."""
+        return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings, pixels)
+
+    def _link(self, pair: tuple[str, str], estimate: LinkEstimate) -> Link:
+        known = self._links.get(pair)
+        if known is None or known[0] is not estimate:
+            link = Link(
+                sender=pair[0], reader=pair[1], bytes_per_second=estimate.bytes_per_second,
+                latency_seconds=estimate.latency_seconds, channel=self._channels.get(pair),
+            )  # fmt: skip
+            known = self._links[pair] = estimate, link
+        return known[1]
+
+    def problem(
+        self,
+        *,
+        devices: Sequence[str],
+        factors: Mapping[str, float],
+        preprocessing_factors: Mapping[str, float] | None = None,
+        links: Mapping[tuple[str, str], LinkEstimate],
+        input_bytes: float,
+        permitted: Permitted | None = None,
+        objective: str = 'latency',
+        pixels: Pixels | None = None,
+        memory_bytes: Mapping[str, float] | None = None,
+    ) -> Problem:
+        """Return the problem under the fleet's present state.
+
+        :param devices: those that can run something. The source is in the problem in any case: pictures begin there.
+        :param factors: each device's time now over its profiled time.
+        :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
+        :param links: by sender and receiver.
+        :param input_bytes: the size of a camera picture as the camera gives it.
+        :param permitted: the encodings that tensors may be sent in; None: all go raw.
+        :param objective: what the encodings are chosen for.
+        :param pixels: the camera's pictures may be encoded; None: they are compressed already.
+        :param memory_bytes: what each device can hold by what it says, besides what the fleet file allows.
+        :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
+            private tensor.
+        """
+        runs = frozenset(devices)
+        if self.fleet.source not in runs:
+            if self._private_nodes:
+                raise PlanError(
+                    f'constraints.private_until keeps the first layers on the source {self.fleet.source!r}, which cannot be '
+                    'planned with'
+                )
+            devices = [name for name in self.fleet.devices if name in runs or name == self.fleet.source]
+        if self._private_results and self.fleet.sink_device != self.fleet.source:
+            raise PlanError(
+                f'constraints.private_until: {self._private_results[0]!r} may not leave the source, yet the sink '
+                f'{self.fleet.sink_device!r} needs it; name an earlier layer or make the source the sink'
+            )
+        columns, seams = [], []
+        for name in devices:
+            if name not in runs:
+                columns.append(np.full(len(self.names), math.inf))
+                seams.append(np.zeros(len(self.names) - 1))
+                continue
+            profile = self.profiles.get(name)
+            if profile is None:
+                raise PlanError(f'{name} has no profile')
+            factor = factors.get(name, 1.0)
+            preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
+            first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
+            columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
+            if name != self.fleet.source:
+                columns[-1][self._private_nodes] = math.inf
+            seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
+        known = self.fleet.devices
+        sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
+        there = frozenset(devices)
+        whole = float(self.weight_bytes.sum())
+        told = {name: room for name, room in (memory_bytes or {}).items() if room < whole}
+        problem = Problem(
+            source=self.fleet.source,
+            sink=sink,
+            devices=tuple(
+                Device(
+                    name=name,
+                    active_watts=known[name].power.active,
+                    idle_watts=known[name].power.idle,
+                    radio_watts=known[name].power.radio,
+                    energy_weight=known[name].power.weight,
+                    memory_bytes=min(_bytes_or_inf(known[name].memory), told.get(name, math.inf)),
+                )
+                for name in devices
+            ),
+            links=tuple(
+                self._link(pair, estimate) for pair, estimate in links.items() if pair[0] in there and pair[1] in there
+            ),
+            node_names=self.names,
+            tensors=(Tensor(name=PICTURE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),
+            seconds=np.stack(columns, axis=1),
+            weight_bytes=self.weight_bytes,
+            seam_seconds=np.stack(seams, axis=1),
+        )
+        if self._last is not None:
+            problem.like(self._last)
+        self._last = problem
+        for node, device in self._pins.items():
+            if device not in runs:
+                raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
+            problem = problem.constrained(pin={self.names[node]: device})
+        if permitted is not None:
+            problem = self._codings.choose(problem, self._bundles, permitted, objective, factors, pixels=pixels)
+        return problem.constrained(exclude=[name for name in self.fleet.constraints.exclude if name in devices])

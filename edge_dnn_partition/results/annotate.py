@@ -1,0 +1,61 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model says of a picture, drawn on the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+
+from edge_dnn_partition.inputs.picture import Pixels
+
+from .postprocess import Outcome
+
+_MASK_SHARE: Final = 0.45
+
+
+def class_colour(index: int) -> tuple[int, int, int]:
+    """Return a class's colour, BGR; neighbours differ clearly (golden angle around the colour circle)."""
+    hue = int(index * 137.508 / 2) % 180
+    pixel = cv2.cvtColor(np.array([[[hue, 190, 235]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
+    return int(pixel[0]), int(pixel[1]), int(pixel[2])
+
+
+def annotated(pixels: Pixels, outcome: Outcome, words: Sequence[str] = ()) -> Pixels:
+    """Return a copy of a picture with its mask, boxes, best classes and other words on it.
+
+    :param pixels: BGR, ``[height, width, 3]``.
+    :param words: lines above the classes.
+    """
+    result = np.ascontiguousarray(pixels).copy()
+    height, width = result.shape[:2]
+    unit = max(0.35, min(width, height) / 700)
+    if outcome.mask is not None:
+        table = np.array([(0, 0, 0), *(class_colour(index) for index in range(1, 256))], np.uint8)
+        mixed = cv2.addWeighted(result, 1 - _MASK_SHARE, table[outcome.mask], _MASK_SHARE, 0)
+        result = np.where((outcome.mask > 0)[:, :, None], mixed, result).astype(np.uint8)
+    for box in reversed(outcome.boxes):
+        colour = class_colour(box.what.index)
+        corner = (round(box.left), round(box.top))
+        cv2.rectangle(result, corner, (round(box.right), round(box.bottom)), colour, max(1, round(2 * unit)))
+        _write(result, f'{box.what.label} {box.what.score:.2f}', corner[0], corner[1] - round(4 * unit), unit, colour)
+    lines = [*words, *(f'{score.label} {score.score:.2f}' for score in outcome.scores)]
+    for number, line in enumerate(lines, 1):
+        _write(result, line, round(8 * unit), round(26 * unit * number), unit, (40, 40, 40))
+    return result
+
+
+def _write(pixels: Pixels, text: str, left: int, bottom: int, unit: float, ground: tuple[int, int, int]) -> None:
+    """Write a line on a ground of its own, within the picture."""
+    scale, thick = 0.6 * unit, max(1, round(1.4 * unit))
+    plain = text.encode('ascii', 'replace').decode()  # OpenCV's own font knows no other letters
+    (width, height), below = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    left = max(0, min(left, pixels.shape[1] - width))
+    bottom = max(height + below, min(bottom, pixels.shape[0] - below))
+    cv2.rectangle(pixels, (left, bottom - height - below), (left + width, bottom + below), ground, cv2.FILLED)
+    bright = sum(ground) > 380
+    colour = (0, 0, 0) if bright else (255, 255, 255)
+    cv2.putText(pixels, plain, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)

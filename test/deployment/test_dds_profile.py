@@ -1,0 +1,211 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the profiles, which process gets which, and when the user's own choice counts."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from edge_dnn_partition.cli import doctor_checks
+from edge_dnn_partition.deployment import dds_environment as module
+from edge_dnn_partition.deployment import dds_profile as profiles
+from edge_dnn_partition.deployment.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
+from edge_dnn_partition.deployment.dds_profile import DdsProfile, profile_xml
+from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.fleet.fleet import Tls, parse_fleet
+from edge_dnn_partition.transport.piece_codec import encode
+from edge_dnn_partition.transport.piece_size import PATIENT_PACKETS, in_packets
+from edge_dnn_partition.transport.pieces import FRAME, Piece
+
+TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
+CLOUD = DdsProfile('cloud', server='203.0.113.5', port=61811)
+
+
+def read(profile, version=2):
+    """A profile as a list of paths and texts, without namespaces."""
+    found = []
+
+    def walk(element, path):
+        path = f'{path}/{element.tag.rpartition("}")[2]}'
+        found.append((path, (element.text or '').strip(), dict(element.attrib)))
+        for child in element:
+            walk(child, path)
+
+    walk(ET.fromstring(profile_xml(profile, version).encode()), '')
+    return found
+
+
+def texts(profile, end, version=2):
+    return [text for path, text, _ in read(profile, version) if path.endswith(end)]
+
+
+@pytest.mark.parametrize('version', [2, 3])
+@pytest.mark.parametrize('profile', [DdsProfile('machine'), DdsProfile('lan'), CLOUD])
+def test_every_profile_is_the_default_of_all_participants(profile, version):
+    attributes = [given for path, _, given in read(profile, version) if path == '/dds/profiles/participant']
+    assert [given['is_default_profile'] for given in attributes] == ['true']
+    assert texts(profile, 'rtps/useBuiltinTransports', version) == ['false']
+    assert texts(profile, 'transport_descriptor/transport_id', version) == texts(profile, 'userTransports/transport_id', version)
+    assert texts(profile, '/sendBufferSize', version) == []
+
+
+def test_on_one_machine_nothing_leaves_it():
+    profile = DdsProfile('machine')
+    assert texts(profile, 'transport_descriptor/type') == ['UDPv4']
+    assert texts(profile, 'interfaceWhiteList/address') == ['127.0.0.1']
+    with_pictures = DdsProfile('machine', profiles.SEGMENT_BYTES)
+    assert texts(with_pictures, 'transport_descriptor/type') == ['SHM', 'UDPv4']
+    assert texts(with_pictures, 'segment_size') == ['67108864']
+    assert texts(profile, 'leaseDuration/sec') == []
+
+
+@pytest.mark.parametrize(('version', 'period'), [(2, 'heartbeatPeriod'), (3, 'heartbeat_period')])
+def test_a_lan_is_patient(version, period):
+    profile = DdsProfile('lan')
+    assert texts(profile, 'receiveBufferSize', version) == [str(profiles.RECEIVE_BUFFER_BYTES)]
+    assert texts(profile, 'leaseDuration/sec', version) == ['90']
+    assert texts(profile, 'leaseAnnouncement/sec', version) == ['1']
+    assert texts(DdsProfile('lan', datagram_bytes=profiles.NARROW_DATAGRAM_BYTES), 'leaseAnnouncement/sec', version) == ['3']
+    assert texts(profile, 'disable_heartbeat_piggyback', version) == ['true']
+    assert texts(profile, f'times/{period}/nanosec', version) == ['200000000']
+    assert texts(profile, 'interfaceWhiteList/address', version) == texts(profile, 'interfaceWhiteList/interface', version) == []
+    assert texts(DdsProfile('lan', interface='wg0'), 'interfaceWhiteList/interface', version) == ['wg0']
+
+
+def test_an_interface_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
+    with pytest.raises(PlanError, match='this machine has no wg77, but .*lo'):
+        dds_environment(DdsProfile('lan', interface='wg77'), {})
+
+
+@pytest.mark.parametrize(('rate', 'size'), [('1 Mbit/s', ['4480']), ('2 Mbit/s', []), ('40 Mbit/s', [])])
+def test_where_a_link_is_slow_no_datagram_is_long(rate, size):
+    links = [{'between': ['a', 'b'], 'rate': rate}, {'between': ['b', 'c'], 'rate': '1 Gbit/s'}]
+    document = {'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}, 'c': {}}, 'links': links}
+    profile = dds_profile(parse_fleet({**document, 'network': {'kind': 'lan'}}))
+    assert texts(profile, 'propertiesPolicy/properties/property/value') == size
+
+
+def test_a_piece_on_a_narrow_link_is_one_datagram():
+    size = in_packets(PATIENT_PACKETS)
+    piece = Piece(FRAME, 'nineteen_letters_19', 1, 1, 1, 9, 9 * size, memoryview(bytes(size)))
+    most_without_fragments = profiles.NARROW_DATAGRAM_BYTES - 176  # seen on the wire with Fast DDS 2.14
+    assert len(encode(piece)) <= most_without_fragments
+
+
+def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():
+    assert doctor_checks.RECEIVE_BUFFER_BYTES == profiles.RECEIVE_BUFFER_BYTES
+
+
+def test_the_server_listens_and_the_others_go_to_it():
+    server, worker, device = (DdsProfile('cloud', server='203.0.113.5', port=61811, listen=p) for p in (61811, 61812, None))
+    assert [texts(p, 'discoveryProtocol') for p in (server, worker, device)] == [['SERVER'], ['CLIENT'], ['CLIENT']]
+    assert [texts(p, 'listening_ports/port') for p in (server, worker, device)] == [['61811'], ['61812'], []]
+    assert texts(server, 'rtps/prefix') == [profiles.SERVER_PREFIX]
+    for profile in (worker, device):
+        assert texts(profile, 'RemoteServer/metatrafficUnicastLocatorList/locator/tcpv4/address') == ['203.0.113.5']
+        assert texts(profile, 'discoveryServersList/locator/tcpv4/address', version=3) == ['203.0.113.5']
+        assert texts(profile, 'RemoteServer', version=3) == []
+
+
+def test_certificates():
+    listens, connects = (DdsProfile('cloud', server='203.0.113.5', port=1, listen=p, tls=TLS) for p in (1, None))
+    assert texts(connects, 'tls/verify_file') == texts(listens, 'tls/verify_file') == ['/c/ca & co.pem']
+    assert texts(listens, 'tls/cert_chain_file') == ['/c/cert.pem']
+    assert texts(connects, 'tls/private_key_file') == []
+    assert 'NO_TLSV1_1' in texts(connects, 'options/option')
+    assert texts(CLOUD, 'tls') == []
+
+
+def fleet(**network):
+    return parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'box': {}}, 'network': network})
+
+
+def test_who_listens():
+    cloud = fleet(kind='cloud', server='203.0.113.5', server_device='box')
+    listening = {p.label: p.dds.listen for d in ('pi', 'box') for p in device_processes(cloud, 'f.yaml', d)}
+    listening['scheduler'] = scheduler_process(cloud, 'f.yaml').dds.listen
+    assert [name for name, port in listening.items() if port is not None] == ['box/device_monitor', 'box/worker', 'scheduler']
+    assert listening['box/device_monitor'] == cloud.network.port
+    ports = [port for port in listening.values() if port is not None]
+    assert len(set(ports)) == 3
+    assert all(cloud.network.port <= port < cloud.network.port + module.PORT_COUNT for port in ports)
+    assert dds_profile(cloud).listen is None
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+def test_files_are_named_by_their_content_and_written_once(cache):
+    first = dds_environment(DdsProfile('lan'), {})
+    assert set(first) == set(VARIABLES)
+    assert len({*first.values()}) == 2
+    assert all(Path(path).parent == cache / 'dds' for path in first.values())
+    before = {path: path.stat().st_mtime_ns for path in (cache / 'dds').iterdir()}
+    assert dds_environment(DdsProfile('lan'), {}) == first
+    assert {path: path.stat().st_mtime_ns for path in (cache / 'dds').iterdir()} == before
+    assert dds_environment(DdsProfile('lan', segment_bytes=1), {}) != first
+    Path(first['FASTRTPS_DEFAULT_PROFILES_FILE']).write_text('spoilt')
+    dds_environment(DdsProfile('lan'), {})
+    assert ET.parse(first['FASTRTPS_DEFAULT_PROFILES_FILE'])
+
+
+@pytest.mark.parametrize('name', [*VARIABLES, 'ROS_DISCOVERY_SERVER', 'FASTDDS_BUILTIN_TRANSPORTS'])
+def test_what_the_user_chose_wins(cache, name):
+    assert dds_environment(DdsProfile('machine'), {name: 'his'}) == {}
+    assert chosen_by_user({name: 'his'}) == name
+    assert chosen_by_user({name: ''}) == ''
+
+
+def test_a_file_of_ours_is_not_the_users_choice(cache):
+    given = dds_environment(DdsProfile('lan'), {})
+    assert chosen_by_user(given) == ''
+    assert dds_environment(DdsProfile('machine'), given) not in ({}, given)
+
+
+def test_who_comes_again_listens_at_another_port(cache):
+    profile = DdsProfile('cloud', server='127.0.0.1', port=61811, listen=61812)
+    files = [dds_environment(profile, {})['FASTDDS_DEFAULT_PROFILES_FILE'] for _ in range(module.PORTS_EACH + 1)]
+    ports = [int(ET.parse(file).find('.//{*}listening_ports/{*}port').text) for file in files]
+    assert ports == [*range(61812, 61812 + module.PORTS_EACH), 61812]
+    server = DdsProfile('cloud', server='127.0.0.1', port=61811, listen=61811)
+    assert dds_environment(server, {}) == dds_environment(server, {})
+
+
+def test_a_cloud_fleet_does_not_stay_on_localhost(cache):
+    given = dds_environment(CLOUD, {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'})
+    assert given['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'SYSTEM_DEFAULT'
+
+
+def test_where_only_fast_dds_3_is_there_it_is_not_given_the_other_file(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.sys, 'prefix', str(tmp_path))
+    (tmp_path / 'lib').mkdir()
+    (tmp_path / 'lib' / 'libfastdds.so.3.2').touch()
+    assert set(dds_environment(DdsProfile('lan'), {})) == {'FASTDDS_DEFAULT_PROFILES_FILE'}
+    older = tmp_path / 'older'
+    (older / 'lib').mkdir(parents=True)
+    (older / 'lib' / 'libfastrtps.so').touch()
+    assert set(dds_environment(DdsProfile('lan'), {'AMENT_PREFIX_PATH': str(older)})) == set(VARIABLES)
+
+
+def test_names_are_looked_up(cache):
+    given = dds_environment(DdsProfile('cloud', server='localhost', port=61811), {})
+    assert '<address>127.0.0.1<' in Path(given['FASTDDS_DEFAULT_PROFILES_FILE']).read_text()
+    with pytest.raises(PlanError, match=r'no.such.invalid has no IPv4 address'):
+        dds_environment(DdsProfile('cloud', server='no.such.invalid', port=61811), {})
+
+
+def test_the_server_has_its_address_and_certificates_are_there(cache, tmp_path):
+    with pytest.raises(PlanError, match='no address of this machine.*ip addr add 203.0.113.5/32'):
+        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, listen=61811), {})
+    with pytest.raises(PlanError, match=r'network.tls, ca: /c/ca & co.pem: No such file'):
+        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, tls=TLS), {})
+    (tmp_path / 'ca.pem').write_text('nothing')
+    wrong = TLS.model_copy(update={'ca': tmp_path / 'ca.pem'})
+    with pytest.raises(PlanError, match='give PEM files'):
+        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, tls=wrong), {})

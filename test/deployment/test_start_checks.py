@@ -1,0 +1,75 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What nodes ask of a fleet file at their start."""
+
+import math
+
+import pytest
+
+from edge_dnn_partition.deployment.node_parameters import check_parameters
+from edge_dnn_partition.deployment.processes import fleet_processes
+from edge_dnn_partition.deployment.start_checks import goal_of
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.cost_model.parts import Device, Link
+from edge_dnn_partition.planning.fleet.fleet import check_watts, parse_fleet
+
+DEFAULTS = {'objective': '', 'weights': [0.0, 0.0], 'deadline': 0.0, 'deadline_share': 0.5}
+
+
+@pytest.mark.parametrize(('parameters', 'words'), [
+    ({'worker': {'max_agee': 1}}, "parameters.worker: there is no 'max_agee'; known are autostart, "),
+    ({'frame_source': {'max_agee': 1}}, "parameters.frame_source: there is no 'max_agee'; did you mean 'max_age'"),
+    ({'frame_sorce': {}}, "parameters: there is no node 'frame_sorce'; did you mean 'frame_source'"),
+    ({'frame_source': {'max_age': '3 s'}}, "parameters.frame_source: max_age must be a number, not '3 s'"),
+    ({'frame_source': {'hedge': True}}, 'hedge needs max_age'),
+    ({'worker': {'threads': 10**400}}, 'threads is a number that ROS has no room for'),
+    ({'worker': {'memory_budget': '4 apples'}}, 'is no size'),
+    ({'worker': {'memory_budget': None}}, 'must be a text'),
+    ({'scheduler': {'encodings': ['zip']}}, 'did you mean|known are'),
+    ({'scheduler': {'least_gain': {'a': 1}}}, 'least_gain must be a number'),
+    ({'worker': {'fleet_file': 'x'}}, 'that is this file'),
+])  # fmt: skip
+def test_parameters_that_no_node_takes_are_refused_before_a_process_is_started(parameters, words):
+    with pytest.raises(PlanError, match=words):
+        check_parameters(parameters)
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}}, 'parameters': parameters})
+    with pytest.raises(PlanError, match=words):
+        fleet_processes(fleet, 'fleet.yaml')
+
+
+def test_what_ros_gives_every_node_is_left_to_it():
+    check_parameters({'frame_source': {'use_sim_time': True, 'qos_overrides./robot/result.publisher.depth': 8, 'autostart': False}})
+
+
+PLAYED = {'emulate': {'slowdown': 2}}
+
+
+@pytest.mark.parametrize(('objective', 'devices', 'unknown_here', 'unknown_offline'), [
+    ('energy', {'pi': PLAYED, 'box': PLAYED}, 'pi, box', 'pi, box'),
+    ('energy', {'pi': {**PLAYED, 'power': {'active': '4 W'}}, 'box': PLAYED}, 'box', 'box'),
+    ('energy', {'pi': {**PLAYED, 'power': {'active': '4 W'}}, 'box': {**PLAYED, 'power': {'weight': 0}}}, '', ''),
+    ('energy', {'pi': {}, 'box': {}}, '', 'pi, box'),
+    ('balanced', {'pi': PLAYED, 'box': {}}, 'pi', 'pi, box'),
+    ('deadline', {'pi': PLAYED, 'box': {}}, 'pi', 'pi, box'),
+    ('latency', {'pi': PLAYED, 'box': {}}, '', ''),
+])  # fmt: skip
+def test_joules_that_nobody_knows_are_not_counted(objective, devices, unknown_here, unknown_offline):
+    fleet = parse_fleet({'source': 'pi', 'devices': devices, 'objective': objective, 'deadline': '1 s'})
+
+    def said(check):
+        try:
+            check()
+        except PlanError as error:
+            return str(error).partition('the watts of ')[2].partition(' are not known')[0]
+        return ''
+
+    assert said(lambda: goal_of(DEFAULTS, fleet)) == unknown_here
+    assert said(lambda: check_watts(fleet, fleet.goal, measured=False)) == unknown_offline
+    assert said(lambda: goal_of({**DEFAULTS, 'objective': 'latency'}, fleet)) == ''
+
+
+def test_a_problem_refuses_figures_that_are_not_known():
+    with pytest.raises(PlanError, match='device pi: active_watts is not known'):
+        Device(name='pi', active_watts=math.nan)
+    with pytest.raises(PlanError, match='link from pi to box: bytes_per_second is not known'):
+        Link(sender='pi', reader='box', bytes_per_second=math.nan)

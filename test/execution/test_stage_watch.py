@@ -1,0 +1,44 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A stage that is overdue is seen while it runs; time is passed in."""
+
+import pytest
+
+from edge_dnn_partition.execution.stages.stage_watch import LEAST_SECONDS, REMEMBER_SECONDS, StageWatch
+
+
+@pytest.fixture
+def clock():
+    return [100.0]
+
+
+@pytest.fixture
+def watch(clock):
+    return StageWatch(lambda: clock[0])
+
+
+def test_the_time_so_far_counts_while_a_stage_runs_and_for_a_while_after_it(watch, clock):
+    assert watch.factor(clock[0]) == 0.0
+    with watch.watching(0.2):
+        assert watch.factor(100.2 + LEAST_SECONDS / 2) == 0.0
+        assert watch.factor(100.5) == pytest.approx(2.5)
+        clock[0] = 100.6
+    assert watch.factor(100.6) == watch.factor(100.6 + 0.99 * REMEMBER_SECONDS) == pytest.approx(3.0)
+    assert watch.factor(100.6 + 1.01 * REMEMBER_SECONDS) == 0.0
+
+
+def test_a_stage_in_time_is_no_news_and_takes_the_last_ones_place(watch, clock):
+    for seconds in (0.6, 0.21):
+        with watch.watching(0.2):
+            clock[0] += seconds
+    assert watch.factor(clock[0]) == 0.0
+
+
+def test_a_stage_that_fails_or_that_no_profile_knows_is_not_watched(watch, clock):
+    with watch.watching(0.0):
+        assert watch.factor(200.0) == 0.0
+        clock[0] = 150.0
+    assert watch.factor(150.0) == 0.0
+    with pytest.raises(ValueError, match='boom'), watch.watching(0.1):
+        raise ValueError('boom')
+    assert watch.factor(150.0) == 0.0
