@@ -29,11 +29,11 @@ import yaml
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.deployment.fleet_key import write_key
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.namespaces import why_not
 from edge_dnn_partition.testbed.stepped_clock import stepped_clock
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .chaos_disturbances import (
     ENDED,
@@ -44,7 +44,7 @@ from .chaos_disturbances import (
     KillSource,
     StepClock,
     Stop,
-    bad_pictures,
+    bad_images,
     restart,
     small_disk,
 )
@@ -64,7 +64,7 @@ from .chaos_watch import (
     missing,
     silences,
 )
-from .processes import prepare, small_pictures
+from .processes import prepare, small_images
 
 if TYPE_CHECKING:
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
@@ -106,13 +106,13 @@ QUICK: Final = Length(events=8, seconds=40.0, calm_frames=2000, calm_seconds=20.
 WHOLE: Final = Length(events=120, seconds=1380.0, calm_frames=GROWTH_FRAMES + 2000, calm_seconds=900.0, sample_seconds=2.0)
 
 
-def _file(folder: Path, devices: Sequence[str], disk: Path) -> BedFile:
+def _file(folder: Path, devices: Sequence[str], disk: Path) -> TestbedFile:
     settings, key = folder / 'preprocessing.yaml', folder / 'fleet.key'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     if not key.exists():
         write_key(key)
     links = itertools.combinations(devices, 2)
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'chaos', 'source': SOURCE, 'security': {'key_file': str(key)},
         'model': {'path': str(demo_model.cached('tiny')), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': SLOWDOWNS[name] if len(devices) > 1 else 1.0}} for name in devices},
@@ -197,42 +197,43 @@ def _put_back(cache: str | None) -> None:
 
 
 def _disturbed(folder: Path, disk: Path, length: Length, say: Callable[[str], None]) -> Chaos:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     choose = random.Random(SEED)
-    good = small_pictures()
-    bad = list(bad_pictures(good[0]).values())
-    pictures: list[Picture] = []
+    good = small_images()
+    bad = list(bad_images(good[0]).values())
+    images: list[CameraImage] = []
     for number in range(len(bad)):
-        pictures += [good[index % len(good)] for index in range(_GOOD_FOR_ONE_BAD)] + [bad[number]]
+        images += [good[index % len(good)] for index in range(_GOOD_FOR_ONE_BAD)] + [bad[number]]
     with ExitStack() as stack:
         environment, step = stack.enter_context(stepped_clock(folder))
         with _preloaded(environment):
-            bed = stack.enter_context(Bed(_file(folder, list(SLOWDOWNS), disk), pictures=pictures, keep_outputs=True, say=say))
-        rest: list[Disturbance] = [Stop(bed, choose), Cut(bed, choose), StepClock(bed, choose, step), FillDisk(bed, choose, disk)]
-        kinds = [Kill(bed, choose), KillSource(bed, choose), *rest]
+            testbed = stack.enter_context(Testbed(_file(folder, list(SLOWDOWNS), disk), images=images, keep_outputs=True, say=say))
+        rest: list[Disturbance] = [Stop(testbed, choose), Cut(testbed, choose), StepClock(testbed, choose, step),
+            FillDisk(testbed, choose, disk)]
+        kinds = [Kill(testbed, choose), KillSource(testbed, choose), *rest]
         events: list[Row] = []
-        with bed.camera(FPS) as so_far, Usage(bed, period_seconds=length.sample_seconds) as usage:
-            bed.wait_for(lambda: len(so_far()) > FPS, 60.0, 'a stream')
-            with Stranger(bed, rate=STRANGER_RATE, seed=SEED) as stranger:
+        with testbed.camera(FPS) as so_far, Usage(testbed, period_seconds=length.sample_seconds) as usage:
+            testbed.wait_for(lambda: len(so_far()) > FPS, 60.0, 'a stream')
+            with Stranger(testbed, rate=STRANGER_RATE, seed=SEED) as stranger:
                 begin = time.monotonic()
                 for number in itertools.count():
                     if number % len(kinds) == 0:
                         choose.shuffle(kinds)
                     time.sleep(choose.uniform(1.0, 4.0))
-                    for row in (kinds[number % len(kinds)](), *restart(bed)):
+                    for row in (kinds[number % len(kinds)](), *restart(testbed)):
                         events.append(row)
                         say(f'{row["at"] - begin:6.1f} s  {row["kind"]} {row["victim"]}, {row["until"] - row["at"]:.1f} s')
                     if number + 1 >= length.events and time.monotonic() - begin >= length.seconds:
                         break
                 time.sleep(4.0)
-                events += restart(bed)
-        status = bed.news.status
+                events += restart(testbed)
+        status = testbed.news.status
         period = _GOOD_FOR_ONE_BAD + 1
         return Chaos(
-            so_far(), events, usage.samples, {stamp for stamp, index in bed.shown.items() if index % period == period - 1},
-            bed.news.missed.missed, bed.news.missed.again, stranger.sent, status.in_flight if status else 0,
-            sum(FORGED in plan.reason for _, plan in bed.news.plans))  # fmt: skip
+            so_far(), events, usage.samples, {stamp for stamp, index in testbed.shown.items() if index % period == period - 1},
+            testbed.news.missed.missed, testbed.news.missed.again, stranger.sent, status.in_flight if status else 0,
+            sum(FORGED in plan.reason for _, plan in testbed.news.plans))  # fmt: skip
 
 
 class _preloaded(ExitStack):  # noqa: N801 (used as a function)
@@ -247,11 +248,11 @@ class _preloaded(ExitStack):  # noqa: N801 (used as a function)
 
 def _calm(folder: Path, disk: Path, length: Length, say: Callable[[str], None]) -> tuple[list[Row], float]:
     """Run a stream without disturbance; return samples of what its processes hold, and its seconds."""
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
-    with Bed(_file(folder, [SOURCE], disk), pictures=small_pictures(), say=say) as bed:
+    with Testbed(_file(folder, [SOURCE], disk), images=small_images(), say=say) as testbed:
         say(f'a calm stream of {length.calm_frames} frames, for {length.calm_seconds:g} s at most')
-        with bed.camera(_CALM_FPS) as so_far, Usage(bed, period_seconds=length.sample_seconds) as usage:
+        with testbed.camera(_CALM_FPS) as so_far, Usage(testbed, period_seconds=length.sample_seconds) as usage:
             begin = time.monotonic()
             while len(so_far()) < length.calm_frames and time.monotonic() - begin < length.calm_seconds:
                 time.sleep(0.5)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensor pieces as bytes: written and read by hand against the generated message class; and what a fleet's key costs."""
+"""Tensor fragments as bytes: written and read by hand against the generated message class; and what a fleet's key costs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.transport.piece_codec import decode, encode
-from edge_dnn_partition.transport.piece_size import in_packets
-from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle, Piece
+from edge_dnn_partition.transport.fragment_codec import decode, encode
+from edge_dnn_partition.transport.fragment_size import in_packets
+from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle, Fragment
 from edge_dnn_partition.transport.seals import SEAL_BYTES, Sealer
 from edge_dnn_partition.transport.tensors import WireTensor
 
@@ -25,32 +25,34 @@ SIZES = (in_packets(1), 28_000, 60_000)
 _TOPIC = '/demo/jetson/tensors'
 
 
-def _pieces(size: int) -> tuple[Piece, Piece]:
-    """The first piece of a bundle, which has a head, and the second, which has none."""
+def _fragments(size: int) -> tuple[Fragment, Fragment]:
+    """The first fragment of a bundle, which has a head, and the second, which has none."""
     total = 2 * size
     layout = (WireTensor('features', 1, (1, total // 4), 'raw', 0, total),)
     address = Address('0' * 64, 7, 1234, 0, 2)
-    bundle = Bundle(FRAME, 'jetson', 99, address, 5, memoryview(bytes(total)), layout, piece_bytes=size)
-    return bundle.piece(0, paced=True, sent_ns=1), bundle.piece(1, paced=True, sent_ns=2)
+    bundle = Bundle(FRAME, 'jetson', 99, address, 5, memoryview(bytes(total)), layout, fragment_bytes=size)
+    return bundle.fragment(0, paced=True, sent_ns=1), bundle.fragment(1, paced=True, sent_ns=2)
 
 
-def _generated(piece: Piece) -> Any:
+def _generated(fragment: Fragment) -> Any:
     """The message as a node without the codec would fill it in."""
-    from edge_dnn_partition.msg import PieceHead, TensorInfo, TensorPiece
+    from edge_dnn_partition.msg import FragmentHead, TensorFragment, TensorInfo
 
-    message = TensorPiece(
-        sender=piece.sender, incarnation=piece.incarnation, sent_ns=piece.sent_ns, bundle=piece.bundle, index=piece.index,
-        count=piece.count, total=piece.total, kind=piece.kind, paced=piece.paced,
+    message = TensorFragment(
+        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, bundle=fragment.bundle,
+        index=fragment.index,
+        count=fragment.count, total=fragment.total, kind=fragment.kind, paced=fragment.paced,
     )  # fmt: skip
     data = array('B')
-    data.frombytes(piece.data)
+    data.frombytes(fragment.data)
     message.data = data
-    if piece.index == 0:
-        message.head = [PieceHead(
-            model_sha256=piece.address.model_sha256, frame_id=piece.address.frame_id, plan_version=piece.address.plan_version,
-            attempt=piece.address.attempt, from_stage=piece.address.from_stage,
+    if fragment.index == 0:
+        message.head = [FragmentHead(
+            model_sha256=fragment.address.model_sha256, frame_id=fragment.address.frame_id,
+            plan_version=fragment.address.plan_version,
+            attempt=fragment.address.attempt, from_stage=fragment.address.from_stage,
             tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,
-                                size=t.size) for t in piece.layout],
+                                size=t.size) for t in fragment.layout],
         )]  # fmt: skip
     return message
 
@@ -81,26 +83,27 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     from edge_dnn_partition import ros_env
 
     ros_env.prepare()
-    from edge_dnn_partition.msg import TensorPiece
+    from edge_dnn_partition.msg import TensorFragment
     from rclpy.serialization import deserialize_message, serialize_message
 
     rounds = 20 if quick else 200
     results, targets = [], []
     for size in SIZES:
-        for piece in _pieces(size):
-            raw = encode(piece)
+        for fragment in _fragments(size):
+            raw = encode(fragment)
             found = {
-                'bytes': size, 'head': piece.index == 0, 'encoded_bytes': len(raw),
-                'encode_microseconds': _microseconds(lambda piece=piece: encode(piece), rounds),
+                'bytes': size, 'head': fragment.index == 0, 'encoded_bytes': len(raw),
+                'encode_microseconds': _microseconds(lambda fragment=fragment: encode(fragment), rounds),
                 'decode_microseconds': _microseconds(lambda raw=raw: decode(raw), rounds),
-                'generated_encode_microseconds': _microseconds(lambda piece=piece: serialize_message(_generated(piece)), rounds),
-                'generated_decode_microseconds': _microseconds(lambda raw=raw: deserialize_message(raw, TensorPiece), rounds),
+                'generated_encode_microseconds': _microseconds(
+                    lambda fragment=fragment: serialize_message(_generated(fragment)), rounds),
+                'generated_decode_microseconds': _microseconds(lambda raw=raw: deserialize_message(raw, TensorFragment), rounds),
                 **_seals(raw, rounds),
             }  # fmt: skip
             results.append(found)
             mine = found['encode_microseconds'] + found['decode_microseconds']
             theirs = found['generated_encode_microseconds'] + found['generated_decode_microseconds']
-            name = f'write and read a piece of {size} bytes {"with a head" if found["head"] else "without a head"}, times faster'
+            name = f'write and read a fragment of {size} bytes {"with a head" if found["head"] else "without a head"}, times faster'
             targets.append(Target(name, '>= 1', theirs / mine, 'x', theirs >= mine))
             progress(f'{size} bytes: {mine:.1f} us, by the generated class {theirs:.1f} us')
     whole = next(row for row in results if row['bytes'] == SIZES[-1] and not row['head'])
@@ -109,11 +112,11 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     a_message = small['seal_microseconds'] + small['check_microseconds']
     a_megabyte = (whole['seal_microseconds'] + whole['check_microseconds']) * 1e6 / SIZES[-1]
     targets.append(Target('seal and check a message of 500 bytes', '<= 50', a_message, 'us', a_message <= 50))
-    targets.append(Target('seal and check a megabyte of pieces', '<= 10', a_megabyte / 1e3, 'ms', a_megabyte <= 10_000))
+    targets.append(Target('seal and check a megabyte of fragments', '<= 10', a_megabyte / 1e3, 'ms', a_megabyte <= 10_000))
     progress(f'seals: {a_message:.1f} us for a message, {a_megabyte / 1e3:.2f} ms for a megabyte, at both ends together')
     faster = sorted(target.measured for target in targets if target.unit == 'x')
     conclusion = (
-        f'Writing and reading a piece by hand takes {1 / faster[-1]:.2f} to {1 / faster[0]:.2f} of the time that the generated '
+        f'Writing and reading a fragment by hand takes {1 / faster[-1]:.2f} to {1 / faster[0]:.2f} of the time that the generated '
         f'class takes. Where the fleet has a key, sealing and checking take {a_message:.0f} us for a message of 500 bytes and '
         f'{a_megabyte / 1e3:.1f} ms for a megabyte, both ends together, and {SEAL_BYTES} bytes of each message.'
     )
@@ -126,5 +129,5 @@ def _plot(figure: Figure, results: list[dict[str, Any]]) -> None:
         for key, label in ((f'{kind}_microseconds', label) for kind, label in kinds):
             rows = [row for row in results if row.get('head') is False]
             axes.plot([row['bytes'] for row in rows], [row[key] for row in rows], marker='o', label=label)
-        axes.set(xlabel='bytes in a piece', ylabel='µs', yscale='log', title=action)
+        axes.set(xlabel='bytes in a fragment', ylabel='µs', yscale='log', title=action)
         axes.legend()

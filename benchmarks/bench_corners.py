@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cells beside the papers' grid, in which splitting is honest work: constraints, raw pictures, encodings, a busy cloud.
+"""Cells beside the papers' grid, in which splitting is honest work: constraints, raw images, encodings, a busy cloud.
 
 A board and a server as in `bench grid`, with the same competitors, one cell of that grid over a link that the kernel shapes
 between network namespaces (root), and three equal boards for throughput.
@@ -22,7 +22,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.plans.encodings import NAMES
 
 from . import grid_fleet, grid_run, processes
-from .grid_fleet import WATTS, bed_file, conditions, fleet_of, pipeline_of
+from .grid_fleet import WATTS, conditions, fleet_of, pipeline_of, testbed_file
 from .grid_plans import CLOUD, SOURCE
 from .grid_run import Row, note, run_cell
 
@@ -36,9 +36,9 @@ Say = Callable[[str], None]
 _QUICK_LINK: Final = {'links': [
     {'between': [SOURCE, CLOUD], 'rate': '18.88 Mbit/s', 'delay': f'{1e3 * grid_fleet.DELAY_SECONDS} ms'},
 ]}  # fmt: skip
-"""From the start. A first picture of a megabyte over the slowest of the grid's links would take a minute, and a link that is in
+"""From the start. A first image of a megabyte over the slowest of the grid's links would take a minute, and a link that is in
 use and becomes a hundred times as fast is found out over some ten frames, which would count against those that run first."""
-_RAW: Final = {'raw picture': (640, 480), 'as many bytes as RGB-D': (800, 640)}
+_RAW: Final = {'raw image': (640, 480), 'as many bytes as RGB-D': (800, 640)}
 _COUNTED_SECONDS: Final = 6.0
 
 
@@ -77,8 +77,8 @@ def _played(part: Callable[[Path, list[Row], Say], Iterator[Row]], folder: str) 
 
 
 def _quick(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
-    photograph = grid_fleet.picture()
-    with fleet_of(bed_file(folder, 'resnet18_small'), photograph, progress) as (bench, planner):
+    photograph = grid_fleet.image()
+    with fleet_of(testbed_file(folder, 'resnet18_small'), photograph, progress) as (bench, planner):
         usual, busy = conditions(18.88, photograph), conditions(18.88, photograph, **{CLOUD: 10.0})
         cell, seen = run_cell(bench, planner, busy, WATTS, planned_for=usual)
         ladder += seen
@@ -86,8 +86,8 @@ def _quick(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
 
 
 def _lossy_and_busy(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
-    photograph = grid_fleet.picture()
-    with fleet_of(bed_file(folder, 'alexnet'), photograph, progress) as (bench, planner):
+    photograph = grid_fleet.image()
+    with fleet_of(testbed_file(folder, 'alexnet'), photograph, progress) as (bench, planner):
         for rate in (1.1, 5.85):
             cell, seen = run_cell(bench, planner, conditions(rate, photograph), WATTS, encodings=NAMES)
             ladder += seen
@@ -100,8 +100,8 @@ def _lossy_and_busy(folder: Path, ladder: list[Row], progress: Say) -> Iterator[
 
 
 def _kernel(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
-    photograph = grid_fleet.picture()
-    file = bed_file(folder, 'alexnet', more=_QUICK_LINK)
+    photograph = grid_fleet.image()
+    file = testbed_file(folder, 'alexnet', more=_QUICK_LINK)
     with fleet_of(file, photograph, progress, user_space=None) as (bench, planner):
         cell, seen = run_cell(bench, planner, conditions(18.88, photograph), WATTS)
         ladder += seen
@@ -111,10 +111,10 @@ def _kernel(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
 def _constrained(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
     private = {'constraints': {'private_until': _private()}}
     files = {
-        'privacy': (bed_file(folder, 'resnet18', more=private), 18.88),
-        'device too small': (bed_file(folder, 'vgg16', memory='200 MiB'), 5.85),
+        'privacy': (testbed_file(folder, 'resnet18', more=private), 18.88),
+        'device too small': (testbed_file(folder, 'vgg16', memory='200 MiB'), 5.85),
     }
-    photograph = grid_fleet.picture()
+    photograph = grid_fleet.image()
     for name, (file, rate) in files.items():
         with fleet_of(file, photograph, progress) as (bench, planner):
             cell, seen = run_cell(bench, planner, conditions(rate, photograph), WATTS)
@@ -123,11 +123,11 @@ def _constrained(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row
 
 
 def _raw(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
-    pictures = {name: grid_fleet.picture(*size, quality=0) for name, size in _RAW.items()}
-    file = bed_file(folder, 'resnet18', more=_QUICK_LINK)
-    with fleet_of(file, next(iter(pictures.values())), progress) as (bench, planner):
-        for name, pixels in pictures.items():
-            bench.picture = pixels
+    images = {name: grid_fleet.image(*size, quality=0) for name, size in _RAW.items()}
+    file = testbed_file(folder, 'resnet18', more=_QUICK_LINK)
+    with fleet_of(file, next(iter(images.values())), progress) as (bench, planner):
+        for name, pixels in images.items():
+            bench.image = pixels
             cell, seen = run_cell(bench, planner, conditions(18.88, pixels), WATTS)
             ladder += seen
             yield _row(name, 'resnet18', cell, progress)
@@ -135,23 +135,23 @@ def _raw(folder: Path, ladder: list[Row], progress: Say) -> Iterator[Row]:
 
 def _similar(folder: Path, _: list[Row], progress: Say) -> Iterator[Row]:
     """Yield the frames per second of one board, and of three equal ones with the objective throughput."""
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     names = [SOURCE, *(f'board{i}' for i in range(2, _BOARDS + 1))]
     more = {
         'objective': 'throughput', 'devices': {name: {'emulate': {'slowdown': 12.0}} for name in names},
         'links': [{'between': list(pair), 'rate': '100 Mbit/s', 'delay': '2 ms'} for pair in itertools.combinations(names, 2)],
     }  # fmt: skip
-    shown = grid_fleet.picture()
-    file = bed_file(folder, 'resnet18', more=more)
+    shown = grid_fleet.image()
+    file = testbed_file(folder, 'resnet18', more=more)
     pipeline_of(file)
-    with Bed(file, pictures=[shown], say=progress) as bed:
-        bed.force(f'{SOURCE}:pre-end')
-        alone = len(bed.stream(_COUNTED_SECONDS, 20.0)) / _COUNTED_SECONDS
-        bed.free('exact')
-        bed.stream(8.0, 20.0)
-        together = len(bed.stream(_COUNTED_SECONDS, 20.0)) / _COUNTED_SECONDS
-        plan = bed.client.plan
+    with Testbed(file, images=[shown], say=progress) as testbed:
+        testbed.force(f'{SOURCE}:pre-end')
+        alone = len(testbed.stream(_COUNTED_SECONDS, 20.0)) / _COUNTED_SECONDS
+        testbed.free('exact')
+        testbed.stream(8.0, 20.0)
+        together = len(testbed.stream(_COUNTED_SECONDS, 20.0)) / _COUNTED_SECONDS
+        plan = testbed.client.plan
     row = {'case': 'similar devices', 'network': 'resnet18', 'devices': _BOARDS, 'fps_alone': alone, 'fps_together': together,
            'plan': plan.label() if plan else ''}  # fmt: skip
     progress(f'{_BOARDS} equal boards, objective throughput: {together:.1f} frames/s ({row["plan"]}), one: {alone:.1f}')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What encodings of tensors cost and gain: accuracy of a trained network, bytes and speed, predicted latency over link rates.
 
-The trained network is the zoo's ``digits``, judged on the pictures that it was not trained on. All tensors that cross a cut
+The trained network is the zoo's ``digits``, judged on the images that it was not trained on. All tensors that cross a cut
 are encoded; then those of five cuts, one after the other. Bytes, speed and latency are those of MobileNetV2 with seeded
 weights, on crops of scikit-learn's photographs: a Raspberry Pi of an eighth of this machine's speed and a server of this
 machine's, a camera that gives JPEG and one that gives pixels.
@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+from edge_dnn_partition.execution.profiling.image_samples import samples_of
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
@@ -34,7 +34,7 @@ from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import Pixels, with_encodings
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, NAMES, REDUCTIONS, TENSOR_ENCODINGS, Permitted
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 NEEDS = ('sklearn', 'torch')
 _SLOWDOWN: Final = 8.0
-_PICTURE_BYTES: Final = 100_000.0
+_IMAGE_BYTES: Final = 100_000.0
 _DELAY_SECONDS: Final = 0.002
 _SETS: Final = {'raw': ('raw',), 'lossless': LOSSLESS, 'lossy too': NAMES}
 
 
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
-    """Run the benchmark; ``quick`` takes every fifth picture and a smaller network."""
+    """Run the benchmark; ``quick`` takes every fifth image and a smaller network."""
     accuracy = _accuracy(quick=quick, progress=progress)
     model = load_model(zoo.model_path('mobilenetv2_small' if quick else 'mobilenetv2'))
     progress(f'{model.name}: profiling with encodings')
@@ -63,7 +63,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     profile = load_or_profile(model, options, samples=samples)
     speeds = []
     for encoding in TENSOR_ENCODINGS[1:]:
-        rows = [c for c in profile.codings if c.encoding == encoding and c.tensor != PICTURE]
+        rows = [c for c in profile.codings if c.encoding == encoding and c.tensor != IMAGE]
         raw = sum(model.tensors[c.tensor].bytes for c in rows)
         if rows:
             speeds.append({
@@ -73,17 +73,17 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
                 'decode_megabytes_per_second': raw / sum(c.decode_seconds for c in rows) / 1e6,
                 'largest_error': max(c.error for c in rows), 'median_error': float(np.median([c.error for c in rows])),
             })  # fmt: skip
-    pictures = [
-        {'kind': 'picture', 'encoding': c.encoding, 'pictures': len(samples.pictures), 'mean_raw_bytes': profile.picture_bytes,
-         'bytes_of_raw': c.size / profile.picture_bytes,
-         'encode_megabytes_per_second': profile.picture_bytes / c.encode_seconds / 1e6,
-         'decode_megabytes_per_second': profile.picture_bytes / c.decode_seconds / 1e6 if c.decode_seconds > 0 else None,
+    images = [
+        {'kind': 'image', 'encoding': c.encoding, 'images': len(samples.images), 'mean_raw_bytes': profile.image_bytes,
+         'bytes_of_raw': c.size / profile.image_bytes,
+         'encode_megabytes_per_second': profile.image_bytes / c.encode_seconds / 1e6,
+         'decode_megabytes_per_second': profile.image_bytes / c.decode_seconds / 1e6 if c.decode_seconds > 0 else None,
          'decode_milliseconds': c.decode_seconds * 1e3, 'largest_error': c.error, 'class_changed': c.top_changed}
-        for c in profile.codings if c.tensor == PICTURE
+        for c in profile.codings if c.tensor == IMAGE
     ]  # fmt: skip
     rates = (2, 10, 50, 200) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500)
-    latency = _latency(model, dataclasses.replace(profile, preprocess_seconds=0.0), rates, _PICTURE_BYTES, None)
-    pixels = _latency(model, profile, rates, profile.picture_bytes, Pixels())
+    latency = _latency(model, dataclasses.replace(profile, preprocess_seconds=0.0), rates, _IMAGE_BYTES, None)
+    pixels = _latency(model, profile, rates, profile.image_bytes, Pixels())
     targets = []
     for reduction in REDUCTIONS:
         rows = [r for r in accuracy if r['encoding'] == reduction]
@@ -96,12 +96,12 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         f'{model.name}: at {best["megabits_per_second"]} Mbit/s the best plan takes {best["raw"] * 1e3:.0f} ms raw, '
         f'{best["lossless"] * 1e3:.0f} ms lossless, {best["lossy too"] * 1e3:.0f} ms with lossy encodings (predicted).'
     )
-    rows = [*accuracy, *speeds, *pictures, *latency, *pixels]
-    return BenchResult(rows, targets, lambda figure: _plot(figure, accuracy, [*speeds, *pictures], latency, pixels), text)
+    rows = [*accuracy, *speeds, *images, *latency, *pixels]
+    return BenchResult(rows, targets, lambda figure: _plot(figure, accuracy, [*speeds, *images], latency, pixels), text)
 
 
 class _Segments:
-    """A network cut at its boundaries, run picture by picture."""
+    """A network cut at its boundaries, run image by image."""
 
     def __init__(self, model: Model, boundaries: Sequence[int]) -> None:
         self.model = model
@@ -115,9 +115,9 @@ class _Segments:
         ]
         """The tensors that cross each boundary; at the last one the results."""
 
-    def scores(self, picture: Array, coded: Mapping[int, str]) -> Array:
-        """Return the classes' scores of a picture with the tensors that cross some boundaries encoded, by boundary."""
-        values: dict[str, Array] = {self.model.inputs[0]: picture}
+    def scores(self, image: Array, coded: Mapping[int, str]) -> Array:
+        """Return the classes' scores of an image with the tensors that cross some boundaries encoded, by boundary."""
+        values: dict[str, Array] = {self.model.inputs[0]: image}
         done: set[str] = set()
         for i in range(len(self.boundaries)):
             for name in (self.crossing[i] - done) if i in coded else ():
@@ -134,15 +134,15 @@ def _accuracy(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str,
     from edge_dnn_partition.graph.zoo.digits import data
 
     model = load_model(zoo.model_path('digits'))
-    _, _, pictures, labels = data()
+    _, _, images, labels = data()
     if quick:
-        pictures, labels = pictures[::5], labels[::5]
+        images, labels = images[::5], labels[::5]
     segments = _Segments(model, candidate_boundaries(model, limit=20))
     places = list(range(len(segments.boundaries)))
     five = [places[round(k)] for k in np.linspace(0, len(places) - 2, 5)]
 
     def judge(coded: Mapping[int, str]) -> tuple[float, Array]:
-        scores = np.stack([segments.scores(p[None], coded) for p in pictures])
+        scores = np.stack([segments.scores(p[None], coded) for p in images])
         return float(np.mean(scores.argmax(axis=1) == labels)), scores
 
     exact, whole = judge({})
@@ -154,7 +154,7 @@ def _accuracy(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str,
     return [
         {'kind': 'accuracy', 'model': 'digits', 'encoding': reduction, 'cuts': len(cuts),
          'boundaries': [segments.boundaries[c] for c in cuts], 'accuracy': got, 'float32_accuracy': exact,
-         'points_lost': (exact - got) * 100, 'pictures': len(labels),
+         'points_lost': (exact - got) * 100, 'images': len(labels),
          'largest_error': float((np.abs(scores - whole) / span).max()),
          'classes_changed': int((scores.argmax(1) != whole.argmax(1)).sum())}
         for reduction, cuts, got, scores in rows
@@ -162,7 +162,7 @@ def _accuracy(*, quick: bool, progress: Callable[[str], None]) -> list[dict[str,
 
 
 def _latency(
-    model: Model, profile: Profile, rates: Sequence[float], picture_bytes: float, pixels: Pixels | None
+    model: Model, profile: Profile, rates: Sequence[float], image_bytes: float, pixels: Pixels | None
 ) -> list[dict[str, Any]]:
     document = {
         'fleet': 'bench', 'source': 'pi', 'devices': {'pi': {}, 'server': {}},
@@ -182,7 +182,7 @@ def _latency(
         for label, names in _SETS.items():
             problem = pipeline.problem(
                 devices=['pi', 'server'], factors={}, links={('pi', 'server'): link, ('server', 'pi'): link},
-                input_bytes=picture_bytes, permitted=Permitted(names), pixels=pixels,
+                input_bytes=image_bytes, permitted=Permitted(names), pixels=pixels,
             )  # fmt: skip
             solution = solve(problem)
             assert solution.assignment is not None
@@ -206,7 +206,7 @@ def _plot(
     first.axhline(0.5, color='grey', linestyle='--')
     first.set(title='digits', xlabel='cut', ylabel='accuracy lost, points')
     first.legend()
-    names = [f'picture: {r["encoding"]}' if r['kind'] == 'picture' else r['encoding'] for r in speeds]
+    names = [f'image: {r["encoding"]}' if r['kind'] == 'image' else r['encoding'] for r in speeds]
     second.barh(names, [r['bytes_of_raw'] * 100 for r in speeds])
     second.set(title='bytes sent', xlabel='% of raw')
     for axes, rows, camera in ((third, latency, 'JPEG of 100 kB'), (fourth, pixels, 'pixels')):

@@ -4,7 +4,7 @@
 
 The demo's emulated fleet (a Pi with the camera, a Jetson, a cloud box) with its modelled power; what a joule of the cloud
 costs does not count. The grid goes through the cost model with profiles made on this machine; seeded disturbances of
-rates, speeds and picture sizes give each plan its p95 and its mean energy. Plans for a deadline that 95 % of the frames keep to
+rates, speeds and image sizes give each plan its p95 and its mean energy. Plans for a deadline that 95 % of the frames keep to
 know how much devices and links scatter, not what is drawn. Some cells are also run in real processes.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.cli.running_fleet import RunningFleet
-    from edge_dnn_partition.inputs.frame import Picture
+    from edge_dnn_partition.inputs.frame import CameraImage
 
 NEEDS = ('sklearn',)
 NEEDS_WHOLE = ('ROS',)
@@ -60,10 +60,10 @@ _RUN_RATES: Final = (2.0, 8.0, 50.0)
 
 @dataclass(frozen=True)
 class Ground:
-    """What the grid stands on: profiles, pictures, and whose joules count."""
+    """What the grid stands on: profiles, images, and whose joules count."""
 
     pipeline: Pipeline
-    picture_bytes: np.ndarray[Any, Any]
+    image_bytes: np.ndarray[Any, Any]
     weights: Mapping[str, float]
 
     def problem(self, rate: float, load: Mapping[str, float], chance: np.random.Generator | None = None) -> Problem:
@@ -78,18 +78,18 @@ class Ground:
             bytes_per_second = rate * 1e6 / 8 if 'cloud' in (a, b) else known
             bytes_per_second *= chance.lognormal(0, _RATE_SCATTER) if chance else 1.0
             links[a, b] = links[b, a] = LinkEstimate(bytes_per_second, delay, measured=True)
-        size = float(chance.choice(self.picture_bytes) if chance else self.picture_bytes.mean())
+        size = float(chance.choice(self.image_bytes) if chance else self.image_bytes.mean())
         found = self.pipeline.problem(devices=devices, factors=speed, links=links, input_bytes=size)
         found = replace(found, devices=tuple(replace(d, energy_weight=self.weights[d.name]) for d in found.devices))
         if chance:
             return found
-        on_air = float(np.hypot(_RATE_SCATTER, np.log(self.picture_bytes).std()))
+        on_air = float(np.hypot(_RATE_SCATTER, np.log(self.image_bytes).std()))
         return found.scattering(dict.fromkeys(devices, _SPEED_SCATTER), dict.fromkeys(links, on_air))
 
 
-def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
-    """Write the demo's fleet file and profile its model here; return the file, the pipeline and the pictures."""
-    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
+def _ground(folder: Path) -> tuple[Path, Pipeline, list[CameraImage]]:
+    """Write the demo's fleet file and profile its model here; return the file, the pipeline and the images."""
+    from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
     from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -103,13 +103,13 @@ def _ground(folder: Path) -> tuple[Path, Pipeline, list[Picture]]:
     fleet = load_fleet(file)
     assert fleet.model is not None
     model = load_model(fleet.model.path)
-    pictures = panning_camera()
+    images = panning_camera()
     preprocessing = Preprocessing.from_yaml(settings)
 
-    samples = PictureSamples(preprocessing, pictures[0], (pictures[0],))
+    samples = ImageSamples(preprocessing, images[0], (images[0],))
     profile = load_or_profile(model, ProfileOptions(device='host'), samples=samples, accept_throttled=True)
     profiles = {name: profile.scaled(device.emulate.slowdown if device.emulate else 1.0) for name, device in fleet.devices.items()}
-    return file, Pipeline(model, profiles, fleet), pictures
+    return file, Pipeline(model, profiles, fleet), images
 
 
 def _baselines(ground: Ground) -> dict[str, Assignment]:
@@ -199,7 +199,7 @@ def _saving(cell: Mapping[str, Any]) -> float:
 # In real processes ------------------------------------------------------------------------------------------------
 
 
-def _really(file: Path, ground: Ground, pictures: Sequence[Picture], rates: Sequence[float], frames: int,
+def _really(file: Path, ground: Ground, images: Sequence[CameraImage], rates: Sequence[float], frames: int,
             say: Callable[[str], None]) -> list[dict[str, Any]]:  # fmt: skip
     from edge_dnn_partition import ros_env
 
@@ -214,7 +214,7 @@ def _really(file: Path, ground: Ground, pictures: Sequence[Picture], rates: Sequ
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['OMP_NUM_THREADS'] = '1'
     rows = []
-    with running_fleet(file, pictures, rate=5.0) as running:
+    with running_fleet(file, images, rate=5.0) as running:
         results: list[Any] = []
         running.client.node.create_subscription(Result, running.client.topics.result, results.append, qos.RESULT)
         for rate in rates:
@@ -270,8 +270,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     draws, deadlines = (40, 4) if quick else (1000, 12)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        file, pipeline, pictures = _ground(Path(name))
-        sizes = np.array([len(picture.data) for picture in pictures], dtype=float)
+        file, pipeline, images = _ground(Path(name))
+        sizes = np.array([len(image.data) for image in images], dtype=float)
         grounds = {
             'robot': Ground(pipeline, sizes, {'pi': 1.0, 'jetson': 1.0, 'cloud': 0.0}),
             'source': Ground(pipeline, sizes, {'pi': 1.0, 'jetson': 0.0, 'cloud': 0.0}),
@@ -280,7 +280,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             results.append({'case': 'grid', 'counts': counts, **_cell(ground, rate, load, draws, deadlines)})
             if load == loads[-1]:
                 progress(f'joules of the {counts}, {rate:g} Mbit/s: done')
-        processes = [] if quick else _really(file, grounds['robot'], pictures, _RUN_RATES, 12, progress)
+        processes = [] if quick else _really(file, grounds['robot'], images, _RUN_RATES, 12, progress)
     said = sum(len(_beaten(cell, 'latency_seconds', 'energy_joules')) for cell in results)
     beaten = sum(len(_beaten(cell, 'p95_seconds', 'mean_joules')) for cell in results)
     nearly = sum(len(_beaten(cell, 'p95_seconds', 'mean_joules', 0.1)) for cell in results)

@@ -26,7 +26,7 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.execution.frames.hedge import is_hedge
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import demo_model
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _fleet_file(folder: Path) -> Path:
     return file
 
 
-def _pictures() -> list[Picture]:
+def _images() -> list[CameraImage]:
     pixels = np.random.default_rng(SEED).integers(0, 256, (4, 6, 8, 3)).astype(np.uint8)
-    return [Picture(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]
+    return [CameraImage(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]
 
 
 def _round(running: RunningFleet, chance: random.Random) -> None:
@@ -120,7 +120,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     os.environ.setdefault('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['OMP_NUM_THREADS'] = '1'
-    with tempfile.TemporaryDirectory() as name, running_fleet(_fleet_file(Path(name)), _pictures(), rate=FPS) as running:
+    with tempfile.TemporaryDirectory() as name, running_fleet(_fleet_file(Path(name)), _images(), rate=FPS) as running:
         running.follow('cloud:pre-end')
         status = running.news.status
         running.client.wait_for(lambda: running.news.status.hedged >= 3, 30.0, 'hedges that measure')  # type: ignore[union-attr]

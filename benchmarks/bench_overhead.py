@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the whole ROS path costs against onnxruntime called directly, and what the nodes take of processor and memory.
 
-*Latency*: one device, one stage; from a picture's acceptance to its result against decoding, resizing and running the same
-picture in one process, in turns, at the same cadence. *CPU*: the device monitor at 2 Hz, and the scheduler of eight
+*Latency*: one device, one stage; from an image's acceptance to its result against decoding, resizing and running the same
+image in one process, in turns, at the same cadence. *CPU*: the device monitor at 2 Hz, and the scheduler of eight
 devices under a stream. *Memory*: two devices with half of a model each: peaks against the weights of their stages, and a search of
 each worker's memory for the weights of both halves (needs root, as the testbed does). A profile is there already: a worker that
 has to measure its device's own loads every part of the model once.
@@ -25,9 +25,9 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
-from edge_dnn_partition.inputs.pictures import sample_picture
+from edge_dnn_partition.inputs.images import sample_image
 from edge_dnn_partition.testbed import demo_model, process_memory
-from edge_dnn_partition.testbed.bed_file import BedFile
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .intervals import difference_interval
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.graph.model import Model
-    from edge_dnn_partition.inputs.frame import Picture
+    from edge_dnn_partition.inputs.frame import CameraImage
 
 NEEDS = ('ROS', 'torch', 'transformers')
 Say = Callable[[str], None]
@@ -49,13 +49,13 @@ _NEEDLES = 12
 _SMALL_BYTES = 2048
 
 
-def _bed_file(folder: Path, model: str, names: Sequence[str], **more: Any) -> BedFile:
+def _testbed_file(folder: Path, model: str, names: Sequence[str], **more: Any) -> TestbedFile:
     """Return devices that are not slowed, with links of 1 Gbit/s between all of them."""
     path = demo_model.cached() if model == 'demo' else zoo.model_path(model)
     described = demo_model.preprocessing() if model == 'demo' else {**demo_model.preprocessing(), 'size': [224, 224]}
     settings = folder / f'{model}.yaml'
     settings.write_text(yaml.safe_dump(described))
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'overhead', 'source': names[0], 'model': {'path': str(path), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': 1}} for name in names},
         'links': [{'between': list(pair), 'rate': '1 Gbit/s'} for pair in itertools.combinations(names, 2)], **more,
@@ -66,8 +66,8 @@ def _fixed(label: str) -> dict[str, Any]:
     return {'parameters': {'worker': {'profile_runs': 1}, 'scheduler': {'policy': 'fixed', 'fixed_plan': label}}}
 
 
-def _direct(file: BedFile, model: Model, picture: Picture) -> Callable[[float, float], list[float]]:
-    """Return a function that runs the picture in this process for some seconds, at a cadence, and gives the latencies."""
+def _direct(file: TestbedFile, model: Model, image: CameraImage) -> Callable[[float, float], list[float]]:
+    """Return a function that runs the image in this process for some seconds, at a cadence, and gives the latencies."""
     from edge_dnn_partition.execution.stages.engine import Engine
     from edge_dnn_partition.inputs.preprocess import Preprocessing
 
@@ -80,7 +80,7 @@ def _direct(file: BedFile, model: Model, picture: Picture) -> Callable[[float, f
         found = []
         for _ in range(round(seconds * fps)):
             begin = time.perf_counter()
-            engine.run({entry: preprocessing.apply(picture.data, picture.encoding)})
+            engine.run({entry: preprocessing.apply(image.data, image.encoding)})
             found.append(time.perf_counter() - begin)
             time.sleep(max(0.0, 1 / fps - found[-1]))
         return found
@@ -90,17 +90,17 @@ def _direct(file: BedFile, model: Model, picture: Picture) -> Callable[[float, f
 
 
 def _latency(folder: Path, model: str, *, quick: bool, say: Say) -> Row:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
-    file, fps = _bed_file(folder, model, ['pi'], **_fixed('pi:pre-end')), FPS[model]
-    picture = sample_picture(file.camera)
+    file, fps = _testbed_file(folder, model, ['pi'], **_fixed('pi:pre-end')), FPS[model]
+    image = sample_image(file.camera)
     direct: list[float] = []
     path: list[float] = []
-    with Bed(file, pictures=[picture], say=say) as bed:
-        measure = _direct(file, bed.model, picture)
-        bed.stream(2.0, fps)
+    with Testbed(file, images=[image], say=say) as testbed:
+        measure = _direct(file, testbed.model, image)
+        testbed.stream(2.0, fps)
         for _ in range(1 if quick else 3):
-            path += [frame.latency_seconds for frame in bed.stream(4.0, fps) if frame.delivered]
+            path += [frame.latency_seconds for frame in testbed.stream(4.0, fps) if frame.delivered]
             direct += measure(4.0, fps)
     ours, base = statistics.median(path), statistics.median(direct)
     say(f'{model}: {1e3 * ours:.2f} ms through the fleet, {1e3 * base:.2f} ms directly')
@@ -120,15 +120,15 @@ def _cpu_share(pid: int, seconds: float, meanwhile: Callable[[float], object] = 
 
 
 def _shares(folder: Path, *, quick: bool, say: Say) -> list[Row]:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     seconds = 4.0 if quick else 15.0
     names = [f'd{number}' for number in range(1, DEVICES + 1)]
-    with Bed(_bed_file(folder, 'demo', names, parameters={'worker': {'profile_runs': 1}}), say=say) as bed:
-        bed.stream(5.0, 5.0)
-        monitor = _cpu_share(bed.pid('d2/device_monitor'), seconds)
-        idle = _cpu_share(bed.pid('scheduler'), seconds)
-        busy = _cpu_share(bed.pid('scheduler'), seconds, lambda passing: bed.stream(passing, 5.0))
+    with Testbed(_testbed_file(folder, 'demo', names, parameters={'worker': {'profile_runs': 1}}), say=say) as testbed:
+        testbed.stream(5.0, 5.0)
+        monitor = _cpu_share(testbed.pid('d2/device_monitor'), seconds)
+        idle = _cpu_share(testbed.pid('scheduler'), seconds)
+        busy = _cpu_share(testbed.pid('scheduler'), seconds, lambda passing: testbed.stream(passing, 5.0))
     say(f'of a core: device monitor {monitor:.2%}; scheduler of {DEVICES} devices {idle:.1%} without frames, {busy:.1%} at 5 fps')
     return [
         {'case': 'device_monitor', 'share_of_a_core': monitor},
@@ -170,7 +170,7 @@ def _needles(model: Model, start: int, stop: int) -> dict[str, bytes]:
 
 
 def _memory(folder: Path, *, say: Say) -> list[Row]:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.graph.model import load_model
 
     model = load_model(zoo.model_path(HALVED))
@@ -178,9 +178,9 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
     later = half + (layers - half) // 4
     spans = {'pi': (0, half), 'cloud': (half, layers)}
     rows: list[Row] = []
-    with Bed(_bed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as bed:
-        pids = {name: bed.pid(f'{name}/worker') for name in spans}
-        bed.stream(4.0, 2.0)
+    with Testbed(_testbed_file(folder, HALVED, ['pi', 'cloud'], **_fixed(f'pi:pre-{half} cloud:{half}-end')), say=say) as testbed:
+        pids = {name: testbed.pid(f'{name}/worker') for name in spans}
+        testbed.stream(4.0, 2.0)
         # Before the search, which brings what the worker has only mapped into its memory: the peaks while switching have that.
         peaks = {name: process_memory.peak_bytes(pid) for name, pid in pids.items()}
         for name, (start, stop) in spans.items():
@@ -197,8 +197,8 @@ def _memory(folder: Path, *, say: Say) -> list[Row]:
             rows.append(row)
         for pid in pids.values():
             process_memory.forget_peak(pid)
-        bed.force(f'pi:pre-{later} cloud:{later}-end')
-        bed.stream(2.0, 2.0)
+        testbed.force(f'pi:pre-{later} cloud:{later}-end')
+        testbed.stream(2.0, 2.0)
         for name, (start, stop) in {'pi': (0, later), 'cloud': (later, layers)}.items():
             old, new = _weights(model, *spans[name]), _weights(model, start, stop)
             peak = process_memory.peak_bytes(pids[name])

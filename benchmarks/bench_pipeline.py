@@ -31,14 +31,14 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.testbed.bed_file import BedFile
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .intervals import interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 
 NEEDS = ('ROS', 'torch', 'transformers')
@@ -56,10 +56,10 @@ LIVE_SECONDS: Final = 15.0
 _RATE = 1e9 / 8
 
 
-def _bed_file(folder: Path, model: str) -> BedFile:
+def _testbed_file(folder: Path, model: str) -> TestbedFile:
     settings = folder / f'{model}.yaml'
     settings.write_text(yaml.safe_dump({**demo_model.preprocessing(), 'size': [224, 224]}))
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'pipeline', 'source': NAMES[0], 'objective': 'throughput',
         'model': {'path': str(zoo.model_path(model)), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': SLOWDOWNS[model]}} for name in NAMES},
@@ -72,14 +72,14 @@ def _bed_file(folder: Path, model: str) -> BedFile:
 
 
 class _Planner:
-    """The planner's plans for a bed's model on this machine's profile."""
+    """The planner's plans for a testbed's model on this machine's profile."""
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, testbed: Testbed) -> None:
         from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 
-        self._pipeline: Pipeline = Pipeline(bed.model, bed.profiles, bed.fleet)
-        self._picture_bytes = float(len(bed.pictures[0].data))
-        self._bed = bed
+        self._pipeline: Pipeline = Pipeline(testbed.model, testbed.profiles, testbed.fleet)
+        self._image_bytes = float(len(testbed.images[0].data))
+        self._testbed = testbed
 
     def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'any') -> str:
         """Return the plan of most throughput for some devices, as the scheduler looks for it."""
@@ -90,10 +90,10 @@ class _Planner:
         from edge_dnn_partition.sensing.link import LinkEstimate
 
         links = {pair: LinkEstimate(_RATE, 0.0005, measured=True) for pair in itertools.permutations(names, 2)}
-        problem = self._pipeline.problem(devices=names, factors=loads, links=links, input_bytes=self._picture_bytes)
+        problem = self._pipeline.problem(devices=names, factors=loads, links=links, input_bytes=self._image_bytes)
         found = solve(problem, Goal('throughput'), space, quick=True)
         assert found.assignment is not None
-        return label_of(self._bed.model, placement_of(found.assignment, self._pipeline.boundaries), self._pipeline)
+        return label_of(self._testbed.model, placement_of(found.assignment, self._pipeline.boundaries), self._pipeline)
 
 
 @dataclass(frozen=True)
@@ -107,22 +107,22 @@ class _Reading:
     busy_cores: float
 
 
-def _throughput(bed: Bed, stages: int, expected: float, count: int) -> _Reading:
-    """Measure the plan in force, which gets more pictures than it can take, over so many times between results."""
+def _throughput(testbed: Testbed, stages: int, expected: float, count: int) -> _Reading:
+    """Measure the plan in force, which gets more images than it can take, over so many times between results."""
     full = stages + 2  # frames until the pipeline is full
     psutil.cpu_percent()
     at: list[float] = []
     # A pipeline of many slow stages may take longer to run dry than is waited for; what was measured stands.
-    with contextlib.suppress(UserError), bed.camera(1.4 * expected + 1) as frames:
+    with contextlib.suppress(UserError), testbed.camera(1.4 * expected + 1) as frames:
         until = time.monotonic() + PATIENT_SECONDS
-        bed.wait_for(lambda: len(frames()) > count + full or time.monotonic() > until, 2 * PATIENT_SECONDS, f'{count} frames')
+        testbed.wait_for(lambda: len(frames()) > count + full or time.monotonic() > until, 2 * PATIENT_SECONDS, f'{count} frames')
         busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
         at = [frame.at for frame in frames() if frame.delivered][full:]
     between = np.diff(at)
     if len(between) < _LEAST:
         raise UserError(f'too few frames came in {PATIENT_SECONDS:g} s')
     short, long = interval(between, np.mean)
-    plan = bed.client.plan
+    plan = testbed.client.plan
     predicted = 1 / plan.bottleneck_seconds if plan is not None and plan.bottleneck_seconds > 0 else float('nan')
     return _Reading(1 / float(between.mean()), 1 / long, 1 / short, predicted, busy)
 
@@ -130,8 +130,8 @@ def _throughput(bed: Bed, stages: int, expected: float, count: int) -> _Reading:
 class _Cases:
     """Measures one case after the other and keeps the rows."""
 
-    def __init__(self, bed: Bed, model: str, count: int, say: Say) -> None:
-        self._bed, self._model, self._count, self._say = bed, model, count, say
+    def __init__(self, testbed: Testbed, model: str, count: int, say: Say) -> None:
+        self._testbed, self._model, self._count, self._say = testbed, model, count, say
         self.rows: list[Row] = []
 
     def add(self, case: str, label: str, expected: float, total: float | None = None, count: int | None = None) -> float:
@@ -142,16 +142,16 @@ class _Cases:
         :param total: the sum of the devices' speeds; None: it is what is measured.
         """
         if label:
-            plan = self._bed.force(label)
+            plan = self._testbed.force(label)
         else:
-            self._bed.free()
-            with self._bed.camera(1.4 * expected + 1):
+            self._testbed.free()
+            with self._testbed.camera(1.4 * expected + 1):
                 time.sleep(LIVE_SECONDS)
-            plan = self._bed.client.plan
+            plan = self._testbed.client.plan
             assert plan is not None
         label = label or plan.label()
         try:
-            got = _throughput(self._bed, len(plan.stages), expected, count or self._count)
+            got = _throughput(self._testbed, len(plan.stages), expected, count or self._count)
         except UserError as error:
             self._say(f'{self._model}, {case}: {error}; {label}')
             got = _Reading(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -169,12 +169,12 @@ class _Cases:
 
 
 def _measure(folder: Path, model: str, *, quick: bool, say: Say) -> list[Row]:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
-    with Bed(_bed_file(folder, model), say=say) as bed:
-        planner = _Planner(bed)
-        cases = _Cases(bed, model, 5 if quick else 24, say)
-        bed.stream(1.0 if quick else 3.0, 2.0)
+    with Testbed(_testbed_file(folder, model), say=say) as testbed:
+        planner = _Planner(testbed)
+        cases = _Cases(testbed, model, 5 if quick else 24, say)
+        testbed.stream(1.0 if quick else 3.0, 2.0)
         one = cases.add('1 equal', f'{NAMES[0]}:pre-end', 1.0, count=4 if quick else 12)
         for count in (4,) if quick else (2, 3, 4):
             cases.add(f'{count} equal', planner.label(NAMES[:count], {}), one * count, one * count)
@@ -183,7 +183,7 @@ def _measure(folder: Path, model: str, *, quick: bool, say: Say) -> list[Row]:
             cases.add('4 equal, live', '', 4 * one, 4 * one)
         names = list(UNEQUAL)
         for name, load in UNEQUAL.items():
-            bed.set_load(name, load)
+            testbed.set_load(name, load)
         alone = {name: one / load for name, load in UNEQUAL.items()}
         for name in () if quick else names[1:]:
             alone[name] = cases.add(f'{name} alone', f'{name}:pre-end', alone[name], count=5)

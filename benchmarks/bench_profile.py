@@ -4,7 +4,7 @@
 
 Each network is profiled as a worker profiles it: segments and pairs of neighbours at the cadence of a stream, one
 thread, thread CPU time. The held-back stages (the whole network and random ones of three segments or more) are
-timed in the same rounds. The baseline, from the same runs, is the sum of the segments without their seams.
+timed in the same rounds. The baseline, from the same runs, is the sum of the segments without their boundary overheads.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _conclusion(results: Sequence[dict[str, Any]], disturbed: Sequence[str]) -> 
 def _plot(figure: Figure, results: Sequence[dict[str, Any]]) -> None:
     axes = figure.subplots()
     for number, result in enumerate(results):
-        for key, shift, colour, label in (('error', -0.12, 'tab:blue', 'segments less seams'),
+        for key, shift, colour, label in (('error', -0.12, 'tab:blue', 'segments less boundary overheads'),
                                           ('error_of_sum', 0.12, 'tab:gray', 'sum of segments')):
             errors = [stage[key] * 100 for stage in result['held_back']]
             axes.plot([number + shift] * len(errors), errors, 'o', color=colour, alpha=0.7,

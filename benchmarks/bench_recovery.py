@@ -5,7 +5,7 @@
 The demo's fleet in real processes, in network namespaces, with the parameters' defaults, at 5 and 20 fps. Again and again both
 links to the cloud fall to a tenth (20, 8 and 2 Mbit/s before) and come back 7 s and, but for 8 Mbit/s, 13 s later; the Jetson takes
 three times as long and then its usual time; the cloud's worker is killed and started again. At 20 and 8 Mbit/s the camera shows the
-demo's pictures; at 2 Mbit/s, and for the Jetson, pictures of 4 kB, with which the cloud pays at 2 Mbit/s, the Jetson at 0.2. Times
+demo's images; at 2 Mbit/s, and for the Jetson, images of 4 kB, with which the cloud pays at 2 Mbit/s, the Jetson at 0.2. Times
 count from the moment before the change to the plan that uses the resource being in force, for a worker from its first heartbeat.
 Probes are what crosses a shaped link without frames, less what crosses it before and after, while no probes are permitted.
 """
@@ -27,10 +27,10 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import LINKS, fleet_document, panning_camera
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .processes import prepare
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.msg import Heartbeat
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 NEEDS = ('ROS', 'root', 'sklearn')
@@ -74,7 +74,7 @@ class Network:
     """What the links to the cloud carry, and what the camera shows there.
 
     :param uplink: bits per second, while nothing has fallen.
-    :param small: pictures of 4 kB.
+    :param small: images of 4 kB.
     :param kinds: what happens in it.
     :param gaps: after how many seconds the links that have fallen come back.
     """
@@ -84,7 +84,7 @@ class Network:
     kinds: tuple[str, ...]
     gaps: tuple[float, ...] = _GAPS
 
-    def pictures(self) -> list[Picture]:
+    def images(self) -> list[CameraImage]:
         """Return what the camera shows."""
         return panning_camera(width=160, height=90, quality=70) if self.small else panning_camera()
 
@@ -96,8 +96,8 @@ NETWORKS: Final = (
 
 
 @contextlib.contextmanager
-def _bed(network: Network, say: Say) -> Iterator[Bed]:
-    from edge_dnn_partition.cli.bed import Bed
+def _testbed(network: Network, say: Say) -> Iterator[Testbed]:
+    from edge_dnn_partition.cli.testbed import Testbed
 
     with tempfile.TemporaryDirectory() as name:
         settings = Path(name) / 'preprocessing.yaml'
@@ -107,27 +107,27 @@ def _bed(network: Network, say: Say) -> Iterator[Bed]:
         for link in document['links']:
             if 'cloud' in link['between']:
                 link['rate'] = f'{network.uplink / 1e6:g} Mbit/s'
-        with Bed(BedFile.parse(document), pictures=network.pictures(), user_space=False, say=say) as bed:
-            yield bed
+        with Testbed(TestbedFile.parse(document), images=network.images(), user_space=False, say=say) as testbed:
+            yield testbed
 
 
 class _Stream:
     """A stream over a testbed, and what befalls it."""
 
-    def __init__(self, bed: Bed, network: Network, fps: float, frames: Callable[[], list[FrameRecord]], say: Say) -> None:
+    def __init__(self, testbed: Testbed, network: Network, fps: float, frames: Callable[[], list[FrameRecord]], say: Say) -> None:
         from edge_dnn_partition.msg import Heartbeat
 
         from edge_dnn_partition.nodes.core import qos
 
-        self._bed, self._network, self._fps, self._frames, self._say = bed, network, fps, frames, say
+        self._testbed, self._network, self._fps, self._frames, self._say = testbed, network, fps, frames, say
         self._first_beats: dict[int, float] = {}
-        node = bed.client.node
-        self._beats = node.create_subscription(Heartbeat, bed.client.topics.heartbeat, self._beat, qos.heartbeat_reader())
+        node = testbed.client.node
+        self._beats = node.create_subscription(Heartbeat, testbed.client.topics.heartbeat, self._beat, qos.heartbeat_reader())
         self.rows: list[Row] = []
 
     def close(self) -> None:
         """Listen no longer."""
-        self._bed.client.node.destroy_subscription(self._beats)
+        self._testbed.client.node.destroy_subscription(self._beats)
 
     def _beat(self, message: Heartbeat) -> None:
         if message.node == 'worker':
@@ -135,7 +135,7 @@ class _Stream:
 
     def _rate(self, share: float) -> None:
         for pair in UPLINKS:
-            self._bed.set_rate(*pair, self._network.uplink * share)
+            self._testbed.set_rate(*pair, self._network.uplink * share)
 
     def link(self, gap: float) -> None:
         """Let the links to the cloud fall to a tenth, and rise again."""
@@ -144,47 +144,48 @@ class _Stream:
     def device(self) -> None:
         """Make the Jetson busy, and idle again; meanwhile the links to the cloud are slow."""
         self._rate(_FALLEN)
-        self._befall('device', 'jetson', lambda: self._bed.set_load('jetson', BUSY), lambda: self._bed.set_load('jetson', 1.0),
+        self._befall('device', 'jetson', lambda: self._testbed.set_load('jetson', BUSY),
+            lambda: self._testbed.set_load('jetson', 1.0),
                      _AWAY_SECONDS)  # fmt: skip
         self._rate(1.0)
         time.sleep(_CALM_SECONDS)
 
     def worker(self) -> None:
         """Kill the cloud's worker, and start it again."""
-        self._befall('worker', 'cloud', lambda: self._bed.kill('cloud/worker'), lambda: self._bed.start('cloud/worker'),
+        self._befall('worker', 'cloud', lambda: self._testbed.kill('cloud/worker'), lambda: self._testbed.start('cloud/worker'),
                      _AWAY_SECONDS)  # fmt: skip
 
     def _uses(self, device: str) -> bool:
-        plan = self._bed.client.plan
+        plan = self._testbed.client.plan
         return plan is not None and device in plan.devices
 
     def _befall(self, kind: str, device: str, harm: Callable[[], object], mend: Callable[[], object], gap: float) -> None:
         """Take away what makes a device worth using, give it back, and note when the plan in force uses it again."""
-        bed = self._bed
+        testbed = self._testbed
         row: Row = {'case': kind, 'megabits': self._network.uplink / 1e6, 'fps': self._fps, 'gap_seconds': gap}
         try:
-            bed.wait_for(lambda: self._uses(device), _PATIENCE_SECONDS, f'a plan with {device}')
+            testbed.wait_for(lambda: self._uses(device), _PATIENCE_SECONDS, f'a plan with {device}')
         except UserError:
             self.rows.append(row | {'left_seconds': None, 'back_seconds': None, 'plans_down': 0, 'plans_up': 0})
             self._say(f'{line_of(row)}: no plan with {device} in {_PATIENCE_SECONDS:g} s to begin with')
             return
         time.sleep(_CALM_SECONDS)
-        fell, known = time.monotonic(), len(bed.news.plans)
+        fell, known = time.monotonic(), len(testbed.news.plans)
         harm()
         time.sleep(max(0.0, fell + gap - time.monotonic()))
         away = not self._uses(device)
-        rose, moved = time.monotonic(), len(bed.news.plans)
+        rose, moved = time.monotonic(), len(testbed.news.plans)
         mend()
         if kind == 'worker':
-            bed.wait_for(lambda: max(self._first_beats.values(), default=0.0) > rose, _WORKER_SECONDS, 'the worker')
+            testbed.wait_for(lambda: max(self._first_beats.values(), default=0.0) > rose, _WORKER_SECONDS, 'the worker')
             rose = max(self._first_beats.values())
         time.sleep(_GOOD_SECONDS)
         end = time.monotonic()
-        left = [at - fell for at, plan in bed.news.plans[known:moved] if device not in plan.devices]
-        back = [at - rose for at, plan in bed.news.plans[moved:] if device in plan.devices]
+        left = [at - fell for at, plan in testbed.news.plans[known:moved] if device not in plan.devices]
+        back = [at - rose for at, plan in testbed.news.plans[moved:] if device in plan.devices]
         row |= {
             'left_seconds': min(left, default=None), 'back_seconds': min(back, default=None) if away else None,
-            'plans_down': moved - known, 'plans_up': len(bed.news.plans) - moved,
+            'plans_down': moved - known, 'plans_up': len(testbed.news.plans) - moved,
             **self._slow('down', fell, fell + gap), **self._slow('up', rose, end),
         }  # fmt: skip
         self.rows.append(row)
@@ -216,28 +217,28 @@ def _seconds(value: float | None) -> str:
     return 'never' if value is None else f'{value:.2f} s'
 
 
-def _probes(bed: Bed, network: Network, seconds: float, say: Say) -> list[Row]:
+def _probes(testbed: Testbed, network: Network, seconds: float, say: Say) -> list[Row]:
     """Count what probes take of the links to the cloud, fallen (where the cloud would be gained) and not, without frames."""
     rows = []
     pairs = [pair for link in UPLINKS for pair in (link, link[::-1])]
 
     def crossed() -> dict[tuple[str, str], int]:
-        before = {pair: bed.counters(*pair).sent_bytes for pair in pairs}
+        before = {pair: testbed.counters(*pair).sent_bytes for pair in pairs}
         time.sleep(seconds)
-        return {pair: bed.counters(*pair).sent_bytes - before[pair] for pair in pairs}
+        return {pair: testbed.counters(*pair).sent_bytes - before[pair] for pair in pairs}
 
     def permit(share: float) -> None:
         done: set[str] = set()
-        for name, left in itertools.product(bed.file.devices, reversed(range(_TRIES))):
+        for name, left in itertools.product(testbed.file.devices, reversed(range(_TRIES))):
             if name not in done:
                 with contextlib.suppress(*(UserError,) * (left > 0)):  # an answer over a link that has fallen may take long
-                    bed.set_parameter(f'{name}/worker', 'probing_budget', share)
+                    testbed.set_parameter(f'{name}/worker', 'probing_budget', share)
                     done.add(name)
 
     for state, share in (('something to gain', _FALLEN), ('nothing to gain', 1.0)):
-        with bed.camera(5.0):
+        with testbed.camera(5.0):
             for pair in UPLINKS:
-                bed.set_rate(*pair, network.uplink * share)
+                testbed.set_rate(*pair, network.uplink * share)
             time.sleep(2 * _CALM_SECONDS)
         counted = []
         for permitted in (0.0, CEILING, 0.0):
@@ -266,10 +267,10 @@ def play(
     :param probed_seconds: for which these are counted; 0: they are not.
     """
     rows: list[Row] = []
-    with _bed(network, say) as bed:
+    with _testbed(network, say) as testbed:
         for fps in rates:
-            with bed.camera(fps) as frames:
-                stream = _Stream(bed, network, fps, frames, say)
+            with testbed.camera(fps) as frames:
+                stream = _Stream(testbed, network, fps, frames, say)
                 time.sleep(_KNOWN_SECONDS)
                 for _ in range(times):
                     for gap in gaps:
@@ -279,8 +280,8 @@ def play(
                 stream.close()
             rows += stream.rows
         if probed_seconds > 0:
-            rows += _probes(bed, network, probed_seconds, say)
-        status = bed.news.status
+            rows += _probes(testbed, network, probed_seconds, say)
+        status = testbed.news.status
         assert status is not None
         rows.append({'case': 'stream', 'megabits': network.uplink / 1e6, 'accepted': status.accepted, 'lost': status.lost,
                      'load_average_1min': os.getloadavg()[0]})  # fmt: skip

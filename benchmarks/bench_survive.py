@@ -22,14 +22,14 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.testbed.bed_file import BedFile
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
-from .processes import prepare, small_pictures
+from .processes import prepare, small_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 NEEDS = ('ROS',)
@@ -45,10 +45,10 @@ _CALM_SECONDS: Final = 3.0
 _PATIENT_SECONDS: Final = 60.0
 
 
-def _file(folder: Path) -> BedFile:
+def _file(folder: Path) -> TestbedFile:
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing()))
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'survive', 'source': SOURCE, 'model': {'path': str(demo_model.cached()), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': slowdown}} for name, slowdown in SLOWDOWNS.items()},
         'links': [{'between': list(pair), 'rate': '50 Mbit/s', 'delay': '2 ms'} for pair in itertools.combinations(SLOWDOWNS, 2)],
@@ -59,33 +59,33 @@ def _file(folder: Path) -> BedFile:
 class _Stream:
     """A stream over a testbed, and what befalls it."""
 
-    def __init__(self, bed: Bed, frames: Callable[[], list[FrameRecord]], say: Callable[[str], None]) -> None:
-        self._bed, self._frames, self._say = bed, frames, say
+    def __init__(self, testbed: Testbed, frames: Callable[[], list[FrameRecord]], say: Callable[[str], None]) -> None:
+        self._testbed, self._frames, self._say = testbed, frames, say
         self.rows: list[Row] = []
 
     def _plan_uses(self, name: str) -> bool:
-        plan = self._bed.client.plan
+        plan = self._testbed.client.plan
         return plan is not None and name in plan.devices
 
     def _in_use(self) -> str:
         """Return the device other than the source that the plan uses, once the stream has been calm."""
         others = [name for name in SLOWDOWNS if name != SOURCE]
-        self._bed.wait_for(lambda: any(map(self._plan_uses, others)), _PATIENT_SECONDS, 'a plan with more than the source')
+        self._testbed.wait_for(lambda: any(map(self._plan_uses, others)), _PATIENT_SECONDS, 'a plan with more than the source')
         time.sleep(_CALM_SECONDS)
-        plan = self._bed.client.plan
+        plan = self._testbed.client.plan
         assert plan is not None
         return next(name for name in plan.devices if name != SOURCE)
 
     def befall(self, what: str, victim: str, harm: Callable[[], object], mend: Callable[[], object], away: float) -> None:
         """Harm the fleet for some seconds, mend it, and note when results came again, and when the victim was used again."""
-        plan = self._bed.client.plan
+        plan = self._testbed.client.plan
         assert plan is not None
         at = time.monotonic()
         harm()
         time.sleep(max(0.0, at + away - time.monotonic()))
         healed = time.monotonic()
         mend()
-        self._bed.wait_for(lambda: self._plan_uses(victim), _PATIENT_SECONDS, f'{victim} in the plan again')
+        self._testbed.wait_for(lambda: self._plan_uses(victim), _PATIENT_SECONDS, f'{victim} in the plan again')
         used = time.monotonic()
         after = [f.at for f in self._frames() if f.delivered and f.at > at and f.plan_version > plan.version]
         row = {
@@ -104,21 +104,21 @@ class _Stream:
 
     def play(self, kills: int, cut_seconds: float) -> None:
         """Let everything befall the stream, one after the other."""
-        bed = self._bed
+        testbed = self._testbed
         for _ in range(kills):
             victim = self._in_use()
             worker = f'{victim}/worker'
-            self.befall('worker killed', victim, lambda w=worker: bed.kill(w), lambda w=worker: bed.start(w), 6.0)
+            self.befall('worker killed', victim, lambda w=worker: testbed.kill(w), lambda w=worker: testbed.start(w), 6.0)
         victim = self._in_use()
-        links = [link.between for link in bed.file.links if victim in link.between]
-        self.befall('link cut', victim, lambda: [bed.cut(*pair) for pair in links],
-                    lambda: [bed.heal(*pair) for pair in links], cut_seconds)  # fmt: skip
+        links = [link.between for link in testbed.file.links if victim in link.between]
+        self.befall('link cut', victim, lambda: [testbed.cut(*pair) for pair in links],
+                    lambda: [testbed.heal(*pair) for pair in links], cut_seconds)  # fmt: skip
         self._in_use()
         self._scheduler()
         victim = self._in_use()
         others = [name for name in SLOWDOWNS if name != SOURCE]
-        self.befall('all others killed', victim, lambda: [bed.kill(name) for name in others],
-                    lambda: [bed.start(name) for name in others], 8.0)  # fmt: skip
+        self.befall('all others killed', victim, lambda: [testbed.kill(name) for name in others],
+                    lambda: [testbed.start(name) for name in others], 8.0)  # fmt: skip
         time.sleep(_CALM_SECONDS)
 
     def _scheduler(self) -> None:
@@ -126,16 +126,17 @@ class _Stream:
 
         That versions go on rising shows next: what befalls the stream then counts results under a higher version alone.
         """
-        bed = self._bed
-        decision = bed.news.decisions[-1] if bed.news.decisions else None
+        testbed = self._testbed
+        decision = testbed.news.decisions[-1] if testbed.news.decisions else None
         at = time.monotonic()
-        bed.kill('scheduler')
+        testbed.kill('scheduler')
         time.sleep(6.0)
         healed = time.monotonic()
         meanwhile = sum(at < f.at <= healed for f in self._frames())
         gap = self._longest_gap(at, healed)
-        bed.start('scheduler')
-        bed.wait_for(lambda: bool(bed.news.decisions) and bed.news.decisions[-1] is not decision, _PATIENT_SECONDS, 'a decision')
+        testbed.start('scheduler')
+        testbed.wait_for(lambda: bool(testbed.news.decisions) and testbed.news.decisions[-1] is not decision,
+            _PATIENT_SECONDS, 'a decision')
         decided = time.monotonic()
         self.rows.append({
             'case': 'scheduler killed', 'victim': 'scheduler', 'at': at, 'healed_after_seconds': healed - at,
@@ -149,14 +150,14 @@ class _Stream:
 def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     """Run the benchmark; ``quick`` kills one worker and cuts the link for 5 s."""
     prepare()
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     kills, cut_seconds = (1, 5.0) if quick else (5, 30.0)
-    with tempfile.TemporaryDirectory() as name, Bed(_file(Path(name)), pictures=small_pictures(), say=progress) as bed:
-        with bed.camera(FPS) as so_far:
-            stream = _Stream(bed, so_far, progress)
+    with tempfile.TemporaryDirectory() as name, Testbed(_file(Path(name)), images=small_images(), say=progress) as testbed:
+        with testbed.camera(FPS) as so_far:
+            stream = _Stream(testbed, so_far, progress)
             stream.play(kills, cut_seconds)
-        frames, status = so_far(), bed.news.status
+        frames, status = so_far(), testbed.news.status
     assert status is not None
     targets = _targets(stream.rows, frames, status)
     results = [*stream.rows, {

@@ -4,7 +4,7 @@
 
 Three devices in real processes on fast emulated links, so that the switch itself shows. *Gap*: from the last result of
 the old plan to the first of the new one, less what the new plan's usual latency is longer, and less what the camera's own
-picture came late (by up to 10 ms: a picture that was left out counts whole). *Added*: how much longer the first frame of a
+image came late (by up to 10 ms: an image that was left out counts whole). *Added*: how much longer the first frame of a
 new plan takes than that plan's others, at the median. Beside them the gaps between frames that no switch parts.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import demo_model
 
 from .intervals import interval, quantile_interval
@@ -60,9 +60,9 @@ def _fleet_file(folder: Path) -> Path:
     return file
 
 
-def _pictures() -> list[Picture]:
+def _images() -> list[CameraImage]:
     pixels = np.random.default_rng(SEED).integers(0, 256, (4, 6, 8, 3)).astype(np.uint8)
-    return [Picture(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]
+    return [CameraImage(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]
 
 
 def _label(chance: random.Random, layers: int) -> str:
@@ -104,7 +104,7 @@ def _switches(frames: Sequence[FrameRecord]) -> list[dict[str, float]]:
 
 
 def _late(before: FrameRecord, after: FrameRecord) -> float:
-    """How much later than usual the camera took a picture (seconds, negative: earlier); 0 if pictures were left out."""
+    """How much later than usual the camera took an image (seconds, negative: earlier); 0 if images were left out."""
     late = (after.stamp_ns - before.stamp_ns) * 1e-9 - 1 / FPS
     return late if abs(late) <= _JITTER_SECONDS else 0.0
 
@@ -133,13 +133,13 @@ def _restart(running: RunningFleet, count: int) -> list[float]:
     return gaps
 
 
-def _wrong(running: RunningFleet, folder: Path, pictures: Sequence[Picture]) -> int:
+def _wrong(running: RunningFleet, folder: Path, images: Sequence[CameraImage]) -> int:
     from edge_dnn_partition.execution.stages.engine import Engine
     from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     assert running.fleet.model is not None
     engine, preprocessing = Engine(running.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')
-    whole = [engine.run({running.model.inputs[0]: preprocessing.apply(p.data, p.encoding)}) for p in pictures]
+    whole = [engine.run({running.model.inputs[0]: preprocessing.apply(p.data, p.encoding)}) for p in images]
     return sum(
         not all(np.allclose(frame.outputs[name], value, rtol=1e-4, atol=1e-4)
                 for name, value in whole[running.camera.shown[frame.stamp_ns]].items())
@@ -157,16 +157,16 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     os.environ.setdefault('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['OMP_NUM_THREADS'] = '1'
-    count, pictures = 30 if quick else 1000, _pictures()
+    count, images = 30 if quick else 1000, _images()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running_fleet(_fleet_file(folder), pictures, rate=FPS) as running:
+        with running_fleet(_fleet_file(folder), images, rate=FPS) as running:
             running.client.set_scheduler({'policy': 'fixed'})
             _force(running, count, progress)
             frames = list(running.news.frames)
             restarts = _restart(running, 2 if quick else 5)
             status = running.settle()
-            wrong = _wrong(running, folder, pictures)
+            wrong = _wrong(running, folder, images)
     numbers = [frame.frame_id for frame in running.news.frames]
     found = _switches(frames)
     gap, raw = (sorted(s[key] for s in found) for key in ('gap_seconds', 'raw_gap_seconds'))

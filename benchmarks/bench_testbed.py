@@ -24,18 +24,18 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import chain_model
-from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape, why_not
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .intervals import interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
 NEEDS = ('ROS', 'root')
 Say = Callable[[str], None]
@@ -99,13 +99,13 @@ def _rates(*, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
                        'error': error}  # fmt: skip
 
 
-def _bed_file(folder: Path, layers: int) -> BedFile:
+def _testbed_file(folder: Path, layers: int) -> TestbedFile:
     """Return a source and three devices of different speeds, on links of 1 Gbit/s."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(chain_model.preprocessing()))
     names = ('source', *SLOWDOWNS)
     links = [{'between': ['source', name], 'rate': '1 Gbit/s'} for name in SLOWDOWNS]
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'proof', 'source': 'source',
         'model': {'path': str(chain_model.build(folder / 'chain.onnx', layers)), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': SLOWDOWNS.get(name, 1.0)}} for name in names}, 'links': links,
@@ -130,12 +130,12 @@ def _layer_milliseconds(folder: Path) -> float:
     return 1e3 * statistics.median(seconds) / count
 
 
-def _picture() -> Picture:
+def _image() -> CameraImage:
     pixels = np.random.default_rng(1).integers(0, 256, (28, 28, 3)).astype(np.uint8)
-    return Picture(np.asarray(cv2.imencode('.jpg', pixels)[1], np.uint8).reshape(-1), 'jpeg')
+    return CameraImage(np.asarray(cv2.imencode('.jpg', pixels)[1], np.uint8).reshape(-1), 'jpeg')
 
 
-def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
+def _speeds(testbed: Testbed, per_layer: float, *, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
     for milliseconds in STAGE_MILLISECONDS[1:2] if quick else STAGE_MILLISECONDS:
         stop = 1 + max(1, round(milliseconds / per_layer))
         found: dict[tuple[str, str], list[float]] = {}
@@ -143,10 +143,10 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
         for turn in range(1 if quick else 2):
             names = list(SLOWDOWNS)
             for name in names[turn:] + names[:turn]:
-                bed.force(f'source:pre-1 {name}:1-{stop} source:{stop}-end')
+                testbed.force(f'source:pre-1 {name}:1-{stop} source:{stop}-end')
                 slowest = milliseconds * SLOWDOWNS[name] / 1e3
-                streaming = bed.stream(min(2.5 if quick else 4.0, max(1.5, 25 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
-                idle = bed.stream(2.5 if quick else 3.5, 1.0 / (0.4 + slowest))
+                streaming = testbed.stream(min(2.5 if quick else 4.0, max(1.5, 25 * slowest)), min(100.0, 1.5 / (slowest + 0.01)))
+                idle = testbed.stream(2.5 if quick else 3.5, 1.0 / (0.4 + slowest))
                 for kind, frames in (('streaming', streaming[2:]), ('idle', idle[1:])):
                     stages = [stage for frame in frames for stage in frame.stages if stage.device == name]
                     found.setdefault((kind, name), []).extend(stage.run_seconds for stage in stages)
@@ -170,18 +170,18 @@ def _speeds(bed: Bed, per_layer: float, *, quick: bool, say: Say) -> Iterator[di
             yield row
 
 
-def _way(bed: Bed, *, say: Say) -> dict[str, Any]:
+def _way(testbed: Testbed, *, say: Say) -> dict[str, Any]:
     """Compare what hops say with what the link's shaper counted."""
-    bed.force('source:pre-1 fast:1-20 source:20-end')
-    bed.stream(2.0, 5.0)
-    before = bed.counters('source', 'fast').sent_bytes
-    frames = bed.stream(5.0, 20.0)
-    counted = bed.counters('source', 'fast').sent_bytes - before
+    testbed.force('source:pre-1 fast:1-20 source:20-end')
+    testbed.stream(2.0, 5.0)
+    before = testbed.counters('source', 'fast').sent_bytes
+    frames = testbed.stream(5.0, 20.0)
+    counted = testbed.counters('source', 'fast').sent_bytes - before
     sent = sum(hop.size for frame in frames for hop in frame.hops if (hop.sender, hop.receiver) == ('source', 'fast'))
-    before = bed.counters('source', 'fast').sent_bytes
-    bed.force('source:pre-end')
-    bed.stream(5.0, 20.0)
-    without = bed.counters('source', 'fast').sent_bytes - before
+    before = testbed.counters('source', 'fast').sent_bytes
+    testbed.force('source:pre-end')
+    testbed.stream(5.0, 20.0)
+    without = testbed.counters('source', 'fast').sent_bytes - before
     say(f'hops: {sent / 1e6:.2f} MB; counted by the shaper: {counted / 1e6:.2f} MB, and {without / 1e6:.2f} MB without hops')
     return {'case': 'way', 'hop_bytes': sent, 'counted_bytes': counted, 'counted_bytes_without_hops': without}
 
@@ -196,16 +196,16 @@ def run(*, quick: bool, progress: Say) -> BenchResult:
     ros_env.prepare()
     if reason := why_not():
         raise UserError(f'{reason}; without them the testbed holds links to their rate in the sending processes')
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     results: Rows = list(_rates(quick=quick, say=progress))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         per_layer = _layer_milliseconds(folder)
         layers = round(1.1 * max(STAGE_MILLISECONDS) / per_layer)
-        with Bed(_bed_file(folder, layers), pictures=[_picture()], say=progress) as bed:
-            results += _speeds(bed, per_layer, quick=quick, say=progress)
-            way = _way(bed, say=progress)
+        with Testbed(_testbed_file(folder, layers), images=[_image()], say=progress) as testbed:
+            results += _speeds(testbed, per_layer, quick=quick, say=progress)
+            way = _way(testbed, say=progress)
     results.append(way)
     return BenchResult(results, _targets(results), lambda figure: _plot(figure, results), _conclusion(results))
 

@@ -4,7 +4,7 @@
 
 The demo's three devices; both directions of the cloud's links follow a recording, the others are constant. In simulated time the
 product's own classes play whole recordings for five networks, on devices whose speeds are modelled (`trace_models`); real
-processes play a part of four recordings. A mean is over the camera's pictures: one that was dropped counts as the frame that
+processes play a part of four recordings. A mean is over the camera's images: one that was dropped counts as the frame that
 was in its way. Without recordings the testbed's synthetic traces are played, and called so. The recordings of the figures in
 `docs/` are of LTE and UMTS uplinks in cars (ravinet/mahimahi, `traces/*.up`) and of 5G and LTE modems (MTU-Insectt/Measurements5G,
 project InSecTT); they are not part of this package.
@@ -42,7 +42,7 @@ _PROCESS_RECORDINGS: Final = 4
 
 
 def _case(recording: Recording, model: str, fps: float, say: Callable[[str], None]) -> dict[str, Any]:
-    setting = Setting(trace_models.pipeline_of(model), trace_models.PICTURE_BYTES)
+    setting = Setting(trace_models.pipeline_of(model), trace_models.IMAGE_BYTES)
     return simulated(recording, model, fps, setting, rivals=True, say=say)
 
 
@@ -89,7 +89,7 @@ def simulated_rows(found: Sequence[Recording], progress: Callable[[str], None]) 
     cases = [(recording, model, fps) for model, fps, recording in itertools.product(trace_models.MODELS, _FPS, found)]
     with ProcessPoolExecutor(os.cpu_count(), initializer=os.nice, initargs=(19,)) as pool:
         for row in pool.map(_quiet, cases):
-            progress(f'{line_of(row)}, {row["pictures_per_cpu_second"]:.0f} pictures a second of CPU time')
+            progress(f'{line_of(row)}, {row["images_per_cpu_second"]:.0f} images a second of CPU time')
             yield row
 
 
@@ -105,7 +105,7 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
     targets = []
     asked = (('ratio_to_informed', 1.05, 'mean latency over the informed bound'),
              ('ratio_to_bound', 1.15, 'mean latency over the clairvoyant bound'),
-             ('over_1_5', 0.03, 'share of the pictures over 1.5x of the clairvoyant bound'))  # fmt: skip
+             ('over_1_5', 0.03, 'share of the images over 1.5x of the clairvoyant bound'))  # fmt: skip
     for form, (key, most, what) in itertools.product(('simulated', 'processes'), asked):
         values = [row[key] for row in rows if row['form'] == form]
         if values:
@@ -119,8 +119,8 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         ahead = sum(len(row['better_than']) == len(row['baselines']) for row in compared)
         targets.append(Target(f'simulated: no baseline is quicker, {kind}s', len(compared), ahead, f'of {len(compared)}',
                               ahead == len(compared)))  # fmt: skip
-        speed = float(np.median([row['pictures_per_cpu_second'] for row in compared]))
-        targets.append(Target('simulated: pictures played in a second of one core, median', '>= 1000', speed, '1/s', speed >= 1000))
+        speed = float(np.median([row['images_per_cpu_second'] for row in compared]))
+        targets.append(Target('simulated: images played in a second of one core, median', '>= 1000', speed, '1/s', speed >= 1000))
     for row in rows:
         if row['form'] == 'processes':
             off = abs(row['simulated_over_lived'])

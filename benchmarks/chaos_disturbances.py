@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
 Row = dict[str, Any]
 
@@ -35,8 +35,8 @@ class Disturbance(ABC):
 
     name: str
 
-    def __init__(self, bed: Bed, choose: random.Random) -> None:
-        self.bed, self.choose = bed, choose
+    def __init__(self, testbed: Testbed, choose: random.Random) -> None:
+        self.testbed, self.choose = testbed, choose
 
     @abstractmethod
     def happen(self) -> Row:
@@ -58,32 +58,32 @@ class Kill(Disturbance):
     def happen(self) -> Row:
         """Kill one, wait until the one in its place is active."""
         label = self.choose.choice(self.victims())
-        self.bed.kill(label)
-        self.bed.supervisor.ended()  # that was this
+        self.testbed.kill(label)
+        self.testbed.supervisor.ended()  # that was this
         time.sleep(self.choose.uniform(self.least_delay_seconds, self.most_delay_seconds))
-        start_again(self.bed, label)
+        start_again(self.testbed, label)
         return {'victim': label, 'up': time.monotonic()}
 
     def victims(self) -> list[str]:
         """Return the labels of the processes that it may be."""
-        return sorted(label for label in self.bed.processes if 'device_monitor' not in label)
+        return sorted(label for label in self.testbed.processes if 'device_monitor' not in label)
 
 
-def start_again(bed: Bed, label: str) -> None:
+def start_again(testbed: Testbed, label: str) -> None:
     """Start a process that has ended, and wait until it is active."""
-    lines = len(bed.log)
-    bed.start(label)
-    bed.wait_for(lambda: any(who == label and line.rstrip().endswith(': active') for who, line in bed.log[lines:]),
+    lines = len(testbed.log)
+    testbed.start(label)
+    testbed.wait_for(lambda: any(who == label and line.rstrip().endswith(': active') for who, line in testbed.log[lines:]),
                  _UP_SECONDS, f'{label} active again')  # fmt: skip
 
 
-def restart(bed: Bed) -> list[Row]:
+def restart(testbed: Testbed) -> list[Row]:
     """Start what has ended by itself again; return a row for each."""
     rows = []
-    for label, code in bed.supervisor.ended().items():
+    for label, code in testbed.supervisor.ended().items():
         at = time.monotonic()
-        last = ' | '.join([line for who, line in bed.log if who == label][-4:])
-        start_again(bed, label)
+        last = ' | '.join([line for who, line in testbed.log if who == label][-4:])
+        start_again(testbed, label)
         rows.append({'kind': ENDED, 'at': at, 'victim': label, 'up': time.monotonic(), 'until': time.monotonic(),
                      'code': code, 'last_lines': last[-600:]})  # fmt: skip
     return rows
@@ -96,7 +96,7 @@ class KillSource(Kill):
 
     def victims(self) -> list[str]:
         """Return the frame source."""
-        return [label for label in self.bed.processes if label.endswith('frame_source')]
+        return [label for label in self.testbed.processes if label.endswith('frame_source')]
 
 
 class Stop(Disturbance):
@@ -106,12 +106,12 @@ class Stop(Disturbance):
 
     def happen(self) -> Row:
         """Stop one; only the frame source's standing still is an excuse for results."""
-        label = self.choose.choice(sorted(self.bed.processes))
-        self.bed.supervisor.signal(label, signal.SIGSTOP)
+        label = self.choose.choice(sorted(self.testbed.processes))
+        self.testbed.supervisor.signal(label, signal.SIGSTOP)
         try:
             time.sleep(self.choose.uniform(1.0, 5.0))
         finally:
-            self.bed.supervisor.signal(label, signal.SIGCONT)
+            self.testbed.supervisor.signal(label, signal.SIGCONT)
         return {'victim': label, 'up': time.monotonic() if label.endswith('frame_source') else None}
 
 
@@ -122,12 +122,12 @@ class Cut(Disturbance):
 
     def happen(self) -> Row:
         """Cut one."""
-        pair = self.choose.choice([link.between for link in self.bed.file.links])
-        self.bed.cut(*pair)
+        pair = self.choose.choice([link.between for link in self.testbed.file.links])
+        self.testbed.cut(*pair)
         try:
             time.sleep(self.choose.uniform(0.5, 8.0))
         finally:
-            self.bed.heal(*pair)
+            self.testbed.heal(*pair)
         return {'victim': '–'.join(pair)}
 
 
@@ -139,8 +139,8 @@ class StepClock(Disturbance):
 
     name = 'clock step'
 
-    def __init__(self, bed: Bed, choose: random.Random, step: Callable[[float], None]) -> None:
-        super().__init__(bed, choose)
+    def __init__(self, testbed: Testbed, choose: random.Random, step: Callable[[float], None]) -> None:
+        super().__init__(testbed, choose)
         self._step = step
 
     def happen(self) -> Row:
@@ -159,8 +159,8 @@ class FillDisk(Disturbance):
 
     name = 'disk full'
 
-    def __init__(self, bed: Bed, choose: random.Random, folder: Path) -> None:
-        super().__init__(bed, choose)
+    def __init__(self, testbed: Testbed, choose: random.Random, folder: Path) -> None:
+        super().__init__(testbed, choose)
         self._file = folder / 'filler'
 
     def happen(self) -> Row:
@@ -190,13 +190,13 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def bad_pictures(good: Picture) -> dict[str, Picture]:
-    """Return pictures that cannot be read, by what is wrong with them."""
+def bad_images(good: CameraImage) -> dict[str, CameraImage]:
+    """Return images that cannot be read, by what is wrong with them."""
     data = good.data
     noise = data.copy()
     noise[len(noise) // 4 :] = 0x55
     return {
-        'cut off': Picture(data[: len(data) * 2 // 3], 'jpeg'), 'header alone': Picture(data[:100], 'jpeg'),
-        'no bytes': Picture(data[:0], 'jpeg'), 'no picture': Picture(noise[len(noise) // 4 :], 'jpeg'),
-        'wrong format': Picture(data, 'h264'),
+        'cut off': CameraImage(data[: len(data) * 2 // 3], 'jpeg'), 'header alone': CameraImage(data[:100], 'jpeg'),
+        'no bytes': CameraImage(data[:0], 'jpeg'), 'no image': CameraImage(noise[len(noise) // 4 :], 'jpeg'),
+        'wrong format': CameraImage(data, 'h264'),
     }  # fmt: skip

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A disturbed stream as a picture: each frame, what befell the fleet, and what its processes held."""
+"""A disturbed stream as an image: each frame, what befell the fleet, and what its processes held."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
 FORGED: Final = 'forged by a stranger'
 """The reason that forged plans and failures give."""
@@ -32,23 +32,23 @@ class Stranger:
     :param seed: of all that is random; what it records and when it is sent depends on the fleet as well.
     """
 
-    def __init__(self, bed: Bed, *, rate: float, seed: int) -> None:
+    def __init__(self, testbed: Testbed, *, rate: float, seed: int) -> None:
         import rclpy
-        from edge_dnn_partition.msg import FrameFailure, Heartbeat, Plan, TensorPiece
+        from edge_dnn_partition.msg import FrameFailure, Heartbeat, Plan, TensorFragment
 
         from edge_dnn_partition.nodes.core import qos
         from edge_dnn_partition.nodes.core.executor import Spinner
 
-        self._bed, self._random, self._period = bed, random.Random(seed), 1 / rate
+        self._testbed, self._random, self._period = testbed, random.Random(seed), 1 / rate
         self.sent: Counter[str] = Counter()
-        topics = bed.client.topics
-        self._node = rclpy.create_node('stranger', context=bed.client.node.context)
+        topics = testbed.client.topics
+        self._node = rclpy.create_node('stranger', context=testbed.client.node.context)
         kinds: dict[str, tuple[Any, Any]] = {
             topics.plan: (Plan, qos.PLAN), topics.heartbeat: (Heartbeat, qos.heartbeat_reader()),
-            topics.frame_failure: (FrameFailure, qos.FAILURES), topics.results(bed.file.source): (TensorPiece, qos.TENSORS),
-            **{topics.tensors(device): (TensorPiece, qos.TENSORS) for device in bed.file.devices},
+            topics.frame_failure: (FrameFailure, qos.FAILURES), topics.results(testbed.file.source): (TensorFragment, qos.TENSORS),
+            **{topics.tensors(device): (TensorFragment, qos.TENSORS) for device in testbed.file.devices},
         }  # fmt: skip
-        self._inbox = topics.results(bed.file.source)
+        self._inbox = topics.results(testbed.file.source)
         self._publishers = {topic: self._node.create_publisher(kind, topic, profile) for topic, (kind, profile) in kinds.items()}
         self._heard: dict[str, deque[bytes]] = {topic: deque(maxlen=_KEPT) for topic in kinds}
         for topic, (kind, profile) in kinds.items():
@@ -115,31 +115,32 @@ class Stranger:
     def _plan(self) -> str | None:
         from edge_dnn_partition.msg import Plan, PlanStage
 
-        plan = self._bed.client.plan
+        plan = self._testbed.client.plan
         if plan is None:
             return None
-        device = self._random.choice(list(self._bed.file.devices))
+        device = self._random.choice(list(self._testbed.file.devices))
         version = self._random.choice((plan.version + 1, plan.version + 2, _MOST_VERSION))
-        layers = len(self._bed.model.layers)
-        stage = PlanStage(device=device, preprocess=True, layer_ranges=[0, layers], inputs=list(self._bed.model.inputs),
-                          outputs=list(self._bed.model.outputs))  # fmt: skip
-        self._publishers[self._bed.client.topics.plan].publish(Plan(
+        layers = len(self._testbed.model.layers)
+        stage = PlanStage(device=device, preprocess=True, layer_ranges=[0, layers], inputs=list(self._testbed.model.inputs),
+                          outputs=list(self._testbed.model.outputs))  # fmt: skip
+        self._publishers[self._testbed.client.topics.plan].publish(Plan(
             status=self._random.choice((Plan.PROPOSED, Plan.ACTIVE, Plan.DROPPED)), version=version, model_sha256=plan.model_sha256,
-            source=self._bed.file.source, sink=self._bed.file.sink or self._bed.file.source, stages=[stage], max_in_flight=1,
+            source=self._testbed.file.source, sink=self._testbed.file.sink or self._testbed.file.source, stages=[stage],
+                max_in_flight=1,
             reason=FORGED, seal=self._seal()))  # fmt: skip
         return 'plan'
 
     def _heartbeat(self) -> str:
         from edge_dnn_partition.msg import Heartbeat
 
-        self._publishers[self._bed.client.topics.heartbeat].publish(Heartbeat(
-            device=self._random.choice(list(self._bed.file.devices)), node='worker', incarnation=self._random.getrandbits(63),
+        self._publishers[self._testbed.client.topics.heartbeat].publish(Heartbeat(
+            device=self._random.choice(list(self._testbed.file.devices)), node='worker', incarnation=self._random.getrandbits(63),
             plan_versions=[_MOST_VERSION], active_version=_MOST_VERSION, last_version=_MOST_VERSION, seal=self._seal()))
         return 'heartbeat'
 
     def _last_frame(self) -> tuple[int, int] | None:
-        with self._bed.client.lock:
-            frames = self._bed.news.frames
+        with self._testbed.client.lock:
+            frames = self._testbed.news.frames
             return (frames[-1].frame_id, frames[-1].plan_version) if frames else None
 
     def _failure(self) -> str | None:
@@ -149,20 +150,20 @@ class Stranger:
         if last is None:
             return None
         for ahead in range(1, 4):
-            self._publishers[self._bed.client.topics.frame_failure].publish(FrameFailure(
-                kind=FrameFailure.DATA, device=self._random.choice(list(self._bed.file.devices)), frame_id=last[0] + ahead,
+            self._publishers[self._testbed.client.topics.frame_failure].publish(FrameFailure(
+                kind=FrameFailure.DATA, device=self._random.choice(list(self._testbed.file.devices)), frame_id=last[0] + ahead,
                 plan_version=last[1], reason=FORGED, seal=self._seal()))  # fmt: skip
         return 'failure'
 
     def _result(self) -> str | None:
-        from edge_dnn_partition.transport.piece_codec import encode
-        from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+        from edge_dnn_partition.transport.fragment_codec import encode
+        from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
         from edge_dnn_partition.transport.tensors import WireTensor
 
-        last, plan = self._last_frame(), self._bed.client.plan
+        last, plan = self._last_frame(), self._testbed.client.plan
         if last is None or plan is None:
             return None
-        tensors = [self._bed.model.tensors[name] for name in self._bed.model.outputs]
+        tensors = [self._testbed.model.tensors[name] for name in self._testbed.model.outputs]
         layout, at = [], 0
         for tensor in tensors:
             layout.append(WireTensor(tensor.name, tensor.dtype, tensor.shape, 'raw', at, tensor.bytes))
@@ -170,8 +171,8 @@ class Stranger:
         values = np.full(at // 4, FORGED_VALUE, np.float32)
         for ahead in range(1, 4):
             address = Address(plan.model_sha256, last[1], last[0] + ahead, 0, len(plan.stages) - 1)
-            bundle = Bundle(FRAME, self._random.choice(list(self._bed.file.devices)), self._random.getrandbits(63), address,
+            bundle = Bundle(FRAME, self._random.choice(list(self._testbed.file.devices)), self._random.getrandbits(63), address,
                             self._random.randrange(1, 1 << 31), memoryview(values.tobytes()), tuple(layout))  # fmt: skip
             for index in range(bundle.count):
-                self._publishers[self._inbox].publish(encode(bundle.piece(index)))
+                self._publishers[self._inbox].publish(encode(bundle.fragment(index)))
         return 'result'

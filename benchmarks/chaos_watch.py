@@ -22,7 +22,7 @@ from edge_dnn_partition.errors import UserError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 Row = dict[str, Any]
@@ -38,8 +38,8 @@ class Usage:
     shared counted in parts), ``rss_bytes`` (counted in full), ``descriptors``, ``threads`` and ``frames``, the results until then.
     """
 
-    def __init__(self, bed: Bed, *, period_seconds: float) -> None:
-        self._bed, self._period = bed, period_seconds
+    def __init__(self, testbed: Testbed, *, period_seconds: float) -> None:
+        self._testbed, self._period = testbed, period_seconds
         self.samples: list[Row] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name='usage', daemon=True)
@@ -54,10 +54,10 @@ class Usage:
 
     def _run(self) -> None:
         while not self._ended.wait(self._period):
-            frames = len(self._bed.news.frames)
-            for label in self._bed.processes:
+            frames = len(self._testbed.news.frames)
+            for label in self._testbed.processes:
                 with contextlib.suppress(UserError, OSError, StopIteration, ValueError):  # it is just not there
-                    pid = self._bed.pid(label)
+                    pid = self._testbed.pid(label)
                     self.samples.append({'at': time.monotonic(), 'label': label, 'pid': pid, 'frames': frames} | usage(pid))
 
 

@@ -12,16 +12,16 @@ from typing import Any, Final
 import cv2
 import yaml
 
-from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.inputs.frame import Picture
-from edge_dnn_partition.inputs.pictures import encode
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.images import encode
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
-from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import photographs
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
 from .grid_plans import CLOUD, SOURCE, Conditions, Planner
 from .grid_run import Bench, Row, run_cell
@@ -36,12 +36,12 @@ again."""
 RUNS: Final = 3
 
 
-def picture(width: int = 640, height: int = 480, *, quality: int = 90) -> Picture:
+def image(width: int = 640, height: int = 480, *, quality: int = 90) -> CameraImage:
     """Return a photograph, as JPEG of a camera's usual quality, or its pixels for quality 0."""
     return encode(cv2.resize(photographs()[0], (width, height)), quality)
 
 
-def bed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = None, memory: str | None = None) -> BedFile:
+def testbed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = None, memory: str | None = None) -> TestbedFile:
     """Return the testbed of one network.
 
     :param more: further keys of the file.
@@ -59,7 +59,7 @@ def bed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = Non
     board: dict[str, Any] = {'emulate': {'slowdown': SLOWDOWNS[SOURCE]}, 'power': power}
     if memory is not None:
         board['memory'] = memory
-    return BedFile.parse({
+    return TestbedFile.parse({
         'fleet': 'grid', 'source': SOURCE, 'model': {'path': str(path), 'preprocessing': str(settings)},
         'devices': {SOURCE: board, CLOUD: {'emulate': {'slowdown': SLOWDOWNS[CLOUD]}, 'power': {'active': '60 W', 'weight': 0}}},
         'links': [{'between': [SOURCE, CLOUD], 'rate': f'{FIRST_MBIT} Mbit/s', 'delay': f'{1e3 * DELAY_SECONDS} ms'}],
@@ -67,7 +67,7 @@ def bed_file(folder: Path, network: str, *, more: Mapping[str, Any] | None = Non
     })  # fmt: skip
 
 
-def pipeline_of(file: BedFile) -> Pipeline:
+def pipeline_of(file: TestbedFile) -> Pipeline:
     """Profile a testbed's network on this machine, before its fleet is there; the workers take the same profile up."""
     assert file.model is not None and file.model.preprocessing is not None
     model = load_model(file.model.path)
@@ -79,28 +79,28 @@ def pipeline_of(file: BedFile) -> Pipeline:
     return Pipeline(model, {name: profile.scaled(slowdown) for name, slowdown in slowdowns_of(file).items()}, file)
 
 
-def slowdowns_of(file: BedFile) -> dict[str, float]:
+def slowdowns_of(file: TestbedFile) -> dict[str, float]:
     """Return every device's slowdown."""
     return {name: device.emulate.slowdown if device.emulate else 1.0 for name, device in file.devices.items()}
 
 
 @contextmanager
 def fleet_of(
-    file: BedFile, shown: Picture, say: Callable[[str], None], *, user_space: bool | None = True
+    file: TestbedFile, shown: CameraImage, say: Callable[[str], None], *, user_space: bool | None = True
 ) -> Iterator[tuple[Bench, Planner]]:
     """Run a testbed whose camera shows what the bench shows.
 
     :param user_space: hold the link to its rate in the sending processes, so that it carries tensors alone: heartbeats and
         discovery take half of a link of 0.13 Mbit/s. None: the kernel does so where it can.
     """
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
     planner = Planner(pipeline_of(file), slowdowns_of(file))
-    with Bed(file, pictures=[shown], user_space=user_space, say=say) as bed:
-        yield Bench(bed, shown), planner
+    with Testbed(file, images=[shown], user_space=user_space, say=say) as testbed:
+        yield Bench(testbed, shown), planner
 
 
-def conditions(rate: float, shown: Picture, **slowdowns: float) -> Conditions:
+def conditions(rate: float, shown: CameraImage, **slowdowns: float) -> Conditions:
     """Return a cell's conditions."""
     return Conditions(rate, DELAY_SECONDS, {**SLOWDOWNS, **slowdowns}, float(shown.data.nbytes))
 
@@ -112,8 +112,8 @@ def network_cells(
 
     :param first: how many cells there have been: the order of the competitors goes on rotating.
     """
-    shown = picture()
-    with fleet_of(bed_file(folder, network), shown, say) as (bench, planner):
+    shown = image()
+    with fleet_of(testbed_file(folder, network), shown, say) as (bench, planner):
         known: dict[tuple[str, bool], Row] = {}
         for number, rate in enumerate(sorted(uplinks), first):
             cell, ladder = run_cell(bench, planner, conditions(rate, shown), WATTS, turn=number, known=known)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs in a cell of the grid: what an engineer has today, the fixed splits of the oracle, and this system.
 
-All on the parts that were measured: the profile's segments and seams, the sizes and seconds of encodings, the link's rate.
+All on the parts that were measured: the profile's segments and boundary overheads, the sizes and seconds of encodings, the
+link's rate.
 Node 0 of an assignment is the preprocessing, node ``i`` the profile's segment ``i``.
 """
 
@@ -21,14 +22,14 @@ from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import with_encodings
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW, Permitted
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 SOURCE: Final = 'pi'
 CLOUD: Final = 'cloud'
 BASELINES: Final = ('all_on_source', 'all_on_cloud', 'cloud_tensor', 'neurosurgeon', 'dads')
-"""all_on_cloud sends the camera's picture; cloud_tensor what the preprocessing makes of it, float32, as the papers do."""
+"""all_on_cloud sends the camera's image; cloud_tensor what the preprocessing makes of it, float32, as the papers do."""
 
 _WITHIN: Final = 0.10
 _LEAST: Final = 3
@@ -43,13 +44,13 @@ class Conditions:
 
     :param rate: of the uplink and the downlink, Mbit/s.
     :param slowdowns: of the devices, over one core of this machine.
-    :param picture_bytes: of what the camera gives.
+    :param image_bytes: of what the camera gives.
     """
 
     rate: float
     delay_seconds: float
     slowdowns: Mapping[str, float]
-    picture_bytes: float
+    image_bytes: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Planner:
                  for pair in ((SOURCE, CLOUD), (CLOUD, SOURCE))}  # fmt: skip
         return self.pipeline.problem(
             devices=list(self.nominal), factors={d: conditions.slowdowns[d] / self.nominal[d] for d in self.nominal},
-            links=links, input_bytes=conditions.picture_bytes,
+            links=links, input_bytes=conditions.image_bytes,
             permitted=Permitted((RAW,) if raw else LOSSLESS) if permitted is None else permitted,
         )  # fmt: skip
 
@@ -108,7 +109,7 @@ class Planner:
         placement = placement_of(assignment, self.pipeline.boundaries)
         plan = compose(self.pipeline.model, placement, version=1, source=SOURCE, sink=SOURCE)
         coded = with_encodings(plan, problem.coding.encodings if problem.coding else {})
-        plain = all(t.encoding == RAW for t in coded.transfers if t.tensor != PICTURE)
+        plain = all(t.encoding == RAW for t in coded.transfers if t.tensor != IMAGE)
         return Choice(tuple(assignment), raw or plain, plan.label(), evaluate(problem, assignment))
 
     def baselines(self, cell: Conditions, planned_for: Conditions) -> dict[str, Choice]:

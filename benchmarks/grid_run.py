@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the plans of a cell on a fleet in real processes, frame by frame: the next picture comes when the result is there.
+"""Runs the plans of a cell on a fleet in real processes, frame by frame: the next image comes when the result is there.
 
 A plan that a frame takes long under gets fewer frames; one whose frame is predicted to take over `COMPOSED_SECONDS` is not
 run but composed of what was measured: its stages' seconds and what bytes take on that link (see `compose_missing`).
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.cost_model.evaluate import loads
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, RAW
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 
 from .grid_plans import CLOUD, SOURCE, Choice, Conditions, Planner, wire_bytes
 from .intervals import interval, ratio_interval
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
 COMPOSED_SECONDS: Final = 8.0
 _BUDGET_SECONDS: Final = 1.2
@@ -49,27 +49,27 @@ STYLES: Final = {
 class Bench:
     """Drives one fleet whose camera is ours.
 
-    :param bed: a testbed that runs.
-    :param picture: what each frame shows.
+    :param testbed: a testbed that runs.
+    :param image: what each frame shows.
     """
 
-    def __init__(self, bed: Bed, picture: Picture) -> None:
+    def __init__(self, testbed: Testbed, image: CameraImage) -> None:
         from edge_dnn_partition.msg import Result
 
         from edge_dnn_partition.nodes.core import qos
 
-        self.bed = bed
-        self.client = bed.client
-        self.picture = picture
-        fleet = bed.fleet
+        self.testbed = testbed
+        self.client = testbed.client
+        self.image = image
+        fleet = testbed.fleet
         topic = f'/{fleet.fleet}/{fleet.source}/{fleet.camera.topic}'
         self._publish = self.client.camera(topic, compressed=fleet.camera.compressed)
         self._results: dict[int, Any] = {}
         self.client.node.create_subscription(Result, self.client.topics.result, self._take, qos.RESULT)
-        self.client.wait_for(self._shown, 60.0, 'a result of a first picture')
+        self.client.wait_for(self._shown, 60.0, 'a result of a first image')
 
     def _shown(self) -> bool:
-        """Show pictures until a result comes: the first ones may find nobody who listens."""
+        """Show images until a result comes: the first ones may find nobody who listens."""
         try:
             self.shoot(1.0)
         except UserError:
@@ -81,11 +81,11 @@ class Bench:
         self._results[stamp.sec * 1_000_000_000 + stamp.nanosec] = message
 
     def shoot(self, patience_seconds: float = 60.0) -> Any:
-        """Show a picture and return its result.
+        """Show an image and return its result.
 
         :raises UserError: if none comes in time.
         """
-        stamp = self._publish(self.picture)
+        stamp = self._publish(self.image)
         self.client.wait_for(lambda: stamp in self._results, patience_seconds, 'a result')
         return self._results.pop(stamp)
 
@@ -94,9 +94,9 @@ class Bench:
 
         :param slowdowns: those of the testbed's file.
         """
-        self.bed.set_rate(SOURCE, CLOUD, cell.rate * 1e6)
+        self.testbed.set_rate(SOURCE, CLOUD, cell.rate * 1e6)
         for name, slowdown in slowdowns.items():
-            self.bed.set_load(name, cell.slowdowns[name] / slowdown)
+            self.testbed.set_load(name, cell.slowdowns[name] / slowdown)
 
     def follow(self, choice: Choice) -> None:
         """Make the fleet follow a fixed plan."""
@@ -108,7 +108,7 @@ class Bench:
             plan = client.plan
             if plan is None or plan.label() != choice.label:
                 return False
-            coded = [t.encoding for t in plan.transfers if t.tensor != PICTURE and t.from_device != t.to_device]
+            coded = [t.encoding for t in plan.transfers if t.tensor != IMAGE and t.from_device != t.to_device]
             return not choice.raw or all(encoding == RAW for encoding in coded)
 
         client.wait_for(there, 40.0, choice.label)
@@ -118,7 +118,7 @@ class Bench:
         self.client.set_scheduler({'encodings': list(encodings), 'policy': 'auto', 'fixed_plan': ''})
 
     def settle(self) -> float:
-        """Show pictures until the plan stays; return how long that took (seconds)."""
+        """Show images until the plan stays; return how long that took (seconds)."""
         begin = since = time.monotonic()
         plan, shots = self.client.plan, 0
         while time.monotonic() - begin < _PATIENT_SECONDS:
@@ -230,7 +230,7 @@ def run_cell(
             results += bench.frames(expected)
     adaptive = {
         **row_of(results, watts, cell.rate), 'plan': plan.label(), 'settled_seconds': settled,
-        'encodings': sorted({t.encoding for t in plan.transfers if t.tensor != PICTURE} - {RAW}),
+        'encodings': sorted({t.encoding for t in plan.transfers if t.tensor != IMAGE} - {RAW}),
         'plans_seen': len({r.plan_version for r in results}),
     }  # fmt: skip
     ladder += hops_of(results, cell.rate)
@@ -238,7 +238,7 @@ def run_cell(
         row |= {'plan': choices[key].label, 'raw': choices[key].raw, 'interior': choices[key].interior,
                 'predicted_seconds': choices[key].predicted.latency_seconds}  # fmt: skip
     return {
-        'rate': cell.rate, 'slowdowns': dict(cell.slowdowns), 'picture_bytes': cell.picture_bytes, 'front': front,
+        'rate': cell.rate, 'slowdowns': dict(cell.slowdowns), 'image_bytes': cell.image_bytes, 'front': front,
         'baselines': {name: rows[choice.key] for name, choice in baselines.items()},
         'oracle': [rows[choice.key] for choice in candidates], 'adaptive': adaptive,
     }, ladder  # fmt: skip

@@ -68,7 +68,7 @@ class Log:
 
 def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     import rclpy
-    from edge_dnn_partition.msg import HopReceipt
+    from edge_dnn_partition.msg import HopAck
     from rclpy.signals import SignalHandlerOptions
     from std_msgs.msg import UInt64
 
@@ -78,7 +78,7 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
     from edge_dnn_partition.nodes.transport.sender import TensorSender
     from edge_dnn_partition.planning.fleet.fleet import Fleet
-    from edge_dnn_partition.transport.pieces import Address
+    from edge_dnn_partition.transport.fragments import Address
 
     here = options['device'] if role == 'send' else options['peer']
     fleet = Fleet.model_validate({
@@ -94,7 +94,7 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
             self.inbox = None
             if role == 'send':
                 self.sender.connect((options['peer'], False))
-                self.subscribe(HopReceipt, self.topics.receipts(), self.sender.on_receipt, qos.RECEIPTS)
+                self.subscribe(HopAck, self.topics.acks(), self.sender.on_ack, qos.ACKS)
                 if options['control']:
                     control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
                     self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
@@ -154,11 +154,11 @@ def _rclpy(role: str, _options: dict[str, Any], log: Log) -> Sending | None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     if role == 'receive':
-        receipts = node.create_publisher(UInt64, '/hop/ack', 100)
+        acks = node.create_publisher(UInt64, '/hop/ack', 100)
 
         def take(message: Any) -> None:
             log.add(message.data)
-            receipts.publish(UInt64(data=1))
+            acks.publish(UInt64(data=1))
 
         node.create_subscription(UInt8MultiArray, '/hop/data', take, 10)
         threading.Thread(target=executor.spin, daemon=True).start()

@@ -38,9 +38,9 @@ class Components:
                 continue
             chosen = problem.indices(plan)
             np.add.at(row, place[chosen], cost.node[np.arange(problem.nodes), chosen])
-            if cost.seam is not None:
+            if cost.overhead is not None:
                 stays = np.flatnonzero(chosen[1:] == chosen[:-1])
-                np.add.at(row, place[chosen[stays]], -cost.seam[stays, chosen[stays]])
+                np.add.at(row, place[chosen[stays]], -cost.overhead[stays, chosen[stays]])
             tensor, sender, reader = transfers(problem, chosen)
             np.add.at(row, count + place[sender] * count + place[reader], cost.prices(problem, tensor, sender, reader))
             if not np.isfinite(row).all():

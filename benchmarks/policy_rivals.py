@@ -146,7 +146,7 @@ class LinearBandit(StillPolicy):
             costs.append(left)
         return np.array(rows), np.array(costs)
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Keep the candidates as Q-learning does."""
         if not self.candidates.plans:
             self.candidates.seed(conditions.problem)

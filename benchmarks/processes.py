@@ -9,7 +9,7 @@ import os
 import cv2
 import numpy as np
 
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 
 SEED = 3
 
@@ -24,7 +24,7 @@ def prepare() -> None:
     os.environ['OMP_NUM_THREADS'] = '1'
 
 
-def small_pictures(count: int = 4) -> list[Picture]:
-    """Return made-up JPEG pictures of 160 x 120 pixels."""
+def small_images(count: int = 4) -> list[CameraImage]:
+    """Return made-up JPEG images of 160 x 120 pixels."""
     pixels = np.random.default_rng(SEED).integers(0, 256, (count, 6, 8, 3)).astype(np.uint8)
-    return [Picture(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]
+    return [CameraImage(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]

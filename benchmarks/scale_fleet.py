@@ -141,7 +141,7 @@ class Simulated:
         choice = self.policy.choose(conditions)
         if choice.assignment is not None:
             self.policy.moved(now, choice.assignment)
-        self.policy.tend(conditions)
+        self.policy.maintain(conditions)
         return problem, choice
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from edge_dnn_partition.testbed import demo_model
 
-from .processes import small_pictures
+from .processes import small_images
 from .scale_fleet import FPS, HEARD_OF_A_DEVICE, SOURCE_BEATS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def measure(folder: Path, sizes: Sequence[int], seconds: float, progress: Callab
 
     for devices in sizes:
         begin = time.monotonic()
-        with running_fleet(_fleet_file(folder, devices), small_pictures(), rate=FPS) as running:
+        with running_fleet(_fleet_file(folder, devices), small_images(), rate=FPS) as running:
 
             def all_there() -> bool:
                 state = running.news.state

@@ -23,15 +23,15 @@ from edge_dnn_partition.execution.frames.admission import Admission
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, first_device
-from edge_dnn_partition.execution.frames.plan_book import LINGER_SECONDS, PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan
 from edge_dnn_partition.transport.assembler import Received
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 from .simulated_transport import HANDLE_SECONDS, HEARTBEAT_BYTES, SAY_AGAIN_SECONDS, Endpoint, Loop, Target, Wires, names_of
@@ -57,8 +57,8 @@ class World:
     :param source: the device of camera, frame source and scheduler.
     """
 
-    def __init__(self, loop: Loop, pipeline: Pipeline, wires: Wires, picture_bytes: int, seed: int) -> None:
-        self.loop, self.pipeline, self.wires, self.picture_bytes = loop, pipeline, wires, picture_bytes
+    def __init__(self, loop: Loop, pipeline: Pipeline, wires: Wires, image_bytes: int, seed: int) -> None:
+        self.loop, self.pipeline, self.wires, self.image_bytes = loop, pipeline, wires, image_bytes
         self.fleet, self.model = pipeline.fleet, pipeline.model
         self.source = self.fleet.source
         self.endpoints: dict[Target, Endpoint] = {}
@@ -89,7 +89,7 @@ class World:
 
     def raw_bytes(self, tensor: str) -> float:
         """Return a tensor's bytes."""
-        return self.picture_bytes if tensor == PICTURE else self.model.tensors[tensor].bytes
+        return self.image_bytes if tensor == IMAGE else self.model.tensors[tensor].bytes
 
     def coded(self, device: str, tensor: str, encoding: str) -> tuple[float, float, float]:
         """Return a tensor's bytes in an encoding, and the seconds to encode and to decode it on a device."""
@@ -184,7 +184,7 @@ class Worker:
         world, plan = self._world, job.frame.part.plan
         stage, profile = plan.stages[job.stage], world.pipeline.profiles[self._device]
         encodings = {t.tensor: t.encoding for t in plan.transfers if t.to_device == self._device and t.from_device != self._device}
-        decode = sum(world.coded(self._device, name, encodings.get(name, RAW))[2] for name in stage.inputs if name != PICTURE)
+        decode = sum(world.coded(self._device, name, encodings.get(name, RAW))[2] for name in stage.inputs if name != IMAGE)
         if stage.preprocess:
             decode += (profile.preprocess_seconds or 0.0) * world.noise()
         run = profile.known_seconds(stage.layers) * world.noise()
@@ -234,7 +234,7 @@ class Source:
         self._admission = Admission()
         self._patience = Patience()
         self._repetition = Repetition(self.plans, self.ledger, self.endpoint, self._send, lambda _: None)
-        self._picture = Picture(np.empty(0, np.uint8), 'jpeg')
+        self._image = CameraImage(np.empty(0, np.uint8), 'jpeg')
         self._in_flight: dict[int, int] = {}
         self._outputs = len(world.model.outputs)
         self._period = 1 / fps
@@ -242,21 +242,21 @@ class Source:
         world.loop.every(_PUMP_SECONDS, self._tick)
         world.loop.every(_BEAT_SECONDS, self._beat)
         self.on_beat: Callable[[Any], None] = lambda _: None
-        self.before_picture: Callable[[], None] = lambda: None
+        self.before_image: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Let pictures come from now on."""
+        """Let images come from now on."""
         self._world.loop.every(self._period, self._offer, first=0.0)
 
     def stop(self) -> None:
-        """Take no picture any more."""
+        """Take no image any more."""
         self._stopped = True
 
     def _offer(self) -> None:
         if self._stopped:
             return
-        self.before_picture()
-        self.ledger.offer(self._picture)
+        self.before_image()
+        self.ledger.offer(self._image)
         self._pump()
 
     def hear(self, plan: Plan, status: PlanStatus) -> None:
@@ -300,7 +300,7 @@ class Source:
     def _send(self, frame: Frame, plan: Plan) -> None:
         self.plans.sent(frame.frame_id, plan)
         address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        self.endpoint.send((first_device(plan), False), address, {PICTURE: self._world.picture_bytes})
+        self.endpoint.send((first_device(plan), False), address, {IMAGE: self._world.image_bytes})
 
     def _accept(self, received: Received, hop: HopTime) -> None:
         address, now = received.address, self._world.loop.now

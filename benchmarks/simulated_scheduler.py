@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scheduler in simulated time around the product's classes, and the run of a whole fleet.
 
-The product's are `Hearing` with its `FleetView`, `EncodingSeat`, `worth_probing`, `Urgency`, `PlanSwitch`, and the policy with
+The product's are `FleetEstimator` with its `FleetView`, `EncodingController`, `worth_probing`, `Urgency`, `PlanSwitch`, and
+the policy with
 its `Calibration`. Simulated is what `nodes.scheduler` adds with ROS. Shadow frames are not run.
 """
 
@@ -19,16 +20,16 @@ from edge_dnn_partition.control.decision.decide import feasible
 from edge_dnn_partition.control.decision.exploration import Hope, Pair, worth_probing
 from edge_dnn_partition.control.decision.policy import Conditions, Policy
 from edge_dnn_partition.control.decision.policy import Frame as Told
-from edge_dnn_partition.control.scheduling.hearing import Hearing
+from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.control.scheduling.urgency import Urgency
-from edge_dnn_partition.control.state.relief import ReliefSettings
+from edge_dnn_partition.control.state.derating import DeratingSettings
 from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.execution.frames.admission import frames_at_a_time
 from edge_dnn_partition.execution.frames.frame_parts import device_seconds
 from edge_dnn_partition.execution.frames.ledger import Frame
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus
-from edge_dnn_partition.nodes.scheduling.encoding_seat import EncodingSeat
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
+from edge_dnn_partition.nodes.scheduling.encoding_controller import EncodingController
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -39,7 +40,7 @@ from edge_dnn_partition.testbed.traces import Capacity
 
 from .simulated_fleet import Source, Worker, World
 from .simulated_transport import CHATTER_BYTES, CHATTER_SECONDS, HEARTBEAT_BYTES, PLAN_BYTES, Loop, Wire
-from .trace_models import PICTURE_BYTES
+from .trace_models import IMAGE_BYTES
 
 DECIDE_SECONDS: Final = 0.01
 """Modelled: what a decision takes."""
@@ -86,16 +87,16 @@ class Scheduler:
     ) -> None:  # fmt: skip
         params = Parameters(parameters)
         self._world, self._policy, self._say, self._truth = world, policy, say, truth
-        self._hearing = Hearing(
-            world.model, world.fleet, heartbeat_timeout=params.number('heartbeat_timeout'), input_bytes=world.picture_bytes
+        self._fleet_estimator = FleetEstimator(
+            world.model, world.fleet, heartbeat_timeout=params.number('heartbeat_timeout'), input_bytes=world.image_bytes
         )
-        self._view = self._hearing.view
+        self._view = self._fleet_estimator.view
         for name, view in self._view.devices.items():
             view.profile = world.pipeline.profiles[name]
-        self._encodings = EncodingSeat(SimpleNamespace(params=params), self._hearing.pictures)
+        self._encodings = EncodingController(SimpleNamespace(params=params), self._fleet_estimator.images)
         self._switch = PlanSwitch(scheduler=1, prepare_seconds=params.number('prepare_timeout'))
         self._urgency = Urgency()
-        self._goal, self._relief = Goal(), ReliefSettings()
+        self._goal, self._derating = Goal(), DeratingSettings()
         self._assignment: Assignment | None = None
         self._proposed: Assignment | None = None
         self._failed_until: dict[Assignment, float] = {}
@@ -112,9 +113,9 @@ class Scheduler:
     def heartbeat(self, message: Any) -> None:
         """Take in a heartbeat."""
         now = self._world.loop.now
-        self._hearing.links(message, now)
+        self._fleet_estimator.links(message, now)
         if message.node == 'worker':
-            self._hearing.worker(message, now)
+            self._fleet_estimator.worker(message, now)
         self._heard(message.device)
 
     def ready(self, device: str, plan: Plan) -> None:
@@ -128,7 +129,7 @@ class Scheduler:
             plan_version=frame.plan_version, stages=frame.stages, hops=frame.hops, attempt=frame.attempt, in_flight=in_flight,
             latency_seconds=frame.latency_seconds,
         )  # fmt: skip
-        if active is None or not self._hearing.report(message, active, now):
+        if active is None or not self._fleet_estimator.report(message, active, now):
             return
         if frame.attempt == 0 and in_flight == 1 and self._assignment is not None:
             parts = device_seconds(message, active)
@@ -168,7 +169,7 @@ class Scheduler:
         used = self._switch.active.devices if self._switch.active else ready
         conditions = Conditions(now, problem, math.nan, self._view.deviation(used, now), under=under)
         choice = self._policy.choose(conditions)
-        self._policy.tend(conditions)
+        self._policy.maintain(conditions)
         if choice.assignment in (None, self._assignment):
             self._encode_anew(problem, under, conditions.deviation)
         elif self._failed_until.get(choice.assignment, 0.0) <= now and set(choice.assignment) <= set(ready):
@@ -176,7 +177,7 @@ class Scheduler:
             self._propose(choice.assignment, costs, choice.reason, conditions.deviation)
 
     def _explore(self, problem: Problem, under: Callable[[Assignment], Problem]) -> None:
-        """Say which links are worth probing, as `nodes.scheduling.ExplorationSeat`."""
+        """Say which links are worth probing, as `nodes.scheduling.ExplorationController`."""
         now, plan = self._world.loop.now, self._assignment
         if now - self._explored_at < _EXPLORE_SECONDS or self._truth is not None:
             return
@@ -201,10 +202,10 @@ class Scheduler:
 
     def _problem(self, ready: tuple[str, ...]) -> tuple[Problem, Callable[[Assignment], Problem]]:
         now = self._world.loop.now
-        problem = self._hearing.problem(ready, now, self._encodings.permitted, self._goal, self._relief)
-        self._encodings.take(problem, self._hearing.pipeline.profiles)
+        problem = self._fleet_estimator.problem(ready, now, self._encodings.permitted, self._goal, self._derating)
+        self._encodings.take(problem, self._fleet_estimator.pipeline.profiles)
         under = self._encodings.under(
-            self._hearing.pipeline, problem, self._view.factors(now), self._switch.active, self._assignment
+            self._fleet_estimator.pipeline, problem, self._view.factors(now), self._switch.active, self._assignment
         )
         return problem, under
 
@@ -212,7 +213,7 @@ class Scheduler:
         plan, assignment, now = self._switch.active, self._assignment, self._world.loop.now
         if plan is None or assignment is None or not feasible(problem, assignment):
             return
-        best = self._encodings.anew(self._hearing.pipeline, problem, plan, self._view.factors(now))
+        best = self._encodings.anew(self._fleet_estimator.pipeline, problem, plan, self._view.factors(now))
         why = self._encodings.needs_others(plan, assignment, under(assignment), best, self._goal, now)
         if why:
             self._propose(assignment, evaluate(best(), assignment), why, deviation)
@@ -221,7 +222,7 @@ class Scheduler:
 
     def _propose(self, assignment: Assignment, costs: Costs, reason: str, deviation: float) -> None:
         loop = self._world.loop
-        plan = self._hearing.pipeline.plan(assignment, self._switch.next_version())
+        plan = self._fleet_estimator.pipeline.plan(assignment, self._switch.next_version())
         plan = replace(
             plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, self._goal.name),
             latency_seconds=costs.latency_seconds, latency_deviation=deviation * costs.latency_seconds,
@@ -263,7 +264,7 @@ class Played:
 def play(
     pipeline: Pipeline, capacities: Capacities, delays: Mapping[tuple[str, str], float], policy: Policy, *, seconds: float,
     fps: float, informed: bool = False, seed: int = 0, parameters: Mapping[str, Any] | None = None,
-    picture_bytes: int = PICTURE_BYTES,
+    image_bytes: int = IMAGE_BYTES,
 ) -> Played:  # fmt: skip
     """Let a fleet live through what the links carry.
 
@@ -272,7 +273,7 @@ def play(
     """
     loop = Loop()
     wires = {pair: Wire(capacity, delays[pair]) for pair, capacity in capacities.items()}
-    world = World(loop, pipeline, wires, picture_bytes, seed)
+    world = World(loop, pipeline, wires, image_bytes, seed)
 
     def say(plan: Plan, status: PlanStatus) -> None:
         source.hear(plan, status)
@@ -310,7 +311,7 @@ def play(
     for worker in workers.values():
         worker.on_failure = source.failed
     if informed:
-        source.before_picture = scheduler.decide
+        source.before_image = scheduler.decide
     source.start()
     end = WARM_UP_SECONDS + seconds
     loop.run(end)

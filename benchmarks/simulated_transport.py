@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's transport in simulated time: the product's outboxes, assemblers and link estimates over links that exist here only.
 
-The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `LinkDoubt`) and `LinkProber`. Simulated are the
+The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `EstimateGuard`) and `LinkProber`. Simulated are the
 clock, the links with their queues, and what `TensorSender` and `TensorInbox` add with threads and DDS. Tensors inside a device
 cost `HANDLE_SECONDS`. Times in seconds, sizes in bytes.
 """
@@ -19,19 +19,19 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
 
-from edge_dnn_partition.msg import HopReceipt
+from edge_dnn_partition.msg import HopAck
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.testbed.bed_file import BedLink
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
+from edge_dnn_partition.testbed.testbed_file import TestbedLink
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Bundle, Fragment
 from edge_dnn_partition.transport.link_evidence import Waiting
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.piece_size import HEADER_BYTES
-from edge_dnn_partition.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
 from edge_dnn_partition.transport.probing import LinkProber
 from edge_dnn_partition.transport.tensors import WireTensor
 from edge_dnn_partition.transport.timing import HopTime, StageTime
@@ -41,7 +41,7 @@ HANDLE_SECONDS: Final = 0.001
 QUIET_SECONDS: Final = 0.1
 """As `TensorInbox.QUIET_SECONDS`."""
 PACKET_HEADERS: Final = 34
-RECEIPT_BYTES: Final = 250
+ACK_BYTES: Final = 250
 HEARTBEAT_BYTES: Final = 600
 PLAN_BYTES: Final = 1500
 CHATTER_SECONDS: Final = 0.05
@@ -49,7 +49,7 @@ CHATTER_BYTES: Final = {'from source': 865, 'to source': 880, 'else': 300}
 """What else crosses a link, in so many bytes at a time: discovery, acknowledgements, telemetry, the second copy of each heartbeat.
 Measured on the testbed with a fleet of three at rest and no probes: 18 kB/s from the source's device (with scheduler, frame source
 and a client) to another, 24.5 back, of which the first copy of the heartbeats is simulated, and 6.7 between two others."""
-QUEUE_SECONDS: Final = float(BedLink.model_fields['queue'].default)
+QUEUE_SECONDS: Final = float(TestbedLink.model_fields['queue'].default)
 """What a link's queue holds, as the testbed's links have it; two packets at least."""
 _CUT: Final = OUTAGE_BITS_PER_SECOND / 8
 SAY_AGAIN_SECONDS: Final = 0.2
@@ -202,7 +202,7 @@ class Endpoint:
             return
         outbox = self._outbox(target)
         self._put(target, Bundle(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
-                                 encode_seconds, outbox.piece_bytes(size)))  # fmt: skip
+                                 encode_seconds, outbox.fragment_bytes(size)))  # fmt: skip
 
     def _outbox(self, target: Target) -> Outbox:
         if target not in self._outboxes:
@@ -233,10 +233,10 @@ class Endpoint:
         )  # fmt: skip
         if probe is None:
             return
-        total = probe.pieces * probe.piece_bytes
+        total = probe.fragments * probe.fragment_bytes
         layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
         self._put((device, False), Bundle(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
-                                          layout, piece_bytes=probe.piece_bytes), probe.bytes_per_second)  # fmt: skip
+                                          layout, fragment_bytes=probe.fragment_bytes), probe.bytes_per_second)  # fmt: skip
 
     def worth_probing(self, worth: Mapping[tuple[str, str], tuple[float, float]]) -> None:
         """Take in which links the scheduler would know more of: their share of the ceiling, and bytes per second hoped for."""
@@ -248,10 +248,10 @@ class Endpoint:
         now, loop = self.loop.now, self.loop
         for target, outbox in self._outboxes.items():
             while (ready := outbox.take(now)) is not None:
-                piece, receiver = ready.piece, self.peers[target]
-                there = self.wires[self.device, target[0]].send(now, len(piece.data) + HEADER_BYTES)
+                fragment, receiver = ready.fragment, self.peers[target]
+                there = self.wires[self.device, target[0]].send(now, len(fragment.data) + HEADER_BYTES)
                 if there is not None:
-                    loop.at(there, functools.partial(receiver.receive, piece))
+                    loop.at(there, functools.partial(receiver.receive, fragment))
         due = min((outbox.next_at(now) for outbox in self._outboxes.values()), default=math.inf)
         due = max(due, now + 1e-6)
         if due < self._wakes_at:
@@ -308,23 +308,23 @@ class Endpoint:
 
     # Receiving ------------------------------------------------------------------------------------------------
 
-    def receive(self, piece: Piece) -> None:
-        """Take a piece that has arrived."""
-        key = (piece.sender, piece.incarnation, piece.bundle)
-        received = None if self._assembler.is_done(key) else self._assembler.add(piece, self.loop.now)
+    def receive(self, fragment: Fragment) -> None:
+        """Take a fragment that has arrived."""
+        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        received = None if self._assembler.is_done(key) else self._assembler.add(fragment, self.loop.now)
         if received is not None:
             hop = HopTime(received.sender, self.device, received.address.from_stage, len(received.buffer),
                           received.encode_seconds, received.spread_seconds, received.spread_bytes)  # fmt: skip
             if received.kind == FRAME:
                 self.loop.at(self.loop.now + HANDLE_SECONDS, lambda: self.accept(received, hop))
-            self._answer(piece, HopReceipt.COMPLETE, received=received)
+            self._answer(fragment, HopAck.COMPLETE, received=received)
         elif self._assembler.is_done(key):
-            self._answer(piece, HopReceipt.COMPLETE)
-        elif (gap := self._assembler.gap(piece, self.loop.now)) is not None:
+            self._answer(fragment, HopAck.COMPLETE)
+        elif (gap := self._assembler.gap(fragment, self.loop.now)) is not None:
             self._ask(gap)
-        elif (run := self._assembler.run(piece)) is not None:
-            self._say(piece.sender, HopReceipt.RUN, piece, spread_bytes=run.bytes, spread_seconds=run.seconds, total=run.total,
-                      paced=run.as_they_left, piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns,
+        elif (run := self._assembler.run(fragment)) is not None:
+            self._say(fragment.sender, HopAck.RUN, fragment, spread_bytes=run.bytes, spread_seconds=run.seconds, total=run.total,
+                      paced=run.as_they_left, fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns,
                       echo_sent_ns=run.echo_sent_ns)  # fmt: skip
         if not self._ticking and self._assembler.held_bytes:
             self._ticking = True
@@ -341,41 +341,41 @@ class Endpoint:
     def _ask(self, gap: Gap) -> None:
         sender, incarnation, bundle = gap.key
         of = SimpleNamespace(kind=gap.kind, incarnation=incarnation, bundle=bundle, sent_ns=0)
-        self._say(sender, HopReceipt.MISSING, of, missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
+        self._say(sender, HopAck.MISSING, of, missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
 
-    def _answer(self, piece: Piece, state: int, received: Received | None = None) -> None:
+    def _answer(self, fragment: Fragment, state: int, received: Received | None = None) -> None:
         how: dict[str, Any] = {}
         if received is not None:
             how = {
-                'total': len(received.buffer), 'piece_bytes': received.piece_bytes, 'spread_bytes': received.spread_bytes,
+                'total': len(received.buffer), 'fragment_bytes': received.fragment_bytes, 'spread_bytes': received.spread_bytes,
                 'spread_seconds': received.spread_seconds, 'paced': received.paced, 'echo_sent_ns': received.echo_sent_ns,
                 'since_sent_ns': received.since_sent_ns,
             }
-        self._say(piece.sender, state, piece, **how)
+        self._say(fragment.sender, state, fragment, **how)
 
     def _say(self, sender: str, state: int, of: Any, **what: Any) -> None:
-        receipt = SimpleNamespace(
+        ack = SimpleNamespace(
             state=state, kind=of.kind, incarnation=of.incarnation, receiver=self.device, bundle=of.bundle, missing=[],
-            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, piece_bytes=0, held_seconds=0.0,
+            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, fragment_bytes=0, held_seconds=0.0,
             echo_sent_ns=of.sent_ns, since_sent_ns=0,
         )  # fmt: skip
-        receipt.__dict__.update(what)
-        self._return(sender, receipt)
+        ack.__dict__.update(what)
+        self._return(sender, ack)
 
-    def _return(self, sender: str, receipt: Any) -> None:
-        there = self.wires[self.device, sender].send(self.loop.now, RECEIPT_BYTES + 4 * len(receipt.missing))
+    def _return(self, sender: str, ack: Any) -> None:
+        there = self.wires[self.device, sender].send(self.loop.now, ACK_BYTES + 4 * len(ack.missing))
         if there is None:
-            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._return(sender, receipt))
+            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._return(sender, ack))
             return
-        owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == receipt.incarnation)
-        self.loop.at(there, lambda: owner.on_receipt(receipt))
+        owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == ack.incarnation)
+        self.loop.at(there, lambda: owner.on_ack(ack))
 
-    def on_receipt(self, receipt: Any) -> None:
-        """Take in what a receiver says of a bundle, as `TensorSender.on_receipt`."""
-        now, device = self.loop.now, receipt.receiver
-        self.links.take(receipt, [outbox for target, outbox in self._outboxes.items() if target[0] == device], now)
-        complete = receipt.state == HopReceipt.COMPLETE
-        if receipt.kind == PROBE and complete and self.links.doubtful(device):
+    def on_ack(self, ack: Any) -> None:
+        """Take in what a receiver says of a bundle, as `TensorSender.on_ack`."""
+        now, device = self.loop.now, ack.receiver
+        self.links.take(ack, [outbox for target, outbox in self._outboxes.items() if target[0] == device], now)
+        complete = ack.state == HopAck.COMPLETE
+        if ack.kind == PROBE and complete and self.links.doubtful(device):
             self.loop.at(now + CONFIRM_SECONDS, lambda: self.probe(device))
         self._pump()
 

@@ -21,7 +21,7 @@ from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.testbed.traces import Capacity
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ def clairvoyant(
     :raises ValueError: if the problem is no chain.
     """
     devices = problem.names
-    into: list[tuple[str, float]] = [(PICTURE, 0.0)] * problem.nodes
+    into: list[tuple[str, float]] = [(IMAGE, 0.0)] * problem.nodes
     for tensor in problem.tensors:
         if tensor.producer == INPUT:
             into[0] = tensor.name, tensor.bytes

@@ -3,7 +3,7 @@
 """The simulated fleet's devices and networks: seconds are modelled, graphs and tensors' sizes are the networks' own.
 
 Pi and Jetson take for each layer, by its kind, what the boards' files say (`planning.fleet.board`), as an emulated board
-does; ``emulate: {board: ...}``. The cloud's rates are assumed, and so are what pictures take on a core of a server, and what zstd
+does; ``emulate: {board: ...}``. The cloud's rates are assumed, and so are what images take on a core of a server, and what zstd
 and lz4 make of a tensor, of each alike.
 """
 
@@ -23,7 +23,7 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.testbed.scenario import LINKS
 
 MODELS: Final = ('vgg16', 'resnet18', 'mobilenetv2', 'efficientnet_b0', 'vit_b16')
-PICTURE_BYTES: Final = 150_000
+IMAGE_BYTES: Final = 150_000
 SOURCE: Final = 'pi'
 BOARDS: Final = {
     'pi': board('raspberry_pi_4'),
@@ -80,7 +80,7 @@ def profile_of(model: Model, device: str) -> Profile:
 
 
 def tensors_of(model: Model) -> dict[str, float]:
-    """Return the tensors that may cross a link, but for the picture, and their bytes."""
+    """Return the tensors that may cross a link, but for the image, and their bytes."""
     cuts = linear_cuts(model)
     names = [tensor for index in boundaries_of(model)[:-1] for tensor in cuts[index].tensors]
     return {tensor.name: float(tensor.bytes) for tensor in (*names, *(model.tensors[name] for name in model.outputs))}

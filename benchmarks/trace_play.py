@@ -115,7 +115,7 @@ class Setting:
     """
 
     pipeline: Pipeline
-    picture_bytes: int
+    image_bytes: int
     links: Links = None  # type: ignore[assignment]
     started: bool = False
 
@@ -144,21 +144,21 @@ class Setting:
         """Let somebody play."""
         return play(
             self.pipeline, self.capacities(recording), self.delays, policy, seconds=recording.seconds, fps=fps, informed=informed,
-            picture_bytes=self.picture_bytes,
+            image_bytes=self.image_bytes,
         )  # fmt: skip
 
     def bound(self, recording: Recording, at: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the clairvoyant bound of frames that are accepted at some times of the recording, seconds."""
-        problem = trace_rivals.problem_at(self.pipeline, 1e6, self.links, self.picture_bytes)
+        problem = trace_rivals.problem_at(self.pipeline, 1e6, self.links, self.image_bytes)
         return clairvoyant(self.pipeline, problem, self.capacities(recording), at + WARM_UP_SECONDS, Permitted())
 
 
-def per_picture(
+def per_image(
     frames: Sequence[tuple[float, float]], seconds: float, fps: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return, for each picture that the camera shows, when its frame was accepted and what that took.
+    """Return, for each image that the camera shows, when its frame was accepted and what that took.
 
-    A picture that was dropped counts as the frame before it, which was in its way: so who blocks the stream with one
+    An image that was dropped counts as the frame before it, which was in its way: so who blocks the stream with one
     frame through an outage is not quick for having had only one. Before the first frame that one counts.
     """
     at, took = (np.array(values) for values in zip(*frames, strict=True))
@@ -169,7 +169,7 @@ def per_picture(
 
 def judged(setting: Setting, recording: Recording, fps: float, played: Played) -> dict[str, Any]:
     """Return how somebody did beside the clairvoyant bound."""
-    at, took = per_picture(played.frames, recording.seconds, fps)
+    at, took = per_image(played.frames, recording.seconds, fps)
     bound = float(setting.bound(recording, np.arange(0.0, recording.seconds, 1 / fps)).mean())
     slow = took > SLOW * setting.bound(recording, at)
     return {
@@ -196,7 +196,7 @@ def simulated(
     lost = {}
     if rivals:
         known: dict[object, dict[str, Any]] = {}
-        others = trace_rivals.competitors(setting.pipeline, recording.rates, setting.links, setting.picture_bytes)
+        others = trace_rivals.competitors(setting.pipeline, recording.rates, setting.links, setting.image_bytes)
         for name, make in others.items():
             policy = make()
             key = getattr(policy, 'plan', name)
@@ -209,7 +209,7 @@ def simulated(
         'policy': trace_rivals.DEFAULT, 'informed_seconds': informed['mean_seconds'],
         'ratio_to_informed': mine['mean_seconds'] / informed['mean_seconds'],
         'informed_ratio_to_bound': informed['ratio_to_bound'], 'informed_over_1_5': informed['over_1_5'],
-        'baselines': baselines, 'baselines_lost': lost, 'pictures_per_cpu_second': recording.seconds * fps / cpu,
+        'baselines': baselines, 'baselines_lost': lost, 'images_per_cpu_second': recording.seconds * fps / cpu,
         'better_than': [name for name, ratio in baselines.items() if mine['ratio_to_bound'] <= ratio],
         'stream': thinned(played.frames, recording.seconds), 'plans': [list(move) for move in played.moves],
     }  # fmt: skip

@@ -20,8 +20,8 @@ import yaml
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.testbed.bed_file import BedFile
 from edge_dnn_partition.testbed.scenario import LINKS, fleet_document, panning_camera
+from edge_dnn_partition.testbed.testbed_file import TestbedFile
 from edge_dnn_partition.testbed.traces import rate_events
 
 from . import processes, trace_rivals
@@ -30,7 +30,7 @@ from .simulated_scheduler import PROBE_PERIOD_SECONDS, Played
 from .trace_play import SETTLE_SECONDS, Recording, Setting, judged, line_of, thinned
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
     from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 FPS: Final = 5.0
@@ -44,7 +44,7 @@ def as_quick(pipeline: Pipeline, plans: Mapping[int, Plan], frames: Sequence[Fra
 
     :param plans: by version.
     """
-    layers, pictures = defaultdict(list), defaultdict(list)
+    layers, images = defaultdict(list), defaultdict(list)
     for frame in frames:
         for timing in frame.stages:
             plan, profile = plans.get(frame.plan_version), pipeline.profiles[timing.device]
@@ -54,17 +54,17 @@ def as_quick(pipeline: Pipeline, plans: Mapping[int, Plan], frames: Sequence[Fra
             if (known := profile.known_seconds(stage.layers)) > 0:
                 layers[timing.device].append(timing.run_seconds / known)
             if stage.preprocess and profile.preprocess_seconds:
-                pictures[timing.device].append(timing.decode_seconds / profile.preprocess_seconds)
+                images[timing.device].append(timing.decode_seconds / profile.preprocess_seconds)
     profiles = {}
     for name, profile in pipeline.profiles.items():
         found = profile.scaled(median(layers[name]) if layers[name] else 1.0)
-        if profile.preprocess_seconds and pictures[name]:
-            found = replace(found, preprocess_seconds=profile.preprocess_seconds * median(pictures[name]))
+        if profile.preprocess_seconds and images[name]:
+            found = replace(found, preprocess_seconds=profile.preprocess_seconds * median(images[name]))
         profiles[name] = found
     return Pipeline(pipeline.model, profiles, pipeline.fleet)
 
 
-def _live(bed: Bed, recording: Recording) -> tuple[Played, list[FrameRecord]]:
+def _live(testbed: Testbed, recording: Recording) -> tuple[Played, list[FrameRecord]]:
     """Let the fleet live through a recording with the scheduler free; a link is cut where the recording says nothing."""
     events = [
         event for pair in LINKS if 'cloud' in pair for event in rate_events(recording.trace, pair) if event.at < recording.seconds
@@ -72,46 +72,46 @@ def _live(bed: Bed, recording: Recording) -> tuple[Played, list[FrameRecord]]:
     events.sort()
     for pair in LINKS:
         if 'cloud' in pair:
-            bed.heal(*pair)
-            bed.set_rate(*pair, recording.settled_at)
-    bed.free()
-    bed.stream(SETTLE_SECONDS, FPS)
-    lost = bed.news.status.lost if bed.news.status else 0
-    plans = len(bed.news.plans)
-    with bed.camera(FPS) as frames:
+            testbed.heal(*pair)
+            testbed.set_rate(*pair, recording.settled_at)
+    testbed.free()
+    testbed.stream(SETTLE_SECONDS, FPS)
+    lost = testbed.news.status.lost if testbed.news.status else 0
+    plans = len(testbed.news.plans)
+    with testbed.camera(FPS) as frames:
         begin = time.monotonic()
         for event in events:
             time.sleep(max(0.0, begin + event.at - time.monotonic()))
-            bed.apply(event)
+            testbed.apply(event)
         time.sleep(max(0.0, begin + recording.seconds - time.monotonic()))
     records = frames()
     seen = sorted((f.at - f.latency_seconds - begin, f.latency_seconds) for f in records if f.delivered)
-    moves = [(at - begin, plan.label(), plan.reason) for at, plan in bed.news.plans[plans:]]
+    moves = [(at - begin, plan.label(), plan.reason) for at, plan in testbed.news.plans[plans:]]
     lived = [(at, took) for at, took in seen if 0 <= at < recording.seconds]
-    return Played(lived, (bed.news.status.lost if bed.news.status else 0) - lost, moves), records
+    return Played(lived, (testbed.news.status.lost if testbed.news.status else 0) - lost, moves), records
 
 
 def run(recordings: Sequence[Recording], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Yield a row for each recording by real processes, with what simulated time makes of it."""
     processes.prepare()
-    from edge_dnn_partition.cli.bed import Bed
+    from edge_dnn_partition.cli.testbed import Testbed
 
-    pictures = panning_camera()
-    size = round(np.mean([picture.data.nbytes for picture in pictures]))
+    images = panning_camera()
+    size = round(np.mean([image.data.nbytes for image in images]))
     with tempfile.TemporaryDirectory() as name:
         settings = Path(name) / 'preprocessing.yaml'
         settings.write_text(yaml.safe_dump(demo_model.preprocessing(_MODEL)))
         document = fleet_document(str(demo_model.cached(_MODEL).resolve()), str(settings))
         document['parameters'] = {'worker': {'probe_period': PROBE_PERIOD_SECONDS, 'profile_runs': RUNS}}
-        file = BedFile.parse(document)
+        file = TestbedFile.parse(document)
         profiled = pipeline_of(file)
-        with Bed(file, pictures=pictures, say=say) as bed:
-            assert bed.fleet is not None
-            profiled = Pipeline(profiled.model, profiled.profiles, bed.fleet)
+        with Testbed(file, images=images, say=say) as testbed:
+            assert testbed.fleet is not None
+            profiled = Pipeline(profiled.model, profiled.profiles, testbed.fleet)
             for recording in recordings:
-                mine, records = _live(bed, recording)
+                mine, records = _live(testbed, recording)
                 load = os.getloadavg()[1]
-                plans = {plan.version: plan for _, plan in bed.news.plans}
+                plans = {plan.version: plan for _, plan in testbed.news.plans}
                 setting = Setting(as_quick(profiled, plans, records), size, started=True)
                 lived = judged(setting, recording, FPS, mine)
                 twin, informed = (

@@ -38,7 +38,7 @@ def product(name: str) -> Policy:
 
 
 def problem_at(
-    pipeline: Pipeline, uplink: float, links: Mapping[tuple[str, str], tuple[float, float]], picture_bytes: float,
+    pipeline: Pipeline, uplink: float, links: Mapping[tuple[str, str], tuple[float, float]], image_bytes: float,
     devices: Sequence[str] | None = None,
 ) -> Problem:  # fmt: skip
     """Return the planning problem at a rate of the links to the cloud.
@@ -51,7 +51,7 @@ def problem_at(
     for (a, b), (rate, delay) in links.items():
         estimate = LinkEstimate(uplink if 'cloud' in (a, b) else rate, delay, measured=True)
         estimates[a, b] = estimates[b, a] = estimate
-    return pipeline.problem(devices=there, factors={}, links=estimates, input_bytes=picture_bytes, permitted=Permitted())
+    return pipeline.problem(devices=there, factors={}, links=estimates, input_bytes=image_bytes, permitted=Permitted())
 
 
 def planned(problem: Problem) -> Assignment:
@@ -62,11 +62,11 @@ def planned(problem: Problem) -> Assignment:
 
 
 def undominated(
-    pipeline: Pipeline, rates: Sequence[float], links: Mapping[tuple[str, str], tuple[float, float]], picture_bytes: float
+    pipeline: Pipeline, rates: Sequence[float], links: Mapping[tuple[str, str], tuple[float, float]], image_bytes: float
 ) -> list[Assignment]:
     """Return the plans that are the quickest at some rate of the uplink between the least and the most, bytes per second."""
     span = np.geomspace(max(min(rates), 2e3), max(*rates, 4e3), _RATES)
-    return list(dict.fromkeys(planned(problem_at(pipeline, float(rate), links, picture_bytes)) for rate in span))
+    return list(dict.fromkeys(planned(problem_at(pipeline, float(rate), links, image_bytes)) for rate in span))
 
 
 def neurosurgeon(problem: Problem, source: str, server: str) -> Assignment:
@@ -77,7 +77,7 @@ def neurosurgeon(problem: Problem, source: str, server: str) -> Assignment:
 
 def competitors(
     pipeline: Pipeline, rates: Sequence[tuple[float, float]], links: Mapping[tuple[str, str], tuple[float, float]],
-    picture_bytes: float,
+    image_bytes: float,
 ) -> dict[str, Callable[[], Policy]]:  # fmt: skip
     """Return who plays beside the product's default, by name.
 
@@ -85,14 +85,14 @@ def competitors(
     """
     source = pipeline.fleet.source
     start = float(np.mean([rate for at, rate in rates if at <= _START_SECONDS]))
-    at_start = problem_at(pipeline, max(start, 2e3), links, picture_bytes)
-    two = problem_at(pipeline, max(start, 2e3), links, picture_bytes, [source, 'cloud'])
+    at_start = problem_at(pipeline, max(start, 2e3), links, image_bytes)
+    two = problem_at(pipeline, max(start, 2e3), links, image_bytes, [source, 'cloud'])
     fixed = {
         'split once (Neurosurgeon)': neurosurgeon(at_start, source, 'cloud'),
         'split once (DADS)': planned(two),  # on two devices the planner is the min-cut of DADS (Hu et al., INFOCOM 2019)
         'split once (all devices)': planned(at_start),
     }
-    for plan in undominated(pipeline, [rate for _, rate in rates], links, picture_bytes):
+    for plan in undominated(pipeline, [rate for _, rate in rates], links, image_bytes):
         fixed[f'fixed {pipeline.plan(plan).label()}'] = plan
     found: dict[str, Callable[[], Policy]] = {name: lambda plan=plan: FixedPolicy(plan) for name, plan in fixed.items()}  # type: ignore[misc]
     found['exact without hysteresis'] = lambda: policy_of(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw docs/architecture.png: the nodes of a fleet, and what they say to each other, as their sources have it.
 
-What is drawn is written into the picture's metadata, so that a test can tell when it is out of date.
+What is drawn is written into the image's metadata, so that a test can tell when it is out of date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from topics_in_code import NODES
 from write_reference import SOURCES, names
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PICTURE = CHECKOUT / 'docs' / 'architecture.png'
+IMAGE = CHECKOUT / 'docs' / 'architecture.png'
 YOU: Final = 'you'
 _DRAWN: Final = ('device_monitor', 'worker', 'frame_source', 'scheduler', YOU)
 _INK, _BLUE, _GREY, _PAPER = '#1d2733', '#2563a8', '#6b7785', '#f4f6f8'
@@ -86,7 +86,7 @@ def _wrapped(topics: Iterable[str], width: int) -> str:
 
 
 def draw(path: Path) -> None:
-    """Draw the picture."""
+    """Draw the image."""
     import matplotlib as mpl
 
     mpl.use('Agg')
@@ -103,7 +103,7 @@ def draw(path: Path) -> None:
     _box(axes, (3.3, 0.9, 2.2, 0.9), 'device_monitor', 'looks at the host')
     _box(axes, (9.0, 2.6, 2.2, 1.2), 'worker', 'runs its stages')
     _box(axes, (11.8, 0.9, 2.2, 0.9), 'device_monitor', 'looks at the host')
-    does = 'picture of the fleet → planning problem\n→ policy → plan, explained in words'
+    does = 'state of the fleet → planning problem\n→ policy → plan, explained in words'
     _box(axes, (5.1, 6.4, 4.3, 1.5), 'scheduler (once, anywhere)', does)
     _box(axes, (11.7, 7.3, 2.6, 1.4), 'you', 'top, dashboard, rviz2,\nrqt, your nodes')
 
@@ -112,7 +112,7 @@ def draw(path: Path) -> None:
     _arrow(axes, (2.8, 3.2), (3.3, 3.2), '', (0, 0), colour=_BLUE, arrowstyle='<|-|>')
     _arrow(axes, (5.5, 3.2), (9.0, 3.2), f'{", ".join(tensors)}\n(paced; within one device\nby shared memory)', (7.25, 3.2),
            colour=_BLUE, arrowstyle='<|-|>')  # fmt: skip
-    offered = ['pictures', *said.get(f'{YOU} > frame_source', ())]
+    offered = ['images', *said.get(f'{YOU} > frame_source', ())]
     _arrow(axes, (1.65, 0.9), (1.65, 2.6), _wrapped(offered, 12), (1.65, 1.6), colour=_BLUE)
     plans = [t for t in said['scheduler > worker'] if t in said['scheduler > frame_source']]
     _arrow(axes, (6.3, 6.4), (4.7, 3.8), ', '.join(plans), (5.5, 5.1))
@@ -129,4 +129,4 @@ def draw(path: Path) -> None:
 
 
 if __name__ == '__main__':
-    draw(PICTURE)
+    draw(IMAGE)

@@ -220,6 +220,8 @@ def build_native(*, sourced: bool) -> None:
     for variable in ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH'):
         before = environment.get(variable) if sourced else None
         environment[variable] = os.pathsep.join(filter(None, [str(VENV), before]))
+    for folder in ('msg', 'srv'):  # a message that has another name now would stay
+        shutil.rmtree(VENV / 'share' / 'edge_dnn_partition' / folder, ignore_errors=True)
     run([PYTHON, '-m', 'colcon', '--log-base', BUILD / 'log', 'build', '--merge-install', '--install-base', VENV,
          '--build-base', BUILD, '--paths', ROOT, '--event-handlers', 'desktop_notification-', 'terminal_title-',
          'status-', 'console_direct+', '--cmake-args', '-GNinja', f'-DPython3_EXECUTABLE={PYTHON}',

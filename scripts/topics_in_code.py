@@ -78,7 +78,7 @@ def _of_call(call: ast.Call, named: dict[str, ast.expr], interfaces: dict[str, s
     kind = ast.unparse(call.args[0])
     interface = interfaces.get(kind, kind.replace('messages.', 'vision_msgs/'))
     if made == 'TensorInbox':
-        interface = 'TensorPiece'
+        interface = 'TensorFragment'
     profile = 'TENSORS' if made == 'TensorInbox' else next((name for argument in call.args[2:] for name in _profiles(argument)), '')
     overridable = any(k.arg == 'overridable' and ast.unparse(k.value) == 'True' for k in call.keywords)
     if isinstance(topic, ast.Name) and topic.id == 'DIAGNOSTICS':

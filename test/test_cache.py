@@ -175,23 +175,23 @@ class Clock:
 
 
 def test_a_journal_on_a_full_disk_is_taken_up_again(told, small_disk):
-    clock, picture = Clock(), np.zeros(40_000, np.uint8).tobytes()
+    clock, image = Clock(), np.zeros(40_000, np.uint8).tobytes()
     path = small_disk.folder / 'journal' / 'frames'
-    journal = Journal(path, path.parent / 'pictures', clock)
-    journal.accepted(1, lambda: picture)
+    journal = Journal(path, path.parent / 'images', clock)
+    journal.accepted(1, lambda: image)
     small_disk.fill()
     for frame in range(2, 3000):  # more records than fit into what the file has
-        journal.accepted(frame, lambda: picture)
+        journal.accepted(frame, lambda: image)
         if frame > 3:
             journal.finished(frame - 1)
     assert len(told) == 1 and 'No space left' in told[0]
-    assert journal.picture(1) == picture and journal.picture(2) is None
+    assert journal.image(1) == image and journal.image(2) is None
     small_disk.free()
     clock.now += journal_module._LONGEST_WAIT_SECONDS
-    journal.accepted(3000, lambda: picture)
-    assert told[1:] == [f'{path.parent / "pictures"} can be written again'] or told[1].endswith('can be written again')
-    assert Journal(path, path.parent / 'pictures').unfinished == (1, 2, 2999, 3000)
-    assert journal.picture(3000) == picture
+    journal.accepted(3000, lambda: image)
+    assert told[1:] == [f'{path.parent / "images"} can be written again'] or told[1].endswith('can be written again')
+    assert Journal(path, path.parent / 'images').unfinished == (1, 2, 2999, 3000)
+    assert journal.image(3000) == image
 
 
 def test_a_journal_that_cannot_be_written_tells_no_old_frames_again_and_again(told, small_disk):

@@ -78,12 +78,12 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         options['rows'] = args.out / f'{args.name}.rows.jsonl'
     result = load(args.name, files[args.name]).run(quick=args.quick, progress=_progress, **options)
-    data, picture = bench_report.write(args.name, result, args.out, command=command)
+    data, image = bench_report.write(args.name, result, args.out, command=command)
     if args.json:
         print(data.read_text(encoding='utf-8'), end='')
     else:
         bench_report.print_targets(result)
-        print(f'wrote {data} and {picture}')
+        print(f'wrote {data} and {image}')
     return 0 if args.quick or all(target.met for target in result.targets) else 1
 
 

@@ -48,8 +48,8 @@ which command, on which machine; a target that is missed stands beside what was 
 {% endfor %}
 </table>
 <div class="plots">
-{% for b in benchmarks if b.picture %}
-<a href="#{{ b.name }}"><img src="{{ b.picture }}" alt="plot of {{ b.name }}"><br>{{ b.name }}</a>
+{% for b in benchmarks if b.image %}
+<a href="#{{ b.name }}"><img src="{{ b.image }}" alt="plot of {{ b.name }}"><br>{{ b.name }}</a>
 {% endfor %}
 </div>
 {% for b in benchmarks %}
@@ -65,7 +65,7 @@ which command, on which machine; a target that is missed stands beside what was 
 {% endfor %}
 </table>
 {% endif %}
-{% if b.picture %}<p><img src="{{ b.picture }}" alt="plot of {{ b.name }}"></p>{% endif %}
+{% if b.image %}<p><img src="{{ b.image }}" alt="plot of {{ b.name }}"></p>{% endif %}
 <p class="small"><code>{{ b.command }}</code> on {{ b.machine.cpu }}, {{ b.machine.cores }} cores,
 {{ '%.0f' | format(b.machine.memory_bytes / 2**30) }} GiB, {{ b.machine.os }};
 {% for name, version in b.versions.items() %}{{ name }} {{ version }}{{ ', ' if not loop.last }}{% endfor %}.
@@ -122,12 +122,12 @@ def page(folder: Path, summaries: Mapping[str, str], *, linked: bool = False) ->
         raise UserError('the report needs the Python package jinja2: pip install "edge_dnn_partition[bench]"') from error
     benchmarks = read(folder)
     for document in benchmarks:
-        picture = folder / f'{document["name"]}.png'
+        image = folder / f'{document["name"]}.png'
         document['summary'] = summaries.get(document['name'], '')
-        document['picture'] = ''
-        if picture.is_file():
-            inline = f'data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}'
-            document['picture'] = picture.name if linked else inline
+        document['image'] = ''
+        if image.is_file():
+            inline = f'data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}'
+            document['image'] = image.name if linked else inline
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters['figure'] = _figure
     return environment.from_string(_PAGE).render(

@@ -106,15 +106,15 @@ def write(name: str, result: BenchResult, directory: Path, *, command: str) -> t
 
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document(name, result, command=command), indent=2, allow_nan=False)
-    data, picture = directory / f'{name}.json', directory / f'{name}.png'
+    data, image = directory / f'{name}.json', directory / f'{name}.png'
     cache.write_atomic(data, f'{text}\n'.encode())
     figure = Figure(figsize=(9, 5.5), layout='constrained')
     FigureCanvasAgg(figure)
     result.plot(figure)
     content = io.BytesIO()
     figure.savefig(content, format='png', dpi=120)
-    cache.write_atomic(picture, content.getvalue())
-    return data, picture
+    cache.write_atomic(image, content.getvalue())
+    return data, image
 
 
 def print_targets(result: BenchResult) -> None:

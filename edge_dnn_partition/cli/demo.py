@@ -49,9 +49,9 @@ def add_parser(subparsers: Any) -> None:
         '--two-models', action='store_true',
         help='instead: two cameras, each with its model, on the same devices; the second comes and goes, and is more important',
     )
-    parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='pictures per second (default 5)')
+    parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='images per second (default 5)')
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument('--images', type=Path, metavar='DIR', help="pictures of a folder instead of the demo's own")
+    camera.add_argument('--images', type=Path, metavar='DIR', help="images of a folder instead of the demo's own")
     camera.add_argument('--video', type=Path, metavar='FILE', help='frames of a video')
     camera.add_argument('--camera', type=int, metavar='NUMBER', help='frames of a camera')
     parser.set_defaults(run=run)
@@ -111,7 +111,7 @@ class _Demo:
         fleet = load_fleet(fleet_file)
         profiles = {name: d.played(profile, model) for name, d in fleet.devices.items()}
         pipeline = Pipeline(model, profiles, fleet)
-        pictures = demo_frames.chosen_pictures(self._args)
+        images = demo_frames.chosen_images(self._args)
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
         environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
         os.environ.update({**environment, **dds_environment(dds_profile(fleet))})
@@ -129,7 +129,7 @@ class _Demo:
                 for process in processes:
                     supervisor.start(process)
                 with FleetClient(fleet, name='demo', keep_outputs=True) as client:
-                    camera = CameraThread(client.camera('pi/image/compressed'), pictures.stream(), self._args.rate)
+                    camera = CameraThread(client.camera('pi/image/compressed'), images.stream(), self._args.rate)
                     drive = DemoRun(
                         client, supervisor, workers, scheduler, seconds=self._args.seconds / len(PHASES), say=self._say
                     )
@@ -140,7 +140,7 @@ class _Demo:
                             before = client.plan
                             runs = drive.live(PHASES)
                             fixed = (
-                                self._baselines(drive, runs, pipeline, pictures.mean_bytes)
+                                self._baselines(drive, runs, pipeline, images.mean_bytes)
                                 if not self._args.no_baselines
                                 else [{} for _ in runs]
                             )
@@ -150,7 +150,7 @@ class _Demo:
                         camera.stop()
                     frames = list(client.news.frames)
                     changes = list(client.news.plans)
-        difference = demo_frames.compare(fleet, pictures, frames, camera.shown)
+        difference = demo_frames.compare(fleet, images, frames, camera.shown)
         phases = []
         for run_of_phase, table in zip(runs, fixed, strict=True):
             phases.append(demo_report.phase_document(run_of_phase, before, table))
@@ -234,7 +234,7 @@ class _Demo:
         """Profile the model on this machine, once; the emulated devices' profiles are multiples of it."""
         from rich.progress import Progress
 
-        from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+        from edge_dnn_partition.execution.profiling.image_samples import samples_of
         from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
         from edge_dnn_partition.inputs.preprocess import Preprocessing
 
@@ -247,7 +247,7 @@ class _Demo:
                 progress=lambda share: progress.update(task, completed=share), accept_throttled=True,
             )  # fmt: skip
 
-    def _baselines(self, drive: Any, runs: list[Any], pipeline: Any, picture_bytes: float) -> list[dict[str, Any]]:
+    def _baselines(self, drive: Any, runs: list[Any], pipeline: Any, image_bytes: float) -> list[dict[str, Any]]:
         """Measure fixed plans in each phase's conditions; equal conditions are measured once."""
         from edge_dnn_partition.cli.demo_run import all_on, best_fixed_labels, true_problem
 
@@ -258,7 +258,7 @@ class _Demo:
             phase = run_of_phase.phase
             key = phase.conditions()
             if key not in known:
-                problem = true_problem(pipeline, phase, picture_bytes)
+                problem = true_problem(pipeline, phase, image_bytes)
                 named = {'all_on_source': all_on(pipeline.model, pipeline, pipeline.fleet.source)}
                 if phase.stopped != 'cloud':
                     named['all_on_cloud'] = all_on(pipeline.model, pipeline, 'cloud')

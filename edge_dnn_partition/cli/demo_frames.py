@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's pictures, and whether every frame of them came back once, in order and right."""
+"""The demo's images, and whether every frame of them came back once, in order and right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.inputs.pictures import pictures
+from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
 from edge_dnn_partition.testbed.scenario import panning_camera
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 1e-4
 
 
-class Pictures:
-    """The demo's pictures: a list over and over, or a live camera whose pictures are kept as they come."""
+class Images:
+    """The demo's images: a list over and over, or a live camera whose images are kept as they come."""
 
     def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
         self.kept = kept
@@ -37,27 +37,27 @@ class Pictures:
 
     @property
     def mean_bytes(self) -> float:
-        """The mean size of a picture as it is sent."""
-        return float(np.mean([picture.data.nbytes for picture in self.kept])) if self.kept else 180e3
+        """The mean size of an image as it is sent."""
+        return float(np.mean([image.data.nbytes for image in self.kept])) if self.kept else 180e3
 
     def stream(self) -> Iterator[tuple[int, Any]]:
-        """Yield pictures with the index under which they are kept."""
+        """Yield images with the index under which they are kept."""
         if self._camera is None:
             yield from itertools.cycle(enumerate(self.kept))
             return
-        for picture in self._camera:
-            self.kept.append(picture)
-            yield len(self.kept) - 1, picture
+        for image in self._camera:
+            self.kept.append(image)
+            yield len(self.kept) - 1, image
 
 
-def chosen_pictures(args: argparse.Namespace) -> Pictures:
-    """Return the pictures of ``--images``, ``--video`` or ``--camera``, else the demo's own."""
-    stream = pictures(Camera(images=args.images, video=args.video, camera=args.camera))
+def chosen_images(args: argparse.Namespace) -> Images:
+    """Return the images of ``--images``, ``--video`` or ``--camera``, else the demo's own."""
+    stream = images(Camera(images=args.images, video=args.video, camera=args.camera))
     if stream is None:
-        return Pictures(panning_camera())
+        return Images(panning_camera())
     if args.camera is not None:
-        return Pictures([], stream)
-    return Pictures(list(itertools.islice(stream, 200)))
+        return Images([], stream)
+    return Images(list(itertools.islice(stream, 200)))
 
 
 def settle(client: FleetClient, console: Console) -> dict[str, int]:
@@ -80,14 +80,14 @@ def settle(client: FleetClient, console: Console) -> dict[str, int]:
         'failed': status.failed, 'lost': status.lost + status.in_flight,
         'duplicated': len(numbers) - len(set(numbers)),
         'repeated': status.repeated, 'late_results_dropped': status.duplicated,
-        'camera_pictures': status.offered, 'camera_pictures_skipped': status.dropped,
+        'camera_images': status.offered, 'camera_images_skipped': status.dropped,
     }  # fmt: skip
 
 
-def compare(fleet: Fleet, pictures: Pictures, frames: list[FrameRecord], shown: Mapping[int, int]) -> dict[str, Any]:
-    """Hold each result against that of the whole original model, on the same picture.
+def compare(fleet: Fleet, images: Images, frames: list[FrameRecord], shown: Mapping[int, int]) -> dict[str, Any]:
+    """Hold each result against that of the whole original model, on the same image.
 
-    :param shown: which picture had which stamp.
+    :param shown: which image had which stamp.
     """
     assert fleet.model is not None
     assert fleet.model.preprocessing is not None
@@ -101,8 +101,8 @@ def compare(fleet: Fleet, pictures: Pictures, frames: list[FrameRecord], shown: 
         if index is None or not frame.delivered:
             continue
         if index not in wanted:
-            picture = pictures.kept[index]
-            wanted[index] = engine.run({entry: preprocessing.apply(picture.data, picture.encoding)})
+            image = images.kept[index]
+            wanted[index] = engine.run({entry: preprocessing.apply(image.data, image.encoding)})
         differences = [float(np.abs(frame.outputs[n] - v).max()) for n, v in wanted[index].items()]
         scale = max(scale, *(float(np.abs(v).max()) for v in wanted[index].values()))
         largest = max(largest, *differences)

@@ -93,22 +93,22 @@ class SharedDemo:
         environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
         environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
         os.environ.update(environment)
-        pictures = demo_frames.chosen_pictures(self._args)
+        images = demo_frames.chosen_images(self._args)
         phases: list[dict[str, Any]] = []
         fleets: dict[str, dict[str, Any]] = {}
         with (self._out / 'nodes.log').open('w', encoding='utf-8') as self._log, ExitStack() as stack:
-            first = stack.enter_context(self._member(FIRST, pictures))
+            first = stack.enter_context(self._member(FIRST, images))
             phases.append(self._phase('one model', seconds, first))
-            with self._member(SECOND, pictures) as second:
+            with self._member(SECOND, images) as second:
                 phases.append(self._phase('a second model, more important', seconds, first, second))
-                fleets[SECOND.name] = self._books(second, pictures)
+                fleets[SECOND.name] = self._books(second, images)
             phases.append(self._phase('one model again', seconds, first))
-            fleets[FIRST.name] = self._books(first, pictures)
+            fleets[FIRST.name] = self._books(first, images)
         report = {'phases': phases, 'fleets': fleets, 'emulated': True, 'camera_hertz': self._args.rate}
         return report, self._conclude(report)
 
     @contextmanager
-    def _member(self, share: Share, pictures: demo_frames.Pictures) -> Iterator[Member]:
+    def _member(self, share: Share, images: demo_frames.Images) -> Iterator[Member]:
         """Run one of the fleets; its first results are there."""
         from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
@@ -120,7 +120,7 @@ class SharedDemo:
                 supervisor.start(process)
             with FleetClient(fleet, name='demo', keep_outputs=True) as client:
                 publish = client.camera(f'/{fleet.fleet}/{fleet.source}/{fleet.camera.topic}')
-                member = Member(share, fleet, client, CameraThread(publish, pictures.stream(), self._args.rate))
+                member = Member(share, fleet, client, CameraThread(publish, images.stream(), self._args.rate))
                 member.camera.start()
                 try:
                     client.wait_for(lambda: len(client.news.frames) >= 3, START_SECONDS, f'a first result of {share.name}')
@@ -160,10 +160,10 @@ class SharedDemo:
             time.sleep(0.1)
         return {'name': name, 'seconds': round(seconds, 2), 'fleets': {m.share.name: m.document(begin, now) for m in members}}
 
-    def _books(self, member: Member, pictures: demo_frames.Pictures) -> dict[str, Any]:
+    def _books(self, member: Member, images: demo_frames.Images) -> dict[str, Any]:
         member.camera.stop()
         counts = demo_frames.settle(member.client, self._console)
-        difference = demo_frames.compare(member.fleet, pictures, list(member.client.news.frames), member.camera.shown)
+        difference = demo_frames.compare(member.fleet, images, list(member.client.news.frames), member.camera.shown)
         return {'priority': member.share.priority, 'frames': counts, **difference}
 
     def _conclude(self, report: dict[str, Any]) -> int:

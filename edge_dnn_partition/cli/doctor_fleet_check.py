@@ -19,9 +19,9 @@ from edge_dnn_partition.deployment.node_parameters import check_parameters, para
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.pictures import pictures
+from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
 from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
@@ -145,19 +145,19 @@ class _Asked:
         return Check('model', 'ok', f'{what}; its stages run on {device.providers[0]}')
 
     def camera(self) -> Check | None:
-        """Take the first picture of a folder or video; a topic is heard only when the fleet runs."""
+        """Take the first image of a folder or video; a topic is heard only when the fleet runs."""
         camera = self._fleet.camera
         if self._fleet.source not in self._here or (camera.images is None and camera.video is None):
             return None
 
         def look() -> None:
-            stream = pictures(camera)
+            stream = images(camera)
             assert stream is not None
-            picture = next(stream, None)
-            if picture is None:
-                raise UserError(f'{camera.video}: holds no picture')
+            image = next(stream, None)
+            if image is None:
+                raise UserError(f'{camera.video}: holds no image')
             if self._preprocessing is not None:
-                self._preprocessing.apply(picture.data, picture.encoding)
+                self._preprocessing.apply(image.data, image.encoding)
 
         return _refusal('camera', look, 'correct camera: in the fleet file')
 
@@ -218,7 +218,7 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     return findings(fleet, signs, lambda: listen(ANNOUNCED_SECONDS))
 
 
-def findings(fleet: Fleet, signs: Mapping[str, DeviceSigns], announced: Callable[[], Sequence[Presence]]) -> list[Check]:
+def findings(fleet: Fleet, signs: Mapping[str, DeviceLiveness], announced: Callable[[], Sequence[Presence]]) -> list[Check]:
     """Return what follows from what was heard.
 
     :param announced: asked for who else talks DDS on the network, if a device is not heard.
@@ -237,7 +237,7 @@ def findings(fleet: Fleet, signs: Mapping[str, DeviceSigns], announced: Callable
     return [*(check for check in checks if check is not None), *_clocks(heard)]
 
 
-def _sealed(heard: Mapping[str, DeviceSigns]) -> Check | None:
+def _sealed(heard: Mapping[str, DeviceLiveness]) -> Check | None:
     """Say whose messages are not believed, since they were not sealed with this fleet's key."""
     wrong = [name for name, signs in heard.items() if signs.unsealed]
     if not heard or not wrong:
@@ -250,7 +250,7 @@ def _sealed(heard: Mapping[str, DeviceSigns]) -> Check | None:
 _SAME_MIDDLEWARE: Final = 'set the same RMW_IMPLEMENTATION on all machines and start their processes anew: two do not always talk'
 
 
-def _presence(fleet: Fleet, name: str, signs: DeviceSigns | None) -> Check:
+def _presence(fleet: Fleet, name: str, signs: DeviceLiveness | None) -> Check:
     wanted = {'device_monitor', 'worker', *(['frame_source'] if name == fleet.source else [])}
     start = f'start it there: edge-dnn-partition up FLEET.yaml --device {name}'
     if signs is None:
@@ -290,7 +290,7 @@ def _alike(name: str, values: Mapping[str, set[str]], advice: str) -> Check | No
     return Check(f'{name} of the fleet', 'ok', f'{next(iter(known.values()))} on {", ".join(known)}')
 
 
-def _clocks(heard: Mapping[str, DeviceSigns]) -> list[Check]:
+def _clocks(heard: Mapping[str, DeviceLiveness]) -> list[Check]:
     """Say whose clock is off; the fleet itself measures on one clock, stamps and bags do not."""
     wrong = [f'that of {name} {signs.clock}' for name, signs in heard.items() if signs.clock]
     known = [name for name, signs in heard.items() if signs.lateness is not None]

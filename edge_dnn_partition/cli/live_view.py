@@ -24,7 +24,7 @@ _JOINING_SECONDS = 0.5
 
 
 def render(client: FleetClient, headline: str) -> RenderableType:
-    """Return the present picture of a fleet.
+    """Return the present state of a fleet.
 
     :param headline: what is going on, such as the demo's phase.
     """
@@ -52,7 +52,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
             f'{device.speed_factor:.2f}',
             '?' if np.isnan(device.cpu_percent) else f'{device.cpu_percent:.0f} %',
             Text('?' if np.isnan(device.watts) else f'{device.watts:.1f} W {device.energy_kind}'),
-            Text(('; '.join(mine) or '–') + (f' ({device.relief})' if device.relief else '')),
+            Text(('; '.join(mine) or '–') + (f' ({device.derating})' if device.derating else '')),
         )
     parts.append(devices)
     links = Table(box=None, padding=(0, 2))
@@ -72,7 +72,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
             Text(
                 f'frames: {status.accepted} accepted, {status.delivered} delivered, {status.in_flight} under way, '
                 f'{status.repeated} sent again, {status.failed} failed, {status.expired} expired, {status.lost} lost, '
-                f'{status.dropped} camera pictures skipped'
+                f'{status.dropped} camera images skipped'
             )
         )
         if status.last_failure:

@@ -37,7 +37,7 @@ class Verb:
 VERBS: Final[dict[str, Verb]] = {
     'inspect': Verb('show the layers and cuts of an ONNX model'),
     'split': Verb('write the stages between some cuts as ONNX files'),
-    'profile': Verb("time the model's segments and seams on this machine"),
+    'profile': Verb("time the model's segments and boundary overheads on this machine"),
     'plan': Verb("place a model's layers on a fleet, offline"),
     'calibrate': Verb("fit this device's power model against a meter"),
     'demo': Verb('split a camera stream over three emulated devices, live', needs_ros=True),

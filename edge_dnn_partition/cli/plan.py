@@ -74,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
         '--profile', action='append', default=[], metavar='DEVICE=FILE.json',
         help="a device's own profile, as `profile --json` writes it; its slowdown is not applied then",
     )
-    parser.add_argument('--picture', metavar='FILE', help='a picture as the camera sends it (JPEG or PNG)')
+    parser.add_argument('--image', '--picture', metavar='FILE', help='an image as the camera sends it (JPEG or PNG)')
     parser.add_argument('--runs', type=int, default=3, metavar='N', help='rounds of profiling (default 3)')
     parser.add_argument(
         '--shape', action='append', default=[], metavar='NAME=1x3x224x224',
@@ -132,7 +132,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     model = load_given_model(args)
     permitted = Permitted(names_of(args.encodings), args.largest_error)
     pipeline, problem = build(
-        model, fleet, profiles=args.profile, picture=args.picture, runs=args.runs, permitted=permitted, objective=goal.name
+        model, fleet, profiles=args.profile, image=args.image, runs=args.runs, permitted=permitted, objective=goal.name
     )
     solution = _solve(problem, goal, args.space)
     document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None, 'transfers': []}

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The planning problem of ``plan MODEL.onnx --fleet FLEET.yaml``: profiles, links and a picture."""
+"""The planning problem of ``plan MODEL.onnx --fleet FLEET.yaml``: profiles, links and an image."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
+    from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
 
 
 def build(
-    model: Model, fleet: Fleet, *, profiles: Sequence[str], picture: str | None, runs: int,
+    model: Model, fleet: Fleet, *, profiles: Sequence[str], image: str | None, runs: int,
     permitted: Permitted | None = None, objective: str = 'latency',
 ) -> tuple[Pipeline, Problem]:
     """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
@@ -35,22 +35,22 @@ def build(
     and its input is as large as the model's.
 
     :param profiles: ``DEVICE=FILE.json`` each.
-    :param picture: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
+    :param image: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
     :param permitted: the encodings that tensors may be sent in; None: all go raw.
     :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
-    from edge_dnn_partition.inputs.picture_codec import is_raw
+    from edge_dnn_partition.inputs.image_codec import is_raw
 
     given = _given(profiles, fleet)
-    samples: PictureSamples | None = None
+    samples: ImageSamples | None = None
     input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
     described = None if fleet.model is None else fleet.model.preprocessing
     if described is not None:
-        samples = _samples(described, model, fleet, picture)
+        samples = _samples(described, model, fleet, image)
         input_bytes = float(samples.timed.data.nbytes)
-    elif picture is not None:
-        raise UserError('--picture needs a preprocessing; name its file in the fleet file (model.preprocessing)')
+    elif image is not None:
+        raise UserError('--image needs a preprocessing; name its file in the fleet file (model.preprocessing)')
     measured: dict[tuple[int, tuple[str, ...]], Profile] = {}
     known: dict[str, Profile] = {}
     for name, device in fleet.devices.items():
@@ -65,7 +65,7 @@ def build(
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
         elif profile.preprocess_seconds is None:
             raise PlanError(
-                f'the profile of {name} lacks the preprocessing; profile there with --preprocessing and --picture'
+                f'the profile of {name} lacks the preprocessing; profile there with --preprocessing and --image'
             )
         known[name] = profile
     pipeline = Pipeline(model, known, fleet)
@@ -98,8 +98,8 @@ def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
     return given
 
 
-def _samples(path: Path, model: Model, fleet: Fleet, picture: str | None) -> PictureSamples:
-    from edge_dnn_partition.execution.profiling.picture_samples import gives_pixels, samples_of, samples_of_files
+def _samples(path: Path, model: Model, fleet: Fleet, image: str | None) -> ImageSamples:
+    from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of, samples_of_files
     from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     preprocessing: Preprocessing = Preprocessing.from_yaml(path)
@@ -107,12 +107,12 @@ def _samples(path: Path, model: Model, fleet: Fleet, picture: str | None) -> Pic
         raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a preprocessing feeds models with one')
     preprocessing.check(model.tensors[model.inputs[0]])
     raw = gives_pixels(fleet)
-    if picture is None:
+    if image is None:
         return samples_of(fleet.camera, preprocessing, raw=raw)
-    return samples_of_files([picture], preprocessing, raw=raw)
+    return samples_of_files([image], preprocessing, raw=raw)
 
 
-def _measure(model: Model, threads: int, runs: int, samples: PictureSamples | None) -> Profile:
+def _measure(model: Model, threads: int, runs: int, samples: ImageSamples | None) -> Profile:
     from rich.progress import Progress
 
     from edge_dnn_partition.cli.console import console

@@ -18,15 +18,15 @@ from .layer_view import add_layer_arguments, print_layers, write_layer_files
 from .model_arguments import add_model_arguments, load_given_model
 
 if TYPE_CHECKING:
+    from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
     from edge_dnn_partition.execution.profiling.layer_costs import LayerCost
-    from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.planning.plans.profile import Profile
     from edge_dnn_partition.sensing.power.model import PowerModel
 
 _EPILOG: Final = """\
 The segments lie between at most 20 cuts worth cutting at. A stage takes its segments' seconds
-less the seams inside it; some stages that this does not rest on are timed too, and the largest
+less the boundary overheads inside it; some stages that this does not rest on are timed too, and the largest
 error of their prediction is said. With one thread on the CPU, seconds are CPU time.
 
 --json prints
@@ -34,7 +34,7 @@ error of their prediction is said. With one thread on the CPU, seconds are CPU t
    "boundaries": [cut, …],             cut indices, as in `inspect`
    "segment_seconds": [s, …],          between one boundary and the next
    "seam_seconds": [s, …],             what a cut at each inner boundary adds
-   "preprocess_seconds": s or null,    with --preprocessing and --picture
+   "preprocess_seconds": s or null,    with --preprocessing and --image
    "total_seconds": s,                 the whole model as one stage
    "relative_error": e,                the largest of the held-back stages, 0.1 for 10 %
    "held_back": [{"start", "stop", "measured_seconds", "predicted_seconds"}, …],
@@ -59,8 +59,8 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
-    parser = subparsers.add_parser('profile', help="time a model's segments and seams on this machine",
-                                   description="Time a model's segments and seams on this machine.",
+    parser = subparsers.add_parser('profile', help="time a model's segments and boundary overheads on this machine",
+                                   description="Time a model's segments and boundary overheads on this machine.",
                                    epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     parser.add_argument('--runs', type=_whole(1, 1000), default=5, metavar='N',
@@ -73,7 +73,7 @@ def add_parser(subparsers: Any) -> None:
                         help='idleness before each timed run, as between two frames (default 50 ms)')
     parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
     parser.add_argument('--preprocessing', metavar='FILE.yaml', help='time this preprocessing too …')
-    parser.add_argument('--picture', metavar='FILE.jpg', action='append',
+    parser.add_argument('--image', '--picture', metavar='FILE.jpg', action='append',
                         help='… of this JPEG or PNG; give several for the error of lossy encodings')
     parser.add_argument('--pixels', action='store_true', help='the camera gives pixels, not JPEG or PNG')
     parser.add_argument('--layers', action='store_true', help='say what each layer takes, too')
@@ -145,16 +145,16 @@ def _layers(args: argparse.Namespace, model: Model, profile: Profile, power: Pow
     return layer_costs(model, profile, shares, energy)
 
 
-def _samples(args: argparse.Namespace) -> PictureSamples | None:
-    if args.preprocessing is None and not args.picture:
+def _samples(args: argparse.Namespace) -> ImageSamples | None:
+    if args.preprocessing is None and not args.image:
         return None
-    if args.preprocessing is None or not args.picture:
-        raise UserError('--preprocessing and --picture belong together; give both or neither')
-    from edge_dnn_partition.execution.profiling.picture_samples import samples_of_files
+    if args.preprocessing is None or not args.image:
+        raise UserError('--preprocessing and --image belong together; give both or neither')
+    from edge_dnn_partition.execution.profiling.image_samples import samples_of_files
     from edge_dnn_partition.inputs.preprocess import Preprocessing, limit_threads
 
     limit_threads(args.threads)
-    return samples_of_files(args.picture, Preprocessing.from_yaml(args.preprocessing), raw=args.pixels)
+    return samples_of_files(args.image, Preprocessing.from_yaml(args.preprocessing), raw=args.pixels)
 
 
 def _print_tables(model: Model, profile: Profile) -> None:
@@ -166,14 +166,14 @@ def _print_tables(model: Model, profile: Profile) -> None:
     table = Table(title=f'{model.name}: {profile.total_seconds * 1e3:.2f} ms as one stage '
                         f'({profile.provider}, {profile.threads} thread{"s" * (profile.threads > 1)})',
                   title_justify='left')
-    for name in ('cuts', 'layers', 'ms', 'seam at the end, ms'):
+    for name in ('cuts', 'layers', 'ms', 'boundary overhead at the end, ms'):
         table.add_column(name, justify='left' if name == 'layers' else 'right')
     for index, seconds in enumerate(profile.segment_seconds):
         start, stop = profile.boundaries[index:index + 2]
         first, last = model.layers[start].name, model.layers[stop - 1].name
-        seam = f'{profile.seam_seconds[index] * 1e3:.3f}' if index < len(profile.seam_seconds) else ''
+        overhead = f'{profile.seam_seconds[index] * 1e3:.3f}' if index < len(profile.seam_seconds) else ''
         table.add_row(f'{start}–{stop}', first if first == last else f'{first} … {last}',
-                      f'{seconds * 1e3:.3f}', seam)
+                      f'{seconds * 1e3:.3f}', overhead)
     console.print(table)
     if profile.preprocess_seconds is not None:
         console.print(f'preprocessing: {profile.preprocess_seconds * 1e3:.2f} ms')

@@ -87,7 +87,7 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
     """
     from edge_dnn_partition.control.decision.decide import Settings
     from edge_dnn_partition.control.scheduling.replay import ReplaySettings
-    from edge_dnn_partition.control.state.relief import ReliefSettings
+    from edge_dnn_partition.control.state.derating import DeratingSettings
     from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.planning.plans.encodings import Permitted
 
@@ -100,13 +100,13 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
     )  # fmt: skip
     policy = given.get('policy', ReplaySettings.policy)
     decide = {name: given[name] for name in ('least_gain', 'dwell_seconds', 'confirmations') if name in given}
-    own = {field.name for field in dataclasses.fields(ReplaySettings)} - {'policy', 'decide', 'permitted', 'relief'}
-    relief = {field.name: given[field.name] for field in dataclasses.fields(ReliefSettings) if field.name in given}
+    own = {field.name for field in dataclasses.fields(ReplaySettings)} - {'policy', 'decide', 'permitted', 'derating'}
+    derating = {field.name: given[field.name] for field in dataclasses.fields(DeratingSettings) if field.name in given}
     if 'spare_throttled' in given:
-        relief['throttling'] = given['spare_throttled']
+        derating['throttling'] = given['spare_throttled']
     permitted = Permitted()
     return ReplaySettings(
-        policy='auto' if policy == 'fixed' else policy, decide=Settings(goal, **decide), relief=ReliefSettings(**relief),
+        policy='auto' if policy == 'fixed' else policy, decide=Settings(goal, **decide), derating=DeratingSettings(**derating),
         permitted=Permitted(tuple(given.get('encodings', permitted.names)), given.get('largest_error', permitted.largest_error)),
         **{name: given[name] for name in own if name in given},
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edge_dnn_partition.deployment.processes import NodeProcess, fleet_processes
 from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ PATIENCE_SECONDS = 30.0
 
 
 class CameraThread:
-    """Publishes pictures at a steady rate, and remembers which picture had which stamp."""
+    """Publishes images at a steady rate, and remembers which image had which stamp."""
 
-    def __init__(self, publish: Callable[[Picture], int], pictures: Iterator[tuple[int, Picture]], rate: float) -> None:
+    def __init__(self, publish: Callable[[CameraImage], int], images: Iterator[tuple[int, CameraImage]], rate: float) -> None:
         self._publish = publish
-        self._pictures = pictures
+        self._images = images
         self._period = 1 / rate
         self._ended = threading.Event()
         self.shown: dict[int, int] = {}
@@ -48,18 +48,18 @@ class CameraThread:
 
     def _run(self) -> None:
         due = time.monotonic()
-        for index, picture in self._pictures:
+        for index, image in self._images:
             if self._ended.wait(max(0.0, due - time.monotonic())):
                 return
-            self.shown[self._publish(picture)] = index
+            self.shown[self._publish(image)] = index
             due = max(due + self._period, time.monotonic())
 
 
 class RunningFleet:
     """A fleet whose stream runs; see `running_fleet`.
 
-    :param pictures: what its camera shows, one after the other.
-    :param rate: in pictures per second.
+    :param images: what its camera shows, one after the other.
+    :param rate: in images per second.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RunningFleet:
         supervisor: Supervisor,
         client: FleetClient,
         log: list[tuple[str, str]],
-        pictures: Sequence[Picture],
+        images: Sequence[CameraImage],
         rate: float,
     ) -> None:
         self._file = file
@@ -77,7 +77,7 @@ class RunningFleet:
             raise ValueError('a running fleet has a model')
         self.model = load_model(self.fleet.model.path)
         self.supervisor, self.client, self.log, self.news = supervisor, client, log, client.news
-        stream = ((i % len(pictures), pictures[i % len(pictures)]) for i in itertools.count())
+        stream = ((i % len(images), images[i % len(images)]) for i in itertools.count())
         topic = f'/{self.fleet.fleet}/{self.fleet.source}/{self.fleet.camera.topic}'
         self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), stream, rate)
 
@@ -124,7 +124,7 @@ class RunningFleet:
 
 
 @contextmanager
-def running_fleet(file: Path, pictures: Sequence[Picture], *, rate: float = 10.0) -> Iterator[RunningFleet]:
+def running_fleet(file: Path, images: Sequence[CameraImage], *, rate: float = 10.0) -> Iterator[RunningFleet]:
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param file: the fleet file; its camera is a topic.
@@ -138,7 +138,7 @@ def running_fleet(file: Path, pictures: Sequence[Picture], *, rate: float = 10.0
         for process in fleet_processes(fleet, file):
             supervisor.start(process)
         with FleetClient(fleet, name='watcher', keep_outputs=True) as client:
-            running = RunningFleet(file, supervisor, client, log, pictures, rate)
+            running = RunningFleet(file, supervisor, client, log, images, rate)
             running.camera.start()
             try:
                 running.more_frames()

@@ -21,7 +21,7 @@ _PLAN_SECONDS: Final = 1.0
 EPILOG = """
 examples:
   edge-dnn-partition top robot.yaml
-  edge-dnn-partition top robot.yaml --once     one picture, for a log
+  edge-dnn-partition top robot.yaml --once     one image, for a log
 
 Shows the devices, what each runs, the links, latency, and the changes of plan with their reasons. Ctrl-C ends it.
 """
@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument(
-        '--once', action='store_true', help='print one picture as soon as the fleet is heard, and end; code 1 if it is not'
+        '--once', action='store_true', help='print one image as soon as the fleet is heard, and end; code 1 if it is not'
     )
     parser.add_argument(
         '--wait', type=float, default=WAIT_SECONDS, metavar='SECONDS',

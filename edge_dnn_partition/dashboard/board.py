@@ -55,7 +55,7 @@ class FrameParts:
 
 
 class Board:
-    """One fleet's picture. Safe to use from several threads.
+    """One fleet's image. Safe to use from several threads.
 
     :param title: the fleet's name, or what a report is of.
     :param mode: ``live``, ``replay`` (a run that has ended) or ``benchmark`` (figures without a course).
@@ -120,7 +120,7 @@ class Board:
         self._emit('frame', row, self._frames)
 
     def state(self, now: float, devices: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]]) -> None:
-        """Take in the scheduler's picture: fields as in the messages DeviceState and LinkState."""
+        """Take in the scheduler's view: fields as in the messages DeviceState and LinkState."""
         document = {'at': now, 'devices': [dict(d) for d in devices], 'links': [dict(link) for link in links]}
         self._emit('state', document, self._states)
 

@@ -47,7 +47,7 @@ _LEAST_SEGMENT_BYTES: Final = 512 * 1024
 def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsProfile:
     """Return the profile of a fleet's process; where it listens, at the first of its ports.
 
-    Shared memory is for the frame source, to which a camera on its machine sends whole pictures, and for processes of one
+    Shared memory is for the frame source, to which a camera on its machine sends whole images, and for processes of one
     device that have no other way to each other (``cloud``). The others do without: a process that was killed and comes
     again under its old port is not heard for up to half a minute by those that had that port open (Fast DDS 2.14,
     https://github.com/eProsima/Fast-DDS/pull/4728), small messages are no faster, and tensors have segments of their own.

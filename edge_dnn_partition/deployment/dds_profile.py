@@ -25,9 +25,9 @@ HEARTBEAT_MILLISECONDS: Final = 200
 LARGEST_LOCAL_FLEET: Final = 100
 SERVER_PREFIX: Final = '44.53.00.5f.45.50.52.4f.53.49.4d.41'
 NARROW_DATAGRAM_BYTES: Final = 4_480
-"""A piece of three packets of a network with an MTU of 1500, and 48 bytes more: Fast DDS (2.14) counts 176 for its own
-headers where it writes 128 to 136, and would cut such a piece in two. What it repeats of its discovery fills datagrams of 9 kB
-else, of which a link so slow that its queue holds two packets drops a part each time, so that nobody is found. Pieces
+"""A fragment of three packets of a network with an MTU of 1500, and 48 bytes more: Fast DDS (2.14) counts 176 for its own
+headers where it writes 128 to 136, and would cut such a fragment in two. What it repeats of its discovery fills datagrams of 9 kB
+else, of which a link so slow that its queue holds two packets drops a part each time, so that nobody is found. Fragments
 on such a link are as long at most; on a fast one of the same fleet they cross in parts, each with headers."""
 NARROW_RATE: Final = 250_000.0
 """A link is that slow below so many bytes per second."""

@@ -33,10 +33,10 @@ CAMERA: Final[tuple[Parameter, ...]] = (
     ),
     Parameter('compressed', True, 'the topic carries CompressedImage (else Image)', read_only=True),
     Parameter(
-        'rate', 0.0, "pictures per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0
+        'rate', 0.0, "images per second from a folder, video or camera; 0: the fleet file's", minimum=0.0, maximum=1000.0
     ),
     Parameter(
-        'jpeg_quality', 90, 'of pictures from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
+        'jpeg_quality', 90, 'of images from a video or camera; 0: send raw pixels', minimum=0, maximum=100, read_only=True
     ),
 )
 
@@ -138,7 +138,7 @@ POLICY: Final[tuple[Parameter, ...]] = (
     ),
 )
 
-RELIEF: Final[tuple[Parameter, ...]] = (
+DERATING: Final[tuple[Parameter, ...]] = (
     Parameter('battery_weight', 1.0, "an empty battery's joule counts 1 + this times a full one's", 0.0, 100.0),
     Parameter('mains_weight', 1.0, "what a joule from the mains counts, times the fleet file's weight", 0.0, 100.0),
     Parameter('battery_limit', 20.0, 'percent of charge below which a device on battery is spared; 0: never', 0.0, 100.0),
@@ -152,7 +152,7 @@ ENCODING: Final[tuple[Parameter, ...]] = (
     Parameter(
         'encodings',
         list(LOSSLESS),
-        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; pictures '
+        'how tensors may be sent, each as is quickest: raw, zstd, lz4 (lossless), float16, int8 (lossy), jpeg (lossy; images '
         'that come as pixels)',
         validate=check_names,
     ),
@@ -220,7 +220,7 @@ FRAME_SOURCE: Final[tuple[Parameter, ...]] = (
         'max_in_flight', 0, 'frames under way at a time; 0: as many as the plan can use', minimum=0, maximum=1000
     ),
     Parameter(
-        'waiting', 1, 'pictures that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000,
+        'waiting', 1, 'images that wait to be accepted; a newer one drops the oldest', minimum=1, maximum=1000,
         read_only=True,
     ),
     Parameter(
@@ -229,7 +229,7 @@ FRAME_SOURCE: Final[tuple[Parameter, ...]] = (
     Parameter(
         'journal',
         '',
-        'folder for pictures that have no result yet, to send them again after this process was killed; empty: report '
+        'folder for images that have no result yet, to send them again after this process was killed; empty: report '
         'them as lost then',
         read_only=True,
     ),
@@ -257,9 +257,9 @@ SCHEDULER: Final[tuple[Parameter, ...]] = (
     Parameter(
         'settle_seconds', 1.5, 'seconds to wait at the start for more devices than the source', minimum=0.0, maximum=60.0
     ),
-    Parameter('input_bytes', 150_000.0, 'size of a camera picture until one was seen', minimum=1.0, maximum=1e9),
+    Parameter('input_bytes', 150_000.0, 'size of a camera image until one was seen', minimum=1.0, maximum=1e9),
     *POLICY,
-    *RELIEF,
+    *DERATING,
     *ENCODING,
     *PLOTS,
 )

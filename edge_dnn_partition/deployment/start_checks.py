@@ -55,7 +55,7 @@ def model_of(fleet: Fleet) -> Model:
 
 
 def preprocessing_of(fleet: Fleet, model: Model) -> Preprocessing:
-    """Return what makes the model's input of a camera's picture.
+    """Return what makes the model's input of a camera's image.
 
     :raises UserError: if it cannot be read, or does not make that input.
     """
@@ -63,11 +63,11 @@ def preprocessing_of(fleet: Fleet, model: Model) -> Preprocessing:
     if len(model.inputs) != 1:
         raise PlanError(
             f'{model.name} has {len(model.inputs)} inputs ({", ".join(model.inputs)}), and a fleet feeds a model with one '
-            'picture; export it with the others as constants'
+            'image; export it with the others as constants'
         )
     if described is None:
         raise PlanError(
-            f'the fleet file does not say how a picture becomes {model.inputs[0]!r} {list(model.tensors[model.inputs[0]].shape)}; '
+            f'the fleet file does not say how an image becomes {model.inputs[0]!r} {list(model.tensors[model.inputs[0]].shape)}; '
             'add preprocessing: preprocessing.yaml under model'
         )
     preprocessing = Preprocessing.from_yaml(described)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One camera picture and what its header said.
+class CameraImage:
+    """One camera image and what its header said.
 
-    ``data`` holds uint8: the bytes of a compressed picture, or pixels ``[height, width, channels]``.
+    ``data`` holds uint8: the bytes of a compressed image, or pixels ``[height, width, channels]``.
     """
 
     data: NDArray[np.uint8]

@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera picture to a model's input: decode, resize, normalise.
+"""From a camera image to a model's input: decode, resize, normalise.
 
-Every device must compute the same input from the same picture, or a frame's result would
+Every device must compute the same input from the same image, or a frame's result would
 depend on the plan. Each step is therefore an exact one: libjpeg's integer transform, OpenCV's
 bit-exact resizing (``linear`` is INTER_LINEAR_EXACT, ``nearest`` is INTER_NEAREST_EXACT), and
 a table of the 256 normalised values of each channel in place of arithmetic that a compiler may
@@ -32,7 +32,7 @@ from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.planning.fleet.yaml_file import read_yaml
 
-from .picture import COMPRESSED, Pixels, decode_compressed, decode_raw, largest_reduction, picture_size
+from .image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size, largest_reduction
 
 _INTERPOLATION: Final = {'linear': cv2.INTER_LINEAR_EXACT, 'nearest': cv2.INTER_NEAREST_EXACT,
                          'area': cv2.INTER_AREA, 'cubic': cv2.INTER_CUBIC}
@@ -48,10 +48,10 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a model wants its pictures.
+    """How a model wants its images.
 
     A value becomes ``(pixel * scale - mean) / std``, channel by channel in the order of
-    ``colour``; a picture of dtype uint8 is passed as it is.
+    ``colour``; an image of dtype uint8 is passed as it is.
 
     :param width: of the model's input, in pixels.
     :param height: of the model's input, in pixels.
@@ -65,7 +65,7 @@ class Preprocessing:
         ``center_crop`` keeps the aspect and cuts off.
     :param interpolation: ``linear``, ``nearest``, ``area`` or ``cubic``.
     :param pad_value: the pixel value of a letterbox's border.
-    :param reduced_decoding: let the JPEG decoder reduce large pictures.
+    :param reduced_decoding: let the JPEG decoder reduce large images.
     :raises UserError: if a value is out of its range.
     """
 
@@ -166,7 +166,7 @@ class Preprocessing:
         return values | {'mean': list(self.mean), 'std': list(self.std)}
 
     def check(self, tensor: TensorInfo) -> None:
-        """Refuse to prepare pictures for an input that they do not fit.
+        """Refuse to prepare images for an input that they do not fit.
 
         :param tensor: the model's input; a size of -1 fits any.
         :raises ModelError: that names both shapes or dtypes.
@@ -183,24 +183,24 @@ class Preprocessing:
     def apply(self, data: bytes | memoryview | np.ndarray[Any, Any], encoding: str, *,
               width: int | None = None, height: int | None = None, step: int | None = None
               ) -> np.ndarray[Any, Any]:
-        """Turn one camera picture into the model's input.
+        """Turn one camera image into the model's input.
 
-        :param data: the picture's bytes, as ROS messages carry them.
-        :param encoding: ``jpeg``, ``png``, or a raw one such as ``bgr8`` (picture.ENCODINGS).
-        :param width: of a raw picture; may be left out where ``data`` is an array [h, w, …].
-        :param height: of a raw picture.
-        :param step: bytes from one row of a raw picture to the next.
+        :param data: the image's bytes, as ROS messages carry them.
+        :param encoding: ``jpeg``, ``png``, or a raw one such as ``bgr8`` (image.ENCODINGS).
+        :param width: of a raw image; may be left out where ``data`` is an array [h, w, …].
+        :param height: of a raw image.
+        :param step: bytes from one row of a raw image to the next.
         :returns: an array of ``shape`` and ``dtype``.
-        :raises WireError: if the picture is broken or its bytes do not fit its size.
+        :raises WireError: if the image is broken or its bytes do not fit its size.
         """
         flat = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
         if flat.dtype != np.uint8:
-            raise WireError(f'a picture is made of uint8, not of {flat.dtype}')
+            raise WireError(f'an image is made of uint8, not of {flat.dtype}')
         if encoding in COMPRESSED:
             flat = flat.reshape(-1)
             reduction = 1
             if encoding == 'jpeg' and self.reduced_decoding:
-                source = picture_size(flat, encoding)
+                source = image_size(flat, encoding)
                 reduction = largest_reduction(*source, *self._scaled_size(*source))
             pixels = decode_compressed(flat, encoding, reduction=reduction)
         else:
@@ -208,32 +208,32 @@ class Preprocessing:
                 width = flat.shape[1] if width is None else width
                 height = flat.shape[0] if height is None else height
             if width is None or height is None:
-                raise WireError(f'a raw picture ({encoding}) comes with its width and height')
+                raise WireError(f'a raw image ({encoding}) comes with its width and height')
             pixels = decode_raw(flat, encoding, width=width, height=height, step=step)
         return self._normalised(self._resized(pixels))
 
-    def to_picture(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
-        """Return where points of the model's input lie in the camera's picture.
+    def to_image(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return where points of the model's input lie in the camera's image.
 
         :param points: x and y in pixels of the input, ``[n, 2]``.
-        :param size: the picture's width and height.
+        :param size: the image's width and height.
         """
         factors, offsets = self._placement(size)
         return np.asarray((points - offsets) / factors)
 
-    def from_picture(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
-        """Return where points of the camera's picture lie in the model's input; see `to_picture`."""
+    def from_image(self, points: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return where points of the camera's image lie in the model's input; see `to_image`."""
         factors, offsets = self._placement(size)
         return np.asarray(points * factors + offsets)
 
     def _placement(self, size: tuple[int, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return by what a picture is scaled in x and y, and where its corner comes to lie."""
+        """Return by what an image is scaled in x and y, and where its corner comes to lie."""
         scaled = self._scaled_size(*size)
         offsets = ((self.width - scaled[0]) // 2, (self.height - scaled[1]) // 2)
         return np.array(scaled) / np.array(size), np.array(offsets, np.float64)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size that the whole picture is scaled to."""
+        """Return the size that the whole image is scaled to."""
         if self.resize == 'stretch':
             return self.width, self.height
         choose = min if self.resize == 'letterbox' else max

@@ -61,12 +61,12 @@ class Rising:
 
 
 def device_health(
-    name: str, view: FleetView, watch: StreamWatch, rising: Rising, plan: Plan | None, now: float, *, relief: str = ''
+    name: str, view: FleetView, watch: StreamWatch, rising: Rising, plan: Plan | None, now: float, *, derating: str = ''
 ) -> Health:
     """Return how a device is.
 
     :param plan: in force.
-    :param relief: why it is spared; empty: it is not.
+    :param derating: why it is spared; empty: it is not.
     """
     device, refused = view.devices[name], watch.refusals(name)
     heard_at, host = watch.hosts.get(name, (-math.inf, None))
@@ -98,8 +98,8 @@ def device_health(
     else:
         values |= {'battery percent': _number(host.battery_percent, 0), 'throttling': ', '.join(host.throttling) or 'no'}
         wrong += _host_troubles(host)
-    if relief:
-        wrong.append(relief)
+    if derating:
+        wrong.append(derating)
     wrong += watch.troubles(name)
     if rising.lately(f'{name} refused', refused.count, now):
         wrong.append(f'messages are refused: {refused.last}')
@@ -166,7 +166,7 @@ def pipeline_health(
         wrong.append(f'without {", ".join(gone)}')
     wrong += troubles
     idle = not figures.fps
-    return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or ('no pictures come' if idle else 'works'), values)
+    return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or ('no images come' if idle else 'works'), values)
 
 
 def _number(value: float, digits: int) -> str:

@@ -65,7 +65,7 @@ class StreamWatch:
         """Take in the state of a host (Telemetry)."""
         self.hosts[message.device] = (now, message)
 
-    def take_books(self, message: Any) -> None:
+    def on_status(self, message: Any) -> None:
         """Take in the frame source's books (SourceStatus)."""
         self.books = message
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer
 _MOST_DEVICES: Final = 1000
 _DEVICE_FIELDS: Final = (
-    'alive', 'profiled', 'speed_factor', 'cpu_percent', 'temperature_celsius', 'watts', 'energy_kind', 'relief',
+    'alive', 'profiled', 'speed_factor', 'cpu_percent', 'temperature_celsius', 'watts', 'energy_kind', 'derating',
 )  # fmt: skip
 _LINK_FIELDS: Final = ('sender', 'receiver', 'measured', 'bytes_per_second', 'latency_seconds')
 _DECISION_FIELDS: Final = ('version', 'moved', 'text', 'objective', 'value', 'unit', 'next_best', 'next_best_value')

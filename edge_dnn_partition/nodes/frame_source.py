@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source: takes pictures, sends each through the fleet, keeps it until its result is back."""
+"""The frame source: takes images, sends each through the fleet, keeps it until its result is back."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from edge_dnn_partition.execution.frames.pipeline import first_device
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.inputs.frame import Picture
-from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopReceipt, Result
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopAck, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
@@ -29,11 +29,11 @@ from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
 from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
 from edge_dnn_partition.nodes.frames.hedging import Hedging
-from edge_dnn_partition.nodes.frames.infer_seat import InferSeat
-from edge_dnn_partition.nodes.frames.outcome_seat import OutcomeSeat
-from edge_dnn_partition.nodes.frames.picture_sender import PictureSender
+from edge_dnn_partition.nodes.frames.image_sender import ImageSender
+from edge_dnn_partition.nodes.frames.infer_service import InferService
+from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
 from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
-from edge_dnn_partition.nodes.frames.source_signs import SourceSigns
+from edge_dnn_partition.nodes.frames.source_heartbeat import SourceHeartbeat
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
@@ -56,12 +56,12 @@ class FrameSource(FleetNode):
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
         self._results_given = 0
-        self._last_picture: Picture | None = None
+        self._last_image: CameraImage | None = None
         self._admission = Admission()
         self._sender: TensorSender | None = None
         self._accounts: FrameAccounts | None = None
-        self._outcome: OutcomeSeat | None = None
-        self._infer: InferSeat | None = None
+        self._outcome: ResultPublisher | None = None
+        self._infer: InferService | None = None
         self._camera_shows = False
         self._draining = False
 
@@ -80,11 +80,11 @@ class FrameSource(FleetNode):
         self._results_given = 0
         self._radio = Radio.of_fleet(self._fleet)
         self._sender = TensorSender(self, self._fleet)
-        self._pictures = PictureSender(self, self._sender, self._fleet)
-        self._shadows = ShadowFrames(self._outputs, self._pictures, self._sender, self._reachable)
+        self._images = ImageSender(self, self._sender, self._fleet)
+        self._shadows = ShadowFrames(self._outputs, self._images, self._sender, self._reachable)
         self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
         most_bytes = largest_bundle(self._fleet.devices[device].memory)
-        results = Expected({name: self._model.tensors[name] for name in self._outputs}, picture=False, most_bytes=most_bytes)
+        results = Expected({name: self._model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
         inbox = TensorInbox(
             self, self.topics.results(), self._sender, self._receive, expect=results.check, max_bytes=most_bytes
         )
@@ -92,28 +92,28 @@ class FrameSource(FleetNode):
             inbox.connect(name)
             self._sender.connect((name, False))
         self._hedging = Hedging(self, self._model, device)
-        self._outcome = OutcomeSeat(self, self._fleet, self._model.outputs)
-        self._infer = InferSeat(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
+        self._outcome = ResultPublisher(self, self._fleet, self._model.outputs)
+        self._infer = InferService(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
         size = sum(self._model.tensors[name].bytes for name in self._outputs)
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
-        self._signs = SourceSigns(
-            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._pictures,
+        self._signs = SourceHeartbeat(
+            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._images,
             hedger=self._hedging.hedger, shadows=self._shadows.run,
         )  # fmt: skip
-        self.subscribe(HopReceipt, self.topics.receipts(), self._sender.on_receipt, qos.RECEIPTS)
+        self.subscribe(HopAck, self.topics.acks(), self._sender.on_ack, qos.ACKS)
         self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
-            self.subscribe(Emulation, self.topics.emulation, self._pictures.emulate, qos.EMULATION)
+            self.subscribe(Emulation, self.topics.emulation, self._images.emulate, qos.EMULATION)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
 
     def start(self) -> None:
-        """Begin to take pictures, if they do not come over a topic."""
+        """Begin to take images, if they do not come over a topic."""
         self._draining = False
         if self._infer is not None:
             self._infer.resume()
@@ -139,9 +139,9 @@ class FrameSource(FleetNode):
             return not self._ledger.in_flight
 
     def stop(self) -> None:
-        """Take no more pictures; frames under way are kept, and go on when the node is active again."""
+        """Take no more images; frames under way are kept, and go on when the node is active again."""
         self._camera.stop()
-        self._signs.say_books()
+        self._signs.publish_status()
 
     def give_up(self) -> None:
         """Account for what is under way; nothing is dropped in silence."""
@@ -151,7 +151,7 @@ class FrameSource(FleetNode):
             lost = self._ledger.counts.lost
         if lost:
             self.get_logger().warning(f'{lost} accepted frames have no result')
-        self._signs.say_books()
+        self._signs.publish_status()
         self.flush(self._results, self._reports, self._signs.books)
 
     def teardown(self) -> None:
@@ -163,29 +163,29 @@ class FrameSource(FleetNode):
             self._infer.close('the frame source was stopped')
             self._infer = None
         if self._sender is not None:
-            self._pictures.stop()
+            self._images.stop()
             self._sender.stop()
         if self._accounts is not None:
             self._accounts.close()
             self._accounts = None
 
-    # Pictures -------------------------------------------------------------------------------------------------
+    # Images -------------------------------------------------------------------------------------------------
 
-    def _offer(self, picture: Picture) -> None:
+    def _offer(self, image: CameraImage) -> None:
         with self._lock:
             self._camera_shows = True
-            self._pictures.saw(picture)
-            self._ledger.offer(picture)
+            self._images.saw(image)
+            self._ledger.offer(image)
             self._pump(time.monotonic())
 
-    def _asked(self, picture: Picture) -> None:
-        """A picture that somebody asks for waits; what pictures are like is the camera's to say, if there is one."""
+    def _asked(self, image: CameraImage) -> None:
+        """An image that somebody asks for waits; what images are like is the camera's to say, if there is one."""
         if not self._camera_shows:
-            self._pictures.saw(picture)
+            self._images.saw(image)
         self._pump(time.monotonic())
 
     def _obstacle(self) -> str:
-        """Return why pictures wait."""
+        """Return why images wait."""
         plan = self._plans.active
         if plan is None:
             return 'no plan is in force; is the scheduler running?'
@@ -200,13 +200,13 @@ class FrameSource(FleetNode):
     # Frames ---------------------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:
-        """Accept waiting pictures while there is room; not faster than the plan's slowest part can take them."""
+        """Accept waiting images while there is room; not faster than the plan's slowest part can take them."""
         plan = self._plans.active
         if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
             return
         if any(self._plans.suspect(frame.frame_id) for frame in self._ledger.unfinished):
             return  # a frame that may kill workers runs alone
-        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_picture, now)):
+        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_image, now)):
             return
         room = self._room(plan)
         frame = self._ledger.accept(now, plan.version, room)
@@ -221,7 +221,7 @@ class FrameSource(FleetNode):
 
     def _send(self, frame: Frame, plan: Plan) -> None:
         self._plans.sent(frame.frame_id, plan)
-        self._pictures.send(frame.picture, plan, frame.frame_id, frame.attempt)
+        self._images.send(frame.image, plan, frame.frame_id, frame.attempt)
 
     def _receive(self, received: Received, hop: HopTime) -> None:
         if received.address.frame_id >= FIRST_NUMBER:
@@ -266,7 +266,7 @@ class FrameSource(FleetNode):
             self._plans.done(frame.frame_id)
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
             if frame.status == DELIVERED:
-                self._last_picture = frame.picture
+                self._last_image = frame.image
                 if self._outcome is not None and frame.call is None:
                     self._outcome.delivered(frame)
             result = result_message(frame, self._model.outputs, self._radio)
@@ -302,7 +302,7 @@ class FrameSource(FleetNode):
         plan = self._plans.plan_of(frame)
         if plan is not None and self._hedging.due(frame, plan, now):
             self._ledger.hedged(frame.frame_id)
-            self._pictures.send(frame.picture, self._hedging.plan, frame.frame_id, frame.attempt)
+            self._images.send(frame.image, self._hedging.plan, frame.frame_id, frame.attempt)
 
     def _heard(self, now: float) -> bool:
         return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
@@ -317,7 +317,7 @@ class FrameSource(FleetNode):
                 if self._sender is not None:
                     self._sender.forget_frame(frame.frame_id)
         self._deliver()
-        if (kept := self._memory.take_up(self._plans, self._model.sha256, now)) is not None:
+        if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
             self._plan(kept)
 
     def _reachable(self, plan: Plan) -> bool:
@@ -336,7 +336,7 @@ class FrameSource(FleetNode):
             self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
             if self.active:
                 self._tick()
-                self._signs.say_books()
+                self._signs.publish_status()
 
     def _shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""

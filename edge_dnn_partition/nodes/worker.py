@@ -19,10 +19,10 @@ from edge_dnn_partition.deployment.node_parameters import WORKER
 from edge_dnn_partition.errors import NotReadyError, UserError, WireError
 from edge_dnn_partition.execution.frames.hedge import is_hedge
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus, Prepare, Release, WorkerPlans
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.execution.stages.preparation import StageStore, give_way
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt
+from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopAck
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
@@ -30,9 +30,9 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.execution.energy import EnergyWatch
 from edge_dnn_partition.nodes.execution.failures import FailureReports
-from edge_dnn_partition.nodes.execution.hedge_seat import HedgeSeat
-from edge_dnn_partition.nodes.execution.preparation_seat import PreparationQueue, PreparationSeat
-from edge_dnn_partition.nodes.execution.profiling_seat import ProfilingSeat
+from edge_dnn_partition.nodes.execution.hedge_controller import HedgeController
+from edge_dnn_partition.nodes.execution.preparation_controller import PreparationController, PreparationQueue
+from edge_dnn_partition.nodes.execution.profiling_controller import ProfilingController
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
@@ -43,7 +43,7 @@ from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_bundle
-from edge_dnn_partition.transport.pieces import Piece
+from edge_dnn_partition.transport.fragments import Fragment
 from edge_dnn_partition.transport.timing import HopTime
 from edge_dnn_partition.units import format_bytes
 
@@ -91,11 +91,11 @@ class Worker(FleetNode):
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         most_bytes = largest_bundle(self._config.memory)
-        self._expected = Expected(self._model.tensors, picture=True, most_bytes=most_bytes)
+        self._expected = Expected(self._model.tensors, image=True, most_bytes=most_bytes)
         self._pipeline = FramePipeline(device, max_bytes=most_bytes)
         if self._fleet.share is not None:
             give_way(niceness(self._fleet.share.priority))
-        self._hedges = HedgeSeat(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
+        self._hedges = HedgeController(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
         self._sender = TensorSender(self, self._fleet)
@@ -106,7 +106,7 @@ class Worker(FleetNode):
             self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._failures, self._lock,
             wall_clock=not self._fleet.emulated, layer_seconds=emulate.layer_seconds(self._model),
         )  # fmt: skip
-        self._profiling = ProfilingSeat(
+        self._profiling = ProfilingController(
             self, self._model, self._fleet, preprocessing, lambda: self._config, self._tasks.put, self._profiled,
         )  # fmt: skip
         self._inbox = TensorInbox(
@@ -117,10 +117,10 @@ class Worker(FleetNode):
             if name != device:
                 self._sender.connect((name, False))
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
-        self._preparation = PreparationSeat(
+        self._preparation = PreparationController(
             self, self._store, self._sender, self._hedges, self._lock, self._tasks.put, self._beat
         )
-        self.subscribe(HopReceipt, self.topics.receipts(), self._receipt, qos.RECEIPTS)
+        self.subscribe(HopAck, self.topics.acks(), self._ack, qos.ACKS)
         self.subscribe(Exploration, self.topics.exploration, self._worth_probing, qos.EXPLORATION)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
@@ -265,7 +265,7 @@ class Worker(FleetNode):
             return
         now = time.monotonic()
         self._cpu_percent = self._process.cpu_percent()
-        if (kept := self._memory.take_up(self._plans, self._model.sha256, now)) is not None:
+        if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
             self._plan(kept)
         with self._lock:
             self._pipeline.expire(now)
@@ -276,17 +276,17 @@ class Worker(FleetNode):
 
     # Frames ---------------------------------------------------------------------------------------------------
 
-    def _expect(self, piece: Piece) -> None:
-        address = piece.address
+    def _expect(self, fragment: Fragment) -> None:
+        address = fragment.address
         try:
             if not is_hedge(address.plan_version):
                 with self._lock:
-                    self._pipeline.check(address, (tensor.name for tensor in piece.layout))
+                    self._pipeline.check(address, (tensor.name for tensor in fragment.layout))
         except NotReadyError as error:
             self._failures.publish(address, -1, error)
             raise
         try:
-            self._expected.check(piece)
+            self._expected.check(fragment)
         except WireError as error:
             self._failures.publish(address, -1, error)
             raise
@@ -313,10 +313,10 @@ class Worker(FleetNode):
         self._runner.put(jobs)
         self._energy.received(hop, received.arrived)
 
-    def _receipt(self, receipt: HopReceipt) -> None:
+    def _ack(self, ack: HopAck) -> None:
         assert self._sender is not None and self._energy is not None
-        self._sender.on_receipt(receipt)
-        self._energy.sent(receipt)
+        self._sender.on_ack(ack)
+        self._energy.sent(ack)
 
     def _profiled(self, profile: Profile) -> None:
         if self._runner is not None and self._energy is not None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model says of a picture, drawn on the picture."""
+"""What a model says of an image, drawn on the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge_dnn_partition.inputs.picture import Pixels
+from edge_dnn_partition.inputs.image import Pixels
 
 from .postprocess import Outcome
 
@@ -25,7 +25,7 @@ def class_colour(index: int) -> tuple[int, int, int]:
 
 
 def annotated(pixels: Pixels, outcome: Outcome, words: Sequence[str] = ()) -> Pixels:
-    """Return a copy of a picture with its mask, boxes, best classes and other words on it.
+    """Return a copy of an image with its mask, boxes, best classes and other words on it.
 
     :param pixels: BGR, ``[height, width, 3]``.
     :param words: lines above the classes.
@@ -49,7 +49,7 @@ def annotated(pixels: Pixels, outcome: Outcome, words: Sequence[str] = ()) -> Pi
 
 
 def _write(pixels: Pixels, text: str, left: int, bottom: int, unit: float, ground: tuple[int, int, int]) -> None:
-    """Write a line on a ground of its own, within the picture."""
+    """Write a line on a ground of its own, within the image."""
     scale, thick = 0.6 * unit, max(1, round(1.4 * unit))
     plain = text.encode('ascii', 'replace').decode()  # OpenCV's own font knows no other letters
     (width, height), below = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)

@@ -38,7 +38,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Box:
-    """One object, in pixels of the camera's picture: left, top, right, bottom."""
+    """One object, in pixels of the camera's image: left, top, right, bottom."""
 
     left: float
     top: float
@@ -49,9 +49,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the model says of one picture; what its kind does not tell is empty.
+    """What the model says of one image; what its kind does not tell is empty.
 
-    ``mask`` holds a class for each pixel of the picture, uint8 ``[height, width]``.
+    ``mask`` holds a class for each pixel of the image, uint8 ``[height, width]``.
     """
 
     kind: str
@@ -72,8 +72,8 @@ class Postprocessor(Protocol):
         """Return what the outputs mean.
 
         :param outputs: by name.
-        :param size: width and height of the camera's picture.
-        :param preprocessing: what was done to the picture; None: nothing.
+        :param size: width and height of the camera's image.
+        :param preprocessing: what was done to the image; None: nothing.
         :raises UserError: if the outputs do not have the form that this kind reads.
         """
 

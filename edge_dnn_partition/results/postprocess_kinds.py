@@ -111,7 +111,7 @@ class Detection:
         classes = scores.argmax(axis=1)
         best = scores[np.arange(len(rows)), classes]
         kept = np.flatnonzero(best >= self.least_score)
-        boxes = self._in_picture(rows[kept, :4], size, preprocessing)
+        boxes = self._in_image(rows[kept, :4], size, preprocessing)
         stay = suppressed(boxes, best[kept], classes[kept], self.overlap, self.most)
         found = tuple(
             Box(left, top, right, bottom, Score(number, name_of(number, self.names), score))
@@ -121,10 +121,10 @@ class Detection:
         )
         return Outcome(self.kind, boxes=found, labels=self.names)
 
-    def _in_picture(
+    def _in_image(
         self, values: NDArray[np.float64], size: tuple[int, int], preprocessing: Preprocessing | None
     ) -> NDArray[np.float64]:
-        """Return corners in the picture's pixels, cut off at its edges."""
+        """Return corners in the image's pixels, cut off at its edges."""
         boxes = values.copy()
         if not self.corners:
             boxes[:, :2] = values[:, :2] - values[:, 2:] / 2
@@ -132,13 +132,13 @@ class Detection:
         if preprocessing is not None:
             if self.normalised:
                 boxes *= np.array([preprocessing.width, preprocessing.height] * 2)
-            boxes = preprocessing.to_picture(boxes.reshape(-1, 2), size).reshape(-1, 4)
+            boxes = preprocessing.to_image(boxes.reshape(-1, 2), size).reshape(-1, 4)
         return np.clip(boxes, 0, np.array([*size, *size], np.float64))
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A class for each pixel of the picture.
+    """A class for each pixel of the image.
 
     :param labels: path of a text file, one class a line.
     :param output: the output's name; empty: the first one. Scores ``[1, classes, height, width]``, or classes
@@ -165,7 +165,7 @@ class Segmentation:
             return Outcome(self.kind, mask=whole, labels=self.names)
         width, height = size
         corners = np.array([[0.0, 0.0], [width, height]])
-        (left, top), (right, bottom) = preprocessing.from_picture(corners, size)
+        (left, top), (right, bottom) = preprocessing.from_image(corners, size)
         across = (np.arange(width) + 0.5) * (right - left) / width + left
         down = (np.arange(height) + 0.5) * (bottom - top) / height + top
         columns = np.floor(across * mask.shape[1] / preprocessing.width).astype(int)

@@ -20,11 +20,12 @@ _NEWS_SECONDS: Final = 0.05
 """What was measured no later than this comes back from somebody who was told of it."""
 _RETURNS: Final = 0.9
 """Of what a link carried before it fell silent, so much is believed when it answers again: what was lost meanwhile was lost to
-the outage, and what is sent too fast now shows after a few pieces."""
+the outage, and what is sent too fast now shows after a few fragments."""
 _OUTAGE: Final = 0.26
 """A silence is an outage once less than this is believed of what was before it."""
 _FULL_SECONDS: Final = 0.2
-"""What was lost so soon after the link was seen full tells no less of it than that: of pieces that were lost a part crossed..."""
+"""What was lost so soon after the link was seen full tells no less of it than that: of fragments that were lost a part
+crossed..."""
 _IN_PART: Final = 2.0
 """... and where it tells so many times less, the link has fallen since."""
 _TOLD_SECONDS: Final = 2.0
@@ -46,10 +47,10 @@ class LinkEstimate:
 class LinkEstimator:
     """Follows one direction of a link; time is passed in, seconds.
 
-    The rate of a transfer is its dispersion: the bytes that came after the first piece over the time between the first
-    and the last piece, on one clock. The estimate is the median of the last few transfers, so that one that was held up,
-    or whose pieces a busy receiver found side by side, moves nothing (BBR's windowed maximum believes such a sample for
-    its whole window, and a link that has become slower only after it). A transfer whose sender held pieces back shows
+    The rate of a transfer is its dispersion: the bytes that came after the first fragment over the time between the first
+    and the last fragment, on one clock. The estimate is the median of the last few transfers, so that one that was held up,
+    or whose fragments a busy receiver found side by side, moves nothing (BBR's windowed maximum believes such a sample for
+    its whole window, and a link that has become slower only after it). A transfer whose sender held fragments back shows
     only that the link bears so much (application-limited samples of BBR, Cardwell et al., ACM Queue 14(5), 2016): it
     raises the estimate or, where it is nearly as fast, confirms it, and so outvotes one that a busy receiver held up. The
     latency is half the least round trip of the last few seconds, so it is split evenly between the directions.
@@ -84,7 +85,7 @@ class LinkEstimator:
     def transfer(
         self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False, short: bool = False
     ) -> None:  # fmt: skip
-        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first piece.
+        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first fragment.
 
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
@@ -129,7 +130,7 @@ class LinkEstimator:
         return len(self._rates) > 1 and abs(math.log(self._rates[-1] / median(self._rates))) > _DOUBT
 
     def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf) -> None:
-        """Take in that pieces were lost: what has come shows what the link bears, and it is less than was believed.
+        """Take in that fragments were lost: what has come shows what the link bears, and it is less than was believed.
 
         :param size: bytes that came in ``seconds``; 0 if that is not known.
         :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
@@ -207,7 +208,7 @@ class LinkEstimator:
             self.last_at = self._own_at = now
 
     def round_trip(self, now: float, seconds: float) -> None:
-        """Take in the round trip of a piece and its receipt, what the receiver held it for taken off."""
+        """Take in the round trip of a fragment and its acknowledgement, what the receiver held it for taken off."""
         if not seconds >= 0:
             return
         while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):

@@ -15,7 +15,7 @@ from edge_dnn_partition.cache import write_atomic
 
 CHANNELS: Final = 96
 SIDE: Final = 14
-PICTURE_SIDE: Final = 2 * SIDE
+IMAGE_SIDE: Final = 2 * SIDE
 _SEED: Final = 11
 
 
@@ -44,7 +44,7 @@ def build(path: Path, layers: int) -> Path:
     nodes.append(helper.make_node('Flatten', ['pool'], ['scores'], name='scores', axis=1))
     graph = helper.make_graph(
         nodes, 'edge_dnn_partition_chain',
-        [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, PICTURE_SIDE, PICTURE_SIDE])],
+        [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, IMAGE_SIDE, IMAGE_SIDE])],
         [helper.make_tensor_value_info('scores', TensorProto.FLOAT, [1, CHANNELS])], weights,
     )  # fmt: skip
     model = helper.make_model(graph, ir_version=7, opset_imports=[helper.make_opsetid('', 13)])
@@ -54,5 +54,5 @@ def build(path: Path, layers: int) -> Path:
 
 
 def preprocessing() -> dict[str, Any]:
-    """Return how the network wants its pictures, as ``Preprocessing.from_dict`` reads it."""
-    return {'size': [PICTURE_SIDE, PICTURE_SIDE], 'layout': 'NCHW', 'colour': 'rgb', 'resize': 'stretch'}
+    """Return how the network wants its images, as ``Preprocessing.from_dict`` reads it."""
+    return {'size': [IMAGE_SIDE, IMAGE_SIDE], 'layout': 'NCHW', 'colour': 'rgb', 'resize': 'stretch'}

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's network, made from code: a camera-sized CNN with a light front and a heavy trunk.
 
-It has the shape of a robot's perception network (a light front that reduces the picture to
+It has the shape of a robot's perception network (a light front that reduces the image to
 1/16, residual blocks there, an inception block and residual blocks at 1/32, one head that
-scores the whole picture and one that gives a map of it), and seeded weights in place of
+scores the whole image and one that gives a map of it), and seeded weights in place of
 trained ones: it is about time and bytes, and its results are for comparing. After a tenth of
 its work there is one tensor of 56 kB, smaller than the JPEG that went in.
 
 Every filter's weights sum to zero, so that what a filter passes on is contrast and not
-brightness: otherwise random layers with ReLU give nearly the same result for every picture.
+brightness: otherwise random layers with ReLU give nearly the same result for every image.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def cached(size: str = 'demo') -> Path:
 
 
 def preprocessing(size: str = 'demo') -> dict[str, Any]:
-    """Return how the network wants its pictures, as ``Preprocessing.from_dict`` reads it.
+    """Return how the network wants its images, as ``Preprocessing.from_dict`` reads it.
 
     :raises UserError: if there is no such size.
     """

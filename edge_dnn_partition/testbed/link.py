@@ -20,7 +20,7 @@ class EmulatedLink:
 
     :param bytes_per_second: its rate, 0 for a cut link (nothing leaves until it is mended).
     :param latency_seconds: its one-way delay.
-    :param overhead_bytes: what headers add to each piece on a real wire.
+    :param overhead_bytes: what headers add to each fragment on a real wire.
     """
 
     bytes_per_second: float
@@ -30,7 +30,7 @@ class EmulatedLink:
     _busy_until: float = 0.0
 
     def free_at(self, now: float) -> float:
-        """When the link can take the next piece."""
+        """When the link can take the next fragment."""
         return max(now, self.channel.free_at) if self.bytes_per_second > 0 else float('inf')
 
     def send(self, now: float, size: int) -> float:
@@ -40,9 +40,9 @@ class EmulatedLink:
         return self._busy_until + self.latency_seconds
 
     def change(self, now: float, bytes_per_second: float, latency_seconds: float) -> tuple[float, float] | None:
-        """Take another rate and delay; what is left of the piece on the link goes at the new rate.
+        """Take another rate and delay; what is left of the fragment on the link goes at the new rate.
 
-        :return: when that piece would have arrived, and when it will; None if there is none, or the link is cut or mended.
+        :return: when that fragment would have arrived, and when it will; None if there is none, or the link is cut or mended.
         """
         before, was = self.bytes_per_second, self._busy_until + self.latency_seconds
         self.bytes_per_second, self.latency_seconds = bytes_per_second, latency_seconds

@@ -110,19 +110,19 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         if frame % rules.decision_frames == 0 and frame:
             conditions = estimates.conditions(frame, temperature)
             wanted = policy.choose(conditions).assignment if shelf.pending is None or not shelf.activate else None
-            policy.tend(conditions)
+            policy.maintain(conditions)
             if target is None and wanted is not None and wanted != plan:
                 if wanted in shelf.warm:
                     target = wanted
                 else:
                     shelf.prepare(wanted, frame, activate=True)
             elif target is None and shelf.pending is None:
-                for wish in list(policy.wishes())[: rules.warm - 1]:
+                for wish in list(policy.prefetch_candidates())[: rules.warm - 1]:
                     if wish not in shelf.warm:
                         shelf.prepare(wish, frame, activate=False)
                         break
         elif frame == 0:
-            policy.tend(conditions)
+            policy.maintain(conditions)
         if target is not None and target != plan:
             plan, times = target, world.times(target)
             shelf.touch(plan)

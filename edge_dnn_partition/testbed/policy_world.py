@@ -299,14 +299,14 @@ class World:
 
 
 def _network(rng: np.random.Generator) -> Problem:
-    """Return a chain of 30 segments like a residual network of 8-bit tensors, with shrinking tensors and seams."""
+    """Return a chain of 30 segments like a residual network of 8-bit tensors, with shrinking tensors and boundary overheads."""
     work = rng.lognormal(0, 0.35, NODES)
     work /= work.sum()
     speed = np.array([0.55, 0.066, 0.026])
     seconds = work[:, None] * speed[None, :] * rng.lognormal(0, 0.25, (NODES, len(DEVICES)))
     sizes = 2.2e5 * np.exp(-np.linspace(0, 3.4, NODES)) * rng.lognormal(0, 0.45, NODES)
     sizes[-1] = 4000.0
-    tensors = [Tensor(name='picture', producer=INPUT, readers=(0,), bytes=7.5e4)]
+    tensors = [Tensor(name='image', producer=INPUT, readers=(0,), bytes=7.5e4)]
     tensors += [
         Tensor(
             name=f't{i}', producer=i, readers=(i + 1,) if i + 1 < NODES else (), bytes=float(sizes[i]), at_sink=i + 1 == NODES

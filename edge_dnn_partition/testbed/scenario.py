@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
-from edge_dnn_partition.inputs.pictures import encode
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.images import encode
 
 Link = tuple[str, str]
 
@@ -121,20 +121,20 @@ def photographs() -> list[NDArray[np.uint8]]:
     return [np.ascontiguousarray(image[:, :, ::-1]) for image in load_sample_images().images]
 
 
-def panning_camera(frames: int = 15, *, width: int = 1280, height: int = 720, quality: int = 92) -> list[Picture]:
+def panning_camera(frames: int = 15, *, width: int = 1280, height: int = 720, quality: int = 92) -> list[CameraImage]:
     """Return the JPEG frames of a camera that pans over both photographs, side by side, and back to where it began.
 
-    :param frames: pictures of one round. At the demo's 5 Hz that is 3 s, so that every fixed plan, which is
-        measured for as long, gets the same pictures.
+    :param frames: images of one round. At the demo's 5 Hz that is 3 s, so that every fixed plan, which is
+        measured for as long, gets the same images.
     """
     scale = height * 1.25 / 427
     wide = np.hstack(
         [cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for photo in photographs()]
     )
-    pictures = []
+    images = []
     for step in range(frames):
         angle = 2 * np.pi * step / frames
         left = int((wide.shape[1] - width) * 0.5 * (1 - np.cos(angle)))
         top = int((wide.shape[0] - height) * 0.5 * (1 + np.sin(angle)))
-        pictures.append(encode(np.ascontiguousarray(wide[top : top + height, left : left + width]), quality))
-    return pictures
+        images.append(encode(np.ascontiguousarray(wide[top : top + height, left : left + width]), quality))
+    return images

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
 
-from .bed_file import BedFile
 from .shaping import PACKET_BYTES, TIMER_SECONDS
+from .testbed_file import TestbedFile
 
 Column = Literal['bits_per_second', 'load']
 Action = Literal['rate', 'load', 'kill', 'start', 'cut', 'heal']
@@ -131,7 +131,7 @@ def read_trace(path: Path, column: Column) -> Trace:
     return Trace(tuple(at for at, _ in rows), tuple(value for _, value in rows))
 
 
-def timeline(file: BedFile, seconds: float) -> list[Event]:
+def timeline(file: TestbedFile, seconds: float) -> list[Event]:
     """Return what happens in the first seconds of a testbed file, in order.
 
     :raises UserError: if a trace is not as it should be.
@@ -151,7 +151,7 @@ def rate_events(trace: Trace, link: tuple[str, str]) -> Iterator[Event]:
         was_cut = cut
 
 
-def _events(file: BedFile) -> Iterator[Event]:
+def _events(file: TestbedFile) -> Iterator[Event]:
     for use in file.traces:
         trace = read_trace(use.file, 'load' if use.link is None else 'bits_per_second')
         subject: Any = use.link or (use.device,)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The receiving end of a hop: pieces become bundles again."""
+"""The receiving end of a hop: fragments become bundles again."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
+from .fragment_buffer import FragmentBuffer
+from .fragment_size import FRAGMENTS_FOR_DISPERSION, MAX_FRAGMENT_BYTES, PROBE_FRAGMENTS
+from .fragments import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Fragment
 from .partial import LONG_STRETCHED, STRETCHED, Partial, Run
-from .piece_buffer import PieceBuffer
-from .piece_size import MAX_PIECE_BYTES, PIECES_FOR_DISPERSION, PROBE_PIECES
-from .pieces import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Piece
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
-MAX_PIECES: Final = 1 << 20
+MAX_FRAGMENTS: Final = 1 << 20
 MOST_BUNDLES: Final = 128
 """So many bundles of one sender may be under way at a time."""
 _LONG: Final = 32
 _MUCH_MISSING: Final = 0.3
-"""Where `MANY_MISSING` pieces and so large a share of those before the newest are missing, that is said before the last is
+"""Where `MANY_MISSING` fragments and so large a share of those before the newest are missing, that is said before the last is
 here: the link is far slower than the pace."""
 
 
@@ -46,9 +46,9 @@ class Received:
     paced: bool
     echo_sent_ns: int
     arrived: float
-    piece_bytes: int = 0
+    fragment_bytes: int = 0
     since_sent_ns: int = 0
-    """How it came is said of the pieces that left after this: the others came before (:class:`.partial.Run`). 0: of all."""
+    """How it came is said of the fragments that left after this: the others came before (:class:`.partial.Run`). 0: of all."""
 
 
 BundleKey = tuple[str, int, int]
@@ -56,7 +56,7 @@ BundleKey = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Gap:
-    """Pieces of a bundle that are to be asked for, and how fast the others came (0 if that was said before)."""
+    """Fragments of a bundle that are to be asked for, and how fast the others came (0 if that was said before)."""
 
     key: BundleKey
     address: Address
@@ -68,17 +68,17 @@ class Gap:
 
 @dataclass
 class Assembler:
-    """Puts bundles together from pieces that may come late, twice, in any order, or be wrong.
+    """Puts bundles together from fragments that may come late, twice, in any order, or be wrong.
 
-    Memory is taken as pieces come, whatever they claim, and bounded: the bundle that has waited longest makes room, and is
+    Memory is taken as fragments come, whatever they claim, and bounded: the bundle that has waited longest makes room, and is
     counted in ``evicted``. Time is passed in.
 
-    :param max_bytes: of pieces of bundles that are not whole yet; also of one bundle.
-    :param expect: raises `WireError` for a bundle's first piece if nobody waits for what it says that the bundle has.
+    :param max_bytes: of fragments of bundles that are not whole yet; also of one bundle.
+    :param expect: raises `WireError` for a bundle's first fragment if nobody waits for what it says that the bundle has.
     """
 
     max_bytes: int = 1 << 30
-    expect: Callable[[Piece], None] = lambda _: None
+    expect: Callable[[Fragment], None] = lambda _: None
     remember: int = 4096
     _partial: OrderedDict[BundleKey, Partial] = field(default_factory=OrderedDict)
     _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
@@ -91,92 +91,96 @@ class Assembler:
     held_bytes: int = 0
     evicted: int = 0
 
-    def add(self, piece: Piece, now: float) -> Received | None:
-        """Take one piece in; return the bundle if it is whole now.
+    def add(self, fragment: Fragment, now: float) -> Received | None:
+        """Take one fragment in; return the bundle if it is whole now.
 
-        :raises WireError: if the piece contradicts itself or those before it; what was there stays.
+        :raises WireError: if the fragment contradicts itself or those before it; what was there stays.
         """
-        key = (piece.sender, piece.incarnation, piece.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.bundle)
         if key in self._done or key in self._refused:
             return None
-        length = self._check(piece)
+        length = self._check(fragment)
         partial = self._partial.get(key)
-        if partial is not None and (partial.count, partial.total, partial.piece_bytes) != (piece.count, piece.total, length):
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: its pieces disagree on what it is')
-        if piece.index == 0 and (partial is None or partial.head is None):
-            self._take_head(key, piece)
+        if partial is not None and (partial.count, partial.total, partial.fragment_bytes) != (fragment.count, fragment.total,
+            length):
+            raise WireError(f'bundle {fragment.bundle} of {fragment.sender}: its fragments disagree on what it is')
+        if fragment.index == 0 and (partial is None or partial.head is None):
+            self._take_head(key, fragment)
         if partial is None:
-            partial = self._begin(key, piece, length, now)
-        if piece.index == 0 and partial.head is None:
-            partial.head, partial.address = piece, piece.address
-        if partial.asked or partial.told_missing or piece.index in partial.have:
+            partial = self._begin(key, fragment, length, now)
+        if fragment.index == 0 and partial.head is None:
+            partial.head, partial.address = fragment, fragment.address
+        if partial.asked or partial.told_missing or fragment.index in partial.have:
             partial.repeated = True
-        new = piece.index not in partial.have
+        new = fragment.index not in partial.have
         if partial.left > new:
-            partial.note_run(piece)
+            partial.note_run(fragment)
         partial.last_at = now
-        partial.echo_sent_ns = piece.sent_ns
+        partial.echo_sent_ns = fragment.sent_ns
         if not new:
             return None
-        self.held_bytes += partial.buffer.write(piece.index * length, piece.data)
-        partial.have.add(piece.index)
+        self.held_bytes += partial.buffer.write(fragment.index * length, fragment.data)
+        partial.have.add(fragment.index)
         partial.left -= 1
         self._make_room(partial)
-        if piece.index == PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - PIECES_FOR_DISPERSION:
+        if fragment.index == FRAGMENTS_FOR_DISPERSION - 1 and partial.left == partial.count - FRAGMENTS_FOR_DISPERSION:
             partial.train = partial.came_bytes, partial.spread_seconds, partial.as_they_left()
-        if piece.index == 2 * PIECES_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * PIECES_FOR_DISPERSION:
-            partial.settled = partial.came_bytes, now, piece.sent_ns
+        if fragment.index == 2 * FRAGMENTS_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * FRAGMENTS_FOR_DISPERSION:
+            partial.settled = partial.came_bytes, now, fragment.sent_ns
         return self._finish(key, partial) if partial.left == 0 else None
 
-    def add_shared(self, piece: Piece, buffer: Any, now: float) -> Received | None:
+    def add_shared(self, fragment: Fragment, buffer: Any, now: float) -> Received | None:
         """Take a bundle in that lies in shared memory; return it unless it was here before.
 
-        :param buffer: its ``piece.total`` bytes.
+        :param buffer: its ``fragment.total`` bytes.
         :raises WireError: if layout and size contradict each other.
         """
-        key = (piece.sender, piece.incarnation, piece.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.bundle)
         if key in self._done:
             return None
-        self._take_head(key, piece)
-        if not self._note_done(key, piece.address, piece.kind):
+        self._take_head(key, fragment)
+        if not self._note_done(key, fragment.address, fragment.kind):
             return None
         return Received(
-            piece.kind, piece.sender, piece.incarnation, piece.address, piece.bundle, buffer, piece.layout, piece.stages,
-            piece.hops, piece.encode_seconds, 0, 0.0, piece.paced, piece.sent_ns, now,
+            fragment.kind, fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, buffer, fragment.layout,
+            fragment.stages,
+            fragment.hops, fragment.encode_seconds, 0, 0.0, fragment.paced, fragment.sent_ns, now,
         )  # fmt: skip
 
     def is_done(self, key: BundleKey) -> bool:
-        """True if that bundle was whole before, so that its pieces are repetitions."""
+        """True if that bundle was whole before, so that its fragments are repetitions."""
         return key in self._done
 
-    def run(self, piece: Piece) -> Run | None:
-        """Return the run of its bundle that a piece which has just come has ended, to be told of now; None if it has ended none."""
-        partial = self._partial.get((piece.sender, piece.incarnation, piece.bundle))
+    def run(self, fragment: Fragment) -> Run | None:
+        """Return the run of its bundle that a fragment which has just come has ended, to be told of now; None if it has
+        ended none.
+        """
+        partial = self._partial.get((fragment.sender, fragment.incarnation, fragment.bundle))
         if partial is None:
             return None
         run, partial.ended_run = partial.ended_run, None
         return run
 
-    def gap(self, piece: Piece, now: float) -> Gap | None:
-        """Return what the bundle of a piece that has just come lacks, to be asked for now; None if it is to be waited for.
+    def gap(self, fragment: Fragment, now: float) -> Gap | None:
+        """Return what the bundle of a fragment that has just come lacks, to be asked for now; None if it is to be waited for.
 
-        That is when its last piece is here and others are not, or when many that left before are not, and twice as many as
+        That is when its last fragment is here and others are not, or when many that left before are not, and twice as many as
         when that was said the last time.
         """
-        key = (piece.sender, piece.incarnation, piece.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.bundle)
         partial = self._partial.get(key)
         if partial is None:
             return None
-        if piece.index == partial.count - 1:
+        if fragment.index == partial.count - 1:
             return self._ask(key, partial, now)
-        lost = piece.index + 1 - (partial.count - partial.left)
-        if lost < max(MANY_MISSING, _MUCH_MISSING * (piece.index + 1), 2 * partial.told_missing):
+        lost = fragment.index + 1 - (partial.count - partial.left)
+        if lost < max(MANY_MISSING, _MUCH_MISSING * (fragment.index + 1), 2 * partial.told_missing):
             return None
         partial.told_missing = lost
-        return self._ask(key, partial, now, before=piece.index)
+        return self._ask(key, partial, now, before=fragment.index)
 
     def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
-        """Yield what each bundle lacks that has been quiet for so long, or for long as its pieces go.
+        """Yield what each bundle lacks that has been quiet for so long, or for long as its fragments go.
 
         What has been asked for is asked for again later and later, at least once a second.
         """
@@ -208,53 +212,53 @@ class Assembler:
             self._drop(key)
         return len(old)
 
-    def _check(self, piece: Piece) -> int:
-        """Raise if a piece contradicts itself; return how long each piece of its bundle but the last must be."""
-        where = f'bundle {piece.bundle} of {piece.sender}'
-        size = len(piece.data)
-        last = piece.count - 1
-        if not 1 <= piece.count <= MAX_PIECES or not 0 <= piece.index <= last:
-            raise WireError(f'{where}: piece {piece.index} of {piece.count} cannot be')
-        if piece.kind not in (FRAME, PROBE):
-            raise WireError(f'{where}: is of the unknown kind {piece.kind}')
-        if piece.kind == PROBE and piece.total > PROBE_PIECES * MAX_PIECE_BYTES:
-            raise WireError(f'{where}: a probe of {piece.total} bytes is none')
-        if piece.total > self.max_bytes:
-            raise WireError(f'{where}: {piece.total} bytes are more than the inbox holds ({self.max_bytes})')
-        if size > piece.total:
-            raise WireError(f'{where}: piece {piece.index} reaches past the end of the bundle')
-        if last == 0 and size != piece.total:
-            raise WireError(f'{where}: the last piece does not end the bundle')
-        length = size if piece.index < last or last == 0 else (piece.total - size) // last
-        if last and (length == 0 or -(-piece.total // length) != piece.count):
-            raise WireError(f'{where}: piece {piece.index} has a wrong size')
-        if piece.index == last and last * length + size != piece.total:
-            raise WireError(f'{where}: the last piece does not end the bundle')
+    def _check(self, fragment: Fragment) -> int:
+        """Raise if a fragment contradicts itself; return how long each fragment of its bundle but the last must be."""
+        where = f'bundle {fragment.bundle} of {fragment.sender}'
+        size = len(fragment.data)
+        last = fragment.count - 1
+        if not 1 <= fragment.count <= MAX_FRAGMENTS or not 0 <= fragment.index <= last:
+            raise WireError(f'{where}: fragment {fragment.index} of {fragment.count} cannot be')
+        if fragment.kind not in (FRAME, PROBE):
+            raise WireError(f'{where}: is of the unknown kind {fragment.kind}')
+        if fragment.kind == PROBE and fragment.total > PROBE_FRAGMENTS * MAX_FRAGMENT_BYTES:
+            raise WireError(f'{where}: a probe of {fragment.total} bytes is none')
+        if fragment.total > self.max_bytes:
+            raise WireError(f'{where}: {fragment.total} bytes are more than the inbox holds ({self.max_bytes})')
+        if size > fragment.total:
+            raise WireError(f'{where}: fragment {fragment.index} reaches past the end of the bundle')
+        if last == 0 and size != fragment.total:
+            raise WireError(f'{where}: the last fragment does not end the bundle')
+        length = size if fragment.index < last or last == 0 else (fragment.total - size) // last
+        if last and (length == 0 or -(-fragment.total // length) != fragment.count):
+            raise WireError(f'{where}: fragment {fragment.index} has a wrong size')
+        if fragment.index == last and last * length + size != fragment.total:
+            raise WireError(f'{where}: the last fragment does not end the bundle')
         return length
 
-    def _take_head(self, key: BundleKey, piece: Piece) -> None:
+    def _take_head(self, key: BundleKey, fragment: Fragment) -> None:
         """Raise if a bundle contradicts itself, or is not waited for; of one that is not no more is taken then."""
-        check_layout(piece.layout, piece.total)
-        if piece.kind != FRAME:
+        check_layout(fragment.layout, fragment.total)
+        if fragment.kind != FRAME:
             return
         try:
-            self.expect(piece)
+            self.expect(fragment)
         except WireError:
             if key in self._partial:
                 self._drop(key)
             _note(self._refused, key, self.remember)
             raise
 
-    def _begin(self, key: BundleKey, piece: Piece, length: int, now: float) -> Partial:
-        if self._under_way[piece.sender] >= MOST_BUNDLES:
-            self._evict(next(other for other in self._partial if other[0] == piece.sender))
+    def _begin(self, key: BundleKey, fragment: Fragment, length: int, now: float) -> Partial:
+        if self._under_way[fragment.sender] >= MOST_BUNDLES:
+            self._evict(next(other for other in self._partial if other[0] == fragment.sender))
         partial = Partial(
-            None, piece.kind, piece.address, piece.count, piece.total, PieceBuffer(piece.total), set(),
-            now, now, piece.count, length, len(piece.data), piece.paced, first_sent_ns=piece.sent_ns,
+            None, fragment.kind, fragment.address, fragment.count, fragment.total, FragmentBuffer(fragment.total), set(),
+            now, now, fragment.count, length, len(fragment.data), fragment.paced, first_sent_ns=fragment.sent_ns,
         )  # fmt: skip
-        partial.begin_run(piece)
+        partial.begin_run(fragment)
         self._partial[key] = partial
-        self._under_way[piece.sender] += 1
+        self._under_way[fragment.sender] += 1
         self.held_bytes += partial.buffer.held_bytes
         return partial
 
@@ -291,7 +295,7 @@ class Assembler:
             return None
         head = partial.head
         if head is None:
-            raise WireError(f'bundle {key[2]} of {key[0]} has no first piece')
+            raise WireError(f'bundle {key[2]} of {key[0]} has no first fragment')
         since = 0
         if partial.told_runs:
             run = partial.last_run()
@@ -307,7 +311,7 @@ class Assembler:
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer.data, head.layout, head.stages,
             head.hops, head.encode_seconds, *came,
-            partial.echo_sent_ns, partial.last_at, partial.piece_bytes, since,
+            partial.echo_sent_ns, partial.last_at, partial.fragment_bytes, since,
         )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.graph.tensors import TensorInfo
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 
-from .pieces import Piece
+from .fragments import Fragment
 from .tensors import DTYPES, WireTensor, buffer_size, dtype_number
 from .timing import HopTime, StageTime
 
@@ -55,31 +55,31 @@ class Expected:
     """The tensors of a model that may come, by name.
 
     :param tensors: their types and shapes; a shape that was only observed is open.
-    :param picture: the camera's picture may come as well.
+    :param image: the camera's image may come as well.
     :param most_bytes: what a tensor whose size is open may have, decoded, see `largest_bundle`.
     """
 
     tensors: Mapping[str, TensorInfo]
-    picture: bool
+    image: bool
     most_bytes: int
 
-    def check(self, piece: Piece) -> None:
-        """Raise if a bundle's first piece says that it brings what cannot be.
+    def check(self, fragment: Fragment) -> None:
+        """Raise if a bundle's first fragment says that it brings what cannot be.
 
         :raises WireError: with the first contradiction found.
         """
-        for tensor in piece.layout:
+        for tensor in fragment.layout:
             self._check_tensor(tensor)
-        if piece.total != buffer_size(piece.layout):
-            raise WireError(f'bundle {piece.bundle} of {piece.sender}: {piece.total} bytes are not those of its tensors')
-        check_timings(piece.stages, piece.hops, piece.encode_seconds)
+        if fragment.total != buffer_size(fragment.layout):
+            raise WireError(f'bundle {fragment.bundle} of {fragment.sender}: {fragment.total} bytes are not those of its tensors')
+        check_timings(fragment.stages, fragment.hops, fragment.encode_seconds)
 
     def _check_tensor(self, tensor: WireTensor) -> None:
         known = self.tensors.get(tensor.name)
         size = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-        if tensor.name == PICTURE and self.picture:
+        if tensor.name == IMAGE and self.image:
             if tensor.dtype != _BYTES:
-                raise WireError(f'a picture of dtype number {tensor.dtype}; pixels are bytes')
+                raise WireError(f'an image of dtype number {tensor.dtype}; pixels are bytes')
         elif known is None:
             raise WireError(f'no tensor {tensor.name[:80]!r} is waited for here')
         elif tensor.dtype != known.dtype or len(tensor.shape) != len(known.shape):
@@ -90,7 +90,7 @@ class Expected:
             raise WireError(
                 f'tensor {tensor.name!r} of {max(size, tensor.size)} bytes is more than this device holds ({self.most_bytes})'
             )
-        if tensor.size > size and tensor.name != PICTURE:
+        if tensor.size > size and tensor.name != IMAGE:
             raise WireError(f'tensor {tensor.name!r} has {tensor.size} bytes as {tensor.encoding}, and {size} without that')
 
 

@@ -13,12 +13,12 @@ _HALF: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a bundle was sent, for what its receipt can show of the link; rates in bytes per second.
+class PacingSample:
+    """How a bundle was sent, for what its acknowledgement can show of the link; rates in bytes per second.
 
-    :param pace: the fastest that its pieces were to leave. They cannot show more: pieces that left in one burst may
+    :param pace: the fastest that its fragments were to leave. They cannot show more: fragments that left in one burst may
         come in one, out of a token bucket or side by side from a buffer. Infinite if they were not paced.
-    :param asked: from this rate on its first pieces show that there is room; 0 if they did not look for it.
+    :param asked: from this rate on its first fragments show that there is room; 0 if they did not look for it.
     :param far: they looked for so much that the link's own rate has shown, if not all of it came.
     :param blocked: the link held them up as they were sent (the queue of this device's own interface was full), so that
         they may have left as slowly as it carries them.
@@ -30,14 +30,14 @@ class Look:
     blocked: bool = False
 
     def sender_limited(self, *, as_they_left: bool) -> bool:
-        """True if what was measured is not the link but how the pieces left: at the pace, or later on a busy computer.
+        """True if what was measured is not the link but how the fragments left: at the pace, or later on a busy computer.
 
         :param as_they_left: they came no further apart than they left.
         """
         return as_they_left and math.isfinite(self.pace) and not self.blocked
 
     def shows_the_rate(self, measured: float) -> bool:
-        """True if a rate measured with these pieces is news by itself, not one sample of several."""
+        """True if a rate measured with these fragments is news by itself, not one sample of several."""
         return self.asked > 0 and (self.far or measured >= self.asked)
 
 
@@ -45,7 +45,7 @@ class Look:
 class Waiting:
     """What of a bundle on its way is waited for.
 
-    :param size: bytes of which word is to come next: what is left of it, or a run of its pieces.
+    :param size: bytes of which word is to come next: what is left of it, or a run of its fragments.
     :param seconds: since when there was no word.
     :param most: no more bytes than this have come in `SLOW_RUN_SECONDS`, or there would have been word.
     """
@@ -57,12 +57,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Loss:
-    """What the receiver's list of missing pieces says.
+    """What the receiver's list of missing fragments says.
 
-    :param share: of the pieces that were sent; 0 if it says nothing of the rate: a single piece, a few of those that
+    :param share: of the fragments that were sent; 0 if it says nothing of the rate: a single fragment, a few of those that
         looked for room, a bundle that is still being sent or that nobody knows.
-    :param packets: of each piece. Where one of them is lost, the piece is, but the others have crossed.
-    :param rate: the fastest pace at which one of those pieces left, in bytes per second; 0 if they were not paced.
+    :param packets: of each fragment. Where one of them is lost, the fragment is, but the others have crossed.
+    :param rate: the fastest pace at which one of those fragments left, in bytes per second; 0 if they were not paced.
     """
 
     share: float = 0.0

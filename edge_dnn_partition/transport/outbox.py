@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sending end of a hop: bundles become pieces, paced to the link, kept until they are acknowledged."""
+"""The sending end of a hop: bundles become fragments, paced to the link, kept until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from .link_evidence import MUCH_LOST, Look, Loss, Waiting
+from .bandwidth_prober import TRAIN_FRAGMENTS, BandwidthProber
+from .fragment_size import fragment_size
+from .fragments import MISSING_AT_ONCE, PROBE, Bundle, Fragment
+from .link_evidence import MUCH_LOST, Loss, PacingSample, Waiting
 from .outgoing import Outgoing, sent_ns
-from .piece_size import piece_size
-from .pieces import MISSING_AT_ONCE, PROBE, Bundle, Piece
-from .room_search import TRAIN_PIECES, RoomSearch
 
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _IN_VAIN: Final = 0.5
-"""Where so much of what was sent a second time did not come either, its pieces are too large, and not only were too fast."""
+"""Where so much of what was sent a second time did not come either, its fragments are too large, and not only were too fast."""
 
 _HELD_UP_SECONDS: Final = 0.5
 """What began to leave so long ago is held up."""
 CATCH_UP_SECONDS: Final = 0.002
 BURST_SECONDS: Final = 0.001
-"""So much may leave at once, by the link's rate: on a fast link the pieces would wait for their sender's clock rather
+"""So much may leave at once, by the link's rate: on a fast link the fragments would wait for their sender's clock rather
 than for the link (as Linux paces TCP, a millisecond at a time)."""
 
 BURST_BYTES: Final = 8_000_000
-"""What may be on its way to a device without a receipt where no rate holds it back."""
+"""What may be on its way to a device without an acknowledgement where no rate holds it back."""
 
 
 class Shaper(Protocol):
-    """What holds pieces back besides the pace: an emulated link."""
+    """What holds fragments back besides the pace: an emulated link."""
 
     def free_at(self, now: float) -> float:
-        """When the next piece may leave."""
+        """When the next fragment may leave."""
 
     def send(self, now: float, size: int) -> float:
-        """Take a piece; return when it is to be handed over."""
+        """Take a fragment; return when it is to be handed over."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A piece and when it is to be published (seconds)."""
+    """A fragment and when it is to be published (seconds)."""
 
     at: float
-    piece: Piece
+    fragment: Fragment
 
 
 @dataclass
@@ -59,12 +59,12 @@ class Outbox:
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
     :param cautious: the rate is only a guess: one bundle at a time, until one has shown it.
     :param numbers: gives numbers to bundles that are cut anew; None: they are not.
-    :param on_silence: called when a bundle has drawn no receipt, with the time and whether others have since it was
+    :param on_silence: called when a bundle has drawn no acknowledgement, with the time and whether others have since it was
         sent; returns the rate from now on. Not more often than every ``retry_seconds``; and where nothing at all is
         answered, not before the second try.
-    :param give_up_seconds: a bundle without a receipt for so long is forgotten: its frame has been sent anew.
-    :param retry_seconds: without a receipt for so long, the bundle's last piece is sent again, to draw one; later and
-        later, but soon enough for a link that has been mended. The first pieces to a reader that has just come are
+    :param give_up_seconds: a bundle without an acknowledgement for so long is forgotten: its frame has been sent anew.
+    :param retry_seconds: without an acknowledgement for so long, the bundle's last fragment is sent again, to draw one; later and
+        later, but soon enough for a link that has been mended. The first fragments to a reader that has just come are
         lost, since it does not know this writer yet.
     """
 
@@ -86,16 +86,16 @@ class Outbox:
     """Probes that were not sent whole."""
     _heard_at: float = float('-inf')
     _silent_at: float = float('-inf')
-    _room: RoomSearch = field(default_factory=RoomSearch)
+    _room: BandwidthProber = field(default_factory=BandwidthProber)
     _doubtful: bool = False
     """Nothing was answered: until something is, the rate is as good as guessed."""
     bytes_unacknowledged: int = 0
-    pieces_repeated: int = 0
+    fragments_repeated: int = 0
     given_up: int = 0
 
-    def piece_bytes(self, total: int) -> int:
-        """Return how large the pieces of a bundle should be, by what is known of the link."""
-        return piece_size(
+    def fragment_bytes(self, total: int) -> int:
+        """Return how large the fragments of a bundle should be, by what is known of the link."""
+        return fragment_size(
             total, rate=self.rate, measured=not (self.cautious or self._doubtful), local=self.local,
             patient_packets=self._room.patient_packets,
         )
@@ -109,7 +109,7 @@ class Outbox:
             return
         self.end_probe()
         looks = self._room.next_cycle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
-        gain = self._room.gain(self.rate, bundle.piece_bytes) if looks else 0.0
+        gain = self._room.gain(self.rate, bundle.fragment_bytes) if looks else 0.0
         bold = self.rate is not None and seen > gain * self.rate
         if self.rate is not None and bold:
             gain = seen / self.rate
@@ -142,7 +142,7 @@ class Outbox:
         return min(at, retry)
 
     def take(self, now: float) -> Ready | None:
-        """Return the next piece if one may leave now."""
+        """Return the next fragment if one may leave now."""
         for number, outgoing in list(self._waiting.items()):
             if now - outgoing.since >= self.give_up_seconds:
                 self._forget(number)
@@ -151,7 +151,7 @@ class Outbox:
                 self._waiting.pop(number)
                 outgoing.rounds += 1
                 outgoing.silences += 1
-                self.pieces_repeated += 1
+                self.fragments_repeated += 1
                 self._note_silence(outgoing, now)
                 if not self._cut_anew(outgoing, now):
                     outgoing.todo.append(outgoing.bundle.count - 1)
@@ -167,15 +167,15 @@ class Outbox:
             self._cut_larger(outgoing)
         index = outgoing.todo.popleft()
         at = now
-        size = outgoing.bundle.piece_length(index)
+        size = outgoing.bundle.fragment_length(index)
         paced = False
         if self.shaper is not None:
             at = self.shaper.send(now, size)
         elif self.rate is not None:
             late = now - self._next_at
             start = now - late if late <= CATCH_UP_SECONDS else now  # a late wake-up is made good, a pause is not
-            # Each piece comes after its own time on the link, so that what is seen of their spacing is the pace.
-            following = outgoing.bundle.piece_length(outgoing.todo[0]) if outgoing.todo else size
+            # Each fragment comes after its own time on the link, so that what is seen of their spacing is the pace.
+            following = outgoing.bundle.fragment_length(outgoing.todo[0]) if outgoing.todo else size
             self._next_at = start + following / (self.rate * outgoing.gain())
             paced = not outgoing.fast
             outgoing.left(index, self.rate, now)
@@ -188,23 +188,24 @@ class Outbox:
                 self._probes.append(outgoing)
             else:
                 self._waiting[number] = outgoing
-        return Ready(at, outgoing.bundle.piece(index, paced=paced, sent_ns=sent_ns(now)))
+        return Ready(at, outgoing.bundle.fragment(index, paced=paced, sent_ns=sent_ns(now)))
 
-    def look(self, number: int, since_ns: int = 0, echo_ns: int = 0) -> Look:
-        """Return how a bundle that waits for its receipt, or the last probe, was sent.
+    def look(self, number: int, since_ns: int = 0, echo_ns: int = 0) -> PacingSample:
+        """Return how a bundle that waits for its acknowledgement, or the last probe, was sent.
 
-        :param since_ns: only its pieces are meant that left after this, up to ``echo_ns``; 0: all.
+        :param since_ns: only its fragments are meant that left after this, up to ``echo_ns``; 0: all.
         """
         outgoing = self._sent(number)
         if outgoing is None or not outgoing.pace:
-            return Look()
-        far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes)
+            return PacingSample()
+        far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.fragment_bytes)
         if since_ns:
             return replace(outgoing.run(since_ns, echo_ns)[1], far=far)
-        return Look(outgoing.pace, outgoing.shows_room_from, far, outgoing.was_blocked)
+        return PacingSample(outgoing.pace, outgoing.shows_room_from, far, outgoing.was_blocked)
 
-    def came(self, number: int, since_ns: int, echo_ns: int, size: int, now: float) -> Look | None:
-        """Take in that a run of a bundle's pieces has come; return how they were sent, None if some were lost or it is not known.
+    def came(self, number: int, since_ns: int, echo_ns: int, size: int, now: float) -> PacingSample | None:
+        """Take in that a run of a bundle's fragments has come; return how they were sent, None if some were lost or it is
+        not known.
 
         :param size: bytes that have come of those that left after ``since_ns`` up to ``echo_ns``.
         """
@@ -213,12 +214,12 @@ class Outbox:
             return None
         self._heard_at, self._doubtful = max(self._heard_at, now), False
         outgoing.came_bytes = min(outgoing.came_bytes + size, len(outgoing.bundle.buffer))
-        pieces, look = outgoing.run(since_ns, echo_ns)
-        if not pieces or size < (pieces - 0.5) * outgoing.bundle.piece_bytes:
+        fragments, look = outgoing.run(since_ns, echo_ns)
+        if not fragments or size < (fragments - 0.5) * outgoing.bundle.fragment_bytes:
             return None
-        return replace(look, far=self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.piece_bytes))
+        return replace(look, far=self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.fragment_bytes))
 
-    def look_on(self, number: int, look: Look, measured: float, *, sender_limited: bool) -> None:
+    def look_on(self, number: int, look: PacingSample, measured: float, *, sender_limited: bool) -> None:
         """Let the rest of a bundle look for room, after a run of it has shown whether there was: as `acknowledge` at its end.
 
         :param look: of `came`.
@@ -226,10 +227,10 @@ class Outbox:
         if look.asked:
             self._room.looked(found=measured >= look.asked, told=not sender_limited)
         outgoing = self._queue.get(number)
-        if outgoing is None or len(outgoing.todo) < TRAIN_PIECES or not (look.asked or outgoing.train_over):
+        if outgoing is None or len(outgoing.todo) < TRAIN_FRAGMENTS or not (look.asked or outgoing.train_over):
             return
         looks = self._room.next_cycle(guessed=self.cautious or self._doubtful)
-        outgoing.look_for_room(self._room.gain(self.rate, outgoing.bundle.piece_bytes) if looks else 0.0)
+        outgoing.look_for_room(self._room.gain(self.rate, outgoing.bundle.fragment_bytes) if looks else 0.0)
 
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
         """Return what is waited for of the bundle that has been on its way for longest, since when it alone has been.
@@ -253,7 +254,7 @@ class Outbox:
         return sum(o.bytes_left for o in bundles if o.bundle.address.frame_id == frame_id)
 
     def blocked(self, number: int, seconds: float) -> None:
-        """Take in for how long the network held a piece of a bundle up as it was sent."""
+        """Take in for how long the network held a fragment of a bundle up as it was sent."""
         outgoing = self._queue.get(number) or self._sent(number)
         if outgoing is not None:
             outgoing.blocked_seconds += seconds
@@ -266,14 +267,14 @@ class Outbox:
 
     def acknowledge(
         self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False,
-        look: Look | None = None,
+        look: PacingSample | None = None,
     ) -> bool:  # fmt: skip
         """Forget a bundle that has arrived; return whether it was waited for.
 
-        :param measured: the rate at which its first pieces came, in bytes per second; 0 if it was not measured.
+        :param measured: the rate at which its first fragments came, in bytes per second; 0 if it was not measured.
         :param sender_limited: that is how they left, the link may bear more: if they left more slowly than they were to,
             they say nothing of its room.
-        :param look: what `look` says of it; None: of all its pieces.
+        :param look: what `look` says of it; None: of all its fragments.
         """
         self._heard_at = max(self._heard_at, now)
         if measured:
@@ -283,7 +284,7 @@ class Outbox:
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int], now: float = float('-inf')) -> Loss:
-        """Queue the missing pieces of a bundle again, before those that are new; return what that says of the link."""
+        """Queue the missing fragments of a bundle again, before those that are new; return what that says of the link."""
         outgoing = self._queue.get(number) or self._waiting.get(number)
         before = outgoing.came_bytes if outgoing is not None else 0
         lost = self._resend(number, missing)
@@ -306,12 +307,12 @@ class Outbox:
         in_vain = outgoing.rounds > 1 and len(valid) > _IN_VAIN * outgoing.offered
         outgoing.offered = len(valid)
         if len(valid) < MISSING_AT_ONCE:
-            outgoing.came_bytes = len(outgoing.bundle.buffer) - sum(map(outgoing.bundle.piece_length, valid))
+            outgoing.came_bytes = len(outgoing.bundle.buffer) - sum(map(outgoing.bundle.fragment_length, valid))
         self._no_room(outgoing)
         if self._cut_anew(outgoing, outgoing.since, in_vain=in_vain):
             return lost
         outgoing.todo.extend(valid)
-        self.pieces_repeated += len(valid)
+        self.fragments_repeated += len(valid)
         self._queue[number] = outgoing
         self._queue.move_to_end(number, last=False)
         return lost
@@ -339,7 +340,7 @@ class Outbox:
                 self._ended.append(number)
 
     def _lost_on_the_way(self, outgoing: Outgoing, missing: Sequence[int]) -> Loss:
-        """Take in that pieces of a bundle that is still being sent are missing; of interest only if they are many."""
+        """Take in that fragments of a bundle that is still being sent are missing; of interest only if they are many."""
         valid, lost = outgoing.lost_on_the_way(missing)
         if lost.share <= MUCH_LOST:
             return Loss()
@@ -347,12 +348,12 @@ class Outbox:
         self._no_room(outgoing)
         outgoing.todo.extend(valid)
         outgoing.offered = len(outgoing.todo)
-        self.pieces_repeated += len(valid)
+        self.fragments_repeated += len(valid)
         return lost
 
     def _no_room(self, outgoing: Outgoing) -> None:
-        """Note that pieces of a bundle were lost."""
-        self._room.none(self.rate, outgoing.bundle.piece_bytes, first=outgoing.rounds == 1)
+        """Note that fragments of a bundle were lost."""
+        self._room.none(self.rate, outgoing.bundle.fragment_bytes, first=outgoing.rounds == 1)
         outgoing.look_for_room(0.0)
 
     def drop_frame(self, frame_id: int) -> None:
@@ -379,25 +380,25 @@ class Outbox:
         bundle = outgoing.bundle
         if self.rate is None or self.cautious or self._doubtful or self.numbers is None or bundle.kind == PROBE:
             return
-        size = self.piece_bytes(len(bundle.buffer))
-        if size > bundle.piece_bytes / _MUCH_SMALLER:
-            outgoing.bundle = replace(bundle, piece_bytes=size)
+        size = self.fragment_bytes(len(bundle.buffer))
+        if size > bundle.fragment_bytes / _MUCH_SMALLER:
+            outgoing.bundle = replace(bundle, fragment_bytes=size)
             outgoing.todo = deque(range(outgoing.bundle.count))
             outgoing.offered = outgoing.bundle.count
 
     def _cut_anew(self, outgoing: Outgoing, now: float, *, in_vain: bool = False) -> bool:
-        """Replace a bundle by one of smaller pieces, if its pieces are too large for what the link has turned out to be.
+        """Replace a bundle by one of smaller fragments, if its fragments are too large for what the link has turned out to be.
 
-        A piece that is larger than the link's queue never arrives, however slowly the pieces follow one another. All of the
+        A fragment that is larger than the link's queue never arrives, however slowly the fragments follow one another. All of the
         bundle is sent again then, so not where some of it is there and the rest may follow.
         """
         bundle = outgoing.bundle
         if self.rate is None or self.numbers is None or bundle.kind == PROBE:
             return False
-        size = self.piece_bytes(len(bundle.buffer))
-        if size > _MUCH_SMALLER * bundle.piece_bytes or bundle.count == 1 or (outgoing.came_bytes and not in_vain):
+        size = self.fragment_bytes(len(bundle.buffer))
+        if size > _MUCH_SMALLER * bundle.fragment_bytes or bundle.count == 1 or (outgoing.came_bytes and not in_vain):
             return False
-        smaller = replace(bundle, number=next(self.numbers), piece_bytes=size)
+        smaller = replace(bundle, number=next(self.numbers), fragment_bytes=size)
         self._queue[smaller.number] = Outgoing(
             smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count,
             to_another=outgoing.to_another,
@@ -406,7 +407,7 @@ class Outbox:
         return True
 
     def _note_silence(self, outgoing: Outgoing, now: float) -> None:
-        """Say that a bundle has drawn no receipt: if others have, its pieces were lost, else there may be no link."""
+        """Say that a bundle has drawn no acknowledgement: if others have, its fragments were lost, else there may be no link."""
         heard = self._heard_at > outgoing.sent_at
         if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds or outgoing.to_another:
             return
@@ -416,20 +417,20 @@ class Outbox:
             self.rate = self.on_silence(now, heard)
 
     def _may_leave_at(self) -> float:
-        """When the pace lets the next piece leave; a small one a little early, so that several leave at once."""
+        """When the pace lets the next fragment leave; a small one a little early, so that several leave at once."""
         if self.rate is None or self.shaper is not None:
             return self._next_at
         outgoing = next(iter(self._queue.values()))
         if outgoing.bundle.kind == PROBE:
             return self._next_at
-        size = outgoing.bundle.piece_length(outgoing.todo[0])
+        size = outgoing.bundle.fragment_length(outgoing.todo[0])
         return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
 
     def _patience(self, outgoing: Outgoing) -> float:
         return float(self.retry_seconds * min(2**outgoing.rounds, 8))
 
     def _held_back(self) -> bool:
-        """True if what is queued has to wait for a receipt."""
+        """True if what is queued has to wait for an acknowledgement."""
         if self.shaper is not None:
             return False
         if self.rate is None:

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .link_evidence import Look, Loss, Waiting
-from .partial import RUN_SECONDS, SLOW_RUN_PIECES
-from .piece_size import PIECES_FOR_DISPERSION, packets_of
-from .pieces import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle
-from .room_search import TRAIN_PIECES, piece_gain, shows_room
+from .bandwidth_prober import TRAIN_FRAGMENTS, fragment_gain, shows_room
+from .fragment_size import FRAGMENTS_FOR_DISPERSION, packets_of
+from .fragments import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle
+from .link_evidence import Loss, PacingSample, Waiting
+from .partial import RUN_SECONDS, SLOW_RUN_FRAGMENTS
 
 _TRAIN_SECONDS: Final = 0.1
 _LEAST_TRAIN: Final = 5
-"""A train of fewer pieces than `TRAIN_PIECES` is enough where it takes so long, but not one of fewer than this."""
-_TELLING_PIECES: Final = 3
+"""A train of fewer fragments than `TRAIN_FRAGMENTS` is enough where it takes so long, but not one of fewer than this."""
+_TELLING_FRAGMENTS: Final = 3
 """The spacing of only two is too noisy to tell by itself whether there was room."""
 _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
-"""A single piece that was lost says nothing, of so many that it is no larger share than this."""
+"""A single fragment that was lost says nothing, of so many that it is no larger share than this."""
 _BLOCKED: Final = 0.25
 """Where sending was blocked for so large a share of the time that a bundle took to leave, the link held it up."""
 
@@ -34,11 +34,11 @@ _BLOCKED: Final = 0.25
 class Outgoing:
     """Times in seconds, rates in bytes per second.
 
-    :param todo: the pieces that are to be sent, by index.
-    :param probe_gain: the pace of the present train of pieces over the estimated rate; 0 if it does not look for room.
+    :param todo: the fragments that are to be sent, by index.
+    :param probe_gain: the pace of the present train of fragments over the estimated rate; 0 if it does not look for room.
     :param since: when it was queued.
     :param bold: a probe that looks for what the link was seen to carry; what is lost of it says nothing.
-    :param offered: how many pieces were queued the last time that some were.
+    :param offered: how many fragments were queued the last time that some were.
     :param to_another: its receiver is another process than when it was queued; what is not answered of it says nothing.
     """
 
@@ -54,77 +54,79 @@ class Outgoing:
     offered: int = 0
     to_another: bool = False
     rates: array[float] = field(default_factory=lambda: array('d'))
-    """The pace at which each piece left last."""
+    """The pace at which each fragment left last."""
     asked: float = 0.0
-    """From this rate on the pieces of the present train show that there is room."""
+    """From this rate on the fragments of the present train show that there is room."""
     came_bytes: int = 0
     """Its receiver has told of so many."""
     pace: float = 0.0
-    """The fastest that its pieces were to leave; 0: they were not paced."""
+    """The fastest that its fragments were to leave; 0: they were not paced."""
     first_sent_at: float = 0.0
     blocked_seconds: float = 0.0
-    """So long its pieces waited for the network as they were sent."""
+    """So long its fragments waited for the network as they were sent."""
     _train_at: int = 0
-    """So many pieces had left when the present train began..."""
-    _train_pieces: int = TRAIN_PIECES
+    """So many fragments had left when the present train began..."""
+    _train_fragments: int = TRAIN_FRAGMENTS
     """... which has so many."""
     _left_ns: array[int] = field(default_factory=lambda: array('q'))
-    """When each piece left that was paced..."""
+    """When each fragment left that was paced..."""
     _paces: array[float] = field(default_factory=lambda: array('d'))
     _asked: array[float] = field(default_factory=lambda: array('d'))
     """... how fast, and from which rate on it is one of those that show room; infinite: it is none of those."""
 
     def left(self, index: int, rate: float, now: float) -> None:
-        """Take in that a piece leaves, and how fast the link is estimated to be."""
+        """Take in that a fragment leaves, and how fast the link is estimated to be."""
         pace = rate * self.gain()
         self.pace = max(self.pace, pace)
         if len(self.rates) != self.bundle.count:
             self.rates = array('d', bytes(8 * self.bundle.count))
         self.rates[index] = pace
-        if self.probe_gain and self.bundle.count >= _TELLING_PIECES:
+        if self.probe_gain and self.bundle.count >= _TELLING_FRAGMENTS:
             self.asked = self.asked or rate * shows_room(self.probe_gain)
         if not self._at:
-            self._train_pieces = min(max(round(_TRAIN_SECONDS * pace / self.bundle.piece_bytes), _LEAST_TRAIN), TRAIN_PIECES)
+            self._train_fragments = min(max(round(_TRAIN_SECONDS * pace / self.bundle.fragment_bytes), _LEAST_TRAIN),
+                TRAIN_FRAGMENTS)
         self._asked.append(self.asked if self.fast else math.inf)
         self._paces.append(pace)
         self._left_ns.append(sent_ns(now))
 
     def left_at(self, indices: Sequence[int]) -> float:
-        """The fastest pace at which one of these pieces left; 0 if they were not paced."""
+        """The fastest pace at which one of these fragments left; 0 if they were not paced."""
         return max((self.rates[index] for index in indices), default=0.0) if self.rates else 0.0
 
     @property
     def fast(self) -> bool:
-        """True if the next piece is one of those that leave faster than the link is believed to be."""
-        return bool(self.probe_gain) and self._at < self._train_pieces
+        """True if the next fragment is one of those that leave faster than the link is believed to be."""
+        return bool(self.probe_gain) and self._at < self._train_fragments
 
     def gain(self) -> float:
-        """The pace of the next piece over the estimated rate."""
-        return piece_gain(self.probe_gain, self._at, self._train_pieces)
+        """The pace of the next fragment over the estimated rate."""
+        return fragment_gain(self.probe_gain, self._at, self._train_fragments)
 
     @property
     def train_over(self) -> bool:
-        """True if the present train has left, and so many pieces more that what it has put into a queue is gone."""
-        return self._at >= 2 * self._train_pieces
+        """True if the present train has left, and so many fragments more that what it has put into a queue is gone."""
+        return self._at >= 2 * self._train_fragments
 
     @property
     def _at(self) -> int:
         return len(self._left_ns) - self._train_at
 
     def look_for_room(self, probe_gain: float) -> None:
-        """Let the next pieces be a train of that pace over the estimated rate; 0: let them look for nothing."""
+        """Let the next fragments be a train of that pace over the estimated rate; 0: let them look for nothing."""
         self.probe_gain, self._train_at, self.asked = probe_gain, len(self._left_ns), 0.0
 
-    def run(self, since_ns: int, echo_ns: int) -> tuple[int, Look]:
-        """Return how many pieces have left after one up to another, by the time when they did, and how.
+    def run(self, since_ns: int, echo_ns: int) -> tuple[int, PacingSample]:
+        """Return how many fragments have left after one up to another, by the time when they did, and how.
 
-        Where nothing but pieces that look for room have, they show it.
+        Where nothing but fragments that look for room have, they show it.
         """
         first, end = (bisect.bisect_right(self._left_ns, ns) for ns in (since_ns, echo_ns))
         if first >= end:
-            return 0, Look()
+            return 0, PacingSample()
         asked = max(self._asked[first:end])
-        return end - first, Look(max(self._paces[first:end]), asked if math.isfinite(asked) else 0.0, blocked=self.was_blocked)
+        return end - first, PacingSample(max(self._paces[first:end]), asked if math.isfinite(asked) else 0.0,
+            blocked=self.was_blocked)
 
     @property
     def bytes_left(self) -> int:
@@ -134,35 +136,37 @@ class Outgoing:
     def waiting(self, rate: float | None, seconds: float) -> Waiting:
         """Return what is waited for of it, of which there was no word for so long.
 
-        :param rate: what pieces are paced to, in bytes per second; None: they are not.
+        :param rate: what fragments are paced to, in bytes per second; None: they are not.
         """
         size = most = self.bytes_left
         if rate is not None and self.pace:
-            run = max(PIECES_FOR_DISPERSION * self.bundle.piece_bytes, round(RUN_SECONDS * rate))
+            run = max(FRAGMENTS_FOR_DISPERSION * self.bundle.fragment_bytes, round(RUN_SECONDS * rate))
             size = run if self.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
-            most = min(most, SLOW_RUN_PIECES * self.bundle.piece_bytes)
+            most = min(most, SLOW_RUN_FRAGMENTS * self.bundle.fragment_bytes)
         return Waiting(size, seconds, most)
 
     def lost(self, missing: Sequence[int]) -> Loss:
-        """Return what it says of the link that some of its pieces are missing, by index, once all have left."""
-        looked = bool(self.probe_gain) and not self.rounds and max(missing) < 2 * TRAIN_PIECES
+        """Return what it says of the link that some of its fragments are missing, by index, once all have left."""
+        looked = bool(self.probe_gain) and not self.rounds and max(missing) < 2 * TRAIN_FRAGMENTS
         share = len(missing) / self.bundle.count
         by_chance = len(missing) == 1 and share <= _LOST_BY_CHANCE
         if by_chance or (looked and share <= _LOST_BY_LOOKING):
             share = 0.0
         elif len(missing) <= self.offered:  # else some were sent earlier, at another rate
             among = self.offered if len(missing) < MISSING_AT_ONCE else min(self.offered, max(missing) + 1)
-            share = len(missing) / among  # what is told at once of very many missing pieces are the first ones
-        return Loss(share, packets_of(self.bundle.piece_bytes), self.left_at(missing))
+            share = len(missing) / among  # what is told at once of very many missing fragments are the first ones
+        return Loss(share, packets_of(self.bundle.fragment_bytes), self.left_at(missing))
 
     def lost_on_the_way(self, missing: Sequence[int]) -> tuple[list[int], Loss]:
-        """Return which of its pieces are missing while others are still to leave, and what that says; nothing if they are few."""
+        """Return which of its fragments are missing while others are still to leave, and what that says; nothing if they are
+        few.
+        """
         pending = set(self.todo)
         lost = [index for index in dict.fromkeys(missing) if 0 <= index < self.bundle.count and index not in pending]
         if len(lost) < MANY_MISSING:
             return lost, Loss()
         share = len(lost) / min(self.bundle.count - len(pending), max(lost) + 1)
-        return lost, Loss(share, packets_of(self.bundle.piece_bytes), self.left_at(lost))
+        return lost, Loss(share, packets_of(self.bundle.fragment_bytes), self.left_at(lost))
 
     @property
     def was_blocked(self) -> bool:
@@ -176,5 +180,5 @@ class Outgoing:
 
 
 def sent_ns(now: float) -> int:
-    """Return a time in seconds as pieces carry it."""
+    """Return a time in seconds as fragments carry it."""
     return int(now * 1e9)

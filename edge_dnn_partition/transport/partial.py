@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle that is arriving: what of it is here, and how it came, which shows what its link carries.
 
-A long bundle is told of in runs of pieces while it is under way, so that its sender need not wait for its end to learn what the
-link carries now. A run is pieces that left one after another at one kind of pace: faster than the link is believed to be, or
+A long bundle is told of in runs of fragments while it is under way, so that its sender need not wait for its end to learn what the
+link carries now. A run is fragments that left one after another at one kind of pace: faster than the link is believed to be, or
 not (the delivery rate samples of BBR, Cardwell et al., ACM Queue 14(5), 2016).
 """
 
@@ -13,20 +13,20 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
-from .piece_buffer import PieceBuffer
-from .piece_size import PIECES_FOR_DISPERSION
-from .pieces import PROBE, Address, Piece
+from .fragment_buffer import FragmentBuffer
+from .fragment_size import FRAGMENTS_FOR_DISPERSION
+from .fragments import PROBE, Address, Fragment
 
 STRETCHED: Final = 1.03
 LONG_STRETCHED: Final = 1.01
-"""The same for a bundle of many pieces, which a link that is a little slower than the pace stretches for sure."""
+"""The same for a bundle of many fragments, which a link that is a little slower than the pace stretches for sure."""
 _TAIL_STRETCHED: Final = 1.05
-_FAST_RUN_PIECES: Final = 4
+_FAST_RUN_FRAGMENTS: Final = 4
 _FAST_RUN_SECONDS: Final = 0.02
-"""So many pieces, and so long, a run of fast ones has at least that is told of..."""
+"""So many fragments, and so long, a run of fast ones has at least that is told of..."""
 RUN_SECONDS: Final = 0.1
-"""... so long one of `PIECES_FOR_DISPERSION` others..."""
-SLOW_RUN_PIECES: Final = 3
+"""... so long one of `FRAGMENTS_FOR_DISPERSION` others..."""
+SLOW_RUN_FRAGMENTS: Final = 3
 SLOW_RUN_SECONDS: Final = 0.2
 """... or of these, where they come slowly."""
 _JITTER_SECONDS: Final = 0.002
@@ -35,10 +35,10 @@ _JITTER_SECONDS: Final = 0.002
 
 @dataclass(frozen=True)
 class Run:
-    """What has come of a bundle since the piece that left at ``since_sent_ns``, and in what time.
+    """What has come of a bundle since the fragment that left at ``since_sent_ns``, and in what time.
 
-    :param total: the bundle's bytes; each of its pieces but the last has ``piece_bytes``.
-    :param echo_sent_ns: when the last one of these pieces left, by the sender's clock.
+    :param total: the bundle's bytes; each of its fragments but the last has ``fragment_bytes``.
+    :param echo_sent_ns: when the last one of these fragments left, by the sender's clock.
     :param as_they_left: they came no further apart than they left: that is the sender's pace and not the link's.
     """
 
@@ -49,27 +49,27 @@ class Run:
     echo_sent_ns: int
     arrived: float
     total: int
-    piece_bytes: int
+    fragment_bytes: int
 
 
 @dataclass
 class Partial:
     """Of one bundle. Times in seconds on the receiver's clock, those that end in ``_ns`` on the sender's."""
 
-    head: Piece | None
+    head: Fragment | None
     kind: int
     address: Address
     count: int
     total: int
-    buffer: PieceBuffer
+    buffer: FragmentBuffer
     have: set[int]
     first_at: float
     last_at: float
     left: int
-    piece_bytes: int
+    fragment_bytes: int
     first_bytes: int
     paced: bool = False
-    """Its first piece left no faster than the link is believed to be: it looked for no room."""
+    """Its first fragment left no faster than the link is believed to be: it looked for no room."""
     repeated: bool = False
     asked_at: float = float('-inf')
     asked: int = 0
@@ -77,42 +77,43 @@ class Partial:
     first_sent_ns: int = 0
     echo_sent_ns: int = 0
     train: tuple[int, float, bool] | None = None
-    """Bytes and seconds of the first few pieces, and whether they came as they left; None: not in order, or one missing."""
+    """Bytes and seconds of the first few fragments, and whether they came as they left; None: not in order, or one missing."""
     settled: tuple[int, float, int] | None = None
     """Bytes when as many more had come, with the receiver's and the sender's time: what follows left at the steady pace."""
     ended_run: Run | None = None
     told_runs: bool = False
     _run: tuple[int, float, int, bool] = (0, 0.0, 0, False)
-    """Pieces that were missing before the present run, when the last one before it came and left, and whether it is a fast one."""
+    """Fragments that were missing before the present run, when the last one before it came and left, and whether it is a
+    fast one."""
 
     @property
     def came_bytes(self) -> int:
-        """What has come since the first piece, about."""
-        return max(0, min(self.total, (self.count - self.left) * self.piece_bytes) - self.first_bytes)
+        """What has come since the first fragment, about."""
+        return max(0, min(self.total, (self.count - self.left) * self.fragment_bytes) - self.first_bytes)
 
     @property
     def spread_seconds(self) -> float:
-        """From the first piece to the last one that has come.
+        """From the first fragment to the last one that has come.
 
-        A receiver that was held up finds pieces side by side that came one after the other: they cannot have come
+        A receiver that was held up finds fragments side by side that came one after the other: they cannot have come
         faster than they left (the delivery rate of BBR).
         """
         return max(self.last_at - self.first_at, self.sent_seconds)
 
     def as_they_left(self, stretch: float = STRETCHED) -> bool:
-        """True if the pieces came no further apart than they left: the sender's pace was measured, not the link.
+        """True if the fragments came no further apart than they left: the sender's pace was measured, not the link.
 
         That pace is not always the one that it meant to keep, on a computer that is busy.
         """
         return self.last_at - self.first_at <= stretch * self.sent_seconds
 
     def train_or_tail(self, train: tuple[int, float, bool]) -> tuple[int, float, bool]:
-        """Return what the first pieces show, or those at the steady pace if the link stretched them.
+        """Return what the first fragments show, or those at the steady pace if the link stretched them.
 
-        A link that lets a burst pass (a token bucket) carries the first pieces as fast as they left and the others at its
+        A link that lets a burst pass (a token bucket) carries the first fragments as fast as they left and the others at its
         rate; what shows the rate are these. A link that has room stretches nothing.
         """
-        if self.settled is None or self.count < 3 * PIECES_FOR_DISPERSION:
+        if self.settled is None or self.count < 3 * FRAGMENTS_FOR_DISPERSION:
             return train
         came, at, sent_ns = self.settled
         seconds, sent = self.last_at - at, (self.echo_sent_ns - sent_ns) * 1e-9
@@ -125,41 +126,41 @@ class Partial:
         return (self.echo_sent_ns - self.first_sent_ns) * 1e-9
 
     def missing(self, most: int, before: int | None = None) -> list[int]:
-        """The pieces that have not come, by index; of those before one index, or of all."""
+        """The fragments that have not come, by index; of those before one index, or of all."""
         stop = self.count if before is None else before
         return list(itertools.islice((index for index in range(stop) if index not in self.have), most))
 
-    def begin_run(self, piece: Piece) -> None:
-        """Take in its first piece, which has just come: what comes after it is a run."""
-        self._run = self.left - 1, self.last_at, piece.sent_ns, not piece.paced
+    def begin_run(self, fragment: Fragment) -> None:
+        """Take in its first fragment, which has just come: what comes after it is a run."""
+        self._run = self.left - 1, self.last_at, fragment.sent_ns, not fragment.paced
 
-    def note_run(self, piece: Piece) -> None:
-        """Take in that a piece comes, before it is counted: the run before it may end, and be long enough to be told of.
+    def note_run(self, fragment: Fragment) -> None:
+        """Take in that a fragment comes, before it is counted: the run before it may end, and be long enough to be told of.
 
-        It ends where pieces begin to leave faster, or stop doing so, or when it is long enough.
+        It ends where fragments begin to leave faster, or stop doing so, or when it is long enough.
         """
         if self.kind == PROBE or self.echo_sent_ns <= self._run[2]:
             return
         left, at, _, fast = self._run
         came, seconds = left - self.left, self.last_at - at
-        ends = fast == piece.paced
+        ends = fast == fragment.paced
         if fast:
-            enough = ends and came >= _FAST_RUN_PIECES and seconds >= _FAST_RUN_SECONDS
+            enough = ends and came >= _FAST_RUN_FRAGMENTS and seconds >= _FAST_RUN_SECONDS
         else:
-            enough = (came >= PIECES_FOR_DISPERSION and seconds >= RUN_SECONDS) or (
-                came >= SLOW_RUN_PIECES and seconds >= SLOW_RUN_SECONDS)  # fmt: skip
+            enough = (came >= FRAGMENTS_FOR_DISPERSION and seconds >= RUN_SECONDS) or (
+                came >= SLOW_RUN_FRAGMENTS and seconds >= SLOW_RUN_SECONDS)  # fmt: skip
         if enough:
             self.ended_run, self.told_runs = self._told(), True
         if ends or enough:
-            self._run = self.left, self.last_at, self.echo_sent_ns, not piece.paced
+            self._run = self.left, self.last_at, self.echo_sent_ns, not fragment.paced
 
     def last_run(self) -> Run | None:
-        """Return the run that the bundle's last piece ends; None if that is too little to show anything."""
-        return self._told() if self._run[0] - self.left >= SLOW_RUN_PIECES and self.echo_sent_ns > self._run[2] else None
+        """Return the run that the bundle's last fragment ends; None if that is too little to show anything."""
+        return self._told() if self._run[0] - self.left >= SLOW_RUN_FRAGMENTS and self.echo_sent_ns > self._run[2] else None
 
     def _told(self) -> Run:
         left, at, since, fast = self._run
         sent, seconds = (self.echo_sent_ns - since) * 1e-9, self.last_at - at
         even = seconds <= STRETCHED * sent + (0.0 if fast else _JITTER_SECONDS)
-        return Run((left - self.left) * self.piece_bytes, max(seconds, sent), even, since, self.echo_sent_ns, self.last_at,
-                   self.total, self.piece_bytes)  # fmt: skip
+        return Run((left - self.left) * self.fragment_bytes, max(seconds, sent), even, since, self.echo_sent_ns, self.last_at,
+                   self.total, self.fragment_bytes)  # fmt: skip

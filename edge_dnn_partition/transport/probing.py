@@ -10,15 +10,15 @@ from typing import Final
 
 from edge_dnn_partition.sensing.link import LinkEstimator
 
-from .link_doubt import LinkDoubt
-from .piece_size import HEAD_BYTES, HEADER_BYTES, PROBE_PIECES, in_packets, packets_of, probe_piece_size
+from .estimate_guard import EstimateGuard
+from .fragment_size import HEAD_BYTES, HEADER_BYTES, PROBE_FRAGMENTS, in_packets, packets_of, probe_fragment_size
 from .probe_budget import LONGEST_SECONDS, ProbeBudget
 
 SOON_SECONDS: Final = 0.4
 """A link that a better plan would need is looked at so often, with probes of what its share allows in that time."""
 HOLD_UP_SECONDS: Final = 0.3
 """Such a probe takes no longer at the rate that is believed: frames may wait behind it."""
-LEAST_PIECES: Final = 2
+LEAST_FRAGMENTS: Final = 2
 """The spacing of two packets tells a slow link that has become several times faster; a second, larger probe confirms it..."""
 SHORT_SECONDS: Final = 0.003
 """... since packets of a small probe that come closer to each other than this show only that the link carries so much."""
@@ -41,14 +41,14 @@ class Probe:
     :param bytes_per_second: what it looks for; 0: a little more than is believed.
     """
 
-    pieces: int
-    piece_bytes: int
+    fragments: int
+    fragment_bytes: int
     bytes_per_second: float
 
     @property
     def cost_bytes(self) -> float:
         """What it takes on the wire."""
-        return self.pieces * (self.piece_bytes + HEADER_BYTES) + HEAD_BYTES
+        return self.fragments * (self.fragment_bytes + HEADER_BYTES) + HEAD_BYTES
 
 
 class LinkProber:
@@ -74,14 +74,14 @@ class LinkProber:
         self._told_at, self._share, self._hoped = now, share, bytes_per_second
 
     def next_probe(
-        self, now: float, link: LinkEstimator, doubt: LinkDoubt, *, ceiling: float, period: float, rate: float | None = None,
+        self, now: float, link: LinkEstimator, doubt: EstimateGuard, *, ceiling: float, period: float, rate: float | None = None,
         busy: bool = False,
     ) -> Probe | None:  # fmt: skip
         """Return the probe that is to be sent now over the link, and count it; None if none is due.
 
         :param ceiling: the share of the link that probes may take at most, from 0 to 1.
         :param period: seconds between probes that nothing depends on, at least.
-        :param rate: that pieces are paced to.
+        :param rate: that fragments are paced to.
         :param busy: something is on its way there, and is held up.
         """
         told = now - self._told_at <= TOLD_SECONDS
@@ -107,10 +107,10 @@ class LinkProber:
 
     def _shape(self, rate: float | None, believed: float, seen: float, bold: float, *, wanted: bool) -> Probe:
         if not wanted:
-            return Probe(PROBE_PIECES, probe_piece_size(rate, self._budget.affordable(believed)), bold)
+            return Probe(PROBE_FRAGMENTS, probe_fragment_size(rate, self._budget.affordable(believed)), bold)
         most = min(self._budget.affordable(max(believed, seen)) * SOON_SECONDS / LONGEST_SECONDS, believed * HOLD_UP_SECONDS)
         told = min(max(bold, MORE * believed) * SHORT_SECONDS, believed * HOLD_UP_SECONDS)  # bytes that are timed, at least
-        timed = packets_of(math.ceil(told / (PROBE_PIECES - 1)) + HEAD_BYTES)
-        size = max(probe_piece_size(rate, most), in_packets(timed) - HEAD_BYTES)
-        least = LEAST_PIECES if (LEAST_PIECES - 1) * size >= told else PROBE_PIECES
-        return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_PIECES), size, bold)
+        timed = packets_of(math.ceil(told / (PROBE_FRAGMENTS - 1)) + HEAD_BYTES)
+        size = max(probe_fragment_size(rate, most), in_packets(timed) - HEAD_BYTES)
+        least = LEAST_FRAGMENTS if (LEAST_FRAGMENTS - 1) * size >= told else PROBE_FRAGMENTS
+        return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_FRAGMENTS), size, bold)

@@ -30,7 +30,7 @@ from .shared_memory import FOLDER, open_own, own_segments
 
 HEADER_BYTES: Final = 64
 LEAST_BYTES: Final = 16_000
-"""A smaller bundle travels in its piece as quickly."""
+"""A smaller bundle travels in its fragment as quickly."""
 _NAME: Final = re.compile(r'edp_segment_[0-9a-z_]{1,60}')
 BundleName = tuple[int, int]
 """The sender's incarnation, and the bundle's number."""
@@ -43,7 +43,7 @@ _KEPT: Final = 32
 
 
 class Segment:
-    """One piece of shared memory, on the sender's side.
+    """One fragment of shared memory, on the sender's side.
 
     :param path: where its file is to be.
     :param capacity: bytes that fit behind its header.
@@ -98,7 +98,7 @@ class SegmentPool:
         self._segments: list[Segment] = []
 
     def take(self, size: int) -> Segment | None:
-        """Return a free segment for ``size`` bytes, or None: it must travel in pieces."""
+        """Return a free segment for ``size`` bytes, or None: it must travel in fragments."""
         fitting = [s for s in self._segments if s.free and size <= s.capacity <= max(4 * size, 1 << 20)]
         if fitting:
             return min(fitting, key=lambda s: s.capacity)

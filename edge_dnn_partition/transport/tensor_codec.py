@@ -63,7 +63,7 @@ def encode(array: Array, encoding: str) -> Array | Coded:
     :raises WireError: if tensors of its dtype cannot travel, or the encoding's library is not here.
     """
     reduction, compressor = parts(encoding)
-    if reduction not in REDUCTIONS:  # jpeg, which is for pictures
+    if reduction not in REDUCTIONS:  # jpeg, which is for images
         reduction = ''
     dtype = DTYPES[dtype_number(array.dtype)]
     values = np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)

@@ -54,8 +54,8 @@ class Coded:
     data: Array
 
 
-def picture_parts(encoding: str) -> tuple[str, str]:
-    """Return what a picture's pixels are and how they were compressed: ``bgr8+zstd`` is ``bgr8`` as ``zstd``.
+def image_parts(encoding: str) -> tuple[str, str]:
+    """Return what an image's pixels are and how they were compressed: ``bgr8+zstd`` is ``bgr8`` as ``zstd``.
 
     The second is empty where they were not, and for the encodings of other tensors.
     """
@@ -82,7 +82,7 @@ def lay_out(
     """Decide where tensors lie in one buffer, each at a multiple of 64 bytes.
 
     :param arrays: tensors by name.
-    :param encodings: a picture's encoding by name.
+    :param encodings: an image's encoding by name.
     :return: the layout, and the tensors as flat contiguous arrays of bytes (a contiguous one is not copied).
     """
     layout, flat = [], []
@@ -145,10 +145,10 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
             raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')
         if len(tensor.shape) > MAX_AXES or any(axis < 0 for axis in tensor.shape):
             raise WireError(f'tensor {tensor.name!r} has the impossible shape {list(tensor.shape)}')
-        compressed_picture = bool(picture_parts(tensor.encoding)[1])
-        if compressed_picture and tensor.dtype != _PIXELS:
-            raise WireError(f'tensor {tensor.name!r} is a picture of dtype number {tensor.dtype}; pixels are bytes')
-        if tensor.encoding in TENSOR_ENCODINGS or compressed_picture:
+        compressed_image = bool(image_parts(tensor.encoding)[1])
+        if compressed_image and tensor.dtype != _PIXELS:
+            raise WireError(f'tensor {tensor.name!r} is an image of dtype number {tensor.dtype}; pixels are bytes')
+        if tensor.encoding in TENSOR_ENCODINGS or compressed_image:
             asked = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
             if asked > MAX_DECODED_BYTES and tensor.encoding != RAW:
                 raise WireError(
@@ -175,8 +175,8 @@ def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array | Coded
             arrays[tensor.name] = flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
         elif tensor.encoding in TENSOR_ENCODINGS:
             arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, tensor.encoding, flat)
-        elif compressor := picture_parts(tensor.encoding)[1]:
+        elif compressor := image_parts(tensor.encoding)[1]:
             arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, compressor, flat)
-        else:  # a picture: pixels have their shape, a compressed one has none
+        else:  # an image: pixels have their shape, a compressed one has none
             arrays[tensor.name] = flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat
     return arrays

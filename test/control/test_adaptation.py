@@ -70,7 +70,7 @@ class Stream:
     def decide(self, given_problem, **known):
         conditions = Conditions(self.now, given_problem, **known)
         choice = self.policy.choose(conditions)
-        self.policy.tend(conditions)
+        self.policy.maintain(conditions)
         self.reason = choice.reason
         if choice.assignment is not None:
             self.plan = choice.assignment

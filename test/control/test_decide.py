@@ -17,7 +17,7 @@ RATE = 1e6
 
 
 def problem(cloud=0.2, *, local=1.0, devices=('pi', 'cloud'), rate=RATE, watts=(1.0, 1.0)):
-    """Two nodes; the tensor between them takes 0.1 s on the link, the picture 0.2 s."""
+    """Two nodes; the tensor between them takes 0.1 s on the link, the image 0.2 s."""
     seconds = {'pi': [local / 2, local / 2], 'cloud': [cloud / 2, cloud / 2]}
     pairs = [(a, b) for a in devices for b in devices if a != b]
     return Problem(
@@ -159,7 +159,7 @@ def test_noise_around_a_deadline_does_not_make_it_flap():
 def test_plans_are_valued_with_the_encodings_that_they_have():
     """What the planner finds with the best encodings of each transfer is no plan's value: not that of the one in force."""
     settings = Settings(dwell_seconds=0.0, confirmations=1)
-    found = problem(local=0.6, rate=5e6)  # all here 0.6 s; split 0.3 + 0.02 + 0.1 s; the picture goes in 0.04 s
+    found = problem(local=0.6, rate=5e6)  # all here 0.6 s; split 0.3 + 0.02 + 0.1 s; the image goes in 0.04 s
     pinned = found.constrained(pin={'a': 'pi'})
     cases = (
         # the plan in force, what its tensor takes of the link in truth, and what the other's does: the move

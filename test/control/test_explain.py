@@ -17,10 +17,10 @@ from edge_dnn_partition.planning.solvers.solve import solve
 
 
 def three_devices(rate=0.725e6):
-    """Preprocessing and two segments; what the first one makes has 98 kB, the picture and the result are as large."""
+    """Preprocessing and two segments; what the first one makes has 98 kB, the image and the result are as large."""
     names = ('pi', 'jetson', 'cloud')
     seconds = np.array([[0.01, 0.002, 0.001], [0.10, 0.02, 0.02], [0.50, 0.10, 0.01]])
-    sizes = [('picture', INPUT, (0,), 600e3, False), ('input', 0, (1,), 600e3, False), ('middle', 1, (2,), 98e3, False),
+    sizes = [('image', INPUT, (0,), 600e3, False), ('input', 0, (1,), 600e3, False), ('middle', 1, (2,), 98e3, False),
              ('result', 2, (), 100.0, True)]  # fmt: skip
     return Problem(
         source='pi', sink='pi', devices=tuple(Device(name=n, active_watts=w) for n, w in zip(names, (4.0, 10.0, 50.0))),

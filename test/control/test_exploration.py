@@ -14,7 +14,7 @@ UP, DOWN, NEAR, FAR = ('pi', 'cloud'), ('cloud', 'pi'), ('pi', 'jetson'), ('jets
 
 
 def fleet(**rates):
-    """A camera's pictures of 100 kB: 0.5 s on the pi, 0.25 s on the jetson, 0.01 s in the cloud."""
+    """A camera's images of 100 kB: 0.5 s on the pi, 0.25 s on the jetson, 0.01 s in the cloud."""
     links = {UP: 1e5, DOWN: 1e6, NEAR: 1e5, ('jetson', 'pi'): 1e6, FAR: 1e4} | {tuple(k.split('_')): v for k, v in rates.items()}
     return from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1e5, 'outputs': [0], 'devices': {'pi': {}, 'jetson': {}, 'cloud': {}},

@@ -50,7 +50,7 @@ def drive(policy, frames, cost, *, given=problem, start=0.0, warm=(), decide_eve
         if frame % decide_every == 0:
             conditions = Conditions(now, given())
             choice = policy.choose(conditions)
-            policy.tend(conditions)
+            policy.maintain(conditions)
             if choice.assignment is not None:
                 present = choice.assignment
                 policy.moved(now, present)
@@ -76,7 +76,7 @@ def test_its_first_choices_are_the_planners(reference, seed):
     conditions = Conditions(0.0, given_problem)
     first = policy.choose(conditions).assignment
     assert evaluate(given_problem, first).latency_seconds == pytest.approx(best, rel=1e-9)
-    policy.tend(conditions)
+    policy.maintain(conditions)
     chosen = policy.choose(Conditions(0.1, given_problem)).assignment
     assert evaluate(given_problem, chosen).latency_seconds == pytest.approx(best, rel=1e-9)
 
@@ -92,7 +92,7 @@ def test_while_predictions_hold_it_is_no_worse_than_the_planner(rates):
         given_problem = problem(rate=rate * 1e7)
         conditions = Conditions(now, given_problem)
         choice = policy.choose(conditions)
-        policy.tend(conditions)
+        policy.maintain(conditions)
         if choice.assignment is not None:
             present = choice.assignment
             policy.moved(now, present)

@@ -41,7 +41,7 @@ def profile(model, device, seconds):
     return Message(
         device=device, model_sha256=model.sha256, provider='CPUExecutionProvider', threads=1, boundaries=[0, count // 2, count],
         segment_seconds=[seconds / 2, seconds / 2], seam_seconds=[0.0], preprocess_seconds=0.001, relative_error=0.0,
-        throttled=False, probe_seconds=0.001, codings=[], picture_bytes=0.0,
+        throttled=False, probe_seconds=0.001, codings=[], image_bytes=0.0,
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_a_cpu_quota_that_telemetry_tells_counts_and_bags_without_one_are_read(m
         'battery_percent': math.nan, 'battery_discharge_watts': math.nan, 'throttling': [],
     }  # fmt: skip
     quota = {'quota_cores': 0.5, 'quota_period_seconds': 0.1, 'quota_used_cores': 0.1}
-    view = player._hearing.view
+    view = player._fleet_estimator.view
     for more, least, most in (({}, 1.0, 1.0), (quota, 1.8, 2.0), (quota | {'quota_cores': math.nan}, 1.0, 1.0)):
         player.take('telemetry', Message(**told, **more), 1.1)
         assert least <= view.factors(1.1)['pi'] <= most

@@ -93,7 +93,7 @@ def test_what_a_busy_device_took_to_decode_is_not_held_against_it_when_it_is_fre
         view.preprocessing('jetson', 0.5 * 1.2, 0.1, float(step), slower=5.0)
         view.stage('jetson', 0.5, 0.1, float(step))
     assert view.preprocessing_factors(4.0)['jetson'] == pytest.approx(6.0)
-    assert view.preprocessing_factors(10.0)['jetson'] == pytest.approx(1.2), 'the pictures are as hard as they were'
+    assert view.preprocessing_factors(10.0)['jetson'] == pytest.approx(1.2), 'the images are as hard as they were'
 
 
 def test_preprocessing_has_a_factor_of_its_own_for_a_minute(view):
@@ -106,7 +106,7 @@ def test_preprocessing_has_a_factor_of_its_own_for_a_minute(view):
     assert view.preprocessing_factors(60.1) == {'pi': 2.0, 'jetson': 4.0, 'cloud': 1.0}
 
 
-def test_who_has_not_decoded_finds_pictures_as_hard_as_most_of_those_who_have(view):
+def test_who_has_not_decoded_finds_images_as_hard_as_most_of_those_who_have(view):
     fleet = parse_fleet({'source': 'a', 'devices': {name: {} for name in 'abcd'}})
     view = FleetView(fleet)
     for device in 'abcd':
@@ -195,7 +195,7 @@ def test_the_signs_are_those_of_a_plan_and_of_the_source(view):
     assert view.signs(0.0, ('pi', 'jetson')) == {
         'pi': 2.0, 'jetson': 1.0, ('pi', 'jetson'): 500.0, ('jetson', 'pi'): 500.0,
     }  # fmt: skip
-    assert view.signs(0.0, ('jetson',)) == view.signs(0.0, ('pi', 'jetson')), 'pictures come from the pi, whoever runs the model'
+    assert view.signs(0.0, ('jetson',)) == view.signs(0.0, ('pi', 'jetson')), 'images come from the pi, whoever runs the model'
 
 
 def test_a_device_that_was_faster_of_late_may_be_so_again(view):

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.frames.plan_book import PlanBook, PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import PlanRegistry, PlanStatus
 from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION, Plan, StagePlan
 
 NAMES = ('pi', 'jetson', 'cloud', 'other')
@@ -116,7 +116,7 @@ TestSwitching = Switching.TestCase
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=8), st.lists(st.integers(1, LARGEST_VERSION), min_size=1, max_size=3))
 def test_whatever_versions_are_made_up_a_plan_is_followed_in_the_end(forged, followed):
     """Heartbeats are forged at the scheduler, plans at the nodes: a few proposals later all follow the scheduler again."""
-    switch, books = PlanSwitch(7), [PlanBook() for _ in followed]
+    switch, books = PlanSwitch(7), [PlanRegistry() for _ in followed]
     for version in forged:
         switch.heard(version)
     for book, version in zip(books, followed, strict=True):
@@ -134,7 +134,7 @@ def test_whatever_versions_are_made_up_a_plan_is_followed_in_the_end(forged, fol
 
 
 def test_versions_begin_anew_where_there_are_no_more():
-    switch, book = PlanSwitch(7, last_version=LARGEST_VERSION - 1), PlanBook()
+    switch, book = PlanSwitch(7, last_version=LARGEST_VERSION - 1), PlanRegistry()
     for expected in (LARGEST_VERSION, 1, 2):
         plan = Plan(switch.next_version(), 'm', 'pi', 'pi', (StagePlan('pi', True, ()),), ())
         assert plan.version == expected

@@ -77,7 +77,7 @@ def test_a_fleet_that_changes(show):
     assert page.locator('#why').inner_text() == 'all <b>good</b>'
     assert 'decode, layers 0–3' in page.locator('[data-device=pi]').text_content()
     device = {'alive': True, 'speed_factor': 1.0, 'cpu_percent': 34.0, 'temperature_celsius': math.nan, 'watts': 2.7,
-              'energy_kind': 'modelled', 'relief': ''}  # fmt: skip
+              'energy_kind': 'modelled', 'derating': ''}  # fmt: skip
     link = {'sender': 'pi', 'receiver': 'cloud', 'measured': True, 'bytes_per_second': 1e6, 'latency_seconds': 0.015}
     board.state(1000.0, [{'name': 'pi', **device}, {'name': 'cloud', **device, 'alive': False, 'watts': math.nan}], [link])
     board.frame(1000.0, 3, FrameParts(0.12, 0.08, 0.01), 0.02, measured=False)

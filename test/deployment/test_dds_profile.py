@@ -15,9 +15,9 @@ from edge_dnn_partition.deployment.dds_profile import DdsProfile, profile_xml
 from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet.fleet import Tls, parse_fleet
-from edge_dnn_partition.transport.piece_codec import encode
-from edge_dnn_partition.transport.piece_size import PATIENT_PACKETS, in_packets
-from edge_dnn_partition.transport.pieces import FRAME, Piece
+from edge_dnn_partition.transport.fragment_codec import encode
+from edge_dnn_partition.transport.fragment_size import PATIENT_PACKETS, in_packets
+from edge_dnn_partition.transport.fragments import FRAME, Fragment
 
 TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
 CLOUD = DdsProfile('cloud', server='203.0.113.5', port=61811)
@@ -55,9 +55,9 @@ def test_on_one_machine_nothing_leaves_it():
     profile = DdsProfile('machine')
     assert texts(profile, 'transport_descriptor/type') == ['UDPv4']
     assert texts(profile, 'interfaceWhiteList/address') == ['127.0.0.1']
-    with_pictures = DdsProfile('machine', profiles.SEGMENT_BYTES)
-    assert texts(with_pictures, 'transport_descriptor/type') == ['SHM', 'UDPv4']
-    assert texts(with_pictures, 'segment_size') == ['67108864']
+    with_images = DdsProfile('machine', profiles.SEGMENT_BYTES)
+    assert texts(with_images, 'transport_descriptor/type') == ['SHM', 'UDPv4']
+    assert texts(with_images, 'segment_size') == ['67108864']
     assert texts(profile, 'leaseDuration/sec') == []
 
 
@@ -88,11 +88,11 @@ def test_where_a_link_is_slow_no_datagram_is_long(rate, size):
     assert texts(profile, 'propertiesPolicy/properties/property/value') == size
 
 
-def test_a_piece_on_a_narrow_link_is_one_datagram():
+def test_a_fragment_on_a_narrow_link_is_one_datagram():
     size = in_packets(PATIENT_PACKETS)
-    piece = Piece(FRAME, 'nineteen_letters_19', 1, 1, 1, 9, 9 * size, memoryview(bytes(size)))
+    fragment = Fragment(FRAME, 'nineteen_letters_19', 1, 1, 1, 9, 9 * size, memoryview(bytes(size)))
     most_without_fragments = profiles.NARROW_DATAGRAM_BYTES - 176  # seen on the wire with Fast DDS 2.14
-    assert len(encode(piece)) <= most_without_fragments
+    assert len(encode(fragment)) <= most_without_fragments
 
 
 def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():

@@ -67,13 +67,13 @@ def folder(tmp_path_factory):
     photo = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8), (640, 480))
     cv2.imwrite(str(folder / 'photo.jpg'), photo)
     paths = {name: str(folder / name) for name in ('model.onnx', 'preprocessing.yaml', 'photo.jpg', 'jetson.json')}
-    command = ['profile', paths['model.onnx'], '--preprocessing', paths['preprocessing.yaml'], '--picture', paths['photo.jpg']]
+    command = ['profile', paths['model.onnx'], '--preprocessing', paths['preprocessing.yaml'], '--image', paths['photo.jpg']]
     assert main([*command, '--runs', '1', '--device', 'jetson', '--out', paths['jetson.json']]) == 0  # as if it were another's
     return folder
 
 
 def write_model(path):
-    """Write a network of 48 small convolutions of 224 x 224 pictures."""
+    """Write a network of 48 small convolutions of 224 x 224 images."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper

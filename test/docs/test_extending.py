@@ -58,7 +58,7 @@ def test_the_policy(example):
     moves = [policy.choose(Conditions(now, problem(0.1))).assignment for now in (1.0, 5.0, 10.9, 11.0)]
     assert moves == [None, None, None, ('fog',)]
     assert policy.choose(Conditions(12.0, problem(0.3))).reason == 'nothing is twice as quick'
-    assert policy.wishes() == ()
+    assert policy.prefetch_candidates() == ()
 
 
 def test_what_the_page_names_is_there():

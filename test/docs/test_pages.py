@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What pages refer to is there: other pages, their sections, pictures, and the checks that troubleshooting names."""
+"""What pages refer to is there: other pages, their sections, images, and the checks that troubleshooting names."""
 
 import re
 

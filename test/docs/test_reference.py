@@ -49,5 +49,5 @@ def test_the_figure_of_the_architecture_is_not_stale():
     pytest.importorskip('matplotlib', reason='matplotlib is not installed')
     import draw_architecture
 
-    drawn = json.loads(image.open(draw_architecture.PICTURE).info['Description'])
+    drawn = json.loads(image.open(draw_architecture.IMAGE).info['Description'])
     assert drawn == draw_architecture.edges(), 'run .venv/bin/python scripts/draw_architecture.py, and look at docs/architecture.png'

@@ -19,14 +19,14 @@ from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, first_device
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus, Prepare, WorkerPlans
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, WorkerPlans
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER, ShadowRun
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, parse_label
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, parse_label
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import StageTime
 
 DEVICES = ('pi', 'jetson', 'cloud')
@@ -95,7 +95,7 @@ class ProtocolFleet:
         self.start_source(1)
         self.given_out, self.used, self.ended, self.said_ready = {}, [], [], set()
         self.blamed = {}
-        self.pictures_of, self.runs, self.shadows, self.picture, self.lost = {}, {}, {}, None, 0
+        self.images_of, self.runs, self.shadows, self.image, self.lost = {}, {}, {}, None, 0
         self.failed = self.deaths = 0
         self.sign_of_life('all')
         self.propose_to(LABELS[0])
@@ -169,7 +169,7 @@ class ProtocolFleet:
         if device != 'source':
             self.scheduler.heard[device] = (incarnation, prepared)
 
-    def take_up(self):
+    def resume(self):
         """Go on with the plan in force when the scheduler before ended, if all its devices still have it."""
         plan, scheduler = self.scheduler.earlier, self.scheduler
         if plan is None or not set(plan.devices) <= set(scheduler.heard):
@@ -233,7 +233,7 @@ class ProtocolFleet:
         stage = job.frame.part.plan.stages[job.stage]
         made = {name: int(array[0]) for name, array in job.inputs.items()}
         if stage.preprocess:
-            made['x'] = made[PICTURE]
+            made['x'] = made[IMAGE]
         for i in stage.layer_indices:
             made.update({name: 31 * sum(made[n] for n in LAYERS[i].inputs) + i for name in LAYERS[i].outputs})
         timing = StageTime(device, job.stage, float(address.attempt), float(address.plan_version), 0.0, 0.0)
@@ -245,7 +245,7 @@ class ProtocolFleet:
             self.air.append(('source' if to_sink else target, 'tensors', (where, tensors, job.frame.stages)))
 
     def accepts(self):
-        """Return whether the source accepts pictures."""
+        """Return whether the source accepts images."""
         active = self.plans.active
         suspects = [frame for frame in self.ledger.unfinished if self.plans.suspect(frame.frame_id)]
         return active is not None and self.plans.prepared(active) and not suspects
@@ -267,11 +267,11 @@ class ProtocolFleet:
     def send(self, frame, plan):
         self.plans.sent(frame.frame_id, plan)
         self.sent_to[frame.frame_id] = {device: self.heard_by_source.get(device) for device in plan.devices}
-        self.send_picture(frame.picture, plan, frame.frame_id, frame.attempt)
+        self.send_image(frame.image, plan, frame.frame_id, frame.attempt)
 
-    def send_picture(self, picture, plan, number, attempt):
+    def send_image(self, image, plan, number, attempt):
         address = Address(MODEL.sha256, plan.version, number, attempt, SOURCE_STAGE)
-        self.air.append((first_device(plan), 'tensors', (address, {PICTURE: picture.data}, ())))
+        self.air.append((first_device(plan), 'tensors', (address, {IMAGE: image.data}, ())))
 
     def repeat_overdue(self):
         for frame in self.ledger.unfinished:

@@ -7,17 +7,17 @@ import pytest
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, measure_codings
-from edge_dnn_partition.execution.profiling.picture_samples import COUNT, samples_of, samples_of_files
+from edge_dnn_partition.execution.profiling.image_samples import COUNT, samples_of, samples_of_files
 from edge_dnn_partition.execution.profiling.span_timing import ProfilingCancelledError
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.inputs.picture_codec import encode_picture
-from edge_dnn_partition.inputs.pictures import made_up
+from edge_dnn_partition.inputs.image_codec import encode_image
+from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Camera
 from edge_dnn_partition.planning.plans.encodings import is_lossy
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.transport.tensor_codec import decode, encode
 
@@ -49,7 +49,7 @@ def test_codings_of_a_model():
     first = {(c.tensor, c.encoding): c for c in measure(prepared[:1], limit_seconds=60.0)}
     assert first.keys() == {(c.tensor, c.encoding) for c in found}
     assert all(c.error >= first[c.tensor, c.encoding].error for c in found)
-    assert any(c.error > 1.01 * first[c.tensor, c.encoding].error for c in found), 'one picture says less than three'
+    assert any(c.error > 1.01 * first[c.tensor, c.encoding].error for c in found), 'one image says less than three'
     assert measure(limit_seconds=0.0) == ()
     with pytest.raises(ProfilingCancelledError):
         measure(cancelled=lambda: True)
@@ -64,23 +64,23 @@ def test_errors_are_shares_of_the_range():
     assert compare({'c': np.ones(3)}, {'c': np.zeros(3)}, ('c',))[0] == 1e9
 
 
-def test_codings_of_pictures():
+def test_codings_of_images():
     model = load_model(demo_model.cached('tiny'))
     segments = Segments(model, (0, len(model.layers)), providers=(CPU_PROVIDER,), threads=1)
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
     samples = samples_of(Camera(topic='image'), preprocessing, raw=True)
-    assert {picture.encoding for picture in (samples.timed, *samples.pictures)} == {'bgr8'}
-    assert len({picture.data.tobytes() for picture in samples.pictures}) == COUNT
+    assert {image.encoding for image in (samples.timed, *samples.images)} == {'bgr8'}
+    assert len({image.data.tobytes() for image in samples.images}) == COUNT
     found = {c.encoding: c for c in samples.codings(segments)}
-    assert {c.tensor for c in found.values()} == {PICTURE}
+    assert {c.tensor for c in found.values()} == {IMAGE}
     jpeg = found['jpeg']
     assert 0.02 * samples.bytes < jpeg.size < 0.5 * samples.bytes
     assert jpeg.encode_seconds > 0 < jpeg.error < 0.5
     assert all(c.error == 0 and jpeg.size < c.size < samples.bytes for c in found.values() if c is not jpeg)
     engine, entry, errors = Engine(demo_model.cached('tiny')), model.inputs[0], []
-    for picture in samples.pictures:
-        data, encoding = encode_picture(picture, 'jpeg')
-        outputs = [engine.run({entry: preprocessing.apply(*p)}) for p in ((picture.data, 'bgr8'), (data, encoding))]
+    for image in samples.images:
+        data, encoding = encode_image(image, 'jpeg')
+        outputs = [engine.run({entry: preprocessing.apply(*p)}) for p in ((image.data, 'bgr8'), (data, encoding))]
         errors.append(compare(*outputs, model.outputs)[0])
     assert jpeg.error == pytest.approx(max(errors), rel=1e-3)
     compressed = samples_of(Camera(topic='image'), preprocessing, raw=False)
@@ -88,12 +88,12 @@ def test_codings_of_pictures():
     assert compressed.key != samples.key
 
 
-def test_pictures_that_the_user_gives(tmp_path):
+def test_images_that_the_user_gives(tmp_path):
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
     for number in range(3):
         (tmp_path / f'{number}.jpg').write_bytes(made_up(number).data.tobytes())
     samples = samples_of(Camera(topic='image', samples=tmp_path), preprocessing, raw=False)
-    assert [p.data.tobytes() for p in samples.pictures] == [made_up(n).data.tobytes() for n in range(3)]
-    assert samples.timed is samples.pictures[0]
+    assert [p.data.tobytes() for p in samples.images] == [made_up(n).data.tobytes() for n in range(3)]
+    assert samples.timed is samples.images[0]
     with pytest.raises(UserError, match='give a JPEG'):
         samples_of_files([str(tmp_path / 'none.jpg')], preprocessing, raw=True)

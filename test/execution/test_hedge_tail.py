@@ -15,9 +15,9 @@ from edge_dnn_partition.execution.stages.preparation import StageStore
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, parse_label
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, parse_label
 from edge_dnn_partition.testbed import demo_model
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import StageTime
 
 
@@ -49,9 +49,9 @@ class Device:
         self.hedges.follow(tail)
         self.jobs, self.ran, self.results = [], [], []
 
-    def picture(self, plan, picture, number, attempt=0):
+    def image(self, plan, image, number, attempt=0):
         address = Address(self.model.sha256, plan.version, number, attempt, SOURCE_STAGE)
-        arrived = (address, {PICTURE: picture.data}, {PICTURE: picture.encoding})
+        arrived = (address, {IMAGE: image.data}, {IMAGE: image.encoding})
         self.jobs += self.hedges.receive(*arrived, (), 0.0) if plan is self.whole else self.pipeline.receive(*arrived, (), (), 0.0)
 
     def run(self, *, fails=False):
@@ -74,13 +74,13 @@ class Device:
             self.run()
 
 
-def expected(model, picture):
+def expected(model, image):
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
-    return Engine(demo_model.cached('tiny')).run({model.inputs[0]: preprocessing.apply(picture.data, picture.encoding)})
+    return Engine(demo_model.cached('tiny')).run({model.inputs[0]: preprocessing.apply(image.data, image.encoding)})
 
 
-def pictures(count):
-    from edge_dnn_partition.inputs.pictures import made_up
+def images(count):
+    from edge_dnn_partition.inputs.images import made_up
 
     return [made_up(seed) for seed in range(count)]
 
@@ -89,16 +89,16 @@ def pictures(count):
 def test_the_tail_gives_the_whole_models_numbers(model, label):
     device = Device(model, planned(model, label))
     assert device.hedges.tail is not None
-    for number, picture in enumerate(pictures(2), 1):
-        device.picture(device.plan, picture, number)
+    for number, image in enumerate(images(2), 1):
+        device.image(device.plan, image, number)
         device.settle()
         before = len(device.ran)
-        device.picture(device.whole, picture, number)
+        device.image(device.whole, image, number)
         device.settle()
         assert device.ran[before:] == [(TAIL_VERSION, 0)], 'only the rest runs'
         (version, frame, arrays) = device.results[-1]
         assert (version, frame) == (TAIL_VERSION, number)
-        whole = expected(model, picture)
+        whole = expected(model, image)
         assert arrays.keys() == whole.keys()
         for name, value in whole.items():
             np.testing.assert_allclose(arrays[name], value, rtol=1e-4, atol=1e-5)
@@ -106,55 +106,55 @@ def test_the_tail_gives_the_whole_models_numbers(model, label):
 
 def test_a_hedge_that_comes_while_its_tensors_are_being_made_waits_for_them(model):
     device = Device(model, planned(model, 'pi:pre-9 cloud:9-end'))
-    picture = pictures(1)[0]
-    device.picture(device.plan, picture, 1)
-    device.picture(device.whole, picture, 1)
+    image = images(1)[0]
+    device.image(device.plan, image, 1)
+    device.image(device.whole, image, 1)
     assert len(device.jobs) == 1
     device.settle()
     assert [version for version, _ in device.ran] == [1, TAIL_VERSION]
-    device.picture(device.plan, picture, 2)
-    device.picture(device.whole, picture, 2)
+    device.image(device.plan, image, 2)
+    device.image(device.whole, image, 2)
     device.run(fails=True)
     device.settle()
-    assert [version for version, _ in device.ran[2:]] == [HEDGE_VERSION], 'the stage has failed: from the picture'
+    assert [version for version, _ in device.ran[2:]] == [HEDGE_VERSION], 'the stage has failed: from the image'
 
 
 @pytest.mark.parametrize('label', ['cloud:pre-end', 'cloud:pre-9 pi:9-end', 'pi:pre-end'])
 def test_where_nothing_is_there_the_whole_model_runs(model, label):
     device = Device(model, planned(model, label))
     assert device.hedges.tail is None
-    device.picture(device.whole, pictures(1)[0], 1)
+    device.image(device.whole, images(1)[0], 1)
     device.settle()
     assert device.ran == [(HEDGE_VERSION, 0)]
     assert tail_plan(model, planned(model, 'pi:pre-9 cloud:9-end')) is not None
 
 
-def test_frames_that_were_not_here_or_long_ago_are_hedged_from_their_pictures(model):
+def test_frames_that_were_not_here_or_long_ago_are_hedged_from_their_images(model):
     device = Device(model, planned(model, 'pi:pre-9 cloud:9-end'))
     device.hedges.made = MadeTensors(frames=2)
-    picture = pictures(1)[0]
+    image = images(1)[0]
     for number in (1, 2, 3):
-        device.picture(device.plan, picture, number)
+        device.image(device.plan, image, number)
     device.settle()
     for number, version in ((1, HEDGE_VERSION), (2, TAIL_VERSION), (3, TAIL_VERSION), (4, HEDGE_VERSION)):
-        device.picture(device.whole, picture, number)
+        device.image(device.whole, image, number)
         device.settle()
         assert device.results[-1][:2] == (version, number)
     device.hedges.follow(None)
-    device.picture(device.whole, picture, 5)
+    device.image(device.whole, image, 5)
     device.settle()
     assert device.results[-1][:2] == (HEDGE_VERSION, 5)
 
 
 def test_any_order_of_frames_hedges_and_failures_gives_each_hedge_one_result(model):
-    plan, (picture,) = planned(model, 'pi:pre-9 cloud:9-end'), pictures(1)
+    plan, (image,) = planned(model, 'pi:pre-9 cloud:9-end'), images(1)
     device, chance = Device(model, plan), random.Random(3)
     hedged = set()
     for number in range(1, 60):
-        device.picture(plan, picture, number, 0)
+        device.image(plan, image, number, 0)
         for hedge in {max(1, number - chance.randrange(4))} - hedged if chance.random() < 0.7 else ():
             hedged.add(hedge)
-            device.picture(device.whole, picture, hedge)
+            device.image(device.whole, image, hedge)
         while device.jobs and chance.random() < 0.7:
             device.run(fails=device.jobs[0].frame.address.plan_version == 1 and chance.random() < 0.2)
     device.settle()

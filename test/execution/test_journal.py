@@ -13,11 +13,12 @@ from edge_dnn_partition.execution.frames.journal import Journal
 @given(st.lists(st.tuples(st.sampled_from(['accept', 'tell', 'finish']), st.integers(1, 8)), max_size=60), st.integers(0, 8))
 def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     path = tmp_path_factory.mktemp('journal') / 'frames'
-    journal, known, told = Journal(path, path.parent / 'pictures'), set(), set()
+    journal, known, told, numbers = Journal(path, path.parent / 'images'), set(), set(), set()
     for event, frame in events:
-        if event == 'accept' and frame not in known:
+        if event == 'accept' and frame not in numbers:  # a number is given once
             journal.accepted(frame, lambda frame=frame: bytes([frame]))
             known.add(frame)
+            numbers.add(frame)
         elif event == 'tell':
             journal.telling(frame)
             told |= {frame} & known
@@ -28,16 +29,16 @@ def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     journal.close()
     with path.open('ab') as file:
         file.write(b'+' * torn)
-    again = Journal(path, path.parent / 'pictures')
+    again = Journal(path, path.parent / 'images')
     assert again.last == max((frame for event, frame in events if event == 'accept'), default=0)
     assert sorted(again.unfinished) == sorted(known)
     assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told)
     again.telling(5)
     again.close()
-    again = Journal(path, path.parent / 'pictures')
+    again = Journal(path, path.parent / 'images')
     assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told | ({5} & known))
-    assert all(again.picture(frame) == bytes([frame]) for frame in known)
-    assert len(list((path.parent / 'pictures').glob('*'))) == len(known)
+    assert all(again.image(frame) == bytes([frame]) for frame in known)
+    assert len(list((path.parent / 'images').glob('*'))) == len(known)
     again.close()
 
 
@@ -49,7 +50,7 @@ def test_it_stays_small(tmp_path, monkeypatch):
         if frame != 7:
             journal.finished(frame)
         assert (tmp_path / 'frames').stat().st_size < 250
-    assert journal.picture(7) is None
+    assert journal.image(7) is None
     journal.close()
     for runs in (1, 2, 3):
         again = Journal(tmp_path / 'frames')

@@ -131,7 +131,7 @@ def test_rows_add_up_to_the_profile(model):
     energy = SegmentEnergy('a meter', (Energy(2.0, 0.1), Energy(math.nan, math.nan)))
     rows = layer_costs(model, profile, shares, energy)
     assert math.fsum(row.seconds for row in rows) == pytest.approx(profile.total_seconds)
-    assert [row.joules for row in rows[:2]] == pytest.approx([0.4, 1.2])  # of 2 J, less half the seam
+    assert [row.joules for row in rows[:2]] == pytest.approx([0.4, 1.2])  # of 2 J, less half the boundary overhead
     assert [row.energy_kind for row in rows[:3]] == ['measured', 'measured', '']
     assert rows[2].plain()['joules'] is None
     assert [row.memory_bytes for row in rows] == list(memory_bytes(model))
@@ -188,8 +188,8 @@ def test_an_unknown_board_is_refused_before_anything_runs(model, capsys):
 
 
 def test_a_preprocessing_that_does_not_fit_the_model_is_refused_before_anything_is_timed(model, tmp_path, capsys):
-    settings, picture = tmp_path / 'preprocessing.yaml', tmp_path / 'picture.png'
+    settings, image = tmp_path / 'preprocessing.yaml', tmp_path / 'image.png'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny') | {'size': [8, 8]}))
-    cv2.imwrite(str(picture), np.zeros((20, 20, 3), np.uint8))
-    assert main(['profile', str(model.source_path), '--preprocessing', str(settings), '--picture', str(picture)]) == 2
+    cv2.imwrite(str(image), np.zeros((20, 20, 3), np.uint8))
+    assert main(['profile', str(model.source_path), '--preprocessing', str(settings), '--image', str(image)]) == 2
     assert 'preprocessing gives [1, 3, 8, 8]' in capsys.readouterr().err

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Part, first_device
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 DEVICES = ('pi', 'jetson', 'cloud')
@@ -80,10 +80,10 @@ class World:
         self.newest = {}
 
     def begin(self, frame, attempt, version):
-        """Send a picture as the frame source does."""
+        """Send an image as the frame source does."""
         self.newest[frame] = (attempt, version)
         address = Address(self.model.sha256, version, frame, attempt, SOURCE_STAGE)
-        self.send(first_device(self.plans[version]), address, {PICTURE: np.array([frame])}, (), ())
+        self.send(first_device(self.plans[version]), address, {IMAGE: np.array([frame])}, (), ())
 
     def send(self, target, address, tensors, stages, hops):
         newest = self.newest[address.frame_id] == (address.attempt, address.plan_version)
@@ -114,7 +114,7 @@ class World:
         self.runs[address.frame_id, address.attempt, address.plan_version, job.stage] += 1
         inputs = dict(job.inputs)
         if stage.preprocess:
-            inputs['x'] = value('x', [inputs[PICTURE]])
+            inputs['x'] = value('x', [inputs[IMAGE]])
         made = run_layers(self.model, stage.layer_indices, inputs)
         timing = StageTime(device, job.stage, 0.0, 0.0, 0.0, 0.0)
         sends, jobs = self.pipelines[device].finished(job, {name: made[name] for name in stage.outputs}, timing, 0.0)

@@ -12,7 +12,7 @@ from edge_dnn_partition.execution.stages.preparation import StageRunner, StageSt
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, StagePlan, parse_label
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, parse_label
 from edge_dnn_partition.testbed import demo_model
 
 PREPROCESSING = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
@@ -57,10 +57,10 @@ def test_the_stages_of_a_plan_give_what_the_whole_model_gives(model, label):
     stores = {device: store(model) for device in followed.devices}
     for device, made in stores.items():
         made.prepare(followed, device)
-    values = {PICTURE: PIXELS}
+    values = {IMAGE: PIXELS}
     for index, stage in enumerate(followed.stages):
         runner = stores[stage.device].runner(1, index)
-        decoded = runner.decode({name: values[name] for name in stage.inputs}, {PICTURE: 'bgr8'})
+        decoded = runner.decode({name: values[name] for name in stage.inputs}, {IMAGE: 'bgr8'})
         made = runner.run(decoded)
         assert tuple(made) == stage.outputs
         values |= made
@@ -187,15 +187,15 @@ def test_when_the_process_is_to_end_nothing_more_is_loaded(model):
     made.terminate()
 
 
-def test_a_picture_is_taken_for_a_jpeg_unless_it_says_otherwise_and_a_broken_one_is_refused():
-    runner = StageRunner(StagePlan('pi', True, (), (PICTURE,), ('image',)), 'image', PREPROCESSING, None)
+def test_a_image_is_taken_for_a_jpeg_unless_it_says_otherwise_and_a_broken_one_is_refused():
+    runner = StageRunner(StagePlan('pi', True, (), (IMAGE,), ('image',)), 'image', PREPROCESSING, None)
     jpeg = cv2.imencode('.jpg', PIXELS)[1].reshape(-1)
-    np.testing.assert_array_equal(runner.decode({PICTURE: jpeg}, {})['image'], PREPROCESSING.apply(jpeg, 'jpeg'))
-    values = runner.decode({PICTURE: PIXELS}, {PICTURE: 'rgb8'})
+    np.testing.assert_array_equal(runner.decode({IMAGE: jpeg}, {})['image'], PREPROCESSING.apply(jpeg, 'jpeg'))
+    values = runner.decode({IMAGE: PIXELS}, {IMAGE: 'rgb8'})
     assert list(runner.run(values)) == ['image']
     np.testing.assert_array_equal(values['image'], PREPROCESSING.apply(PIXELS, 'rgb8'))
     with pytest.raises(WireError):
-        runner.decode({PICTURE: jpeg[:40]}, {})
+        runner.decode({IMAGE: jpeg[:40]}, {})
 
 
 def test_other_threads_are_for_plans_that_are_prepared_from_then_on(model, ended):

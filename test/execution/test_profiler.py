@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling import profiler
-from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
+from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
 from edge_dnn_partition.execution.profiling.profiler import (
     ProfileOptions,
     ProfilingCancelledError,
@@ -30,21 +30,21 @@ from edge_dnn_partition.execution.profiling.span_fit import fit_spans, spans_to_
 from edge_dnn_partition.execution.profiling.span_timing import Bench, Span, in_groups, spans_to_hold_back, time_spans
 from edge_dnn_partition.execution.profiling.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from edge_dnn_partition.graph.model import Model, load_model
-from edge_dnn_partition.inputs.pictures import made_up
+from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.testbed import demo_model
 
-SAMPLES = PictureSamples(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))
+SAMPLES = ImageSamples(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))
 
 
 class Device:
-    """A made-up device: segments, seams, noise, and an idleness that costs; it has its own clock."""
+    """A made-up device: segments, boundary overheads, noise, and an idleness that costs; it has its own clock."""
 
     def __init__(self, segments: int, *, noise: float = 0.0, bursts: float = 0.0, seed: int = 5) -> None:
         self.random = random.Random(seed)
         self.segments = [self.random.uniform(0.001, 0.004) for _ in range(segments)]
-        self.seams = [self.random.uniform(-0.0002, 0.0006) for _ in range(segments - 1)]
+        self.overheads = [self.random.uniform(-0.0002, 0.0006) for _ in range(segments - 1)]
         self.noise, self.bursts = noise, bursts
         self.now = 0.0
         self.rested = False
@@ -56,7 +56,7 @@ class Device:
 
     def true_seconds(self, span: Span) -> float:
         first, last = span
-        return sum(self.segments[first:last]) - sum(self.seams[first:last - 1])
+        return sum(self.segments[first:last]) - sum(self.overheads[first:last - 1])
 
     def bench(self) -> Bench:
         return Bench(open_spans=self._open, idle=self._idle, between_rounds=self._probe,
@@ -89,9 +89,9 @@ def fitted(device: Device, groups: Sequence[Sequence[Span]], **options: Any) -> 
     settings: dict[str, Any] = {'rounds': 5, 'interval_seconds': 0.05, 'limit_seconds': 1e9, 'seed': 's'}
     samples = time_spans(groups, device.bench(), **settings | options)
     count = len(device.segments)
-    seconds, seams = fit_spans({span: samples[span] for span in spans_to_fit(count)}, count)
+    seconds, overheads = fit_spans({span: samples[span] for span in spans_to_fit(count)}, count)
     profile = Profile(model_sha256='', device='made up', provider='none', threads=1,
-                      boundaries=tuple(range(count + 1)), segment_seconds=seconds, seam_seconds=seams)
+                      boundaries=tuple(range(count + 1)), segment_seconds=seconds, seam_seconds=overheads)
     return profile, {span: median(values) for span, values in samples.items()}
 
 
@@ -220,10 +220,10 @@ def test_groups_keep_the_order_and_the_limit(sizes: list[int], limit: int) -> No
 def test_no_fit_gives_a_stage_less_than_a_segment_of_it(data: st.DataObject, segments: int) -> None:
     seconds = st.floats(1e-4, 1.0)
     samples = {span: [data.draw(seconds)] for span in spans_to_fit(segments)}
-    fitted_seconds, fitted_seams = fit_spans(samples, segments)
+    fitted_seconds, fitted_overheads = fit_spans(samples, segments)
     assert all(value > 0 for value in fitted_seconds)
     Profile(model_sha256='', device='any', provider='none', threads=1, boundaries=tuple(range(segments + 1)),
-            segment_seconds=fitted_seconds, seam_seconds=fitted_seams)  # refuses a seam that is too large
+            segment_seconds=fitted_seconds, seam_seconds=fitted_overheads)  # refuses a boundary overhead that is too large
 
 
 @pytest.mark.parametrize(('busy', 'share', 'best', 'throttled'), [
@@ -277,7 +277,7 @@ def test_a_small_model_is_really_profiled(model: Model, cache: Path) -> None:
     assert 2 <= len(profile.segment_seconds) <= 7
     assert all(seconds > 0 for seconds in profile.segment_seconds)
     assert profile.preprocess_seconds is not None
-    assert profile.picture_bytes == SAMPLES.bytes
+    assert profile.image_bytes == SAMPLES.bytes
     assert len(profile.held_back) == 3
     assert (profile.model_sha256, profile.device, profile.threads) == (model.sha256, 'here', 1)
     assert profile.probe_seconds > 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole protocol of plans and frames, made of its real parts, over messages that come late, twice, in any order.
 
-Beside the plans' frames there are hedges, which begin with the picture or with tensors that the source has made, and shadow
+Beside the plans' frames there are hedges, which begin with the image or with tensors that the source has made, and shadow
 frames under plans that never come into force. Tensors are lost at will.
 """
 
@@ -19,12 +19,12 @@ from edge_dnn_partition.errors import DeviceError, ModelError, WireError
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.hedge_tail import tail_plan
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.execution.frames.source_plans import MOST_DEATHS
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.plans.plan import parse_label
 
-ERRORS = [ModelError('no detections'), WireError('the picture is cut off'), DeviceError('no memory'), OSError('who knows')]
+ERRORS = [ModelError('no detections'), WireError('the image is cut off'), DeviceError('no memory'), OSError('who knows')]
 
 
 class Protocol(ProtocolFleet, RuleBasedStateMachine):
@@ -38,12 +38,12 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             assert blamed or self.deaths >= MOST_DEATHS, frame.reason
             return
         if frame.status != DELIVERED:
-            assert frame.reason == 'its picture was not kept'
+            assert frame.reason == 'its image was not kept'
             self.lost += 1
             return
-        self.picture = frame.picture
-        assert frame.picture is self.pictures_of.pop(frame.frame_id)
-        x = int(frame.picture.data[0])
+        self.image = frame.image
+        assert frame.image is self.images_of.pop(frame.frame_id)
+        x = int(frame.image.data[0])
         a = 31 * x
         b = 31 * a + 1
         assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) + 2}
@@ -83,12 +83,12 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
 
     @precondition(lambda self: self.accepts())
     @rule(count=st.integers(1, 3), most=st.integers(1, 4))
-    def pictures(self, count, most):
+    def images(self, count, most):
         for _ in range(count):
-            self.ledger.offer(Picture(np.array([self.ledger.counts.offered % 200 + 1], np.uint8), 'jpeg'))
+            self.ledger.offer(CameraImage(np.array([self.ledger.counts.offered % 200 + 1], np.uint8), 'jpeg'))
             frame = self.ledger.accept(self.now, self.plans.active.version, most)
             if frame is not None:
-                self.pictures_of[frame.frame_id] = frame.picture
+                self.images_of[frame.frame_id] = frame.image
                 self.send(frame, self.plans.active)
 
     @precondition(lambda self: self.ledger.unfinished and 'pi' in self.workers)
@@ -96,7 +96,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     def hedge(self, index):
         frame = self.ledger.unfinished[index % len(self.ledger.unfinished)]
         self.ledger.hedged(frame.frame_id)
-        self.send_picture(frame.picture, WHOLE, frame.frame_id, frame.attempt)
+        self.send_image(frame.image, WHOLE, frame.frame_id, frame.attempt)
 
     @precondition(lambda self: 'pi' in self.workers)
     @rule()
@@ -115,7 +115,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.shadows[plan.version] = plan
         self.air += [(who, 'plan', (plan, PlanStatus.PROPOSED)) for who in DEVICES]
 
-    @precondition(lambda self: self.shadows and self.picture is not None and not self.ledger.in_flight)
+    @precondition(lambda self: self.shadows and self.image is not None and not self.ledger.in_flight)
     @rule(index=st.integers(0, 10), drop=st.sampled_from([False, False, True]))
     def shadow_frame(self, index, drop):
         plan = list(self.shadows.values())[index % len(self.shadows)]
@@ -125,7 +125,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.shadow.ask(plan, self.now)
         shadow = self.shadow.begin(self.now)
         if shadow is not None:
-            self.send_picture(self.picture, plan, shadow.number, 0)
+            self.send_image(self.image, plan, shadow.number, 0)
 
     @precondition(lambda self: self.air)
     @rule(index=st.integers(0, 1000), copies=st.sampled_from([0, 0, 0, 1]))
@@ -189,10 +189,10 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.used = []  # it takes up the plan that it finds, and what comes after that is newer
         for frame in sorted((*left, *done), key=lambda frame: frame.frame_id):
             runs = self.runs[frame.frame_id] = self.runs.get(frame.frame_id, 0) + 1
-            self.ledger.restore(frame.frame_id, frame.picture, self.now, runs)
+            self.ledger.restore(frame.frame_id, frame.image, self.now, runs)
             self.sent_to[frame.frame_id] = {}
             if not journal:
-                self.ledger.lose(frame.frame_id, self.now, 'its picture was not kept')
+                self.ledger.lose(frame.frame_id, self.now, 'its image was not kept')
         self.release()
 
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))
@@ -215,7 +215,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     @rule(label=st.sampled_from(LABELS), seed=st.integers(0, 2**16), steps=st.integers(0, 30))
     def propose(self, label, seed, steps):
         self.sign_of_life('all')
-        self.take_up()
+        self.resume()
         devices = {device for device, _, _ in parse_label(label, len(LAYERS))}
         if self.scheduler.earlier is None and {'pi'} | devices <= set(self.scheduler.heard):
             self.propose_to(label)
@@ -260,7 +260,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             for device in (*DEVICES, 'source'):
                 self.beat(device)
             if self.scheduler.switch.proposal is None:
-                self.take_up()
+                self.resume()
                 if self.scheduler.switch.active is None:
                     self.propose_to(LABELS[3])
             self.quiesce()

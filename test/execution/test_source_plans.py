@@ -9,7 +9,7 @@ import pytest
 
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import FAILED, Frame, FrameLedger
-from edge_dnn_partition.execution.frames.plan_book import LINGER_SECONDS, PlanStatus, WorkerPlans
+from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus, WorkerPlans
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.source_plans import (
     HOPELESS_SECONDS,
@@ -21,7 +21,7 @@ from edge_dnn_partition.execution.frames.source_plans import (
     Patience,
     SourcePlans,
 )
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
@@ -29,7 +29,7 @@ PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
 
 @pytest.fixture
 def plan():
-    stage = StagePlan(device='pi', preprocess=True, layers=((0, 3),), inputs=('@picture',), outputs=('y',))
+    stage = StagePlan(device='pi', preprocess=True, layers=((0, 3),), inputs=('@image',), outputs=('y',))
     return Plan(version=1, model_sha256='a' * 64, source='pi', sink='pi', stages=(stage,), transfers=(), latency_seconds=0.1)
 
 
@@ -42,7 +42,7 @@ def plans(plan):
 
 
 def frame(plans, plan, number, now):
-    found = Frame(number, Picture(np.zeros(1, np.uint8), 'jpeg'), now, plan.version, sent_at=now)
+    found = Frame(number, CameraImage(np.zeros(1, np.uint8), 'jpeg'), now, plan.version, sent_at=now)
     plans.sent(number, plan)
     return found
 
@@ -124,7 +124,7 @@ class Source:
         self.worker('pi', 1, {1})
         self.plans.hear(plan, PlanStatus.ACTIVE)
         for _ in range(in_flight):
-            self.ledger.offer(Picture(np.zeros(1, np.uint8), 'jpeg'))
+            self.ledger.offer(CameraImage(np.zeros(1, np.uint8), 'jpeg'))
             self.send(self.ledger.accept(0.0, 1, in_flight), plan)
 
     def send(self, frame, plan):
@@ -233,7 +233,7 @@ def test_a_failure_that_is_told_twice_is_one(plan):
     source = Source(plan)
     source.worker('cloud', 7, set())
     source.fails(FailureKind.DEVICE, 'pi')
-    source.fails(FailureKind.DEVICE, 'pi')  # pieces that were sent again under load came after it had failed
+    source.fails(FailureKind.DEVICE, 'pi')  # fragments that were sent again under load came after it had failed
     assert source.ends == []
 
 

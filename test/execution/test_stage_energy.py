@@ -107,7 +107,7 @@ def test_the_joules_of_layers_are_learned_from_the_meter():
         board.tick()
     for i in range(400):  # layers 2 to 4 draw twice the watts of the others; a plan moved the cut halfway
         first, second = (((0, 2), 0.08), ((2, 6), 0.16)) if i < 200 else (((0, 4), 0.17), ((4, 6), 0.06))
-        joules = {(0, 2): 0.12, (2, 6): 0.39, (0, 4): 0.3975, (4, 6): 0.09}  # less what the seam saves
+        joules = {(0, 2): 0.12, (2, 6): 0.39, (0, 4): 0.3975, (4, 6): 0.09}  # less what the boundary overhead saves
         (layers, busy) = first if i % 2 else second
         board.tick(busy=busy, layers=(layers,), watts=joules[layers] / busy)
     for _ in range(20):

@@ -42,14 +42,14 @@ def test_digits_is_trained_and_stays_so_when_it_is_split(models, tmp_path):
     model = models('digits')
     from edge_dnn_partition.graph.zoo.digits import data
 
-    _, _, pictures, labels = data()
+    _, _, images, labels = data()
     stages = extract_stages(model, [2, 5], tmp_path)
     right = 0
-    for picture, label in zip(pictures[:200], labels[:200], strict=True):
-        whole = run_file(model.source_path, model.outputs, {'image': picture[None]})['scores']
+    for image, label in zip(images[:200], labels[:200], strict=True):
+        whole = run_file(model.source_path, model.outputs, {'image': image[None]})['scores']
         right += int(whole.argmax() == label)
     assert right >= 190
-    split = run_chain(stages, model.outputs, {'image': pictures[:1]})['scores']
+    split = run_chain(stages, model.outputs, {'image': images[:1]})['scores']
     assert split.argmax() == labels[0]
 
 

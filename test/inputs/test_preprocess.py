@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Preprocessing: every encoding gives the same input, exactly; broken pictures are refused."""
+"""Preprocessing: every encoding gives the same input, exactly; broken images are refused."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.inputs.picture import compressed_encoding, decode_compressed, largest_reduction, picture_size
+from edge_dnn_partition.inputs.image import compressed_encoding, decode_compressed, image_size, largest_reduction
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 
 def scene(width: int = 128, height: int = 96) -> np.ndarray[Any, Any]:
-    """Return a smooth BGR picture with colours that differ along both axes."""
+    """Return a smooth BGR image with colours that differ along both axes."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [x * 255 / width, y * 255 / height, 127 + 100 * np.sin(x / 17) * np.cos(y / 13)]
     return np.stack(planes, -1).astype(np.uint8)
 
 
-def encoded(picture: np.ndarray[Any, Any], kind: str = '.jpg', *options: int) -> np.ndarray[Any, Any]:
-    done, data = cv2.imencode(kind, picture, list(options))
+def encoded(image: np.ndarray[Any, Any], kind: str = '.jpg', *options: int) -> np.ndarray[Any, Any]:
+    done, data = cv2.imencode(kind, image, list(options))
     assert done
     return data.reshape(-1)
 
 
 def test_values_are_scaled_and_normalised_by_channel() -> None:
-    picture = np.full((4, 6, 3), (10, 20, 30), np.uint8)
-    result = Preprocessing(6, 4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)).apply(picture, 'bgr8')
+    image = np.full((4, 6, 3), (10, 20, 30), np.uint8)
+    result = Preprocessing(6, 4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)).apply(image, 'bgr8')
     assert result.shape == (1, 3, 4, 6)
     assert result.dtype == np.float32
     expected = [(30 / 255 - 0.1) / 0.5, (20 / 255 - 0.2) / 0.25, (10 / 255 - 0.3) / 2.0]
@@ -54,7 +54,7 @@ def test_layouts_hold_the_same_values(resize: Any, colour: Any) -> None:
 @pytest.mark.parametrize(('encoding', 'conversion'), [
     ('bgr8', None), ('8UC3', None), ('rgb8', cv2.COLOR_BGR2RGB), ('bgra8', cv2.COLOR_BGR2BGRA),
     ('rgba8', cv2.COLOR_BGR2RGBA)])
-def test_raw_encodings_of_one_picture_give_one_input(encoding: str, conversion: int | None) -> None:
+def test_raw_encodings_of_one_image_give_one_input(encoding: str, conversion: int | None) -> None:
     raw = scene() if conversion is None else cv2.cvtColor(scene(), conversion)
     preprocessing = Preprocessing(64, 48)
     expected = preprocessing.apply(scene(), 'bgr8')
@@ -67,7 +67,7 @@ def test_raw_encodings_of_one_picture_give_one_input(encoding: str, conversion: 
     assert np.array_equal(preprocessing.apply(encoded(scene(), '.png'), 'png'), expected)
 
 
-def test_grey_pictures_fill_all_channels() -> None:
+def test_grey_images_fill_all_channels() -> None:
     grey = scene()[:, :, 0].copy()
     result = Preprocessing(64, 48).apply(grey, 'mono8')
     assert np.array_equal(result[0, 0], result[0, 2])
@@ -75,7 +75,7 @@ def test_grey_pictures_fill_all_channels() -> None:
 
 
 @pytest.mark.parametrize('encoding', ['yuv422', 'yuv422_yuy2'])
-def test_yuv_pictures_come_near_their_colours(encoding: str) -> None:
+def test_yuv_images_come_near_their_colours(encoding: str) -> None:
     colour = np.full((8, 8, 3), (40, 90, 200), np.uint8)
     y, u, v = (int(value) for value in _yuv(40, 90, 200))
     pair = [u, y, v, y] if encoding == 'yuv422' else [y, u, y, v]
@@ -101,20 +101,20 @@ def test_bayer_patterns_are_read_as_ros_names_them(encoding: str, pattern: str) 
 
 
 def test_a_letterbox_keeps_the_aspect_and_pads() -> None:
-    picture = np.full((50, 100, 3), 200, np.uint8)
-    result = Preprocessing(64, 64, dtype='uint8', resize='letterbox', pad_value=7).apply(picture, 'bgr8')
+    image = np.full((50, 100, 3), 200, np.uint8)
+    result = Preprocessing(64, 64, dtype='uint8', resize='letterbox', pad_value=7).apply(image, 'bgr8')
     assert (result[0, 0, :16] == 7).all()
     assert (result[0, 0, 16:48] == 200).all()
     assert (result[0, 0, 48:] == 7).all()
 
 
 def test_a_center_crop_keeps_the_middle() -> None:
-    picture = np.zeros((32, 96, 3), np.uint8)
-    picture[:, 32:64] = 255
-    result = Preprocessing(32, 32, dtype='uint8', resize='center_crop').apply(picture, 'bgr8')
+    image = np.zeros((32, 96, 3), np.uint8)
+    image[:, 32:64] = 255
+    result = Preprocessing(32, 32, dtype='uint8', resize='center_crop').apply(image, 'bgr8')
     assert (result == 255).all()
     tall = Preprocessing(32, 32, dtype='uint8', resize='center_crop')
-    assert (tall.apply(picture.transpose(1, 0, 2).copy(), 'bgr8') == 255).all()
+    assert (tall.apply(image.transpose(1, 0, 2).copy(), 'bgr8') == 255).all()
 
 
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox', 'center_crop'])
@@ -148,8 +148,8 @@ def test_the_reduction_is_the_largest_that_is_enough(width: int, height: int, wa
 @pytest.mark.parametrize('reduction', [1, 2, 4, 8])
 def test_headers_tell_the_size_that_the_decoder_gives(size: tuple[int, int], reduction: int) -> None:
     data = encoded(scene(*size))
-    assert picture_size(data, 'jpeg') == size
-    assert picture_size(encoded(scene(*size), '.png'), 'png') == size
+    assert image_size(data, 'jpeg') == size
+    assert image_size(encoded(scene(*size), '.png'), 'png') == size
     pixels = decode_compressed(data, 'jpeg', reduction=reduction)
     assert pixels.shape == (-(-size[1] // reduction), -(-size[0] // reduction), 3)
 
@@ -168,7 +168,7 @@ JPEG = encoded(scene())
     (np.zeros(500, np.uint8), 'jpeg'), (encoded(scene(), '.png')[:300], 'png'), (JPEG, 'png'),
     (encoded(scene(), '.png'), 'jpeg'), (np.concatenate([JPEG[:30], JPEG[-20:]]), 'jpeg'),
     (JPEG.astype(np.float32), 'jpeg'), (JPEG, 'webp')])
-def test_broken_pictures_are_refused(data: np.ndarray[Any, Any], encoding: str) -> None:
+def test_broken_images_are_refused(data: np.ndarray[Any, Any], encoding: str) -> None:
     with pytest.raises(WireError) as caught:
         Preprocessing(16, 16).apply(data, encoding, width=128, height=96)
     assert '\n' not in str(caught.value)
@@ -198,7 +198,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding() -> None:
     ({'width': 128, 'height': 96, 'step': 10}, '10 bytes in a row'),
     ({'width': 0, 'height': 96}, '0 x 96'),
     ({}, 'comes with its width and height')])
-def test_raw_pictures_whose_bytes_do_not_fit_are_refused(arguments: dict[str, int], message: str) -> None:
+def test_raw_images_whose_bytes_do_not_fit_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(WireError, match=message):
         Preprocessing(16, 16).apply(scene().tobytes(), 'bgr8', **arguments)
 
@@ -206,7 +206,7 @@ def test_raw_pictures_whose_bytes_do_not_fit_are_refused(arguments: dict[str, in
 @pytest.mark.parametrize(('text', 'encoding'), [
     ('jpeg', 'jpeg'), ('jpg', 'jpeg'), ('png', 'png'), ('rgb8; jpeg compressed bgr8', 'jpeg'),
     ('bgr8; png compressed', 'png')])
-def test_formats_of_compressed_pictures(text: str, encoding: str) -> None:
+def test_formats_of_compressed_images(text: str, encoding: str) -> None:
     assert compressed_encoding(text) == encoding
 
 

@@ -67,11 +67,11 @@ def test_a_host_in_trouble_warns(fleet, changes, words):
     assert device_health('pi', view, watch, Rising(), PLAN, 10.0).level == Level.OK
 
 
-def test_silence_of_the_monitor_relief_and_refusals_warn(fleet):
+def test_silence_of_the_monitor_derating_and_refusals_warn(fleet):
     view, watch = fleet
     rising = Rising()
     watch.heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before', troubles=[]))
-    assert device_health('pi', view, watch, rising, PLAN, 10.0, relief='its battery is low').message == 'its battery is low'
+    assert device_health('pi', view, watch, rising, PLAN, 10.0, derating='its battery is low').message == 'its battery is low'
     watch.heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.1).message == 'messages are refused: a bad shape'
     for node in ('worker', 'frame_source'):
@@ -102,20 +102,20 @@ def test_a_pipeline_works_stands_still_loses_frames_or_has_no_plan():
 
     assert health(0.0, None) == (Level.ERROR, 'no plan is in force: why')
     assert health(0.0)[0] == Level.STALE
-    watch.take_books(books())
-    assert health(0.5) == (Level.OK, 'no pictures come')
+    watch.on_status(books())
+    assert health(0.5) == (Level.OK, 'no images come')
     for at in (1.0, 2.0):
         watch.report(report(0.11), at)
     watch.report(report(9.0, status=1), 2.0)
     assert health(2.5) == (Level.OK, 'works')
     assert health(2.5, gone=['cloud']) == (Level.WARN, 'without cloud')
-    watch.take_books(books(lost=1, in_flight=1))
+    watch.on_status(books(lost=1, in_flight=1))
     assert health(3.0) == (Level.WARN, 'lost frames')
     assert health(5.5) == (Level.ERROR, 'frames are under way, yet no result has come for 3.5 s')
-    watch.take_books(books(lost=1, failed=1, last_failure='the picture is cut off'))
-    assert health(5.7) == (Level.ERROR, 'frames fail: the picture is cut off')
+    watch.on_status(books(lost=1, failed=1, last_failure='the image is cut off'))
+    assert health(5.7) == (Level.ERROR, 'frames fail: the image is cut off')
     watch.report(report(0.1), 5.8)
-    assert health(5.9) == (Level.WARN, 'lost frames; frames fail: the picture is cut off')
+    assert health(5.9) == (Level.WARN, 'lost frames; frames fail: the image is cut off')
     for at in (20.0, 20.1, 20.2):
         watch.report(report(0.3), at)
     assert health(20.5) == (Level.WARN, 'frames take 3.0 times what was predicted')

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sends hostile pieces and frames to a real inbox until the time is up: ``fuzz_inbox.py [SECONDS] [SEED]``.
+"""Sends hostile fragments and frames to a real inbox until the time is up: ``fuzz_inbox.py [SECONDS] [SEED]``.
 
 It ends with an error as soon as a frame is lost, delivered twice or changed, or memory grows without bound. The figures
 of a run stand in docs/transport.md.
@@ -21,20 +21,20 @@ OURS = 0x5A5A5A5A5A << 16
 
 
 class Trial:
-    """Rounds of hostile pieces, with a frame in the midst of each.
+    """Rounds of hostile fragments, with a frame in the midst of each.
 
     :param seed: of all that is random.
     """
 
     def __init__(self, context, seed):
-        from edge_dnn_partition.msg import TensorPiece
+        from edge_dnn_partition.msg import TensorFragment
 
         from edge_dnn_partition.nodes.core import qos
 
         self._hop = Hop(context, 'pi', 'jetson', max_bytes=MOST_BYTES)
         self._hostile = Hostile(seed, 'pi', 2 * MOST_BYTES)
         self._random = np.random.default_rng(seed)
-        self._publisher = self._hop.ends[0].create_publisher(TensorPiece, '/hop/jetson/tensors', qos.TENSORS)
+        self._publisher = self._hop.ends[0].create_publisher(TensorFragment, '/hop/jetson/tensors', qos.TENSORS)
         self.frames = 0
         self.hostile = 0
         self._hop.discover()
@@ -46,7 +46,7 @@ class Trial:
         return sum(self._hop.ends[1].refused.values())
 
     def round(self):
-        """Send a frame among hostile pieces, and wait for it."""
+        """Send a frame among hostile fragments, and wait for it."""
         frame = OURS + self.frames
         tensor = self._random.integers(0, 256, self._random.choice((1, 5_000, 200_000, 1_000_000)), dtype=np.uint8)
         at = self._random.integers(HOSTILE_A_ROUND)
@@ -61,12 +61,12 @@ class Trial:
         assert [number for number, _ in ours] == [frame], (frame - OURS, [number - OURS for number, _ in ours])
         np.testing.assert_array_equal(ours[0][1]['t'], tensor)
         self._hop.got.clear()
-        self._hop.receipts.clear()
+        self._hop.acks.clear()
         assert self._hop.inbox.held_bytes <= MOST_BYTES
         self.frames += 1
 
     def finish(self):
-        """Wait until every frame's receipt is there, and see that nothing came twice."""
+        """Wait until every frame's acknowledgement is there, and see that nothing came twice."""
         self._hop.spin_until(lambda: self._hop.sender.bytes_waiting == 0)
         assert not [number for number, _ in self._hop.got if number >> 16 == OURS >> 16]
 
@@ -96,13 +96,13 @@ def main(seconds=600.0, seed=0):
         if trial.frames == 50:
             settled = _resident_bytes()
         if trial.frames % 100 == 0:
-            print(f'{time.monotonic() - begin:.0f} s: {trial.hostile} hostile pieces, {trial.refused} refused, '
+            print(f'{time.monotonic() - begin:.0f} s: {trial.hostile} hostile fragments, {trial.refused} refused, '
                   f'{trial.frames} frames whole, {_resident_bytes() / 1e6:.0f} MB', flush=True)  # fmt: skip
     trial.finish()
     trial.end()
     context.try_shutdown()
     grown = _resident_bytes() - settled
-    print(f'{trial.hostile} hostile pieces, {trial.refused} refused; {trial.frames} of {trial.frames} frames came whole and '
+    print(f'{trial.hostile} hostile fragments, {trial.refused} refused; {trial.frames} of {trial.frames} frames came whole and '
           f'once; memory grew by {grown / 1e6:.1f} MB after the first 50 frames')  # fmt: skip
     return 0 if grown < 50e6 else 1
 

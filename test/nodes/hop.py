@@ -21,7 +21,7 @@ class Hop:
     """
 
     def __init__(self, context, here, there, *, max_bytes=1 << 30, key=None):
-        from edge_dnn_partition.msg import HopReceipt
+        from edge_dnn_partition.msg import HopAck
         from rclpy.executors import SingleThreadedExecutor
 
         from edge_dnn_partition.nodes.core import qos
@@ -34,14 +34,14 @@ class Hop:
             'fleet': 'hop', 'source': here, 'devices': {name: {} for name in {here, there}},
             'links': [] if here == there else [{'between': [here, there], 'rate': '1 Gbit/s'}],
         })  # fmt: skip
-        self.got, self.receipts = [], []
+        self.got, self.acks = [], []
 
         def take(received, hop):
             self.got.append((received.address.frame_id, views(received)[0]))
 
-        def receipt(message):
-            self.receipts.append(message)
-            self.sender.on_receipt(message)
+        def ack(message):
+            self.acks.append(message)
+            self.sender.on_ack(message)
 
         self.ends = [
             FleetNode(f'end_{i}', namespace=f'/hop/{device}', context=context) for i, device in enumerate((here, there))
@@ -56,7 +56,7 @@ class Hop:
         self.inbox.connect(here)
         self.target = (there, False)
         self.sender.connect(self.target)
-        self.ends[0].subscribe(HopReceipt, self.ends[0].topics.receipts(), receipt, qos.RECEIPTS)
+        self.ends[0].subscribe(HopAck, self.ends[0].topics.acks(), ack, qos.ACKS)
         self.executor = SingleThreadedExecutor(context=context)
         for end in self.ends:
             self.executor.add_node(end)
@@ -79,7 +79,7 @@ class Hop:
     def spin_until(self, condition):
         deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, (self.got, self.receipts)
+            assert time.monotonic() < deadline, (self.got, self.acks)
             self.executor.spin_once(timeout_sec=0.02)
 
     def spin(self, seconds):
@@ -92,7 +92,7 @@ class Hop:
         self.spin_until(lambda: self.sender.connected(self.target) and self.ends[1].count_subscribers(f'/hop/{here}/receipts'))
 
     def send(self, frame, arrays):
-        from edge_dnn_partition.transport.pieces import Address
+        from edge_dnn_partition.transport.fragments import Address
 
         self.sender.send(self.target, Address('m', 1, frame, 0, -1), arrays, {})
 

@@ -1,13 +1,13 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces that no sender sends: random, cut short, changed, contradictory, repeated, out of order."""
+"""Fragments that no sender sends: random, cut short, changed, contradictory, repeated, out of order."""
 
 import dataclasses
 import random
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.transport.piece_codec import encode
-from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+from edge_dnn_partition.transport.fragment_codec import encode
+from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
 from edge_dnn_partition.transport.tensors import WireTensor
 
 LEAST_NUMBER = 1 << 31
@@ -35,48 +35,48 @@ class Hostile:
         self._sent = message
         return message
 
-    def _piece(self):
-        """A piece that is right by itself, of a bundle that is new, or goes on."""
+    def _fragment(self):
+        """A fragment that is right by itself, of a bundle that is new, or goes on."""
         if not self._begun or self._random.random() < 0.3:
             size = self._random.choice((1, 500, 30_000, self._random.randrange(1, self._most_bytes)))
             number = self._random.randrange(LEAST_NUMBER, 1 << 32)
             layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
             address = Address('m', 1, 1 << 40, 0, 0)
             bundle = Bundle(FRAME, self._sender, 1, address, number, memoryview(bytes(size)), layout,
-                            piece_bytes=self._random.choice((1_000, 20_000, 60_000)))  # fmt: skip
+                            fragment_bytes=self._random.choice((1_000, 20_000, 60_000)))  # fmt: skip
             self._begun = [*self._begun[-20:], bundle]
         bundle = self._random.choice(self._begun)
-        return bundle.piece(self._random.randrange(bundle.count), paced=self._random.random() < 0.5, sent_ns=5)
+        return bundle.fragment(self._random.randrange(bundle.count), paced=self._random.random() < 0.5, sent_ns=5)
 
     def _noise(self):
         head = self._random.choice((b'', b'\0\1\0\0', b'\0\0\0\0'))
         return head + self._random.randbytes(self._random.randrange(200))
 
     def _cut(self):
-        raw = encode(self._piece())
+        raw = encode(self._fragment())
         return raw[: self._random.randrange(len(raw))]
 
     def _changed(self):
-        raw = bytearray(encode(self._piece()))
+        raw = bytearray(encode(self._fragment()))
         for _ in range(self._random.randrange(1, 5)):
             raw[self._random.randrange(min(len(raw), 200))] = self._random.randrange(256)
         return bytes(raw)
 
     def _contradiction(self):
-        piece = self._piece()
+        fragment = self._fragment()
         change = self._random.choice((
             {'index': self._random.randrange(1 << 32)}, {'count': self._random.randrange(1 << 32)},
             {'total': self._random.randrange(1 << 32)}, {'sender': 'nobody'}, {'kind': self._random.randrange(256)},
-            {'segment': '../../etc/passwd'}, {'segment': 'edge_dnn_partition_nothing'}, {'data': piece.data[1:]},
+            {'segment': '../../etc/passwd'}, {'segment': 'edge_dnn_partition_nothing'}, {'data': fragment.data[1:]},
             {'layout': (WireTensor('t', 99, (-1,), 'raw', 7, 1 << 60),)},
         ))  # fmt: skip
         try:
-            return encode(dataclasses.replace(piece, **change))
+            return encode(dataclasses.replace(fragment, **change))
         except WireError:
             return self._noise()
 
     def _unfinished(self):
-        return encode(self._piece())
+        return encode(self._fragment())
 
     def _again(self):
         return self._sent or self._noise()

@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_dnn_partition.msg import HopReceipt
+from edge_dnn_partition.msg import HopAck
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle, Fragment
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle, Piece
 from edge_dnn_partition.transport.tensors import WireTensor
 
 PACKET = 1480
 PACKET_HEADERS = 34
-PIECE_HEADERS = 192
+FRAGMENT_HEADERS = 192
 QUIET_SECONDS = 0.1
 WAY_BACK_SECONDS = 0.002
 
@@ -41,7 +41,7 @@ class Wire:
 
     def send(self, now: float, size: int) -> float | None:
         """Send a datagram; return when it is there, None if one of its packets was dropped."""
-        left, whole = size + PIECE_HEADERS, True
+        left, whole = size + FRAGMENT_HEADERS, True
         while left > 0:
             packet = min(PACKET, left) + PACKET_HEADERS
             left -= PACKET
@@ -113,7 +113,7 @@ class Hop:
         self._set_pace()
         self.outbox.put(
             Bundle(FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.numbers), memoryview(bytes(size)), layout,
-                   piece_bytes=self.outbox.piece_bytes(size)),
+                   fragment_bytes=self.outbox.fragment_bytes(size)),
             self.now,
         )  # fmt: skip
 
@@ -122,7 +122,7 @@ class Hop:
         while not self.outbox.idle:
             assert self.now < deadline, 'a tensor did not arrive'
             self._step()
-        assert self._arrived is not None, 'a receipt without an arrival'
+        assert self._arrived is not None, 'an acknowledgement without an arrival'
         return self._arrived
 
     def _run(self, until: float) -> None:
@@ -130,7 +130,7 @@ class Hop:
             self._step()
 
     def _step(self) -> None:
-        """Go on to what happens next: an event, a piece that leaves, or the receiver's look at what is quiet."""
+        """Go on to what happens next: an event, a fragment that leaves, or the receiver's look at what is quiet."""
         leaves = self.outbox.next_at(self.now)
         event = self._events[0][0] if self._events else float('inf')
         if event <= leaves:
@@ -139,9 +139,9 @@ class Hop:
         else:
             self.now = max(self.now, leaves) + 1e-9
             ready = self.outbox.take(self.now)
-            there = None if ready is None or self._down else self.wire.send(self.now, len(ready.piece.data))
+            there = None if ready is None or self._down else self.wire.send(self.now, len(ready.fragment.data))
             if ready is not None and there is not None:
-                self._at(there, lambda piece=ready.piece: self._arrive(piece))
+                self._at(there, lambda fragment=ready.fragment: self._arrive(fragment))
         if not any(action == self._look for _, _, action in self._events):
             self._at(self.now + QUIET_SECONDS / 2, self._look)
 
@@ -152,26 +152,26 @@ class Hop:
         for gap in list(self.assembler.overdue(self.now, QUIET_SECONDS)):
             self._ask(gap)
 
-    def _arrive(self, piece: Piece) -> None:
-        received = self.assembler.add(piece, self.now)
+    def _arrive(self, fragment: Fragment) -> None:
+        received = self.assembler.add(fragment, self.now)
         if received is not None:
             self._arrived = self.now
             self._back(lambda: self._whole(received))
-        elif self.assembler.is_done((piece.sender, piece.incarnation, piece.bundle)):
-            self._back(lambda: self.outbox.acknowledge(piece.bundle, now=self.now))
-        elif (gap := self.assembler.gap(piece, self.now)) is not None:
+        elif self.assembler.is_done((fragment.sender, fragment.incarnation, fragment.bundle)):
+            self._back(lambda: self.outbox.acknowledge(fragment.bundle, now=self.now))
+        elif (gap := self.assembler.gap(fragment, self.now)) is not None:
             self._ask(gap)
 
-        elif (run := self.assembler.run(piece)) is not None:
+        elif (run := self.assembler.run(fragment)) is not None:
             self._back(lambda: self._told(
-                HopReceipt.RUN, piece.bundle, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
-                total=run.total, piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns,
+                HopAck.RUN, fragment.bundle, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
+                total=run.total, fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns,
                 held_seconds=self.now - WAY_BACK_SECONDS - run.arrived,
             ))  # fmt: skip
 
     def _ask(self, gap: Gap) -> None:
         self._back(lambda: self._told(
-            HopReceipt.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds
+            HopAck.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds
         ))  # fmt: skip
 
     def _back(self, action: Callable[[], None]) -> None:
@@ -180,14 +180,14 @@ class Hop:
 
     def _whole(self, received: Received) -> None:
         self._told(
-            HopReceipt.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
-            paced=received.paced, piece_bytes=received.piece_bytes, total=len(received.buffer),
+            HopAck.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
+            paced=received.paced, fragment_bytes=received.fragment_bytes, total=len(received.buffer),
             since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
             held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
         )  # fmt: skip
 
     def _told(self, state: int, bundle: int, **what: Any) -> None:
-        self.links.take(HopReceipt(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
+        self.links.take(HopAck(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
 
     def _set_pace(self) -> None:
         self.links.set_pace('b', self.outbox)

@@ -17,7 +17,7 @@ def test_a_message_came_when_it_was_received_unless_the_clock_was_set_meanwhile(
 
 @pytest.mark.parametrize('kind', ['events', 'single'])
 def test_what_came_while_a_callback_was_at_work_came_before_its_end(context, kind):
-    from edge_dnn_partition.msg import TensorPiece
+    from edge_dnn_partition.msg import TensorFragment
 
     from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.nodes.core.base import FleetNode
@@ -25,24 +25,24 @@ def test_what_came_while_a_callback_was_at_work_came_before_its_end(context, kin
 
     node = FleetNode('reader', namespace='/arrival/a', context=context)
     node.autostart()
-    publisher = node.create_publisher(TensorPiece, 'pieces', qos.TENSORS)
+    publisher = node.create_publisher(TensorFragment, 'fragments', qos.TENSORS)
     arrived, ended, done = [], [], threading.Event()
 
     def take(_):
         arrived.append(node.arrived)
         if not ended:
-            publisher.publish(TensorPiece())
+            publisher.publish(TensorFragment())
             time.sleep(0.5)
             ended.append(time.monotonic())
         else:
             done.set()
 
-    node.subscribe(TensorPiece, 'pieces', take, qos.TENSORS, raw=True)
+    node.subscribe(TensorFragment, 'fragments', take, qos.TENSORS, raw=True)
     spinner = Spinner(node, kind=kind)
     spinner.start()
     try:
         while not arrived:
-            publisher.publish(TensorPiece())
+            publisher.publish(TensorFragment())
             done.wait(0.1)
         assert done.wait(30)
     finally:

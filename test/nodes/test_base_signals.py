@@ -45,7 +45,7 @@ def test_twenty_signals_while_tensors_flow(nodes):
                 first, second = chance.sample(pair, 2)
                 time.sleep(chance.uniform(0, 0.2))
                 first.send(SIGNALS[at % 2])
-                time.sleep(chance.uniform(0, 0.05))  # an end takes longer, so that pieces still flow
+                time.sleep(chance.uniform(0, 0.05))  # an end takes longer, so that fragments still flow
                 second.send(SIGNALS[(at + 1) % 2])
             for pair in pairs:
                 for process in pair:

@@ -30,7 +30,7 @@ class Node:
         return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: None))
 
 
-def test_pictures_that_go_away_and_come_again(tmp_path, monkeypatch):
+def test_images_that_go_away_and_come_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_FIRST_WAIT_SECONDS', 0.01)
     monkeypatch.setattr(module, 'Header', lambda frame_id: SimpleNamespace(stamp=None, frame_id=frame_id))
     folder, node, offered = tmp_path / 'images', Node(), []
@@ -39,14 +39,14 @@ def test_pictures_that_go_away_and_come_again(tmp_path, monkeypatch):
     try:
         wait_until(lambda: len(node.said) > 1, 'two attempts')
         assert not offered
-        assert all(kind == 'camera' and 'holds no picture' in text for kind, text in node.said)
+        assert all(kind == 'camera' and 'holds no image' in text for kind, text in node.said)
         folder.mkdir()
-        partial = tmp_path / 'picture.jpg'
+        partial = tmp_path / 'image.jpg'
         cv2.imwrite(str(partial), np.zeros((8, 8, 3), np.uint8))
-        partial.rename(folder / 'picture.jpg')
-        wait_until(lambda: offered, 'the first picture')
-        (folder / 'picture.jpg').unlink()
+        partial.rename(folder / 'image.jpg')
+        wait_until(lambda: offered, 'the first image')
+        (folder / 'image.jpg').unlink()
         before = len(node.said)
-        wait_until(lambda: len(node.said) > before, 'the end of the pictures')
+        wait_until(lambda: len(node.said) > before, 'the end of the images')
     finally:
         feed.stop()

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as pixels come, from cameras that offer them reliably and from those that do not."""
+"""Images as pixels come, from cameras that offer them reliably and from those that do not."""
 
 import time
 
@@ -23,7 +23,7 @@ class Cameras:
     def __init__(self, node, watcher):
         self.node, self.watcher = node, watcher
         self._number = 0
-        """Of a first picture, by its size: it is shown until it comes, since both ends must have found each other."""
+        """Of a first image, by its size: it is shown until it comes, since both ends must have found each other."""
 
     def offer(self, reliability):
         from sensor_msgs.msg import Image
@@ -38,18 +38,18 @@ class Cameras:
         wait_until(lambda: self.reliable_ends() == [reliable], f'a subscription that is reliable: {reliable}')
 
     def show(self, publisher, size, count):
-        """Show pictures, each when the one before has come."""
+        """Show images, each when the one before has come."""
         def heard(text, number):
             return lambda: self.watcher.output.count(text) >= number
 
         self._number += 1
-        first = f'picture of {self._number} bytes\n'
-        wait_until(lambda: self._publish(publisher, self._number) or heard(first, 1)(), 'a first picture')
-        text = f'picture of {size} bytes\n'
+        first = f'image of {self._number} bytes\n'
+        wait_until(lambda: self._publish(publisher, self._number) or heard(first, 1)(), 'a first image')
+        text = f'image of {size} bytes\n'
         before = self.watcher.output.count(text)
         for number in range(1, count + 1):
             self._publish(publisher, size)
-            wait_until(heard(text, before + number), f'picture {number}')
+            wait_until(heard(text, before + number), f'image {number}')
 
     def _publish(self, publisher, size):
         from sensor_msgs.msg import Image

@@ -34,7 +34,7 @@ def test_results_and_decisions_go_on_whatever_the_clocks_do(tmp_path, step):
     with trial_fleet(tmp_path, parameters=simulated) as trial:
 
         def goes_on(label, stamp):
-            """Wait for more results, for another plan, and for the scheduler's picture of a whole fleet, with a stamp."""
+            """Wait for more results, for another plan, and for the scheduler's view of a whole fleet, with a stamp."""
             trial.follow(label, count=10)
             trial.news.state = None
 

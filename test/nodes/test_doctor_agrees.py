@@ -27,14 +27,14 @@ def write_model(path, inputs, dtype=TensorProto.FLOAT):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
 
 
-PICTURE = {'x': [1, 3, 8, 8]}
+IMAGE = {'x': [1, 3, 8, 8]}
 
 
 @pytest.fixture
 def fleet(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
-    def write(change=lambda document: None, model=PICTURE, preprocessing='size: [8, 8]', **options):
+    def write(change=lambda document: None, model=IMAGE, preprocessing='size: [8, 8]', **options):
         write_model(tmp_path / 'model.onnx', model, **options)
         (tmp_path / 'preprocessing.yaml').write_text(preprocessing)
         (tmp_path / 'labels.txt').write_text('a\nb\n')
@@ -58,7 +58,7 @@ def refusals(path):
 BAD = {
     'two inputs': ({'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}}, 'worker', 'model has 2 inputs'),
     'open size': ({'model': {'x': ['batch', 3, 8, 8]}}, 'worker', 'leaves sizes open'),
-    'no picture': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'does not say how'),
+    'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'does not say how'),
     'int8 input': ({'dtype': TensorProto.INT8}, 'worker', 'preprocessing gives float32|cannot|INT8|int8'),
     'other size': ({'preprocessing': 'size: [8, 9]'}, 'worker', r'gives \[1, 3, 9, 8\]'),
     'bad preprocessing': ({'preprocessing': 'size: [8, 8'}, 'worker', 'is no valid YAML'),

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and tensors that travel encoded over slow links, in real processes: exactly, or within what is permitted."""
+"""Images and tensors that travel encoded over slow links, in real processes: exactly, or within what is permitted."""
 
 import itertools
 
@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.plans.coding import picture_encoding
+from edge_dnn_partition.planning.plans.coding import image_encoding
 
 LOSSLESS, LOSSY = {'zstd', 'lz4'}, {'float16', 'float16+zstd', 'float16+lz4'}
 LARGEST_ERROR = 0.2
-"""Above what JPEG makes of the pictures that are shown, which are those that the devices were profiled with."""
+"""Above what JPEG makes of the images that are shown, which are those that the devices were profiled with."""
 
 
 @pytest.fixture(autouse=True)
@@ -23,20 +23,20 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
-    from trial_fleet import DEVICES, pictures, trial_fleet
+    from trial_fleet import DEVICES, images, trial_fleet
 
     from edge_dnn_partition.execution.stages.engine import Engine
     from edge_dnn_partition.graph.cuts import candidate_boundaries
-    from edge_dnn_partition.inputs.frame import Picture
-    from edge_dnn_partition.inputs.picture import decode_compressed
+    from edge_dnn_partition.inputs.frame import CameraImage
+    from edge_dnn_partition.inputs.image import decode_compressed
     from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     settings = {'dwell_seconds': 0.0, 'confirmations': 1, 'least_gain': 0.01, 'encodings': ['raw'], 'largest_error': LARGEST_ERROR}
     samples = tmp_path / 'samples'
     samples.mkdir()
-    for number, picture in enumerate(pictures()):
-        (samples / f'{number}.jpg').write_bytes(picture.data.tobytes())
-    shown = [Picture(decode_compressed(p.data, p.encoding), 'bgr8') for p in pictures()]
+    for number, image in enumerate(images()):
+        (samples / f'{number}.jpg').write_bytes(image.data.tobytes())
+    shown = [CameraImage(decode_compressed(p.data, p.encoding), 'bgr8') for p in images()]
     camera = {'topic': 'image', 'compressed': False, 'samples': str(samples)}
     with trial_fleet(tmp_path, parameters={'scheduler': settings}, camera=camera, shown=shown) as trial:
         client = trial.client
@@ -61,23 +61,23 @@ def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
             report = trial.news.report
             return next(hop.size for hop in report.hops if hop.receiver == receiver)
 
-        assert (between(), picture_encoding(client.plan)) == ({'raw'}, 'raw')
-        versions, sizes, picture_sizes = {'raw': client.plan.version}, {'raw': size()}, {'raw': size('jetson')}
+        assert (between(), image_encoding(client.plan)) == ({'raw'}, 'raw')
+        versions, sizes, image_sizes = {'raw': client.plan.version}, {'raw': size()}, {'raw': size('jetson')}
         for kind, names, wanted, way in (
             ('lossless', ['raw', 'zstd', 'lz4'], LOSSLESS, LOSSLESS),
             ('lossy', ['raw', 'float16', 'zstd', 'jpeg'], LOSSY, {'jpeg'}),
         ):  # fmt: skip
             client.set_scheduler({'encodings': names})
             client.wait_for(
-                lambda wanted=wanted, way=way: between() <= wanted and picture_encoding(client.plan) in way, 30.0,
+                lambda wanted=wanted, way=way: between() <= wanted and image_encoding(client.plan) in way, 30.0,
                 f'{kind} encodings',
             )  # fmt: skip
             versions[kind] = client.plan.version
             trial.more_frames(5, client.plan.version)
-            sizes[kind], picture_sizes[kind] = size(), size('jetson')
+            sizes[kind], image_sizes[kind] = size(), size('jetson')
         client.set_scheduler({'largest_error': 0.0})
         client.wait_for(
-            lambda: not (between() & LOSSY or picture_encoding(client.plan) == 'jpeg'), 30.0, 'no lossy encoding')
+            lambda: not (between() & LOSSY or image_encoding(client.plan) == 'jpeg'), 30.0, 'no lossy encoding')
         trial.more_frames(3, client.plan.version)
         trial.settle()
     status = trial.news.status
@@ -98,4 +98,4 @@ def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
     both = set(results['raw']) & set(results['lossless'])
     assert both and all(np.array_equal(results['raw'][k], results['lossless'][k]) for k in both)
     assert sizes['lossy'] < sizes['lossless'] < sizes['raw']
-    assert picture_sizes['lossy'] < picture_sizes['lossless'] < picture_sizes['raw'] == shown[0].data.nbytes
+    assert image_sizes['lossy'] < image_sizes['lossless'] < image_sizes['raw'] == shown[0].data.nbytes

@@ -62,7 +62,7 @@ def fleet(built, package, **changes):
     """Play a package's fleet on this machine with a small model in place of the full-size one."""
     pytest.importorskip('torch', reason='torch is not installed')
     from edge_dnn_partition.cli.running_fleet import running_fleet
-    from edge_dnn_partition.inputs.frame import Picture
+    from edge_dnn_partition.inputs.frame import CameraImage
 
     model, side = FLEETS[package]
     folder = built / f'fleet_{package}'
@@ -72,7 +72,7 @@ def fleet(built, package, **changes):
         document = yaml.safe_load((folder / name).read_text())
         (folder / name).write_text(yaml.safe_dump(document | values))
     pixels = np.random.default_rng(5).integers(0, 256, (48, 64, 3)).astype(np.uint8)
-    shown = [Picture(cv2.imencode('.jpg', cv2.resize(pixels, (640, 480)))[1].reshape(-1), 'jpeg')]
+    shown = [CameraImage(cv2.imencode('.jpg', cv2.resize(pixels, (640, 480)))[1].reshape(-1), 'jpeg')]
     with running_fleet(folder / 'one_machine.yaml', shown) as running:
         try:
             yield running
@@ -119,7 +119,7 @@ def test_the_detectors_boxes_turn_the_robot(ros_domain, built):
         assert best.what.score >= 0.25
 
 
-def test_no_picture_leaves_the_robot_for_the_transformer(ros_domain, built):
+def test_no_image_leaves_the_robot_for_the_transformer(ros_domain, built):
     with fleet(built, 'vit_robot_cloud') as running:
         assert running.client.plan.stages[0].preprocess and running.client.plan.stages[0].device == 'robot'
         found = []

@@ -15,9 +15,9 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from edge_dnn_partition.msg import Result
 from edge_dnn_partition.srv import Infer
 from onnx import TensorProto, helper, numpy_helper
-from trial_fleet import pictures, trial_fleet
+from trial_fleet import images, trial_fleet
 
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.testbed import demo_model
 
 GOOD, CUT_OFF, BLACK, WHITE = range(4)
@@ -29,7 +29,7 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 def picky_model(path):
-    """Write the tiny network with a head that looks up what a black picture does not have, and has no memory for a white one."""
+    """Write the tiny network with a head that looks up what a black image does not have, and has no memory for a white one."""
     model = onnx.load_from_string(demo_model.model_bytes('tiny'))
     graph = model.graph
     scores = graph.node[-1]
@@ -60,9 +60,9 @@ def picky_model(path):
 
 
 def shown():
-    good = pictures(1)[0]
+    good = images(1)[0]
     flat = [cv2.imencode('.jpg', np.full((120, 160, 3), value, np.uint8))[1].reshape(-1) for value in (0, 255)]
-    return [good, Picture(good.data[: good.data.size * 2 // 3], 'jpeg'), *(Picture(data, 'jpeg') for data in flat)]
+    return [good, CameraImage(good.data[: good.data.size * 2 // 3], 'jpeg'), *(CameraImage(data, 'jpeg') for data in flat)]
 
 
 def test_every_other_frame_fails_and_the_others_do_not_wait(tmp_path):
@@ -98,8 +98,8 @@ def test_every_other_frame_fails_and_the_others_do_not_wait(tmp_path):
     assert trial.news.missed.missed == 0
 
 
-def request(picture):
+def request(image):
     message = Infer.Request()
     message.compressed.format = 'jpeg'
-    message.compressed.data = picture.data.tobytes()
+    message.compressed.data = image.data.tobytes()
     return message

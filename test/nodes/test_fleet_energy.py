@@ -102,11 +102,11 @@ def test_a_device_with_a_low_battery_is_spared_with_a_reason_and_works_again_whe
     assert f'{victim} is spared: its battery is at 10 %' in trial.client.plan.reason
     trial.more_frames(version=trial.client.plan.version)
 
-    def relief():
-        return {device.device: device.relief for device in trial.news.state.devices}[victim]
+    def derating():
+        return {device.device: device.derating for device in trial.news.state.devices}[victim]
 
-    wait(lambda: 'is spared' in relief(), 20.0, 'the reason in the picture of the fleet')
+    wait(lambda: 'is spared' in derating(), 20.0, 'the reason in the state of the fleet')
     low.percentage, low.current = 0.9, 1.0
     low.power_supply_status = BatteryState.POWER_SUPPLY_STATUS_CHARGING
-    wait(lambda: relief() == '', 20.0, 'relief to end')
+    wait(lambda: derating() == '', 20.0, 'derating to end')
     node.destroy_timer(timer)

@@ -21,7 +21,7 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 def forge(trial):
     """Say what no node of the fleet has said, ten times a second, without the fleet's key."""
-    from edge_dnn_partition.msg import Emulation, Heartbeat, Profile, Result, SourceStatus, StageState, TensorPiece
+    from edge_dnn_partition.msg import Emulation, Heartbeat, Profile, Result, SourceStatus, StageState, TensorFragment
     from edge_dnn_partition.msg import Plan as PlanMessage
 
     from edge_dnn_partition.nodes.conversions.plan_messages import plan_message
@@ -40,7 +40,7 @@ def forge(trial):
         (topics.emulation, qos.EMULATION, Emulation(devices=['pi', 'jetson', 'cloud'], slowdowns=[1e6] * 3)),
         (topics.source_status, qos.STATE, SourceStatus(device='pi', accepted=10**9, lost=10**9)),
         (topics.result, qos.RESULT, Result(frame_id=1, status=Result.OK)),
-        *((topics.tensors(device), qos.TENSORS, TensorPiece(sender='pi', bundle=5, count=9, index=1, total=2**32 - 1))
+        *((topics.tensors(device), qos.TENSORS, TensorFragment(sender='pi', bundle=5, count=9, index=1, total=2**32 - 1))
           for device in trial.fleet.devices),
     ]  # fmt: skip
     publishers = [(node.create_publisher(type(message), topic, profile), message) for topic, profile, message in said]
@@ -84,8 +84,8 @@ def test_a_stream_survives_switches_a_killed_worker_and_forgeries(tmp_path):
     assert max(plan.version for _, plan in trial.news.plans) < 50
 
 
-def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):
-    from edge_dnn_partition.msg import Heartbeat, HopReceipt, PieceHead, TensorInfo, TensorPiece
+def test_wrong_fragments_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path):
+    from edge_dnn_partition.msg import FragmentHead, Heartbeat, HopAck, TensorFragment, TensorInfo
     from trial_fleet import check_frames, trial_fleet
 
     from edge_dnn_partition.nodes.core import qos
@@ -94,30 +94,30 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
         half = len(trial.model.layers) // 2
         trial.follow(f'jetson:pre-{half} cloud:{half}-end')
         node, version = trial.client.node, trial.client.plan.version
-        beats, receipts = [], []
+        beats, acks = [], []
         node.create_subscription(Heartbeat, '/trial/heartbeat', beats.append, qos.heartbeat_reader())
-        node.create_subscription(HopReceipt, '/trial/pi/receipts', receipts.append, qos.RECEIPTS)
-        inbox = node.create_publisher(TensorPiece, '/trial/jetson/tensors', qos.TENSORS)
+        node.create_subscription(HopAck, '/trial/pi/receipts', acks.append, qos.ACKS)
+        inbox = node.create_publisher(TensorFragment, '/trial/jetson/tensors', qos.TENSORS)
         trial.client.wait_for(lambda: inbox.get_subscription_count() == 1, 20.0, 'the inbox')
 
-        def piece(bundle, *, sender='pi', total=4, **changes):
+        def fragment(bundle, *, sender='pi', total=4, **changes):
             head = {
                 'model_sha256': trial.model.sha256, 'plan_version': version, 'frame_id': 1, 'from_stage': -1,
-                'tensors': [TensorInfo(name='picture', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
+                'tensors': [TensorInfo(name='image', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
             }  # fmt: skip
-            return TensorPiece(
+            return TensorFragment(
                 sender=sender, incarnation=7, bundle=bundle, index=0, count=1, total=total, data=[1, 2, 3, 4],
-                head=[PieceHead(**(head | changes))],
+                head=[FragmentHead(**(head | changes))],
             )  # fmt: skip
 
         wrong = {
-            'shape': piece(1, tensors=[TensorInfo(name='picture', dtype=1, shape=[7], encoding='raw', offset=0, size=4)]),
-            'end': piece(2, total=400),
-            'is unknown here': piece(3, plan_version=version + 1000),
-            'another model': piece(4, model_sha256='0' * 64),
-            'needs no tensor': piece(
+            'shape': fragment(1, tensors=[TensorInfo(name='image', dtype=1, shape=[7], encoding='raw', offset=0, size=4)]),
+            'end': fragment(2, total=400),
+            'is unknown here': fragment(3, plan_version=version + 1000),
+            'another model': fragment(4, model_sha256='0' * 64),
+            'needs no tensor': fragment(
                 5, tensors=[TensorInfo(name='no such', dtype=2, shape=[4], encoding='raw', offset=0, size=4)]),
-            'no device of this fleet': piece(6, sender='stranger'),
+            'no device of this fleet': fragment(6, sender='stranger'),
         }  # fmt: skip
 
         def jetson():
@@ -125,7 +125,7 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
 
         trial.client.wait_for(lambda: jetson() is not None, 20.0, 'a heartbeat')
         def refused(words, message, before):
-            """Send it, again each second: pieces go best effort, and the reader may not know of this writer yet."""
+            """Send it, again each second: fragments go best effort, and the reader may not know of this writer yet."""
             sent_at = -math.inf
 
             def told():
@@ -139,9 +139,9 @@ def test_wrong_pieces_are_refused_with_a_reason_and_the_stream_goes_on(tmp_path)
 
         for words, message in wrong.items():
             trial.client.wait_for(refused(words, message, jetson().refused), 20.0, f'a refusal: {words}')
-        mine = {r.bundle: r for r in receipts if r.incarnation == 7}
+        mine = {r.bundle: r for r in acks if r.incarnation == 7}
         assert set(mine) == {1, 2, 3, 4, 5}
-        assert all(r.state == HopReceipt.REFUSED and r.reason for r in mine.values())
+        assert all(r.state == HopAck.REFUSED and r.reason for r in mine.values())
         trial.more_frames(10, version=version)
         trial.settle()
     check_frames(trial, tmp_path)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hedges in a fleet of real processes: over a link that has failed, frames come from the source, from the picture or
+"""Hedges in a fleet of real processes: over a link that has failed, frames come from the source, from the image or
 from what it has made already, each once and right."""
 
 import pytest

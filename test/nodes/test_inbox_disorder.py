@@ -10,7 +10,7 @@ from fuzz_inbox import Trial
 
 
 @pytest.mark.parametrize('seed', [1, 2])
-def test_frames_arrive_once_beside_hostile_pieces(context, seed):
+def test_frames_arrive_once_beside_hostile_fragments(context, seed):
     trial = Trial(context, seed)
     try:
         for _ in range(15):

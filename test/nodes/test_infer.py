@@ -96,9 +96,9 @@ def published(trial, frame_id):
 
 
 def test_an_array_gets_the_whole_models_result(trial, asker, whole):
-    picture = array()
-    result = asker.client.infer_and_wait(picture)
-    expected = whole(picture)
+    image = array()
+    result = asker.client.infer_and_wait(image)
+    expected = whole(image)
     check(result, expected)
     (frame,) = published(trial, result.frame_id)
     assert frame.delivered and (frame.plan_version, frame.latency_seconds) == (result.plan_version, result.latency_seconds)
@@ -112,21 +112,21 @@ def test_an_array_gets_the_whole_models_result(trial, asker, whole):
     assert result.message.startswith(f'frame {result.frame_id}, ') and 0 < result.latency_seconds < 60
 
 
-def test_other_pictures(trial, asker, whole):
+def test_other_images(trial, asker, whole):
     from std_msgs.msg import Header
 
     from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
 
-    picture, grey = array(), array(channels=1)
-    jpeg = cv2.imencode('.jpg', picture)[1].reshape(-1)
-    check(asker.client.infer_and_wait(picture, encoding='bgr8'), whole(picture, 'bgr8'))
+    image, grey = array(), array(channels=1)
+    jpeg = cv2.imencode('.jpg', image)[1].reshape(-1)
+    check(asker.client.infer_and_wait(image, encoding='bgr8'), whole(image, 'bgr8'))
     check(asker.client.infer_and_wait(grey), whole(grey, 'mono8'))
-    check(asker.client.infer_and_wait(picture[:, ::2]), whole(picture[:, ::2].copy()))  # not contiguous
+    check(asker.client.infer_and_wait(image[:, ::2]), whole(image[:, ::2].copy()))  # not contiguous
     check(asker.client.infer_and_wait(jpeg.tobytes()), whole(jpeg, 'jpeg'))
     header = Header(frame_id='gripper')
     header.stamp.sec = 7
     for message, data, encoding in (
-        (image_message(picture, 'rgb8', header), picture, 'rgb8'),
+        (image_message(image, 'rgb8', header), image, 'rgb8'),
         (compressed_message(jpeg, 'jpeg', header), jpeg, 'jpeg'),
     ):
         result = asker.client.infer_and_wait(message)
@@ -139,13 +139,13 @@ def test_await_in_a_callback_of_the_nodes_default_group(trial, whole, kind):
     """The group of the callback is busy while it awaits; the answer must come all the same."""
     from rclpy import executors
 
-    picture, done = array(), []
+    image, done = array(), []
     asker = Asker(getattr(executors, kind)(), kind.lower())
 
     async def callback():
         timer.cancel()
         try:
-            done.append(await asker.client.infer(picture))
+            done.append(await asker.client.infer(image))
         except Exception as error:  # noqa: BLE001
             done.append(error)
 
@@ -155,18 +155,18 @@ def test_await_in_a_callback_of_the_nodes_default_group(trial, whole, kind):
         trial.client.wait_for(lambda: done, 30.0, 'the end of the callback')
     finally:
         asker.close()
-    check(done[0], whole(picture))
+    check(done[0], whole(image))
 
 
 def test_twenty_calls_at_once_from_asyncio_get_each_their_own_answer(trial, asker, whole):
-    pictures = [array() for _ in range(20)]
+    images = [array() for _ in range(20)]
 
     async def all_of_them():
-        return await asyncio.gather(*(asker.client.infer(picture) for picture in pictures))
+        return await asyncio.gather(*(asker.client.infer(image) for image in images))
 
     results = asyncio.run(all_of_them())
-    for picture, result in zip(pictures, results):
-        check(result, whole(picture))
+    for image, result in zip(images, results):
+        check(result, whole(image))
     assert len({result.frame_id for result in results}) == 20
     assert all(len(published(trial, result.frame_id)) == 1 for result in results)
 
@@ -180,17 +180,17 @@ def test_a_script_that_spins_nothing_and_two_threads_of_it(trial, whole):
     try:
         client = InferenceClient(node, fleet='trial')
         rclpy.spin_once(node, timeout_sec=0.0)  # leaves its executor behind
-        pictures, results = [array() for _ in range(4)], {}
+        images, results = [array() for _ in range(4)], {}
         threads = [
-            threading.Thread(target=lambda place=place: results.update({place: client.infer_and_wait(pictures[place])}))
+            threading.Thread(target=lambda place=place: results.update({place: client.infer_and_wait(images[place])}))
             for place in range(4)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60.0)
-        for place, picture in enumerate(pictures):
-            check(results[place], whole(picture))
+        for place, image in enumerate(images):
+            check(results[place], whole(image))
         client.close()
     finally:
         node.destroy_node()
@@ -212,8 +212,8 @@ def jpeg(cut=0):
 @pytest.mark.parametrize(
     ('fields', 'reason'),
     [
-        (dict, 'no picture: fill either image or compressed'),
-        (lambda: {'image': image(), 'compressed': jpeg()}, 'two pictures'),
+        (dict, 'no image: fill either image or compressed'),
+        (lambda: {'image': image(), 'compressed': jpeg()}, 'two images'),
         (lambda: {'image': image('32FC1')}, "encoding '32FC1'; known are"),
         (lambda: {'image': image(step=100)}, 'with rows of 100 bytes'),
         (lambda: {'image': image(size=90)}, 'has 90 bytes'),
@@ -222,7 +222,7 @@ def jpeg(cut=0):
         (lambda: {'image': image(), 'wait_seconds': float('nan')}, 'wait_seconds is nan'),
     ],
 )
-def test_a_bad_picture_is_refused_with_the_reason_and_the_stream_goes_on(trial, fields, reason):
+def test_a_bad_image_is_refused_with_the_reason_and_the_stream_goes_on(trial, fields, reason):
     from edge_dnn_partition.srv import Infer
 
     answer = trial.client.call(Infer, '/trial/infer', Infer.Request(**fields()))
@@ -232,7 +232,7 @@ def test_a_bad_picture_is_refused_with_the_reason_and_the_stream_goes_on(trial, 
 
 
 @pytest.mark.parametrize(
-    ('picture', 'encoding', 'reason'),
+    ('image', 'encoding', 'reason'),
     [
         (lambda: array().astype(np.float32), '', 'float32'),
         (lambda: array(channels=5), '', 'give uint8'),
@@ -243,9 +243,9 @@ def test_a_bad_picture_is_refused_with_the_reason_and_the_stream_goes_on(trial, 
         (lambda: 'photo.jpg', '', 'not str'),
     ],
 )
-def test_what_is_no_picture_is_a_value_error(asker, picture, encoding, reason):
+def test_what_is_no_image_is_a_value_error(asker, image, encoding, reason):
     with pytest.raises(ValueError, match=reason):
-        asker.client.infer_and_wait(picture(), encoding=encoding)
+        asker.client.infer_and_wait(image(), encoding=encoding)
 
 
 def test_a_fleet_that_is_not_there(asker):
@@ -259,11 +259,11 @@ def test_a_fleet_that_is_not_there(asker):
 
 def test_calls_while_the_plan_switches_are_answered_once_each(trial, asker, whole):
     half = len(trial.model.layers) // 2
-    picture, answers, ended = array(), [], threading.Event()
+    image, answers, ended = array(), [], threading.Event()
 
     def ask():
         while not ended.is_set():
-            futures = [asker.client.begin(picture) for _ in range(3)]
+            futures = [asker.client.begin(image) for _ in range(3)]
             for future in futures:
                 done = threading.Event()
                 future.add_done_callback(lambda _, done=done: done.set())
@@ -278,7 +278,7 @@ def test_calls_while_the_plan_switches_are_answered_once_each(trial, asker, whol
     finally:
         ended.set()
         thread.join(60.0)
-    results, expected = [future.result() for future in answers], whole(picture)
+    results, expected = [future.result() for future in answers], whole(image)
     for result in results:
         check(result, expected)
     numbers = [result.frame_id for result in results]
@@ -293,7 +293,7 @@ def test_a_call_that_finds_no_place_is_refused_and_one_that_grows_too_old_expire
 
     trial.follow('cloud:pre-end')
     trial.client.set_parameters('pi/frame_source', {'max_in_flight': 1})
-    trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # a camera's picture takes half a second, an array seconds
+    trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # a camera's image takes half a second, an array seconds
     try:
         begin = len(trial.news.frames)
         trial.client.wait_for(lambda: any(f.latency_seconds > 0.3 for f in trial.news.frames[begin:]), 20.0, 'a slow frame')

@@ -10,10 +10,10 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 
 def test_given_and_attached_at_the_same_time():
-    from edge_dnn_partition.nodes.core.later import Later
+    from edge_dnn_partition.nodes.core.later import DeferredResponse
 
     for _ in range(300):
-        later, sent, together = Later(), [], threading.Barrier(3)
+        later, sent, together = DeferredResponse(), [], threading.Barrier(3)
 
         def run(action, argument, together=together):
             together.wait()

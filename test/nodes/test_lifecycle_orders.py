@@ -50,7 +50,7 @@ def held(process):
 def test_a_fleet_comes_up_in_any_order_and_nothing_piles_up(nodes, tmp_path):
     from edge_dnn_partition.msg import Profile
     from lifecycle_manager import Manager
-    from trial_fleet import pictures, write_one_device_fleet
+    from trial_fleet import images, write_one_device_fleet
 
     from edge_dnn_partition.cli.running_fleet import CameraThread
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
@@ -68,7 +68,7 @@ def test_a_fleet_comes_up_in_any_order_and_nothing_piles_up(nodes, tmp_path):
     with FleetClient(load_fleet(file), name='manager') as client:
         manager = Manager(client, {kind: f'{place}/{kind}' for kind, place in places.items()})
         client.node.create_subscription(Profile, '/trial/profile', profiles.append, qos.PROFILE)
-        shots = ((0, picture) for picture in itertools.cycle(pictures()))
+        shots = ((0, image) for image in itertools.cycle(images()))
         camera = CameraThread(client.camera('/trial/pi/image/compressed'), shots, 20.0)
         camera.start()
         try:

@@ -10,7 +10,7 @@ from simulated_hop import Hop
 
 QUEUES = (0.01, 0.4)
 SLOWEST_WITH_SHORT_QUEUE = 1.21
-"""Over 1 Mbit/s a queue of 10 ms holds two packets, so a piece has one or two: up to a sixth of what crosses is headers."""
+"""Over 1 Mbit/s a queue of 10 ms holds two packets, so a fragment has one or two: up to a sixth of what crosses is headers."""
 
 
 @pytest.mark.parametrize(('megabits', 'queue'), list(itertools.product((1, 6, 19, 40, 100, 1000), QUEUES)))
@@ -59,7 +59,7 @@ def test_after_an_outage_a_tensor_goes_on_at_about_the_rate_that_there_was(queue
     ideal = 3_200_000 / hop.wire.rate
     hop.cut(hop.now + ideal / 2, seconds)
     over = hop.frames(3_200_000, 3)
-    asked_after = 2.4  # at most, which is how often a bundle's last piece is sent again
+    asked_after = 2.4  # at most, which is how often a bundle's last fragment is sent again
     assert over[0] * ideal < seconds + asked_after + 2.5 * ideal
     assert max(over[1:]) < 1.6
 

@@ -15,14 +15,14 @@ import pytest
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
-from edge_dnn_partition.msg import HopReceipt
+from edge_dnn_partition.msg import HopAck
 
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.assembler import Assembler
+from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
+from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.piece_size import HEADER_BYTES
-from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
 from edge_dnn_partition.transport.tensors import WireTensor
 
 DELAY = 0.005
@@ -42,7 +42,7 @@ class Path:
         """When all that was sent has been paid for by the rate, and the bucket is full again."""
 
     def arrival(self, now, size):
-        """Return when a piece arrives, None if it is lost."""
+        """Return when a fragment arrives, None if it is lost."""
         rate = self.rate(now)
         if rate <= 0:
             return None
@@ -75,12 +75,12 @@ class Hop:
         self.links.set_pace('b', self.outbox)
 
     def transfer(self, size, pause=0.1, limit=30.0):
-        """Send a bundle until its receipt is here, or for so long; then wait."""
+        """Send a bundle until its acknowledgement is here, or for so long; then wait."""
         self._pace()
         layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
         number = next(self.numbers)
         self.outbox.put(Bundle(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
-                               piece_bytes=self.outbox.piece_bytes(size)), self.now)  # fmt: skip
+                               fragment_bytes=self.outbox.fragment_bytes(size)), self.now)  # fmt: skip
         air, end, words = [], self.now + limit, deque()
         while self.now < end:
             leave = self.outbox.next_at(self.now)
@@ -91,33 +91,33 @@ class Hop:
             if word <= self.now:
                 self._came(number, words.popleft()[1])
             elif arrive <= self.now:
-                at, piece = min(air, key=lambda item: item[0])
-                air.remove((at, piece))
-                received = self.assembler.add(piece, at)
+                at, fragment = min(air, key=lambda item: item[0])
+                air.remove((at, fragment))
+                received = self.assembler.add(fragment, at)
                 if received is not None:
-                    self._receipt(received)
+                    self._ack(received)
                     break
-                if (gap := self.assembler.gap(piece, at)) is not None:
+                if (gap := self.assembler.gap(fragment, at)) is not None:
                     self._asked(gap)
-                elif (run := self.assembler.run(piece)) is not None:
+                elif (run := self.assembler.run(fragment)) is not None:
                     words.append((at + DELAY, run))
             elif leave <= self.now:
                 ready = self.outbox.take(self.now)
                 if ready is not None:
-                    at = self.path.arrival(ready.at, len(ready.piece.data) + HEADER_BYTES)
+                    at = self.path.arrival(ready.at, len(ready.fragment.data) + HEADER_BYTES)
                     if at is not None:
-                        air.append((at, ready.piece))
+                        air.append((at, ready.fragment))
             elif due <= self.now:
                 self._gaps()
         self.outbox.clear()
         self.now += pause
 
     def _told(self, state, bundle, **what):
-        self.links.take(HopReceipt(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
+        self.links.take(HopAck(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
 
     def _came(self, number, run):
-        self._told(HopReceipt.RUN, number, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left, total=run.total,
-                   piece_bytes=run.piece_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns)  # fmt: skip
+        self._told(HopAck.RUN, number, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left, total=run.total,
+                   fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns)  # fmt: skip
 
     def _overdue_at(self):
         at = [max(p.last_at, p.asked_at) + 0.1 * 2 ** min(p.asked, 4) for p in self.assembler._partial.values()]
@@ -128,16 +128,16 @@ class Hop:
             self._asked(gap)
 
     def _asked(self, gap):
-        self._told(HopReceipt.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
+        self._told(HopAck.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
 
-    def _receipt(self, received):
+    def _ack(self, received):
         self.now += DELAY
         look = self.outbox.look(received.number, received.since_sent_ns, received.echo_sent_ns)
         measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
         self.eligible += not received.paced and 0 < measured < 0.95 * look.pace
         self._told(
-            HopReceipt.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
-            paced=received.paced, piece_bytes=received.piece_bytes, total=len(received.buffer),
+            HopAck.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
+            paced=received.paced, fragment_bytes=received.fragment_bytes, total=len(received.buffer),
             since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
         )  # fmt: skip
 
@@ -200,7 +200,7 @@ def test_an_outage_ends_and_the_rate_is_found_again():
 
 @pytest.mark.parametrize('bucket', [15_000.0, 60_000.0])
 def test_a_token_bucket_is_not_taken_for_bandwidth(bucket):
-    """A shaped link lets the first pieces pass as fast as they leave; those behind them show its rate.
+    """A shaped link lets the first fragments pass as fast as they leave; those behind them show its rate.
 
     A bundle of 600 kB that finds 60 kB saved up really crosses at 1.11 times the rate.
     """

@@ -7,14 +7,14 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('edge_dnn_partition.msg')
 
-from edge_dnn_partition.msg import Heartbeat, HopReceipt
+from edge_dnn_partition.msg import Heartbeat, HopAck
 
 from edge_dnn_partition.nodes.transport.links import LEAST_PACE, Links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LEAST_RATE
-from edge_dnn_partition.transport.link_doubt import BOUND_SECONDS, OVERDUE_SECONDS
-from edge_dnn_partition.transport.link_evidence import Look, Waiting
-from edge_dnn_partition.transport.pieces import PROBE
+from edge_dnn_partition.transport.estimate_guard import BOUND_SECONDS, OVERDUE_SECONDS
+from edge_dnn_partition.transport.fragments import PROBE
+from edge_dnn_partition.transport.link_evidence import PacingSample, Waiting
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_a_loss_confirms_what_an_overdue_bundle_bounds_the_link_to(links):
 
 @pytest.mark.parametrize(('size', 'seconds', 'believed'), [(5_064, 1.4e-3, 1.69e6), (2_532, 0.7e-3, 1e6), (16_904, 6.5e-3, 2.6e6)])
 def test_a_probe_shows_no_more_than_a_token_bucket_would_not_have_let_pass_at_once(links, size, seconds, believed):
-    receipt = HopReceipt(kind=PROBE, receiver='b', total=size + 1266, piece_bytes=1266, spread_bytes=size, spread_seconds=seconds)
+    ack = HopAck(kind=PROBE, receiver='b', total=size + 1266, fragment_bytes=1266, spread_bytes=size, spread_seconds=seconds)
     for number in range(3):
-        links.whole(receipt, Look(asked=4e6, pace=4e6, far=True), 10.0 + number)
+        links.whole(ack, PacingSample(asked=4e6, pace=4e6, far=True), 10.0 + number)
     assert links.estimators['b'].estimate.bytes_per_second == pytest.approx(believed, rel=0.01)
 
 
@@ -93,9 +93,9 @@ def test_what_a_receiver_that_has_died_left_unanswered_is_not_held_against_its_l
 def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_bundle_allowed(links):
     def probe(rate, now):
         size = 5_064
-        receipt = HopReceipt(receiver='b', kind=PROBE, spread_bytes=size, spread_seconds=size / rate, total=6330, piece_bytes=1266,
+        ack = HopAck(receiver='b', kind=PROBE, spread_bytes=size, spread_seconds=size / rate, total=6330, fragment_bytes=1266,
                              echo_sent_ns=int((now - 0.05) * 1e9))  # fmt: skip
-        links.whole(receipt, Look(), now)
+        links.whole(ack, PacingSample(), now)
 
     assert said(links, {'b': Waiting(4_000, 0.3, 4_000)})[0] < 2e4
     probe(2e4, 10.1)

@@ -58,20 +58,20 @@ def asker(fleet):
     return InferenceClient(fleet.node, fleet='trial')  # spun by an executor that takes no coroutines
 
 
-def picture():
+def image():
     return np.random.default_rng(3).integers(0, 256, (90, 120, 3)).astype(np.uint8)
 
 
 def test_the_example_package_says_what_it_sees(fleet, folder):
     """Built and sourced as in a workspace of its own."""
     pytest.importorskip('colcon_core', reason='colcon is not installed')
-    cv2.imwrite(str(folder / 'photo.png'), picture())
+    cv2.imwrite(str(folder / 'photo.png'), image())
     build = [sys.executable, '-m', 'colcon', '--log-base', 'log', 'build', '--paths', str(EXAMPLE)]
     environment = os.environ | {'COLCON_HOME': str(folder), 'PYTHONPATH': ''}
     done = subprocess.run(build, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run = 'source install/setup.bash && exec install/my_robot_node/lib/my_robot_node/look "$@"'
-    arguments = ['--ros-args', '-p', 'fleet:=trial', '-p', f'picture:={folder}/photo.png', '-p', 'period:=0.1']
+    arguments = ['--ros-args', '-p', 'fleet:=trial', '-p', f'image:={folder}/photo.png', '-p', 'period:=0.1']
     output = folder / 'look.log'
     with output.open('wb') as stream:
         look = subprocess.Popen(['bash', '-c', run, 'look', *arguments], cwd=folder, env=environment, stdout=stream, stderr=stream)
@@ -105,7 +105,7 @@ def test_the_readmes_node_asks_about_what_it_sees(fleet, folder):
     try:
         publisher = fleet.node.create_publisher(Image, '/gripper/image_raw', 1)
         fleet.wait_for(lambda: publisher.get_subscription_count() > 0, 20.0, 'its subscription')
-        publisher.publish(image_message(picture(), 'rgb8', Header()))
+        publisher.publish(image_message(image(), 'rgb8', Header()))
         fleet.wait_for(lambda: said, 30.0, 'what it says')
     finally:
         executor.shutdown()
@@ -120,15 +120,15 @@ def test_calls_alone_drive_the_fleet(fleet, asker):
     from edge_dnn_partition.inputs.preprocess import Preprocessing
 
     model = fleet.fleet.model
-    results = [asker.infer_and_wait(picture()) for _ in range(3)]
+    results = [asker.infer_and_wait(image()) for _ in range(3)]
     engine, preprocessing = Engine(model.path), Preprocessing.from_yaml(model.preprocessing)
-    whole = engine.run({engine.inputs[0].name: preprocessing.apply(picture(), 'rgb8')})
+    whole = engine.run({engine.inputs[0].name: preprocessing.apply(image(), 'rgb8')})
     for result in results:
         for name, value in whole.items():
             np.testing.assert_allclose(result.outputs[name], value, rtol=1e-4, atol=1e-4)
-    fleet.wait_for(lambda: fleet.news.status.picture_encoding == 'rgb8' and not fleet.news.status.in_flight, 20.0, 'the books')
+    fleet.wait_for(lambda: fleet.news.status.image_encoding == 'rgb8' and not fleet.news.status.in_flight, 20.0, 'the books')
     status = fleet.news.status
-    assert (status.lost, status.accepted, status.picture_bytes) == (0, status.delivered, picture().nbytes)
+    assert (status.lost, status.accepted, status.image_bytes) == (0, status.delivered, image().nbytes)
 
 
 def test_a_source_that_is_deactivated_refuses_and_goes_on_afterwards(fleet, asker):
@@ -143,9 +143,9 @@ def test_a_source_that_is_deactivated_refuses_and_goes_on_afterwards(fleet, aske
 
     change(Transition.TRANSITION_DEACTIVATE)
     with pytest.raises(InferenceRefusedError, match='frame_source is not active; activate it first'):
-        asker.infer_and_wait(picture())
+        asker.infer_and_wait(image())
     change(Transition.TRANSITION_ACTIVATE)
-    assert asker.infer_and_wait(picture()).frame_id
+    assert asker.infer_and_wait(image()).frame_id
 
 
 def test_a_source_that_says_nothing(fleet, asker):
@@ -154,23 +154,23 @@ def test_a_source_that_says_nothing(fleet, asker):
     fleet.supervisor.signal('pi/frame_source', signal.SIGSTOP)
     try:
         with pytest.raises(InferenceTimeoutError, match='no answer of /trial/infer within 0.3 s'):
-            asker.infer_and_wait(picture(), timeout=0.3)
+            asker.infer_and_wait(image(), timeout=0.3)
     finally:
         fleet.supervisor.signal('pi/frame_source', signal.SIGCONT)
-    assert asker.infer_and_wait(picture()).frame_id
+    assert asker.infer_and_wait(image()).frame_id
 
 
 def test_a_source_that_ends_answers_those_who_wait(fleet, asker):
     from edge_dnn_partition.client import InferenceLostError, InferenceRefusedError
 
     labels = [label for label in fleet.supervisor.running if label.endswith('/worker')]
-    call = asker.infer_and_wait(picture())
+    call = asker.infer_and_wait(image())
     fleet.wait_for(lambda: fleet.news.frames[-1].frame_id >= call.frame_id and not fleet.news.status.in_flight, 20.0, 'quiet')
     begin = fleet.news.status.stamp
     for label in labels:
         fleet.supervisor.signal(label, signal.SIGSTOP)
     try:
-        calls = [asker.begin(picture(), timeout=30.0) for _ in range(6)]
+        calls = [asker.begin(image(), timeout=30.0) for _ in range(6)]
         fleet.wait_for(lambda: fleet.news.status.stamp != begin and fleet.news.status.in_flight, 20.0, 'a frame under way')
         fleet.supervisor.stop(['pi/frame_source'])
         fleet.wait_for(lambda: all(call.done() for call in calls), 40.0, 'every answer')

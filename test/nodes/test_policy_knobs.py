@@ -14,7 +14,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from edge_dnn_partition.control.decision.policies import learner_of
 from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.deployment.node_parameters import SCHEDULER
-from edge_dnn_partition.nodes.scheduling.policy_seat import PolicySeat
+from edge_dnn_partition.nodes.scheduling.policy_controller import PolicyController
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
@@ -51,58 +51,58 @@ def problem(cloud):
 
 
 @pytest.fixture(name='seat_of')
-def _seat_of(tmp_path, monkeypatch):
+def _controller_of(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
-    seats = []
+    controllers = []
 
     def make(**given):
         params = Parameters(**given)
-        seats.append(PolicySeat(SimpleNamespace(
+        controllers.append(PolicyController(SimpleNamespace(
             params=params, topics=SimpleNamespace(fleet='f', calibration=''), refuse=lambda *_: None,
             advertise=lambda *_, **__: SimpleNamespace(publish=lambda _: None),
         ), FLEET, 'a' * 64))  # fmt: skip
-        return seats[-1], params
+        return controllers[-1], params
 
     yield make
-    for seat in seats:
-        seat.renew()
+    for controller in controllers:
+        controller.renew()
 
 
-def decide(seat, cloud):
+def decide(controller, cloud):
     """Return a decision; the seat may say that it is not done yet."""
     until = time.monotonic() + 30.0
     while time.monotonic() < until:
-        choice = seat.choose(Conditions(time.monotonic(), problem(cloud)), (0, 1, 2))
+        choice = controller.choose(Conditions(time.monotonic(), problem(cloud)), (0, 1, 2))
         if choice is not None and choice.reason != 'no other plan is known':  # a policy that has just begun tends its plans after it
             return choice
     raise AssertionError('no decision')
 
 
 @pytest.mark.parametrize('name', ['exact', 'q_learning', 'auto'])
-def test_a_knob_that_is_set_reaches_the_policy_in_force(seat_of, name):
-    seat, params = seat_of(policy=name, dwell_seconds=0.0, confirmations=1, least_gain=0.3)
-    seat.in_force(('pi', 'pi'), time.monotonic())
+def test_a_knob_that_is_set_reaches_the_policy_in_force(controller_of, name):
+    controller, params = controller_of(policy=name, dwell_seconds=0.0, confirmations=1, least_gain=0.3)
+    controller.in_force(('pi', 'pi'), time.monotonic())
     less = f'{8 if name == "q_learning" else 10} % better, less than the 30 % that is needed'  # what a switch costs is in it
-    assert decide(seat, 0.04).reason.removeprefix('learned: ') == less
+    assert decide(controller, 0.04).reason.removeprefix('learned: ') == less
     params.set('least_gain', 0.05)
-    choice = decide(seat, 0.04)
+    choice = decide(controller, 0.04)
     assert choice.assignment == ('cloud', 'cloud')
-    text = choice.reason + seat.gain_in_words(choice)
+    text = choice.reason + controller.gain_in_words(choice)
     share, new, old = map(float, re.search(r'(\d+) % better: ([\d.]+) instead of ([\d.]+) ms', text).groups())
     assert share == round(100 * (1 - new / old)) == int(less.partition(' ')[0])
     params.set('confirmations', 3)
-    assert 'to be confirmed (1 of 3 decisions)' in decide(seat, 0.04).reason
+    assert 'to be confirmed (1 of 3 decisions)' in decide(controller, 0.04).reason
     params.set('confirmations', 1)
     params.set('dwell_seconds', 1000.0)
-    assert 'waiting out dwell_seconds' in decide(seat, 0.04).reason
+    assert 'waiting out dwell_seconds' in decide(controller, 0.04).reason
 
 
-def test_knobs_of_learning_reach_the_policy_in_force(seat_of):
-    seat, params = seat_of(policy='auto')
-    decide(seat, 0.04)
+def test_knobs_of_learning_reach_the_policy_in_force(controller_of):
+    controller, params = controller_of(policy='auto')
+    decide(controller, 0.04)
     for knob, value in (('exploration', 0.3), ('takeover_threshold', 0.7), ('takeover_seconds', 9.0)):
         params.set(knob, value)
-    decide(seat, 0.04)
-    policy = seat.decider._policy.policy
+    decide(controller, 0.04)
+    policy = controller.decider._policy.policy
     assert learner_of(policy).budget.share == 0.3
     assert (policy.takeover.settings.threshold, policy.takeover.settings.hold_seconds) == (0.7, 9.0)

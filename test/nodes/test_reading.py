@@ -27,7 +27,7 @@ def samples():
         msg.Plan(status=1, version=3, model_sha256=SHA, source='pi', sink='pi', max_in_flight=2,
                  stages=[msg.PlanStage(device='jetson', preprocess=True, layer_ranges=[0, 10], outputs=['y'])],
                  transfers=[msg.PlanTransfer(tensor='y', from_device='jetson', to_device='pi', to_sink=True, encoding='raw'),
-                            msg.PlanTransfer(tensor='@picture', from_stage=-1, from_device='pi', to_device='jetson',
+                            msg.PlanTransfer(tensor='@image', from_stage=-1, from_device='pi', to_device='jetson',
                                              encoding='raw')]),
         msg.Heartbeat(device='pi', node='worker', incarnation=5, model_sha256=SHA, plan_versions=[3], **links),
         msg.Telemetry(device='pi', cpu_percent=3.0, cpu_percent_per_core=[1.0, 5.0], interfaces=['eth0'],
@@ -38,7 +38,7 @@ def samples():
         msg.FrameReport(frame_id=4, plan_version=3, energy_joules=math.nan, hop_radio_joules=[math.nan], **times),
         msg.StageState(device='pi', state=1, plan_version=3), msg.SourceStatus(device='pi', accepted=4),
         msg.DeviceEnergy(device='pi', covered_seconds=2.0, idle_joules=-0.1, boundaries=[0, 10], node_joules=[0.1, 0.2]),
-        msg.HopReceipt(sender='pi', receiver='jetson', missing=[4, 5], reason='because'),
+        msg.HopAck(sender='pi', receiver='jetson', missing=[4, 5], reason='because'),
         msg.Exploration(senders=['pi'], receivers=['jetson'], shares=[1.0], bytes_per_second=[1e6]),
         msg.Share(fleet='demo', hosts=['pi'], cores=[1.0], memory_bytes=[1e6]),
         msg.Emulation(devices=['pi'], slowdowns=[2.0], link_senders=['pi'], link_receivers=['jetson'],
@@ -112,8 +112,8 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     """Changed heartbeats, telemetry, profiles and reports reach the estimators; the problem can still be made and solved."""
     from rclpy.serialization import serialize_message
 
-    from edge_dnn_partition.control.scheduling.hearing import Hearing
-    from edge_dnn_partition.control.state.relief import ReliefSettings
+    from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
+    from edge_dnn_partition.control.state.derating import DeratingSettings
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.nodes.core.reading import read
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate
@@ -126,18 +126,18 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     model = load_model(demo_model.cached('tiny'))
     fleet = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}},
                                   'links': [{'between': ['pi', 'jetson'], 'rate': '10 Mbit/s'}]})  # fmt: skip
-    hearing = Hearing(model, fleet, heartbeat_timeout=100.0, input_bytes=10_000)
+    fleet_estimator = FleetEstimator(model, fleet, heartbeat_timeout=100.0, input_bytes=10_000)
     seeded = random.Random(9)
 
     def tell(message, now):
         name = type(message).__name__
         if name == 'Heartbeat':
-            hearing.links(message, now)
-            hearing.worker(message, now)
+            fleet_estimator.links(message, now)
+            fleet_estimator.worker(message, now)
         elif name in ('Telemetry', 'Profile', 'DeviceEnergy', 'SourceStatus'):
-            getattr(hearing, {'DeviceEnergy': 'energy', 'SourceStatus': 'source'}.get(name, name.lower()))(message)
+            getattr(fleet_estimator, {'DeviceEnergy': 'energy', 'SourceStatus': 'source'}.get(name, name.lower()))(message)
         elif name == 'FrameReport':
-            hearing.report(message, None, now)
+            fleet_estimator.report(message, None, now)
 
     right = []
     for message in samples():
@@ -162,9 +162,9 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
             continue
     for message in right:
         tell(message, 5000)
-    problem = hearing.problem(('pi', 'jetson'), 5000.0, Permitted(), Goal('latency'), ReliefSettings())
+    problem = fleet_estimator.problem(('pi', 'jetson'), 5000.0, Permitted(), Goal('latency'), DeratingSettings())
     assert math.isfinite(evaluate(problem, solve(problem).assignment).latency_seconds)
-    assert set(hearing.view.devices) == {'pi', 'jetson'}
+    assert set(fleet_estimator.view.devices) == {'pi', 'jetson'}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     [('Heartbeat', {'age_seconds': [-1.0]}), ('Heartbeat', {'bytes_per_second': [math.inf]}), ('Heartbeat', {'peers': []}),
      ('Heartbeat', {'last_refusal': 'x' * 2_000_000}), ('FrameReport', {'latency_seconds': math.nan}),
      ('Emulation', {'slowdowns': [1e9]}), ('Emulation', {'link_bytes_per_second': [0.0]}), ('Telemetry', {'cpu_percent': -1.0}),
-     ('HopReceipt', {'spread_seconds': math.inf}), ('Share', {'cores': [math.nan]}), ('Share', {'cores': []}),
+     ('HopAck', {'spread_seconds': math.inf}), ('Share', {'cores': [math.nan]}), ('Share', {'cores': []}),
      ('DeviceEnergy', {'active_watts': -5.0}), ('Profile', {'segment_seconds': [1e300, 0.1]})],
 )  # fmt: skip
 def test_figures_that_cannot_be_are_refused(kind, changes):

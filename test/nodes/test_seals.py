@@ -21,7 +21,7 @@ def test_every_message_that_a_topic_carries_has_a_seal():
     from edge_dnn_partition.nodes.core.topics import Topics
 
     carried = {word for member in vars(Topics).values() for word in dir(msg) if f'({word})' in (inspect.getdoc(member) or '')}
-    assert {'Plan', 'Heartbeat', 'TensorPiece', 'Result', 'Share', 'Sessions'} <= carried
+    assert {'Plan', 'Heartbeat', 'TensorFragment', 'Result', 'Share', 'Sessions'} <= carried
     for name in carried:
         assert list(getattr(msg, name).get_fields_and_field_types())[-1] == 'seal', name
 
@@ -51,17 +51,17 @@ class Recorder:
 
 def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
     import rclpy
-    from edge_dnn_partition.msg import Plan, TensorPiece
+    from edge_dnn_partition.msg import Plan, TensorFragment
 
     from edge_dnn_partition.nodes.core import qos
-    from edge_dnn_partition.transport.piece_codec import encode
-    from edge_dnn_partition.transport.pieces import FRAME, Address, Bundle
+    from edge_dnn_partition.transport.fragment_codec import encode
+    from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
     from edge_dnn_partition.transport.tensors import WireTensor
 
     hop = Hop(context, 'pi', 'jetson', key=KEY)
     attacker = rclpy.create_node('attacker', context=context)
     hop.executor.add_node(attacker)
-    pieces = Recorder(attacker, TensorPiece, '/hop/jetson/tensors', qos.TENSORS)
+    fragments = Recorder(attacker, TensorFragment, '/hop/jetson/tensors', qos.TENSORS)
     plans, told = Recorder(attacker, Plan, '/hop/plan', qos.PLAN), []
     try:
         scheduler, worker = hop.ends
@@ -71,7 +71,7 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
         hop.discover()
         tensor = np.arange(300_000, dtype=np.uint8)
         hop.send(1, {'t': tensor})
-        hop.spin_until(lambda: hop.got and len(pieces.heard) >= 5 and plans.heard)
+        hop.spin_until(lambda: hop.got and len(fragments.heard) >= 5 and plans.heard)
         np.testing.assert_array_equal(hop.got[0][1]['t'], tensor)
         hop.spin_until(lambda: hop.sender.bytes_waiting == 0)
         forged = Bundle(FRAME, 'pi', scheduler.incarnation, Address('m', 1, 9, 0, -1), 77, memoryview(b'1234'),
@@ -83,11 +83,11 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
             before = refused[kind]
             hop.spin_until(lambda: publisher.publish(message) or hop.spin(0.02) or refused[kind] > before)
 
-        hop.spin_until(lambda: pieces.publisher.get_subscription_count() == 2 == plans.publisher.get_subscription_count())
-        refuses('seal', pieces.publisher, encode(forged.piece(0)))
+        hop.spin_until(lambda: fragments.publisher.get_subscription_count() == 2 == plans.publisher.get_subscription_count())
+        refuses('seal', fragments.publisher, encode(forged.fragment(0)))
         refuses('seal', plans.publisher, Plan(version=2**32 - 1))
-        refuses('replay', pieces.publisher, bytes(pieces.heard[0]))
-        refuses('seal', plans.publisher, bytes(pieces.heard[0]))
+        refuses('replay', fragments.publisher, bytes(fragments.heard[0]))
+        refuses('seal', plans.publisher, bytes(fragments.heard[0]))
         again = len(plans.heard)
         plans.publisher.publish(bytes(plans.heard[0]))
         hop.spin_until(lambda: len(plans.heard) > again)
@@ -96,14 +96,14 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
         assert [number for number, _ in hop.got] == [1, 2]
         assert told == [3]
         # The sender ends, and the receiver is started anew: what was recorded is of a process that lives no more.
-        recorded = [*pieces.heard]
+        recorded = [*fragments.heard]
         hop.ends[0].seals.close()
         hop.stop_receiver()
         hop.start_receiver()
-        hop.spin_until(lambda: pieces.publisher.get_subscription_count() == 2)
+        hop.spin_until(lambda: fragments.publisher.get_subscription_count() == 2)
         for _ in range(3):
             for message in recorded:
-                pieces.publisher.publish(message)
+                fragments.publisher.publish(message)
             hop.spin(0.1)
         assert len(hop.got) == 2
     finally:

@@ -137,8 +137,8 @@ def test_results_mean_something(shown):
 
     topics, news = shown.client.topics, shown.trial.news
     classes = shown.collect(Classification, topics.classification, qos.RESULT)
-    pictures = shown.collect(Image, topics.annotated, qos.ANNOTATED)
-    shown.client.wait_for(lambda: len(classes) > 3 and len(pictures) > 3, 20.0, 'classes and annotated pictures')
+    images = shown.collect(Image, topics.annotated, qos.ANNOTATED)
+    shown.client.wait_for(lambda: len(classes) > 3 and len(images) > 3, 20.0, 'classes and annotated images')
 
     def stamp_of(message):
         return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
@@ -153,14 +153,14 @@ def test_results_mean_something(shown):
         assert [one.index for one in message.classes] == list(order)
         assert [one.label for one in message.classes] == [LABELS[i] if i < 3 else f'class {i}' for i in order]
         assert 0 < message.classes[1].score <= message.classes[0].score <= 1
-    for picture in pictures[:3]:
-        assert stamp_of(picture) in shown.trial.camera.shown and picture.header.frame_id == 'camera'
-        assert (picture.width, picture.height, picture.encoding, picture.step) == (160, 120, 'bgr8', 480)
-        assert len(np.unique(np.frombuffer(picture.data, np.uint8))) > 10
+    for image in images[:3]:
+        assert stamp_of(image) in shown.trial.camera.shown and image.header.frame_id == 'camera'
+        assert (image.width, image.height, image.encoding, image.step) == (160, 120, 'bgr8', 480)
+        assert len(np.unique(np.frombuffer(image.data, np.uint8))) > 10
 
 
 def test_top_once_waits_for_the_fleet(shown, tmp_path):
-    """Its picture is never empty with code 0; a fleet that is not there is code 1."""
+    """Its image is never empty with code 0; a fleet that is not there is code 1."""
     command = [sys.executable, '-m', 'edge_dnn_partition.cli', 'top']
     done = subprocess.run([*command, shown.file, '--once'], check=False, capture_output=True, text=True, cwd='/')
     assert done.returncode == 0 and re.search(r'pi +up', done.stdout) and 'plan ' in done.stdout, done

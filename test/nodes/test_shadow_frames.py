@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shadow frames in a real fleet: a learning policy tries other plans on pictures that have their results."""
+"""Shadow frames in a real fleet: a learning policy tries other plans on images that have their results."""
 
 import pytest
 

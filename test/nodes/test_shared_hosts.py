@@ -22,7 +22,7 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 
 
 def write_shared(folder, name, priority, whole_seconds):
-    """Return a fleet file: alone, everything but the picture is best on the jetson, and nearly as good on the box.
+    """Return a fleet file: alone, everything but the image is best on the jetson, and nearly as good on the box.
 
     A slowdown multiplies what disturbs this machine, so a network of milliseconds is slowed a little and not a small one much.
     """
@@ -45,7 +45,7 @@ def profile_for_all():
 
     :returns: what it takes on this machine, in seconds.
     """
-    from edge_dnn_partition.execution.profiling.picture_samples import samples_of
+    from edge_dnn_partition.execution.profiling.image_samples import samples_of
     from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -61,18 +61,18 @@ def uses(trial, device):
 
 
 def test_the_less_important_fleet_gives_way_and_comes_back(tmp_path):
-    from trial_fleet import check_frames, pictures
+    from trial_fleet import check_frames, images
 
     from edge_dnn_partition.cli.running_fleet import running_fleet
 
     whole = profile_for_all()
     low, high = write_shared(tmp_path, 'low', 2, whole), write_shared(tmp_path, 'high', 9, whole)
-    with running_fleet(low, pictures(), rate=8.0) as first:
+    with running_fleet(low, images(), rate=8.0) as first:
         try:
             first.client.wait_for(lambda: uses(first, 'jetson'), 30.0, 'the jetson for the fleet that is alone')
             # The start of a fleet takes this machine for seconds. That alone would drive the other one away, sooner than it hears why.
             first.client.set_scheduler({'policy': 'fixed', 'fixed_plan': first.client.plan.label()})
-            with running_fleet(high, pictures(), rate=8.0) as second:
+            with running_fleet(high, images(), rate=8.0) as second:
                 second.client.wait_for(lambda: uses(second, 'jetson'), 30.0, 'the jetson for the important fleet')
                 second.more_frames(10, second.client.plan.version)
                 first.client.set_scheduler({'policy': 'exact', 'fixed_plan': ''})

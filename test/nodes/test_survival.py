@@ -63,7 +63,7 @@ def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path
         kill(trial, 'pi/worker')
         trial.client.wait_for(lambda: 'pi' not in trial.client.plan.devices, 30.0, 'a plan without the source')
         trial.more_frames(10, trial.client.plan.version)
-        words = 'without pi (the source: it only sends its pictures), whose worker is gone'
+        words = 'without pi (the source: it only sends its images), whose worker is gone'
         trial.client.wait_for(lambda: words in trial.news.decisions[-1].text, 20.0, 'why')
         assert words in trial.client.plan.reason
         trial.settle()
@@ -151,7 +151,7 @@ def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal):
     parameters = {'frame_source': {'journal': str(tmp_path / 'journal')} if journal else {}}
     with trial_fleet(tmp_path, parameters=parameters) as trial:
         trial.follow('cloud:pre-end')
-        trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # a picture takes half a second
+        trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # an image takes half a second
         before, begin = trial.news.status.incarnation, len(trial.news.frames)
         trial.client.wait_for(
             lambda: any(frame.latency_seconds > 0.4 for frame in trial.news.frames[begin:]), 20.0, 'a slow frame')
@@ -250,7 +250,7 @@ def test_a_fleet_that_is_told_to_end_all_at_once_loses_nothing(tmp_path):
 
     with trial_fleet(tmp_path) as trial:
         trial.follow('cloud:pre-end')
-        trial.client.emulate({}, {('pi', 'cloud'): (50_000.0, 0.001)})  # a picture takes a tenth of a second
+        trial.client.emulate({}, {('pi', 'cloud'): (50_000.0, 0.001)})  # an image takes a tenth of a second
         begin = len(trial.news.frames)
         trial.client.wait_for(
             lambda: any(frame.latency_seconds > 0.05 for frame in trial.news.frames[begin:]), 20.0, 'a slow frame')
@@ -311,5 +311,5 @@ def test_a_full_disk_costs_what_would_be_kept_and_not_the_stream(tmp_path, small
         trial.settle()
     check_frames(trial, tmp_path)
     told = [line for label, line in trial.log if label == 'pi/frame_source' and 'cannot be written' in line]
-    assert len(told) <= 3, 'once for each folder: cache, journal, pictures'
+    assert len(told) <= 3, 'once for each folder: cache, journal, images'
     assert not [line for _, line in trial.log if 'Traceback' in line or 'not a valid model' in line]

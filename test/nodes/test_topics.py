@@ -27,7 +27,7 @@ def test_names_are_absolute():
     assert topics.tensors() == '/lab/demo/pi/tensors'
     assert topics.tensors('jetson') == '/lab/demo/jetson/tensors'
     assert topics.results('jetson') == '/lab/demo/jetson/results'
-    assert topics.receipts() == '/lab/demo/pi/receipts'
+    assert topics.acks() == '/lab/demo/pi/receipts'
 
 
 def test_all_nodes_of_a_fleet_agree_on_its_topics_and_fleets_do_not_meet():

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two ends of a hop over real DDS: in pieces, through shared memory, and back to pieces where that cannot be."""
+"""The two ends of a hop over real DDS: in fragments, through shared memory, and back to fragments where that cannot be."""
 
 import time
 
@@ -72,10 +72,10 @@ def test_shared_memory_is_used_again(hops):
 
 
 def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_second_one(hops):
-    from edge_dnn_partition.msg import HopReceipt
+    from edge_dnn_partition.msg import HopAck
 
     from edge_dnn_partition.sensing.link import LinkEstimate
-    from edge_dnn_partition.transport.pieces import PROBE
+    from edge_dnn_partition.transport.fragments import PROBE
 
     hop = hops('pi', 'jetson')
     link = hop.sender._links.estimators['jetson']
@@ -87,7 +87,7 @@ def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_seco
     hop.sender.probe('jetson')  # once
 
     def answered():
-        return [r for r in hop.receipts if r.kind == PROBE and r.state == HopReceipt.COMPLETE]
+        return [r for r in hop.acks if r.kind == PROBE and r.state == HopAck.COMPLETE]
 
     hop.spin_until(lambda: len(answered()) >= 2)
     assert link.estimate.bytes_per_second > 1e6, 'both came over loopback'

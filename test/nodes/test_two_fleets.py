@@ -18,7 +18,7 @@ def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_pat
     from edge_dnn_partition.msg import Heartbeat, Result
     from lifecycle_manager import Manager
     from std_srvs.srv import Trigger
-    from trial_fleet import check_frames, pictures, write_one_device_fleet
+    from trial_fleet import check_frames, images, write_one_device_fleet
 
     from edge_dnn_partition.cli.running_fleet import CameraThread, running_fleet
     from edge_dnn_partition.nodes.core import qos
@@ -29,12 +29,12 @@ def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_pat
         nodes.start_node(node, '/right/pi', fleet_file=right, autostart=False, **runs.get(node, {}))
     nodes.start_node('scheduler', '/right', fleet_file=right, autostart=False)
     results, beats = [], []
-    with running_fleet(left, pictures()) as trial:
+    with running_fleet(left, images()) as trial:
         client = trial.client
         client.node.create_subscription(Result, '/right/result', results.append, qos.RESULT)
         for fleet in ('left', 'right'):
             client.node.create_subscription(Heartbeat, f'/{fleet}/heartbeat', beats.append, qos.heartbeat_reader())
-        shots = ((0, picture) for picture in itertools.cycle(pictures()))
+        shots = ((0, image) for image in itertools.cycle(images()))
         camera = CameraThread(client.camera('/right/pi/image/compressed'), shots, 10.0)
         camera.start()
         manager = Manager(client, {'source': '/right/pi/frame_source', 'worker': '/right/pi/worker', 'scheduler': '/right/scheduler'})

@@ -53,4 +53,4 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
     numbers = [frame.frame_id for frame in frames]
     assert numbers == sorted(set(numbers)), 'a frame came twice or out of order'
     shown = [frame.stamp_ns for frame in frames if frame.delivered]
-    assert shown == sorted(set(shown)), 'a picture came twice or out of order'
+    assert shown == sorted(set(shown)), 'an image came twice or out of order'

@@ -11,7 +11,7 @@ import yaml
 
 from edge_dnn_partition.cli.running_fleet import RunningFleet, running_fleet
 from edge_dnn_partition.execution.stages.engine import Engine
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.testbed import demo_model
 
@@ -50,11 +50,11 @@ def write_one_device_fleet(folder, name):
     return path
 
 
-def pictures(count=4):
-    """Return seeded JPEG pictures."""
+def images(count=4):
+    """Return seeded JPEG images."""
     random = np.random.default_rng(5)
     small = (random.integers(0, 256, (6, 8, 3)).astype(np.uint8) for _ in range(count))
-    return [Picture(cv2.imencode('.jpg', cv2.resize(pixels, (160, 120)))[1].reshape(-1), 'jpeg') for pixels in small]
+    return [CameraImage(cv2.imencode('.jpg', cv2.resize(pixels, (160, 120)))[1].reshape(-1), 'jpeg') for pixels in small]
 
 
 @contextmanager
@@ -67,13 +67,13 @@ def trial_fleet(
     :param slowdown: of every device.
     :param power: figures by device.
     :param camera: as in the fleet file; a topic.
-    :param shown: its pictures.
+    :param shown: its images.
     :param postprocessing: as in the fleet file.
     :param key: the file of the fleet's key.
     :param model: None: the demo's, tiny.
     """
     file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key, model)
-    with running_fleet(file, shown or pictures()) as trial:
+    with running_fleet(file, shown or images()) as trial:
         try:
             yield trial
         finally:  # pytest shows it where the test fails
@@ -88,7 +88,7 @@ def check_frames(trial: RunningFleet, folder):
     assert numbers and numbers == sorted(set(numbers)), 'a frame came twice or out of order'
     engine, preprocessing = Engine(trial.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')
     entry = trial.model.inputs[0]
-    whole = [engine.run({entry: preprocessing.apply(p.data, p.encoding)}) for p in pictures()]
+    whole = [engine.run({entry: preprocessing.apply(p.data, p.encoding)}) for p in images()]
     for frame in trial.news.frames:
         for name, expected in whole[trial.camera.shown[frame.stamp_ns]].items():
             np.testing.assert_allclose(frame.outputs[name], expected, rtol=1e-4, atol=1e-4)

@@ -24,8 +24,8 @@ from edge_dnn_partition.nodes.core.base import FleetNode, Parameter, run_node  #
 from edge_dnn_partition.nodes.frames.camera_subscription import CameraSubscription  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
-PIECE_BYTES = 60_000
-PIECES = -(-TENSOR_BYTES // PIECE_BYTES)
+FRAGMENT_BYTES = 60_000
+FRAGMENTS = -(-TENSOR_BYTES // FRAGMENT_BYTES)
 
 
 def say(text):
@@ -34,7 +34,7 @@ def say(text):
 
 
 class Sender(FleetNode):
-    """Sends 3.2 MB tensors without end, as pieces with 3 ms between them, from a thread of its own."""
+    """Sends 3.2 MB tensors without end, as fragments with 3 ms between them, from a thread of its own."""
 
     def __init__(self):
         super().__init__('sender', [Parameter('to', 'receiver', 'device that receives')])
@@ -48,7 +48,7 @@ class Sender(FleetNode):
         self._thread.start()
 
     def _send(self):
-        message = UInt8MultiArray(data=array.array('B', bytes(PIECE_BYTES)))
+        message = UInt8MultiArray(data=array.array('B', bytes(FRAGMENT_BYTES)))
         while not self._halt.wait(0.003):
             if self._publisher.get_subscription_count():
                 self._publisher.publish(message)
@@ -68,14 +68,14 @@ class Receiver(FleetNode):
         super().__init__('receiver')
 
     def setup(self):
-        self._pieces = 0
+        self._fragments = 0
         self.subscribe(UInt8MultiArray, self.topics.tensors(), self._take, qos.TENSORS)
 
     def _take(self, message):
-        assert len(message.data) == PIECE_BYTES
-        self._pieces += 1
-        if self._pieces % PIECES == 0:
-            say(f'tensor {self._pieces // PIECES}')
+        assert len(message.data) == FRAGMENT_BYTES
+        self._fragments += 1
+        if self._fragments % FRAGMENTS == 0:
+            say(f'tensor {self._fragments // FRAGMENTS}')
 
 
 class Ticker(FleetNode):
@@ -141,13 +141,13 @@ class Ticker(FleetNode):
 
 
 class Watcher(FleetNode):
-    """Says how long each picture is that a camera sends as pixels."""
+    """Says how long each image is that a camera sends as pixels."""
 
     def __init__(self):
         super().__init__('watcher')
 
     def setup(self):
-        CameraSubscription(self, Image, 'image', lambda message: say(f'picture of {len(message.data)} bytes'))
+        CameraSubscription(self, Image, 'image', lambda message: say(f'image of {len(message.data)} bytes'))
 
 
 class Reader(FleetNode):

@@ -20,7 +20,7 @@ DISTRIBUTIONS = {'sklearn': 'scikit-learn'}
 NOT_USED = {'trace': {'torch'}}
 """What a helper needs for another benchmark."""
 MEANS = (
-    (r'rclpy|edge_dnn_partition\.(msg|srv|nodes|cli\.bed|cli\.running_fleet)\b', 'ROS'),
+    (r'rclpy|edge_dnn_partition\.(msg|srv|nodes|cli\.testbed|cli\.running_fleet)\b', 'ROS'),
     (r'edge_dnn_partition\.graph\.zoo|torch', 'torch'),
     (r'transformers', 'transformers'),
     (r'networkx', 'networkx'),

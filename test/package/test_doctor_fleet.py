@@ -13,7 +13,7 @@ import pytest
 
 from edge_dnn_partition.cli import doctor_checks, doctor_fleet_check, doctor_ros_checks
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
 from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, middleware_of, port_of
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
@@ -22,7 +22,7 @@ SECOND = 10**9
 
 
 def signs(*nodes, late=0.01, middleware='Fast DDS', model='a' * 64):
-    found = DeviceSigns(middlewares={middleware})
+    found = DeviceLiveness(middlewares={middleware})
     for node in nodes or ('device_monitor', 'worker', 'frame_source'):
         found.heard(node, 100 * SECOND, int((100 + late) * SECOND), model if node == 'worker' else '')
     return found
@@ -142,8 +142,8 @@ def make_cv_bridge(folder, body):
 
 WORKS = """
 class CvBridge:
-    def cv2_to_imgmsg(self, picture, encoding):
-        return picture
+    def cv2_to_imgmsg(self, image, encoding):
+        return image
     def imgmsg_to_cv2(self, message):
         return message
 """

@@ -20,7 +20,7 @@ from edge_dnn_partition.planning.cost_model.objective import Goal, Judge
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.solvers import some_devices
 from edge_dnn_partition.planning.solvers.bottleneck import Neighbourhood, Search
-from edge_dnn_partition.planning.solvers.fewer_stages import standing
+from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
 from edge_dnn_partition.planning.solvers.pathbound import path_bound
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.planning.solvers.throughput import enumerate_all
@@ -31,7 +31,7 @@ from edge_dnn_partition.benchmarks.throughput_graphs import FAMILIES, graph_prob
 
 
 def rich(seed, nodes, devices):
-    """A graph with seams, some below 0, and with seconds of coding."""
+    """A graph with boundary overheads, some below 0, and with seconds of coding."""
     rng = np.random.default_rng(seed)
     problem = graph_problem(FAMILIES[seed % 4], nodes, devices, rng)
     coded = tuple(dataclasses.replace(d, encode_seconds=0.002 * k, decode_seconds_per_byte=1e-9) for k, d in enumerate(problem.devices))
@@ -108,13 +108,13 @@ def test_between_decisions_the_plan_gets_better_until_nothing_is_gained(monkeypa
     best, values = ahead.Ahead(Goal('throughput')), []
     while not values or (len(values) < 20 and best._in_vain < 2):
         best.improve(problem)
-        values.append(standing(problem, best.known(problem)[0]))
+        values.append(effective_bottleneck(problem, best.known(problem)[0]))
     assert values == sorted(values, reverse=True) and best._in_vain == 2, 'it ends'
     conditions = Conditions(0.0, problem)
     policy.choose(conditions)
-    policy.tend(conditions)
+    policy.maintain(conditions)
     choice = policy.choose(dataclasses.replace(conditions, now=1.0))
-    assert standing(problem, choice.assignment) <= values[0] * (1 + 1e-12)
+    assert effective_bottleneck(problem, choice.assignment) <= values[0] * (1 + 1e-12)
     slower = dataclasses.replace(problem, seconds=problem.seconds * 1.2)
     assert not best.known(slower), 'other conditions, another search'
 

@@ -73,7 +73,7 @@ def test_a_board_in_a_fleet_file():
 
 
 def test_a_played_boards_profile_does_not_depend_on_the_machine(models):
-    """Its layers take what the figures say, whatever this machine takes; pictures and the rest follow this machine."""
+    """Its layers take what the figures say, whatever this machine takes; images and the rest follow this machine."""
     model = models['mobilenetv2']
     pi = fleet(board='raspberry_pi_4').devices['pi']
     ends = (0, 20, len(model.layers))

@@ -12,34 +12,34 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, picture_encoding, with_encodings, within_error
+from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, image_encoding, with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import (
     ENCODINGS,
+    IMAGE_ENCODINGS,
     NAMES,
-    PICTURE_ENCODINGS,
     TENSOR_ENCODINGS,
     Permitted,
     TensorCoding,
 )
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, StagePlan, Transfer
 from edge_dnn_partition.planning.plans.profile import Profile
 
 SIZES = {'a': 4e5, 'b': 1e5, 'c': 2e4}
 DEVICES = ('d0', 'd1', 'd2')
-PICTURE_BYTES, PROFILED_BYTES = 9e5, 3e5
+IMAGE_BYTES, PROFILED_BYTES = 9e5, 3e5
 PIXELS = Pixels()
 
 
 def profiles(seed):
     rng = np.random.default_rng(seed)
-    ways = [*itertools.product(SIZES, TENSOR_ENCODINGS[1:]), *((PICTURE, e) for e in PICTURE_ENCODINGS[1:])]
+    ways = [*itertools.product(SIZES, TENSOR_ENCODINGS[1:]), *((IMAGE, e) for e in IMAGE_ENCODINGS[1:])]
     shares = {key: rng.uniform(0.1, 0.9) for key in ways}
     errors = {key: float(rng.uniform(0.001, 0.04)) if key[1][0] in 'fij' else 0.0 for key in shares}
-    sizes = SIZES | {PICTURE: PROFILED_BYTES}
+    sizes = SIZES | {IMAGE: PROFILED_BYTES}
     return {
         device: Profile(
             model_sha256='0', device=device, provider='p', threads=1, boundaries=(0, 1, 2), segment_seconds=(0.1, 0.1),
-            seam_seconds=(0.0,), picture_bytes=PROFILED_BYTES,
+            seam_seconds=(0.0,), image_bytes=PROFILED_BYTES,
             codings=tuple(
                 TensorCoding(name, e, int(sizes[name] * shares[name, e]), rng.uniform(0, 0.01), rng.uniform(0, 0.01), errors[name, e])
                 for name, e in shares if not (device == 'd2' and 'lz4' in e)
@@ -59,14 +59,14 @@ def problem(seed):
         ),
         node_names=('n0', 'n1'), seconds=np.full((2, 3), 0.1), weight_bytes=np.zeros(2),
         tensors=(
-            Tensor(name=PICTURE, producer=-1, readers=(0,), bytes=PICTURE_BYTES),
+            Tensor(name=IMAGE, producer=-1, readers=(0,), bytes=IMAGE_BYTES),
             Tensor(name='a b', producer=0, readers=(1,), bytes=SIZES['a'] + SIZES['b']),
             Tensor(name='c', producer=1, readers=(), bytes=SIZES['c'], at_sink=True),
         ),
     )  # fmt: skip
 
 
-BUNDLES = ((PICTURE,), ('a', 'b'), ('c',))
+BUNDLES = ((IMAGE,), ('a', 'b'), ('c',))
 
 
 @pytest.mark.parametrize('objective', ['latency', 'energy'])
@@ -85,7 +85,7 @@ def test_the_least_of_all_encodings(objective, seed):
         costs = evaluate(chosen, plan)
         raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, {}, PIXELS), plan))
         least = raw
-        for name in (PICTURE, *SIZES):  # costs add up, so that each tensor can be looked at alone
+        for name in (IMAGE, *SIZES):  # costs add up, so that each tensor can be looked at alone
             found = [raw]
             for encoding in (e for e in ENCODINGS[1:] if (name, e) in own and permitted.allows(own[name, e])):
                 ways = [w for w in itertools.permutations(DEVICES, 2) if 'lz4' not in encoding or 'd2' not in w]
@@ -115,32 +115,32 @@ def test_only_what_is_permitted():
     assert not found.coding.encodings
 
 
-def test_pictures_that_come_as_pixels():
+def test_images_that_come_as_pixels():
     base, known = problem(3), profiles(3)
     chooser = CodingChooser(SIZES, known)
 
     def costs(permitted, **more):
         found = chooser.choose(base, BUNDLES, permitted, 'latency', {'d1': 2.0}, **more)
-        ways = {e for (tensor, *_), e in found.coding.encodings.items() if tensor == PICTURE}
+        ways = {e for (tensor, *_), e in found.coding.encodings.items() if tensor == IMAGE}
         return ways, evaluate(found, ('d1', 'd1')).latency_seconds
 
     raw = costs(Permitted(NAMES, 1.0))
-    assert raw[0] == set(), 'a camera that compresses pictures itself'
+    assert raw[0] == set(), 'a camera that compresses images itself'
     assert costs(Permitted(('raw',)), pixels=PIXELS)[1] >= raw[1]
-    given = {(PICTURE, 'd0', 'd1'): 'jpeg'}
+    given = {(IMAGE, 'd0', 'd1'): 'jpeg'}
     assert costs(Permitted(NAMES, 1.0), given=given)[1] == costs(Permitted(NAMES, 1.0), given={})[1], 'it goes as it came'
     plain = costs(Permitted(('raw',)), given={}, pixels=PIXELS)[1]
-    jpeg = next(c for c in known['d0'].codings if (c.tensor, c.encoding) == (PICTURE, 'jpeg'))
-    reads = next(c for c in known['d1'].codings if (c.tensor, c.encoding) == (PICTURE, 'jpeg'))
-    times, rate = PICTURE_BYTES / PROFILED_BYTES, base.rate[base.position['d0'], base.position['d1']]
-    for pixels, size in ((PIXELS, times * jpeg.size), (Pixels({'jpeg': 0.25}), 0.25 * PICTURE_BYTES)):
+    jpeg = next(c for c in known['d0'].codings if (c.tensor, c.encoding) == (IMAGE, 'jpeg'))
+    reads = next(c for c in known['d1'].codings if (c.tensor, c.encoding) == (IMAGE, 'jpeg'))
+    times, rate = IMAGE_BYTES / PROFILED_BYTES, base.rate[base.position['d0'], base.position['d1']]
+    for pixels, size in ((PIXELS, times * jpeg.size), (Pixels({'jpeg': 0.25}), 0.25 * IMAGE_BYTES)):
         spent = times * (jpeg.encode_seconds + 2.0 * reads.decode_seconds) + size / rate
-        assert costs(Permitted(NAMES, 1.0), given=given, pixels=pixels)[1] == pytest.approx(plain - PICTURE_BYTES / rate + spent)
+        assert costs(Permitted(NAMES, 1.0), given=given, pixels=pixels)[1] == pytest.approx(plain - IMAGE_BYTES / rate + spent)
     assert 'jpeg' not in costs(Permitted(NAMES, jpeg.error / 2), pixels=PIXELS)[0]
     assert 'jpeg' not in costs(Permitted(('raw', 'zstd'), 1.0), pixels=PIXELS)[0]
     assert costs(Permitted(('raw', 'jpeg'), 1.0), pixels=Pixels({'jpeg': 0.01}))[0] == {'jpeg'}
     with pytest.raises(PlanError, match='cannot be sent as int8'):
-        TensorCoding(PICTURE, 'int8', 1, 0.0, 0.0)
+        TensorCoding(IMAGE, 'int8', 1, 0.0, 0.0)
     with pytest.raises(PlanError, match='cannot be sent as jpeg'):
         TensorCoding('a', 'jpeg', 1, 0.0, 0.0)
 
@@ -159,10 +159,10 @@ def test_errors_of_several_tensors_add_up():
     assert {t.encoding for t in kept.transfers if errors[t.tensor] == max(errors.values())} == {'zstd'}
     assert sum(t.encoding == 'int8' for t in kept.transfers) == 2
     assert {t.encoding for t in within_error(coded, known, Permitted(('int8',), 0.0)).transfers} == {'raw'}
-    away = dataclasses.replace(plan, transfers=(Transfer(PICTURE, SOURCE_STAGE, 'd0', 'd1'), *plan.transfers))
-    coded = with_encodings(away, {(PICTURE, 'd0', 'd1'): 'jpeg', ('b', 'd0', 'd1'): 'int8'})
+    away = dataclasses.replace(plan, transfers=(Transfer(IMAGE, SOURCE_STAGE, 'd0', 'd1'), *plan.transfers))
+    coded = with_encodings(away, {(IMAGE, 'd0', 'd1'): 'jpeg', ('b', 'd0', 'd1'): 'int8'})
     error = next(c.error for c in known['d0'].codings if c.encoding == 'jpeg')
-    assert picture_encoding(within_error(coded, known, Permitted(NAMES, error + errors['b']))) == 'jpeg'
+    assert image_encoding(within_error(coded, known, Permitted(NAMES, error + errors['b']))) == 'jpeg'
     kept = within_error(coded, known, Permitted(NAMES, min(error, errors['b'])))
     assert sum(t.encoding in ('jpeg', 'int8') for t in kept.transfers) == 1
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import assignment_of, compose, merge_stages, placement_of
-from edge_dnn_partition.planning.plans.plan import PICTURE, SOURCE_STAGE, Plan, Transfer, check_plan, parse_label, ranges_of
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, Transfer, check_plan, parse_label, ranges_of
 
 DEVICES = ('pi', 'jetson', 'cloud')
 device = st.sampled_from(DEVICES)
@@ -79,7 +79,7 @@ def test_a_stage_reads_what_its_layers_need_from_outside_and_makes_what_others_n
     home['x'] = 0
     for i, stage in enumerate(plan.stages):
         reads = {name for n in stage.layer_indices for name in model.layers[n].inputs if home[name] != i}
-        assert set(stage.inputs) == reads | ({PICTURE} if i == 0 else set())
+        assert set(stage.inputs) == reads | ({IMAGE} if i == 0 else set())
         assert len(set(stage.inputs)) == len(stage.inputs)
     wanted = {name for stage in plan.stages for name in stage.inputs} | set(model.outputs)
     for i, stage in enumerate(plan.stages):
@@ -95,7 +95,7 @@ def test_every_input_is_here_or_comes_once_and_every_result_reaches_the_sink(mad
     at_sink = []
     for i, stage in [(SOURCE_STAGE, None), *enumerate(plan.stages)]:
         if stage is None:
-            here[plan.source].add(PICTURE)
+            here[plan.source].add(IMAGE)
         else:
             assert set(stage.inputs) <= here[stage.device], f'stage {i} waits for ever'
             here[stage.device] |= set(stage.outputs)
@@ -150,11 +150,11 @@ def test_a_tensor_goes_straight_to_each_reading_device_and_once_to_one_that_read
     placement = parse_label('pi:pre-1 jetson:1-2 cloud:2-3 jetson:3-4', 4)
     plan = compose(DIAMOND, placement, version=3, source='cloud', sink='pi')
     assert plan.transfers == (
-        Transfer(PICTURE, SOURCE_STAGE, 'cloud', 'pi'), Transfer('a', 0, 'pi', 'jetson'), Transfer('a', 0, 'pi', 'cloud'),
+        Transfer(IMAGE, SOURCE_STAGE, 'cloud', 'pi'), Transfer('a', 0, 'pi', 'jetson'), Transfer('a', 0, 'pi', 'cloud'),
         Transfer('c', 2, 'cloud', 'jetson'), Transfer('y', 3, 'jetson', 'pi', to_sink=True),
     )  # fmt: skip
     assert [(stage.inputs, stage.outputs) for stage in plan.stages] == [
-        ((PICTURE,), ('a',)), (('a',), ('b',)), (('a',), ('c',)), (('b', 'c'), ('y',)),
+        ((IMAGE,), ('a',)), (('a',), ('b',)), (('a',), ('c',)), (('b', 'c'), ('y',)),
     ]  # fmt: skip
     again = compose(DIAMOND, parse_label('pi:pre-1 jetson:1-2 pi:2-3 jetson:3-4', 4), version=4, source='pi', sink='pi')
     assert [t.to_device for t in again.transfers if t.tensor == 'a'] == ['jetson']
@@ -197,12 +197,12 @@ GOOD = compose(DIAMOND, parse_label('pi:pre-1 cloud:1-2 pi:2-4', 4), version=5, 
     ({'transfers': (*GOOD.transfers, Transfer('c', 2, 'pi', 'mars'))}, "no device is called 'mars'"),
     ({'transfers': (*GOOD.transfers, Transfer('c', 2, 'mars', 'cloud'))}, "no device is called 'mars'"),
     ({'transfers': (replace(GOOD.transfers[0], from_device='jetson'), *GOOD.transfers[1:])}, "'a' is sent from jetson, yet stage 0 is on pi"),
-    ({'transfers': (*GOOD.transfers, Transfer(PICTURE, SOURCE_STAGE, 'jetson', 'cloud'))}, 'from jetson, yet the source is on pi'),
+    ({'transfers': (*GOOD.transfers, Transfer(IMAGE, SOURCE_STAGE, 'jetson', 'cloud'))}, 'from jetson, yet the source is on pi'),
     ({'transfers': (*GOOD.transfers[:-1], replace(GOOD.transfers[-1], to_device='cloud'))}, "'y' is sent to cloud as the sink, which is pi"),
     ({'transfers': (*GOOD.transfers, GOOD.transfers[-1])}, "'y' is sent twice to pi"),
     ({'transfers': GOOD.transfers[1:]}, "stage 1 reads 'a', which is neither made on cloud before nor sent there"),
     ({'transfers': tuple(t for t in GOOD.transfers if t.tensor != 'b')}, "stage 2 reads 'b', which is neither made on pi"),
-    ({'source': 'cloud'}, "stage 0 reads '@picture', which is neither made on pi before nor sent there"),
+    ({'source': 'cloud'}, "stage 0 reads '@image', which is neither made on pi before nor sent there"),
     ({'stages': tuple(reversed(GOOD.stages)), 'transfers': ()}, "stage 0 reads 'a'"),
 ])  # fmt: skip
 def test_plans_that_contradict_themselves_are_refused(change, words):

@@ -25,7 +25,7 @@ def sparse_problem(seed, nodes=6, devices=70, degree=3, coded=True):
     rng = np.random.default_rng(seed)
     names = [f'd{i}' for i in range(devices)]
     pairs = sorted({(a, b) for a in range(devices) for b in rng.choice(devices, degree).tolist() if a != b})
-    tensors = [Tensor(name='picture', producer=-1, readers=(0,), bytes=1e5)]
+    tensors = [Tensor(name='image', producer=-1, readers=(0,), bytes=1e5)]
     for i in range(nodes):
         readers = (i + 1,) if i + 1 < nodes else ()
         outside = not readers or bool(rng.random() < 0.2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.state.relief import DeviceHealth, Relief, ReliefSettings, with_joules
+from edge_dnn_partition.control.state.derating import Derating, DeratingSettings, DeviceHealth, with_joules
 from edge_dnn_partition.planning.cost_model.batch import Batch
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost
@@ -75,12 +75,12 @@ def test_planners_with_joules_per_layer_are_exact(reference, seed, nodes, device
 
 @FEW
 @given(seed=st.integers(0, 10**6), nodes=st.integers(2, 6), negative=st.booleans())
-def test_all_ways_to_count_agree_on_joules_with_seams(reference, seed, nodes, negative):
+def test_all_ways_to_count_agree_on_joules_with_overheads(reference, seed, nodes, negative):
     document = reference.random_document(seed, nodes=nodes, devices=3)
     _, problem = with_meters(document, seed)
     rng = np.random.default_rng(seed)
-    seams = rng.uniform(-1.0 if negative else 0.0, 0.9, (nodes - 1, 3)) * np.minimum(problem.seconds[:-1], problem.seconds[1:])
-    problem = replace(problem, seam_seconds=seams)
+    overheads = rng.uniform(-1.0 if negative else 0.0, 0.9, (nodes - 1, 3)) * np.minimum(problem.seconds[:-1], problem.seconds[1:])
+    problem = replace(problem, seam_seconds=overheads)
     plans = rng.integers(0, 3, (20, nodes))
     linear, batch = energy_cost(problem), Batch(problem).measure(plans)
     for plan, counted in zip(plans, batch.energy_joules, strict=True):
@@ -105,7 +105,7 @@ def test_layers_that_draw_twice_the_watts_move_away():
     plain = chain_of_four()
     assert solve(plain, 'energy').assignment == ('pi',) * 4
     health = {'pi': DeviceHealth(active_watts=4.0, measured=True, node_joules=(0.04, 0.08, 0.08, 0.04))}
-    told = Relief().applied(plain, health, {}, ReliefSettings(), 0.0)
+    told = Derating().applied(plain, health, {}, DeratingSettings(), 0.0)
     assert solve(told, 'energy').assignment == ('pi', 'jetson', 'jetson', 'pi')
     assert solve(told, Goal('deadline', deadline_seconds=0.05)).assignment == ('pi', 'jetson', 'jetson', 'pi')
     assert solve(told, Goal('deadline', deadline_seconds=0.0401)).assignment == ('pi',) * 4

@@ -16,17 +16,27 @@ from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, device_once, energy_cost, latency_cost, transfers
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem, from_costs_json
-from edge_dnn_partition.planning.solvers import chain, frontier, maxflow, milp, moves, once, revisits, subsets, twodevices
+from edge_dnn_partition.planning.solvers import (
+    chain,
+    frontier,
+    maxflow,
+    milp,
+    moves,
+    once,
+    state_space_relaxation,
+    subsets,
+    twodevices,
+)
 from edge_dnn_partition.planning.solvers.solve import solve
 
 OBJECTIVES = ('latency', 'energy', 'throughput', 'balanced')
 
 
-def rich_problem(seed, nodes, devices, *, seams=True, coding=True, chain=False):
-    """A problem with what cost files lack: several tensors and inputs, seams of either sign, coding."""
+def rich_problem(seed, nodes, devices, *, overheads=True, coding=True, chain=False):
+    """A problem with what cost files lack: several tensors and inputs, boundary overheads of either sign, coding."""
     rng = np.random.default_rng(seed)
     names = [f'd{i}' for i in range(devices)]
-    tensors = [Tensor(name='picture', producer=-1, readers=(0,), bytes=1e5)]
+    tensors = [Tensor(name='image', producer=-1, readers=(0,), bytes=1e5)]
     if not chain:
         tensors.append(Tensor(name='mask', producer=-1, readers=tuple(sorted({0, nodes // 2})), bytes=1e4))
     for i in range(nodes):
@@ -51,7 +61,7 @@ def rich_problem(seed, nodes, devices, *, seams=True, coding=True, chain=False):
         ),
         node_names=tuple(f'n{i}' for i in range(nodes)), tensors=tuple(tensors), seconds=seconds,
         weight_bytes=np.ones(nodes),
-        seam_seconds=rng.uniform(-0.003, 0.009, (nodes - 1, devices)) if seams else None,
+        seam_seconds=rng.uniform(-0.003, 0.009, (nodes - 1, devices)) if overheads else None,
     )  # fmt: skip
 
 
@@ -83,7 +93,7 @@ def encoded(problem, seed):
 @pytest.mark.parametrize(('nodes', 'devices', 'is_chain'), [(7, 2, False), (5, 3, False), (6, 3, True)])
 @pytest.mark.parametrize('seed', range(3))
 def test_encodings_are_counted_exactly(objective, nodes, devices, is_chain, seed):
-    problem = encoded(rich_problem(seed, nodes, devices, chain=is_chain, coding=seed == 0, seams=seed > 0), seed)
+    problem = encoded(rich_problem(seed, nodes, devices, chain=is_chain, coding=seed == 0, overheads=seed > 0), seed)
     for space in ('any', 'each_device_once'):
         solution = solve(problem, objective, space)
         best = best_of_all(problem, objective, once_only=space == 'each_device_once')
@@ -115,7 +125,7 @@ def test_encodings_in_every_form_of_the_costs():
 
 @pytest.mark.parametrize('objective', ['latency', 'energy', 'balanced'])
 def test_encodings_on_larger_graphs_agree_with_highs(objective):
-    problem = encoded(rich_problem(7, 14, 3, seams=False), 7)
+    problem = encoded(rich_problem(7, 14, 3, overheads=False), 7)
     solution = solve(problem, objective)
     if objective != 'balanced':
         cost = latency_cost(problem) if objective == 'latency' else energy_cost(problem)
@@ -127,7 +137,7 @@ def test_encodings_on_larger_graphs_agree_with_highs(objective):
 @pytest.mark.parametrize('objective', OBJECTIVES)
 @pytest.mark.parametrize(('nodes', 'devices', 'is_chain'), [(7, 2, False), (5, 3, False), (6, 3, True)])
 @pytest.mark.parametrize('seed', range(3))
-def test_several_tensors_seams_and_coding(objective, nodes, devices, is_chain, seed):
+def test_several_tensors_overheads_and_coding(objective, nodes, devices, is_chain, seed):
     problem = rich_problem(seed, nodes, devices, chain=is_chain)
     for space in ('any', 'each_device_once'):
         solution = solve(problem, objective, space)
@@ -225,7 +235,7 @@ def test_moves_make_no_plan_worse(seed):
 
 def test_each_device_once_with_alike_devices_and_bits_equal_to_tables():
     rng = np.random.default_rng(1)
-    problem = rich_problem(2, 12, 5, seams=False, coding=False, chain=True)
+    problem = rich_problem(2, 12, 5, overheads=False, coding=False, chain=True)
     seconds = problem.seconds.copy()
     seconds[:, 2] = seconds[:, 1]
     seconds[:, 3] = seconds[:, 1]
@@ -330,9 +340,9 @@ def test_labels_of_a_long_chain(reference):
     problem = from_costs_json(reference.random_document(3, nodes=40, devices=6, chain=True))
     cost = latency_cost(problem)
     costs = chain.trellis(problem, cost)
-    rest = revisits.rest_bound(costs)
+    rest = state_space_relaxation.rest_bound(costs)
     assert rest.exact and device_once(rest.path)
-    none = revisits.Rest((), revisits._after(costs, []), rest.path, exact=False)
+    none = state_space_relaxation.Rest((), state_space_relaxation._after(costs, []), rest.path, exact=False)
     found, complete = once.chain_labels(problem, [costs], none, np.inf, 10**6, memory=False)
     assert complete and device_once(found)
     assert cost.value(problem, found) == pytest.approx(cost.value(problem, rest.path), rel=1e-12)
@@ -343,6 +353,6 @@ def test_labels_of_a_long_chain(reference):
 def test_mixing_costs_keeps_what_cannot_be():
     problem = rich_problem(1, 4, 2)
     latency, energy = latency_cost(problem), energy_cost(problem)
-    blocked = LinearCost(np.where(np.arange(2) == 1, np.inf, latency.node), latency.hop, latency.hop_per_byte, latency.seam)
+    blocked = LinearCost(np.where(np.arange(2) == 1, np.inf, latency.node), latency.hop, latency.hop_per_byte, latency.overhead)
     mixed = blocked.plus(energy, 0.0, 0.0)
     assert np.isinf(mixed.node[:, 1]).all() and (mixed.node[:, 0] == 0).all()

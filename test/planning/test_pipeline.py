@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The planning problem of a model: what travels together, seams, factors, constraints, the fleet's present state."""
+"""The planning problem of a model: what travels together, boundary overheads, factors, constraints, the fleet's present state."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
-from edge_dnn_partition.planning.plans.plan import PICTURE
+from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -50,7 +50,7 @@ def models(tmp_path_factory):
 
 
 def profile(model, device, boundaries=EACH, **changes):
-    """Return a profile whose segments take 1, 2, … ms, with seams of a tenth of that."""
+    """Return a profile whose segments take 1, 2, … ms, with boundary overheads of a tenth of that."""
     count = len(boundaries) - 1
     values = {
         'model_sha256': model.sha256, 'device': device, 'provider': 'CPUExecutionProvider', 'threads': 1,
@@ -123,7 +123,7 @@ def barred(found):
 
 def test_tensors_of_one_node_for_the_same_readers_are_one(models):
     assert tensors(pipeline(models['skip'], (0, 4, 6))) == [
-        (PICTURE, INPUT, (0,), 1000.0, False), ('x', 0, (1, 2), 64.0, False), ('a d', 1, (2,), 128.0, False),
+        (IMAGE, INPUT, (0,), 1000.0, False), ('x', 0, (1, 2), 64.0, False), ('a d', 1, (2,), 128.0, False),
         ('y', 2, (), 128.0, True),
     ]  # fmt: skip
     *_, last = tensors(pipeline(models['demo'], (0, 20, 27)))
@@ -156,7 +156,7 @@ def test_a_plan_costs_what_its_stages_and_its_bytes_take(models, which, data):
     assignment = data.draw(st.lists(st.sampled_from(['pi', 'cloud']), min_size=len(boundaries), max_size=len(boundaries)))
     placement = placement_of(assignment, boundaries)
     plan = compose(model, placement, version=1, source='pi', sink='pi')
-    sizes = {PICTURE: 1000.0} | {name: tensor.bytes for name, tensor in model.tensors.items()}
+    sizes = {IMAGE: 1000.0} | {name: tensor.bytes for name, tensor in model.tensors.items()}
     ways = {(t.tensor, t.to_device) for t in plan.transfers if t.from_device != t.to_device}
     seconds = 4e-3 + sum(made.profiles[stage.device].stage_seconds(*r) for stage in plan.stages for r in stage.layers)
     found = evaluate(problem(made, links=links), assignment)
@@ -169,7 +169,7 @@ def test_names_and_weights_are_those_of_the_segments_layers(models):
     assert list(found.weight_bytes) == [0.0, 4 * 256.0, 0.0]
 
 
-def test_factors_scale_segments_and_seams_and_the_preprocessing_apart(models):
+def test_factors_scale_segments_and_overheads_and_the_preprocessing_apart(models):
     made = pipeline(models['skip'], (0, 2, 4, 6))
     found = problem(made, factors={'pi': 3.0}, preprocessing_factors={'pi': 5.0, 'cloud': 7.0})
     np.testing.assert_allclose(found.seconds.T, [[20e-3, 3e-3, 6e-3, 9e-3], [28e-3, 1e-3, 2e-3, 3e-3]])
@@ -205,7 +205,7 @@ def test_no_plan_sends_a_private_tensor_however_the_layers_are_grouped(models, b
     found = problem(pipeline(model, boundaries, of=fleet(private_until=until)))
     names = [layer.name for layer in model.layers]
     last = names.index(until) if until in names else -1
-    private = {PICTURE} | ({'x'} if last >= 0 else set()) | {name for layer in model.layers[: max(last, 0)] for name in layer.outputs}
+    private = {IMAGE} | ({'x'} if last >= 0 else set()) | {name for layer in model.layers[: max(last, 0)] for name in layer.outputs}
     able = [[name for d, name in enumerate(found.names) if np.isfinite(row[d])] for row in found.seconds]
     assert all('pi' in devices for devices in able), 'the source may run everything'
     for assignment in itertools.product(*able):
@@ -290,7 +290,7 @@ def test_profiles_that_do_not_fit_are_refused(models):
 
 @pytest.mark.parametrize('profiled', [True, False])
 @pytest.mark.parametrize('objective', ['latency', 'energy', 'throughput', 'balanced'])
-def test_a_source_that_runs_nothing_still_sends_its_pictures_and_gets_the_results(models, objective, profiled):
+def test_a_source_that_runs_nothing_still_sends_its_images_and_gets_the_results(models, objective, profiled):
     model = models['skip']
     profiles = {name: profile(model, name) for name in (('pi', 'cloud') if profiled else ('cloud',))}
     found = problem(Pipeline(model, profiles, fleet()), devices=('cloud',), permitted=Permitted(('raw', 'zstd')))

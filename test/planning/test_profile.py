@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The profile: prediction from segments and seams, and its form on disk and on the wire."""
+"""The profile: prediction from segments and boundary overheads, and its form on disk and on the wire."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make(**changes: Any) -> Profile:
 @pytest.mark.parametrize(('start', 'stop', 'seconds'), [
     (0, 3, 0.010), (3, 7, 0.020), (7, 9, 0.006),
     (0, 7, 0.029), (3, 9, 0.024), (0, 9, 0.033), (3, 3, 0.0), (9, 9, 0.0)])
-def test_a_stage_is_its_segments_less_the_seams_inside(start: int, stop: int, seconds: float) -> None:
+def test_a_stage_is_its_segments_less_the_overheads_inside(start: int, stop: int, seconds: float) -> None:
     assert make().stage_seconds(start, stop) == pytest.approx(seconds, rel=1e-12)
 
 
@@ -70,7 +70,7 @@ def test_a_factor_that_is_none_is_refused(factor: float) -> None:
     ({'segment_seconds': (0.01, float('nan'), 0.006)}, 'finite'),
     ({'preprocess_seconds': float('inf')}, 'finite'),
     ({'seam_seconds': (0.001, 0.007)}, 'not exceed'),
-    ({'seam_seconds': (float('nan'), 0.001)}, 'seam must be finite'),
+    ({'seam_seconds': (float('nan'), 0.001)}, 'boundary overhead must be finite'),
     ({'threads': 0}, 'threads')])
 def test_parts_that_contradict_each_other_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
@@ -110,13 +110,13 @@ def profiles(draw: st.DrawFn) -> Profile:
     seconds = st.floats(1e-5, 10, allow_nan=False)
     segments = tuple(draw(st.lists(seconds, min_size=1, max_size=12)))
     shares = draw(st.lists(st.floats(-1, 1), min_size=len(segments) - 1, max_size=len(segments) - 1))
-    seams = tuple(share * min(pair) for share, pair
+    overheads = tuple(share * min(pair) for share, pair
                   in zip(shares, zip(segments, segments[1:], strict=False), strict=True))
     steps = draw(st.lists(st.integers(1, 9), min_size=len(segments), max_size=len(segments)))
     boundaries = [0]
     for step in steps:
         boundaries.append(boundaries[-1] + step)
-    return make(boundaries=tuple(boundaries), segment_seconds=segments, seam_seconds=seams, held_back=())
+    return make(boundaries=tuple(boundaries), segment_seconds=segments, seam_seconds=overheads, held_back=())
 
 
 @given(profiles())

@@ -17,7 +17,7 @@ from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers import milp
-from edge_dnn_partition.planning.solvers.fewer_stages import fewer_stages, in_one_cache, standing, worth
+from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck, fewer_stages, in_one_cache, worth
 from edge_dnn_partition.planning.solvers.solve import solve
 
 
@@ -94,7 +94,7 @@ def test_a_pipeline_counts_on_no_cache_for_each_of_a_devices_stages(devices):
     assert not found.optimal, 'small stages have the least bottleneck, as far as the profile tells'
     many = solve(problem, 'throughput')
     assert many.bottleneck_seconds < found.bottleneck_seconds
-    assert standing(problem, many.assignment) > standing(problem, found.assignment)
+    assert effective_bottleneck(problem, many.assignment) > effective_bottleneck(problem, found.assignment)
 
 
 def test_a_plan_of_small_stages_is_left_for_one_stage_each():
@@ -110,7 +110,7 @@ def test_a_plan_of_small_stages_is_left_for_one_stage_each():
     assert after.assignment is None, 'and not for small stages again'
 
 
-def test_in_one_cache_the_whole_takes_as_long_as_it_was_measured_and_seams_that_save_stay():
+def test_in_one_cache_the_whole_takes_as_long_as_it_was_measured_and_overheads_that_save_stay():
     problem = cached()
     whole = np.zeros(problem.nodes, dtype=np.int64)
     shared = in_one_cache(problem)

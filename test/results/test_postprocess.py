@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""From outputs to their meaning: classes, boxes in the picture's pixels, masks; bad settings and outputs."""
+"""From outputs to their meaning: classes, boxes in the image's pixels, masks; bad settings and outputs."""
 
 import importlib.metadata
 from pathlib import Path
@@ -19,18 +19,18 @@ from edge_dnn_partition.results.annotate import annotated, class_colour
 from edge_dnn_partition.results.postprocess import Box, Outcome, Score, postprocessor_of
 
 HERE = Path('/nowhere')
-PICTURE = (640, 480)
+IMAGE = (640, 480)
 
 
 def test_the_best_classes_with_their_labels(tmp_path):
     (tmp_path / 'labels.txt').write_text('cat\ndog\n\nowl\n')
     read = postprocessor_of({'kind': 'classification', 'labels': 'labels.txt', 'top': 3}, tmp_path)
     logits = np.array([[0.0, 3.0, 1.0, 2.0]], np.float32)
-    outcome = read({'y': logits}, PICTURE, None)
+    outcome = read({'y': logits}, IMAGE, None)
     assert [score.label for score in outcome.scores] == ['dog', 'class 3', 'owl']
     exact = np.exp(logits[0]) / np.exp(logits[0]).sum()
     assert [score.score for score in outcome.scores] == pytest.approx([exact[1], exact[3], exact[2]], rel=1e-6)
-    plain = postprocessor_of({'kind': 'classification', 'softmax': False, 'top': 9}, tmp_path)({'y': logits}, PICTURE, None)
+    plain = postprocessor_of({'kind': 'classification', 'softmax': False, 'top': 9}, tmp_path)({'y': logits}, IMAGE, None)
     assert [score.score for score in plain.scores] == [3, 2, 1, 0]
 
 
@@ -48,12 +48,12 @@ def head(box, label, classes=3, score=0.9):
 
 
 @pytest.mark.parametrize('transposed', [False, True])
-def test_boxes_come_back_into_the_picture(transposed):
+def test_boxes_come_back_into_the_image(transposed):
     # 640 x 480 in 320 x 320: halved, with 40 rows above
     rows = np.stack([head((50, 90, 150, 190), 2), head((52, 90, 150, 190), 2, score=0.8), head((0, 0, 20, 60), 1), head((1, 1, 9, 9), 0, score=0.1)])
     read = postprocessor_of({'kind': 'detection', 'transposed': transposed}, HERE)
     output = rows.T[None] if transposed else rows[None]
-    boxes = read({'y': output.astype(np.float32)}, PICTURE, letterbox()).boxes
+    boxes = read({'y': output.astype(np.float32)}, IMAGE, letterbox()).boxes
     assert [(box.what.index, round(box.what.score, 3)) for box in boxes] == [(2, 0.9), (1, 0.9)]
     assert (boxes[0].left, boxes[0].top, boxes[0].right, boxes[0].bottom) == pytest.approx((100, 100, 300, 300))
     assert (boxes[1].left, boxes[1].top, boxes[1].right, boxes[1].bottom) == pytest.approx((0, 0, 40, 40))
@@ -62,10 +62,10 @@ def test_boxes_come_back_into_the_picture(transposed):
 def test_other_heads_say_the_same():
     corners = np.array([[50, 90, 150, 190, 0.5, 0.0, 0.8]])
     objectness = {'kind': 'detection', 'objectness': True, 'corners': True}
-    (box,) = postprocessor_of(objectness, HERE)({'y': corners[None]}, PICTURE, letterbox()).boxes
+    (box,) = postprocessor_of(objectness, HERE)({'y': corners[None]}, IMAGE, letterbox()).boxes
     assert (box.what.index, box.what.score) == (1, pytest.approx(0.4))
     shares = np.concatenate([corners[:, :4] / 320, np.log(corners[:, 4:] / (1 - corners[:, 4:]) + 1e-12)], axis=1)
-    (same,) = postprocessor_of({**objectness, 'normalised': True, 'logits': True}, HERE)({'y': shares[None]}, PICTURE, letterbox()).boxes
+    (same,) = postprocessor_of({**objectness, 'normalised': True, 'logits': True}, HERE)({'y': shares[None]}, IMAGE, letterbox()).boxes
     assert (same.left, same.bottom, same.what.score) == pytest.approx((box.left, box.bottom, box.what.score), abs=1e-6)
 
 
@@ -76,8 +76,8 @@ SIZE = st.integers(2, 500)
 def test_points_there_and_back(width, height, resize, points):
     settings = Preprocessing(96, 64, resize=resize)
     given_points = np.array(points, float)
-    there = settings.from_picture(given_points, (width, height))
-    assert settings.to_picture(there, (width, height)) == pytest.approx(given_points)
+    there = settings.from_image(given_points, (width, height))
+    assert settings.to_image(there, (width, height)) == pytest.approx(given_points)
 
 
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox', 'center_crop'])
@@ -87,7 +87,7 @@ def test_a_point_is_where_the_preprocessing_puts_it(resize):
     settings = Preprocessing(160, 160, resize=resize, pad_value=0)
     seen = settings.apply(pixels, 'bgr8')[0, 0]
     ys, xs = np.nonzero(seen > 0.5)
-    expected = settings.from_picture(np.array([[250.0, 300.0]]), PICTURE)[0]
+    expected = settings.from_image(np.array([[250.0, 300.0]]), IMAGE)[0]
     assert (xs.mean(), ys.mean()) == pytest.approx(tuple(expected), abs=1.0)
 
 
@@ -97,10 +97,10 @@ def test_a_mask_lies_on_what_it_is_of():
     settings = letterbox(pad_value=0)
     seen = settings.apply(pixels, 'bgr8')[0, 0]
     scores = np.stack([1 - seen, seen])[None, :, ::2, ::2]  # a mask of half the input's size, as many networks give
-    mask = postprocessor_of({'kind': 'segmentation'}, HERE)({'y': scores}, PICTURE, settings).mask
+    mask = postprocessor_of({'kind': 'segmentation'}, HERE)({'y': scores}, IMAGE, settings).mask
     assert mask.shape == (480, 640) and set(np.unique(mask)) == {0, 1}
     assert (mask != (pixels[:, :, 0] > 127)).mean() < 0.01
-    classes = postprocessor_of({'kind': 'segmentation'}, HERE)({'y': scores.argmax(1)}, PICTURE, settings).mask
+    classes = postprocessor_of({'kind': 'segmentation'}, HERE)({'y': scores.argmax(1)}, IMAGE, settings).mask
     np.testing.assert_array_equal(classes, mask)
 
 
@@ -142,7 +142,7 @@ def test_settings_that_do_not_fit(values, words):
 )
 def test_outputs_that_do_not_fit(values, output, words):
     with pytest.raises(UserError, match=words):
-        postprocessor_of(values, HERE)({'y': output}, PICTURE, None)
+        postprocessor_of(values, HERE)({'y': output}, IMAGE, None)
 
 
 def test_a_plugin_of_another_package(monkeypatch):
@@ -151,7 +151,7 @@ def test_a_plugin_of_another_package(monkeypatch):
     monkeypatch.setattr(postprocess, 'entry_points', lambda group: [point] if group == postprocess.GROUP else [])
     postprocess.kinds.cache_clear()
     try:
-        assert postprocessor_of({'kind': 'count', 'what': 'sheep'}, HERE)({}, PICTURE, None).kind == 'sheep'
+        assert postprocessor_of({'kind': 'count', 'what': 'sheep'}, HERE)({}, IMAGE, None).kind == 'sheep'
     finally:
         postprocess.kinds.cache_clear()
 
@@ -164,7 +164,7 @@ def test_the_fleet_file_says_it():
         parse_fleet({**document, 'model': {'path': 'm.onnx', 'postprocesing': {}}})
 
 
-def test_a_picture_is_drawn_on():
+def test_a_image_is_drawn_on():
     pixels = np.full((120, 160, 3), 128, np.uint8)
     mask = np.zeros((120, 160), np.uint8)
     mask[60:, :] = 3

@@ -116,8 +116,8 @@ def test_neighbouring_windows_add_up(steps, cuts):
         energy += watts * seconds
         trace.add(now, PowerReading('m', 'board', watts, energy, now, 0.1, 0.1))
     cuts = [min(now, cut * now / 10.0) for cut in cuts]
-    pieces = [trace.between(a, b).joules for a, b in zip(cuts, cuts[1:])]
-    assert math.fsum(pieces) == pytest.approx(trace.between(cuts[0], cuts[-1]).joules, abs=1e-9)
+    fragments = [trace.between(a, b).joules for a, b in zip(cuts, cuts[1:])]
+    assert math.fsum(fragments) == pytest.approx(trace.between(cuts[0], cuts[-1]).joules, abs=1e-9)
 
 
 def test_a_window_that_the_meter_did_not_cover_is_unknown():

@@ -13,7 +13,7 @@ from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 
 CUTS = (0, 3, 5, 9, 12)
 SECONDS = (0.02, 0.03, 0.05, 0.04, 0.01)
-SEAMS = (0.002, -0.001, 0.003)
+OVERHEADS = (0.002, -0.001, 0.003)
 WATTS = np.array([3.0, 3.0, 6.0, 3.0, 3.0])
 """The device draws 3 W; the layers 3 to 5 draw twice as much."""
 TRUE = WATTS * SECONDS
@@ -22,7 +22,7 @@ STAGES = ((True, ((0, 3),)), (False, ((3, 5),)), (False, ((3, 12),)), (True, ((0
 
 def fitted(stages, windows=40, noise=0.1, seed=5, **more):
     """Return a regression after so many windows of each stage, of 3 runs each."""
-    fit, lot, now = SegmentJoules(CUTS, SECONDS, SEAMS, **more), np.random.default_rng(seed), 0.0
+    fit, lot, now = SegmentJoules(CUTS, SECONDS, OVERHEADS, **more), np.random.default_rng(seed), 0.0
     for _ in range(windows):
         for stage in stages:
             now += 0.25
@@ -32,9 +32,9 @@ def fitted(stages, windows=40, noise=0.1, seed=5, **more):
     return fit, fit.estimate(now, 3.0, 0.3)
 
 
-def test_a_row_is_a_stage_less_its_seams():
-    fit = SegmentJoules(CUTS, SECONDS, SEAMS)
-    joules = 4.0 * np.array(SECONDS)  # at one power joules are watts times the stage's seconds, seams saved
+def test_a_row_is_a_stage_less_its_overheads():
+    fit = SegmentJoules(CUTS, SECONDS, OVERHEADS)
+    joules = 4.0 * np.array(SECONDS)  # at one power joules are watts times the stage's seconds, boundary overheads saved
     assert fit.row(False, ((0, 12),)) @ joules == pytest.approx(4.0 * (0.13 - 0.004))
     assert fit.row(True, ((0, 5),)) @ joules == pytest.approx(4.0 * (0.10 - 0.002))
     assert fit.row(False, ((0, 3), (5, 9))) @ joules == pytest.approx(4.0 * 0.07)
@@ -53,7 +53,7 @@ def test_a_range_that_draws_twice_the_watts_is_found_within_8_percent_and_the_ot
 def test_few_windows_change_little_and_more_change_more():
     shares = []
     for windows in (1, 4, 60):
-        fit = SegmentJoules(CUTS, SECONDS, SEAMS)
+        fit = SegmentJoules(CUTS, SECONDS, OVERHEADS)
         row = fit.row(False, ((3, 5),))
         for at in range(windows):
             fit.observe(0.25 * at, [(row, 1.0)], TRUE[2], 0.02, 3.0, 0.1)
@@ -65,7 +65,7 @@ def test_few_windows_change_little_and_more_change_more():
 
 def test_what_no_stage_tells_apart_keeps_the_devices_proportions_and_the_sum_is_right():
     _, found = fitted([(True, ((0, 12),))], windows=200)
-    row = SegmentJoules(CUTS, SECONDS, SEAMS).row(True, ((0, 12),))
+    row = SegmentJoules(CUTS, SECONDS, OVERHEADS).row(True, ((0, 12),))
     assert row @ found.joules == pytest.approx(row @ TRUE, rel=0.03)
     watts = found.joules / SECONDS
     assert 3.0 < watts.min() < watts.max() < 6.0
@@ -76,14 +76,14 @@ def test_what_has_not_run_is_the_devices_watts_and_is_not_called_measured():
     _, found = fitted([(False, ((3, 5),))])
     assert list(found.measured) == [False, False, True, False, False]
     assert (found.joules / SECONDS)[3] == pytest.approx(3.0, rel=0.15)  # of its kind it knows little more than before
-    nothing = SegmentJoules(CUTS, SECONDS, SEAMS).estimate(0.0, 2.0, 0.1)
+    nothing = SegmentJoules(CUTS, SECONDS, OVERHEADS).estimate(0.0, 2.0, 0.1)
     assert nothing.joules == pytest.approx(2.0 * np.array(SECONDS))
     assert not nothing.measured.any()
-    assert SegmentJoules(CUTS, SECONDS, SEAMS).estimate(0.0, math.nan, math.nan) is None
+    assert SegmentJoules(CUTS, SECONDS, OVERHEADS).estimate(0.0, math.nan, math.nan) is None
 
 
 def test_stages_of_one_window_are_told_apart_by_the_windows():
-    fit, lot = SegmentJoules(CUTS, SECONDS, SEAMS), np.random.default_rng(2)
+    fit, lot = SegmentJoules(CUTS, SECONDS, OVERHEADS), np.random.default_rng(2)
     rows = [fit.row(*stage) for stage in ((True, ((0, 3),)), (False, ((3, 5),)), (False, ((5, 12),)))]
     for tick in range(400):
         parts = lot.uniform(0.0, 3.0, 3)
@@ -113,7 +113,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 @given(st.lists(st.tuples(st.sampled_from(STAGES), numbers, numbers, numbers, numbers), max_size=20))
 @example([(STAGES[0], 1.0, 0.0, 0.0, 1e156)])
 def test_no_observation_makes_it_negative_or_nan(rows):
-    fit = SegmentJoules(CUTS, SECONDS, SEAMS)
+    fit = SegmentJoules(CUTS, SECONDS, OVERHEADS)
     for tick, (stage, part, joules, error, watts) in enumerate(rows):
         fit.observe(float(tick), [(fit.row(*stage), part)], joules, error, watts, watts)
     found = fit.estimate(30.0, 3.0, 0.3)

@@ -59,7 +59,7 @@ def test_columns_are_bounded():
 
 
 def test_a_seed_chooses_the_same_victims():
-    bed = SimpleNamespace(processes=['pi/worker', 'pi/frame_source', 'pi/device_monitor', 'cloud/worker', 'scheduler'])
-    first, second = ([Kill(bed, random.Random(3)).victims()] for _ in range(2))
+    testbed = SimpleNamespace(processes=['pi/worker', 'pi/frame_source', 'pi/device_monitor', 'cloud/worker', 'scheduler'])
+    first, second = ([Kill(testbed, random.Random(3)).victims()] for _ in range(2))
     assert first == second
     assert 'pi/device_monitor' not in first[0]

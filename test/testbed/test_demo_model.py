@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's network: one file for everyone, with a light front, whose results tell pictures apart."""
+"""The demo's network: one file for everyone, with a light front, whose results tell images apart."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_an_unknown_size_is_refused() -> None:
 
 
 @pytest.mark.parametrize('size', ['demo', 'second', 'tiny'])
-def test_pictures_fit_its_input_and_different_ones_give_different_results(size: str, tmp_path: Path) -> None:
+def test_images_fit_its_input_and_different_ones_give_different_results(size: str, tmp_path: Path) -> None:
     engine = Engine(demo_model.build(tmp_path / 'model.onnx', size=size))
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing(size))
     preprocessing.check(engine.inputs[0])
     random = np.random.default_rng(7)
     smooth = np.kron(random.integers(0, 256, (9, 16, 3)), np.ones((40, 40, 1))).astype(np.uint8)
     edges = np.kron(random.integers(0, 256, (45, 80, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    results = [engine.run({'image': preprocessing.apply(picture, 'rgb8')}) for picture in (smooth, edges)]
+    results = [engine.run({'image': preprocessing.apply(image, 'rgb8')}) for image in (smooth, edges)]
     for name, first in results[0].items():
         assert np.isfinite(first).all()
         spread = float(np.std(first))

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark trace: simulated time, the clairvoyant bound, what is refused, what a picture counts as."""
+"""The benchmark trace: simulated time, the clairvoyant bound, what is refused, what an image counts as."""
 
 from types import SimpleNamespace
 
@@ -29,7 +29,7 @@ from edge_dnn_partition.benchmarks import trace_models, trace_play, trace_proces
 from edge_dnn_partition.benchmarks.simulated_transport import Wire  # noqa: E402
 
 SECONDS = {'pi': 0.030, 'jetson': 0.012, 'cloud': 0.002}
-PICTURE_BYTES = 60_000
+IMAGE_BYTES = 60_000
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +40,7 @@ def setting(tmp_path_factory):
         name: Profile(model.sha256, name, 'modelled', 1, boundaries, (seconds,) * len(model.layers), (0.0,) * (len(model.layers) - 1), 0.01)
         for name, seconds in SECONDS.items()
     }  # fmt: skip
-    return trace_play.Setting(Pipeline(model, profiles, trace_models.fleet()), PICTURE_BYTES)
+    return trace_play.Setting(Pipeline(model, profiles, trace_models.fleet()), IMAGE_BYTES)
 
 
 def recording(*rows, seconds=20.0):
@@ -52,7 +52,7 @@ def test_a_constant_link_takes_what_the_cost_model_says(setting):
     nodes = len(setting.pipeline.names)
     for plan in (('pi',) * nodes, ('jetson',) * nodes, ('cloud',) * nodes, ('pi', *('cloud',) * (nodes - 1))):
         played = setting.play(recording((0.0, 8.0)), FixedPolicy(plan), 2.0)
-        problem = trace_rivals.problem_at(setting.pipeline, 1e6, setting.links, PICTURE_BYTES)
+        problem = trace_rivals.problem_at(setting.pipeline, 1e6, setting.links, IMAGE_BYTES)
         median = float(np.median([took for _, took in played.frames]))
         said = evaluate(problem, plan).latency_seconds
         assert said - 0.01 <= median <= 1.2 * said + 0.02, plan
@@ -73,7 +73,7 @@ def test_nobody_is_quicker_than_the_clairvoyant_bound(setting, cut):
 
 
 def test_the_bound_is_the_best_plan_where_nothing_changes(setting):
-    problem = trace_rivals.problem_at(setting.pipeline, 1e6, setting.links, PICTURE_BYTES)
+    problem = trace_rivals.problem_at(setting.pipeline, 1e6, setting.links, IMAGE_BYTES)
     best = evaluate(problem, trace_rivals.planned(problem)).latency_seconds
     at_once = 0.002 + PACKET_BYTES / 1e6  # what the shaper lets pass of a transfer after a pause
     for bound in setting.bound(recording((0.0, 8.0)), np.array([0.0, 3.3])):
@@ -113,8 +113,8 @@ def test_a_twin_is_as_quick_as_the_frames_of_the_run_were(setting):
     assert twin['pi'].preprocess_seconds == 0.005
 
 
-def test_a_picture_that_was_dropped_counts_as_the_frame_in_its_way():
-    at, took = trace_play.per_picture([(0.0, 0.1), (1.0, 2.0), (3.0, 0.1)], 4.0, 2.0)
+def test_a_image_that_was_dropped_counts_as_the_frame_in_its_way():
+    at, took = trace_play.per_image([(0.0, 0.1), (1.0, 2.0), (3.0, 0.1)], 4.0, 2.0)
     assert took.tolist() == [0.1, 0.1, 2.0, 2.0, 2.0, 2.0, 0.1, 0.1]
     assert at.tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3.0]
 
@@ -202,7 +202,7 @@ def test_the_synthetic_traces_are_called_so():
 
 def test_the_targets_count_what_is_missed():
     row = {'trace': 'a', 'form': 'simulated', 'synthetic': False, 'ratio_to_informed': 1.2, 'ratio_to_bound': 1.1, 'over_1_5': 0.1,
-           'baselines': {'x': 1.0}, 'better_than': [], 'lost': 0, 'pictures_per_cpu_second': 300.0}  # fmt: skip
+           'baselines': {'x': 1.0}, 'better_than': [], 'lost': 0, 'images_per_cpu_second': 300.0}  # fmt: skip
     assert [target.met for target in trace.targets_of([row])] == [False, True, False, False, False, True]
     assert trace.targets_of([row])[0].measured == 1.2
 

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.graph.tensors import TensorInfo
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, StagePlan, check_figures, check_layers
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, check_figures, check_layers
 from edge_dnn_partition.transport import tensor_codec
 from edge_dnn_partition.transport.assembler import MOST_BUNDLES, Assembler
 from edge_dnn_partition.transport.expected import Expected, largest_bundle, memory_bytes
-from edge_dnn_partition.transport.pieces import FRAME, PROBE, Address, Bundle, Piece
+from edge_dnn_partition.transport.fragments import FRAME, PROBE, Address, Bundle, Fragment
 from edge_dnn_partition.transport.tensors import Coded, WireTensor, lay_out
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 ADDRESS = Address('m', 1, 7, 0, -1)
 MODEL = Expected(
-    {'fixed': TensorInfo('fixed', 1, (1, 8, 4, 4)), 'open': TensorInfo('open', 7, (3, 2), observed=True)}, picture=True,
+    {'fixed': TensorInfo('fixed', 1, (1, 8, 4, 4)), 'open': TensorInfo('open', 7, (3, 2), observed=True)}, image=True,
     most_bytes=1_000_000,
 )  # fmt: skip
 
@@ -34,17 +34,17 @@ def resident_bytes():
         return int(statm.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def bundle(number, size, *, sender='pi', piece_bytes=60_000):
+def bundle(number, size, *, sender='pi', fragment_bytes=60_000):
     layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
-    return Bundle(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_id=number), number, memoryview(bytes(size)), layout, piece_bytes=piece_bytes)
+    return Bundle(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_id=number), number, memoryview(bytes(size)), layout, fragment_bytes=fragment_bytes)
 
 
 def claimed(number, total, index, *, sender='pi', length=60_000):
-    """A piece of a bundle of which nothing else need be there."""
-    return Piece(FRAME, sender, 1, number, index, -(-total // length), total, bytes(length))
+    """A fragment of a bundle of which nothing else need be there."""
+    return Fragment(FRAME, sender, 1, number, index, -(-total // length), total, bytes(length))
 
 
-def test_pieces_that_claim_900_megabytes_each_take_what_they_have():
+def test_fragments_that_claim_900_megabytes_each_take_what_they_have():
     assembler, before = Assembler(1 << 30), resident_bytes()
     for number in range(90):
         assembler.add(claimed(number, 900_000_000, 14_000 - 99 * number), 0.0)
@@ -72,7 +72,7 @@ def test_more_than_the_inbox_holds_is_refused_and_what_has_waited_longest_makes_
     assert assembler.held_bytes <= 1_000_000
     assert assembler.evicted == 30 - 3
     first, last = bundle(99, 700_000), bundle(100, 700_000)
-    whole = [assembler.add(sent.piece(i), 0.0) for sent in (first, last) for i in range(sent.count)]
+    whole = [assembler.add(sent.fragment(i), 0.0) for sent in (first, last) for i in range(sent.count)]
     assert [received.number for received in whole if received] == [99, 100]
 
 
@@ -83,18 +83,18 @@ def test_one_sender_has_so_many_bundles_under_way_and_does_not_push_out_anothers
         assembler.add(claimed(number, 200_000, 1), 0.0)
     assert assembler.evicted == 5
     rest = bundle(1, 200_000, sender='jetson')
-    assert [assembler.add(rest.piece(i), 0.0) for i in (0, 2, 3)][-1].sender == 'jetson'
+    assert [assembler.add(rest.fragment(i), 0.0) for i in (0, 2, 3)][-1].sender == 'jetson'
 
 
 def test_of_a_bundle_that_nobody_waits_for_nothing_is_kept():
-    def expect(piece):
+    def expect(fragment):
         raise WireError('not waited for')
 
     assembler, sent = Assembler(expect=expect), bundle(1, 200_000)
-    assembler.add(sent.piece(1), 0.0)
+    assembler.add(sent.fragment(1), 0.0)
     with pytest.raises(WireError, match='not waited for'):
-        assembler.add(sent.piece(0), 0.0)
-    assert assembler.add(sent.piece(2), 0.0) is None
+        assembler.add(sent.fragment(0), 0.0)
+    assert assembler.add(sent.fragment(2), 0.0) is None
     assert assembler.held_bytes == 0
     assert list(assembler.overdue(100.0, 0.1)) == []
 
@@ -107,8 +107,8 @@ def test_a_large_probe_and_an_unknown_kind_are_refused(kind, total):
 
 def head(*tensors, stages=(), hops=(), **changes):
     total = tensors[-1].offset + tensors[-1].size if tensors else 0
-    piece = Piece(FRAME, 'pi', 1, 5, 0, 1, total, b'', address=ADDRESS, layout=tensors, stages=stages, hops=hops)
-    return dataclasses.replace(piece, **changes)
+    fragment = Fragment(FRAME, 'pi', 1, 5, 0, 1, total, b'', address=ADDRESS, layout=tensors, stages=stages, hops=hops)
+    return dataclasses.replace(fragment, **changes)
 
 
 FIXED = WireTensor('fixed', 1, (1, 8, 4, 4), 'raw', 0, 512)
@@ -123,8 +123,8 @@ FIXED = WireTensor('fixed', 1, (1, 8, 4, 4), 'raw', 0, 512)
      (dataclasses.replace(FIXED, name='other'), 'waited for'),
      (WireTensor('open', 7, (1 << 40, 2), 'zstd', 0, 33_000), 'more than this device holds'),
      (WireTensor('open', 7, (200_000, 1), 'zstd', 0, 33_000), 'more than this device holds'),
-     (WireTensor(PICTURE, 2, (60_000, 60_000, 3), 'bgr8+zstd', 0, 33_000), 'more than this device holds'),
-     (WireTensor(PICTURE, 1, (4, 4, 3), 'bgr8', 0, 48), 'pixels are bytes')],
+     (WireTensor(IMAGE, 2, (60_000, 60_000, 3), 'bgr8+zstd', 0, 33_000), 'more than this device holds'),
+     (WireTensor(IMAGE, 1, (4, 4, 3), 'bgr8', 0, 48), 'pixels are bytes')],
 )  # fmt: skip
 def test_what_the_model_does_not_have_is_refused(tensor, words):
     with pytest.raises(WireError, match=words):
@@ -133,7 +133,7 @@ def test_what_the_model_does_not_have_is_refused(tensor, words):
 
 def test_what_the_model_has_is_taken():
     MODEL.check(head(FIXED, WireTensor('open', 7, (500, 2), 'raw', 512, 8_000)))
-    MODEL.check(head(WireTensor(PICTURE, 2, (9_000,), 'jpeg', 0, 9_000)))
+    MODEL.check(head(WireTensor(IMAGE, 2, (9_000,), 'jpeg', 0, 9_000)))
     with pytest.raises(WireError, match='not those of its tensors'):
         MODEL.check(head(FIXED, total=700))
 

@@ -10,10 +10,10 @@ from outbox_drain import bundle, drain
 
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.sensing.windowed_max import WindowedMax
-from edge_dnn_partition.transport.link_doubt import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, LinkDoubt, overdue_bound
+from edge_dnn_partition.transport.estimate_guard import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, EstimateGuard, overdue_bound
+from edge_dnn_partition.transport.fragments import PROBE
 from edge_dnn_partition.transport.link_evidence import Loss, Waiting
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.pieces import PROBE
 
 
 def believed(rate, *, measured=True):
@@ -30,7 +30,7 @@ def test_a_bundle_bounds_the_rate_once_it_is_overdue_by_far():
 
 
 def test_a_bound_is_forgotten():
-    doubt = LinkDoubt()
+    doubt = EstimateGuard()
     assert doubt.bound(0.0, 0.0) == math.inf
     doubt.overdue(1.0, 5e4)
     assert doubt.bound(1.0 + BOUND_SECONDS, 1.0) == 5e4
@@ -39,7 +39,7 @@ def test_a_bound_is_forgotten():
 
 
 def test_what_was_measured_of_late_and_held_is_remembered():
-    doubt = LinkDoubt()
+    doubt = EstimateGuard()
     assert doubt.seen(0.0, believed(9e6, measured=False)) == 0.0
     for now in range(1, 8):
         found = doubt.seen(now, believed(9e6 if now == 3 else 4e6))
@@ -55,7 +55,7 @@ def raised(doubt, now, size=7e3):
 
 
 def test_where_tensors_do_not_find_what_probes_have_raised_time_and_again_probes_are_shy_longer_each_time():
-    doubt, now = LinkDoubt(), 0.0
+    doubt, now = EstimateGuard(), 0.0
     doubt.tensor(now, 1e6)  # nothing had been raised
     doubt.probed(now, 1e6, 1.1e6)
     doubt.tensor(now, 1e5)  # by little
@@ -72,7 +72,7 @@ def test_where_tensors_do_not_find_what_probes_have_raised_time_and_again_probes
 
 
 def test_a_link_that_falls_after_tensors_have_found_what_probes_raised_is_no_token_bucket():
-    doubt = LinkDoubt()
+    doubt = EstimateGuard()
     for now in range(0, 40, 4):
         raised(doubt, now)
         doubt.tensor(now + 1.0, 3e6, 5e4, at_least=True)

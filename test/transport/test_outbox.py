@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 from outbox_drain import bundle, drain, drain_ready
 
-from edge_dnn_partition.transport.link_evidence import Loss, Waiting
-from edge_dnn_partition.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
-from edge_dnn_partition.transport.piece_size import piece_size
-from edge_dnn_partition.transport.pieces import PROBE
-from edge_dnn_partition.transport.room_search import (
+from edge_dnn_partition.transport.bandwidth_prober import (
     DRAIN_GAIN,
     PROBE_GAIN,
     PROBE_QUEUE_BYTES,
     PROBE_QUEUE_SECONDS,
     STEADY_GAIN,
-    TRAIN_PIECES,
+    TRAIN_FRAGMENTS,
 )
+from edge_dnn_partition.transport.fragment_size import fragment_size
+from edge_dnn_partition.transport.fragments import PROBE
+from edge_dnn_partition.transport.link_evidence import Loss, Waiting
+from edge_dnn_partition.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
     outbox = Outbox(rate=1e4)
-    train = [PROBE_GAIN] * TRAIN_PIECES + [DRAIN_GAIN] * TRAIN_PIECES
+    train = [PROBE_GAIN] * TRAIN_FRAGMENTS + [DRAIN_GAIN] * TRAIN_FRAGMENTS
     for number in range(4):
         outbox.put(bundle(number, 300), 0.0)
         taken = drain(outbox, 100.0 * number)
@@ -34,12 +34,12 @@ def test_pace_follows_the_rate_and_probes_with_every_other_bundle():
         outbox.acknowledge(number)
         gains = [STEADY_GAIN] * 30 if number % 2 else train + [STEADY_GAIN] * 14
         np.testing.assert_allclose(gaps, 10 / (1e4 * np.array(gains[:-1])), rtol=1e-6)
-        fast = 0 if number % 2 else TRAIN_PIECES
-        assert [ready.piece.paced for *_, ready in taken] == [False] * fast + [True] * (30 - fast)
+        fast = 0 if number % 2 else TRAIN_FRAGMENTS
+        assert [ready.fragment.paced for *_, ready in taken] == [False] * fast + [True] * (30 - fast)
 
 
 @pytest.mark.parametrize(('rate', 'more'), [
-    (3e6, 0.12), (1e6, 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 4000)), (1e5, PROBE_QUEUE_BYTES / (TRAIN_PIECES * 4000)),
+    (3e6, 0.12), (1e6, 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_FRAGMENTS * 4000)), (1e5, PROBE_QUEUE_BYTES / (TRAIN_FRAGMENTS * 4000)),
 ])  # fmt: skip
 def test_where_there_is_room_the_next_bundle_looks_for_twice_as_much_more(rate, more):
     """On a slow link it begins with less, so as not to fill a short queue."""
@@ -60,10 +60,10 @@ def test_a_look_for_room_fills_only_a_few_milliseconds_of_a_slow_links_queue():
     times = [at for at, *_ in drain(outbox)]
     ahead = [4000 * index / 1e6 - at for index, at in enumerate(times)]
     assert PROBE_QUEUE_SECONDS / 2 < max(ahead) <= PROBE_QUEUE_SECONDS
-    assert ahead[2 * TRAIN_PIECES] < PROBE_QUEUE_SECONDS / 4, 'the pieces after it let the queue drain'
+    assert ahead[2 * TRAIN_FRAGMENTS] < PROBE_QUEUE_SECONDS / 4, 'the fragments after it let the queue drain'
 
 
-def test_pieces_that_are_asked_for_go_at_the_steady_pace():
+def test_fragments_that_are_asked_for_go_at_the_steady_pace():
     outbox = Outbox(rate=1000.0)
     outbox.put(bundle(0, 100), 0.0)
     drain(outbox)
@@ -85,27 +85,27 @@ def test_a_late_wake_up_is_made_good_but_not_a_pause():
     assert outbox.next_at(0.0) == pytest.approx(due + 10.0 + 10 / (1000 * STEADY_GAIN))
 
 
-def test_no_piece_leaves_before_its_time():
+def test_no_fragment_leaves_before_its_time():
     outbox = Outbox(rate=1000.0)
     outbox.put(bundle(1), 0.0)
     assert outbox.take(0.0) is not None
     assert outbox.take(0.005) is None
-    assert outbox.take(outbox.next_at(0.005)).piece.index == 1
+    assert outbox.take(outbox.next_at(0.005)).fragment.index == 1
 
 
-def test_without_a_rate_a_burst_waits_for_receipts():
+def test_without_a_rate_a_burst_waits_for_acks():
     outbox = Outbox(retry_seconds=50.0)
     for number in range(4):
         outbox.put(bundle(number, BURST_BYTES // 2 + 1, BURST_BYTES), 0.0)
-    assert [outbox.take(0.0).piece.bundle for _ in range(2)] == [0, 1]
+    assert [outbox.take(0.0).fragment.bundle for _ in range(2)] == [0, 1]
     assert outbox.take(0.0) is None
     assert outbox.next_at(0.0) == 50.0
     assert outbox.acknowledge(0)
     assert not outbox.acknowledge(0)
-    assert outbox.take(0.0).piece.bundle == 2
+    assert outbox.take(0.0).fragment.bundle == 2
 
 
-def test_retries_draw_a_receipt_until_given_up():
+def test_retries_draw_a_ack_until_given_up():
     outbox = Outbox(retry_seconds=1.0, give_up_seconds=20.0)
     outbox.put(bundle(1, 30), 0.0)
     drain(outbox)
@@ -116,25 +116,25 @@ def test_retries_draw_a_receipt_until_given_up():
             assert outbox.take(now) is None
             break
         ready = outbox.take(now)
-        assert ready.piece.index == 2, 'the last piece draws the receipt'
+        assert ready.fragment.index == 2, 'the last fragment draws the acknowledgement'
         times.append(now)
     assert times == [1.0, 3.0, 7.0, 15.0]
-    assert (outbox.pieces_repeated, outbox.given_up) == (4, 1)
+    assert (outbox.fragments_repeated, outbox.given_up) == (4, 1)
     assert (outbox.idle, outbox.bytes_unacknowledged) == (True, 0)
 
 
-def test_missing_pieces_go_first_and_once():
+def test_missing_fragments_go_first_and_once():
     outbox = Outbox()
     outbox.put(bundle(1), 0.0)
     drain(outbox)
     outbox.put(bundle(2), 0.1)
     outbox.resend(1, [4, 7, 4, 99, -1])
     outbox.resend(9, [0])
-    order = [(ready.piece.bundle, ready.piece.index) for *_, ready in drain(outbox, 0.1)]
+    order = [(ready.fragment.bundle, ready.fragment.index) for *_, ready in drain(outbox, 0.1)]
     assert order == [(1, 4), (1, 7), *((2, i) for i in range(10))]
-    assert outbox.pieces_repeated == 2
+    assert outbox.fragments_repeated == 2
     outbox.resend(1, [99])
-    assert outbox.acknowledge(1), 'a request for no real piece forgot the bundle'
+    assert outbox.acknowledge(1), 'a request for no real fragment forgot the bundle'
 
 
 def test_dropping_a_frame_and_all():
@@ -143,7 +143,7 @@ def test_dropping_a_frame_and_all():
         outbox.put(bundle(number, frame=frame), 0.0)
     outbox.take(0.0)
     outbox.drop_frame(1)
-    assert [ready.piece.bundle for *_, ready in drain(outbox)] == [2] * 10
+    assert [ready.fragment.bundle for *_, ready in drain(outbox)] == [2] * 10
     assert outbox.bytes_unacknowledged == 100
     outbox.clear()
     assert (outbox.idle, outbox.bytes_unacknowledged, outbox.next_at(0.0)) == (True, 0, math.inf)
@@ -160,9 +160,9 @@ def test_probes_yield_and_are_not_waited_for():
 def test_a_probe_goes_no_further_when_a_frame_comes_and_says_nothing_of_the_link():
     outbox = Outbox(rate=1e4)
     outbox.put(bundle(1, kind=PROBE), 0.0)
-    assert outbox.take(0.0).piece.index == 0
+    assert outbox.take(0.0).fragment.index == 0
     outbox.put(bundle(2), 0.0)
-    assert {ready.piece.bundle for *_, ready in drain(outbox)} == {2}
+    assert {ready.fragment.bundle for *_, ready in drain(outbox)} == {2}
     assert outbox.bytes_unacknowledged == 100
     assert outbox.probe_lost(1) == Loss()
     assert outbox.probe_lost(3) is None, 'it went to another inbox'
@@ -179,25 +179,25 @@ def test_memory_is_bounded_by_the_oldest_that_waits():
     assert outbox.acknowledge(2)
 
 
-def test_pieces_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
+def test_fragments_too_large_for_what_the_link_turned_out_to_be_are_cut_anew():
     outbox = Outbox(rate=1e7, numbers=itertools.count(100))
     outbox.put(bundle(1, 300_000, 60_000), 0.0)
     drain(outbox)
     outbox.rate = 1e6  # as the receiver said with what it lacks
     outbox.resend(1, [0, 2])
-    assert {ready.piece.bundle for *_, ready in drain(outbox, 5.0)} == {1}, 'they were too fast; what is there need not come again'
+    assert {ready.fragment.bundle for *_, ready in drain(outbox, 5.0)} == {1}, 'they were too fast; what is there need not come again'
     outbox.resend(1, [0, 2])
-    taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
-    assert {piece.bundle for piece in taken} == {100}
-    assert [piece.index for piece in taken] == list(range(-(-300_000 // piece_size(300_000, rate=1e6))))
-    assert b''.join(bytes(piece.data) for piece in taken) == bytes(bundle(1, 300_000).buffer)
+    taken = [ready.fragment for *_, ready in drain(outbox, 10.0)]
+    assert {fragment.bundle for fragment in taken} == {100}
+    assert [fragment.index for fragment in taken] == list(range(-(-300_000 // fragment_size(300_000, rate=1e6))))
+    assert b''.join(bytes(fragment.data) for fragment in taken) == bytes(bundle(1, 300_000).buffer)
     assert outbox.bytes_unacknowledged == 300_000
     assert not outbox.acknowledge(1)
     assert outbox.acknowledge(100)
     assert outbox.idle and outbox.bytes_unacknowledged == 0
 
 
-def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
+def test_a_silent_link_is_believed_to_be_slower_until_the_fragments_are_small():
     rates = []
 
     def silence(_now, heard):
@@ -211,7 +211,7 @@ def test_a_silent_link_is_believed_to_be_slower_until_the_pieces_are_small():
     while not outbox.idle:
         now = max(now, outbox.next_at(now))
         ready = outbox.take(now)
-        last = ready.piece if ready else last
+        last = ready.fragment if ready else last
     assert rates == [2e6, 1e6, 5e5]
     assert len(last.data) <= 0.006 * 1e6
     assert (outbox.given_up, outbox.bytes_unacknowledged) == (1, 0)
@@ -234,17 +234,17 @@ def test_on_a_guess_one_bundle_goes_at_a_time_and_later_ones_are_cut_larger():
     outbox = Outbox(rate=1e6, cautious=True, numbers=itertools.count(100), retry_seconds=1e9)
     for number in range(3):
         outbox.put(bundle(number, 120_000, 1_200), 0.0)
-    assert {ready.piece.bundle for *_, ready in drain_ready(outbox)} == {0}
+    assert {ready.fragment.bundle for *_, ready in drain_ready(outbox)} == {0}
     outbox.cautious = False
     outbox.rate = 2e6
     outbox.acknowledge(0)
-    taken = [ready.piece for *_, ready in drain(outbox, 10.0)]
-    count = -(-120_000 // piece_size(120_000, rate=2e6))
-    assert [piece.bundle for piece in taken] == [1] * count + [2] * count
-    assert max(len(piece.data) for piece in taken) == piece_size(120_000, rate=2e6) > 9_000
+    taken = [ready.fragment for *_, ready in drain(outbox, 10.0)]
+    count = -(-120_000 // fragment_size(120_000, rate=2e6))
+    assert [fragment.bundle for fragment in taken] == [1] * count + [2] * count
+    assert max(len(fragment.data) for fragment in taken) == fragment_size(120_000, rate=2e6) > 9_000
 
 
-def test_many_pieces_that_are_missing_early_are_sent_again_within_their_bundle():
+def test_many_fragments_that_are_missing_early_are_sent_again_within_their_bundle():
     outbox = Outbox(rate=1e4)
     outbox.put(bundle(1, 1000), 0.0)
     now = 0.0
@@ -298,7 +298,7 @@ def test_a_bundle_that_was_asked_after_in_vain_is_not_waited_for_any_longer():
 
 
 def half_sent(outbox, size=4000):
-    """Begin a bundle of a hundred pieces of which half have left; return when each did."""
+    """Begin a bundle of a hundred fragments of which half have left; return when each did."""
     outbox.put(bundle(1, 100 * size, size), 0.0)
     now, left = 0.0, []
     while len(left) < 50:
@@ -307,17 +307,17 @@ def half_sent(outbox, size=4000):
     return now, left
 
 
-def test_a_run_of_a_long_bundle_that_shows_room_lets_its_next_pieces_look_for_more():
+def test_a_run_of_a_long_bundle_that_shows_room_lets_its_next_fragments_look_for_more():
     outbox = Outbox(rate=1e6)
     now, left = half_sent(outbox)
-    fast = left[TRAIN_PIECES - 1]
-    look = outbox.came(1, left[0], fast, (TRAIN_PIECES - 1) * 4000, now)
+    fast = left[TRAIN_FRAGMENTS - 1]
+    look = outbox.came(1, left[0], fast, (TRAIN_FRAGMENTS - 1) * 4000, now)
     assert look.asked > 1e6
     outbox.look_on(1, look, look.asked, sender_limited=False)
-    pieces = [outbox.take(outbox.next_at(now)).piece for _ in range(2)]
-    assert not any(piece.paced for piece in pieces)
-    gap = (pieces[1].sent_ns - pieces[0].sent_ns) * 1e-9
-    assert gap == pytest.approx(4000 / (1e6 * (1 + 2 * 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_PIECES * 4000))), rel=1e-3)
+    fragments = [outbox.take(outbox.next_at(now)).fragment for _ in range(2)]
+    assert not any(fragment.paced for fragment in fragments)
+    gap = (fragments[1].sent_ns - fragments[0].sent_ns) * 1e-9
+    assert gap == pytest.approx(4000 / (1e6 * (1 + 2 * 1e6 * PROBE_QUEUE_SECONDS / (TRAIN_FRAGMENTS * 4000))), rel=1e-3)
 
 
 def test_what_has_come_of_a_long_bundle_is_not_waited_for_any_longer():
@@ -330,7 +330,7 @@ def test_what_has_come_of_a_long_bundle_is_not_waited_for_any_longer():
     assert outbox.bytes_left(2) == 0
 
 
-def test_a_run_of_which_pieces_were_lost_shows_no_rate():
+def test_a_run_of_which_fragments_were_lost_shows_no_rate():
     outbox = Outbox(rate=1e6)
     now, left = half_sent(outbox)
     assert outbox.came(1, left[0], left[20], 18 * 4000, now) is None
@@ -344,13 +344,13 @@ def test_a_probe_goes_before_what_is_held_up_and_no_further_once_a_frame_comes()
     first = drain(outbox, 0.0, until=0.4)
     assert outbox.next_at(0.4) < math.inf and not outbox.may_be_probed(0.4)
     outbox.put(bundle(2, 50, kind=PROBE), 0.4, seen=1e4)
-    assert {ready.piece.bundle for *_, ready in first + drain(outbox, 0.4, until=0.6)} == {1}
+    assert {ready.fragment.bundle for *_, ready in first + drain(outbox, 0.4, until=0.6)} == {1}
     assert outbox.may_be_probed(0.7)
     outbox.put(bundle(3, 50, kind=PROBE), 0.7, seen=1e4)
-    assert [ready.piece.bundle for *_, ready in drain(outbox, 0.7, until=1.0)][:6] == [3] * 5 + [1]
+    assert [ready.fragment.bundle for *_, ready in drain(outbox, 0.7, until=1.0)][:6] == [3] * 5 + [1]
     outbox.put(bundle(4, 50, kind=PROBE), 1.2, seen=1e4)
     outbox.put(bundle(5), 1.2)
-    assert 4 not in {ready.piece.bundle for *_, ready in drain(outbox, 1.2, until=2.0)}
+    assert 4 not in {ready.fragment.bundle for *_, ready in drain(outbox, 1.2, until=2.0)}
 
 
 def test_what_was_lost_before_the_link_answered_again_is_not_waited_for_until_it_is_sent_again():

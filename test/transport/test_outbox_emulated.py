@@ -36,7 +36,7 @@ def test_what_is_on_an_emulated_link_goes_on_at_its_new_rate():
     assert link.change(15.0, 200.0, 0.25) is None
     other = EmulatedLink(100.0, 0.0, 0, link.channel)
     other.send(15.0, 100)
-    assert link.change(15.5, 100.0, 0.0) is None  # the air is taken by the other's piece
+    assert link.change(15.5, 100.0, 0.0) is None  # the air is taken by the other's fragment
     assert link.free_at(15.5) == 16.0
 
 
@@ -48,4 +48,4 @@ def test_a_bundle_over_an_emulated_link():
     np.testing.assert_allclose([at for at, *_ in taken], np.arange(10) * 0.1, atol=1e-12)
     outbox.shaper.bytes_per_second = 0.0
     outbox.put(bundle(2), 2.0)
-    assert outbox.take(2.0) is None, 'a cut link let a piece through'
+    assert outbox.take(2.0) is None, 'a cut link let a fragment through'

@@ -7,11 +7,11 @@ import math
 import pytest
 from outbox_drain import bundle, drain
 
-from edge_dnn_partition.transport.link_evidence import Look, Loss
+from edge_dnn_partition.transport.bandwidth_prober import PROBE_GAIN, STEADY_GAIN
+from edge_dnn_partition.transport.fragment_size import in_packets
+from edge_dnn_partition.transport.fragments import PROBE
+from edge_dnn_partition.transport.link_evidence import Loss, PacingSample
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.piece_size import in_packets
-from edge_dnn_partition.transport.pieces import PROBE
-from edge_dnn_partition.transport.room_search import PROBE_GAIN, STEADY_GAIN
 
 
 def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
@@ -24,18 +24,18 @@ def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
     assert outbox.resend(7, [0, 1]) == Loss()
 
 
-def test_a_single_lost_piece_says_nothing_of_the_rate_nor_a_few_while_looking_for_room():
+def test_a_single_lost_fragment_says_nothing_of_the_rate_nor_a_few_while_looking_for_room():
     outbox = Outbox(rate=1e6)
     for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3), (4, [1], 0), (5, [1], 1 / 3)):
         outbox.put(bundle(number, 30 if number == 5 else 100), float(number))
-        looks = drain(outbox, number)[0][2].piece.paced is False
+        looks = drain(outbox, number)[0][2].fragment.paced is False
         assert looks == (number == 0)
         assert outbox.resend(number, missing).share == share
         assert [index for _, index, _ in drain(outbox, number + 0.5)] == missing
         outbox.acknowledge(number)
 
 
-def test_of_pieces_that_lost_a_packet_the_others_took_their_time_on_the_link():
+def test_of_fragments_that_lost_a_packet_the_others_took_their_time_on_the_link():
     outbox = Outbox(rate=1e6)
     outbox.put(bundle(1, 3 * in_packets(4), in_packets(4)), 0.0)
     drain(outbox)
@@ -44,7 +44,7 @@ def test_of_pieces_that_lost_a_packet_the_others_took_their_time_on_the_link():
     assert outbox.resend(1, [0]) == Loss(1.0, 4, STEADY_GAIN * 1e6), 'all of those that were sent again'
 
 
-def test_pieces_that_left_at_another_rate_bound_it_no_more():
+def test_fragments_that_left_at_another_rate_bound_it_no_more():
     outbox = Outbox(rate=1e6)
     outbox.put(bundle(1, 1000), 0.0)
     drain(outbox)
@@ -69,26 +69,26 @@ def test_what_a_loss_says_of_the_link():
     assert Loss(0.9, 4).carried == 1.75
 
 
-def test_what_a_receipt_can_show_depends_on_how_the_bundle_was_sent():
+def test_what_a_ack_can_show_depends_on_how_the_bundle_was_sent():
     outbox = Outbox(rate=1e4)
-    assert outbox.look(7) == Look()
+    assert outbox.look(7) == PacingSample()
     looks = []
     for number in range(3):
         outbox.put(bundle(number), float(number))
         drain(outbox, float(number))
         looks.append(outbox.look(number))
         outbox.acknowledge(number, looks[-1].asked)
-    assert looks[0] == Look(1e4 * PROBE_GAIN, looks[0].asked)
+    assert looks[0] == PacingSample(1e4 * PROBE_GAIN, looks[0].asked)
     assert 1e4 < looks[0].asked < looks[0].pace
     assert looks[1].far
     assert looks[1].pace > looks[0].pace
     assert looks[0].shows_the_rate(looks[0].asked)
     assert not looks[0].shows_the_rate(0.99 * looks[0].asked)
     assert looks[1].shows_the_rate(1.0)
-    assert not Look().shows_the_rate(1e9)
+    assert not PacingSample().shows_the_rate(1e9)
 
 
-def test_pieces_that_left_late_do_not_say_that_there_is_no_room():
+def test_fragments_that_left_late_do_not_say_that_there_is_no_room():
     outbox = Outbox(rate=1e4)
     for number, limited in enumerate((False, False, True)):
         outbox.put(bundle(number), float(number))
@@ -110,11 +110,11 @@ def test_a_sender_that_its_network_holds_up_shows_the_link():
     took = drain(outbox)[-1][0]
     assert outbox.look(1).sender_limited(as_they_left=True)
     assert not outbox.look(1).sender_limited(as_they_left=False)
-    assert not Look().sender_limited(as_they_left=True), 'nothing paced them'
+    assert not PacingSample().sender_limited(as_they_left=True), 'nothing paced them'
     outbox.blocked(1, 0.5 * took)
     assert not outbox.look(1).sender_limited(as_they_left=True)
     outbox.blocked(99, 1.0)
-    assert outbox.look(99) == Look()
+    assert outbox.look(99) == PacingSample()
 
 
 def test_a_probe_that_came_as_it_left_is_one_sample_of_several():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.sensing.link import LinkEstimator
-from edge_dnn_partition.transport.piece_size import HEADER_BYTES, PROBE_PIECES, probe_piece_size
+from edge_dnn_partition.transport.fragment_size import HEADER_BYTES, PROBE_FRAGMENTS, probe_fragment_size
 from edge_dnn_partition.transport.probe_budget import LONGEST_SECONDS, REMEMBER_SECONDS, ProbeBudget
 
 SIZE = 20_000.0
@@ -33,12 +33,12 @@ def test_a_slow_link_is_probed_for_its_share():
 @pytest.mark.parametrize('rate', [2e3, 1e4, 3e4, 7e4, 2e5, 1e6])
 def test_the_slowest_links_pay_their_share_and_are_not_given_up(rate):
     budget = ProbeBudget(0.01)
-    cost = PROBE_PIECES * (probe_piece_size(rate, budget.affordable(rate)) + HEADER_BYTES)
+    cost = PROBE_FRAGMENTS * (probe_fragment_size(rate, budget.affordable(rate)) + HEADER_BYTES)
     times = granted(budget, rate, 20_000, size=cost)
     assert (len(times) - 1) * cost <= 0.01 * rate * 20_000
     assert len(times) > 0.7 * min(20_000.0, 0.01 * rate * 20_000 / cost)
     assert max(b - a for a, b in itertools.pairwise(times)) <= max(LONGEST_SECONDS, 7500 / (0.01 * rate) + 1)
-    assert (PROBE_PIECES - 1) * probe_piece_size(rate, 0.0) >= LinkEstimator((1e6, 0.0)).least_bytes, 'it shows no rate'
+    assert (PROBE_FRAGMENTS - 1) * probe_fragment_size(rate, 0.0) >= LinkEstimator((1e6, 0.0)).least_bytes, 'it shows no rate'
 
 
 def test_only_a_link_that_answers_nothing_is_asked_beyond_its_share():

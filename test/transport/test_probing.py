@@ -8,7 +8,7 @@ import math
 import pytest
 
 from edge_dnn_partition.sensing.link import LinkEstimator
-from edge_dnn_partition.transport.link_doubt import LinkDoubt
+from edge_dnn_partition.transport.estimate_guard import EstimateGuard
 from edge_dnn_partition.transport.probing import SHORT_SECONDS, UNTOLD, UNWORTHY, LinkProber
 
 CEILING = 0.02
@@ -20,7 +20,7 @@ class Link:
 
     def __init__(self, rate):
         self.rate, self.now, self.spent, self.probes = rate, 0.0, 0.0, 0
-        self.estimator, self.doubt, self.prober = LinkEstimator((rate, 0.01)), LinkDoubt(), LinkProber()
+        self.estimator, self.doubt, self.prober = LinkEstimator((rate, 0.01)), EstimateGuard(), LinkProber()
         for _ in range(3):
             self.estimator.transfer(0.0, 1e5, 1e5 / rate, sender_limited=False)
 
@@ -37,7 +37,7 @@ class Link:
             if probe is not None:
                 self.spent += probe.cost_bytes
                 self.probes += 1
-                size = (probe.pieces - 1) * probe.piece_bytes
+                size = (probe.fragments - 1) * probe.fragment_bytes
                 seen = min(self.rate, probe.bytes_per_second or 1.1 * self.believed)
                 seconds = size / seen
                 short = size < self.estimator.least_bytes and seconds < SHORT_SECONDS  # what so little shows at most, as `Links`
@@ -85,7 +85,7 @@ def test_a_probe_that_looks_for_more_is_as_long_as_no_token_bucket_lets_pass_at_
         probe = link.prober.next_probe(tenth / 10, link.estimator, link.doubt, ceiling=CEILING, period=1.0)
         probes += [] if probe is None else [probe]
     assert len(probes) >= 3
-    assert all((p.pieces - 1) * p.piece_bytes >= p.bytes_per_second * SHORT_SECONDS and p.bytes_per_second >= 3 * good for p in probes)
+    assert all((p.fragments - 1) * p.fragment_bytes >= p.bytes_per_second * SHORT_SECONDS and p.bytes_per_second >= 3 * good for p in probes)
     assert sum(p.cost_bytes for p in probes) <= CEILING * worth * good * 60 + 2 * max(p.cost_bytes for p in probes)
 
 

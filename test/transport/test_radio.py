@@ -22,8 +22,8 @@ def hop(sender, receiver, size=1_000_000, spread=0.4, behind=800_000):
 
 
 @pytest.mark.parametrize(('found', 'total', 'pi', 'jetson'), [
-    (hop('pi', 'jetson'), 1.5, 0.5, 1.0),  # 2 MB/s by its pieces: half a second on the air
-    (hop('pi', 'jetson', spread=0.0, behind=0), 3.0, 1.0, 2.0),  # one piece: the fleet file's 1 MB/s
+    (hop('pi', 'jetson'), 1.5, 0.5, 1.0),  # 2 MB/s by its fragments: half a second on the air
+    (hop('pi', 'jetson', spread=0.0, behind=0), 3.0, 1.0, 2.0),  # one fragment: the fleet file's 1 MB/s
     (hop('pi', 'cloud'), 0.5, 0.5, 0.0),  # of the end that has figures
     (hop('pi', 'pi'), 0.0, 0.0, 0.0),
 ])  # fmt: skip
@@ -37,7 +37,7 @@ def test_what_nothing_says_is_unknown():
     radio = Radio.of_fleet(FLEET)
     assert math.isnan(radio.joules(hop('cloud', 'edge')))
     assert math.isnan(radio.joules_at(hop('pi', 'cloud'), 'cloud'))
-    assert math.isnan(radio.joules(hop('pi', 'edge', spread=0.0, behind=0)))  # neither pieces nor a link in the file
+    assert math.isnan(radio.joules(hop('pi', 'edge', spread=0.0, behind=0)))  # neither fragments nor a link in the file
     assert math.isnan(radio.total([]))
     assert math.isnan(radio.total([hop('pi', 'jetson'), hop('cloud', 'edge')]))
     assert radio.total([hop('pi', 'jetson'), hop('jetson', 'pi')]) == pytest.approx(3.0)

@@ -65,7 +65,7 @@ def test_a_name_twice():
         unpack([tensor, tensor], buffer)
 
 
-def test_pictures_keep_pixels_or_stay_flat():
+def test_images_keep_pixels_or_stay_flat():
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     layout, buffer = pack({'p': pixels}, {'p': 'rgb8'})
     assert layout[0].encoding == 'rgb8'

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.solvers.fewer_stages import standing
+from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .policy import Assignment
@@ -42,7 +42,7 @@ class Ahead:
         plan = self._plan
         if plan is None:
             return ()
-        value = standing(problem, plan) if set(plan) <= set(problem.names) and len(plan) == problem.nodes else np.inf
+        value = effective_bottleneck(problem, plan) if set(plan) <= set(problem.names) and len(plan) == problem.nodes else np.inf
         if abs(value - self._found_at) <= _HOLD * self._found_at:
             return (plan,)
         self._plan, self._found_at, self._in_vain = None, np.inf, 0
@@ -59,8 +59,8 @@ class Ahead:
         self._course += 1
         if found.assignment is None:
             return
-        value = standing(problem, found.assignment)
-        if known and value >= standing(problem, known[0]) * (1 - _BETTER):
+        value = effective_bottleneck(problem, found.assignment)
+        if known and value >= effective_bottleneck(problem, known[0]) * (1 - _BETTER):
             self._in_vain = _IN_VAIN if found.optimal else self._in_vain + 1
             return
         self._plan, self._found_at, self._in_vain = found.assignment, value, 0

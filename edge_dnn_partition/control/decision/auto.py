@@ -111,8 +111,8 @@ class AutoPolicy(QLearningPolicy):
                 self.takeover.frame(frame.now, math.log(frame.cost / predicted), shadow=frame.shadow)
         super().learn(frame)
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Tend the candidates, and the planner's next answer."""
-        super().tend(conditions)
+        super().maintain(conditions)
         if not self.learning:
-            self.exact.tend(conditions)
+            self.exact.maintain(conditions)

@@ -119,8 +119,8 @@ class Predictor:
             self._sent = tuple(np.concatenate([np.zeros(0, np.int64), *(s[i] for s in sent)]) for i in range(3))
         cost, count = latency_cost(problem), len(self._plans)
         seconds = cost.node[np.arange(problem.nodes)[None, :], self._chosen].sum(axis=1)
-        if cost.seam is not None:
-            saved = cost.seam[self._stays[1], self._chosen[self._stays]]
+        if cost.overhead is not None:
+            saved = cost.overhead[self._stays[1], self._chosen[self._stays]]
             seconds = seconds - np.bincount(self._stays[0], saved, minlength=count)
         seconds = seconds + np.bincount(self._owner, cost.prices(problem, *self._sent), minlength=count)
         found = np.full(len(plans), np.inf)

@@ -14,7 +14,7 @@ import numpy as np
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.objective import Goal, goal_of
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.solvers.fewer_stages import standing
+from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .hysteresis import Hysteresis, Settings
@@ -117,7 +117,7 @@ def decide(
     if not np.isfinite(reference.latency_seconds):
         reference = costs
     if goal.name == 'throughput':
-        mine, his = (standing(value(plan), plan) for plan in (own, best))
+        mine, his = (effective_bottleneck(value(plan), plan) for plan in (own, best))
         gain = 1 - his / mine if mine > 0 else 0.0
     else:
         mine, his = (value_of(c, goal, reference) for c in (present, costs))

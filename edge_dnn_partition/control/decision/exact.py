@@ -29,7 +29,7 @@ class ExactPolicy(StillPolicy):
         )  # fmt: skip
         return Choice(decision.assignment, decision.reason, decision.costs, decision.values)
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Look for a better plan than the last decision found, while the conditions hold."""
         self._ahead.improve(conditions.problem)
 

@@ -126,10 +126,10 @@ class Policy(Protocol):
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Count a frame, and return one of the prepared plans to run the next frame under too, or None."""
 
-    def wishes(self) -> Sequence[Assignment]:
+    def prefetch_candidates(self) -> Sequence[Assignment]:
         """Return plans that are worth being kept prepared, the most useful first."""
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Do what may take long."""
 
 
@@ -143,11 +143,11 @@ class StillPolicy:
         """Ask for no shadow frame."""
         return None
 
-    def wishes(self) -> Sequence[Assignment]:
+    def prefetch_candidates(self) -> Sequence[Assignment]:
         """Wish for nothing."""
         return ()
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Have nothing to tend."""
 
 

@@ -219,7 +219,7 @@ class QLearningPolicy:
                     return plan
         return None
 
-    def wishes(self) -> Sequence[Assignment]:
+    def prefetch_candidates(self) -> Sequence[Assignment]:
         """Return the plan that the next shadow frame should run under, when one is affordable or soon will be.
 
         Preparing takes time from the frames, so no more than that is wished for.
@@ -243,7 +243,7 @@ class QLearningPolicy:
 
     # Upkeep ---------------------------------------------------------------------------------------------------
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Fill the candidates at first; then offer the planner's present answer now and then."""
         if conditions.now - self._refreshed_at < self.settings.refresh_seconds:
             return

@@ -138,10 +138,10 @@ class RecordedPolicy:
         """Return the prepared plan to run the next frame under too, or None."""
         return self.policy.shadow(warm)
 
-    def wishes(self) -> Sequence[Assignment]:
+    def prefetch_candidates(self) -> Sequence[Assignment]:
         """Return the plans that are worth being kept prepared."""
-        return self.policy.wishes()
+        return self.policy.prefetch_candidates()
 
-    def tend(self, conditions: Conditions) -> None:
+    def maintain(self, conditions: Conditions) -> None:
         """Tend the policy."""
-        self.policy.tend(conditions)
+        self.policy.maintain(conditions)

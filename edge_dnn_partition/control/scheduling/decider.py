@@ -55,7 +55,7 @@ class Decider:
                 return
             self.thought_seconds = time.thread_time() - begin
             future.set_result(choice)
-            self._policy.tend(conditions)
+            self._policy.maintain(conditions)
             if conditions.now - self._saved_at >= SAVE_SECONDS:
                 self._save()
                 self._saved_at = conditions.now
@@ -63,9 +63,9 @@ class Decider:
         self._tasks.put(task)
         return future
 
-    def wishes(self) -> Future[Sequence[Assignment]]:
+    def prefetch_candidates(self) -> Future[Sequence[Assignment]]:
         """Return what will be the plans that are worth being kept prepared."""
-        return self._ask(self._policy.wishes)
+        return self._ask(self._policy.prefetch_candidates)
 
     def shadow(self, warm: Collection[Assignment]) -> Future[Assignment | None]:
         """Count a frame; return what will be the prepared plan that a shadow frame is to run under, or None."""

@@ -61,7 +61,7 @@ def profile_of(message: Any) -> Profile:
             TensorCoding(c.tensor, c.encoding, c.size, c.encode_seconds, c.decode_seconds, c.error, c.top_changed)
             for c in message.codings
         ),
-        picture_bytes=message.picture_bytes,
+        image_bytes=message.image_bytes,
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a scheduler would decide now on what was recorded of a fleet: the same picture and policy, with the record's times.
+"""What a scheduler would decide now on what was recorded of a fleet: the same image and policy, with the record's times.
 
 Its plans are its own: it goes on from what it would have moved to, while the frames that it learns from ran under the plans
 that were in force then. A move takes no time here, and a change of encodings alone is not looked for.
@@ -20,10 +20,10 @@ from edge_dnn_partition.control.decision.explain import UNITS, explain
 from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
 from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
-from edge_dnn_partition.control.state.relief import ReliefSettings
+from edge_dnn_partition.control.state.derating import DeratingSettings
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.frame_parts import device_seconds
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -32,7 +32,7 @@ from edge_dnn_partition.planning.plans.compose import assignment_of, placement_o
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import Plan, label_of
 
-from .hearing import Hearing
+from .fleet_estimator import FleetEstimator
 from .readings import plan_of
 from .urgency import Urgency
 
@@ -51,7 +51,7 @@ class ReplaySettings:
     settle_seconds: float = 1.5
     input_bytes: float = 150_000.0
     permitted: Permitted = field(default_factory=Permitted)
-    relief: ReliefSettings = field(default_factory=ReliefSettings)
+    derating: DeratingSettings = field(default_factory=DeratingSettings)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Replay:
 
     def __init__(self, model: Model, fleet: Fleet, settings: ReplaySettings) -> None:
         self._settings, self._goal, self._fleet = settings, settings.decide.goal, fleet
-        self._hearing = Hearing(
+        self._fleet_estimator = FleetEstimator(
             model, fleet, heartbeat_timeout=settings.heartbeat_timeout, input_bytes=settings.input_bytes
         )
         self._policy: RecordedPolicy | None = None
@@ -155,29 +155,29 @@ class Replay:
             self.outcome.refused.append(reason)
 
     def _heartbeat(self, message: Any, now: float) -> None:
-        self._hearing.links(message, now)
+        self._fleet_estimator.links(message, now)
         if message.node == 'worker':
-            self._hearing.worker(message, now)
+            self._fleet_estimator.worker(message, now)
 
     def _telemetry(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._hearing.telemetry(message)
+        self._fleet_estimator.telemetry(message)
 
     def _energy(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._hearing.energy(message)
+        self._fleet_estimator.energy(message)
 
     def _source_status(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._hearing.source(message)
+        self._fleet_estimator.source(message)
 
     def _profile(self, message: Any, now: float) -> None:  # noqa: ARG002
-        if self._hearing.profile(message):
+        if self._fleet_estimator.profile(message):
             self._policy = None
 
     def _plan(self, message: Any, now: float) -> None:  # noqa: ARG002
-        if message.status == PlanStatus.ACTIVE and message.model_sha256 == self._hearing.model.sha256:
+        if message.status == PlanStatus.ACTIVE and message.model_sha256 == self._fleet_estimator.model.sha256:
             self._then = self._untold = plan_of(message)
 
     def _frame_report(self, message: Any, now: float) -> None:
-        if message.shadow or not self._hearing.report(message, self._then, now):
+        if message.shadow or not self._fleet_estimator.report(message, self._then, now):
             return
         alone = message.attempt == 0 and message.in_flight == 1 and message.status == _OK
         assignment = self._assignment_then()
@@ -187,33 +187,33 @@ class Replay:
             self._policy.learn(Frame(now, assignment, message.latency_seconds, device_seconds=parts))
 
     def _assignment_then(self) -> Assignment | None:
-        return None if self._then is None else assignment_of(self._then.placement, self._hearing.pipeline.boundaries)
+        return None if self._then is None else assignment_of(self._then.placement, self._fleet_estimator.pipeline.boundaries)
 
     def _signs(self, now: float) -> Mapping[Hashable, float]:
-        return self._hearing.view.signs(now, set(self._own or ()))
+        return self._fleet_estimator.view.signs(now, set(self._own or ()))
 
     def _decide(self, now: float) -> None:
         self._urgency.decided(now, self._signs(now))
-        view, settings = self._hearing.view, self._settings
+        view, settings = self._fleet_estimator.view, self._settings
         ready = view.ready(now)
         waits = len(ready) < len(self._fleet.devices) and now - self._began < settings.settle_seconds
         if not ready or waits or view.awaits_source(now, self._began):
             return
         try:
-            problem = self._hearing.problem(ready, now, settings.permitted, self._goal, settings.relief)
+            problem = self._fleet_estimator.problem(ready, now, settings.permitted, self._goal, settings.derating)
             self._choose(problem, ready, now)
         except PlanError as error:
             self._refuse(str(error))
 
     def _choose(self, problem: Problem, ready: tuple[str, ...], now: float) -> None:
-        boundaries = self._hearing.pipeline.boundaries
+        boundaries = self._fleet_estimator.pipeline.boundaries
         policy = self._policy or self._new_policy(now)
         then = self._assignment_then()
         if self._own is None and then is not None and feasible(problem, then):
             self._own = then
             policy.moved(now, then)
-        deviation = self._hearing.view.deviation(tuple(dict.fromkeys(self._own)) if self._own else ready, now)
-        choice = policy.choose(Conditions(now, problem, self._hearing.temperature(ready), deviation))
+        deviation = self._fleet_estimator.view.deviation(tuple(dict.fromkeys(self._own)) if self._own else ready, now)
+        choice = policy.choose(Conditions(now, problem, self._fleet_estimator.temperature(ready), deviation))
         moves = choice.assignment is not None and set(choice.assignment) <= set(ready)
         if moves and choice.assignment is not None:
             self._own = choice.assignment
@@ -221,7 +221,7 @@ class Replay:
             found = explain(problem, self._own, boundaries, self._goal, reason=choice.reason, moved=True)
             label = label_of(placement_of(self._own, boundaries))
             self.outcome.now.append(Step(now - self._began, label, choice.reason, found.value, found.text))
-        policy.tend(Conditions(now, problem, self._hearing.temperature(ready), deviation))
+        policy.maintain(Conditions(now, problem, self._fleet_estimator.temperature(ready), deviation))
         mine, his = self._value(problem, self._own), self._value(problem, then)
         if (plan := self._untold) is not None:
             self._untold = None

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's picture of the fleet: what the messages said, as estimates; time is passed in."""
+"""The scheduler's state of the fleet: what the messages said, as estimates; time is passed in."""
 
 from __future__ import annotations
 
@@ -233,10 +233,10 @@ class FleetView:
     def preprocessing(
         self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
     ) -> None:
-        """Take the preprocessing's timing in; it depends on the pictures and so has a factor of its own.
+        """Take the preprocessing's timing in; it depends on the images and so has a factor of its own.
 
         :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
-            believed to be. What it is slower by is not the pictures' doing, and passes.
+            believed to be. What it is slower by is not the images' doing, and passes.
         """
         view = self.devices[device]
         present = slower if math.isfinite(slower) and slower > 0 else view.factor(now)
@@ -314,7 +314,7 @@ class FleetView:
         return math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
 
     def used_by(self, devices: Collection[str]) -> set[str]:
-        """Return the devices of a plan, with those where pictures come from and results go to."""
+        """Return the devices of a plan, with those where images come from and results go to."""
         return {*devices, self.fleet.source, self.fleet.sink_device}
 
     def signs(
@@ -347,7 +347,7 @@ class FleetView:
     def preprocessing_factors(self, now: float) -> dict[str, float]:
         """Each device's time for the preprocessing now over its profiled time.
 
-        A device that has not decoded lately is taken to find the pictures as hard, relative to the
+        A device that has not decoded lately is taken to find the images as hard, relative to the
         one that its profile was made with, as the median of those that have.
         """
         known = {name: view.decode.factor(now) for name, view in self.devices.items() if view.decode.measured(now)}

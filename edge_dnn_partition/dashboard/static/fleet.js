@@ -39,7 +39,7 @@ function box(world, plan, state, name, [x, y]) {
     if (load !== null) group.append(make('rect', { class: 'fill', x: 16, y: 58, width: (WIDTH - 26) * Math.min(1, load / 100), height: 4, rx: 2 }));
     const more = [`time now / profiled: ${device.speed_factor?.toFixed(2) ?? '?'}`];
     if (device.temperature_celsius !== null) more.push(`${device.temperature_celsius.toFixed(0)} °C`);
-    if (device.relief) more.push(device.relief);
+    if (device.derating) more.push(device.derating);
     group.append(title(more.join('\n')));
   }
   return group;

@@ -72,7 +72,7 @@ function draw() {
   }
 }
 
-// At most ten pictures a second, but a change of plan at once.
+// At most ten images a second, but a change of plan at once.
 function ask(atOnce = false) {
   if (asked && !atOnce) return;
   asked = true;

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hedges that begin with tensors which the source has made already for the frame's plan, and run only the rest of the model.
 
-The source's worker keeps what its stages of the plan in force make, for the last frames. A hedge asks with the picture: where
-the tensors are here, or are being made, the *tail* of that plan runs on them; else the whole model does on the picture.
+The source's worker keeps what its stages of the plan in force make, for the last frames. A hedge asks with the image: where
+the tensors are here, or are being made, the *tail* of that plan runs on them; else the whole model does on the image.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, StagePlan, Transfer, ranges_of
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, Transfer, ranges_of
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 from .hedge import TAIL_VERSION
@@ -32,14 +32,14 @@ def tail_plan(model: Model, plan: Plan) -> Plan | None:
 
     :return: None where the source makes nothing first, or everything.
     """
-    here = {PICTURE}
+    here = {IMAGE}
     done: set[int] = set()
     for stage in plan.stages:
         if stage.device == plan.source and here.issuperset(stage.inputs):
             here.update(stage.outputs)
             done.update(stage.layer_indices)
     rest = [i for i in range(len(model.layers)) if i not in done]
-    if here == {PICTURE} or not rest:
+    if here == {IMAGE} or not rest:
         return None
     made = {name for i in rest for name in model.layers[i].outputs}
     read = dict.fromkeys(name for i in rest for name in model.layers[i].inputs if name not in made)
@@ -141,7 +141,7 @@ class HedgePipeline:
     def receive(
         self, address: Address, tensors: Mapping[str, Tensor], encodings: Mapping[str, str], hops: tuple[HopTime, ...], now: float
     ) -> list[Job]:
-        """Take a hedge's picture in; return the stages that can run now.
+        """Take a hedge's image in; return the stages that can run now.
 
         :raises WireError: as `FramePipeline.receive`.
         """

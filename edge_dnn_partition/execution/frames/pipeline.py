@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import NotReadyError, WireError
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, StageTime, merged
 
@@ -255,5 +255,5 @@ def _bytes_of(tensor: Tensor) -> int:
 
 
 def first_device(plan: Plan) -> str:
-    """Return the device that gets the picture: that of the first stage."""
+    """Return the device that gets the image: that of the first stage."""
     return plan.stages[0].device

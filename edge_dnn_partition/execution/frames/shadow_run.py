@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source's side of shadow frames: a picture that has its result runs once more, under a plan not in force.
+"""The frame source's side of shadow frames: an image that has its result runs once more, under a plan not in force.
 
 What it costs there tells a policy that learns what its predictions miss. Its outputs are thrown away.
 """

@@ -16,7 +16,7 @@ from edge_dnn_partition.planning.plans.plan import Plan
 
 from .failure import Failure
 from .ledger import Frame
-from .plan_book import PlanBook, PlanStatus
+from .plan_registry import PlanRegistry, PlanStatus
 
 _FRAMES: Final = 5
 MOST_OVERTAKEN: Final = 3
@@ -89,7 +89,7 @@ class _Sending:
 
 
 @dataclass
-class SourcePlans(PlanBook):
+class SourcePlans(PlanRegistry):
     """Which plan each frame under way has, and who had it. Time is passed in; not thread safe."""
 
     _plans: dict[int, Plan] = field(default_factory=dict)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures what encodings make of a model's tensors on this device: bytes, seconds, and the error in the model's output.
 
-Bytes and seconds are those of the first picture's tensors (or of a made-up input's). A lossy encoding's error is found by
-running the rest of the model on what comes out of it: for every encoding on the first picture, then on the others, and the
+Bytes and seconds are those of the first image's tensors (or of a made-up input's). A lossy encoding's error is found by
+running the rest of the model on what comes out of it: for every encoding on the first image, then on the others, and the
 largest counts. The tensors of the fewest bytes come first, since cuts are made there; what the time limit leaves no room for
-is not measured, and is sent raw. The other pictures have as much time again.
+is not measured, and is sent raw. The other images have as much time again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Segments:
         """The segments that have run before a tensor is there."""
 
     def inputs(self, prepared: Array | None, seed: int = 0) -> dict[str, Array]:
-        """Return the model's inputs: a prepared picture where it fits the first, else values made up as in profiling."""
+        """Return the model's inputs: a prepared image where it fits the first, else values made up as in profiling."""
         random = np.random.default_rng(seed)
         values: dict[str, Array] = {}
         known: set[str] = set()
@@ -88,8 +88,8 @@ def measure_codings(
 ) -> tuple[TensorCoding, ...]:  # fmt: skip
     """Return the encodings of the tensors between a model's segments, those that save no bytes left out.
 
-    :param prepared: the model's input for each picture; none: two are made up.
-    :param limit_seconds: for the first picture, and again for all others.
+    :param prepared: the model's input for each image; none: two are made up.
+    :param limit_seconds: for the first image, and again for all others.
     :raises ProfilingCancelledError: if ``cancelled`` says so.
     :raises ModelError: if a segment cannot be run.
     """
@@ -101,7 +101,7 @@ def measure_codings(
             if values[name].dtype not in DTYPES.values() or values[name].nbytes < _LEAST_BYTES:
                 continue
             if number and not any(key[0] == name for key in found):
-                continue  # time did not suffice for it on the first picture
+                continue  # time did not suffice for it on the first image
             errors: dict[str, tuple[float, bool]] = {'': (0.0, False)}
             for reduction in REDUCTIONS:
                 if cancelled():

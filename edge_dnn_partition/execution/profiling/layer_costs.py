@@ -89,13 +89,13 @@ def layer_costs(model: Model, profile: Profile | None = None, shares: Sequence[f
 
 
 def _within_the_whole(profile: Profile, segment: int) -> float:
-    """Return a segment's seconds inside the whole model over those alone: half of the seam at each end is saved.
+    """Return a segment's seconds inside the whole model over those alone: half of the boundary overhead at each end is saved.
 
     So the layers add up to ``profile.total_seconds``.
     """
     alone = profile.segment_seconds[segment]
-    seams = math.fsum(profile.seam_seconds[max(segment - 1, 0) : segment + 1])
-    return (alone - 0.5 * seams) / alone if alone > 0 else 0.0
+    overheads = math.fsum(profile.seam_seconds[max(segment - 1, 0) : segment + 1])
+    return (alone - 0.5 * overheads) / alone if alone > 0 else 0.0
 
 
 def with_measurements(rows: Sequence[LayerCost], document: Any) -> tuple[LayerCost, ...]:

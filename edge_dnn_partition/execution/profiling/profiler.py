@@ -19,7 +19,7 @@ import onnxruntime
 
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.execution.profiling.picture_samples import PictureSamples
+from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
@@ -82,15 +82,15 @@ class ProfileOptions:
 
 
 def profile_model(model: Model, options: ProfileOptions, *,
-                  samples: PictureSamples | None = None,
+                  samples: ImageSamples | None = None,
                   progress: Callable[[float], None] = lambda share: None,
                   cancel: threading.Event | None = None) -> Profile:
-    """Time a model's segments, their seams and some held-back stages on this device.
+    """Time a model's segments, their boundary overheads and some held-back stages on this device.
 
     With one thread on the CPU a run's seconds are its thread's CPU time, so that other
     processes and a CPU quota do not count; else wall time, less what the quota halted it for. The calling thread does the work.
 
-    :param samples: pictures; preparing one is timed with the rest, and encodings are measured on all.
+    :param samples: images; preparing one is timed with the rest, and encodings are measured on all.
     :param progress: is given the share that is done, 0 to 1.
     :param cancel: gives up when it is set.
     :raises ProfilingCancelledError: if it was.
@@ -124,7 +124,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
                   progress=progress)
     times = time_spans(groups, bench, rounds=options.runs, interval_seconds=options.interval_seconds,
                        limit_seconds=options.limit_seconds, seed=model.sha256)
-    seconds, seams = fit_spans({span: times[span] for span in fitted}, segments)
+    seconds, overheads = fit_spans({span: times[span] for span in fitted}, segments)
     codings: tuple[TensorCoding, ...] = ()
     if stages.memory_bytes((0, segments)) <= free:
         loaded = Segments(model, boundaries, providers=options.providers, threads=options.threads)
@@ -140,10 +140,10 @@ def profile_model(model: Model, options: ProfileOptions, *,
     profile = Profile(
         model_sha256=model.sha256, model=model.name, device=options.device, provider=options.providers[0],
         threads=options.threads, onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
-        segment_seconds=seconds, seam_seconds=seams, preprocess_seconds=median(preparing) if preparing else None,
+        segment_seconds=seconds, seam_seconds=overheads, preprocess_seconds=median(preparing) if preparing else None,
         throttled=is_throttled(readings, best) or robbed, probe_seconds=probe_seconds,
         interval_seconds=options.interval_seconds, codings=codings,
-        picture_bytes=0.0 if samples is None else samples.bytes)
+        image_bytes=0.0 if samples is None else samples.bytes)
     return with_held_back(profile, {span: median(times[span]) for span in held_back})
 
 
@@ -172,13 +172,13 @@ def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
 
 
 def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: bool = False,
-                    refresh: bool = False, samples: PictureSamples | None = None,
+                    refresh: bool = False, samples: ImageSamples | None = None,
                     progress: Callable[[float], None] = lambda share: None,
                     cancel: threading.Event | None = None) -> Profile:
     """Return the profile from the cache, or make it and put it there.
 
     It belongs to the model as it was prepared (its hash and shapes), the device's name, the
-    provider, the threads, onnxruntime's version, the boundaries and interval asked for, and the pictures.
+    provider, the threads, onnxruntime's version, the boundaries and interval asked for, and the images.
 
     :param accept_throttled: take a profile from the cache too that was made while the device
         was throttled; otherwise it is made again.

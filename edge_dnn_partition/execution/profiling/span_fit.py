@@ -1,11 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""From the times of spans to the seconds of segments and seams.
+"""From the times of spans to the seconds of segments and boundary overheads.
 
-Unknown are every segment's seconds and every seam's. A span says: its segments less the seams
+Unknown are every segment's seconds and every boundary overhead's. A span says: its segments less the boundary overheads
 inside it took so long, give or take its own uncertainty. Segments and pairs alone would
-determine all of them (seam = t(i) + t(i+1) - t(i and i+1)), but then a long stage inherits
-the noise of all its seams; so some long spans are fitted too, and the seams are drawn weakly
+determine all of them (boundary overhead = t(i) + t(i+1) - t(i and i+1)), but then a long stage inherits
+the noise of all its boundary overheads; so some long spans are fitted too, and the boundary overheads are drawn weakly
 towards their common middle: least squares with a normal prior, ridge regression's.
 """
 
@@ -21,9 +21,9 @@ from .span_timing import Span, relative_error
 
 #: No median is taken for more certain than this, relative: a device drifts by as much.
 _LEAST_ERROR: Final = 0.003
-#: How far seams stray from their middle, in terms of their median absolute deviation. On a
+#: How far boundary overheads stray from their middle, in terms of their median absolute deviation. On a
 #: busy machine 2 made the largest errors of held-back stages a quarter smaller than no prior.
-_SEAM_SPREAD: Final = 2 * 1.4826
+_OVERHEAD_SPREAD: Final = 2 * 1.4826
 #: A segment's seconds are fitted, but never to less than this share of what was measured.
 _LEAST_SHARE: Final = 0.5
 
@@ -41,22 +41,22 @@ def spans_to_fit(segments: int) -> list[Span]:
 
 def fit_spans(samples: Mapping[Span, Sequence[float]], segments: int
               ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the segments' seconds and the inner boundaries' seams, in seconds.
+    """Return the segments' seconds and the inner boundaries' boundary overheads, in seconds.
 
     :param samples: the runs of at least every segment and every pair of neighbours.
     :param segments: their number.
-    :returns: positive segments; seams that do not exceed a segment beside them, so that no
+    :returns: positive segments; boundary overheads that do not exceed a segment beside them, so that no
         stage takes less than one of its segments.
     """
     times = {span: median(values) for span, values in samples.items()}
     errors = {span: error * times[span] for span, error in _relative_errors(samples).items()}
     plain = [times[i - 1, i] + times[i, i + 1] - times[i - 1, i + 1] for i in range(1, segments)]
-    # The columns: segments, seams, and the seams' common middle.
+    # The columns: segments, boundary overheads, and the boundary overheads' common middle.
     rows = [_row(first, last, segments) / errors[first, last] for first, last in times]
     wanted = [times[span] / errors[span] for span in times]
     if plain:
         middle = median(plain)
-        spread = max(_SEAM_SPREAD * median(abs(seam - middle) for seam in plain),
+        spread = max(_OVERHEAD_SPREAD * median(abs(overhead - middle) for overhead in plain),
                      _LEAST_ERROR * min(times.values()))
         for index in range(segments, 2 * segments - 1):
             row = np.zeros(2 * segments)
@@ -65,8 +65,8 @@ def fit_spans(samples: Mapping[Span, Sequence[float]], segments: int
             wanted.append(0.0)
     solution = np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0]
     seconds = [max(float(solution[i]), _LEAST_SHARE * times[i, i + 1]) for i in range(segments)]
-    seams = [min(float(solution[segments + i]), seconds[i], seconds[i + 1]) for i in range(segments - 1)]
-    return tuple(seconds), tuple(seams)
+    overheads = [min(float(solution[segments + i]), seconds[i], seconds[i + 1]) for i in range(segments - 1)]
+    return tuple(seconds), tuple(overheads)
 
 
 def _relative_errors(samples: Mapping[Span, Sequence[float]]) -> dict[Span, float]:

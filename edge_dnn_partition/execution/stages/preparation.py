@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, StagePlan
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
 
@@ -45,14 +45,14 @@ class StageRunner:
             )
 
     def decode(self, inputs: Mapping[str, Array | Coded], encodings: Mapping[str, str]) -> dict[str, Array]:
-        """Return the stage's input tensors decoded, the picture resized and normalised too.
+        """Return the stage's input tensors decoded, the image resized and normalised too.
 
-        :raises WireError: if the picture or an encoded tensor is broken.
+        :raises WireError: if the image or an encoded tensor is broken.
         """
         values = {name: decode(value) if isinstance(value, Coded) else value for name, value in inputs.items()}
         if self.stage.preprocess and self._preprocessing is not None:
-            picture = values.pop(PICTURE)
-            values[self._entry] = self._preprocessing.apply(picture, encodings.get(PICTURE, 'jpeg'))
+            image = values.pop(IMAGE)
+            values[self._entry] = self._preprocessing.apply(image, encodings.get(IMAGE, 'jpeg'))
         return values
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:

@@ -4,7 +4,7 @@
 
 Weights are random but seeded, and batch normalisation holds statistics of the network's
 own activations, so that outputs neither vanish nor explode. Only ``digits`` is trained.
-The variants whose names end in ``_small`` have few channels and small pictures.
+The variants whose names end in ``_small`` have few channels and small images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Entry:
     words: int | None = None
 
 
-def _picture(size: int) -> dict[str, tuple[int, ...]]:
+def _image(size: int) -> dict[str, tuple[int, ...]]:
     return {'image': (1, 3, size, size)}
 
 
@@ -50,32 +50,32 @@ def _text(length: int) -> dict[str, tuple[int, ...]]:
 _SCALES = ('large_objects', 'middle_objects', 'small_objects')
 
 _ENTRIES: dict[str, Entry] = {
-    'alexnet': Entry('convnets', 'alexnet', _picture(224)),
-    'vgg16': Entry('convnets', 'vgg16', _picture(224)),
-    'resnet18': Entry('resnets', 'resnet18', _picture(224)),
-    'resnet50': Entry('resnets', 'resnet50', _picture(224)),
-    'mobilenetv2': Entry('mobile', 'mobilenetv2', _picture(224)),
-    'efficientnet_b0': Entry('mobile', 'efficientnet_b0', _picture(224)),
-    'inception': Entry('inception', 'inception', _picture(224)),
-    'vit_b16': Entry('transformers', 'vit', _picture(224)),
+    'alexnet': Entry('convnets', 'alexnet', _image(224)),
+    'vgg16': Entry('convnets', 'vgg16', _image(224)),
+    'resnet18': Entry('resnets', 'resnet18', _image(224)),
+    'resnet50': Entry('resnets', 'resnet50', _image(224)),
+    'mobilenetv2': Entry('mobile', 'mobilenetv2', _image(224)),
+    'efficientnet_b0': Entry('mobile', 'efficientnet_b0', _image(224)),
+    'inception': Entry('inception', 'inception', _image(224)),
+    'vit_b16': Entry('transformers', 'vit', _image(224)),
     'bert': Entry('transformers', 'bert', _text(128), ('states', 'pooled'), words=30522),
-    'yolo': Entry('detector', 'yolo', _picture(320), _SCALES),
+    'yolo': Entry('detector', 'yolo', _image(320), _SCALES),
     'digits': Entry('digits', 'digits', {'image': (1, 1, 8, 8)}),
 }
 
 _SMALL: dict[str, Entry] = {
-    'alexnet_small': Entry('convnets', 'alexnet', _picture(96), arguments={'width': 0.25, 'classes': 10}),
-    'vgg16_small': Entry('convnets', 'vgg16', _picture(32), arguments={'width': 0.25, 'classes': 10}),
-    'resnet18_small': Entry('resnets', 'resnet18', _picture(64), arguments={'width': 16, 'classes': 10}),
-    'resnet50_small': Entry('resnets', 'resnet50', _picture(64), arguments={'width': 16, 'classes': 10}),
-    'mobilenetv2_small': Entry('mobile', 'mobilenetv2', _picture(64), arguments={'width': 0.5, 'classes': 10}),
-    'efficientnet_small': Entry('mobile', 'efficientnet_b0', _picture(64), arguments={'width': 0.5, 'classes': 10}),
-    'inception_small': Entry('inception', 'inception', _picture(64), arguments={'width': 0.25, 'classes': 10}),
-    'vit_small': Entry('transformers', 'vit', _picture(32),
+    'alexnet_small': Entry('convnets', 'alexnet', _image(96), arguments={'width': 0.25, 'classes': 10}),
+    'vgg16_small': Entry('convnets', 'vgg16', _image(32), arguments={'width': 0.25, 'classes': 10}),
+    'resnet18_small': Entry('resnets', 'resnet18', _image(64), arguments={'width': 16, 'classes': 10}),
+    'resnet50_small': Entry('resnets', 'resnet50', _image(64), arguments={'width': 16, 'classes': 10}),
+    'mobilenetv2_small': Entry('mobile', 'mobilenetv2', _image(64), arguments={'width': 0.5, 'classes': 10}),
+    'efficientnet_small': Entry('mobile', 'efficientnet_b0', _image(64), arguments={'width': 0.5, 'classes': 10}),
+    'inception_small': Entry('inception', 'inception', _image(64), arguments={'width': 0.25, 'classes': 10}),
+    'vit_small': Entry('transformers', 'vit', _image(32),
                        arguments={'size': 32, 'patch': 8, 'width': 48, 'depth': 3, 'heads': 3, 'classes': 10}),
     'bert_small': Entry('transformers', 'bert', _text(16), ('states', 'pooled'), words=100,
                         arguments={'vocabulary': 100, 'width': 48, 'depth': 3, 'heads': 3, 'length': 16}),
-    'yolo_small': Entry('detector', 'yolo', _picture(64), _SCALES, arguments={'width': 0.25, 'classes': 4}),
+    'yolo_small': Entry('detector', 'yolo', _image(64), _SCALES, arguments={'width': 0.25, 'classes': 4}),
 }
 
 

@@ -12,7 +12,7 @@ _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 
 
 
 def alexnet(*, width: float = 1.0, classes: int = 1000) -> nn.Module:
-    """Return AlexNet for pictures of at least 63 pixels."""
+    """Return AlexNet for images of at least 63 pixels."""
     a, b, c, d = (int(width * channels) for channels in (64, 192, 384, 256))
     hidden = int(width * 4096)
     return initialise_plain(nn.Sequential(
@@ -27,7 +27,7 @@ def alexnet(*, width: float = 1.0, classes: int = 1000) -> nn.Module:
 
 
 def vgg16(*, width: float = 1.0, classes: int = 1000) -> nn.Module:
-    """Return VGG-16 for pictures of 224 pixels, or of 32 where it is narrow."""
+    """Return VGG-16 for images of 224 pixels, or of 32 where it is narrow."""
     layers: list[nn.Module] = []
     before = 3
     for channels in _VGG16:

@@ -79,5 +79,5 @@ class Detector(nn.Module):  # type: ignore[misc]
 
 
 def yolo(*, width: float = 1.0, classes: int = 80) -> nn.Module:
-    """Return the detector for pictures whose sides are multiples of 32."""
+    """Return the detector for images whose sides are multiples of 32."""
     return Detector(width, classes)

@@ -16,14 +16,14 @@ _BATCH = 64
 
 
 def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return pictures (n, 1, 8, 8) from 0 to 1 and labels: for training, then for testing."""
+    """Return images (n, 1, 8, 8) from 0 to 1 and labels: for training, then for testing."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    pictures, labels = load_digits(return_X_y=True)
-    pictures = (pictures / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
     train, test, train_labels, test_labels = train_test_split(
-        pictures, labels, test_size=_TEST_SHARE, random_state=0, stratify=labels)
+        images, labels, test_size=_TEST_SHARE, random_state=0, stratify=labels)
     return train, train_labels, test, test_labels
 
 
@@ -38,14 +38,14 @@ def digits() -> nn.Module:
                  nn.Identity(), nn.ReLU()),
         head(32, 10))
     train, train_labels, _, _ = data()
-    pictures, labels = torch.from_numpy(train), torch.from_numpy(train_labels)
+    images, labels = torch.from_numpy(train), torch.from_numpy(train_labels)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _EPOCHS)
     network.train()
     for _ in range(_EPOCHS):
-        for batch in torch.randperm(len(pictures)).split(_BATCH):
+        for batch in torch.randperm(len(images)).split(_BATCH):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(pictures[batch]), labels[batch]).backward()
+            nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
             optimiser.step()
         schedule.step()
     network.is_trained = True

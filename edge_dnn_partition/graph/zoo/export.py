@@ -20,7 +20,7 @@ from edge_dnn_partition.graph.zoo.catalog import Entry
 #: The exporter through TorchScript takes a second where the newer one takes ten, and ends at opset 20.
 _OPSET = 17
 _SEED = 20260
-_CALIBRATION_PICTURES = 4
+_CALIBRATION_IMAGES = 4
 
 
 def build(entry: Entry, path: Path) -> None:
@@ -31,7 +31,7 @@ def build(entry: Entry, path: Path) -> None:
         network: nn.Module = getattr(module, entry.function)(**entry.arguments)
         examples = _examples(entry, 1)
         if not getattr(network, 'is_trained', False):
-            settle_statistics(network, _examples(entry, _CALIBRATION_PICTURES))
+            settle_statistics(network, _examples(entry, _CALIBRATION_IMAGES))
         network.eval()
         with _quiet(), torch.no_grad():
             torch.onnx.export(

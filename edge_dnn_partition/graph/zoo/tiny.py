@@ -163,7 +163,7 @@ def quantised() -> ModelProto:
 
 
 def open_shapes() -> ModelProto:
-    """Return a convolution and a mean whose batch and picture size are open."""
+    """Return a convolution and a mean whose batch and image size are open."""
     nodes = [_node('Conv', ['image', 'w'], ['a'], pads=[1] * 4), _node('Relu', ['a'], ['b']),
              _node('MaxPool', ['b'], ['c'], kernel_shape=[2, 2], strides=[2, 2]),
              _node('Conv', ['c', 'v'], ['d'], pads=[1] * 4), _node('ReduceMean', ['d'], ['e'], axes=[2, 3], keepdims=0),

@@ -61,7 +61,7 @@ class VisionTransformer(nn.Module):  # type: ignore[misc]
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the scores (batch, classes) of pictures (batch, 3, size, size)."""
+        """Return the scores (batch, classes) of images (batch, 3, size, size)."""
         patches = self.patches(image).flatten(2).transpose(1, 2)
         states = torch.cat([self.token.expand(image.shape[0], -1, -1), patches], dim=1) + self.positions
         for block in self.blocks:

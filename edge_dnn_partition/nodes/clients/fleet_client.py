@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.monitoring.missed_results import MissedResults
 from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
@@ -135,7 +135,7 @@ class FleetClient:
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
-    # Hearing --------------------------------------------------------------------------------------------------
+    # FleetEstimator --------------------------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
         if message.status != PlanMessage.ACTIVE:
@@ -199,16 +199,16 @@ class FleetClient:
 
     # Telling --------------------------------------------------------------------------------------------------
 
-    def camera(self, topic: str, *, compressed: bool = True) -> Callable[[Picture], int]:
-        """Return a function that publishes a picture as a camera would, and returns its stamp in nanoseconds."""
+    def camera(self, topic: str, *, compressed: bool = True) -> Callable[[CameraImage], int]:
+        """Return a function that publishes an image as a camera would, and returns its stamp in nanoseconds."""
         kind = CompressedImage if compressed else Image
         publisher = self.node.create_publisher(kind, topic, 2)
 
-        def publish(picture: Picture) -> int:
+        def publish(image: CameraImage) -> int:
             stamp = self.node.get_clock().now()
             header = Header(stamp=stamp.to_msg(), frame_id='camera')
             message_of = compressed_message if compressed else image_message
-            publisher.publish(message_of(picture.data, picture.encoding, header))
+            publisher.publish(message_of(image.data, image.encoding, header))
             return int(stamp.nanoseconds)
 
         return publish

@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.monitoring.fleet_signs import DeviceSigns
+from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
 from edge_dnn_partition.monitoring.rtps_presence import middleware_of
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
@@ -29,12 +29,12 @@ _ENOUGH: Final = 10
 """Messages of each device after which no more are waited for."""
 
 
-def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
+def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceLiveness]:
     """Return what was heard, by the devices' names; also of those that the fleet file does not name.
 
     :param seconds: how long to listen at most.
     """
-    signs: dict[str, DeviceSigns] = {}
+    signs: dict[str, DeviceLiveness] = {}
     key = fleet_key(fleet)
     topics = Topics(fleet.fleet)
     context = rclpy.Context()
@@ -51,7 +51,7 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceSigns]:
         name, model = getattr(message, 'node', 'device_monitor'), getattr(message, 'model_sha256', '')
         if message.device not in signs and len(signs) >= _MOST_DEVICES:
             return
-        device = signs.setdefault(message.device, DeviceSigns())
+        device = signs.setdefault(message.device, DeviceLiveness())
         device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
         device.unsealed += key is not None and Sealer(key, 0).check(topic, raw) is None
 

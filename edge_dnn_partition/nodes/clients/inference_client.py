@@ -19,9 +19,9 @@ from rclpy.task import Future
 from std_msgs.msg import Header
 
 from edge_dnn_partition.nodes.conversions.inference_messages import (
+    ImageGiven,
     InferenceResult,
     InferenceTimeoutError,
-    PictureGiven,
     request_of,
     result_of,
 )
@@ -43,7 +43,7 @@ class _Call:
 
 
 class InferenceClient:
-    """Sends pictures through a fleet and returns what its model says.
+    """Sends images through a fleet and returns what its model says.
 
     Any number of calls may be open, from any thread. Its entities have a callback group of their own, so that ``await`` works in
     callbacks of the node's default group; the executor must be one that takes coroutines (``SingleThreadedExecutor``,
@@ -69,22 +69,22 @@ class InferenceClient:
         self._node.destroy_client(self._client)
 
     async def infer(
-        self, picture: PictureGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
         timeout: float = 60.0,
     ) -> InferenceResult:  # fmt: skip
-        """Run one picture through the fleet, as a frame among the camera's.
+        """Run one image through the fleet, as a frame among the camera's.
 
         Awaited in a callback of the node, or in an asyncio task while another thread spins the node.
 
-        :param picture: uint8 ``[height, width]`` or ``[height, width, 3]`` RGB, the bytes of a JPEG or PNG, or a camera's message.
+        :param image: uint8 ``[height, width]`` or ``[height, width, 3]`` RGB, the bytes of a JPEG or PNG, or a camera's message.
         :param encoding: of an array, as in ``sensor_msgs/Image``, such as ``bgr8``; empty: ``mono8``, ``rgb8``, ``rgba8``.
         :param header: of the result on the topic ``result``; None: the message's, else an empty one.
-        :param wait_seconds: how long the picture may wait for a place among the frames under way; 0: not at all.
+        :param wait_seconds: how long the image may wait for a place among the frames under way; 0: not at all.
         :param timeout: seconds for all of it, until somebody serves the fleet included.
-        :raises ValueError: if the picture is none.
+        :raises ValueError: if the image is none.
         :raises InferenceError: if there is no result; of a class and with a message that say why.
         """
-        outcome = self.begin(picture, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        outcome = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -95,14 +95,14 @@ class InferenceClient:
         return await answer
 
     def infer_and_wait(
-        self, picture: PictureGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
         timeout: float = 60.0,
     ) -> InferenceResult:  # fmt: skip
         """Do the same and return when it is done: for a script, or a thread beside the one that spins the node.
 
         In a callback of the node it would wait for itself: use `infer` or `begin` there. See `infer`.
         """
-        outcome = self.begin(picture, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        outcome = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
         done = threading.Event()
         outcome.add_done_callback(lambda _: done.set())
         with self._spinning:
@@ -126,11 +126,11 @@ class InferenceClient:
             executor.shutdown()
 
     def begin(
-        self, picture: PictureGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
         timeout: float = 60.0,
     ) -> Future:  # fmt: skip
         """Do the same and return at once: a future of the `InferenceResult`, for ``add_done_callback``. See `infer`."""
-        request = request_of(picture, encoding, header, wait_seconds)
+        request = request_of(image, encoding, header, wait_seconds)
         call = _Call(request, timeout, time.monotonic() + timeout)
         with self._lock:
             self._open.add(call)

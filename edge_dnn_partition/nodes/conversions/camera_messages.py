@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera messages to pictures, by cv_bridge where it is installed and by the same steps where it is not."""
+"""Camera messages to images, by cv_bridge where it is installed and by the same steps where it is not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.inputs.frame import Picture
-from edge_dnn_partition.inputs.picture import ENCODINGS, compressed_encoding
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.image import ENCODINGS, compressed_encoding
 
 _CHANNELS = {
     'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,
@@ -34,25 +34,25 @@ def _bridge() -> Any:
 _BRIDGE = _bridge()
 
 
-def picture_of_compressed(message: CompressedImage) -> Picture:
-    """Return a compressed picture's bytes as they are.
+def from_compressed_message(message: CompressedImage) -> CameraImage:
+    """Return a compressed image's bytes as they are.
 
     :raises WireError: if the format is neither JPEG nor PNG, or there are no bytes.
     """
     encoding = compressed_encoding(message.format)
     if len(message.data) == 0:
-        raise WireError('a compressed picture without bytes; see what publishes it')
-    return Picture(np.frombuffer(message.data, np.uint8), encoding, message.header)
+        raise WireError('a compressed image without bytes; see what publishes it')
+    return CameraImage(np.frombuffer(message.data, np.uint8), encoding, message.header)
 
 
-def picture_of_image(message: Image) -> Picture:
-    """Return a raw picture's pixels, rows without padding.
+def from_image_message(message: Image) -> CameraImage:
+    """Return a raw image's pixels, rows without padding.
 
     :raises WireError: if the encoding is unknown or the sizes contradict each other.
     """
     if message.encoding not in ENCODINGS:
         known = ', '.join(e for e in ENCODINGS if e not in ('jpeg', 'png'))
-        raise WireError(f'a picture of encoding {message.encoding!r}; known are {known}')
+        raise WireError(f'an image of encoding {message.encoding!r}; known are {known}')
     channels = _CHANNELS.get(message.encoding, 1)
     row = message.width * channels
     if (
@@ -62,7 +62,7 @@ def picture_of_image(message: Image) -> Picture:
         or len(message.data) < message.step * message.height
     ):
         raise WireError(
-            f'a picture of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
+            f'an image of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
             f'has {len(message.data)} bytes; see what publishes it'
         )
     if _BRIDGE is not None:
@@ -72,7 +72,7 @@ def picture_of_image(message: Image) -> Picture:
             message.height, message.step
         )
         pixels = np.ascontiguousarray(rows[:, :row])
-    return Picture(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)
+    return CameraImage(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)
 
 
 def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:
@@ -84,7 +84,7 @@ def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -
 
 
 def compressed_message(data: np.ndarray[Any, Any], encoding: str, header: Header) -> CompressedImage:
-    """Return a compressed picture's bytes, uint8, as a message.
+    """Return a compressed image's bytes, uint8, as a message.
 
     :param encoding: ``jpeg`` or ``png``.
     """

@@ -18,21 +18,21 @@ from edge_dnn_partition.msg import ClassScore
 from edge_dnn_partition.results.postprocess import Box, Score
 from edge_dnn_partition.srv import Infer
 
-from .camera_messages import compressed_message, image_message, picture_of_image
+from .camera_messages import compressed_message, from_image_message, image_message
 from .wire import tensor_array
 
-PictureGiven = NDArray[np.uint8] | bytes | Image | CompressedImage
+ImageGiven = NDArray[np.uint8] | bytes | Image | CompressedImage
 
 _ENCODINGS: Final = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}
 _BEGINNINGS: Final = {b'\xff\xd8': 'jpeg', b'\x89P': 'png'}
 
 
 class InferenceError(UserError):
-    """There is no result of a picture; the message says why."""
+    """There is no result of an image; the message says why."""
 
 
 class InferenceRefusedError(InferenceError):
-    """The fleet did not take the picture: it is busy, has no plan, or the picture is no good."""
+    """The fleet did not take the image: it is busy, has no plan, or the image is no good."""
 
 
 class InferenceExpiredError(InferenceError):
@@ -40,11 +40,11 @@ class InferenceExpiredError(InferenceError):
 
 
 class InferenceLostError(InferenceError):
-    """The fleet took the picture and gave its frame up."""
+    """The fleet took the image and gave its frame up."""
 
 
 class InferenceFailedError(InferenceError):
-    """The picture cannot be processed: decoding it or running the model on it fails."""
+    """The image cannot be processed: decoding it or running the model on it fails."""
 
 
 class InferenceTimeoutError(InferenceError):
@@ -59,9 +59,9 @@ _ERRORS: Final = {
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """What the model says of one picture.
+    """What the model says of one image.
 
-    ``outputs`` holds the model's tensors by name. ``classes`` and ``detections`` (best first, in pixels of the picture) and
+    ``outputs`` holds the model's tensors by name. ``classes`` and ``detections`` (best first, in pixels of the image) and
     ``mask`` (a class for each pixel, uint8 ``[height, width]``) are empty unless the fleet file's ``postprocessing`` makes them.
     """
 
@@ -77,47 +77,47 @@ class InferenceResult:
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
-def request_of(picture: PictureGiven, encoding: str, header: Header | None, wait_seconds: float) -> Infer.Request:
-    """Return the request for a picture.
+def request_of(image: ImageGiven, encoding: str, header: Header | None, wait_seconds: float) -> Infer.Request:
+    """Return the request for an image.
 
-    :param picture: uint8 ``[height, width]`` or ``[height, width, channels]``, the bytes of a JPEG or PNG, or a camera's message.
+    :param image: uint8 ``[height, width]`` or ``[height, width, channels]``, the bytes of a JPEG or PNG, or a camera's message.
     :param encoding: of an array, as in ``sensor_msgs/Image``; empty: ``mono8``, ``rgb8`` or ``rgba8`` by its channels.
     :param header: of the result; None: the message's, else an empty one.
     :raises ValueError: if it is none of these; what a message holds is for the fleet to check.
     """
     request = Infer.Request(wait_seconds=float(wait_seconds))
-    if isinstance(picture, Image):
-        request.image = picture
-    elif isinstance(picture, CompressedImage):
-        request.compressed = picture
-    elif isinstance(picture, bytes):
-        if picture[:2] not in _BEGINNINGS:
+    if isinstance(image, Image):
+        request.image = image
+    elif isinstance(image, CompressedImage):
+        request.compressed = image
+    elif isinstance(image, bytes):
+        if image[:2] not in _BEGINNINGS:
             raise ValueError('the bytes are neither a JPEG nor a PNG; give pixels as an array')
-        request.compressed = compressed_message(np.frombuffer(picture, np.uint8), _BEGINNINGS[picture[:2]], Header())
-    elif isinstance(picture, np.ndarray):
-        request.image = _image_of(picture, encoding)
+        request.compressed = compressed_message(np.frombuffer(image, np.uint8), _BEGINNINGS[image[:2]], Header())
+    elif isinstance(image, np.ndarray):
+        request.image = _image_of(image, encoding)
     else:
-        raise ValueError(f"a picture is an array, bytes, or a camera's message, not {type(picture).__name__}")
+        raise ValueError(f"an image is an array, bytes, or a camera's message, not {type(image).__name__}")
     if header is not None:
         (request.image if request.image.encoding else request.compressed).header = header
     return request
 
 
-def _image_of(picture: NDArray[Any], encoding: str) -> Image:
-    channels = picture.shape[2] if picture.ndim == 3 else 1
+def _image_of(image: NDArray[Any], encoding: str) -> Image:
+    channels = image.shape[2] if image.ndim == 3 else 1
     known = bool(encoding) or channels in _ENCODINGS
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0 or not known:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0 or not known:
         raise ValueError(
-            f'an array of {picture.dtype} {list(picture.shape)}; give uint8 [height, width] or [height, width, 3 (RGB) or 4 '
+            f'an array of {image.dtype} {list(image.shape)}; give uint8 [height, width] or [height, width, 3 (RGB) or 4 '
             '(RGBA)], or name another encoding'
         )
-    message = image_message(picture, encoding or _ENCODINGS[channels], Header())
+    message = image_message(image, encoding or _ENCODINGS[channels], Header())
     try:
-        fits = picture_of_image(message).data.size == picture.size
+        fits = from_image_message(message).data.size == image.size
     except UserError as error:
         raise ValueError(str(error)) from None
     if not fits:
-        raise ValueError(f'an array of shape {list(picture.shape)} holds no {message.encoding} pixels; name another encoding')
+        raise ValueError(f'an array of shape {list(image.shape)} holds no {message.encoding} pixels; name another encoding')
     return message
 
 

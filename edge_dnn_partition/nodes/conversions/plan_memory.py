@@ -11,7 +11,7 @@ from typing import Final
 from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_dnn_partition.cache import cache_dir, keep
-from edge_dnn_partition.execution.frames.plan_book import PlanBook
+from edge_dnn_partition.execution.frames.plan_registry import PlanRegistry
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -78,13 +78,13 @@ class PlanMemory:
         known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION
         return message if known else None
 
-    def begin(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
+    def begin(self, book: PlanRegistry, model_sha256: str, now: float) -> PlanMessage | None:
         """Begin a node's book with what is on disk, and return it."""
         kept = self.recall(model_sha256)
         book.begin(now, 0 if kept is None else kept.version)
         return kept
 
-    def take_up(self, book: PlanBook, model_sha256: str, now: float) -> PlanMessage | None:
+    def resume(self, book: PlanRegistry, model_sha256: str, now: float) -> PlanMessage | None:
         """Return the plan on disk if it is to be followed, since nobody says one."""
         kept = self.recall(model_sha256) if book.recall_due(now) else None
         if kept is not None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from edge_dnn_partition.control.scheduling.readings import plan_of
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.frames.plan_book import PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
 from edge_dnn_partition.planning.plans.encodings import parts
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan, check_figures, check_layers, check_plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, check_figures, check_layers, check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     for transfer in plan.transfers:
         parts(transfer.encoding)
     if model is not None:
-        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {PICTURE}
+        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {IMAGE}
         if unknown := sorted(named - model.tensors.keys()):
             raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which the model does not have')
     return plan
@@ -117,5 +117,5 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         throttled=profile.throttled,
         probe_seconds=profile.probe_seconds,
         codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
-        picture_bytes=profile.picture_bytes,
+        image_bytes=profile.image_bytes,
     )

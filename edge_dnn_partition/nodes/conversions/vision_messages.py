@@ -31,7 +31,7 @@ def publisher(node: FleetNode, kind: str) -> Any:
 
 
 def message(outcome: Outcome, header: Header) -> Any:
-    """Return what a model says of a picture, with the picture's header."""
+    """Return what a model says of an image, with the image's header."""
     messages = import_module('vision_msgs.msg')
     if outcome.kind == 'classification':
         return messages.Classification(header=header, results=[_hypothesis(messages, score) for score in outcome.scores])

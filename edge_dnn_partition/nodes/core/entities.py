@@ -122,7 +122,7 @@ class EntityNode(LifecycleNode):
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         timed = raw
-        hear, raw = self.seals.hearing(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        hear, raw = self.seals.fleet_estimator(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
         hear = self._timed(hear) if timed else hear
         create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.02
 
 
-class Later:
+class DeferredResponse:
     """Returned by a service's callback in place of a response; `give` may be called from any thread."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Later:
                     node.repeats.failure('a service failed')
                 response.success, response.message = False, str(error)
                 found = response
-            if isinstance(found, Later):
+            if isinstance(found, DeferredResponse):
                 found.attach(self.give)
             else:
                 self.give(found)
@@ -82,7 +82,7 @@ def allow_later(service: Any) -> None:
     send = service.send_response
 
     def send_or_wait(response: Any, header: Any) -> None:
-        if isinstance(response, Later):
+        if isinstance(response, DeferredResponse):
             response.attach(lambda whole: send(whole, header))
         else:
             send(response, header)

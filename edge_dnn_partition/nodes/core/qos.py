@@ -18,8 +18,8 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 
 from edge_dnn_partition.errors import UserError
 
-BURST_PIECES: Final = 400
-"""How many pieces of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
+BURST_FRAGMENTS: Final = 400
+"""How many fragments of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
 a 3.2 MB tensor, seven times over, while the reader is held up."""
 
 _RESULT_BYTES: Final = 64 << 20
@@ -40,7 +40,7 @@ SENSOR: Final = _profile(8, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLA
 """Of drivers that are not ours (a power meter, a battery): a best-effort reader hears reliable writers as well."""
 
 PIXELS: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""Of a camera that is not ours and offers as much: a picture of many fragments hardly comes through best effort. An old one is
+"""Of a camera that is not ours and offers as much: an image of many fragments hardly comes through best effort. An old one is
 of no use."""
 
 HEARTBEAT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
@@ -58,7 +58,7 @@ PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TR
 """A scheduler that starts anew still learns who is ready; one reader hears all workers."""
 
 STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""A picture for people and tools (fleet state, the source's books): whoever looks sees the last one."""
+"""An image for people and tools (fleet state, the source's books): whoever looks sees the last one."""
 
 DECISION: Final = STATE
 """The last decision is the one that is in force: whoever looks sees it at once."""
@@ -91,12 +91,12 @@ CLAIM: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIEN
 EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A worker that is started anew must be as slow as the others from its first frame on."""
 
-TENSORS: Final = _profile(BURST_PIECES, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+TENSORS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """The frame layer alone repeats, at the link's pace: DDS sends what was lost at once, and so fills the queue that has
 just overflowed (3.2 MB at 40 Mbit/s took twice its time). Volatile: a late reader has no use for half a bundle."""
 
-RECEIPTS: Final = _profile(BURST_PIECES, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""A lost receipt would cost a repeated bundle. Small, and as many as there are bundles."""
+ACKS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""A lost acknowledgement would cost a repeated bundle. Small, and as many as there are bundles."""
 
 FAILURES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One that is lost costs the time after which a frame without a result is sent again. As many as there are frames under way."""
@@ -113,7 +113,7 @@ INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATIL
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
 
 ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""Pictures for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
+"""Images for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
 rviz asks for reliable ones unless told."""
 
 

@@ -24,7 +24,7 @@ _LARGEST: Final = 1e18
 _SIGNED: Final = re.compile(r'(joules|celsius|dbm|battery_discharge_watts|seam_seconds|value|deviation)$')
 """What may be less than 0."""
 _KNOWN: Final = {
-    'HopReceipt': {'spread_seconds', 'held_seconds'},
+    'HopAck': {'spread_seconds', 'held_seconds'},
     'FrameReport': {'latency_seconds'},
     'StageTiming': {'queue_seconds', 'decode_seconds', 'run_seconds', 'cpu_seconds'},
     'HopTiming': {'encode_seconds', 'spread_seconds'},

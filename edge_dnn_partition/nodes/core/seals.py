@@ -91,7 +91,8 @@ class Seals:
             return publisher
         return SealedPublisher(publisher, self._sealer)
 
-    def hearing(self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *, raw: bool = False) -> tuple[Hear, bool]:
+    def fleet_estimator(self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *,
+        raw: bool = False) -> tuple[Hear, bool]:
         """Return the callback of a subscription, and whether it takes messages as bytes.
 
         :param hear: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
@@ -133,7 +134,7 @@ class Seals:
             except UserError as error:
                 self._refuse(type(error).__name__, str(error))
 
-        hear, raw = self.hearing(message_type, topic, hear_well, profile)
+        hear, raw = self.fleet_estimator(message_type, topic, hear_well, profile)
         return self._node.create_subscription(message_type, topic, hear, profile, raw=raw)
 
     def _checking(self, name: str, take: Callable[[Seal, bytes], None]) -> Callable[[bytes], None]:

@@ -102,7 +102,7 @@ class Topics:
 
     @property
     def state(self) -> str:
-        """The scheduler's picture of the fleet (FleetState)."""
+        """The scheduler's state of the fleet (FleetState)."""
         return self._of_fleet('state')
 
     @property
@@ -180,12 +180,12 @@ class Topics:
 
     @property
     def classification(self) -> str:
-        """The best classes of each picture (Classification)."""
+        """The best classes of each image (Classification)."""
         return self._of_fleet('classification')
 
     @property
     def detections(self) -> str:
-        """The objects in each picture (Detections)."""
+        """The objects in each image (Detections)."""
         return self._of_fleet('detections')
 
     @property
@@ -205,7 +205,7 @@ class Topics:
 
     @property
     def annotated(self) -> str:
-        """Each picture with what the model says of it (sensor_msgs/Image)."""
+        """Each image with what the model says of it (sensor_msgs/Image)."""
         return self._of_fleet('annotated')
 
     @property
@@ -238,7 +238,7 @@ class Topics:
 
     @property
     def infer(self) -> str:
-        """The frame source's service that runs one picture through the fleet (Infer)."""
+        """The frame source's service that runs one image through the fleet (Infer)."""
         return self._of_fleet('infer')
 
     def profile_again(self, device: str = '') -> str:
@@ -246,15 +246,15 @@ class Topics:
         return self._of_device(device, 'profile_again') if device else self._of_fleet('profile_again')
 
     def tensors(self, device: str | None = None) -> str:
-        """Return a worker's inbox (TensorPiece); this device's own if none is named."""
+        """Return a worker's inbox (TensorFragment); this device's own if none is named."""
         return self._of_device(device, 'tensors')
 
     def results(self, device: str | None = None) -> str:
-        """Return a frame source's inbox (TensorPiece); this device's own if none is named."""
+        """Return a frame source's inbox (TensorFragment); this device's own if none is named."""
         return self._of_device(device, 'results')
 
-    def receipts(self, device: str | None = None) -> str:
-        """Return where receipts for a sender go (HopReceipt); to this device if none is named."""
+    def acks(self, device: str | None = None) -> str:
+        """Return where acknowledgements for a sender go (HopAck); to this device if none is named."""
         return self._of_device(device, 'receipts')
 
     def hedge_plan(self) -> str:

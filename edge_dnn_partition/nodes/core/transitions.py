@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
-from .later import Later, allow_later
+from .later import DeferredResponse, allow_later
 
 if TYPE_CHECKING:
     from .base import FleetNode
@@ -40,7 +40,7 @@ def _guard(node: FleetNode, service: Any) -> None:
             return refused(request, response, str(error).partition(', at ')[0])
 
     def answer(request: Any, response: Any) -> Any:
-        wanted, later = request.transition, Later()
+        wanted, later = request.transition, DeferredResponse()
         if node.active and _is(wanted, 'deactivate', 'shutdown', numbers=_LEAVE):
             node.when_drained(lambda: later.give(attempt(request, response)))
         elif node.role is not None and not node.active and _is(wanted, 'activate', numbers=_ENTER):

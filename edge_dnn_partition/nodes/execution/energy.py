@@ -14,7 +14,7 @@ from std_msgs.msg import Float32
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import processor_of
 from edge_dnn_partition.execution.stages.stage_energy import StageEnergy, StageRun, Sum
-from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopReceipt
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopAck
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
 from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
@@ -28,7 +28,7 @@ from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
-from edge_dnn_partition.transport.pieces import FRAME, Address
+from edge_dnn_partition.transport.fragments import FRAME, Address
 from edge_dnn_partition.transport.radio import Radio
 from edge_dnn_partition.transport.timing import HopTime
 
@@ -116,11 +116,11 @@ class EnergyWatch:
         if not self._at_source:
             self._moved(hop, self._radio.seconds(hop), arrived)
 
-    def sent(self, receipt: HopReceipt) -> None:
-        """Take in the receipt of a hop that left here."""
-        if not self._at_source and receipt.state == HopReceipt.COMPLETE and receipt.kind == FRAME and receipt.total:
-            hop = HopTime(self._name, receipt.receiver, receipt.from_stage, receipt.total, 0.0,
-                          receipt.spread_seconds, receipt.spread_bytes)  # fmt: skip
+    def sent(self, ack: HopAck) -> None:
+        """Take in the acknowledgement of a hop that left here."""
+        if not self._at_source and ack.state == HopAck.COMPLETE and ack.kind == FRAME and ack.total:
+            hop = HopTime(self._name, ack.receiver, ack.from_stage, ack.total, 0.0,
+                          ack.spread_seconds, ack.spread_bytes)  # fmt: skip
             self._moved(hop, self._radio.seconds(hop), time.monotonic())
 
     def _reported(self, report: FrameReport) -> None:

@@ -8,7 +8,7 @@ from edge_dnn_partition.execution.frames.failure import kind_of, reason_of
 from edge_dnn_partition.msg import FrameFailure
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.transport.pieces import Address
+from edge_dnn_partition.transport.fragments import Address
 
 
 class FailureReports:

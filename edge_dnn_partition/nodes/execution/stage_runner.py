@@ -32,7 +32,7 @@ from edge_dnn_partition.transport.timing import StageTime
 
 from .energy import EnergyWatch
 from .failures import FailureReports
-from .hedge_seat import HedgeSeat
+from .hedge_controller import HedgeController
 
 LOOK_SECONDS: Final = 0.2
 """A device that a better plan would need is looked at so often, if the ceiling of probes lets it be."""
@@ -56,7 +56,7 @@ class StageRunner:
         sender: TensorSender,
         energy: EnergyWatch,
         dilation: Dilation,
-        hedges: HedgeSeat,
+        hedges: HedgeController,
         failures: FailureReports,
         lock: AbstractContextManager[Any],
         *,

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a frame source's pictures come from: a topic, or a folder, video or camera that it reads itself."""
+"""Where a frame source's images come from: a topic, or a folder, video or camera that it reads itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import Picture
-from edge_dnn_partition.inputs.pictures import pictures
-from edge_dnn_partition.nodes.conversions.camera_messages import picture_of_compressed, picture_of_image
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.images import images
+from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Camera
 
@@ -26,14 +26,14 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 class CameraFeed:
-    """Offers pictures to a node.
+    """Offers images to a node.
 
     :param node: a frame source.
     :param camera: what the fleet file says.
-    :param offer: takes each picture; called from the thread that spins, or from this feed's own.
+    :param offer: takes each image; called from the thread that spins, or from this feed's own.
     """
 
-    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[Picture], None]) -> None:
+    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[CameraImage], None]) -> None:
         self._node, self._camera, self._offer = node, camera, offer
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -41,19 +41,19 @@ class CameraFeed:
         if not self._topic:
             return
         if node.params.flag('compressed') and camera.compressed:
-            kind, convert = CompressedImage, picture_of_compressed
+            kind, convert = CompressedImage, from_compressed_message
         else:
-            kind, convert = Image, picture_of_image
+            kind, convert = Image, from_image_message
         CameraSubscription(node, kind, self._topic, lambda message: offer(convert(message)))
 
     def start(self) -> None:
-        """Begin to read pictures, if they do not come over a topic."""
+        """Begin to read images, if they do not come over a topic."""
         self._ending.clear()
         if self._topic:
             return
-        if self._pictures() is None:
+        if self._images() is None:
             self._node.get_logger().info(
-                f'no camera: pictures come by the service {self._node.topics.infer} only; '
+                f'no camera: images come by the service {self._node.topics.infer} only; '
                 'for others set image_topic, or camera: {topic, images, video or camera} in the fleet file'
             )
             return
@@ -67,24 +67,24 @@ class CameraFeed:
             self._thread.join(1.0)
             self._thread = None
 
-    def _pictures(self) -> Iterator[Picture] | None:
-        return pictures(self._camera, self._node.params.whole('jpeg_quality'))
+    def _images(self) -> Iterator[CameraImage] | None:
+        return images(self._camera, self._node.params.whole('jpeg_quality'))
 
     def _shoot(self) -> None:
-        """Offer pictures; what cannot be read is tried again, later and later: a camera may be plugged in again."""
-        node, stream, wait = self._node, self._pictures(), _FIRST_WAIT_SECONDS
+        """Offer images; what cannot be read is tried again, later and later: a camera may be plugged in again."""
+        node, stream, wait = self._node, self._images(), _FIRST_WAIT_SECONDS
         assert stream is not None
         due = time.monotonic()
         while not node.ending.is_set() and not self._ending.is_set():
             try:
-                picture = next(stream)
+                image = next(stream)
             except (StopIteration, UserError, OSError) as error:
                 if isinstance(error, StopIteration) and self._camera.video is not None:
                     node.get_logger().info('the video has ended')
                     return
-                reason = str(error) or f'camera {self._camera.camera} gives no more pictures'
-                node.repeats.warning('camera', f'no picture: {reason}; trying again, in {wait:g} s for now')
-                stream, until = self._pictures(), wait
+                reason = str(error) or f'camera {self._camera.camera} gives no more images'
+                node.repeats.warning('camera', f'no image: {reason}; trying again, in {wait:g} s for now')
+                stream, until = self._images(), wait
                 wait = min(_LONGEST_WAIT_SECONDS, 2 * wait)
                 assert stream is not None
                 if self._ending.wait(until):
@@ -98,4 +98,4 @@ class CameraFeed:
             header = Header(frame_id='camera')
             header.stamp = node.get_clock().now().to_msg()
             if node.active:
-                self._offer(Picture(picture.data, picture.encoding, header))
+                self._offer(CameraImage(image.data, image.encoding, header))

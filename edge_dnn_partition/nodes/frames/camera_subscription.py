@@ -19,7 +19,7 @@ _PERIOD_SECONDS: Final = 0.5
 class CameraSubscription:
     """Hears a camera, best effort as is usual for sensors; pixels reliably, where every camera there offers that.
 
-    A picture as pixels is a megabyte or more, a dozen datagrams and more than the half megabyte of shared memory that Fast DDS
+    An image as pixels is a megabyte or more, a dozen datagrams and more than the half megabyte of shared memory that Fast DDS
     gives a camera node by itself: with a best-effort reader most were lost whole (640 x 480: two in three, on one machine). A
     reliable reader does not hear a best-effort camera, though, and which cameras there are shows in time.
 

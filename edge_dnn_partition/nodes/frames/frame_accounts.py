@@ -14,10 +14,10 @@ import numpy as np
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import Frame, FrameLedger
-from edge_dnn_partition.inputs.frame import Picture
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.nodes.core.base import FleetNode
 
-from .kept_pictures import pack_picture, unpack_picture
+from .kept_images import pack_image, unpack_image
 
 _DISCOVERY_SECONDS: Final = 5.0
 _LISTENERS_SECONDS: Final = 1.0
@@ -37,13 +37,13 @@ class FrameAccounts:
         folder = node.params.text('journal')
         name = f'{node.topics.fleet.replace("/", "-")}-{node.topics.device}'
         root = Path(os.path.expanduser(folder)) if folder else cache_dir('frames')
-        self._journal = Journal(root / f'{name}.journal', root / f'{name}.pictures' if folder else None)
+        self._journal = Journal(root / f'{name}.journal', root / f'{name}.images' if folder else None)
         ledger.number_above(self._journal.last)
         now, lost = time.monotonic(), []
         for frame_id in self._journal.unfinished:
-            kept = self._journal.picture(frame_id)
-            picture = unpack_picture(kept) if kept else Picture(np.empty(0, np.uint8), '')
-            ledger.restore(frame_id, picture, now, self._journal.runs[frame_id])
+            kept = self._journal.image(frame_id)
+            image = unpack_image(kept) if kept else CameraImage(np.empty(0, np.uint8), '')
+            ledger.restore(frame_id, image, now, self._journal.runs[frame_id])
             if not kept:
                 lost.append(frame_id)
         self._left = tuple(lost)
@@ -54,8 +54,8 @@ class FrameAccounts:
         self._settle_at = now + _DISCOVERY_SECONDS
 
     def accepted(self, frame: Frame) -> None:
-        """Note a frame, and its picture if pictures are kept."""
-        self._journal.accepted(frame.frame_id, lambda: pack_picture(frame.picture))
+        """Note a frame, and its image if images are kept."""
+        self._journal.accepted(frame.frame_id, lambda: pack_image(frame.image))
 
     def telling(self, frame_id: int) -> bool:
         """Note that a frame's result goes out now; return whether it may have gone out in an earlier run already."""
@@ -74,7 +74,7 @@ class FrameAccounts:
         return now >= self._settle_at
 
     def settle(self, now: float) -> None:
-        """Report the frames of an earlier run as lost whose pictures were not kept."""
+        """Report the frames of an earlier run as lost whose images were not kept."""
         lost = sum(self._ledger.lose(frame_id, now) for frame_id in self._left)
         if lost:
             self._node.get_logger().warning(f'{lost} frames of an earlier run have no result')

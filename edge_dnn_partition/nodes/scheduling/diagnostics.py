@@ -25,12 +25,12 @@ except ImportError:
 _PERIOD_SECONDS: Final = 1.0
 
 
-class DiagnosticsSeat:
+class DiagnosticsPublisher:
     """Publishes while the scheduler is active, where diagnostic_msgs is installed.
 
     :param node: the scheduler.
     :param state: returns the plan in force and the last decision in words.
-    :param relief: returns why a device is spared; empty: it is not.
+    :param derating: returns why a device is spared; empty: it is not.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class DiagnosticsSeat:
         view: FleetView,
         watch: StreamWatch,
         state: Callable[[], tuple[Plan | None, str]],
-        relief: Callable[[str], str],
+        derating: Callable[[str], str],
     ) -> None:
-        self._node, self._view, self._watch, self._state, self._relief = node, view, watch, state, relief
+        self._node, self._view, self._watch, self._state, self._derating = node, view, watch, state, derating
         self._rising = Rising()
         if DiagnosticArray is None:
             node.get_logger().info('no diagnostics: diagnostic_msgs is not installed')
@@ -58,7 +58,7 @@ class DiagnosticsSeat:
         message.header.stamp = self._node.get_clock().now().to_msg()
         for name in self._view.devices:
             health = device_health(
-                name, self._view, self._watch, self._rising, plan, now, relief=self._relief(name)
+                name, self._view, self._watch, self._rising, plan, now, derating=self._derating(name)
             )
             message.status.append(self._status(f'device {name}', name, health))
         whole = pipeline_health(plan, self._watch, self._rising, decision, gone, now, troubles())

@@ -13,8 +13,8 @@ from typing import Final
 from edge_dnn_partition.control.decision.explain import Explanation, explain
 from edge_dnn_partition.msg import Decision
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.aside import aside
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.run_in_background import run_in_background
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.compose import assignment_of
@@ -26,7 +26,7 @@ _MOST_SHARE: Final = 0.05
 """... but not so often that explaining takes a larger share of a core."""
 
 
-class ExplanationSeat:
+class ExplanationPublisher:
     """Used in the thread that spins; explaining, which plans many times, has a thread of its own.
 
     :param node: the scheduler.
@@ -72,7 +72,7 @@ class ExplanationSeat:
             self._due = now + _PERIOD_SECONDS
         else:
             explaining = functools.partial(explain, problem, assignment, boundaries, goal, reason=reason, moved=moved)
-            self._work = aside(explaining, 'explaining')
+            self._work = run_in_background(explaining, 'explaining')
 
     def taken_up(self, version: int) -> None:
         """Take in that a plan goes on which an earlier scheduler made: the fleet did not move to it now."""

@@ -1,16 +1,16 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's picture of the fleet as a message."""
+"""The scheduler's state of the fleet as a message."""
 
 from __future__ import annotations
 
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.msg import DeviceState, FleetState, LinkState
 
-from .relief_seat import ReliefSeat
+from .derating_controller import DeratingController
 
 
-def fleet_state(view: FleetView, relief: ReliefSeat, now: float) -> FleetState:
+def fleet_state(view: FleetView, derating: DeratingController, now: float) -> FleetState:
     """Return what is believed of devices and links; what was decided is the caller's to add."""
     alive, factors, message = view.alive(now), view.factors(now), FleetState()
     message.devices = [
@@ -22,7 +22,7 @@ def fleet_state(view: FleetView, relief: ReliefSeat, now: float) -> FleetState:
         for name, known in view.devices.items()
     ]  # fmt: skip
     for state in message.devices:
-        relief.describe(state)
+        derating.describe(state)
     message.links = [
         LinkState(
             sender=a, receiver=b, measured=link.measured, bytes_per_second=link.bytes_per_second,

@@ -15,18 +15,18 @@ from edge_dnn_partition.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 
-from .explanations import ExplanationSeat
+from .explanations import ExplanationPublisher
 
 _LONGEST_PERIOD_SECONDS: Final = 3600.0
 
 
-class PlotSeat:
+class PlotPublisher:
     """Publishes what is known, and nothing where nothing is.
 
     :param node: the scheduler.
     """
 
-    def __init__(self, node: FleetNode, view: FleetView, watch: StreamWatch, explanations: ExplanationSeat) -> None:
+    def __init__(self, node: FleetNode, view: FleetView, watch: StreamWatch, explanations: ExplanationPublisher) -> None:
         self._node, self._view, self._watch, self._explanations = node, view, watch, explanations
         names = ['latency_ms', 'fps', 'energy_joules', 'regret']
         names += [f'bandwidth_mbit_per_second/{a}_to_{b}' for a, b in view.links()]

@@ -18,8 +18,8 @@ from edge_dnn_partition.control.scheduling.switch import Activate, Drop
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.nodes.core.aside import aside
-from edge_dnn_partition.nodes.core.later import Later
+from edge_dnn_partition.nodes.core.later import DeferredResponse
+from edge_dnn_partition.nodes.core.run_in_background import run_in_background
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.pinned import placement_of_words
@@ -27,7 +27,7 @@ from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
-from .policy_seat import PolicySeat
+from .policy_controller import PolicyController
 
 if TYPE_CHECKING:
     from edge_dnn_partition.nodes.scheduler import Scheduler
@@ -45,7 +45,7 @@ _LOOK_SECONDS: Final = 0.5
 class _Waiting:
     """Somebody who waits for a plan to come into force."""
 
-    later: Later
+    later: DeferredResponse
     response: Any
     placement: object
     until: float
@@ -55,19 +55,19 @@ class _Waiting:
     """Parameters to set if it does not."""
 
 
-class ServiceSeat:
+class SchedulerServices:
     """Used in the thread that spins.
 
     :param node: the scheduler.
     :param seat: where its policy sits.
-    :param view: its picture of the fleet.
+    :param view: its state of the fleet.
     """
 
-    def __init__(self, node: Scheduler, model: Model, seat: PolicySeat, view: FleetView) -> None:
-        self._node, self._model, self._seat, self._view, self._fleet = node, model, seat, view, view.fleet
+    def __init__(self, node: Scheduler, model: Model, controller: PolicyController, view: FleetView) -> None:
+        self._node, self._model, self._controller, self._view, self._fleet = node, model, controller, view, view.fleet
         self._policy_before = ''
         self._waiting: list[_Waiting] = []
-        self._profiling: dict[str, tuple[Later, Any]] = {}
+        self._profiling: dict[str, tuple[DeferredResponse, Any]] = {}
         """Who waits for a device's profile."""
         topics = node.topics
         node.serve(PinPlan, topics.pin_plan, self._pin)
@@ -133,18 +133,18 @@ class ServiceSeat:
             raise PlanError('a plan is pinned, so that nothing is planned; free it first (free_plan)')
         if (proposal := self._node.switch.proposal) is not None:
             return self._wait(response, proposal.placement, 'the fleet was on the move already')
-        problem, goal = self._node.problem_now(), self._seat.goal
-        later = Later()
-        work = aside(lambda: solve(problem, goal, quick=True, few_stages=True), 'planning')
+        problem, goal = self._node.problem_now(), self._controller.goal
+        later = DeferredResponse()
+        work = run_in_background(lambda: solve(problem, goal, quick=True, few_stages=True), 'planning')
         later.follow(self._node, work, lambda done: self._planned(done, problem, response), response)
         return later
 
     def _planned(self, work: Future[Any], problem: Problem, response: Trigger.Response) -> Any:
         """Go to the planner's answer if it is better by anything at all."""
-        best, active, present = work.result().assignment, self._node.switch.active, self._seat.assignment
+        best, active, present = work.result().assignment, self._node.switch.active, self._controller.assignment
         if best is None:
             raise PlanError(f'no device can run the model now: {work.result().reason}')
-        costs, goal = evaluate(problem, best), self._seat.goal
+        costs, goal = evaluate(problem, best), self._controller.goal
         if self._node.switch.proposal is not None:
             return self._wait(response, self._node.switch.proposal.placement, 'the fleet was on the move already')
         if active is not None and present is not None and feasible(problem, present):
@@ -162,9 +162,9 @@ class ServiceSeat:
 
     # Waiting for a plan ---------------------------------------------------------------------------------------
 
-    def _wait(self, response: Any, placement: object, begin: str, undo: dict[str, str] | None = None) -> Later:
+    def _wait(self, response: Any, placement: object, begin: str, undo: dict[str, str] | None = None) -> DeferredResponse:
         until = time.monotonic() + self._node.params.number('prepare_timeout') + _SPARE_SECONDS
-        later = Later()
+        later = DeferredResponse()
         self._waiting.append(_Waiting(later, response, placement, until, begin, undo or {}))
         return later
 
@@ -209,11 +209,11 @@ class ServiceSeat:
             raise PlanError('no device is alive')
         if request.device and request.device not in alive:
             raise PlanError(f'{request.device} is not alive; alive are {", ".join(alive) or "none"}')
-        later = Later()
+        later = DeferredResponse()
         self._profile_next(devices, [], response, later)
         return later
 
-    def _profile_next(self, devices: Sequence[str], told: list[str], response: Any, later: Later) -> None:
+    def _profile_next(self, devices: Sequence[str], told: list[str], response: Any, later: DeferredResponse) -> None:
         """Profile the first of some devices, then the others: played on one machine, they would hold each other up."""
         device, *rest = devices
         client = self._profilers[device]

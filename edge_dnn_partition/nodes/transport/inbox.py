@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The receiving end of a hop over DDS: puts bundles together and answers each with a receipt."""
+"""The receiving end of a hop over DDS: puts bundles together and answers each with an acknowledgement."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import HopReceipt, TensorPiece
+from edge_dnn_partition.msg import HopAck, TensorFragment
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
+from edge_dnn_partition.transport.fragment_codec import decode
+from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment
 from edge_dnn_partition.transport.partial import Run
-from edge_dnn_partition.transport.piece_codec import decode
-from edge_dnn_partition.transport.pieces import FRAME, Address, Piece
 from edge_dnn_partition.transport.segments import SegmentReader
-from edge_dnn_partition.transport.tensors import picture_parts, unpack
+from edge_dnn_partition.transport.tensors import image_parts, unpack
 from edge_dnn_partition.transport.timing import HopTime
 
 from .sender import TensorSender
 
 
 class TensorInbox:
-    """Receives pieces for one node, puts bundles together, and answers each with a receipt.
+    """Receives fragments for one node, puts bundles together, and answers each with an acknowledgement.
 
     :param accept: takes a whole bundle's tensors; a `WireError` it raises goes back as a refusal.
-    :param expect: raises `WireError` for a bundle's first piece if nobody waits for what it says that the bundle has.
+    :param expect: raises `WireError` for a bundle's first fragment if nobody waits for what it says that the bundle has.
     :param max_bytes: of one bundle, and of what has come of all that are not whole yet.
     """
 
@@ -41,7 +41,7 @@ class TensorInbox:
         sender: TensorSender,
         accept: Callable[[Received, HopTime], None],
         *,
-        expect: Callable[[Piece], None] = lambda _: None,
+        expect: Callable[[Fragment], None] = lambda _: None,
         max_bytes: int = 1 << 30,
     ) -> None:
         self._node = node
@@ -49,8 +49,8 @@ class TensorInbox:
         self._accept = accept
         self._assembler = Assembler(max_bytes, expect)
         self._segments = SegmentReader()
-        self._receipts: dict[str, Any] = {}
-        node.subscribe(TensorPiece, topic, self._piece, qos.TENSORS, raw=True)
+        self._acks: dict[str, Any] = {}
+        node.subscribe(TensorFragment, topic, self._fragment, qos.TENSORS, raw=True)
         node.every(self.QUIET_SECONDS / 2, self._tick)
 
     @property
@@ -59,49 +59,50 @@ class TensorInbox:
         return self._assembler.held_bytes
 
     def connect(self, device: str) -> None:
-        """Make the publisher of receipts to a device that will send here."""
-        if device not in self._receipts:
-            self._receipts[device] = self._node.advertise(
-                HopReceipt, self._node.topics.receipts(device), qos.RECEIPTS, always=True
+        """Make the publisher of acknowledgements to a device that will send here."""
+        if device not in self._acks:
+            self._acks[device] = self._node.advertise(
+                HopAck, self._node.topics.acks(device), qos.ACKS, always=True
             )
 
-    def _piece(self, message: bytes) -> None:
+    def _fragment(self, message: bytes) -> None:
         now = self._node.arrived
-        piece = decode(message)
-        if piece.sender not in self._receipts:
-            raise WireError(f'a piece of {piece.sender!r}, which is no device of this fleet')
-        key = (piece.sender, piece.incarnation, piece.bundle)
+        fragment = decode(message)
+        if fragment.sender not in self._acks:
+            raise WireError(f'a fragment of {fragment.sender!r}, which is no device of this fleet')
+        key = (fragment.sender, fragment.incarnation, fragment.bundle)
         if self._assembler.is_done(key):
-            self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.COMPLETE)
             return
         try:
-            if piece.segment:
-                buffer = self._segments.open(piece.segment, piece.total, key[1:])
+            if fragment.segment:
+                buffer = self._segments.open(fragment.segment, fragment.total, key[1:])
                 if buffer is None:  # the sender's memory is not to be seen from here
                     self._answer(
-                        piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.MISSING,
+                        fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.MISSING,
                     )  # fmt: skip
                     return
-                received = self._assembler.add_shared(piece, buffer, now)
+                received = self._assembler.add_shared(fragment, buffer, now)
             else:
-                received = self._assembler.add(piece, now)
+                received = self._assembler.add(fragment, now)
         except WireError as error:
             self._answer(
-                piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.REFUSED,
+                fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.REFUSED,
                 reason=str(error),
             )  # fmt: skip
             raise
         if received is not None:
             self._whole(received)
         elif self._assembler.is_done(key):  # it is here already, under another number
-            self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.COMPLETE)
-        elif (gap := self._assembler.gap(piece, now)) is not None:
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.COMPLETE)
+        elif (gap := self._assembler.gap(fragment, now)) is not None:
             self._ask(gap)
-        elif (run := self._assembler.run(piece)) is not None:
-            self._answer(piece.sender, piece.incarnation, piece.address, piece.bundle, piece.kind, HopReceipt.RUN, run=run)
+        elif (run := self._assembler.run(fragment)) is not None:
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.RUN,
+                run=run)
 
     def _whole(self, received: Received) -> None:
-        state, reason = HopReceipt.COMPLETE, ''
+        state, reason = HopAck.COMPLETE, ''
         hop = HopTime(
             received.sender, self._node.topics.device, received.address.from_stage, len(received.buffer),
             received.encode_seconds, received.spread_seconds, received.spread_bytes,
@@ -111,7 +112,7 @@ class TensorInbox:
             try:
                 self._accept(received, hop)
             except WireError as error:
-                state, reason, refusal = HopReceipt.REFUSED, str(error), error
+                state, reason, refusal = HopAck.REFUSED, str(error), error
         self._answer(
             received.sender, received.incarnation, received.address, received.number, received.kind, state,
             reason=reason, received=received,
@@ -133,31 +134,31 @@ class TensorInbox:
         received: Received | None = None,
         run: Run | None = None,
     ) -> None:
-        receipt = HopReceipt(
+        ack = HopAck(
             state=state, kind=kind, sender=sender, incarnation=incarnation, receiver=self._node.topics.device,
             frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version,
             from_stage=address.from_stage, bundle=bundle, reason=reason, missing=gap.missing if gap else [],
             echo_sent_ns=time.monotonic_ns() if received is None else received.echo_sent_ns,
         )  # fmt: skip
         if gap is not None:
-            receipt.spread_bytes, receipt.spread_seconds = gap.came_bytes, gap.came_seconds
+            ack.spread_bytes, ack.spread_seconds = gap.came_bytes, gap.came_seconds
         if received is not None:
-            receipt.total = len(received.buffer)
-            receipt.piece_bytes = received.piece_bytes
-            receipt.spread_bytes = received.spread_bytes
-            receipt.spread_seconds = received.spread_seconds
-            receipt.paced, receipt.since_sent_ns = received.paced, received.since_sent_ns
-            receipt.held_seconds = time.monotonic() - received.arrived
+            ack.total = len(received.buffer)
+            ack.fragment_bytes = received.fragment_bytes
+            ack.spread_bytes = received.spread_bytes
+            ack.spread_seconds = received.spread_seconds
+            ack.paced, ack.since_sent_ns = received.paced, received.since_sent_ns
+            ack.held_seconds = time.monotonic() - received.arrived
         if run is not None:
-            receipt.total, receipt.piece_bytes, receipt.paced = run.total, run.piece_bytes, run.as_they_left
-            receipt.spread_bytes, receipt.spread_seconds = run.bytes, run.seconds
-            receipt.since_sent_ns, receipt.echo_sent_ns = run.since_sent_ns, run.echo_sent_ns
-            receipt.held_seconds = time.monotonic() - run.arrived
-        self._sender.later(sender, lambda: self._receipts[sender].publish(receipt))
+            ack.total, ack.fragment_bytes, ack.paced = run.total, run.fragment_bytes, run.as_they_left
+            ack.spread_bytes, ack.spread_seconds = run.bytes, run.seconds
+            ack.since_sent_ns, ack.echo_sent_ns = run.since_sent_ns, run.echo_sent_ns
+            ack.held_seconds = time.monotonic() - run.arrived
+        self._sender.later(sender, lambda: self._acks[sender].publish(ack))
 
     def _ask(self, gap: Gap) -> None:
         sender, incarnation, bundle = gap.key
-        self._answer(sender, incarnation, gap.address, bundle, gap.kind, HopReceipt.MISSING, gap=gap)
+        self._answer(sender, incarnation, gap.address, bundle, gap.kind, HopAck.MISSING, gap=gap)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -172,4 +173,4 @@ class TensorInbox:
 def views(received: Received) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a bundle's tensors as views of its buffer, and their encodings: of compressed pixels, what the pixels are."""
     arrays = unpack(received.layout, received.buffer)
-    return arrays, {tensor.name: picture_parts(tensor.encoding)[0] for tensor in received.layout}
+    return arrays, {tensor.name: image_parts(tensor.encoding)[0] for tensor in received.layout}

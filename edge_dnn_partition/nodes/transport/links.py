@@ -8,19 +8,19 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from edge_dnn_partition.msg import Emulation, Heartbeat, HopReceipt
+from edge_dnn_partition.msg import Emulation, Heartbeat, HopAck
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
-from edge_dnn_partition.transport.link_doubt import LinkDoubt, overdue_bound
-from edge_dnn_partition.transport.link_evidence import Look, Loss, Waiting
+from edge_dnn_partition.transport.estimate_guard import EstimateGuard, overdue_bound
+from edge_dnn_partition.transport.fragment_size import in_packets
+from edge_dnn_partition.transport.fragments import PROBE
+from edge_dnn_partition.transport.link_evidence import Loss, PacingSample, Waiting
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.piece_size import in_packets
-from edge_dnn_partition.transport.pieces import PROBE
 from edge_dnn_partition.transport.probing import SHORT_SECONDS
 
 MOST_GUESSED: Final = 5e6
-"""Bytes per second at which a link is begun with whose rate is only guessed: then pieces are small and many."""
+"""Bytes per second at which a link is begun with whose rate is only guessed: then fragments are small and many."""
 FEW_LOST: Final = 0.02
 """Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
 version 2), or on the air."""
@@ -28,7 +28,7 @@ LEAST_PACE: Final = in_packets(1) / 0.1
 """Bytes per second: a packet each tenth of a second floods no link, and none of which nothing was timed is sent less, or what it
 carries would not show for many seconds."""
 OVERTAKEN: Final = 1.2
-"""Pieces that left when the rate was believed to be so much higher say nothing against what is believed since."""
+"""Fragments that left when the rate was believed to be so much higher say nothing against what is believed since."""
 CONFIRMS: Final = 0.7
 """A probe that shows so much of what is believed confirms it, whatever was overdue before."""
 _GUESS: Final = (12.5e6, 0.002)
@@ -46,7 +46,7 @@ class Links:
         self.estimators: dict[str, LinkEstimator] = {}
         """By the device at the other end; there is none to the device itself."""
         self.shapers: dict[str, EmulatedLink] = {}
-        """What holds pieces back on emulated links."""
+        """What holds fragments back on emulated links."""
         self._delays: dict[str, float] = {}
         guesses = {}
         channels: dict[str, Channel] = {}
@@ -64,7 +64,7 @@ class Links:
             if other != device:
                 rate, latency = guesses.get(other, _GUESS)
                 self.estimators[other] = LinkEstimator((min(rate, MOST_GUESSED), latency))
-        self.doubts = {other: LinkDoubt() for other in self.estimators}
+        self.doubts = {other: EstimateGuard() for other in self.estimators}
         """By the device at the other end."""
 
     def delay(self, device: str) -> float:
@@ -72,11 +72,11 @@ class Links:
         return self._delays.get(device, 0.0)
 
     def hold(self, device: str) -> float:
-        """For how many seconds a piece is kept here that may leave: the emulated delay of a link whose rate is real."""
+        """For how many seconds a fragment is kept here that may leave: the emulated delay of a link whose rate is real."""
         return 0.0 if device in self.shapers else self.delay(device)
 
     def pace(self, device: str) -> float | None:
-        """The bytes per second that pieces to a device are paced to; None: they are not."""
+        """The bytes per second that fragments to a device are paced to; None: they are not."""
         if device == self._device or device in self.shapers:
             return None
         estimator = self.estimators[device]
@@ -88,7 +88,7 @@ class Links:
         return device in self.estimators and self.estimators[device].doubtful
 
     def guessed(self, device: str) -> bool:
-        """True if pieces to a device are paced to a rate that nothing has shown yet."""
+        """True if fragments to a device are paced to a rate that nothing has shown yet."""
         return self.pace(device) is not None and not self.estimators[device].estimate.measured
 
     def silence(self, device: str, now: float, heard: bool) -> float | None:
@@ -103,93 +103,93 @@ class Links:
         return self.pace(device)
 
     def set_pace(self, device: str, outbox: Outbox) -> None:
-        """Let pieces to a device leave at the pace that its link is believed to bear."""
+        """Let fragments to a device leave at the pace that its link is believed to bear."""
         outbox.rate, outbox.cautious = self.pace(device), self.guessed(device)
 
-    def take(self, receipt: HopReceipt, outboxes: Collection[Outbox], now: float) -> None:
-        """Take in a receipt: what it says of the link, and of the bundle.
+    def take(self, ack: HopAck, outboxes: Collection[Outbox], now: float) -> None:
+        """Take in an acknowledgement: what it says of the link, and of the bundle.
 
         :param outboxes: those to the device that it comes from, in one of which the bundle is.
         """
-        measured = receipt.spread_bytes / receipt.spread_seconds if receipt.spread_seconds > 0 else 0.0
-        span = receipt.bundle, receipt.since_sent_ns, receipt.echo_sent_ns
-        if receipt.state == HopReceipt.RUN:
+        measured = ack.spread_bytes / ack.spread_seconds if ack.spread_seconds > 0 else 0.0
+        span = ack.bundle, ack.since_sent_ns, ack.echo_sent_ns
+        if ack.state == HopAck.RUN:
             for outbox in outboxes:
-                look = outbox.came(*span, receipt.spread_bytes, now)
+                look = outbox.came(*span, ack.spread_bytes, now)
                 if look is not None and measured:
-                    self.whole(receipt, look, now)
-                    self.set_pace(receipt.receiver, outbox)
-                    limited = look.sender_limited(as_they_left=receipt.paced)
-                    outbox.look_on(receipt.bundle, look, measured, sender_limited=limited)
+                    self.whole(ack, look, now)
+                    self.set_pace(ack.receiver, outbox)
+                    limited = look.sender_limited(as_they_left=ack.paced)
+                    outbox.look_on(ack.bundle, look, measured, sender_limited=limited)
             return
-        look = Look()
-        if receipt.state == HopReceipt.COMPLETE:
+        look = PacingSample()
+        if ack.state == HopAck.COMPLETE:
             look = min((outbox.look(*span) for outbox in outboxes), key=lambda look: look.pace, default=look)
-            self.whole(receipt, look, now)
-        limited = look.sender_limited(as_they_left=receipt.paced)
+            self.whole(ack, look, now)
+        limited = look.sender_limited(as_they_left=ack.paced)
         for outbox in outboxes:
-            self.set_pace(receipt.receiver, outbox)
-            if receipt.state == HopReceipt.MISSING:
-                probe, number = receipt.kind == PROBE, receipt.bundle
-                lost = outbox.probe_lost(number, receipt.missing) if probe else outbox.resend(number, receipt.missing, now)
+            self.set_pace(ack.receiver, outbox)
+            if ack.state == HopAck.MISSING:
+                probe, number = ack.kind == PROBE, ack.bundle
+                lost = outbox.probe_lost(number, ack.missing) if probe else outbox.resend(number, ack.missing, now)
                 if lost is not None:
-                    self.lost(receipt, lost, now)
-                self.set_pace(receipt.receiver, outbox)
+                    self.lost(ack, lost, now)
+                self.set_pace(ack.receiver, outbox)
             else:
-                outbox.acknowledge(receipt.bundle, measured, now=now, sender_limited=limited, look=look)
+                outbox.acknowledge(ack.bundle, measured, now=now, sender_limited=limited, look=look)
 
-    def whole(self, receipt: HopReceipt, look: Look, now: float) -> None:
-        """Take in what the receipt of a whole bundle, or of a run of its pieces, says of the link."""
-        estimator = self.estimators.get(receipt.receiver)
+    def whole(self, ack: HopAck, look: PacingSample, now: float) -> None:
+        """Take in what the acknowledgement of a whole bundle, or of a run of its fragments, says of the link."""
+        estimator = self.estimators.get(ack.receiver)
         if estimator is None:
             return
         estimator.answered(now)
-        if receipt.spread_bytes == 0:
+        if ack.spread_bytes == 0:
             return
-        # The last piece's own time on the wire is taken off, at the rate of its own bundle.
-        last = min(receipt.piece_bytes, receipt.total)
-        on_wire = last * receipt.spread_seconds / receipt.spread_bytes
-        trip = now - receipt.echo_sent_ns * 1e-9 - receipt.held_seconds - on_wire
+        # The last fragment's own time on the wire is taken off, at the rate of its own bundle.
+        last = min(ack.fragment_bytes, ack.total)
+        on_wire = last * ack.spread_seconds / ack.spread_bytes
+        trip = now - ack.echo_sent_ns * 1e-9 - ack.held_seconds - on_wire
         if trip > 0:
             estimator.round_trip(now, trip)
-        seconds = max(receipt.spread_seconds, receipt.spread_bytes / look.pace)
-        room = seconds > 0 and look.shows_the_rate(receipt.spread_bytes / seconds)
-        limited = look.sender_limited(as_they_left=receipt.paced)
+        seconds = max(ack.spread_seconds, ack.spread_bytes / look.pace)
+        room = seconds > 0 and look.shows_the_rate(ack.spread_bytes / seconds)
+        limited = look.sender_limited(as_they_left=ack.paced)
         before = estimator.estimate.bytes_per_second
-        short = receipt.kind == PROBE and receipt.spread_bytes < estimator.least_bytes
-        if receipt.kind == PROBE and seconds < SHORT_SECONDS and (short or estimator.estimate.measured):
-            least = SHORT_SECONDS if short else min(SHORT_SECONDS, receipt.spread_bytes / before)
+        short = ack.kind == PROBE and ack.spread_bytes < estimator.least_bytes
+        if ack.kind == PROBE and seconds < SHORT_SECONDS and (short or estimator.estimate.measured):
+            least = SHORT_SECONDS if short else min(SHORT_SECONDS, ack.spread_bytes / before)
             if seconds < least:  # what packets show at most that a token bucket may have let pass
                 seconds, limited, room = least, True, False
-        estimator.transfer(now, receipt.spread_bytes, seconds, sender_limited=limited, found_room=room, short=short)
-        if receipt.kind == PROBE:
+        estimator.transfer(now, ack.spread_bytes, seconds, sender_limited=limited, found_room=room, short=short)
+        if ack.kind == PROBE:
             after = estimator.estimate.bytes_per_second
-            self.doubts[receipt.receiver].probed(now, before, after, receipt.spread_bytes)
-            if seconds > 0 and receipt.spread_bytes / seconds >= CONFIRMS * after:
-                self.doubts[receipt.receiver].no_longer_overdue()
+            self.doubts[ack.receiver].probed(now, before, after, ack.spread_bytes)
+            if seconds > 0 and ack.spread_bytes / seconds >= CONFIRMS * after:
+                self.doubts[ack.receiver].no_longer_overdue()
         elif seconds > 0:
-            rate = receipt.spread_bytes / seconds
-            self.doubts[receipt.receiver].tensor(now, rate, receipt.spread_bytes, at_least=limited)
+            rate = ack.spread_bytes / seconds
+            self.doubts[ack.receiver].tensor(now, rate, ack.spread_bytes, at_least=limited)
 
-    def lost(self, receipt: HopReceipt, loss: Loss, now: float) -> None:
-        """Take in that pieces were lost; where they are few, what came still shows what the link bears."""
-        estimator = self.estimators.get(receipt.receiver)
-        if estimator is None or receipt.receiver in self.shapers:
+    def lost(self, ack: HopAck, loss: Loss, now: float) -> None:
+        """Take in that fragments were lost; where they are few, what came still shows what the link bears."""
+        estimator = self.estimators.get(ack.receiver)
+        if estimator is None or ack.receiver in self.shapers:
             return
         estimator.answered(now)
         if loss.share >= 1 and estimator.lost_whole(now):
             return
-        if receipt.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
+        if ack.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
             return
         if loss.share > FEW_LOST:
-            size = receipt.spread_bytes * loss.carried
-            self._loss(receipt.receiver, now, size, receipt.spread_seconds, loss.bears)
-            self.doubts[receipt.receiver].tensor(now, estimator.estimate.bytes_per_second)
-        elif receipt.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
-            estimator.transfer(now, receipt.spread_bytes, receipt.spread_seconds, sender_limited=True)
+            size = ack.spread_bytes * loss.carried
+            self._loss(ack.receiver, now, size, ack.spread_seconds, loss.bears)
+            self.doubts[ack.receiver].tensor(now, estimator.estimate.bytes_per_second)
+        elif ack.spread_bytes > 0:  # of a link that is only guessed it is the first that is known
+            estimator.transfer(now, ack.spread_bytes, ack.spread_seconds, sender_limited=True)
 
     def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
-        """Take in that pieces were lost: where none is timed, that confirms what an overdue bundle bounds the link to."""
+        """Take in that fragments were lost: where none is timed, that confirms what an overdue bundle bounds the link to."""
         estimator = self.estimators[device]
         overdue = math.inf if size > 0 else self.doubts[device].bound(now, estimator.last_at)
         estimator.loss(now, size, seconds, bound=min(bears, overdue))
@@ -210,7 +210,9 @@ class Links:
         return size / min(estimate.bytes_per_second, bound) + estimate.latency_seconds
 
     def given_up(self, device: str, waiting: Waiting, now: float) -> None:
-        """Take in that nobody waits any longer for a bundle's receipt: if it was overdue, what that shows of the link stays."""
+        """Take in that nobody waits any longer for a bundle's acknowledgement: if it was overdue, what that shows of the
+        link stays.
+        """
         bound = self.bound(device, waiting)
         if bound is not None:
             self.estimators[device].given_up(now, bound)

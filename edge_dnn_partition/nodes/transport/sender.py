@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sending end of a hop over DDS: one paced outbox a peer, and a thread that publishes their pieces."""
+"""The sending end of a hop over DDS: one paced outbox a peer, and a thread that publishes their fragments."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopReceipt, TensorPiece
+from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopAck, TensorFragment
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.fragment_codec import encode
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Bundle, Fragment
 from edge_dnn_partition.transport.link_evidence import Waiting
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.piece_codec import encode
-from edge_dnn_partition.transport.pieces import FRAME, NOWHERE, PROBE, Address, Bundle, Piece
 from edge_dnn_partition.transport.probing import LinkProber
 from edge_dnn_partition.transport.segments import LEAST_BYTES, SegmentPool
 from edge_dnn_partition.transport.tensors import WireTensor, buffer_size, lay_out, place
@@ -33,7 +33,7 @@ from .links import Links
 CONFIRM_SECONDS: Final = 0.1
 """So long after a probe that showed another rate than is believed a second one leaves: what kept the receiver busy is over."""
 _WAITED_SECONDS: Final = 0.0005
-"""Where publishing a piece took so much more than it was at work, it waited for something."""
+"""Where publishing a fragment took so much more than it was at work, it waited for something."""
 
 Target = tuple[str, bool]
 """A device, and whether its frame source (True) or its worker is meant."""
@@ -47,7 +47,7 @@ class _Peer:
     readers: int = 0
     """How many inboxes were matched at the last look; that of a process that was killed stays for a while."""
     shared: dict[int, Bundle] = field(default_factory=dict)
-    """Bundles that lie in shared memory and have no receipt yet."""
+    """Bundles that lie in shared memory and have no acknowledgement yet."""
 
     def clear(self) -> None:
         """Forget what is on its way."""
@@ -79,7 +79,7 @@ class TensorSender:
         self._order = itertools.count()
         self._stopped = False
         self.longest_publish_seconds = 0.0
-        """So long has one piece held this process up, at most."""
+        """So long has one fragment held this process up, at most."""
         self.longest_publish_cpu_seconds = 0.0
         """And so long has it been at work on one: the rest is the machine's other business."""
         self.probing_share = 0.02
@@ -97,7 +97,7 @@ class TensorSender:
             return
         device, to_source = target
         topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
-        publisher = self._node.advertise(TensorPiece, topic, qos.TENSORS, always=True)
+        publisher = self._node.advertise(TensorFragment, topic, qos.TENSORS, always=True)
         segments = SegmentPool() if device == self._device else None
         with self._condition:
             outbox = Outbox(
@@ -125,18 +125,18 @@ class TensorSender:
     ) -> None:
         """Send tensors; they are kept until the receiver has them. The arrays must not change any more.
 
-        :param encodings: of pictures; an encoded tensor (`Coded`) names its own.
+        :param encodings: of images; an encoded tensor (`Coded`) names its own.
         :param encode_seconds: what it took to encode them.
         """
         begin = time.perf_counter()
         peer = self._peer(target)
-        pictures = {name: code for name, code in encodings.items() if code != 'raw'}
-        layout, flat = lay_out(arrays, pictures)
+        images = {name: code for name, code in encodings.items() if code != 'raw'}
+        layout, flat = lay_out(arrays, images)
         number = next(self._numbers)
         buffer, segment = self._place(peer, layout, flat, number)
         bundle = Bundle(
             FRAME, self._device, self._node.incarnation, address, number, buffer, layout, stages, hops,
-            encode_seconds + time.perf_counter() - begin, peer.outbox.piece_bytes(len(buffer)), segment,
+            encode_seconds + time.perf_counter() - begin, peer.outbox.fragment_bytes(len(buffer)), segment,
         )  # fmt: skip
         self._put(target[0], peer, bundle)
 
@@ -172,11 +172,11 @@ class TensorSender:
             )  # fmt: skip
         if probe is None:
             return
-        buffer = memoryview(bytes(probe.pieces * probe.piece_bytes))
+        buffer = memoryview(bytes(probe.fragments * probe.fragment_bytes))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
         bundle = Bundle(
             PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
-            piece_bytes=probe.piece_bytes,
+            fragment_bytes=probe.fragment_bytes,
         )  # fmt: skip
         self._put(device, peer, bundle, probe.bytes_per_second)
 
@@ -207,14 +207,14 @@ class TensorSender:
             peer.outbox.put(bundle, now, seen=seen)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
-            self._publish(peer, ready.piece)
+            self._publish(peer, ready.fragment)
             with self._condition:
                 ready = peer.outbox.take(time.monotonic()) if peer.outbox.rate is not None else None
         with self._condition:
             self._condition.notify()
 
-    def _publish(self, peer: _Peer, piece: Piece) -> None:
-        message = encode(piece)
+    def _publish(self, peer: _Peer, fragment: Fragment) -> None:
+        message = encode(fragment)
         begin, busy, preempted = time.perf_counter(), time.thread_time(), _times_preempted()
         peer.publisher.publish(message)
         took, worked = time.perf_counter() - begin, time.thread_time() - busy
@@ -222,30 +222,30 @@ class TensorSender:
         self.longest_publish_cpu_seconds = max(self.longest_publish_cpu_seconds, worked)
         if took - worked > _WAITED_SECONDS and _times_preempted() == preempted:  # the network's queue was full
             with self._condition:
-                peer.outbox.blocked(piece.bundle, took - worked)
+                peer.outbox.blocked(fragment.bundle, took - worked)
 
-    def on_receipt(self, receipt: HopReceipt) -> None:
+    def on_ack(self, ack: HopAck) -> None:
         """Take in what a receiver says of a bundle."""
-        if receipt.incarnation != self._node.incarnation:
+        if ack.incarnation != self._node.incarnation:
             return
         now = time.monotonic()
         with self._condition:
-            peers = [peer for (device, _), peer in self._peers.items() if device == receipt.receiver]
+            peers = [peer for (device, _), peer in self._peers.items() if device == ack.receiver]
             outboxes = []
             for peer in peers:
-                shared = peer.shared.pop(receipt.bundle, None) if receipt.state != HopReceipt.RUN else None
-                if receipt.state == HopReceipt.MISSING and shared is not None:
-                    self._send_in_pieces(peer, shared, now)
+                shared = peer.shared.pop(ack.bundle, None) if ack.state != HopAck.RUN else None
+                if ack.state == HopAck.MISSING and shared is not None:
+                    self._send_in_fragments(peer, shared, now)
                 else:
                     outboxes.append(peer.outbox)
-            self._links.take(receipt, outboxes, now)
-            if receipt.kind == PROBE and receipt.state == HopReceipt.COMPLETE and self._links.doubtful(receipt.receiver):
-                confirm = functools.partial(self.probe, receipt.receiver)
+            self._links.take(ack, outboxes, now)
+            if ack.kind == PROBE and ack.state == HopAck.COMPLETE and self._links.doubtful(ack.receiver):
+                confirm = functools.partial(self.probe, ack.receiver)
                 heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
             self._condition.notify()
 
-    def _send_in_pieces(self, peer: _Peer, bundle: Bundle, now: float) -> None:
-        """Send a bundle again, and all later ones, in pieces: its receiver does not see this process's memory."""
+    def _send_in_fragments(self, peer: _Peer, bundle: Bundle, now: float) -> None:
+        """Send a bundle again, and all later ones, in fragments: its receiver does not see this process's memory."""
         if peer.segments is not None:
             peer.segments.clear()
             peer.segments = None
@@ -330,7 +330,7 @@ class TensorSender:
 
     @property
     def bytes_waiting(self) -> int:
-        """Bytes that no receipt has come for."""
+        """Bytes that no acknowledgement has come for."""
         with self._condition:
             return sum(peer.outbox.bytes_unacknowledged for peer in self._peers.values())
 
@@ -357,7 +357,7 @@ class TensorSender:
                 for target, peer in self._peers.items():
                     ready = peer.outbox.take(now)
                     if ready is not None:
-                        action = functools.partial(self._publish, peer, ready.piece)
+                        action = functools.partial(self._publish, peer, ready.fragment)
                         at = ready.at + self._links.hold(target[0])
                         heapq.heappush(self._air, (at, next(self._order), action))
                 actions = []
@@ -369,4 +369,4 @@ class TensorSender:
                 except Exception:  # noqa: BLE001, PERF203
                     if self._stopped or self._node.ending.is_set():
                         return
-                    self._node.repeats.failure('a piece could not be sent')
+                    self._node.repeats.failure('a fragment could not be sent')

@@ -70,8 +70,8 @@ class Batch:
             place = (rows * devices + plans[:, 1:]).ravel()
             device -= np.bincount(place, saved.ravel(), minlength=many * devices).reshape(many, devices)
             latency = latency - saved.sum(axis=1)
-            assert self._energy.seam is not None
-            energy -= np.where(stays, self._energy.seam[nodes[:, :-1], plans[:, 1:]], 0.0).sum(axis=1)
+            assert self._energy.overhead is not None
+            energy -= np.where(stays, self._energy.overhead[nodes[:, :-1], plans[:, 1:]], 0.0).sum(axis=1)
         fits: Bools = np.ones(many, dtype=np.bool_)
         if self._limited:
             weights = np.broadcast_to(problem.weight_bytes, plans.shape).ravel()

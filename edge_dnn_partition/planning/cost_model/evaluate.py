@@ -66,14 +66,14 @@ def loads(problem: Problem, assignment: Ints) -> Loads:
     tensor, sender, reader = transfers(problem, assignment)
     size = problem.wire_bytes(tensor, sender, reader)
     nodes = np.arange(problem.nodes)
-    node_joules, seam_joules = problem.work_joules
+    node_joules, overhead_joules = problem.work_joules
     device = np.bincount(assignment, problem.seconds[nodes, assignment], minlength=count)
     joules = np.bincount(assignment, node_joules[nodes, assignment], minlength=count)
-    if problem.seam_seconds is not None and seam_joules is not None:
+    if problem.seam_seconds is not None and overhead_joules is not None:
         stays = np.flatnonzero(assignment[1:] == assignment[:-1])
         at = stays, assignment[stays]
         device -= np.bincount(assignment[stays], problem.seam_seconds[at], minlength=count)
-        joules -= np.bincount(assignment[stays], seam_joules[at], minlength=count)
+        joules -= np.bincount(assignment[stays], overhead_joules[at], minlength=count)
     encode, decode = problem.coding_seconds(tensor, sender, reader)
     coding = np.bincount(sender, encode, minlength=count) + np.bincount(reader, decode, minlength=count)
     channels = int(problem.channel.max(initial=-1)) + 1

@@ -22,14 +22,14 @@ class LinearCost:
     :param node: ``(nodes, devices)``; infinite where a node cannot run.
     :param hop: ``(devices, devices)``: each transfer; infinite without a link, 0 on the diagonal.
     :param hop_per_byte: ``(devices, devices)``: each byte of a transfer; 0 without a link.
-    :param seam: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
+    :param boundary overhead: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
     :param coding: what a tensor's encoding adds to its transfer, or saves (below 0).
     """
 
     node: Floats
     hop: Floats
     hop_per_byte: Floats
-    seam: Floats | None
+    overhead: Floats | None
     coding: ByTransfer | None = None
 
     def transfer(self, problem: Problem, tensor: int) -> Floats:
@@ -54,14 +54,14 @@ class LinearCost:
             mixed = own_weight * np.where(infinite, 0.0, a) + weight * np.where(infinite, 0.0, b)
             return np.where(infinite, np.inf, mixed)
 
-        seam = None
-        if self.seam is not None and other.seam is not None:
-            seam = own_weight * self.seam + weight * other.seam
+        overhead = None
+        if self.overhead is not None and other.overhead is not None:
+            overhead = own_weight * self.overhead + weight * other.overhead
         coding = None
         if self.coding is not None and other.coding is not None:
             coding = self.coding.holding(own_weight * self.coding.values + weight * other.coding.values)
         return LinearCost(
-            mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), seam, coding
+            mix(self.node, other.node), mix(self.hop, other.hop), mix(self.hop_per_byte, other.hop_per_byte), overhead, coding
         )
 
     def among(self, devices: Ints) -> LinearCost:
@@ -69,7 +69,8 @@ class LinearCost:
         pairs = np.ix_(devices, devices)
         return LinearCost(
             self.node[:, devices], self.hop[pairs], self.hop_per_byte[pairs],
-            None if self.seam is None else self.seam[:, devices], None if self.coding is None else self.coding.among(devices),
+            None if self.overhead is None else self.overhead[:, devices],
+                None if self.coding is None else self.coding.among(devices),
         )  # fmt: skip
 
     def value(self, problem: Problem, assignment: np.ndarray) -> float:
@@ -79,9 +80,9 @@ class LinearCost:
         total += float(self.prices(problem, tensor, sender, reader).sum())
         if not np.isfinite(total):
             return float('inf')
-        if self.seam is not None:
+        if self.overhead is not None:
             stays = np.flatnonzero(assignment[1:] == assignment[:-1])
-            total -= float(self.seam[stays, assignment[stays]].sum())
+            total -= float(self.overhead[stays, assignment[stays]].sum())
         return total
 
 
@@ -178,10 +179,10 @@ def energy_cost(problem: Problem, latency: LinearCost | None = None) -> LinearCo
     latency = latency or latency_cost(problem)
     hop = hop + idle * np.where(linked, latency.hop, 0.0)
     byte = byte + idle * latency.hop_per_byte
-    seam = None
+    overhead = None
     if problem.seam_seconds is not None and saved is not None:
-        seam = saved * weight[None, :] + idle * problem.seam_seconds
-    return LinearCost(node, *_finish(hop, byte, linked), seam, coding)
+        overhead = saved * weight[None, :] + idle * problem.seam_seconds
+    return LinearCost(node, *_finish(hop, byte, linked), overhead, coding)
 
 
 def stage_count(assignment: np.ndarray) -> int:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planning problem: nodes, tensors, devices and links, as plain arrays.
 
-A *node* is what a device runs as one piece: a layer of a cost file, or a segment
+A *node* is what a device runs as one fragment: a layer of a cost file, or a segment
 of a real model. Nodes stand in topological order. A node may write several
 tensors and read several; a tensor is sent at most once to each other device.
 """
@@ -99,20 +99,21 @@ class Problem:
 
     @cached_property
     def work_joules(self) -> tuple[Floats, Floats | None]:
-        """What nodes take above idleness ``(nodes, devices)``, infinite where one cannot run, and what a seam saves of it.
+        """What nodes take above idleness ``(nodes, devices)``, infinite where one cannot run, and what a boundary overhead
+        saves of it.
 
-        A seam's seconds are half of either node beside it, and save that node's watts.
+        A boundary overhead's seconds are half of either node beside it, and save that node's watts.
         """
         able = np.isfinite(self.seconds)
         seconds, active = np.where(able, self.seconds, 0.0), self.column('active_watts')
         joules = seconds * active[None, :]
         if self.node_joules is None:
-            seam = None if self.seam_seconds is None else self.seam_seconds * active[None, :]
+            overhead = None if self.seam_seconds is None else self.seam_seconds * active[None, :]
         else:
             joules = np.where(np.isfinite(self.node_joules), self.node_joules, joules)
             watts = np.divide(joules, seconds, out=np.zeros_like(joules), where=seconds > 0)
-            seam = None if self.seam_seconds is None else self.seam_seconds * (watts[:-1] + watts[1:]) / 2
-        return np.where(able, joules, np.inf), seam
+            overhead = None if self.seam_seconds is None else self.seam_seconds * (watts[:-1] + watts[1:]) / 2
+        return np.where(able, joules, np.inf), overhead
 
     @cached_property
     def link_ends(self) -> tuple[Ints, Ints]:
@@ -158,9 +159,9 @@ class Problem:
         slower = tuple(
             replace(link, bytes_per_second=float(rate[place[link.sender], place[link.reader]])) for link in self.links
         )
-        seams = None if self.seam_seconds is None else self.seam_seconds * factor
+        overheads = None if self.seam_seconds is None else self.seam_seconds * factor
         return replace(
-            self, seconds=self.seconds * factor, seam_seconds=seams, links=slower, node_joules=self.work_joules[0],
+            self, seconds=self.seconds * factor, seam_seconds=overheads, links=slower, node_joules=self.work_joules[0],
             devices=tuple(replace(device, deviation=0.0) for device in self.devices),
         ).scattering({}, {})  # fmt: skip
 

@@ -53,7 +53,7 @@ class BoardPower(Strict):
 
 
 class Board(Strict):
-    """A board's file. ``other_slowdown`` is for what is no layer: pictures and encodings, over a core of this machine."""
+    """A board's file. ``other_slowdown`` is for what is no layer: images and encodings, over a core of this machine."""
 
     what: str
     source: str
@@ -99,7 +99,7 @@ def on_board(profile: Profile, layer_seconds: Sequence[float], other_factor: flo
 
     :param profile: of this machine.
     :param layer_seconds: of the board, see `Board.layer_seconds`.
-    :param other_factor: how many times slower the board is at pictures and encodings.
+    :param other_factor: how many times slower the board is at images and encodings.
     """
     ends = zip(profile.boundaries, profile.boundaries[1:], strict=False)
     return dataclasses.replace(

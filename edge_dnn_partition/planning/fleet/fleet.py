@@ -41,7 +41,7 @@ class Power(Strict):
 class Emulate(Strict):
     """How a device is played on one machine: each run takes ``slowdown`` times its CPU time.
 
-    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` is of pictures and encodings
+    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` is of images and encodings
     alone; the board's file has one for them, too.
     """
 
@@ -144,14 +144,14 @@ class Constraints(Strict):
 
 
 class Camera(Strict):
-    """Where pictures come from: a topic, a folder of images, a video file or a camera's number."""
+    """Where images come from: a topic, a folder of images, a video file or a camera's number."""
 
     topic: str | None = None
     images: FilePath | None = None
     video: FilePath | None = None
     camera: int | None = None
     samples: FilePath | None = None
-    """A folder of pictures like the camera's, to profile with."""
+    """A folder of images like the camera's, to profile with."""
     rate: float = Field(default=10.0, gt=0, le=1000)
     compressed: bool = True
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planning problem of a real model: the preprocessing, then the profile's segments, on profiled devices.
 
-Node 0 is the preprocessing (decode the picture, resize, normalise), whose input is the camera's
+Node 0 is the preprocessing (decode the image, resize, normalise), whose input is the camera's
 own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``.
 """
 
@@ -21,7 +21,7 @@ from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
-from edge_dnn_partition.planning.plans.plan import PICTURE, Plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
@@ -83,7 +83,7 @@ class Pipeline:
         self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
         """By sender and receiver what was believed when last asked; of a large fleet's links few change between two decisions."""
         self._last: Problem | None = None
-        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != PICTURE}
+        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != IMAGE}
         self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
         limits = fleet.constraints
@@ -133,7 +133,7 @@ class Pipeline:
             elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
             if elsewhere or name in outputs:
                 bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
-        self._bundles = [(PICTURE,), *(tuple(names) for names in bundles.values())]
+        self._bundles = [(IMAGE,), *(tuple(names) for names in bundles.values())]
         return tuple(
             Tensor(
                 name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
@@ -185,14 +185,14 @@ class Pipeline:
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
-        :param devices: those that can run something. The source is in the problem in any case: pictures begin there.
+        :param devices: those that can run something. The source is in the problem in any case: images begin there.
         :param factors: each device's time now over its profiled time.
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
-        :param input_bytes: the size of a camera picture as the camera gives it.
+        :param input_bytes: the size of a camera image as the camera gives it.
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param objective: what the encodings are chosen for.
-        :param pixels: the camera's pictures may be encoded; None: they are compressed already.
+        :param pixels: the camera's images may be encoded; None: they are compressed already.
         :param memory_bytes: what each device can hold by what it says, besides what the fleet file allows.
         :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
             private tensor.
@@ -210,11 +210,11 @@ class Pipeline:
                 f'constraints.private_until: {self._private_results[0]!r} may not leave the source, yet the sink '
                 f'{self.fleet.sink_device!r} needs it; name an earlier layer or make the source the sink'
             )
-        columns, seams = [], []
+        columns, overheads = [], []
         for name in devices:
             if name not in runs:
                 columns.append(np.full(len(self.names), math.inf))
-                seams.append(np.zeros(len(self.names) - 1))
+                overheads.append(np.zeros(len(self.names) - 1))
                 continue
             profile = self.profiles.get(name)
             if profile is None:
@@ -225,7 +225,7 @@ class Pipeline:
             columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
             if name != self.fleet.source:
                 columns[-1][self._private_nodes] = math.inf
-            seams.append(np.array([0.0, *profile.seam_seconds]) * factor)
+            overheads.append(np.array([0.0, *profile.seam_seconds]) * factor)
         known = self.fleet.devices
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
         there = frozenset(devices)
@@ -249,10 +249,10 @@ class Pipeline:
                 self._link(pair, estimate) for pair, estimate in links.items() if pair[0] in there and pair[1] in there
             ),
             node_names=self.names,
-            tensors=(Tensor(name=PICTURE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),
+            tensors=(Tensor(name=IMAGE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),
             seconds=np.stack(columns, axis=1),
             weight_bytes=self.weight_bytes,
-            seam_seconds=np.stack(seams, axis=1),
+            seam_seconds=np.stack(overheads, axis=1),
         )
         if self._last is not None:
             problem.like(self._last)

@@ -20,7 +20,7 @@ from edge_dnn_partition.planning.cost_model.linear import coding_prices
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
-from .plan import PICTURE, SOURCE_STAGE, Plan
+from .plan import IMAGE, SOURCE_STAGE, Plan
 from .profile import Profile
 
 _MOST_AT_ONCE: Final = 1 << 18
@@ -29,7 +29,7 @@ _MOST_AT_ONCE: Final = 1 << 18
 
 @dataclass(frozen=True)
 class Pixels:
-    """A camera whose pictures come as pixels, so that they may be encoded.
+    """A camera whose images come as pixels, so that they may be encoded.
 
     :param shares: bytes as sent over raw ones, by encoding, where frames have shown them; else as profiled.
     """
@@ -40,7 +40,7 @@ class Pixels:
 class CodingChooser:
     """What encodings make of tensors on profiled devices.
 
-    A picture is profiled on others than the camera's: its bytes and seconds are taken by the raw byte. To and from a device
+    An image is profiled on others than the camera's: its bytes and seconds are taken by the raw byte. To and from a device
     that was not profiled tensors go raw.
 
     :param sizes: bytes by tensor, raw.
@@ -49,7 +49,7 @@ class CodingChooser:
 
     def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile]) -> None:
         self.profiles = profiles
-        sizes = {**sizes, PICTURE: 1.0}
+        sizes = {**sizes, IMAGE: 1.0}
         self._names = [name for name in sizes if any(c.tensor == name for p in profiles.values() for c in p.codings)]
         self._row = {name: i for i, name in enumerate(self._names)}
         self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
@@ -66,7 +66,7 @@ class CodingChooser:
             if profile is not None and coding.tensor in self._row:
                 place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
                 numbers = np.array([coding.size, coding.encode_seconds, coding.decode_seconds])
-                table[:, place[0], place[1]] = numbers / profile.picture_bytes if coding.tensor == PICTURE else numbers
+                table[:, place[0], place[1]] = numbers / profile.image_bytes if coding.tensor == IMAGE else numbers
         return table
 
     def _permitted(self, permitted: Permitted, device: str) -> np.ndarray:
@@ -93,7 +93,7 @@ class CodingChooser:
         :param bundles: the names of the tensors that each of the problem's tensors stands for.
         :param factors: each device's time now over its profiled time.
         :param given: take these, as in ``Coding.encodings``, and not the best ones; one that was not measured counts as raw.
-        :param pixels: what is known of the camera's pictures; None: they are compressed already, and go as they are.
+        :param pixels: what is known of the camera's images; None: they are compressed already, and go as they are.
         """
         if not self._names:
             return problem
@@ -101,15 +101,15 @@ class CodingChooser:
         speed = np.array([factors.get(name, 1.0) for name in problem.names])
         allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
         whole = self._raw
-        if (picture := self._row.get(PICTURE)) is not None:
+        if (image := self._row.get(IMAGE)) is not None:
             whole = whole.copy()
-            whole[picture] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if PICTURE in names)
-            tables[:, picture] *= np.maximum(whole[picture], 1.0)
+            whole[image] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if IMAGE in names)
+            tables[:, image] *= np.maximum(whole[image], 1.0)
             for encoding, share in () if pixels is None else pixels.shares.items():
-                tables[0, picture, ENCODINGS.index(encoding)] = share * whole[picture]
+                tables[0, image, ENCODINGS.index(encoding)] = share * whole[image]
             if pixels is None:
-                allowed[picture, 1:] = False
-                tables[:, picture, 1:] = tables[:, picture, :1]  # what a plan asks for is not done
+                allowed[image, 1:] = False
+                tables[:, image, 1:] = tables[:, image, :1]  # what a plan asks for is not done
         size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
         per_byte, per_second = coding_prices(problem, objective)
         sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
@@ -202,8 +202,8 @@ def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) ->
     )
 
 
-def picture_encoding(plan: Plan) -> str:
-    """Return how a plan sends pictures to another device; raw where it does not."""
+def image_encoding(plan: Plan) -> str:
+    """Return how a plan sends images to another device; raw where it does not."""
     return next((t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE), RAW)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
 
-from .plan import PICTURE, SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
+from .plan import IMAGE, SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
 
 Placement = Sequence[PlacedStage]
 """Stages in order."""
@@ -44,19 +44,19 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
         own = set(outputs)
         needs = dict.fromkeys(name for i in members for name in model.layers[i].inputs if name not in own)
         made.append(outputs)
-        read.append([PICTURE, *needs] if preprocess else list(needs))
+        read.append([IMAGE, *needs] if preprocess else list(needs))
 
     at = {name: i for i, names in enumerate(made) for name in names}
     for i, names in enumerate(read):
         for name in names:
-            if name != PICTURE and at.get(name, len(placement)) >= i:
+            if name != IMAGE and at.get(name, len(placement)) >= i:
                 raise PlanError(f'stage {i} needs {name!r} before it is made; order the stages by their layers')
 
     stages = []
     transfers = []
     first = placement[0][0]
     if first != source:
-        transfers.append(Transfer(PICTURE, SOURCE_STAGE, source, first))
+        transfers.append(Transfer(IMAGE, SOURCE_STAGE, source, first))
     results = set(model.outputs)
     for i, (device, preprocess, ranges) in enumerate(placement):
         readers = {

@@ -3,7 +3,7 @@
 """The names of the ways in which a tensor can be sent, and which of them a plan may use.
 
 An encoding is ``raw``, a *reduction* (``float16``, ``int8``: fewer bits, lossy), a *compressor* (``zstd``, ``lz4``:
-lossless) or a reduction that is then compressed, written ``int8+zstd``. The camera's picture, where it comes as pixels, may go
+lossless) or a reduction that is then compressed, written ``int8+zstd``. The camera's image, where it comes as pixels, may go
 compressed or as ``jpeg`` (lossy), which no other tensor can.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError, nearest
 
-from .plan import PICTURE
+from .plan import IMAGE
 
 RAW: Final = 'raw'
 REDUCTIONS: Final = ('float16', 'int8')
@@ -29,8 +29,8 @@ _COMBINED: Final = tuple(f'{reduction}+{compressor}' for reduction in REDUCTIONS
 TENSOR_ENCODINGS: Final = (RAW, *COMPRESSORS, *REDUCTIONS, *_COMBINED)
 """Those of tensors."""
 
-PICTURE_ENCODINGS: Final = (RAW, *COMPRESSORS, JPEG)
-"""Those of the camera's picture, where it comes as pixels."""
+IMAGE_ENCODINGS: Final = (RAW, *COMPRESSORS, JPEG)
+"""Those of the camera's image, where it comes as pixels."""
 
 ENCODINGS: Final = (*TENSOR_ENCODINGS, JPEG)
 """What a transfer of a plan names."""
@@ -86,7 +86,7 @@ class Permitted:
 class TensorCoding:
     """What an encoding makes of one tensor on one device.
 
-    :param tensor: its name; `PICTURE` for the pictures that were coded while profiling.
+    :param tensor: its name; `IMAGE` for the images that were coded while profiling.
     :param size: bytes as it is sent.
     :param encode_seconds: to encode it.
     :param decode_seconds: to decode it.
@@ -106,7 +106,7 @@ class TensorCoding:
     def __post_init__(self) -> None:
         """Check the name and the numbers."""
         parts(self.encoding)
-        if self.encoding not in (PICTURE_ENCODINGS if self.tensor == PICTURE else TENSOR_ENCODINGS):
+        if self.encoding not in (IMAGE_ENCODINGS if self.tensor == IMAGE else TENSOR_ENCODINGS):
             raise PlanError(f'{self.tensor!r} cannot be sent as {self.encoding}')
         numbers = (self.size, self.encode_seconds, self.decode_seconds, self.error)
         if not all(math.isfinite(number) and number >= 0 for number in numbers):

@@ -11,7 +11,7 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError
 
-PICTURE = '@picture'
+IMAGE = '@image'
 """The name of the camera's own bytes, the input of the preprocessing."""
 
 SOURCE_STAGE = -1
@@ -227,7 +227,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
                 f'plan {plan.version}: no device is called {name!r}; give all devices of the fleet the same fleet file'
             )
     makers = {(t, i): stage.device for i, stage in enumerate(plan.stages) for t in stage.outputs}
-    makers[PICTURE, SOURCE_STAGE] = plan.source
+    makers[IMAGE, SOURCE_STAGE] = plan.source
     seen: set[tuple[str, str, bool]] = set()
     for transfer in plan.transfers:
         what, sender = transfer.tensor, transfer.from_device
@@ -245,7 +245,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
             raise PlanError(f'plan {plan.version}: {who} does not make {what!r}')
         if maker != sender:
             raise PlanError(f'plan {plan.version}: {what!r} is sent from {sender}, yet {who} is on {maker}')
-    here = {(PICTURE, plan.source)}
+    here = {(IMAGE, plan.source)}
     for i in range(SOURCE_STAGE, len(plan.stages)):
         if i != SOURCE_STAGE:
             stage = plan.stages[i]

@@ -4,8 +4,8 @@
 
 A stage's seconds are not the sum of its layers' (that missed by up to 49 %): the runtime fuses
 and lays out memory across them. Timed are segments between at most about 20 candidate
-boundaries, pairs of neighbours and a few long stages; the *seam* at a boundary is what two
-neighbours take apart more than together. A stage takes its segments less the seams inside it.
+boundaries, pairs of neighbours and a few long stages; the *boundary overhead* at a boundary is what two
+neighbours take apart more than together. A stage takes its segments less the boundary overheads inside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edge_dnn_partition.errors import PlanError
 
 from .encodings import TensorCoding
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class HeldBack:
     :param start: cut index where it begins.
     :param stop: cut index where it ends.
     :param measured_seconds: what it took.
-    :param predicted_seconds: what segments and seams say.
+    :param predicted_seconds: what segments and boundary overheads say.
     """
 
     start: int
@@ -60,14 +60,14 @@ class Profile:
     :param segment_seconds: of the layers between one boundary and the next.
     :param seam_seconds: for each inner boundary what a cut there adds; it may be negative, and
         does not exceed either segment beside it.
-    :param preprocess_seconds: to decode, resize and normalise one picture; None if not timed.
+    :param preprocess_seconds: to decode, resize and normalise one image; None if not timed.
     :param relative_error: the largest among the held-back stages, as a fraction.
     :param throttled: whether the device ran slower than it can, or not evenly, meanwhile.
     :param probe_seconds: what the speed probe took while profiling.
     :param interval_seconds: of idleness before each timed run.
     :param held_back: the stages that tested the prediction.
-    :param codings: what encodings make of the tensors between the segments, and of pictures that come as pixels.
-    :param picture_bytes: what the pictures had on average that were coded; 0: none were.
+    :param codings: what encodings make of the tensors between the segments, and of images that come as pixels.
+    :param image_bytes: what the images had on average that were coded; 0: none were.
     :raises PlanError: if the parts contradict each other.
     """
 
@@ -87,7 +87,7 @@ class Profile:
     interval_seconds: float = 0.0
     held_back: tuple[HeldBack, ...] = ()
     codings: tuple[TensorCoding, ...] = ()
-    picture_bytes: float = 0.0
+    image_bytes: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -97,18 +97,18 @@ class Profile:
             raise PlanError(f'profile of {self.device!r}: boundaries must rise from 0')
         if len(self.segment_seconds) != count - 1 or len(self.seam_seconds) != count - 2:
             raise PlanError(f'profile of {self.device!r}: {count} boundaries need {count - 1} segments and '
-                            f'{count - 2} seams, not {len(self.segment_seconds)} and '
+                            f'{count - 2} boundary overheads, not {len(self.segment_seconds)} and '
                             f'{len(self.seam_seconds)}')
-        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error, self.picture_bytes]
+        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error, self.image_bytes]
         if self.preprocess_seconds is not None:
             durations.append(self.preprocess_seconds)
         if not all(math.isfinite(value) and value >= 0 for value in durations):
             raise PlanError(f'profile of {self.device!r}: seconds and bytes must be finite and not negative')
         # So two neighbours take together no less than the longer one, and no stage too little.
         limits = map(min, self.segment_seconds, self.segment_seconds[1:])
-        if not all(math.isfinite(seam) and seam <= limit * (1 + 1e-9)
-                   for seam, limit in zip(self.seam_seconds, limits, strict=True)):
-            raise PlanError(f'profile of {self.device!r}: a seam must be finite and not exceed the '
+        if not all(math.isfinite(overhead) and overhead <= limit * (1 + 1e-9)
+                   for overhead, limit in zip(self.seam_seconds, limits, strict=True)):
+            raise PlanError(f'profile of {self.device!r}: a boundary overhead must be finite and not exceed the '
                             'segments beside it')
         if self.threads < 1:
             raise PlanError(f'profile of {self.device!r}: threads must be at least 1')
@@ -263,5 +263,5 @@ _READERS: Final[dict[str, Any]] = {
     'interval_seconds': _real,
     'held_back': lambda values: tuple(map(_held_back, values)),
     'codings': lambda values: tuple(map(_coding, values)),
-    'picture_bytes': _real,
+    'image_bytes': _real,
 }

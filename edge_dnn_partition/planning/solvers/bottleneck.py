@@ -61,7 +61,7 @@ class Neighbourhood:
         self.nodes, self.devices = problem.seconds.shape
         self.able: Bools = np.isfinite(problem.seconds)
         self.seconds = np.where(self.able, problem.seconds, 0.0)
-        self.seam = problem.seam_seconds
+        self.overhead = problem.seam_seconds
         self.resources = self.devices + max(int(problem.channel.max(initial=-1)) + 1, 1)
         self._producer, self._source = problem.producers, problem.source_index
         self._tensor, self._reader = problem.readings
@@ -108,10 +108,10 @@ class Neighbourhood:
     def _loads(self, plans: Ints, home: Ints, need: Ints) -> Floats:
         many, width = len(plans), self.resources
         total = self._count(plans, self.seconds[np.arange(self.nodes), plans], many, width).ravel()
-        if self.seam is not None:
+        if self.overhead is not None:
             plan, stays = np.nonzero(plans[:, 1:] == plans[:, :-1])
             on = plans[plan, stays]
-            total -= np.bincount(plan * width + on, self.seam[stays, on], minlength=len(total))
+            total -= np.bincount(plan * width + on, self.overhead[stays, on], minlength=len(total))
         plan, tensor, reader = np.nonzero(need)
         sender = home[plan, tensor]
         for table, resource in self._tables:
@@ -164,8 +164,8 @@ class Neighbourhood:
         if self.nodes > most:
             weighed = weights / np.maximum((loads * weights).max(axis=1), 1e-300)[:, None]
             slope = _power(loads * weighed, order - 1) * weighed
-            relief = (left * slope[:, None, :]).sum(axis=2)
-            chosen = np.sort(np.argsort(relief, axis=1, kind='stable')[:, :most], axis=1)
+            derating = (left * slope[:, None, :]).sum(axis=2)
+            chosen = np.sort(np.argsort(derating, axis=1, kind='stable')[:, :most], axis=1)
             left = left[at, chosen]
         else:
             chosen = np.broadcast_to(np.arange(self.nodes), plans.shape)
@@ -183,10 +183,10 @@ class Neighbourhood:
         left = np.zeros((many, nodes, width))
         every, at = np.arange(nodes), np.arange(many)[:, None]
         left[at, every, plans] -= self.seconds[every, plans]
-        if self.seam is not None:
+        if self.overhead is not None:
             plan, stays = np.nonzero(plans[:, 1:] == plans[:, :-1])
             on = plans[plan, stays]
-            saved = self.seam[stays, on]
+            saved = self.overhead[stays, on]
             left[plan, stays, on] += saved
             left[plan, stays + 1, on] += saved
         here = plans[:, self._reader]
@@ -227,13 +227,13 @@ class Neighbourhood:
             total += np.bincount(place, more, minlength=len(total))
         gained = total.reshape(many, some, devices, width)
         own_seconds = self.seconds[chosen]
-        if self.seam is not None:
+        if self.overhead is not None:
             plan, before = np.nonzero(chosen > 0)
             node = chosen[plan, before]
-            own_seconds[plan, before, plans[plan, node - 1]] -= self.seam[node - 1, plans[plan, node - 1]]
+            own_seconds[plan, before, plans[plan, node - 1]] -= self.overhead[node - 1, plans[plan, node - 1]]
             plan, behind = np.nonzero(chosen < self.nodes - 1)
             node = chosen[plan, behind]
-            own_seconds[plan, behind, plans[plan, node + 1]] -= self.seam[node, plans[plan, node + 1]]
+            own_seconds[plan, behind, plans[plan, node + 1]] -= self.overhead[node, plans[plan, node + 1]]
         gained[:, :, np.arange(devices), np.arange(devices)] += own_seconds
         return gained
 

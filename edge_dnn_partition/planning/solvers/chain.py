@@ -78,8 +78,8 @@ def arc_costs(problem: Problem, cost: LinearCost, sender: Ints, reader: Ints) ->
     else:
         np.add.at(arcs, at, transfers)
     arcs += node[1:, reader]
-    if cost.seam is not None and len(arcs):
-        arcs -= np.where(sender == reader, cost.seam[:, reader], 0.0)
+    if cost.overhead is not None and len(arcs):
+        arcs -= np.where(sender == reader, cost.overhead[:, reader], 0.0)
     return node[0], arcs, constant
 
 

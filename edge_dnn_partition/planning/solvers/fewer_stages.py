@@ -6,9 +6,9 @@ The model has each device at work all the time. In a real pipeline frames meet: 
 waits for its turn at each, others starve meanwhile, and each hop takes the processors some time (``bench pipeline``). So a
 stage that a device has beyond its first must earn what it costs.
 
-Nor does it earn what the profile seems to promise where neighbouring segments take longer together than apart (a seam below
-0). A stage that runs alone finds its weights in the processor's cache, where those of the whole model do not fit. A device
-with several stages holds all of them, and none finds its own there.
+Nor does it earn what the profile seems to promise where neighbouring segments take longer together than apart (a boundary overhead
+below 0). A stage that runs alone finds its weights in the processor's cache, where those of the whole model do not fit.
+A device with several stages holds all of them, and none finds its own there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ FURTHER_STAGE: Final = 0.015
 
 
 def in_one_cache(problem: Problem) -> Problem:
-    """Return the problem in which no stage gains by being small: what a seam below 0 costs counts at its two ends, half at each."""
+    """Return the problem in which no stage gains by being small: what a boundary overhead below 0 costs counts at its two
+    ends, half at each.
+    """
     if problem.seam_seconds is None or not (problem.seam_seconds < 0).any():
         return problem
     lost = np.maximum(-problem.seam_seconds, 0.0) / 2
@@ -40,7 +42,7 @@ def in_one_cache(problem: Problem) -> Problem:
     return replace(problem, seconds=seconds, seam_seconds=np.maximum(problem.seam_seconds, 0.0))
 
 
-def standing(problem: Problem, assignment: Sequence[str] | Ints) -> float:
+def effective_bottleneck(problem: Problem, assignment: Sequence[str] | Ints) -> float:
     """Return what a pipeline's bottleneck is worth, seconds: in one cache, with further stages; infinite if it cannot run."""
     chosen = problem.indices(assignment)
     return worth(chosen, evaluate(in_one_cache(problem), chosen).bottleneck_seconds)

@@ -138,8 +138,8 @@ def _extend(
     if node:
         stays = states.previous[:, None] == devices[None, :]
         for level, cost in enumerate(costs):
-            if cost.seam is not None:
-                values[level] -= np.where(stays, cost.seam[node - 1][None, :], 0.0)
+            if cost.overhead is not None:
+                values[level] -= np.where(stays, cost.overhead[node - 1][None, :], 0.0)
     return values, values[0].copy()
 
 

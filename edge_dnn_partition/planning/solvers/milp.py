@@ -80,7 +80,7 @@ class Program:
                 self.x[i, d] = self.variable(upper=1.0, integral=True)
             self.row([(self.x[i, d], 1.0) for d in np.flatnonzero(self.able[i]).tolist()], 1.0, 1.0)
         self.y: dict[tuple[int, int, int], int] = {}
-        self._seams: list[tuple[int, int, int]] | None = None
+        self._overheads: list[tuple[int, int, int]] | None = None
 
     def variable(self, *, upper: float = np.inf, integral: bool = False) -> int:
         """Add a variable at or above 0."""
@@ -182,8 +182,8 @@ class Program:
         """Add that a linear cost, above 0, is at most so much."""
         terms = [(x, float(cost.node[i, d]) / limit) for (i, d), x in self.x.items()]
         terms += [(y, float(cost.transfer(self.problem, t)[a, b]) / limit) for (t, a, b), y in self.y.items()]
-        if cost.seam is not None:
-            terms += [(both, -float(cost.seam[i, d]) / limit) for both, i, d in self.seams()]
+        if cost.overhead is not None:
+            terms += [(both, -float(cost.overhead[i, d]) / limit) for both, i, d in self.overheads()]
         self.row(terms, -np.inf, 1.0)
 
     def linear(self, cost: LinearCost, weight: float) -> None:
@@ -192,14 +192,14 @@ class Program:
             self.cost[x] = float(cost.node[i, d]) * weight
         for (t, a, b), y in self.y.items():
             self.cost[y] = float(cost.transfer(self.problem, t)[a, b]) * weight
-        for both, i, d in self.seams():
-            assert cost.seam is not None
-            self.cost[both] = -float(cost.seam[i, d]) * weight
+        for both, i, d in self.overheads():
+            assert cost.overhead is not None
+            self.cost[both] = -float(cost.overhead[i, d]) * weight
 
-    def seams(self) -> list[tuple[int, int, int]]:
+    def overheads(self) -> list[tuple[int, int, int]]:
         """Return a variable for each node and device: whether it and the next node are both there."""
-        if self._seams is None:
-            self._seams = []
+        if self._overheads is None:
+            self._overheads = []
             saved = self.problem.seam_seconds
             for i in range(self.problem.nodes - 1 if saved is not None else 0):
                 for d in self.places(i):
@@ -210,8 +210,8 @@ class Program:
                     for x in ends:
                         self.row([(both, 1.0), (x, -1.0)], -np.inf, 0.0)
                     self.row([(both, 1.0), (ends[0], -1.0), (ends[1], -1.0)], -1.0, np.inf)
-                    self._seams.append((both, i, d))
-        return self._seams
+                    self._overheads.append((both, i, d))
+        return self._overheads
 
     def solve(self, *, nodes: int = NODES, time_limit: float | None = None) -> Solved:
         """Run HiGHS; limits are by branch-and-bound nodes, so that equal programs have equal answers."""
@@ -342,7 +342,7 @@ def throughput(
     channels: dict[int, list[tuple[int, float]]] = {}
     for (i, d), x in program.x.items():
         devices.setdefault(d, []).append((x, float(problem.seconds[i, d])))
-    for both, i, d in program.seams():
+    for both, i, d in program.overheads():
         assert problem.seam_seconds is not None
         devices.setdefault(d, []).append((both, -float(problem.seam_seconds[i, d])))
     sent = np.array(list(program.y), dtype=np.int64).reshape(-1, 3).T

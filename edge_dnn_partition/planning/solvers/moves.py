@@ -184,9 +184,9 @@ def expand(problem: Problem, cost: LinearCost, plan: Ints, target: int, *, cauti
             else:
                 graph.sent(_CHANGE, readers, 0.0, change)
                 graph.first[producer] += stay - change
-    if cost.seam is not None:
+    if cost.overhead is not None:
         for i in range(problem.nodes - 1):
-            saved = cost.seam[i]
+            saved = cost.overhead[i]
             now = -float(saved[place[i]]) if place[i] == place[i + 1] else 0.0
             graph.pair(where[i], where[i + 1], (now, 0.0, 0.0, -float(saved[target])))
     changes = graph.solve(active + _HEAD)
@@ -234,9 +234,9 @@ def swap(problem: Problem, cost: LinearCost, plan: Ints, one: int, other: int) -
         if movable:
             forth, back = price(one, other), price(other, one)
             graph.sent(producer, movable, forth, back)
-    if cost.seam is not None:
+    if cost.overhead is not None:
         for i in np.flatnonzero(inside[1:] & inside[:-1]).tolist():
-            saved = cost.seam[i]
+            saved = cost.overhead[i]
             graph.pair(i + _HEAD, i + 1 + _HEAD, (-float(saved[one]), 0.0, 0.0, -float(saved[other])))
     changes = graph.solve(active + _HEAD)
     if changes is None:

@@ -26,7 +26,7 @@ from edge_dnn_partition.planning.cost_model.objective import Answer, Judge
 from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
 from . import chain
-from .revisits import Rest, rest_bound
+from .state_space_relaxation import Rest, rest_bound
 
 _LABELS: Final = 120_000
 _BEAM: Final = 400

@@ -74,16 +74,16 @@ def path_bound(problem: Problem, cost: LinearCost) -> PathBound:  # noqa: C901
     starts = np.zeros(count)
     hops: list[Floats | None] = [None] * count
     for i in range(count - 1, -1, -1):
-        if cost.seam is not None and i and parent[i] != i - 1:
-            node[i] -= np.maximum(cost.seam[i - 1], 0.0)
+        if cost.overhead is not None and i and parent[i] != i - 1:
+            node[i] -= np.maximum(cost.overhead[i - 1], 0.0)
         follower = child[i]
         if follower != -1:
             tensor = problem.tensors[link[i]]
             hop = cost.transfer(problem, link[i])
             if tensor.at_sink:
                 hop[:, sink] = 0.0
-            if cost.seam is not None and follower == i + 1:
-                hop[diagonal, diagonal] -= cost.seam[i]
+            if cost.overhead is not None and follower == i + 1:
+                hop[diagonal, diagonal] -= cost.overhead[i]
             hops[follower] = hop
             after[i] = (hop + (node[follower] + after[follower])[None, :]).min(axis=1)
         if parent[i] == -1:

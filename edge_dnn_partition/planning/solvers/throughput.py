@@ -195,7 +195,7 @@ def _once(problem: Problem, judge: Judge) -> Answer:
 
 
 def _floor(problem: Problem) -> float:
-    """Return a bound below every bottleneck: the longest node where it is fastest (without seams)."""
+    """Return a bound below every bottleneck: the longest node where it is fastest (without boundary overheads)."""
     if problem.seam_seconds is not None:
         return 0.0
     return float(problem.seconds.min(axis=1).max())
@@ -227,8 +227,8 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     node = np.where(np.isinf(problem.seconds), np.inf, 0.0)
     finite = np.isfinite(problem.seconds)
     node[finite] = (np.where(finite, problem.seconds, 0.0) * device_price[None, :])[finite]
-    seam = None if problem.seam_seconds is None else problem.seam_seconds * device_price[None, :]
-    return LinearCost(node, hop, per_byte, seam, coding)
+    overhead = None if problem.seam_seconds is None else problem.seam_seconds * device_price[None, :]
+    return LinearCost(node, hop, per_byte, overhead, coding)
 
 
 def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:

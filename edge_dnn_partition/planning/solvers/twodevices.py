@@ -79,10 +79,10 @@ class CutGraph:
 
 
 def applies(problem: Problem, cost: LinearCost) -> bool:
-    """Return whether the cost has a cut graph: two devices, and seams that do not cost more than they save."""
+    """Return whether the cost has a cut graph: two devices, and boundary overheads that do not cost more than they save."""
     if len(problem.devices) != 2:
         return False
-    return cost.seam is None or bool((cost.seam.sum(axis=1) >= 0).all())
+    return cost.overhead is None or bool((cost.overhead.sum(axis=1) >= 0).all())
 
 
 def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
@@ -90,10 +90,10 @@ def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
     graph = CutGraph(_HEAD + problem.nodes)
     nodes = np.arange(problem.nodes) + _HEAD
     first, second = cost.node[:, 0].copy(), cost.node[:, 1].copy()
-    if cost.seam is not None and problem.nodes > 1:
+    if cost.overhead is not None and problem.nodes > 1:
         # -s0 where both are on the first device and -s1 where both are on the second is half of each
         # for either node, and half of both where they part
-        s0, s1 = cost.seam[:, 0], cost.seam[:, 1]
+        s0, s1 = cost.overhead[:, 0], cost.overhead[:, 1]
         for part in (slice(0, -1), slice(1, None)):
             first[part] -= s0 / 2
             second[part] -= s1 / 2

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joules of each segment of a model on a device, learned from what the meter says of the stages run.
 
-A stage takes the sum of its segments' joules less what their seams save, so each settled window of the meter is one linear
+A stage takes the sum of its segments' joules less what their boundary overheads save, so each settled window of the meter is
+one linear
 equation in them. They are fitted by Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, section
 3.3) with a prior at the device's active watts times each segment's seconds, whose weight makes few windows change little;
 what was seen is forgotten exponentially, and a window far off counts less (Huber 1964). Time is passed in.
@@ -67,10 +68,10 @@ class SegmentJoules:
         half_life_seconds: float = 600.0,
     ) -> None:  # fmt: skip
         if len(node_seconds) != len(boundaries) or len(seam_seconds) != max(0, len(boundaries) - 2):
-            raise ValueError('seconds and seams do not fit the boundaries')
+            raise ValueError('seconds and boundary overheads do not fit the boundaries')
         self.boundaries = tuple(boundaries)
         self._seconds: Floats = np.array(node_seconds, dtype=np.float64)
-        self._seams: Floats = np.array(seam_seconds, dtype=np.float64)
+        self._overheads: Floats = np.array(seam_seconds, dtype=np.float64)
         self._half_life = half_life_seconds
         size = len(self._seconds)
         self._information: Floats = np.zeros((size, size))
@@ -81,7 +82,7 @@ class SegmentJoules:
     def row(self, preprocess: bool, layers: Ranges) -> Floats | None:
         """Return how often each node's joules are in a run of a stage, ``(nodes,)``; None if it is cut elsewhere.
 
-        A seam within the stage takes its share of either segment beside it.
+        A boundary overhead within the stage takes its share of either segment beside it.
         """
         inside = np.zeros(len(self._seconds))
         inside[0] = preprocess
@@ -94,7 +95,7 @@ class SegmentJoules:
         both = inside[1:-1] * inside[2:]
         for part in (slice(1, -1), slice(2, None)):
             seconds = self._seconds[part]
-            row[part] -= both * np.divide(self._seams / 2, seconds, out=np.zeros_like(seconds), where=seconds > 0)
+            row[part] -= both * np.divide(self._overheads / 2, seconds, out=np.zeros_like(seconds), where=seconds > 0)
         return row
 
     def observe(

@@ -12,12 +12,12 @@ from rclpy.node import Node
 
 
 class Steer(Node):
-    """Parameters: fleet, picture_width (pixels), gain (rad/s at the picture's edge), label (of interest; empty: any)."""
+    """Parameters: fleet, image_width (pixels), gain (rad/s at the image's edge), label (of interest; empty: any)."""
 
     def __init__(self) -> None:
         super().__init__('steer')
         fleet = self.declare_parameter('fleet', 'robot').value
-        self.half = self.declare_parameter('picture_width', 640).value / 2
+        self.half = self.declare_parameter('image_width', 640).value / 2
         self.gain = self.declare_parameter('gain', 0.8).value
         self.label = self.declare_parameter('label', '').value
         self.commands = self.create_publisher(Twist, 'cmd_vel', 1)

@@ -1,0 +1,222 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a scheduler makes of what the fleet says: the state of the fleet, and the planning problem that follows.
+
+The same for messages as they come and for a bag of them that is replayed; time is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge_dnn_partition.control.state.derating import Derating, DeratingSettings, DeviceHealth
+from edge_dnn_partition.control.state.sharing import Sharing
+from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.cost_model.objective import Goal
+from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.encodings import Permitted
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+from .camera_images import CameraImages
+from .readings import host_load, profile_of, quota_of
+
+_HEARTS: Final = ('worker', 'device_monitor', 'frame_source')
+
+
+class FleetEstimator:
+    """Not thread safe.
+
+    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    :param input_bytes: of a camera image, until one was seen.
+    """
+
+    def __init__(self, model: Model, fleet: Fleet, *, heartbeat_timeout: float, input_bytes: float) -> None:
+        self.model, self.fleet = model, fleet
+        self.view = FleetView(fleet, heartbeat_timeout=heartbeat_timeout)
+        self.images = CameraImages(input_bytes)
+        self.derating = Derating()
+        self.sharing: Sharing | None = None
+        """What other fleets on the same hosts take; None in a fleet that is in no group."""
+        self._health = {name: DeviceHealth() for name in fleet.devices}
+        self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
+        self._joules: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {}
+        """What each device's meter has shown of each segment, and where the segments begin and end."""
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What the model and the profiles make of the problem.
+
+        :raises PlanError: if there is no profile, or the profiles do not fit the model or each other.
+        """
+        if self._pipeline is None:
+            profiles = {name: view.profile for name, view in self.view.devices.items() if view.profile is not None}
+            self._pipeline = Pipeline(self.model, profiles, self.fleet)
+        return self._pipeline
+
+    def links(self, message: Any, now: float) -> None:
+        """Take in what a process measured of its links (Heartbeat).
+
+        :raises PlanError: if the fleet file does not name its device.
+        """
+        if message.device not in self.view.devices:
+            raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
+        if message.node not in _HEARTS:
+            raise PlanError(f'a heartbeat of {message.node!r} on {message.device}, which is no node of this package')
+        if message.node in ('worker', 'frame_source'):
+            rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
+            for peer, rate, latency, age in rows:
+                estimate = LinkEstimate(float(rate), 0.0 if math.isnan(latency) else float(latency), measured=True)
+                self.view.link(message.device, peer, message.incarnation, estimate, float(age), now)
+
+    def worker(self, message: Any, now: float) -> bool:
+        """Take a worker's sign of life in (Heartbeat); return whether it has started anew.
+
+        :raises PlanError: if it has another model.
+        """
+        if message.model_sha256 != self.model.sha256:
+            raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
+        view = self.view.devices[message.device]
+        view.own_cores = message.process_cpu_percent / 100
+        anew = self.view.heartbeat(
+            message.device, message.incarnation, message.speed_factor, now, stage_factor=message.stage_factor
+        )
+        view.least_resident_bytes = min(math.inf if anew else view.least_resident_bytes, message.resident_bytes or math.inf)
+        return anew
+
+    def telemetry(self, message: Any) -> None:
+        """Take in the state of a host (Telemetry).
+
+        :raises PlanError: if the fleet file does not name its device.
+        """
+        view = self.view.devices.get(message.device)
+        if view is None:
+            raise PlanError(f'telemetry of {message.device!r}, which the fleet file does not name; add it there')
+        view.cpu_percent = message.cpu_percent
+        view.memory_available_bytes = message.memory_available_bytes
+        view.memory_total_bytes = message.memory_total_bytes
+        view.hear_quota(*quota_of(message))
+        view.temperature_celsius = message.temperature_celsius
+        self.view.host(message.device, host_load(message))
+        health = self._health[message.device]
+        health.battery_percent = message.battery_percent
+        health.discharge_watts = message.battery_discharge_watts
+        health.throttling = tuple(message.throttling)
+
+    def shared(self, now: float) -> None:
+        """Count what the other fleets of the group take, as it has just been told."""
+        if self.sharing is not None:
+            for name in self.fleet.devices:
+                self.view.shared(name, self.sharing.use(name, now))
+
+    def energy(self, message: Any) -> None:
+        """Take in what a device draws (DeviceEnergy).
+
+        :raises PlanError: if the fleet file does not name it.
+        """
+        health = self._health.get(message.device)
+        if health is None:
+            raise PlanError(f'energy of {message.device!r}, which the fleet file does not name; add it there')
+        health.measured = message.kind == 'measured'
+        health.active_watts = message.active_watts
+        known = message.covered_seconds > 0
+        health.idle_watts = message.idle_joules / message.covered_seconds if known else math.nan
+        self._joules[message.device] = tuple(message.boundaries), tuple(message.node_joules)
+
+    def profile(self, message: Any) -> bool:
+        """Take in how fast a device runs the model (Profile); return whether the device is of this fleet.
+
+        :raises PlanError: if it is of another model, or would not go with the other devices'; what was known stays.
+        """
+        if message.model_sha256 != self.model.sha256:
+            raise PlanError(f'a profile of {message.device} for another model; copy one model file to all devices')
+        if message.device not in self.view.devices:
+            return False
+        profile, known = profile_of(message), self.view.devices[message.device].profile
+        ends, layers = profile.boundaries[-1], len(self.model.layers)
+        if ends != layers:
+            raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it anew')
+        if known is not None and known.boundaries != profile.boundaries and self._others_have(known.boundaries, message.device):
+            raise PlanError(f'a profile of {message.device} with other boundaries than all others; is it of this release?')
+        self.view.devices[message.device].profile = profile
+        self._pipeline = None
+        return True
+
+    def _others_have(self, boundaries: tuple[int, ...], device: str) -> bool:
+        others = [view.profile for name, view in self.view.devices.items() if name != device and view.profile is not None]
+        return bool(others) and all(profile.boundaries == boundaries for profile in others)
+
+    def source(self, message: Any) -> None:
+        """Take in the frame source's books (SourceStatus)."""
+        self.images.source(message)
+
+    def report(self, message: Any, plan: Plan | None, now: float) -> bool:
+        """Take in how a frame went (FrameReport); return whether it was one of the plan in force.
+
+        :param plan: in force.
+        """
+        if plan is None or plan.version != message.plan_version:
+            return False
+        self.images.frame(message, plan)
+        for timing in message.stages:
+            view = self.view.devices.get(timing.device)
+            if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
+                continue
+            stage = plan.stages[timing.stage]
+            known = view.profile.known_seconds(stage.layers)
+            if stage.preprocess:
+                profiled = self.images.preprocessing_seconds(view.profile, plan)
+                slower = timing.run_seconds / known if known > 0 and timing.run_seconds > 0 else math.nan
+                self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now, slower)
+            self.view.stage(timing.device, timing.run_seconds, known, now)
+        return True
+
+    def problem(
+        self, devices: Sequence[str], now: float, permitted: Permitted, goal: Goal, derating: DeratingSettings
+    ) -> Problem:
+        """Return the planning problem under the fleet's present state.
+
+        :param devices: those that can be planned with.
+        :param permitted: the encodings that tensors may be sent in.
+        :param goal: what is to be least.
+        :param derating: how much batteries and throttling count.
+        :raises PlanError: see `Pipeline`.
+        """
+        by_chance = goal.name == 'deadline' and goal.reach > 0
+        links = self.view.links() if by_chance else self.view.expected_links(now)
+        problem = self.pipeline.problem(
+            devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
+            links=links, input_bytes=self.images.bytes, permitted=permitted, objective=goal.name,
+            pixels=self.images.pixels, memory_bytes=self.view.memory_bytes(),
+        )  # fmt: skip
+        if self.sharing is not None:
+            problem = self.sharing.applied(problem, now)
+        if by_chance:
+            problem = problem.scattering(*self.view.scatter(now))
+        return self.under_power(problem, self.pipeline.boundaries, derating, now)
+
+    def under_power(self, problem: Problem, boundaries: tuple[int, ...], derating: DeratingSettings, now: float) -> Problem:
+        """Return a problem under what is known of the devices' power.
+
+        :param boundaries: where the problem's segments begin and end; joules of other segments do not count.
+        """
+        for name, (measured, joules) in self._joules.items():
+            self._health[name].node_joules = joules if measured == boundaries else ()
+        return self.derating.applied(problem, self._health, self._given, derating, now)
+
+    def without_watts(self, devices: Sequence[str]) -> tuple[str, ...]:
+        """Return the devices that neither the fleet file gives watts nor their workers have told any."""
+        known = self.fleet.devices
+        return tuple(name for name in devices if not known[name].watts_given and math.isnan(self._health[name].active_watts))
+
+    def temperature(self, devices: Sequence[str]) -> float:
+        """Return that of the warmest of some devices, in degrees Celsius; NaN if none is known."""
+        known = [t for t in (self.view.devices[name].temperature_celsius for name in devices) if not math.isnan(t)]
+        return max(known, default=math.nan)

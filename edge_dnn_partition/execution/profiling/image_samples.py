@@ -1,0 +1,180 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The images that a device is profiled with, and what encodings make of them where the camera gives pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, fastest
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.image import Pixels, decode_compressed
+from edge_dnn_partition.inputs.image_codec import encode_image, is_raw
+from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, sample_image
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
+from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW, TensorCoding
+from edge_dnn_partition.planning.plans.plan import IMAGE
+from edge_dnn_partition.transport import tensor_codec
+from edge_dnn_partition.transport.tensors import Array, Coded
+
+COUNT: Final = 4
+"""So many images an encoding's error is measured on, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSamples:
+    """Images as the camera gives them.
+
+    :param timed: times the preprocessing.
+    :param images: show what encodings lose.
+    """
+
+    preprocessing: Preprocessing
+    timed: CameraImage
+    images: tuple[CameraImage, ...]
+
+    def prepare(self) -> Array:
+        """Prepare the timed image."""
+        return self._prepared(self.timed)
+
+    def prepared(self) -> list[Array]:
+        """Return the model's input for each image."""
+        return [self._prepared(image) for image in self.images]
+
+    def _prepared(self, image: CameraImage) -> Array:
+        return self.preprocessing.apply(image.data, image.encoding)
+
+    @cached_property
+    def key(self) -> str:
+        """What tells these samples from others."""
+        found = hashlib.sha256(repr(self.preprocessing).encode())
+        for image in (self.timed, *self.images):
+            found.update(image.encoding.encode() + repr(image.data.shape).encode() + image.data.tobytes())
+        return found.hexdigest()
+
+    @property
+    def bytes(self) -> float:
+        """What an image has on average that encodings are measured on."""
+        return sum(image.data.nbytes for image in self.images) / len(self.images)
+
+    def codings(self, segments: Segments) -> tuple[TensorCoding, ...]:
+        """Measure the encodings of the images on this device: their mean bytes and seconds, and the largest error.
+
+        Those that save no bytes are left out, and so are all where the camera's images are compressed already. JPEG's
+        decoding is what the preprocessing takes longer with it.
+        """
+        found = []
+        for encoding in IMAGE_ENCODINGS:
+            if encoding == RAW or (encoding != JPEG and encoding not in tensor_codec.available()):
+                continue
+            rows = [self._coded(image, encoding, segments) for image in self.images if is_raw(image)]
+            size, encoding_seconds, decoding_seconds, errors, changed = zip(*rows, strict=True) if rows else ((),) * 5
+            if rows and np.mean(size) < self.bytes:
+                found.append(TensorCoding(
+                    IMAGE, encoding, round(float(np.mean(size))), float(np.mean(encoding_seconds)),
+                    float(np.mean(decoding_seconds)), max(errors), any(changed),
+                ))  # fmt: skip
+        return tuple(found)
+
+    def _coded(self, image: CameraImage, encoding: str, segments: Segments) -> tuple[int, float, float, float, bool]:
+        """Return an image's bytes, seconds to encode and to decode, error, and whether another class comes out first."""
+        data, kind = encode_image(image, encoding)
+        seconds = fastest(partial(encode_image, image, encoding))
+        if isinstance(data, Coded):
+            coded = tensor_codec.encode(image.data, encoding)
+            assert isinstance(coded, Coded)
+            return data.data.nbytes, seconds, fastest(partial(tensor_codec.decode, coded)), 0.0, False
+        if kind == image.encoding:
+            return data.nbytes, seconds, 0.0, 0.0, False
+        plain = fastest(partial(self._prepared, image))
+        slower = fastest(partial(self.preprocessing.apply, data, kind))
+        exact, changed = (segments.run(segments.inputs(self.preprocessing.apply(*p))) for p in (
+            (image.data, image.encoding), (data, kind)))  # fmt: skip
+        return data.nbytes, seconds, max(0.0, slower - plain), *compare(exact, changed, segments.outputs)
+
+
+def gives_pixels(fleet: Fleet) -> bool:
+    """Return whether a fleet's camera, or who asks if there is none, gives images as pixels, as far as the fleet file says."""
+    camera, parameters = fleet.camera, fleet.parameters.get('frame_source', {})
+    if all(given is None for given in (camera.images, camera.video, camera.camera)):
+        return not (camera.compressed and parameters.get('compressed', True))
+    return camera.images is None and parameters.get('jpeg_quality', JPEG_QUALITY) == 0
+
+
+def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> ImageSamples:
+    """Return images like the camera's: those given for it, else crops of photographs, else made-up ones.
+
+    :param raw: the camera gives pixels.
+    """
+    given = tuple(_given(camera))
+    timed = given[0] if given else sample_image(camera)
+    chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
+    if raw:
+        timed, chosen = _pixels(timed), tuple(map(_pixels, chosen))
+    return ImageSamples(preprocessing, timed, chosen)
+
+
+def samples_of_files(paths: Sequence[str], preprocessing: Preprocessing, *, raw: bool) -> ImageSamples:
+    """Return images that were named one by one, the first of them the timed one.
+
+    :param raw: the camera gives pixels.
+    :raises UserError: if a file cannot be read.
+    :raises WireError: if it holds no image.
+    """
+    chosen = []
+    for path in paths:
+        try:
+            data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        except OSError as error:
+            raise UserError(f'{path}: {error.strerror}; give a JPEG or PNG file') from None
+        image = CameraImage(data, 'png' if data[:4].tobytes() == b'\x89PNG' else 'jpeg')
+        preprocessing.apply(image.data, image.encoding)
+        chosen.append(_pixels(image) if raw else image)
+    return ImageSamples(preprocessing, chosen[0], tuple(chosen))
+
+
+def _given(camera: Camera) -> Iterator[CameraImage]:
+    folder = camera.samples or camera.images
+    seen: set[bytes] = set()
+    try:
+        for image in itertools.islice(image_folder(folder), COUNT) if folder is not None else ():
+            if (content := image.data.tobytes()) not in seen:  # a folder begins anew after its last image
+                seen.add(content)
+                yield image
+    except (UserError, OSError, WireError):
+        return
+
+
+def _pixels(image: CameraImage) -> CameraImage:
+    if is_raw(image):
+        return image
+    return CameraImage(decode_compressed(image.data, image.encoding), 'bgr8')
+
+
+def _photographs() -> Iterator[CameraImage]:
+    """Yield crops of the photographs that come with scikit-learn, as JPEG; none without it.
+
+    The crops begin between the 8 x 8 blocks of the JPEG files, every second one is mirrored: else a second JPEG would lose
+    next to nothing.
+    """
+    package = find_spec('sklearn')
+    folder = Path(str(package.origin)).parent / 'datasets' / 'images' if package is not None else None
+    photographs: list[Any] = [cv2.imread(str(file)) for file in sorted(folder.glob('*.jpg'))] if folder is not None else []
+    random = np.random.default_rng(0)
+    for number in itertools.count() if photographs else ():
+        pixels: Pixels = photographs[number // 2 % len(photographs)]
+        top, left, bottom, right = random.choice((3, 5, 11, 13), 4)
+        crop = pixels[top:-bottom, left:-right]
+        yield encode(np.ascontiguousarray(crop[:, ::-1] if number % 2 else crop), 95)

@@ -1,0 +1,174 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's service `infer`: one image through the fleet for whoever asks, answered when its frame has ended."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.image import check_image
+from edge_dnn_partition.msg import Result
+from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message, image_message
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.later import DeferredResponse
+from edge_dnn_partition.results.postprocess import Outcome
+from edge_dnn_partition.srv import Infer
+
+from .result_publisher import ResultPublisher, class_messages, detection_messages, way_of
+
+
+@dataclass(eq=False)
+class Call:
+    """Somebody who waits for an image's result; ``until`` is when a place for it must be found, on the steady clock."""
+
+    image: CameraImage
+    until: float
+    response: Infer.Response
+    later: DeferredResponse = field(default_factory=DeferredResponse)
+    entered: bool = False
+    """Whether its image was found to be good, and is in the ledger."""
+
+
+class InferService:
+    """Turns calls into frames and the ends of frames into answers, exactly one for each call.
+
+    :param node: a frame source, with its parameters.
+    :param lock: guards its ledger and this.
+    :param outcome: finds what a result means.
+    :param entered: called with the lock held after a call's image was put into the ledger.
+    :param obstacle: returns why none of the images that wait is accepted now.
+    """
+
+    def __init__(
+        self, node: FleetNode, ledger: FrameLedger, lock: threading.RLock, outcome: ResultPublisher,
+        entered: Callable[[CameraImage], None], obstacle: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._node, self._ledger, self._lock, self._outcome = node, ledger, lock, outcome
+        self._entered, self._obstacle = entered, obstacle
+        self._open: set[Call] = set()
+        self._closed = ''
+        self._checks = ThreadPoolExecutor(1, 'infer')  # one thread, so that calls stay in their order
+        node.serve(Infer, node.topics.infer, self._serve, qos.INFER)
+
+    # Life -----------------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Take calls again."""
+        self._closed = ''
+
+    def pause(self, reason: str) -> None:
+        """Take no more calls, and refuse those whose images wait; what is under way goes on."""
+        with self._lock:
+            self._closed = reason
+            for call in list(self._open):
+                if not call.entered or self._ledger.withdraw(call):
+                    self._refuse(call, reason)
+
+    def close(self, reason: str) -> None:
+        """Answer whoever is left: no frame will end any more."""
+        self.pause(reason)
+        self._checks.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for call in list(self._open):
+                if not call.response.success:
+                    call.response.status, call.response.message = Infer.Response.LOST, f'the frame is lost: {reason}'
+                self._give(call)
+
+    # Calls ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, request: Infer.Request, response: Infer.Response) -> DeferredResponse:
+        if not 0 <= request.wait_seconds < math.inf:
+            raise WireError(f'wait_seconds is {request.wait_seconds:g}; give seconds, 0 or more')
+        call = Call(_image_of(request), time.monotonic() + request.wait_seconds, response)
+        most = self._node.params.whole('calls')
+        with self._lock:
+            if self._closed:
+                raise UserError(self._closed)
+            if len(self._open) >= most:
+                raise UserError(f'busy: {len(self._open)} calls are open already (parameter calls of the frame source)')
+            self._open.add(call)
+        # Who asks with an image that cannot be decoded hears so before a device has been kept busy with it.
+        work = self._checks.submit(check_image, call.image.data, call.image.encoding)
+        work.add_done_callback(lambda done: self._checked(call, done))
+        return call.later
+
+    def _checked(self, call: Call, work: Future[Any]) -> None:
+        """Put an image into the ledger, or refuse it; in the thread that looked at it."""
+        with self._lock:
+            if call.later.given:
+                return
+            error = work.exception()
+            if error is not None:
+                self._node.refuse('infer', str(error))
+                self._refuse(call, str(error))
+                return
+            call.entered = True
+            self._ledger.ask(call.image, call)
+            self._entered(call.image)
+            self.tick(time.monotonic())
+
+    def tick(self, now: float) -> None:
+        """Refuse those that have waited for a place for as long as they wanted to."""
+        for call in [call for call in self._open if now >= call.until]:
+            if self._ledger.withdraw(call):
+                self._refuse(call, self._obstacle())
+
+    # Answers --------------------------------------------------------------------------------------------------
+
+    def finished(self, frame: Frame, result: Result) -> None:
+        """Answer the call whose frame has ended; what the result means comes with it."""
+        call: Call = frame.call
+        response = call.response
+        response.result, response.status = result, result.status
+        if frame.status == DELIVERED:
+            response.success = True
+            response.message = f'frame {frame.frame_id}, {way_of(frame)}, {frame.latency_seconds * 1e3:.1f} ms'
+            self._outcome.delivered(frame, lambda outcome, reason: self._told(call, outcome, reason))
+            return
+        if frame.status == EXPIRED:
+            response.message = f'frame {frame.frame_id} has expired: no result within max_age, {frame.latency_seconds:.3g} s'
+        elif frame.status == FAILED:
+            response.message = f'frame {frame.frame_id} cannot be processed: {frame.reason}'
+        else:
+            response.message = f'frame {frame.frame_id} is lost: {frame.reason or "no device gave a result"}; see /diagnostics'
+        self._give(call)
+
+    def _told(self, call: Call, outcome: Outcome | None, reason: str) -> None:
+        response = call.response
+        if outcome is None:
+            response.message += f'; what it means is not known: {reason}'
+        else:
+            response.classes, response.detections = class_messages(outcome), detection_messages(outcome)
+            if outcome.mask is not None:
+                response.mask = image_message(outcome.mask, 'mono8', response.result.header)
+        self._give(call)
+
+    def _refuse(self, call: Call, reason: str) -> None:
+        call.response.message = reason
+        self._give(call)
+
+    def _give(self, call: Call) -> None:
+        with self._lock:
+            self._open.discard(call)
+        call.later.give(call.response)
+
+
+def _image_of(request: Infer.Request) -> CameraImage:
+    """Return the image of a call.
+
+    :raises WireError: if there is none, or more than one, or it contradicts itself.
+    """
+    pixels, compressed = len(request.image.data) > 0 or bool(request.image.encoding), len(request.compressed.data) > 0
+    if pixels == compressed:
+        raise WireError(f'{"two images" if pixels else "no image"}: fill either image or compressed')
+    return from_image_message(request.image) if pixels else from_compressed_message(request.compressed)

@@ -1,0 +1,158 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the results mean: the frame source's postprocessing and the annotated image, on a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from edge_dnn_partition.deployment.start_checks import postprocessing_of
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION
+from edge_dnn_partition.execution.frames.ledger import Frame
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
+from edge_dnn_partition.nodes.conversions import vision_messages
+from edge_dnn_partition.nodes.conversions.camera_messages import image_message
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.results.annotate import annotated
+from edge_dnn_partition.results.postprocess import Outcome, Postprocessor, Score
+
+_MASK_BYTES: Final = 1 << 20
+"""Of a mask of a megapixel."""
+_WAITING: Final = 16
+"""Results that wait for their meaning; it is found in a fraction of what the model takes, so more means that it is not."""
+
+Tell = Callable[[Outcome | None, str], None]
+"""Takes what a result means, or None and why that is not known; called once, from any thread."""
+
+
+class ResultPublisher:
+    """Publishes what each result means, if the fleet file says how, and its image with that on it, if anybody looks.
+
+    :param node: a frame source, with the parameter ``fleet_file``.
+    :param fleet: whose ``model.postprocessing`` says what the outputs are.
+    :param outputs: of the model, by name, in its order; they come in any.
+    :raises UserError: if it cannot be followed.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet, outputs: Sequence[str]) -> None:
+        assert fleet.model is not None
+        self._node, self._outputs = node, tuple(outputs)
+        self._read: Postprocessor = postprocessing_of(fleet, node.params.text('fleet_file'))
+        settings = fleet.model.preprocessing
+        self._preprocessing = Preprocessing.from_yaml(settings) if settings is not None else None
+        topics, kind = node.topics, self._read.kind
+        self._annotated = node.advertise(Image, topics.annotated, qos.ANNOTATED)
+        self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if kind == 'classification' else None
+        self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
+        self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if kind == 'segmentation' else None
+        self._vision = vision_messages.publisher(node, kind)
+        self._waiting: queue.Queue[tuple[Frame, Tell | None] | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name='outcome', daemon=True)
+        self._thread.start()
+
+    def delivered(self, frame: Frame, tell: Tell | None = None) -> None:
+        """Take a frame whose result is there; returns at once.
+
+        :param tell: of somebody who wants to know what it means, whoever else listens.
+        """
+        if tell is None and not self._heard():
+            return
+        try:
+            self._waiting.put_nowait((frame, tell))
+        except queue.Full:
+            reason = f'{_WAITING} results wait for their postprocessing already; this one goes without'
+            self._node.refuse('outcome', reason)
+            if tell is not None:
+                tell(None, reason)
+
+    def stop(self) -> None:
+        """End the thread."""
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return  # it is a daemon, and the node is about to end
+        self._thread.join(1.0)
+
+    def _heard(self) -> bool:
+        own = (self._annotated, self._classes, self._boxes, self._mask, self._vision)
+        return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
+
+    def _run(self) -> None:
+        work = self._node.guarded(self._work, always=True)
+        while (entry := self._waiting.get()) is not None:
+            work(*entry)
+
+    def _work(self, frame: Frame, tell: Tell | None) -> None:
+        outputs = {name: frame.outputs[name] for name in self._outputs if name in frame.outputs}
+        try:
+            outcome = self._read(outputs, _size(frame.image), self._preprocessing)
+        except Exception as error:
+            if tell is not None:
+                tell(None, str(error))
+            raise
+        if tell is not None:
+            tell(outcome, '')
+        self._publish(frame, outcome)
+
+    def _publish(self, frame: Frame, outcome: Outcome) -> None:
+        image = frame.image
+        header = image.header or Header()
+        if self._classes is not None:
+            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(outcome)))
+        if self._boxes is not None:
+            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(outcome)))
+        if self._mask is not None and outcome.mask is not None:
+            self._mask.publish(image_message(outcome.mask, 'mono8', header))
+        if self._vision is not None:
+            self._vision.publish(vision_messages.message(outcome, header))
+        if self._annotated.get_subscription_count():
+            words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
+            self._annotated.publish(image_message(annotated(_pixels(image), outcome, words), 'bgr8', header))
+
+
+def _size(image: CameraImage) -> tuple[int, int]:
+    """Return an image's width and height."""
+    if image.encoding in COMPRESSED:
+        return image_size(image.data, image.encoding)
+    return int(image.data.shape[1]), int(image.data.shape[0])
+
+
+def _pixels(image: CameraImage) -> Pixels:
+    """Return an image's BGR pixels."""
+    if image.encoding in COMPRESSED:
+        return decode_compressed(image.data, image.encoding)
+    width, height = _size(image)
+    return decode_raw(image.data, image.encoding, width=width, height=height)
+
+
+def way_of(frame: Frame) -> str:
+    """Return the plan that a frame's result came by, in words."""
+    return 'hedge' if frame.plan_version == HEDGE_VERSION else f'plan {frame.plan_version}'
+
+
+def class_messages(outcome: Outcome) -> list[ClassScore]:
+    """Return the classes that a model names, as messages."""
+    return [_class(score) for score in outcome.scores]
+
+
+def detection_messages(outcome: Outcome) -> list[Detection]:
+    """Return the objects in an image, as messages."""
+    return [
+        Detection(left=box.left, top=box.top, right=box.right, bottom=box.bottom, what=_class(box.what))
+        for box in outcome.boxes
+    ]
+
+
+def _class(score: Score) -> ClassScore:
+    return ClassScore(index=score.index, label=score.label, score=score.score)

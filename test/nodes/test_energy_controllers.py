@@ -1,0 +1,130 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a worker's books to the scheduler's problem: joules of layers and of the radio, through the real message."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+
+from builtin_interfaces.msg import Time
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
+
+from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
+from edge_dnn_partition.deployment.node_parameters import DERATING, SCHEDULER
+from edge_dnn_partition.execution.stages.stage_energy import StageRun
+from edge_dnn_partition.nodes.execution.energy import EnergyWatch
+from edge_dnn_partition.nodes.scheduling.derating_controller import DeratingController
+from edge_dnn_partition.nodes.scheduling.policy_controller import PolicyController
+from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.sensing.host import HostSample
+from edge_dnn_partition.sensing.power.reading import PowerReading
+
+FLEET = parse_fleet({
+    'fleet': 'f', 'source': 'pi', 'links': [{'between': ['pi', 'jetson'], 'rate': '8 Mbit/s', 'delay': '1 ms'}],
+    'devices': {'pi': {'power': {'radio': '2 W'}, 'emulate': {'slowdown': 1}}, 'jetson': {}},
+}, what='fleet')  # fmt: skip
+PROFILE = Profile('m', 'pi', 'CPUExecutionProvider', 1, (0, 2, 4), (0.1, 0.1), (0.0,), 0.05)
+
+
+class Node:
+    """What the seats need of a node; keeps what is published and who listens."""
+
+    def __init__(self):
+        values = {parameter.name: parameter.default for parameter in DERATING} | {'policy': 'exact'}
+        self.params = SimpleNamespace(number=values.get, flag=values.get, text=values.get)
+        self.topics = SimpleNamespace(device='pi', energy='/f/energy', frame_report='/f/frame_report')
+        self.incarnation, self.published, self.heard, self.timers = 7, [], {}, []
+
+    def advertise(self, *_, **__):
+        return SimpleNamespace(publish=self.published.append)
+
+    def subscribe(self, _, topic, callback, *__):
+        self.heard[topic] = callback
+
+    def every(self, _, callback):
+        self.timers.append(callback)
+
+    def get_clock(self):
+        return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=Time))
+
+
+class Parameters(dict):
+    """A scheduler's, at their defaults but for what is given."""
+
+    def __init__(self, **given):
+        super().__init__({parameter.name: parameter.default for parameter in SCHEDULER} | given)
+        self.number = self.whole = self.text = self.get
+
+    def on_change(self, *_):
+        pass
+
+
+def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'jetson': {'power': {'active': '5 W'}}}, 'objective': 'energy'})
+    fleet_estimator, said = FleetEstimator(SimpleNamespace(), fleet, heartbeat_timeout=1.0, input_bytes=1.0), []
+    log = SimpleNamespace(warning=said.append)
+    controller = PolicyController(SimpleNamespace(
+        params=Parameters(), topics=SimpleNamespace(fleet='f', calibration=''), advertise=lambda *_, **__: None,
+        get_logger=lambda: log, refuse=lambda *_: None,
+    ), fleet, 'a' * 64)  # fmt: skip
+
+    def objective():
+        controller.know_watts(fleet_estimator.without_watts(['pi', 'jetson']))
+        return controller.objective
+
+    assert (objective(), objective()) == ('latency', 'latency') and 'the watts of pi are not known' in controller.words
+    fleet_estimator.energy(DeviceEnergy(device='pi', kind='modelled', active_watts=3.0))
+    assert objective() == 'energy' and controller.words == ''
+    assert len(said) == 2 and 'planned for latency' in said[0] and 'known now' in said[1], 'said once each'
+
+
+def test_what_a_meter_taught_of_layers_reaches_the_problem():
+    """2 W idle; the first segment takes 0.15 J a run, the second 0.4 J, in two stages of 0.1 s each."""
+    node = Node()
+    watch = EnergyWatch(node, FLEET.devices['pi'], FLEET)
+    watch.profiled(PROFILE)
+    begin, joules = time.monotonic() - 200.0, 0.0
+    hop = HopTiming(sender='pi', receiver='jetson', from_stage=-1, size=50_000)  # 50 ms at the fleet file's rate: 0.1 J
+    for tick in range(1, 401):
+        now = begin + 0.25 * tick
+        layers, taken = (((0, 2),), 0.15) if tick % 2 else (((2, 4),), 0.4)
+        watch._energy.ran(StageRun(1, 0, tick, 0, (False, layers)), now - 0.1, now, 1.0)
+        joules += 0.5 + taken
+        if tick == 200:
+            joules += 0.1
+            watch._energy.moved(now - 0.2, now, 0.1)
+        reading = PowerReading('meter', 'board', 2.0 + 4 * taken, joules, 0.25 * tick, 0.001, 0.001)
+        watch._energy._metered and watch._energy._metered.idle.add(2.0, 0.0)
+        watch._energy.take(now, HostSample(power=(reading,)))
+    node.heard['/f/frame_report'](FrameReport(hops=[hop], latency_seconds=0.2))  # is taken without a complaint
+    node.timers[0]()
+    message = node.published[-1]
+    assert isinstance(message, DeviceEnergy)
+    assert (message.kind, list(message.boundaries)) == ('measured', [0, 2, 4])
+    assert list(message.node_joules[1:]) == pytest.approx([0.15, 0.4], rel=0.1)
+    assert list(message.node_measured) == [False, True, True]
+    assert message.radio_joules == pytest.approx(0.1)
+    parts = message.idle_joules + message.radio_joules + message.other_joules + message.stages_joules
+    assert parts == pytest.approx(message.total_joules)
+
+    scheduler = Node()
+    fleet_estimator = FleetEstimator(None, FLEET, heartbeat_timeout=1.0, input_bytes=1000.0)
+    controller = DeratingController(scheduler, fleet_estimator)
+    scheduler.heard['/f/energy'](message)
+    problem = from_costs_json({
+        'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {'pi': {'active_watts': 9.0}, 'jetson': {'active_watts': 9.0}},
+        'links': [], 'layers': [{'name': f'l{i}', 'inputs': [i - 1], 'output_bytes': 10, 'weight_bytes': 0,
+                                 'seconds': {'pi': s, 'jetson': s}} for i, s in enumerate((0.05, 0.1, 0.1))],
+    })  # fmt: skip
+    told = fleet_estimator.under_power(problem, (0, 2, 4), controller.settings, 0.0)
+    assert told.node_joules[:, 0] == pytest.approx(list(message.node_joules))
+    assert np.isnan(told.node_joules[:, 1]).all()  # the Jetson has said nothing: its watts count
+    assert told.work_joules[0][:, 1] == pytest.approx([0.45, 0.9, 0.9])
+    assert fleet_estimator.under_power(problem, (0, 3, 4), controller.settings, 0.0).node_joules is None, 'joules of other segments'

@@ -1,0 +1,138 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fragments as CDR: the bytes are those of the generated message, and no bytes do harm."""
+
+import dataclasses
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.transport.fragment_codec import decode, encode
+from edge_dnn_partition.transport.fragments import NOWHERE, Address, Fragment
+from edge_dnn_partition.transport.tensors import WireTensor
+from edge_dnn_partition.transport.timing import HopTime, StageTime
+
+TEXT = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=20)
+U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
+I16, I64 = st.integers(-(2**15), 2**15 - 1), st.integers(-(2**63), 2**63 - 1)
+SECONDS = st.floats(allow_nan=False)
+TENSORS = st.builds(
+    WireTensor, TEXT, st.integers(-(2**31), 2**31 - 1), st.lists(I64, max_size=5).map(tuple), TEXT, U64, U64
+)
+STAGES = st.builds(StageTime, TEXT, I16, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, st.booleans())
+HOPS = st.builds(HopTime, TEXT, TEXT, I16, U64, SECONDS, SECONDS, U64)
+FIRST = st.builds(
+    Fragment, st.integers(0, 255), TEXT, U64, U32, st.just(0), U32, U32, st.binary(max_size=50), st.booleans(), U64,
+    st.builds(Address, TEXT, U32, U64, U16, I16), st.lists(TENSORS, max_size=3).map(tuple),
+    st.lists(STAGES, max_size=3).map(tuple), st.lists(HOPS, max_size=3).map(tuple), SECONDS, TEXT,
+)  # fmt: skip
+LATER = st.builds(
+    Fragment, st.integers(0, 255), TEXT, U64, U32, st.integers(1, 2**32 - 1), U32, U32, st.binary(max_size=50),
+    st.booleans(), U64,
+)  # fmt: skip
+FRAGMENTS = FIRST | LATER
+SIMPLE = Fragment(0, 'pi', 7, 5, 0, 2, 8, b'abcd', True, 9, Address('m', 1, 2, 0, -1),
+               (WireTensor('t', 2, (8,), 'raw', 0, 8),), (StageTime('pi', 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.1, True),))  # fmt: skip
+
+
+def message_of(fragment):
+    """The same fragment as the generated class, with which the codec must agree."""
+    from edge_dnn_partition.msg import FragmentHead, TensorFragment, TensorInfo
+
+    from edge_dnn_partition.nodes.conversions.wire import hop_message, stage_message
+
+    message = TensorFragment(
+        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, bundle=fragment.bundle, index=fragment.index,
+        count=fragment.count, total=fragment.total, kind=fragment.kind, paced=fragment.paced, data=list(fragment.data),
+    )  # fmt: skip
+    if fragment.index == 0:
+        message.head = [FragmentHead(
+            model_sha256=fragment.address.model_sha256, segment=fragment.segment, frame_id=fragment.address.frame_id,
+            plan_version=fragment.address.plan_version, attempt=fragment.address.attempt, from_stage=fragment.address.from_stage,
+            encode_seconds=fragment.encode_seconds,
+            tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,
+                                size=t.size) for t in fragment.layout],
+            stages=[stage_message(s) for s in fragment.stages], hops=[hop_message(h) for h in fragment.hops],
+        )]  # fmt: skip
+    return message
+
+
+@settings(deadline=None, derandomize=True)
+@given(FRAGMENTS)
+def test_there_and_back(fragment):
+    assert decode(encode(fragment)) == fragment
+    assert decode(encode(fragment) + b'\0\0\0') == fragment, 'padding to a multiple of four'
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(FRAGMENTS)
+@example(SIMPLE)
+def test_the_generated_message_reads_and_writes_the_same(fragment):
+    pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+    from edge_dnn_partition.msg import TensorFragment
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    message = message_of(fragment)
+    serialized = serialize_message(message)
+    assert decode(serialized) == fragment
+    mine = encode(fragment)
+    assert deserialize_message(mine, TensorFragment) == message
+    assert 0 <= len(serialized) - len(mine) < 32, 'bytes between the values are whatever was in memory, so only their number'
+
+
+def test_big_endian_is_read_as_well():
+    fragment = dataclasses.replace(SIMPLE, index=1, address=NOWHERE, layout=(), stages=())
+    fixed = [(7, 8), (9, 8), (5, 4), (1, 4), (2, 4), (8, 4), (0, 1), (1, 1), (0, 2), (0, 4), (4, 4)]
+    raw = b'\0\0\0\0' + (3).to_bytes(4, 'big') + b'pi\0\0' + b''.join(v.to_bytes(n, 'big') for v, n in fixed) + b'abcd'
+    raw += (0).to_bytes(4, 'big')
+    assert decode(raw) == fragment
+
+
+@settings(deadline=None, derandomize=True)
+@given(FRAGMENTS, st.data())
+def test_a_fragment_that_ends_too_soon_is_refused(fragment, data):
+    raw = encode(fragment)
+    with pytest.raises(WireError):
+        decode(raw[: data.draw(st.integers(0, len(raw) - 1))])
+    with pytest.raises(WireError):
+        decode(raw + bytes(32))
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(st.binary(max_size=200) | st.builds(lambda rest: b'\0\1\0\0' + rest, st.binary(max_size=200)))
+def test_any_bytes_are_a_fragment_or_are_refused(raw):
+    try:
+        fragment = decode(raw)
+    except WireError:
+        return
+    assert len(fragment.data) <= len(raw)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(FRAGMENTS, st.data())
+def test_changed_bytes_are_a_fragment_or_are_refused(fragment, data):
+    raw = bytearray(encode(fragment))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        changed = decode(bytes(raw))
+    except WireError:
+        return
+    assert len(changed.layout) + len(changed.stages) + len(changed.hops) <= len(raw)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [({'total': 2**32}, 'bundle 5 does not fit'), ({'index': -1}, 'bundle 5 does not fit'),
+     ({'segment': 'x' * 5000}, None)],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(change, words):
+    fragment = dataclasses.replace(SIMPLE, **change)
+    if words is None:
+        with pytest.raises(WireError, match='text of 5001 bytes'):
+            decode(encode(fragment))
+    else:
+        with pytest.raises(WireError, match=words):
+            encode(fragment)
