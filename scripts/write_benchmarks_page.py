@@ -18,9 +18,10 @@ from markdown import table
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEAD = """# Benchmarks
 
-What each measures, its command, the figures that were asked for beside those measured, and what they say. Every figure is from
-the JSON in [benchmarks/](benchmarks), which also holds the machine, the versions and every single case. This page is written by
-`scripts/write_benchmarks_page.py` from those files. Latencies and rates depend on the machine: measure them on yours.
+What each benchmark measures, its command, each target beside the measurement, and what follows from them. The figures are from
+the records in [benchmarks/](benchmarks), which also name the machine and the versions and have a row for every case.
+`edge-dnn-partition bench NAME --out DIR` writes a whole run, every frame of it; `scripts/record_benchmark.py DIR/NAME.json` makes
+the record, and `scripts/write_benchmarks_page.py` this page. Latencies and rates depend on the machine: measure them on yours.
 """
 
 
@@ -40,7 +41,7 @@ def section(name: str, words: str, document: dict[str, Any]) -> str:
             asked = asked if not unit or unit in asked else f'{asked} {unit}'
             measured = 'none' if target['measured'] is None else f'{figure(target["measured"])} {unit}'.strip()
             rows.append((target['name'], asked, measured, 'yes' if target['met'] else '**no**'))
-        lines += [*table(('figure', 'asked', 'measured', 'reached'), rows), '']
+        lines += [*table(('figure', 'target', 'measured', 'met'), rows), '']
     lines += [document.get('conclusion', ''), '', f'![{name}](benchmarks/{name}.png)', '']
     return '\n'.join(lines)
 
@@ -51,14 +52,14 @@ def grid_table(document: dict[str, Any]) -> str:
     uplinks = sorted({cell['rate'] for cell in cells})
     rows = []
     for network in dict.fromkeys(cell['network'] for cell in cells):
-        mine = {cell['rate']: cell for cell in cells if cell['network'] == network}
-        rows.append((network, *(_cell(mine[rate]) if rate in mine else '' for rate in uplinks)))
+        row = {cell['rate']: cell for cell in cells if cell['network'] == network}
+        rows.append((network, *(_cell(row[rate]) if rate in row else '' for rate in uplinks)))
     return '\n'.join(table(('ms', *(f'{rate:g} Mbit/s' for rate in uplinks)), rows))
 
 
 def _cell(cell: dict[str, Any]) -> str:
-    rivals = [cell['baselines'][name]['p50_seconds'] for name in ('all_on_source', 'all_on_cloud') if name in cell['baselines']]
-    found = (cell['adaptive']['p50_seconds'], cell['best_seconds'], *rivals)
+    baselines = [cell['baselines'][name]['p50_seconds'] for name in ('all_on_source', 'all_on_cloud') if name in cell['baselines']]
+    found = (cell['adaptive']['p50_seconds'], cell['best_seconds'], *baselines)
     own, *others = (f'{1e3 * seconds:.0f}' for seconds in found)
     return f'**{own}** / {" / ".join(others)}'
 
