@@ -15,10 +15,8 @@ from typing import Final, Protocol
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.sensing.host import HostSample
-from edge_dnn_partition.sensing.power.model import Activity
-from edge_dnn_partition.sensing.power.modelled import activity
-from edge_dnn_partition.sensing.power.reading import PowerReading
-from edge_dnn_partition.sensing.power.total import measured_for
+from edge_dnn_partition.sensing.power.model import Activity, activity
+from edge_dnn_partition.sensing.power.reading import PowerReading, measured_for
 
 Samples = list[tuple[Activity, float]]
 

@@ -40,7 +40,7 @@ def sensors(root: str = '') -> tuple[Check, ...]:
         else:
             advice = state.advice or 'it is left out and tried again; look at that file or service'
             checks.append(Check(name, 'warn', state.found, advice))
-    from edge_dnn_partition.sensing.power.total import measured_for, total
+    from edge_dnn_partition.sensing.power.reading import measured_for, total
 
     reading = total(sample.power)
     if reading is not None:

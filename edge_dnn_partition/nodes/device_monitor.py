@@ -21,10 +21,10 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.boards import device_model
-from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.source import Source
-from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
+from edge_dnn_partition.sensing.sources.battery import BatteryTopicSource
+from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
 
 _SENSOR_SECONDS: Final = 0.5
 """How long a sensor may take before it is left out: meanwhile this node does nothing else."""

@@ -17,38 +17,28 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from edge_dnn_partition.sensing.power.battery_meter import BatteryMeter
-from edge_dnn_partition.sensing.power.ina3221 import Ina3221Meter
-from edge_dnn_partition.sensing.power.jtop_meter import JtopMeter
-from edge_dnn_partition.sensing.power.meter import Meter
-from edge_dnn_partition.sensing.power.model import PowerModel
-from edge_dnn_partition.sensing.power.modelled import ModelledPower, activity
-from edge_dnn_partition.sensing.power.nvml_meter import NvmlMeter
-from edge_dnn_partition.sensing.power.pi_pmic import PiPmicMeter
-from edge_dnn_partition.sensing.power.rapl import RaplMeter
-from edge_dnn_partition.sensing.power.reading import PowerReading
-from edge_dnn_partition.sensing.power.zeus_meter import ZeusMeter
-from edge_dnn_partition.sensing.sources.battery import BatteryReading, BatterySource
-from edge_dnn_partition.sensing.sources.clock import ClockReading, ClockSource
-from edge_dnn_partition.sensing.sources.cpu import CpuReading, CpuSource
+from edge_dnn_partition.sensing.power.model import ModelledPower, PowerModel, activity
+from edge_dnn_partition.sensing.power.reading import Meter, PowerReading
+from edge_dnn_partition.sensing.sources.battery import BatteryMeter, BatteryReading, BatterySource
+from edge_dnn_partition.sensing.sources.cpu import ClockReading, ClockSource, CpuReading, CpuSource
 from edge_dnn_partition.sensing.sources.gpu import GpuReading
-from edge_dnn_partition.sensing.sources.gpu_jetson import JetsonGpuSource
-from edge_dnn_partition.sensing.sources.gpu_jtop import JtopGpuSource
-from edge_dnn_partition.sensing.sources.gpu_nvidia import NvidiaGpuSource
+from edge_dnn_partition.sensing.sources.jetson import Ina3221Meter, JetsonGpuSource
+from edge_dnn_partition.sensing.sources.jtop import JtopGpuSource, JtopMeter
 from edge_dnn_partition.sensing.sources.limits import LimitsReading, LimitsSource
-from edge_dnn_partition.sensing.sources.memory import MemoryReading, MemorySource
-from edge_dnn_partition.sensing.sources.network import Interface, NetworkSource
-from edge_dnn_partition.sensing.sources.pressure import PressureReading, PressureSource
+from edge_dnn_partition.sensing.sources.memory import MemoryReading, MemorySource, PressureReading, PressureSource
+from edge_dnn_partition.sensing.sources.network import BitRate, Interface, NetworkSource, ask_bit_rate
+from edge_dnn_partition.sensing.sources.nvidia import NvidiaGpuSource, NvmlMeter
+from edge_dnn_partition.sensing.sources.pi_pmic import PiPmicMeter
 from edge_dnn_partition.sensing.sources.process import ProcessReading, ProcessSource
-from edge_dnn_partition.sensing.sources.thermal import ThermalReading, ThermalSource
-from edge_dnn_partition.sensing.sources.throttling import ThrottlingReading, ThrottlingSource
-from edge_dnn_partition.sensing.sources.wifi import BitRate, ask_bit_rate
+from edge_dnn_partition.sensing.sources.rapl import RaplMeter
+from edge_dnn_partition.sensing.sources.thermal import ThermalReading, ThermalSource, ThrottlingReading, ThrottlingSource
+from edge_dnn_partition.sensing.sources.zeus import ZeusMeter
 
 from .files import Run, run_command
-from .jtop import Jtop
-from .nvml import Import
 from .sampler import Sampler, SourceState
 from .source import Source
+from .sources.jtop import Jtop
+from .sources.nvidia import Import
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,7 @@ class HostSample:
     :param throttling: None if nobody tells; a reading without flags says that nothing holds back.
     :param interfaces: of the network, by name.
     :param process: the process that was asked for, by default the one that samples.
-    :param power: of all meters; `edge_dnn_partition.sensing.power.total` says which make the total.
+    :param power: of all meters; `edge_dnn_partition.sensing.power.reading` says which make the total.
     """
 
     cpu: CpuReading = field(default_factory=CpuReading)

@@ -12,7 +12,7 @@ from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.sensing.host import HostMeter
-from edge_dnn_partition.sensing.power.total import total
+from edge_dnn_partition.sensing.power.reading import total
 from edge_dnn_partition.sensing.source import Unavailable
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/extending.md'
@@ -66,7 +66,7 @@ def test_what_the_page_names_is_there():
     for path in re.findall(r'`((?:planning|runtime|sensing|nodes)/[\w/]+\.py|(?:test|benchmarks)/[\w/]+\.py)`', PAGE.read_text()):
         assert (root / path).is_file() or (root / 'edge_dnn_partition' / path).is_file(), path
     sources = ''.join((root / 'edge_dnn_partition' / path).read_text() for path in (
-        'planning/plans/encodings.py', 'control/decision/policies.py', 'transport/tensor_codec.py', 'sensing/host.py', 'sensing/power/total.py'))  # fmt: skip
+        'planning/plans/encodings.py', 'control/decision/policies.py', 'transport/tensor_codec.py', 'sensing/host.py', 'sensing/power/reading.py'))  # fmt: skip
     for name in ('COMPRESSORS', 'REDUCTIONS', 'LOSSLESS', 'LEARNING', 'policy_of', '_MODULES', '_compress', '_decompress', 'power_meters',
                  'BEST_FIRST'):  # fmt: skip
         assert f'`{name}`' in PAGE.read_text() and name in sources, name

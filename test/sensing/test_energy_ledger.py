@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.sensing.power.attribution import Run, add_up
-from edge_dnn_partition.sensing.power.idle import IdlePower
-from edge_dnn_partition.sensing.power.ledger import EnergyLedger
+from edge_dnn_partition.sensing.power.attribution import Attribution, Energy, Run
+from edge_dnn_partition.sensing.power.ledger import EnergyLedger, IdlePower
 from edge_dnn_partition.sensing.power.reading import PowerReading
 
 
@@ -20,6 +19,18 @@ def reading(watts, joules, covered):
 
 def whole(found):
     return found.idle.joules + found.radio.joules + found.other.joules + math.fsum(e.joules for e in found.stages.values())
+
+
+def summed(parts):
+    """Several windows as one; the errors of different windows are independent."""
+    def together(energies):
+        return Energy(math.fsum(e.joules for e in energies), math.hypot(*(e.error_joules for e in energies)), energies[0].kind)
+
+    names = dict.fromkeys(name for part in parts for name in part.stages)
+    return Attribution(
+        **{name: together([getattr(part, name) for part in parts]) for name in ('total', 'idle', 'radio', 'other')},
+        stages={name: together([part.stages[name] for part in parts if name in part.stages]) for name in names},
+    )
 
 
 def test_idleness_is_learnt_in_quiet_moments():
@@ -42,7 +53,7 @@ def test_each_frames_stages_get_their_energy_and_other_work_its_own():
         busy_cores = 1.0 + (2.0 * 0.2 / 0.25 if tick % 4 == 2 else 0.0)  # another process takes a core all the time
         joules += 0.25 * (2.0 + 1.5 * busy_cores)
         settled += ledger.reading(now, reading(math.nan, joules, now), busy_cores, cores=4)
-    found = add_up(settled)
+    found = summed(settled)
     seconds = 0.25 * len(settled)
     assert found.idle.joules == pytest.approx(2.0 * seconds)
     assert found.other.joules == pytest.approx(1.5 * seconds)
@@ -65,7 +76,7 @@ def test_the_radio_is_taken_off_before_the_stages_share():
         ledger.run(Run((tick, 'stage'), now - 0.125, now))
         true += 0.25 * 2.0 + 0.125 * 1.5 + 1.5 * max(0.0, min(now, 5.1) - max(now - 0.25, 3.1))
         settled += ledger.reading(now, reading(math.nan, math.floor(true / step) * step, now), 0.5, cores=4)
-    found = add_up(settled)
+    found = summed(settled)
     assert found.radio.joules == pytest.approx(3.0)
     assert found.radio.kind == 'modelled'
     seconds = 0.25 * len(settled)

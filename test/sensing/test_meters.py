@@ -7,15 +7,13 @@ import math
 import pytest
 from trees import AGX_ORIN_RAILS, NANO_IIO, PI5_PMIC, RAPL, hwmon_rails, write_tree
 
-from edge_dnn_partition.sensing.power import rapl
-from edge_dnn_partition.sensing.power.battery_meter import BatteryMeter
-from edge_dnn_partition.sensing.power.external import ExternalMeter
-from edge_dnn_partition.sensing.power.ina3221 import Ina3221Meter, parts_of_total
-from edge_dnn_partition.sensing.power.pi_pmic import OFFSET_WATTS, SLOPE, PiPmicMeter, rail_watts
-from edge_dnn_partition.sensing.power.rapl import RaplMeter
 from edge_dnn_partition.sensing.source import Unavailable
-from edge_dnn_partition.sensing.sources.battery import BatteryReading
-from edge_dnn_partition.sensing.sources.battery_topic import BatteryTopicSource
+from edge_dnn_partition.sensing.sources import rapl
+from edge_dnn_partition.sensing.sources.battery import BatteryMeter, BatteryReading, BatteryTopicSource
+from edge_dnn_partition.sensing.sources.jetson import Ina3221Meter, parts_of_total
+from edge_dnn_partition.sensing.sources.pi_pmic import OFFSET_WATTS, SLOPE, PiPmicMeter, rail_watts
+from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
+from edge_dnn_partition.sensing.sources.rapl import RaplMeter
 
 
 def probed(meter):

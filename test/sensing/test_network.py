@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import net, write_tree
 
-from edge_dnn_partition.sensing.sources.network import NetworkSource, counter_rate
-from edge_dnn_partition.sensing.sources.wifi import parse_signals
+from edge_dnn_partition.sensing.sources.network import NetworkSource, counter_rate, parse_signals
 
 
 def probed(source):

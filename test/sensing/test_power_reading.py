@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.sensing.power.reading import EnergyCounter, PowerIntegral, PowerReading
-from edge_dnn_partition.sensing.power.total import measured_for, parts, total
+from edge_dnn_partition.sensing.power.reading import EnergyCounter, PowerIntegral, PowerReading, measured_for, parts, total
 
 steps = st.lists(st.tuples(st.floats(0.05, 5.0), st.floats(0.0, 400.0)), min_size=1, max_size=40)
 

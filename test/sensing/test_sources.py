@@ -13,16 +13,13 @@ from trees import DEVICES, process, psi, stat, write_tree
 from edge_dnn_partition.sensing import files
 from edge_dnn_partition.sensing.host import telemetry_sources
 from edge_dnn_partition.sensing.source import Unavailable
-from edge_dnn_partition.sensing.sources import pressure
+from edge_dnn_partition.sensing.sources import memory
 from edge_dnn_partition.sensing.sources.battery import BatterySource
-from edge_dnn_partition.sensing.sources.clock import ClockSource
-from edge_dnn_partition.sensing.sources.cpu import CpuSource, cpu_use, parse_cores
-from edge_dnn_partition.sensing.sources.gpu_jetson import JetsonGpuSource
-from edge_dnn_partition.sensing.sources.memory import MemorySource
-from edge_dnn_partition.sensing.sources.pressure import PressureSource
+from edge_dnn_partition.sensing.sources.cpu import ClockSource, CpuSource, cpu_use, parse_cores
+from edge_dnn_partition.sensing.sources.jetson import JetsonGpuSource
+from edge_dnn_partition.sensing.sources.memory import MemorySource, PressureSource
 from edge_dnn_partition.sensing.sources.process import ProcessSource
-from edge_dnn_partition.sensing.sources.thermal import Sensor, ThermalSource, cpu_temperature
-from edge_dnn_partition.sensing.sources.throttling import ThrottlingSource, pi_flags
+from edge_dnn_partition.sensing.sources.thermal import Sensor, ThermalSource, ThrottlingSource, cpu_temperature, pi_flags
 
 
 def no_command(command):
@@ -117,7 +114,7 @@ def test_without_pressure_it_says_why(device, monkeypatch):
     def switched_off(path):
         raise OSError(errno.EOPNOTSUPP, 'Operation not supported', path)
 
-    monkeypatch.setattr(pressure, 'read_text', switched_off)  # Raspberry Pi OS
+    monkeypatch.setattr(memory, 'read_text', switched_off)  # Raspberry Pi OS
     with pytest.raises(Unavailable, match='switched off') as caught:
         PressureSource(device('pi5')).probe()
     assert 'psi=1' in caught.value.advice
@@ -314,4 +311,4 @@ def test_commands_fail_in_one_line():
 
 
 def test_psi_text():
-    assert pressure.parse_pressure(psi(7.25, 0, 0)['proc/pressure/cpu']) == 7.25
+    assert memory.parse_pressure(psi(7.25, 0, 0)['proc/pressure/cpu']) == 7.25

@@ -7,13 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge_dnn_partition.sensing.jtop import Jtop
-from edge_dnn_partition.sensing.power.jtop_meter import JtopMeter
-from edge_dnn_partition.sensing.power.nvml_meter import NvmlMeter
-from edge_dnn_partition.sensing.power.zeus_meter import ZeusMeter
 from edge_dnn_partition.sensing.source import Unavailable
-from edge_dnn_partition.sensing.sources.gpu_jtop import JtopGpuSource
-from edge_dnn_partition.sensing.sources.gpu_nvidia import NvidiaGpuSource
+from edge_dnn_partition.sensing.sources.jtop import Jtop, JtopGpuSource, JtopMeter
+from edge_dnn_partition.sensing.sources.nvidia import NvidiaGpuSource, NvmlMeter
+from edge_dnn_partition.sensing.sources.zeus import ZeusMeter
 
 
 def probed(meter):

@@ -16,10 +16,9 @@ from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.host import HostSample
-from edge_dnn_partition.sensing.power.attribution import Energy, attribute
+from edge_dnn_partition.sensing.power.attribution import Energy, EnergyTrace, attribute
 from edge_dnn_partition.sensing.power.model import PowerModel
-from edge_dnn_partition.sensing.power.total import Processor, measured_for
-from edge_dnn_partition.sensing.power.trace import EnergyTrace
+from edge_dnn_partition.sensing.power.reading import Processor, measured_for
 
 from .stage_inputs import StageInputs
 

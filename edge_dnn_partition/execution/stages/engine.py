@@ -17,7 +17,7 @@ import onnxruntime
 from edge_dnn_partition.errors import DeviceError, ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.graph.trial import ended_in_time
-from edge_dnn_partition.sensing.power.total import Processor
+from edge_dnn_partition.sensing.power.reading import Processor
 
 from .optimised import forget_optimised, optimised_file, weights_beside
 

@@ -19,14 +19,10 @@ from typing import Final
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.active_watts import StageWatts
 from edge_dnn_partition.sensing.power.attribution import Attribution, Energy, Run
-from edge_dnn_partition.sensing.power.idle import IdlePower
-from edge_dnn_partition.sensing.power.ledger import EnergyLedger
-from edge_dnn_partition.sensing.power.model import Activity, PowerModel
-from edge_dnn_partition.sensing.power.modelled import activity
-from edge_dnn_partition.sensing.power.modelled_ledger import ModelledLedger
-from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.sensing.power.ledger import EnergyLedger, IdlePower, ModelledLedger
+from edge_dnn_partition.sensing.power.model import Activity, PowerModel, activity
+from edge_dnn_partition.sensing.power.reading import PowerReading, Processor, measured_for
 from edge_dnn_partition.sensing.power.segment_joules import SegmentEstimate, SegmentJoules
-from edge_dnn_partition.sensing.power.total import Processor, measured_for
 
 UNKNOWN: Final = Energy(math.nan, math.nan, 'modelled')
 _MOST_RUNS: Final = 4096

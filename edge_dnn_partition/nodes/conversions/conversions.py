@@ -13,19 +13,15 @@ from builtin_interfaces.msg import Time
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.msg import GpuState, PowerState, Telemetry
 from edge_dnn_partition.sensing.host import HostSample
-from edge_dnn_partition.sensing.power.reading import PowerReading
-from edge_dnn_partition.sensing.power.total import parts
+from edge_dnn_partition.sensing.power.reading import PowerReading, parts
 from edge_dnn_partition.sensing.sources.battery import BatteryReading
-from edge_dnn_partition.sensing.sources.clock import ClockReading
-from edge_dnn_partition.sensing.sources.cpu import CpuReading
+from edge_dnn_partition.sensing.sources.cpu import ClockReading, CpuReading
 from edge_dnn_partition.sensing.sources.gpu import GpuReading
 from edge_dnn_partition.sensing.sources.limits import LimitsReading, QuotaReading
-from edge_dnn_partition.sensing.sources.memory import MemoryReading
+from edge_dnn_partition.sensing.sources.memory import MemoryReading, PressureReading
 from edge_dnn_partition.sensing.sources.network import Interface
-from edge_dnn_partition.sensing.sources.pressure import PressureReading
 from edge_dnn_partition.sensing.sources.process import ProcessReading
-from edge_dnn_partition.sensing.sources.thermal import ThermalReading
-from edge_dnn_partition.sensing.sources.throttling import ThrottlingReading
+from edge_dnn_partition.sensing.sources.thermal import ThermalReading, ThrottlingReading
 
 _INTERFACE_FIELDS: Final = (
     'sent_bytes_per_second', 'received_bytes_per_second', 'drops_per_second', 'link_bytes_per_second', 'signal_dbm',

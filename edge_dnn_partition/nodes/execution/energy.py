@@ -25,9 +25,9 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.attribution import Energy
 from edge_dnn_partition.sensing.power.boards import device_model
-from edge_dnn_partition.sensing.power.external import ExternalMeter
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
+from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
 from edge_dnn_partition.transport.fragments import FRAME, Address
 from edge_dnn_partition.transport.radio import Radio
 from edge_dnn_partition.transport.timing import HopTime

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,10 @@ from typing import Any, Final
 from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.sensing.files import text_or_empty
+from edge_dnn_partition.sensing.power.reading import PowerIntegral, PowerReading
+from edge_dnn_partition.sensing.sources.cpu import ClockReading, CpuReading
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.network import Interface
 
 USUAL_EXPONENT: Final = 2.0
 
@@ -72,13 +76,12 @@ class PowerModel:
             + self.joules_per_byte * activity.radio_bytes_per_second
         )
 
-    def stage_joules(self, core_seconds: float, *, clock_ratio: float = 1.0, gpu_seconds: float = 0.0,
-                     radio_bytes: float = 0.0) -> tuple[float, float]:  # fmt: skip
+    def stage_joules(self, core_seconds: float, *, clock_ratio: float = 1.0) -> tuple[float, float]:
         """Return what a stage adds to idleness and the standard error of that, in joules.
 
         :param core_seconds: CPU time of all its threads.
         """
-        joules = self.active_watts(Activity(core_seconds, clock_ratio, gpu_seconds, radio_bytes))
+        joules = self.active_watts(Activity(core_seconds, clock_ratio))
         return joules, joules * self.relative_error
 
 
@@ -116,3 +119,45 @@ def load_model(path: Path) -> PowerModel:
 def board_name(root: str = '') -> str:
     """Return what the device tree or the BIOS calls this device, empty if neither does."""
     return text_or_empty(f'{root}/proc/device-tree/model') or text_or_empty(f'{root}/sys/class/dmi/id/product_name')
+
+
+def activity(
+    cpu: CpuReading, clock: ClockReading, gpus: Sequence[GpuReading] = (), interfaces: Sequence[Interface] = ()
+) -> Activity:
+    """Return what a host did since the sample before.
+
+    Where nobody tells the clock it counts as the highest, a GPU that tells no use as idle; cores that are
+    not known make the whole unknown.
+    """
+    ratio = clock.hertz / clock.max_hertz
+    known = [core for core in cpu.percent_per_core if math.isfinite(core)]
+    cores = len(cpu.percent_per_core) * sum(known) / (100 * len(known)) if known else math.nan
+    used = [gpu.percent / 100 for gpu in gpus if math.isfinite(gpu.percent)]
+    rates = [
+        rate
+        for interface in interfaces
+        if math.isfinite(interface.signal_dbm)
+        for rate in (interface.sent_bytes_per_second, interface.received_bytes_per_second)
+        if math.isfinite(rate)
+    ]
+    return Activity(
+        busy_cores=cores,
+        clock_ratio=min(1.0, ratio) if math.isfinite(ratio) else 1.0,
+        gpu_share=sum(used) / len(used) if used else 0.0,
+        radio_bytes_per_second=math.fsum(rates),
+    )
+
+
+class ModelledPower:
+    """Adds up what the model says of one activity after another."""
+
+    def __init__(self, model: PowerModel) -> None:
+        self.model = model
+        self._total = PowerIntegral()
+
+    def update(self, now_seconds: float, present: Activity) -> PowerReading:
+        """Take in what the device did until now; the reading's resolution is the model's error."""
+        watts = self.model.watts(present)
+        self._total.update(now_seconds, watts)
+        error = watts * self.model.relative_error
+        return self._total.reading('model', 'board', error, kind='modelled', note=self.model.source)

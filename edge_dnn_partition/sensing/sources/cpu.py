@@ -7,8 +7,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from edge_dnn_partition.sensing.files import number, read_text
+from edge_dnn_partition.sensing.files import listing, number, read_number, read_text, text_or_empty
 from edge_dnn_partition.sensing.source import Source, Unavailable
 
 Cores = Mapping[str, tuple[float, float]]
@@ -106,3 +107,83 @@ class CpuSource(Source[CpuReading]):
         if not cores:
             raise Unavailable(f'{self._stat} names no core')
         return cores
+
+
+_PLAUSIBLE: Final = {'low': 1e6, 'high': 1e11}
+_SLOW_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """Clocks in hertz; NaN: unknown.
+
+    :param hertz: mean over the cores.
+    :param max_hertz: highest that the fastest cores can take.
+    :param limit_hertz: highest that they may take now: below ``max_hertz`` when a power mode or a thermal
+        governor caps them.
+    """
+
+    hertz: float = math.nan
+    max_hertz: float = math.nan
+    limit_hertz: float = math.nan
+
+
+class ClockSource(Source[ClockReading]):
+    """Reads cpufreq's policies (one per group of cores that share a clock), else ``/proc/cpuinfo``.
+
+    :param root: of proc and sysfs.
+    """
+
+    name = 'clock'
+
+    def __init__(self, root: str = '') -> None:
+        self._policies = f'{root}/sys/devices/system/cpu/cpufreq'
+        self._cpuinfo = f'{root}/proc/cpuinfo'
+        self._found: list[tuple[str, int]] = []
+        self.period_seconds = 0.5
+
+    def probe(self) -> str:
+        """Find the policies and how many cores each has."""
+        self._found = []
+        for folder in listing(self._policies):
+            if '/policy' in folder and math.isfinite(self._hertz(folder)):
+                cores = text_or_empty(f'{folder}/affected_cpus').split()
+                self._found.append((folder, max(1, len(cores))))
+        if self._found:
+            self.period_seconds = 0.5
+            driver = text_or_empty(f'{self._found[0][0]}/scaling_driver')
+            return f'cpufreq, {len(self._found)} policies{f" ({driver})" if driver else ""}'
+        if self._from_cpuinfo().hertz > 0:
+            self.period_seconds = _SLOW_SECONDS
+            return '/proc/cpuinfo, without limits: no cpufreq here (a virtual machine, or the driver is missing)'
+        raise Unavailable('neither cpufreq nor /proc/cpuinfo tells a clock, as in most virtual machines')
+
+    def read(self, now_seconds: float) -> ClockReading:
+        """Return the present clocks."""
+        if not self._found:
+            return self._from_cpuinfo()
+        clocks = [(self._hertz(folder), cores) for folder, cores in self._found]
+        known = [(hertz, cores) for hertz, cores in clocks if math.isfinite(hertz)]
+        if not known:
+            raise Unavailable('cpufreq no longer tells a clock')
+        mean = sum(hertz * cores for hertz, cores in known) / sum(cores for _, cores in known)
+        return ClockReading(mean, self._highest('cpuinfo_max_freq'), self._highest('scaling_max_freq'))
+
+    @staticmethod
+    def _hertz(folder: str) -> float:
+        return read_number(f'{folder}/scaling_cur_freq', scale=1e3, **_PLAUSIBLE)
+
+    def _highest(self, name: str) -> float:
+        values = [read_number(f'{folder}/{name}', scale=1e3, **_PLAUSIBLE) for folder, _ in self._found]
+        return max((value for value in values if math.isfinite(value)), default=math.nan)
+
+    def _from_cpuinfo(self) -> ClockReading:
+        try:
+            lines = read_text(self._cpuinfo).splitlines()
+        except OSError:
+            return ClockReading()
+        values = [
+            number(line.partition(':')[2], scale=1e6, **_PLAUSIBLE) for line in lines if line.startswith('cpu MHz')
+        ]
+        known = [value for value in values if math.isfinite(value)]
+        return ClockReading(hertz=sum(known) / len(known)) if known else ClockReading()

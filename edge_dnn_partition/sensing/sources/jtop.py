@@ -9,8 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .nvml import Import
-from .source import Unavailable
+from edge_dnn_partition.sensing.power.reading import Meter, PowerIntegral, PowerReading
+from edge_dnn_partition.sensing.source import Source, Unavailable
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
+from edge_dnn_partition.sensing.sources.jetson import find_rails
+from edge_dnn_partition.sensing.sources.nvidia import Import
 
 _START: Final = 'sudo systemctl start jtop.service, and add the user to the group jtop'
 
@@ -79,3 +82,70 @@ def number_in(document: Any, *keys: str) -> float:
 def _plain(value: Any) -> Mapping[str, Any]:
     """Return what is a dictionary, or has jtop's likeness of one, as a dictionary; else an empty one."""
     return dict(value.items()) if hasattr(value, 'items') else {}
+
+
+class JtopGpuSource(Source[tuple[GpuReading, ...]]):
+    """Asks jtop's service.
+
+    :param jtop: the connection, which the power meter of the same service shares.
+    """
+
+    name = 'jtop_gpu'
+    period_seconds = 0.5
+
+    def __init__(self, jtop: Jtop) -> None:
+        self._jtop = jtop
+
+    def probe(self) -> str:
+        """Name the GPUs."""
+        self._jtop.open()
+        names = list(self._jtop.gpus())
+        if not names:
+            raise Unavailable('jtop knows no GPU')
+        return ', '.join(names)
+
+    def read(self, now_seconds: float) -> tuple[GpuReading, ...]:
+        """Return the present use."""
+        used, total = self._jtop.shared_memory_bytes()
+        return tuple(
+            GpuReading(
+                name,
+                percent=number_in(gpu, 'status', 'load'),
+                memory_used_bytes=used,
+                memory_total_bytes=total,
+                hertz=1e3 * number_in(gpu, 'freq', 'cur'),
+            )
+            for name, gpu in self._jtop.gpus().items()
+        )
+
+
+_STEP_WATTS: Final = 0.04
+
+
+class JtopMeter(Meter):
+    """Asks jtop's service for the board's power.
+
+    :param jtop: the connection, which the GPU's source shares.
+    :param root: of sysfs: where it has the rails, jtop would read the same ones.
+    """
+
+    name = 'jtop_meter'
+    period_seconds = 0.5
+
+    def __init__(self, jtop: Jtop, root: str = '') -> None:
+        self._jtop, self._root = jtop, root
+        self._total = PowerIntegral()
+
+    def probe(self) -> str:
+        """Say that jtop has a total."""
+        if find_rails(self._root):
+            raise Unavailable('the INA3221 is read without jtop')
+        self._jtop.open()
+        if not math.isfinite(self._jtop.total_watts()):
+            raise Unavailable('jtop has no total power')
+        return "jtop's total"
+
+    def read(self, now_seconds: float) -> tuple[PowerReading, ...]:
+        """Return the board's power."""
+        self._total.update(now_seconds, self._jtop.total_watts())
+        return (self._total.reading('jtop', 'board', _STEP_WATTS),)

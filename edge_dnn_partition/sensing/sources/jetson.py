@@ -1,13 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The INA3221 power monitors of Jetsons, under both of NVIDIA's drivers.
-
-JetPack 4 has ``ina3221x`` with ``rail_name_N`` and ``in_powerN_input`` (mW) in an iio folder, JetPack 5
-and later ``ina3221`` with ``inN_label``, ``inN_input`` (mV) and ``currN_input`` (mA) in a hwmon folder.
-Where there is a rail of the total (Nano, TX1, TX2, Xavier NX, Orin Nano and NX) that is the board; the
-others are parts of it. Elsewhere (AGX Xavier, AGX Orin) it is the sum of the rails, less those that hang
-on another one.
-"""
+"""The GPU of a Jetson, from sysfs."""
 
 from __future__ import annotations
 
@@ -18,10 +11,49 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_dnn_partition.sensing.files import listing, read_number, text_or_empty
-from edge_dnn_partition.sensing.source import Unavailable
+from edge_dnn_partition.sensing.power.reading import Meter, PowerIntegral, PowerReading
+from edge_dnn_partition.sensing.source import Source, Unavailable
+from edge_dnn_partition.sensing.sources.gpu import GpuReading
 
-from .meter import Meter, reading_of
-from .reading import PowerIntegral, PowerReading
+_NAMES: Final = ('gpu', 'gm20b', 'gp10b', 'gv11b', 'ga10b')
+"""Names of the GPU's node in the device tree: Nano and TX1, TX2, Xavier, Orin."""
+
+
+class JetsonGpuSource(Source[tuple[GpuReading, ...]]):
+    """Reads the load (in tenths of a percent) and the clock of a Jetson's GPU.
+
+    Its memory is the CPU's, and sysfs does not say how much of it the GPU has.
+
+    :param root: of sysfs.
+    """
+
+    name = 'jetson_gpu'
+
+    def __init__(self, root: str = '') -> None:
+        self._root = root
+        self._found: tuple[str, str, str] = ('', '', '')
+
+    def probe(self) -> str:
+        """Find the GPU among the devices whose clock devfreq sets, else by its usual places."""
+        for folder in listing(f'{self._root}/sys/class/devfreq'):
+            name = text_or_empty(f'{folder}/device/of_node/name') or folder.rpartition('.')[2]
+            if name in _NAMES and text_or_empty(f'{folder}/device/load'):
+                self._found = (name, f'{folder}/device/load', f'{folder}/cur_freq')
+                return f'{name}, load and clock'
+        for folder in ('sys/devices/gpu.0', 'sys/devices/platform/gpu.0'):
+            load = f'{self._root}/{folder}/load'
+            if text_or_empty(load):
+                self._found = ('gpu', load, '')
+                return 'gpu, load'
+        raise Unavailable('no Jetson GPU in /sys/class/devfreq')
+
+    def read(self, now_seconds: float) -> tuple[GpuReading, ...]:
+        """Return the present use."""
+        name, load, clock = self._found
+        percent = read_number(load, scale=0.1, low=0, high=100)
+        hertz = read_number(clock, low=1e6, high=1e11)
+        return (GpuReading(name, percent=percent, hertz=hertz),)
+
 
 TOTALS: Final = ('VDD_IN', 'POM_5V_IN')
 """Rails that measure the input of the module: NVIDIA's developer guide, and jetson-stats' issue 51."""
@@ -130,9 +162,4 @@ class Ina3221Meter(Meter):
         self._total.update(now_seconds, sum(rail.watts() for rail in self._rails))
         names = ' + '.join(rail.name for rail in self._rails)
         note = '' if len(self._rails) == 1 else 'sum of rails of the module: the carrier board is not in it'
-        return (
-            reading_of(
-                self._total, f'ina3221 {names}', 'board',
-                resolution_watts=self._step, resolution_joules=self._step, note=note,
-            ),
-        )  # fmt: skip
+        return (self._total.reading(f'ina3221 {names}', 'board', self._step, note=note),)

@@ -14,10 +14,8 @@ import os
 from typing import Final
 
 from edge_dnn_partition.sensing.files import listing, read_number, read_text, text_or_empty
+from edge_dnn_partition.sensing.power.reading import EnergyCounter, Meter, PowerReading, Scope, add
 from edge_dnn_partition.sensing.source import Unavailable
-
-from .meter import Meter, reading_of
-from .reading import EnergyCounter, PowerReading, Scope, add
 
 _STEP_JOULES: Final = 2.0**-14
 """Intel's usual unit of energy (Software Developer's Manual, volume 4, MSR_RAPL_POWER_UNIT); others' are finer."""
@@ -99,6 +97,5 @@ class RaplMeter(Meter):
         for path, counter in zones:
             counter.update(now, read_number(path, scale=1e-6, low=0))
         total = add([counter for _, counter in zones])
-        step = _STEP_JOULES * len(zones)
         label = {'cpu': 'package', 'memory': 'dram', 'board': 'psys'}.get(scope, scope)
-        return reading_of(total, f'rapl {label}', scope, resolution_watts=step, resolution_joules=step)
+        return total.reading(f'rapl {label}', scope, _STEP_JOULES * len(zones))

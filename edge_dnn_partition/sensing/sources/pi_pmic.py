@@ -14,10 +14,8 @@ import re
 from typing import Final
 
 from edge_dnn_partition.sensing.files import Run, run_command, text_or_empty
+from edge_dnn_partition.sensing.power.reading import Meter, PowerIntegral, PowerReading
 from edge_dnn_partition.sensing.source import Unavailable
-
-from .meter import Meter, reading_of
-from .reading import PowerIntegral, PowerReading
 
 _COMMAND: Final = ('vcgencmd', 'pmic_read_adc')
 _LINE: Final = re.compile(r'^\s*(\S+)_([AV])\s+(?:current|volt)\(\d+\)=(\d+(?:\.\d+)?)[AV]\s*$', re.MULTILINE)
@@ -73,9 +71,4 @@ class PiPmicMeter(Meter):
         """Return the board's estimated power."""
         self._total.update(now_seconds, SLOPE * rail_watts(self._run(_COMMAND)) + OFFSET_WATTS)
         note = f'{SLOPE:g} x sum of the rails + {OFFSET_WATTS:g} W; without what hangs on the 5 V (USB, HATs)'
-        return (
-            reading_of(
-                self._total, 'pi_pmic', 'board',
-                resolution_watts=_STEP_WATTS, resolution_joules=_STEP_WATTS, note=note,
-            ),
-        )  # fmt: skip
+        return (self._total.reading('pi_pmic', 'board', _STEP_WATTS, note=note),)

@@ -7,10 +7,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from edge_dnn_partition.sensing.power.reading import LONGEST_GAP_SECONDS, Meter, PowerIntegral, PowerReading
 from edge_dnn_partition.sensing.source import Unavailable
-
-from .meter import Meter, reading_of
-from .reading import LONGEST_GAP_SECONDS, PowerIntegral, PowerReading
 
 
 class ExternalMeter(Meter):
@@ -55,9 +53,5 @@ class ExternalMeter(Meter):
 
     def read(self, now_seconds: float) -> tuple[PowerReading, ...]:
         """Return the last value, NaN if it is too old; its resolution is the least step seen."""
-        reading = reading_of(
-            self._total, f'{self._kind} {self._label}', 'board', resolution_watts=self._step, resolution_joules=self._step
-        )
-        if now_seconds - self._at > self._stale:
-            return (replace(reading, watts=math.nan),)
-        return (reading,)
+        reading = self._total.reading(f'{self._kind} {self._label}', 'board', self._step)
+        return (replace(reading, watts=math.nan) if now_seconds - self._at > self._stale else reading,)

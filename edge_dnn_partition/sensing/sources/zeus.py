@@ -7,11 +7,9 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
-from edge_dnn_partition.sensing.nvml import Import, Nvml
+from edge_dnn_partition.sensing.power.reading import EnergyCounter, Meter, PowerReading, add
 from edge_dnn_partition.sensing.source import Unavailable
-
-from .meter import Meter, reading_of
-from .reading import EnergyCounter, PowerReading, add
+from edge_dnn_partition.sensing.sources.nvidia import Import, Nvml
 
 _STEP_JOULES: Final = 1e-3
 _ENERGY: Final = ('get_total_energy_consumption', 'getTotalEnergyConsumption')  # its name changed
@@ -57,5 +55,4 @@ class ZeusMeter(Meter):
         """Return the power of all GPUs together."""
         for index, counter in enumerate(self._counters):
             counter.update(now_seconds, float(self._energy(index)) / 1e3)
-        step = _STEP_JOULES * len(self._counters)
-        return (reading_of(add(self._counters), 'zeus', 'gpu', resolution_watts=step, resolution_joules=step),)
+        return (add(self._counters).reading('zeus', 'gpu', _STEP_JOULES * len(self._counters)),)
