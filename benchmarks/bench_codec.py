@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.transport.fragment_codec import decode, encode
 from edge_dnn_partition.transport.fragment_size import in_packets
-from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle, Fragment
+from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.seals import SEAL_BYTES, Sealer
 from edge_dnn_partition.transport.tensors import WireTensor
 
@@ -26,12 +26,12 @@ _TOPIC = '/demo/jetson/tensors'
 
 
 def _fragments(size: int) -> tuple[Fragment, Fragment]:
-    """The first fragment of a bundle, which has a head, and the second, which has none."""
+    """The first fragment of a message, which has a head, and the second, which has none."""
     total = 2 * size
     layout = (WireTensor('features', 1, (1, total // 4), 'raw', 0, total),)
     address = Address('0' * 64, 7, 1234, 0, 2)
-    bundle = Bundle(FRAME, 'jetson', 99, address, 5, memoryview(bytes(total)), layout, fragment_bytes=size)
-    return bundle.fragment(0, paced=True, sent_ns=1), bundle.fragment(1, paced=True, sent_ns=2)
+    message = TensorMessage(FRAME, 'jetson', 99, address, 5, memoryview(bytes(total)), layout, fragment_bytes=size)
+    return message.fragment(0, paced=True, sent_ns=1), message.fragment(1, paced=True, sent_ns=2)
 
 
 def _generated(fragment: Fragment) -> Any:
@@ -39,7 +39,7 @@ def _generated(fragment: Fragment) -> Any:
     from edge_dnn_partition.msg import FragmentHead, TensorFragment, TensorInfo
 
     message = TensorFragment(
-        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, bundle=fragment.bundle,
+        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, message=fragment.message,
         index=fragment.index,
         count=fragment.count, total=fragment.total, kind=fragment.kind, paced=fragment.paced,
     )  # fmt: skip

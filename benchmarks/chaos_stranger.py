@@ -157,7 +157,7 @@ class Stranger:
 
     def _result(self) -> str | None:
         from edge_dnn_partition.transport.fragment_codec import encode
-        from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
+        from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
         from edge_dnn_partition.transport.tensors import WireTensor
 
         last, plan = self._last_frame(), self._testbed.client.plan
@@ -171,8 +171,10 @@ class Stranger:
         values = np.full(at // 4, FORGED_VALUE, np.float32)
         for ahead in range(1, 4):
             address = Address(plan.model_sha256, last[1], last[0] + ahead, 0, len(plan.stages) - 1)
-            bundle = Bundle(FRAME, self._random.choice(list(self._testbed.file.devices)), self._random.getrandbits(63), address,
-                            self._random.randrange(1, 1 << 31), memoryview(values.tobytes()), tuple(layout))  # fmt: skip
-            for index in range(bundle.count):
-                self._publishers[self._inbox].publish(encode(bundle.fragment(index)))
+            message = TensorMessage(
+                FRAME, self._random.choice(list(self._testbed.file.devices)), self._random.getrandbits(63), address,
+                self._random.randrange(1, 1 << 31), memoryview(values.tobytes()), tuple(layout),
+            )  # fmt: skip
+            for index in range(message.count):
+                self._publishers[self._inbox].publish(encode(message.fragment(index)))
         return 'result'

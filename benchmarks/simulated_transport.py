@@ -29,7 +29,7 @@ from edge_dnn_partition.testbed.testbed_file import TestbedLink
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
 from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
-from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Bundle, Fragment
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.link_evidence import Waiting
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.probing import LinkProber
@@ -37,7 +37,7 @@ from edge_dnn_partition.transport.tensors import WireTensor
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 HANDLE_SECONDS: Final = 0.001
-"""What the processes at its ends take to hand a bundle over, on the testbed; within a device it takes no more."""
+"""What the processes at its ends take to hand a message over, on the testbed; within a device it takes no more."""
 QUIET_SECONDS: Final = 0.1
 """As `TensorInbox.QUIET_SECONDS`."""
 PACKET_HEADERS: Final = 34
@@ -150,7 +150,7 @@ Wires = Mapping[tuple[str, str], Wire]
 
 
 def names_of(layout: Iterable[WireTensor]) -> list[str]:
-    """Return the names of the tensors that a simulated bundle brings."""
+    """Return the names of the tensors that a simulated message brings."""
     return [name for tensor in layout for name in tensor.name.split(_SEPARATOR)]
 
 
@@ -159,7 +159,7 @@ class Endpoint:
     """What a node sends and receives with.
 
     :param incarnation: unlike that of any other node.
-    :param accept: takes a whole bundle that came from another device, or from this one.
+    :param accept: takes a whole message that came from another device, or from this one.
     :param peers: every node's endpoint by target, filled before anything is sent.
     """
 
@@ -201,7 +201,7 @@ class Endpoint:
             self.loop.at(received.arrived, lambda: self.peers[target].accept(received, hop))
             return
         outbox = self._outbox(target)
-        self._put(target, Bundle(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
+        self._put(target, TensorMessage(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
                                  encode_seconds, outbox.fragment_bytes(size)))  # fmt: skip
 
     def _outbox(self, target: Target) -> Outbox:
@@ -211,14 +211,14 @@ class Endpoint:
             self.links.set_pace(target[0], outbox)
         return self._outboxes[target]
 
-    def _put(self, target: Target, bundle: Bundle, seen: float = 0.0) -> None:
+    def _put(self, target: Target, message: TensorMessage, seen: float = 0.0) -> None:
         outbox = self._outbox(target)
         self.links.set_pace(target[0], outbox)
-        if bundle.kind != PROBE:
+        if message.kind != PROBE:
             for other, peer in self._outboxes.items():
                 if other[0] == target[0]:
                     peer.end_probe()
-        outbox.put(bundle, self.loop.now, seen=seen)
+        outbox.put(message, self.loop.now, seen=seen)
         self._pump()
 
     def probe(self, device: str) -> None:
@@ -235,7 +235,7 @@ class Endpoint:
             return
         total = probe.fragments * probe.fragment_bytes
         layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
-        self._put((device, False), Bundle(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
+        self._put((device, False), TensorMessage(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
                                           layout, fragment_bytes=probe.fragment_bytes), probe.bytes_per_second)  # fmt: skip
 
     def worth_probing(self, worth: Mapping[tuple[str, str], tuple[float, float]]) -> None:
@@ -310,7 +310,7 @@ class Endpoint:
 
     def receive(self, fragment: Fragment) -> None:
         """Take a fragment that has arrived."""
-        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.message)
         received = None if self._assembler.is_done(key) else self._assembler.add(fragment, self.loop.now)
         if received is not None:
             hop = HopTime(received.sender, self.device, received.address.from_stage, len(received.buffer),
@@ -339,8 +339,8 @@ class Endpoint:
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
 
     def _ask(self, gap: Gap) -> None:
-        sender, incarnation, bundle = gap.key
-        of = SimpleNamespace(kind=gap.kind, incarnation=incarnation, bundle=bundle, sent_ns=0)
+        sender, incarnation, message = gap.key
+        of = SimpleNamespace(kind=gap.kind, incarnation=incarnation, message=message, sent_ns=0)
         self._say(sender, HopAck.MISSING, of, missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
 
     def _answer(self, fragment: Fragment, state: int, received: Received | None = None) -> None:
@@ -355,7 +355,7 @@ class Endpoint:
 
     def _say(self, sender: str, state: int, of: Any, **what: Any) -> None:
         ack = SimpleNamespace(
-            state=state, kind=of.kind, incarnation=of.incarnation, receiver=self.device, bundle=of.bundle, missing=[],
+            state=state, kind=of.kind, incarnation=of.incarnation, receiver=self.device, message=of.message, missing=[],
             spread_bytes=0, spread_seconds=0.0, paced=False, total=0, fragment_bytes=0, held_seconds=0.0,
             echo_sent_ns=of.sent_ns, since_sent_ns=0,
         )  # fmt: skip
@@ -371,7 +371,7 @@ class Endpoint:
         self.loop.at(there, lambda: owner.on_ack(ack))
 
     def on_ack(self, ack: Any) -> None:
-        """Take in what a receiver says of a bundle, as `TensorSender.on_ack`."""
+        """Take in what a receiver says of a message, as `TensorSender.on_ack`."""
         now, device = self.loop.now, ack.receiver
         self.links.take(ack, [outbox for target, outbox in self._outboxes.items() if target[0] == device], now)
         complete = ack.state == HopAck.COMPLETE

@@ -38,7 +38,7 @@ from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
-from edge_dnn_partition.transport.expected import Expected, largest_bundle
+from edge_dnn_partition.transport.expected import Expected, largest_message
 from edge_dnn_partition.transport.radio import Radio
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
@@ -83,7 +83,7 @@ class FrameSource(FleetNode):
         self._images = ImageSender(self, self._sender, self._fleet)
         self._shadows = ShadowFrames(self._outputs, self._images, self._sender, self._reachable)
         self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
-        most_bytes = largest_bundle(self._fleet.devices[device].memory)
+        most_bytes = largest_message(self._fleet.devices[device].memory)
         results = Expected({name: self._model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
         inbox = TensorInbox(
             self, self.topics.results(), self._sender, self._receive, expect=results.check, max_bytes=most_bytes

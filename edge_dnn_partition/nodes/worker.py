@@ -42,7 +42,7 @@ from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.transport.assembler import Received
-from edge_dnn_partition.transport.expected import Expected, largest_bundle
+from edge_dnn_partition.transport.expected import Expected, largest_message
 from edge_dnn_partition.transport.fragments import Fragment
 from edge_dnn_partition.transport.timing import HopTime
 from edge_dnn_partition.units import format_bytes
@@ -90,7 +90,7 @@ class Worker(FleetNode):
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
-        most_bytes = largest_bundle(self._config.memory)
+        most_bytes = largest_message(self._config.memory)
         self._expected = Expected(self._model.tensors, image=True, most_bytes=most_bytes)
         self._pipeline = FramePipeline(device, max_bytes=most_bytes)
         if self._fleet.share is not None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The receiving end of a hop: fragments become bundles again."""
+"""The receiving end of a hop: fragments become messages again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 
 MAX_FRAGMENTS: Final = 1 << 20
-MOST_BUNDLES: Final = 128
-"""So many bundles of one sender may be under way at a time."""
+MOST_MESSAGES: Final = 128
+"""So many messages of one sender may be under way at a time."""
 _LONG: Final = 32
 _MUCH_MISSING: Final = 0.3
 """Where `MANY_MISSING` fragments and so large a share of those before the newest are missing, that is said before the last is
@@ -29,7 +29,7 @@ here: the link is far slower than the pace."""
 
 @dataclass(frozen=True)
 class Received:
-    """A bundle that is whole: its buffer, its layout (checked), and how it came (seconds, bytes)."""
+    """A message that is whole: its buffer, its layout (checked), and how it came (seconds, bytes)."""
 
     kind: int
     sender: str
@@ -51,14 +51,14 @@ class Received:
     """How it came is said of the fragments that left after this: the others came before (:class:`.partial.Run`). 0: of all."""
 
 
-BundleKey = tuple[str, int, int]
-"""Sender, its incarnation, the bundle's number."""
+MessageKey = tuple[str, int, int]
+"""Sender, its incarnation, the message's number."""
 
 @dataclass(frozen=True)
 class Gap:
-    """Fragments of a bundle that are to be asked for, and how fast the others came (0 if that was said before)."""
+    """Fragments of a message that are to be asked for, and how fast the others came (0 if that was said before)."""
 
-    key: BundleKey
+    key: MessageKey
     address: Address
     kind: int
     missing: list[int]
@@ -68,42 +68,42 @@ class Gap:
 
 @dataclass
 class Assembler:
-    """Puts bundles together from fragments that may come late, twice, in any order, or be wrong.
+    """Puts messages together from fragments that may come late, twice, in any order, or be wrong.
 
-    Memory is taken as fragments come, whatever they claim, and bounded: the bundle that has waited longest makes room, and is
+    Memory is taken as fragments come, whatever they claim, and bounded: the message that has waited longest makes room, and is
     counted in ``evicted``. Time is passed in.
 
-    :param max_bytes: of fragments of bundles that are not whole yet; also of one bundle.
-    :param expect: raises `WireError` for a bundle's first fragment if nobody waits for what it says that the bundle has.
+    :param max_bytes: of fragments of messages that are not whole yet; also of one message.
+    :param expect: raises `WireError` for a message's first fragment if nobody waits for what it says that the message has.
     """
 
     max_bytes: int = 1 << 30
     expect: Callable[[Fragment], None] = lambda _: None
     remember: int = 4096
-    _partial: OrderedDict[BundleKey, Partial] = field(default_factory=OrderedDict)
-    _done: OrderedDict[BundleKey, Address] = field(default_factory=OrderedDict)
+    _partial: OrderedDict[MessageKey, Partial] = field(default_factory=OrderedDict)
+    _done: OrderedDict[MessageKey, Address] = field(default_factory=OrderedDict)
     _delivered: OrderedDict[tuple[str, int, Address], None] = field(default_factory=OrderedDict)
-    """What has been handed over: a bundle that was cut anew may come under both its numbers."""
-    _refused: OrderedDict[BundleKey, None] = field(default_factory=OrderedDict)
+    """What has been handed over: a message that was cut anew may come under both its numbers."""
+    _refused: OrderedDict[MessageKey, None] = field(default_factory=OrderedDict)
     """Of these nothing more is taken."""
     _under_way: Counter[str] = field(default_factory=Counter)
-    """Bundles that are not whole yet, by sender."""
+    """Messages that are not whole yet, by sender."""
     held_bytes: int = 0
     evicted: int = 0
 
     def add(self, fragment: Fragment, now: float) -> Received | None:
-        """Take one fragment in; return the bundle if it is whole now.
+        """Take one fragment in; return the message if it is whole now.
 
         :raises WireError: if the fragment contradicts itself or those before it; what was there stays.
         """
-        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.message)
         if key in self._done or key in self._refused:
             return None
         length = self._check(fragment)
         partial = self._partial.get(key)
         if partial is not None and (partial.count, partial.total, partial.fragment_bytes) != (fragment.count, fragment.total,
             length):
-            raise WireError(f'bundle {fragment.bundle} of {fragment.sender}: its fragments disagree on what it is')
+            raise WireError(f'message {fragment.message} of {fragment.sender}: its fragments disagree on what it is')
         if fragment.index == 0 and (partial is None or partial.head is None):
             self._take_head(key, fragment)
         if partial is None:
@@ -130,44 +130,44 @@ class Assembler:
         return self._finish(key, partial) if partial.left == 0 else None
 
     def add_shared(self, fragment: Fragment, buffer: Any, now: float) -> Received | None:
-        """Take a bundle in that lies in shared memory; return it unless it was here before.
+        """Take a message in that lies in shared memory; return it unless it was here before.
 
         :param buffer: its ``fragment.total`` bytes.
         :raises WireError: if layout and size contradict each other.
         """
-        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.message)
         if key in self._done:
             return None
         self._take_head(key, fragment)
         if not self._note_done(key, fragment.address, fragment.kind):
             return None
         return Received(
-            fragment.kind, fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, buffer, fragment.layout,
+            fragment.kind, fragment.sender, fragment.incarnation, fragment.address, fragment.message, buffer, fragment.layout,
             fragment.stages,
             fragment.hops, fragment.encode_seconds, 0, 0.0, fragment.paced, fragment.sent_ns, now,
         )  # fmt: skip
 
-    def is_done(self, key: BundleKey) -> bool:
-        """True if that bundle was whole before, so that its fragments are repetitions."""
+    def is_done(self, key: MessageKey) -> bool:
+        """True if that message was whole before, so that its fragments are repetitions."""
         return key in self._done
 
     def run(self, fragment: Fragment) -> Run | None:
-        """Return the run of its bundle that a fragment which has just come has ended, to be told of now; None if it has
+        """Return the run of its message that a fragment which has just come has ended, to be told of now; None if it has
         ended none.
         """
-        partial = self._partial.get((fragment.sender, fragment.incarnation, fragment.bundle))
+        partial = self._partial.get((fragment.sender, fragment.incarnation, fragment.message))
         if partial is None:
             return None
         run, partial.ended_run = partial.ended_run, None
         return run
 
     def gap(self, fragment: Fragment, now: float) -> Gap | None:
-        """Return what the bundle of a fragment that has just come lacks, to be asked for now; None if it is to be waited for.
+        """Return what the message of a fragment that has just come lacks, to be asked for now; None if it is to be waited for.
 
         That is when its last fragment is here and others are not, or when many that left before are not, and twice as many as
         when that was said the last time.
         """
-        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.message)
         partial = self._partial.get(key)
         if partial is None:
             return None
@@ -180,7 +180,7 @@ class Assembler:
         return self._ask(key, partial, now, before=fragment.index)
 
     def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
-        """Yield what each bundle lacks that has been quiet for so long, or for long as its fragments go.
+        """Yield what each message lacks that has been quiet for so long, or for long as its fragments go.
 
         What has been asked for is asked for again later and later, at least once a second.
         """
@@ -194,7 +194,7 @@ class Assembler:
                     self._drop(key)
 
     @staticmethod
-    def _ask(key: BundleKey, partial: Partial, now: float, before: int | None = None) -> Gap:
+    def _ask(key: MessageKey, partial: Partial, now: float, before: int | None = None) -> Gap:
         lossy = not partial.repeated
         partial.asked_at = now
         partial.asked += before is None
@@ -206,15 +206,15 @@ class Assembler:
         return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE, before), bytes_, seconds)
 
     def forget(self, now: float, after_seconds: float) -> int:
-        """Drop bundles of which nothing has come for so long; return how many."""
+        """Drop messages of which nothing has come for so long; return how many."""
         old = [key for key, partial in self._partial.items() if now - partial.last_at > after_seconds]
         for key in old:
             self._drop(key)
         return len(old)
 
     def _check(self, fragment: Fragment) -> int:
-        """Raise if a fragment contradicts itself; return how long each fragment of its bundle but the last must be."""
-        where = f'bundle {fragment.bundle} of {fragment.sender}'
+        """Raise if a fragment contradicts itself; return how long each fragment of its message but the last must be."""
+        where = f'message {fragment.message} of {fragment.sender}'
         size = len(fragment.data)
         last = fragment.count - 1
         if not 1 <= fragment.count <= MAX_FRAGMENTS or not 0 <= fragment.index <= last:
@@ -226,18 +226,18 @@ class Assembler:
         if fragment.total > self.max_bytes:
             raise WireError(f'{where}: {fragment.total} bytes are more than the inbox holds ({self.max_bytes})')
         if size > fragment.total:
-            raise WireError(f'{where}: fragment {fragment.index} reaches past the end of the bundle')
+            raise WireError(f'{where}: fragment {fragment.index} reaches past the end of the message')
         if last == 0 and size != fragment.total:
-            raise WireError(f'{where}: the last fragment does not end the bundle')
+            raise WireError(f'{where}: the last fragment does not end the message')
         length = size if fragment.index < last or last == 0 else (fragment.total - size) // last
         if last and (length == 0 or -(-fragment.total // length) != fragment.count):
             raise WireError(f'{where}: fragment {fragment.index} has a wrong size')
         if fragment.index == last and last * length + size != fragment.total:
-            raise WireError(f'{where}: the last fragment does not end the bundle')
+            raise WireError(f'{where}: the last fragment does not end the message')
         return length
 
-    def _take_head(self, key: BundleKey, fragment: Fragment) -> None:
-        """Raise if a bundle contradicts itself, or is not waited for; of one that is not no more is taken then."""
+    def _take_head(self, key: MessageKey, fragment: Fragment) -> None:
+        """Raise if a message contradicts itself, or is not waited for; of one that is not no more is taken then."""
         check_layout(fragment.layout, fragment.total)
         if fragment.kind != FRAME:
             return
@@ -249,8 +249,8 @@ class Assembler:
             _note(self._refused, key, self.remember)
             raise
 
-    def _begin(self, key: BundleKey, fragment: Fragment, length: int, now: float) -> Partial:
-        if self._under_way[fragment.sender] >= MOST_BUNDLES:
+    def _begin(self, key: MessageKey, fragment: Fragment, length: int, now: float) -> Partial:
+        if self._under_way[fragment.sender] >= MOST_MESSAGES:
             self._evict(next(other for other in self._partial if other[0] == fragment.sender))
         partial = Partial(
             None, fragment.kind, fragment.address, fragment.count, fragment.total, FragmentBuffer(fragment.total), set(),
@@ -269,18 +269,18 @@ class Assembler:
                 return
             self._evict(oldest)
 
-    def _evict(self, key: BundleKey) -> None:
+    def _evict(self, key: MessageKey) -> None:
         self._drop(key)
         self.evicted += 1
 
-    def _drop(self, key: BundleKey) -> None:
+    def _drop(self, key: MessageKey) -> None:
         self.held_bytes -= self._partial.pop(key).buffer.held_bytes
         self._under_way[key[0]] -= 1
         if not self._under_way[key[0]]:
             del self._under_way[key[0]]
 
-    def _note_done(self, key: BundleKey, address: Address, kind: int) -> bool:
-        """Note that a bundle is whole; return whether it is new, and not the same one under another number."""
+    def _note_done(self, key: MessageKey, address: Address, kind: int) -> bool:
+        """Note that a message is whole; return whether it is new, and not the same one under another number."""
         _note(self._done, key, self.remember, address)
         if kind != FRAME:
             return True
@@ -289,13 +289,13 @@ class Assembler:
         _note(self._delivered, what, self.remember)
         return not known
 
-    def _finish(self, key: BundleKey, partial: Partial) -> Received | None:
+    def _finish(self, key: MessageKey, partial: Partial) -> Received | None:
         self._drop(key)
         if not self._note_done(key, partial.address, partial.kind):
             return None
         head = partial.head
         if head is None:
-            raise WireError(f'bundle {key[2]} of {key[0]} has no first fragment')
+            raise WireError(f'message {key[2]} of {key[0]} has no first fragment')
         since = 0
         if partial.told_runs:
             run = partial.last_run()

@@ -1,11 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a link has room for more than is believed of it: which bundles look for it, how, and what the answer means.
+"""Whether a link has room for more than is believed of it: which messages look for it, how, and what the answer means.
 
 Every other cycle begins with a few fragments that are faster, to see whether there is room, followed by as many that are
 slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM Queue 14(5), 2016; but short, since what comes
-too fast for 5 ms fills a short queue). Where there was room the next cycle looks for twice as much more. A bundle begins a cycle; a
-long one has several, as its receiver tells of it in runs (:mod:`.partial`).
+too fast for 5 ms fills a short queue). Where there was room the next cycle looks for twice as much more. A message begins a cycle;
+a long one has several, as its receiver acknowledges it in runs (:mod:`.partial`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fragment_gain(probe_gain: float, index: int, train: int = TRAIN_FRAGMENTS) -
 
 
 def shows_room(probe_gain: float) -> float:
-    """Return from which rate on, over the estimated one, the first fragments of a bundle show that there is room."""
+    """Return from which rate on, over the estimated one, the first fragments of a message show that there is room."""
     return max(_ROOM * probe_gain, 1 + _MORE * (probe_gain - 1))
 
 
@@ -62,7 +62,7 @@ class BandwidthProber:
     patient_packets: int = PATIENT_PACKETS
     """On a slow link a fragment has so many packets, even where they take longer than the few milliseconds of others..."""
     _impatient: int = 0
-    """... and does not have more again for so many bundles: its queue did not hold them."""
+    """... and does not have more again for so many messages: its queue did not hold them."""
     _cycle: int = 0
     _doublings: int = 0
     """How often in a row there was room."""
@@ -83,15 +83,15 @@ class BandwidthProber:
         return self._doublings > 0 or (self._cycle % 2 == 1 and not self._calm)
 
     def gain(self, rate: float | None, fragment_bytes: int) -> float:
-        """Return how fast the first fragments of a bundle are to be that looks for room, over the estimated rate."""
+        """Return how fast the first fragments of a message are to be that looks for room, over the estimated rate."""
         return min(MOST_PROBE_GAIN, 1 + self._least_gain(rate, fragment_bytes) * float(2**self._doublings))
 
     def far(self, probe_gain: float, rate: float | None, fragment_bytes: int) -> bool:
-        """Return whether a bundle looked for so much that the link's own rate has shown, if not all of it came."""
+        """Return whether a message looked for so much that the link's own rate has shown, if not all of it came."""
         return probe_gain > 1 + _FAR * self._least_gain(rate, fragment_bytes)
 
     def looked(self, *, found: bool, told: bool = True) -> None:
-        """Take in what a bundle found that looked for room and came whole at once.
+        """Take in what a message found that looked for room and came whole at once.
 
         :param told: if it found none, there was none; False: its fragments left too slowly to find it.
         """
@@ -105,9 +105,9 @@ class BandwidthProber:
             self.patient_packets = PATIENT_PACKETS
 
     def none(self, rate: float | None, fragment_bytes: int, *, first: bool) -> None:
-        """Take in that fragments of a bundle were lost: look for no room for a while, and keep to fragments that the queue holds.
+        """Take in that fragments of a message were lost: look for no room for a while, and keep to fragments that the queue holds.
 
-        :param first: it is the first time for this bundle.
+        :param first: it is the first time for this message.
         """
         self._doublings = 0
         if first:

@@ -19,7 +19,7 @@ from .partial import SLOW_RUN_SECONDS
 
 OVERDUE: Final = 2.0
 OVERDUE_SECONDS: Final = 0.1
-"""A bundle whose acknowledgement takes so many times, and so many seconds more than, what it should take bounds its link's rate."""
+"""A message bounds its link's rate once its acknowledgement takes so many times the expected time, and so many seconds more."""
 BOUND_SECONDS: Final = 1.5
 """So long a bound holds at least, and until something is measured after it: what has not come, and of which nothing was lost that
 tells, is no sign that the link is as it was."""
@@ -35,9 +35,9 @@ _MUCH: Final = 1.5
 
 
 def overdue_bound(estimate: LinkEstimate, trip_seconds: float, waiting: Waiting) -> float | None:
-    """Return the most that a link carries on which word of a bundle is overdue; None if it is not, or nothing was ever measured.
+    """Return the most that a link carries on which word of a message is overdue; None if it is not, or nothing was ever measured.
 
-    :param trip_seconds: there and back, without the bundle's own time on the link.
+    :param trip_seconds: there and back, without the message's own time on the link.
     """
     usual = waiting.size / estimate.bytes_per_second + trip_seconds
     if not estimate.measured or waiting.seconds < OVERDUE * usual + OVERDUE_SECONDS:
@@ -60,7 +60,7 @@ class EstimateGuard:
     _shy_until: float = -math.inf
 
     def overdue(self, now: float, bound: float) -> None:
-        """Take in that a bundle is overdue, and what that allows of the link at most."""
+        """Take in that a message is overdue, and what that allows of the link at most."""
         self._bound, self._bound_at = bound, now
 
     def no_longer_overdue(self) -> None:
@@ -68,7 +68,7 @@ class EstimateGuard:
         self._bound_at = -math.inf
 
     def bound(self, now: float, measured_at: float = math.inf) -> float:
-        """Return the most that may be said of the link now; infinite if no bundle was overdue of late.
+        """Return the most that may be said of the link now; infinite if no message was overdue of late.
 
         :param measured_at: when something was measured last; infinite: a while ago at most.
         """

@@ -20,7 +20,7 @@ from .tensors import DTYPES, WireTensor, buffer_size, dtype_number
 from .timing import HopTime, StageTime
 
 _SHARE: Final = 4
-"""One bundle may take a fourth of the device's memory, and so may all that are not whole yet."""
+"""One message may take a fourth of the device's memory, and so may all that are not whole yet."""
 _LEAST_BYTES: Final = 64 << 20
 _MOST_BYTES: Final = 1 << 30
 _MOST_TIMINGS: Final = 1000
@@ -41,8 +41,8 @@ def _number_in(path: str) -> int:
         return 0
 
 
-def largest_bundle(memory: float | None = None) -> int:
-    """Return how many bytes a bundle may have, and all that are not whole yet together.
+def largest_message(memory: float | None = None) -> int:
+    """Return how many bytes a message may have, and all that are not whole yet together.
 
     :param memory: the device's, in bytes; None: `memory_bytes`.
     """
@@ -56,7 +56,7 @@ class Expected:
 
     :param tensors: their types and shapes; a shape that was only observed is open.
     :param image: the camera's image may come as well.
-    :param most_bytes: what a tensor whose size is open may have, decoded, see `largest_bundle`.
+    :param most_bytes: what a tensor whose size is open may have, decoded, see `largest_message`.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -64,14 +64,14 @@ class Expected:
     most_bytes: int
 
     def check(self, fragment: Fragment) -> None:
-        """Raise if a bundle's first fragment says that it brings what cannot be.
+        """Raise if a message's first fragment says that it brings what cannot be.
 
         :raises WireError: with the first contradiction found.
         """
         for tensor in fragment.layout:
             self._check_tensor(tensor)
         if fragment.total != buffer_size(fragment.layout):
-            raise WireError(f'bundle {fragment.bundle} of {fragment.sender}: {fragment.total} bytes are not those of its tensors')
+            raise WireError(f'message {fragment.message} of {fragment.sender}: {fragment.total} bytes are not those of its tensors')
         check_timings(fragment.stages, fragment.hops, fragment.encode_seconds)
 
     def _check_tensor(self, tensor: WireTensor) -> None:
@@ -95,7 +95,7 @@ class Expected:
 
 
 def check_timings(stages: Iterable[StageTime], hops: Iterable[HopTime], encode_seconds: float) -> None:
-    """Raise if what a bundle tells of its frame's way cannot be: the planner learns from it.
+    """Raise if what a message tells of its frame's way cannot be: the planner learns from it.
 
     :raises WireError: if a time is negative, infinite or no number, or energy is infinite; or there is far too much.
     """
@@ -105,7 +105,7 @@ def check_timings(stages: Iterable[StageTime], hops: Iterable[HopTime], encode_s
     joules = [value for stage in stages for value in (stage.joules, stage.deviation_joules)]
     right = all(math.isfinite(value) and value >= 0 for value in seconds) and not any(map(math.isinf, joules))
     if not right or len(stages) + len(hops) > _MOST_TIMINGS:
-        raise WireError("a bundle whose stages' or hops' figures cannot be")
+        raise WireError("a message whose stages' or hops' figures cannot be")
 
 
 def _words(tensor: TensorInfo) -> str:

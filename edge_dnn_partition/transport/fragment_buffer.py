@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle's buffer: a large one takes memory as its fragments come, whatever total they claim."""
+"""A message's buffer: a large one takes memory as its fragments come, whatever total they claim."""
 
 from __future__ import annotations
 

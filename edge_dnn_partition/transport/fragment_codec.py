@@ -39,7 +39,7 @@ def encode(fragment: Fragment) -> bytes:
     """
     try:
         fixed = struct.pack(
-            '<' + _FIXED, fragment.incarnation, fragment.sent_ns, fragment.bundle, fragment.index, fragment.count, fragment.total,
+            '<' + _FIXED, fragment.incarnation, fragment.sent_ns, fragment.message, fragment.index, fragment.count, fragment.total,
             fragment.kind, fragment.paced, fragment.index == 0,
         )  # fmt: skip
         sender = _sender(fragment.sender)
@@ -50,7 +50,7 @@ def encode(fragment: Fragment) -> bytes:
         writer.number('I', len(fragment.data))
         return b''.join((writer.out, fragment.data, _no_seal(len(fragment.data))))
     except (struct.error, OverflowError) as error:
-        raise WireError(f'bundle {fragment.bundle} does not fit into a message: {error}') from None
+        raise WireError(f'message {fragment.message} cannot be encoded: {error}') from None
 
 
 def decode(raw: bytes) -> Fragment:
@@ -84,9 +84,9 @@ def _sender(name: str) -> bytes:
 
 def _decode(reader: _Reader) -> Fragment:
     sender = reader.text()
-    incarnation, sent_ns, bundle, index, count, total, kind, paced, heads = reader.numbers(_FIXED, 8)
+    incarnation, sent_ns, message, index, count, total, kind, paced, heads = reader.numbers(_FIXED, 8)
     if heads != (index == 0):
-        raise WireError(f'fragment {index} of bundle {bundle} of {sender!r} has {heads} heads')
+        raise WireError(f'fragment {index} of message {message} of {sender!r} has {heads} heads')
     head: dict[str, Any] = _read_head(reader) if heads else {}
     size = reader.number('I')
     reader.expect(size)
@@ -96,8 +96,8 @@ def _decode(reader: _Reader) -> Fragment:
     end = reader.at + seal
     padding = _MOST_PADDING + _EMPTY_SHAPE * sum(not tensor.shape for tensor in head.get('layout', ()))
     if not end <= len(reader.raw) <= end + padding:
-        raise WireError(f'fragment {index} of bundle {bundle} of {sender!r} says that it has {size} bytes, and has others')
-    return Fragment(kind, sender, incarnation, bundle, index, count, total, data, paced, sent_ns, **head)
+        raise WireError(f'fragment {index} of message {message} of {sender!r} says that it has {size} bytes, and has others')
+    return Fragment(kind, sender, incarnation, message, index, count, total, data, paced, sent_ns, **head)
 
 
 def _write_head(writer: _Writer, fragment: Fragment) -> None:

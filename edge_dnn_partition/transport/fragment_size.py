@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""How large the fragments of a bundle are to be: whole packets, as many as the link takes in a few milliseconds."""
+"""How large the fragments of a message are to be: whole packets, as many as the link takes in a few milliseconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAGMENT_SECONDS: Final = 0.006
 PATIENT_PACKETS: Final = 3
 """On a slow link a fragment is that long at least, where its queue has room: in single packets a tenth would be headers."""
 LEAST_FRAGMENTS: Final = 2
-"""A bundle of one fragment would show nothing of its link; one that is smaller than two of `MIN_FRAGMENT_BYTES` is one."""
+"""A message of one fragment would show nothing of its link; one that is smaller than two of `MIN_FRAGMENT_BYTES` is one."""
 LEAST_SECONDS: Final = 0.001
 """Fragments that take less are not worth a wake-up of sender and receiver each."""
 
@@ -35,21 +35,21 @@ PROBE_PACKETS: Final = 12
 
 
 def in_packets(packets: int) -> int:
-    """Return how many bytes of a bundle a fragment has that fills so many packets."""
+    """Return how many bytes of a message a fragment has that fills so many packets."""
     return min(packets * PACKET_BYTES - HEADER_BYTES, MAX_FRAGMENT_BYTES)
 
 
 def packets_of(size: int) -> int:
-    """Return how many packets a fragment takes that has so many bytes of a bundle."""
+    """Return how many packets a fragment takes that has so many bytes of a message."""
     return math.ceil((size + HEADER_BYTES) / PACKET_BYTES)
 
 
 def fragment_size(
     total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient_packets: int = PATIENT_PACKETS
 ) -> int:
-    """Return how large fragments of a bundle should be, in bytes.
+    """Return how large fragments of a message should be, in bytes.
 
-    A bundle that crosses a network is cut into at least eight fragments where that leaves 8 kB for each, so that the
+    A message that crosses a network is cut into at least eight fragments where that leaves 8 kB for each, so that the
     receiver can tell the link's rate from their spacing. On a slow link they are smaller: a fragment is one datagram,
     of which the network may lose a part, and a short queue overflows when it comes at once.
 
@@ -59,7 +59,7 @@ def fragment_size(
 
     :param rate: the link's estimated rate in bytes per second; None: nothing is lost on it.
     :param measured: whether that is more than a guess.
-    :param local: the bundle stays on its device.
+    :param local: the message stays on its device.
     :param patient_packets: the link's queue holds so many packets, even where they take longer than usual.
     """
     if local:

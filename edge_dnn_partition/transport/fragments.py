@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles of tensors, and the fragments that they are cut into."""
+"""Messages of tensors, and the fragments that they are cut into."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY_MISSING: Final = 16
 
 @dataclass(frozen=True)
 class Address:
-    """What a bundle belongs to. ``from_stage`` -1 is the frame source."""
+    """What a message belongs to. ``from_stage`` -1 is the frame source."""
 
     model_sha256: str
     plan_version: int
@@ -32,21 +32,21 @@ class Address:
 
 
 NOWHERE: Final = Address('', 0, 0, 0, -1)
-"""What a probe belongs to, and a fragment of which only the bundle's first one says more."""
+"""What a probe belongs to, and a fragment of which only the message's first one says more."""
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A part of a bundle of ``total`` bytes. What stands behind ``sent_ns`` comes with fragment 0 only.
+    """A part of a message of ``total`` bytes. What stands behind ``sent_ns`` comes with fragment 0 only.
 
-    All fragments but the last are equally long, and the last one ends the bundle, so none needs to say where it lies.
-    Where ``segment`` names shared memory, the whole bundle lies there and ``data`` is empty.
+    All fragments but the last are equally long, and the last one ends the message, so none needs to say where it lies.
+    Where ``segment`` names shared memory, the whole message lies there and ``data`` is empty.
     """
 
     kind: int
     sender: str
     incarnation: int
-    bundle: int
+    message: int
     index: int
     count: int
     total: int
@@ -62,7 +62,7 @@ class Fragment:
 
 
 @dataclass(frozen=True)
-class Bundle:
+class TensorMessage:
     """The tensors that one stage of one frame sends to one device, on the sender's side.
 
     :param segment: the shared memory that ``buffer`` is a part of; empty if it is not.
@@ -91,7 +91,7 @@ class Bundle:
         return 0 if self.segment else min(self.fragment_bytes, len(self.buffer) - index * self.fragment_bytes)
 
     def fragment(self, index: int, *, paced: bool = False, sent_ns: int = 0) -> Fragment:
-        """Return one fragment; its data is a view of the bundle's buffer."""
+        """Return one fragment; its data is a view of the message's buffer."""
         start = index * self.fragment_bytes
         data = b'' if self.segment else self.buffer[start : start + self.fragment_bytes]
         if index:

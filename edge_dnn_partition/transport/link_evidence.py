@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the way of a bundle shows of its link: how it was sent, and what of it was lost."""
+"""What the way of a message shows of its link: how it was sent, and what of it was lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HALF: Final = 0.5
 
 @dataclass(frozen=True)
 class PacingSample:
-    """How a bundle was sent, for what its acknowledgement can show of the link; rates in bytes per second.
+    """How a message was sent, for what its acknowledgement can show of the link; rates in bytes per second.
 
     :param pace: the fastest that its fragments were to leave. They cannot show more: fragments that left in one burst may
         come in one, out of a token bucket or side by side from a buffer. Infinite if they were not paced.
@@ -43,7 +43,7 @@ class PacingSample:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What of a bundle on its way is waited for.
+    """What of a message on its way is waited for.
 
     :param size: bytes of which word is to come next: what is left of it, or a run of its fragments.
     :param seconds: since when there was no word.
@@ -60,7 +60,7 @@ class Loss:
     """What the receiver's list of missing fragments says.
 
     :param share: of the fragments that were sent; 0 if it says nothing of the rate: a single fragment, a few of those that
-        looked for room, a bundle that is still being sent or that nobody knows.
+        looked for room, a message that is still being sent or that nobody knows.
     :param packets: of each fragment. Where one of them is lost, the fragment is, but the others have crossed.
     :param rate: the fastest pace at which one of those fragments left, in bytes per second; 0 if they were not paced.
     """

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sending end of a hop: bundles become fragments, paced to the link, kept until they are acknowledged."""
+"""The sending end of a hop: messages become fragments, paced to the link, kept until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from .bandwidth_prober import TRAIN_FRAGMENTS, BandwidthProber
 from .fragment_size import fragment_size
-from .fragments import MISSING_AT_ONCE, PROBE, Bundle, Fragment
+from .fragments import MISSING_AT_ONCE, PROBE, Fragment, TensorMessage
 from .link_evidence import MUCH_LOST, Loss, PacingSample, Waiting
 from .outgoing import Outgoing, sent_ns
 
@@ -57,13 +57,13 @@ class Outbox:
     :param shaper: the emulated link, if there is one.
     :param local: the receiver is on this device.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
-    :param cautious: the rate is only a guess: one bundle at a time, until one has shown it.
-    :param numbers: gives numbers to bundles that are cut anew; None: they are not.
-    :param on_silence: called when a bundle has drawn no acknowledgement, with the time and whether others have since it was
+    :param cautious: the rate is only a guess: one message at a time, until one has shown it.
+    :param numbers: gives numbers to messages that are cut anew; None: they are not.
+    :param on_silence: called when a message has drawn no acknowledgement, with the time and whether others have since it was
         sent; returns the rate from now on. Not more often than every ``retry_seconds``; and where nothing at all is
         answered, not before the second try.
-    :param give_up_seconds: a bundle without an acknowledgement for so long is forgotten: its frame has been sent anew.
-    :param retry_seconds: without an acknowledgement for so long, the bundle's last fragment is sent again, to draw one; later and
+    :param give_up_seconds: a message without an acknowledgement for so long is forgotten: its frame has been sent anew.
+    :param retry_seconds: without an acknowledgement for so long, the message's last fragment is sent again, to draw one; later and
         later, but soon enough for a link that has been mended. The first fragments to a reader that has just come are
         lost, since it does not know this writer yet.
     """
@@ -94,29 +94,29 @@ class Outbox:
     given_up: int = 0
 
     def fragment_bytes(self, total: int) -> int:
-        """Return how large the fragments of a bundle should be, by what is known of the link."""
+        """Return how large the fragments of a message should be, by what is known of the link."""
         return fragment_size(
             total, rate=self.rate, measured=not (self.cautious or self._doubtful), local=self.local,
             patient_packets=self._room.patient_packets,
         )
 
-    def put(self, bundle: Bundle, now: float, *, seen: float = 0.0) -> None:
-        """Queue a bundle. A probe goes only where it may (`may_be_probed`), and no further once something else is to go.
+    def put(self, message: TensorMessage, now: float, *, seen: float = 0.0) -> None:
+        """Queue a message. A probe goes only where it may (`may_be_probed`), and no further once something else is to go.
 
         :param seen: so many bytes per second the link was seen to carry not long ago; a probe looks for as much again.
         """
-        if bundle.kind == PROBE and not self.may_be_probed(now):
+        if message.kind == PROBE and not self.may_be_probed(now):
             return
         self.end_probe()
-        looks = self._room.next_cycle(guessed=self.cautious or self._doubtful) or bundle.kind == PROBE
-        gain = self._room.gain(self.rate, bundle.fragment_bytes) if looks else 0.0
+        looks = self._room.next_cycle(guessed=self.cautious or self._doubtful) or message.kind == PROBE
+        gain = self._room.gain(self.rate, message.fragment_bytes) if looks else 0.0
         bold = self.rate is not None and seen > gain * self.rate
         if self.rate is not None and bold:
             gain = seen / self.rate
-        self._queue[bundle.number] = Outgoing(bundle, deque(range(bundle.count)), gain, now, offered=bundle.count, bold=bold)
-        if bundle.kind == PROBE:
-            self._queue.move_to_end(bundle.number, last=False)
-        self.bytes_unacknowledged += len(bundle.buffer)
+        self._queue[message.number] = Outgoing(message, deque(range(message.count)), gain, now, offered=message.count, bold=bold)
+        if message.kind == PROBE:
+            self._queue.move_to_end(message.number, last=False)
+        self.bytes_unacknowledged += len(message.buffer)
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._forget(next(iter(self._waiting)))
             self.given_up += 1
@@ -154,7 +154,7 @@ class Outbox:
                 self.fragments_repeated += 1
                 self._note_silence(outgoing, now)
                 if not self._cut_anew(outgoing, now):
-                    outgoing.todo.append(outgoing.bundle.count - 1)
+                    outgoing.todo.append(outgoing.message.count - 1)
                     self._queue[number] = outgoing
         if not self._queue:
             return None
@@ -163,11 +163,11 @@ class Outbox:
         if self._held_back():
             return None
         number, outgoing = next(iter(self._queue.items()))
-        if len(outgoing.todo) == outgoing.bundle.count and not outgoing.rounds:
+        if len(outgoing.todo) == outgoing.message.count and not outgoing.rounds:
             self._cut_larger(outgoing)
         index = outgoing.todo.popleft()
         at = now
-        size = outgoing.bundle.fragment_length(index)
+        size = outgoing.message.fragment_length(index)
         paced = False
         if self.shaper is not None:
             at = self.shaper.send(now, size)
@@ -175,7 +175,7 @@ class Outbox:
             late = now - self._next_at
             start = now - late if late <= CATCH_UP_SECONDS else now  # a late wake-up is made good, a pause is not
             # Each fragment comes after its own time on the link, so that what is seen of their spacing is the pace.
-            following = outgoing.bundle.fragment_length(outgoing.todo[0]) if outgoing.todo else size
+            following = outgoing.message.fragment_length(outgoing.todo[0]) if outgoing.todo else size
             self._next_at = start + following / (self.rate * outgoing.gain())
             paced = not outgoing.fast
             outgoing.left(index, self.rate, now)
@@ -183,28 +183,28 @@ class Outbox:
         outgoing.sent_at = at
         if not outgoing.todo:
             self._queue.pop(number)
-            if outgoing.bundle.kind == PROBE:
-                self.bytes_unacknowledged -= len(outgoing.bundle.buffer)
+            if outgoing.message.kind == PROBE:
+                self.bytes_unacknowledged -= len(outgoing.message.buffer)
                 self._probes.append(outgoing)
             else:
                 self._waiting[number] = outgoing
-        return Ready(at, outgoing.bundle.fragment(index, paced=paced, sent_ns=sent_ns(now)))
+        return Ready(at, outgoing.message.fragment(index, paced=paced, sent_ns=sent_ns(now)))
 
     def look(self, number: int, since_ns: int = 0, echo_ns: int = 0) -> PacingSample:
-        """Return how a bundle that waits for its acknowledgement, or the last probe, was sent.
+        """Return how a message that waits for its acknowledgement, or the last probe, was sent.
 
         :param since_ns: only its fragments are meant that left after this, up to ``echo_ns``; 0: all.
         """
         outgoing = self._sent(number)
         if outgoing is None or not outgoing.pace:
             return PacingSample()
-        far = self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.fragment_bytes)
+        far = self._room.far(outgoing.probe_gain, self.rate, outgoing.message.fragment_bytes)
         if since_ns:
             return replace(outgoing.run(since_ns, echo_ns)[1], far=far)
         return PacingSample(outgoing.pace, outgoing.shows_room_from, far, outgoing.was_blocked)
 
     def came(self, number: int, since_ns: int, echo_ns: int, size: int, now: float) -> PacingSample | None:
-        """Take in that a run of a bundle's fragments has come; return how they were sent, None if some were lost or it is
+        """Take in that a run of a message's fragments has come; return how they were sent, None if some were lost or it is
         not known.
 
         :param size: bytes that have come of those that left after ``since_ns`` up to ``echo_ns``.
@@ -213,14 +213,14 @@ class Outbox:
         if outgoing is None:
             return None
         self._heard_at, self._doubtful = max(self._heard_at, now), False
-        outgoing.came_bytes = min(outgoing.came_bytes + size, len(outgoing.bundle.buffer))
+        outgoing.came_bytes = min(outgoing.came_bytes + size, len(outgoing.message.buffer))
         fragments, look = outgoing.run(since_ns, echo_ns)
-        if not fragments or size < (fragments - 0.5) * outgoing.bundle.fragment_bytes:
+        if not fragments or size < (fragments - 0.5) * outgoing.message.fragment_bytes:
             return None
-        return replace(look, far=self._room.far(outgoing.probe_gain, self.rate, outgoing.bundle.fragment_bytes))
+        return replace(look, far=self._room.far(outgoing.probe_gain, self.rate, outgoing.message.fragment_bytes))
 
     def look_on(self, number: int, look: PacingSample, measured: float, *, sender_limited: bool) -> None:
-        """Let the rest of a bundle look for room, after a run of it has shown whether there was: as `acknowledge` at its end.
+        """Let the rest of a message look for room, after a run of it has shown whether there was: as `acknowledge` at its end.
 
         :param look: of `came`.
         """
@@ -230,10 +230,10 @@ class Outbox:
         if outgoing is None or len(outgoing.todo) < TRAIN_FRAGMENTS or not (look.asked or outgoing.train_over):
             return
         looks = self._room.next_cycle(guessed=self.cautious or self._doubtful)
-        outgoing.look_for_room(self._room.gain(self.rate, outgoing.bundle.fragment_bytes) if looks else 0.0)
+        outgoing.look_for_room(self._room.gain(self.rate, outgoing.message.fragment_bytes) if looks else 0.0)
 
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
-        """Return what is waited for of the bundle that has been on its way for longest, since when it alone has been.
+        """Return what is waited for of the message that has been on its way for longest, since when it alone has been.
 
         One that has been asked after in vain tells elsewhere (`on_silence`): its receiver may have died. One that was lost before
         tells nothing until something of it is sent again.
@@ -241,20 +241,20 @@ class Outbox:
         :param frame_id: of this frame only.
         """
         for outgoing in itertools.chain(self._waiting.values(), self._queue.values()):
-            bundle = outgoing.bundle
+            message = outgoing.message
             told = outgoing.silences >= _SILENT_ROUNDS[0] or outgoing.to_another
             told |= outgoing.rounds > 0 and outgoing.sent_at < self._heard_at
-            if bundle.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, bundle.address.frame_id):
+            if message.kind != PROBE and outgoing.first_sent_at and not told and frame_id in (None, message.address.frame_id):
                 return outgoing.waiting(self.rate, now - max(outgoing.first_sent_at, self._heard_at))
         return None
 
     def bytes_left(self, frame_id: int) -> int:
         """Return what of a frame is still to come there, in bytes."""
-        bundles = (o for o in itertools.chain(self._waiting.values(), self._queue.values()) if o.bundle.kind != PROBE)
-        return sum(o.bytes_left for o in bundles if o.bundle.address.frame_id == frame_id)
+        messages = (o for o in itertools.chain(self._waiting.values(), self._queue.values()) if o.message.kind != PROBE)
+        return sum(o.bytes_left for o in messages if o.message.address.frame_id == frame_id)
 
     def blocked(self, number: int, seconds: float) -> None:
-        """Take in for how long the network held a fragment of a bundle up as it was sent."""
+        """Take in for how long the network held a fragment of a message up as it was sent."""
         outgoing = self._queue.get(number) or self._sent(number)
         if outgoing is not None:
             outgoing.blocked_seconds += seconds
@@ -263,13 +263,13 @@ class Outbox:
         return self._waiting.get(number) or self._probe(number)
 
     def _probe(self, number: int) -> Outgoing | None:
-        return next((probe for probe in self._probes if probe.bundle.number == number), None)
+        return next((probe for probe in self._probes if probe.message.number == number), None)
 
     def acknowledge(
         self, number: int, measured: float = 0.0, *, now: float = float('-inf'), sender_limited: bool = False,
         look: PacingSample | None = None,
     ) -> bool:  # fmt: skip
-        """Forget a bundle that has arrived; return whether it was waited for.
+        """Forget a message that has arrived; return whether it was waited for.
 
         :param measured: the rate at which its first fragments came, in bytes per second; 0 if it was not measured.
         :param sender_limited: that is how they left, the link may bear more: if they left more slowly than they were to,
@@ -284,11 +284,11 @@ class Outbox:
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int], now: float = float('-inf')) -> Loss:
-        """Queue the missing fragments of a bundle again, before those that are new; return what that says of the link."""
+        """Queue the missing fragments of a message again, before those that are new; return what that says of the link."""
         outgoing = self._queue.get(number) or self._waiting.get(number)
         before = outgoing.came_bytes if outgoing is not None else 0
         lost = self._resend(number, missing)
-        if outgoing is not None and outgoing.came_bytes > before and len(missing) <= MUCH_LOST * outgoing.bundle.count:
+        if outgoing is not None and outgoing.came_bytes > before and len(missing) <= MUCH_LOST * outgoing.message.count:
             self._heard_at = max(self._heard_at, now)  # else the link may have collapsed
         return Loss() if outgoing is not None and outgoing.to_another else lost
 
@@ -298,7 +298,7 @@ class Outbox:
         outgoing = self._waiting.pop(number, None)
         if outgoing is None:
             return Loss()
-        valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.bundle.count]
+        valid = [index for index in dict.fromkeys(missing) if 0 <= index < outgoing.message.count]
         if not valid:
             self._waiting[number] = outgoing
             return Loss()
@@ -307,7 +307,7 @@ class Outbox:
         in_vain = outgoing.rounds > 1 and len(valid) > _IN_VAIN * outgoing.offered
         outgoing.offered = len(valid)
         if len(valid) < MISSING_AT_ONCE:
-            outgoing.came_bytes = len(outgoing.bundle.buffer) - sum(map(outgoing.bundle.fragment_length, valid))
+            outgoing.came_bytes = len(outgoing.message.buffer) - sum(map(outgoing.message.fragment_length, valid))
         self._no_room(outgoing)
         if self._cut_anew(outgoing, outgoing.since, in_vain=in_vain):
             return lost
@@ -329,18 +329,18 @@ class Outbox:
         if probe is None:
             return None
         if probe.bold:
-            return None if len(missing) > MUCH_LOST * probe.bundle.count and not self.cautious else Loss()
+            return None if len(missing) > MUCH_LOST * probe.message.count and not self.cautious else Loss()
         return probe.lost(missing) if missing else Loss(1.0)
 
     def end_probe(self) -> None:
         """Send no more of a probe: something else is to go over its link."""
         for number, outgoing in list(self._queue.items()):
-            if outgoing.bundle.kind == PROBE:
+            if outgoing.message.kind == PROBE:
                 self._forget(number)
                 self._ended.append(number)
 
     def _lost_on_the_way(self, outgoing: Outgoing, missing: Sequence[int]) -> Loss:
-        """Take in that fragments of a bundle that is still being sent are missing; of interest only if they are many."""
+        """Take in that fragments of a message that is still being sent are missing; of interest only if they are many."""
         valid, lost = outgoing.lost_on_the_way(missing)
         if lost.share <= MUCH_LOST:
             return Loss()
@@ -352,15 +352,15 @@ class Outbox:
         return lost
 
     def _no_room(self, outgoing: Outgoing) -> None:
-        """Note that fragments of a bundle were lost."""
-        self._room.none(self.rate, outgoing.bundle.fragment_bytes, first=outgoing.rounds == 1)
+        """Note that fragments of a message were lost."""
+        self._room.none(self.rate, outgoing.message.fragment_bytes, first=outgoing.rounds == 1)
         outgoing.look_for_room(0.0)
 
     def drop_frame(self, frame_id: int) -> None:
-        """Forget the bundles of a frame that is finished or sent anew."""
+        """Forget the messages of a frame that is finished or sent anew."""
         for table in (self._queue, self._waiting):
             for number, outgoing in list(table.items()):
-                if outgoing.bundle.address.frame_id == frame_id and outgoing.bundle.kind != PROBE:
+                if outgoing.message.address.frame_id == frame_id and outgoing.message.kind != PROBE:
                     self._forget(number)
 
     def receiver_anew(self) -> None:
@@ -376,29 +376,29 @@ class Outbox:
         self.bytes_unacknowledged = 0
 
     def _cut_larger(self, outgoing: Outgoing) -> None:
-        """Cut a bundle of which nothing has been sent to what has become known of the link since it was queued."""
-        bundle = outgoing.bundle
-        if self.rate is None or self.cautious or self._doubtful or self.numbers is None or bundle.kind == PROBE:
+        """Cut a message of which nothing has been sent to what has become known of the link since it was queued."""
+        message = outgoing.message
+        if self.rate is None or self.cautious or self._doubtful or self.numbers is None or message.kind == PROBE:
             return
-        size = self.fragment_bytes(len(bundle.buffer))
-        if size > bundle.fragment_bytes / _MUCH_SMALLER:
-            outgoing.bundle = replace(bundle, fragment_bytes=size)
-            outgoing.todo = deque(range(outgoing.bundle.count))
-            outgoing.offered = outgoing.bundle.count
+        size = self.fragment_bytes(len(message.buffer))
+        if size > message.fragment_bytes / _MUCH_SMALLER:
+            outgoing.message = replace(message, fragment_bytes=size)
+            outgoing.todo = deque(range(outgoing.message.count))
+            outgoing.offered = outgoing.message.count
 
     def _cut_anew(self, outgoing: Outgoing, now: float, *, in_vain: bool = False) -> bool:
-        """Replace a bundle by one of smaller fragments, if its fragments are too large for what the link has turned out to be.
+        """Replace a message by one of smaller fragments, if its fragments are too large for what the link has turned out to be.
 
         A fragment that is larger than the link's queue never arrives, however slowly the fragments follow one another. All of the
-        bundle is sent again then, so not where some of it is there and the rest may follow.
+        message is sent again then, so not where some of it is there and the rest may follow.
         """
-        bundle = outgoing.bundle
-        if self.rate is None or self.numbers is None or bundle.kind == PROBE:
+        message = outgoing.message
+        if self.rate is None or self.numbers is None or message.kind == PROBE:
             return False
-        size = self.fragment_bytes(len(bundle.buffer))
-        if size > _MUCH_SMALLER * bundle.fragment_bytes or bundle.count == 1 or (outgoing.came_bytes and not in_vain):
+        size = self.fragment_bytes(len(message.buffer))
+        if size > _MUCH_SMALLER * message.fragment_bytes or message.count == 1 or (outgoing.came_bytes and not in_vain):
             return False
-        smaller = replace(bundle, number=next(self.numbers), fragment_bytes=size)
+        smaller = replace(message, number=next(self.numbers), fragment_bytes=size)
         self._queue[smaller.number] = Outgoing(
             smaller, deque(range(smaller.count)), 0.0, now, rounds=outgoing.rounds, offered=smaller.count,
             to_another=outgoing.to_another,
@@ -407,7 +407,7 @@ class Outbox:
         return True
 
     def _note_silence(self, outgoing: Outgoing, now: float) -> None:
-        """Say that a bundle has drawn no acknowledgement: if others have, its fragments were lost, else there may be no link."""
+        """Say that a message has drawn no acknowledgement: if others have, its fragments were lost, else there may be no link."""
         heard = self._heard_at > outgoing.sent_at
         if self.on_silence is None or self.shaper is not None or now - self._silent_at < self.retry_seconds or outgoing.to_another:
             return
@@ -421,9 +421,9 @@ class Outbox:
         if self.rate is None or self.shaper is not None:
             return self._next_at
         outgoing = next(iter(self._queue.values()))
-        if outgoing.bundle.kind == PROBE:
+        if outgoing.message.kind == PROBE:
             return self._next_at
-        size = outgoing.bundle.fragment_length(outgoing.todo[0])
+        size = outgoing.message.fragment_length(outgoing.todo[0])
         return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
 
     def _patience(self, outgoing: Outgoing) -> float:
@@ -438,10 +438,10 @@ class Outbox:
         return self.cautious and bool(self._waiting)
 
     def _in_flight(self) -> int:
-        return sum(len(o.bundle.buffer) for o in self._waiting.values())
+        return sum(len(o.message.buffer) for o in self._waiting.values())
 
     def _forget(self, number: int) -> bool:
         found = self._queue.pop(number, None) or self._waiting.pop(number, None)
         if found is not None:
-            self.bytes_unacknowledged -= len(found.bundle.buffer)
+            self.bytes_unacknowledged -= len(found.message.buffer)
         return found is not None

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle on its way to one device: what of it is still to be sent, and how it was sent."""
+"""A message on its way to one device: what of it is still to be sent, and how it was sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from .bandwidth_prober import TRAIN_FRAGMENTS, fragment_gain, shows_room
 from .fragment_size import FRAGMENTS_FOR_DISPERSION, packets_of
-from .fragments import MANY_MISSING, MISSING_AT_ONCE, PROBE, Bundle
+from .fragments import MANY_MISSING, MISSING_AT_ONCE, PROBE, TensorMessage
 from .link_evidence import Loss, PacingSample, Waiting
 from .partial import RUN_SECONDS, SLOW_RUN_FRAGMENTS
 
@@ -27,7 +27,7 @@ _LOST_BY_LOOKING: Final = 0.25
 _LOST_BY_CHANCE: Final = 0.125
 """A single fragment that was lost says nothing, of so many that it is no larger share than this."""
 _BLOCKED: Final = 0.25
-"""Where sending was blocked for so large a share of the time that a bundle took to leave, the link held it up."""
+"""Where sending was blocked for so large a share of the time that a message took to leave, the link held it up."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Outgoing:
     :param to_another: its receiver is another process than when it was queued; what is not answered of it says nothing.
     """
 
-    bundle: Bundle
+    message: TensorMessage
     todo: deque[int]
     probe_gain: float
     since: float
@@ -78,13 +78,13 @@ class Outgoing:
         """Take in that a fragment leaves, and how fast the link is estimated to be."""
         pace = rate * self.gain()
         self.pace = max(self.pace, pace)
-        if len(self.rates) != self.bundle.count:
-            self.rates = array('d', bytes(8 * self.bundle.count))
+        if len(self.rates) != self.message.count:
+            self.rates = array('d', bytes(8 * self.message.count))
         self.rates[index] = pace
-        if self.probe_gain and self.bundle.count >= _TELLING_FRAGMENTS:
+        if self.probe_gain and self.message.count >= _TELLING_FRAGMENTS:
             self.asked = self.asked or rate * shows_room(self.probe_gain)
         if not self._at:
-            self._train_fragments = min(max(round(_TRAIN_SECONDS * pace / self.bundle.fragment_bytes), _LEAST_TRAIN),
+            self._train_fragments = min(max(round(_TRAIN_SECONDS * pace / self.message.fragment_bytes), _LEAST_TRAIN),
                 TRAIN_FRAGMENTS)
         self._asked.append(self.asked if self.fast else math.inf)
         self._paces.append(pace)
@@ -131,7 +131,7 @@ class Outgoing:
     @property
     def bytes_left(self) -> int:
         """What its receiver has not told of."""
-        return len(self.bundle.buffer) - self.came_bytes
+        return len(self.message.buffer) - self.came_bytes
 
     def waiting(self, rate: float | None, seconds: float) -> Waiting:
         """Return what is waited for of it, of which there was no word for so long.
@@ -140,33 +140,33 @@ class Outgoing:
         """
         size = most = self.bytes_left
         if rate is not None and self.pace:
-            run = max(FRAGMENTS_FOR_DISPERSION * self.bundle.fragment_bytes, round(RUN_SECONDS * rate))
+            run = max(FRAGMENTS_FOR_DISPERSION * self.message.fragment_bytes, round(RUN_SECONDS * rate))
             size = run if self.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
-            most = min(most, SLOW_RUN_FRAGMENTS * self.bundle.fragment_bytes)
+            most = min(most, SLOW_RUN_FRAGMENTS * self.message.fragment_bytes)
         return Waiting(size, seconds, most)
 
     def lost(self, missing: Sequence[int]) -> Loss:
         """Return what it says of the link that some of its fragments are missing, by index, once all have left."""
         looked = bool(self.probe_gain) and not self.rounds and max(missing) < 2 * TRAIN_FRAGMENTS
-        share = len(missing) / self.bundle.count
+        share = len(missing) / self.message.count
         by_chance = len(missing) == 1 and share <= _LOST_BY_CHANCE
         if by_chance or (looked and share <= _LOST_BY_LOOKING):
             share = 0.0
         elif len(missing) <= self.offered:  # else some were sent earlier, at another rate
             among = self.offered if len(missing) < MISSING_AT_ONCE else min(self.offered, max(missing) + 1)
             share = len(missing) / among  # what is told at once of very many missing fragments are the first ones
-        return Loss(share, packets_of(self.bundle.fragment_bytes), self.left_at(missing))
+        return Loss(share, packets_of(self.message.fragment_bytes), self.left_at(missing))
 
     def lost_on_the_way(self, missing: Sequence[int]) -> tuple[list[int], Loss]:
         """Return which of its fragments are missing while others are still to leave, and what that says; nothing if they are
         few.
         """
         pending = set(self.todo)
-        lost = [index for index in dict.fromkeys(missing) if 0 <= index < self.bundle.count and index not in pending]
+        lost = [index for index in dict.fromkeys(missing) if 0 <= index < self.message.count and index not in pending]
         if len(lost) < MANY_MISSING:
             return lost, Loss()
-        share = len(lost) / min(self.bundle.count - len(pending), max(lost) + 1)
-        return lost, Loss(share, packets_of(self.bundle.fragment_bytes), self.left_at(lost))
+        share = len(lost) / min(self.message.count - len(pending), max(lost) + 1)
+        return lost, Loss(share, packets_of(self.message.fragment_bytes), self.left_at(lost))
 
     @property
     def was_blocked(self) -> bool:
@@ -176,7 +176,7 @@ class Outgoing:
     @property
     def shows_room_from(self) -> float:
         """The rate from which on it shows by itself that there is room; 0 if it does not: any burst holds a probe."""
-        return 0.0 if self.rounds or self.bundle.kind == PROBE else self.asked
+        return 0.0 if self.rounds or self.message.kind == PROBE else self.asked
 
 
 def sent_ns(now: float) -> int:

@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle that is arriving: what of it is here, and how it came, which shows what its link carries.
+"""A message that is arriving: what of it is here, and how it came, which shows what its link carries.
 
-A long bundle is told of in runs of fragments while it is under way, so that its sender need not wait for its end to learn what the
+A long message is told of in runs of fragments while it is under way, so that its sender need not wait for its end to learn what the
 link carries now. A run is fragments that left one after another at one kind of pace: faster than the link is believed to be, or
 not (the delivery rate samples of BBR, Cardwell et al., ACM Queue 14(5), 2016).
 """
@@ -19,7 +19,7 @@ from .fragments import PROBE, Address, Fragment
 
 STRETCHED: Final = 1.03
 LONG_STRETCHED: Final = 1.01
-"""The same for a bundle of many fragments, which a link that is a little slower than the pace stretches for sure."""
+"""The same for a message of many fragments, which a link that is a little slower than the pace stretches for sure."""
 _TAIL_STRETCHED: Final = 1.05
 _FAST_RUN_FRAGMENTS: Final = 4
 _FAST_RUN_SECONDS: Final = 0.02
@@ -35,9 +35,9 @@ _JITTER_SECONDS: Final = 0.002
 
 @dataclass(frozen=True)
 class Run:
-    """What has come of a bundle since the fragment that left at ``since_sent_ns``, and in what time.
+    """What has come of a message since the fragment that left at ``since_sent_ns``, and in what time.
 
-    :param total: the bundle's bytes; each of its fragments but the last has ``fragment_bytes``.
+    :param total: the message's bytes; each of its fragments but the last has ``fragment_bytes``.
     :param echo_sent_ns: when the last one of these fragments left, by the sender's clock.
     :param as_they_left: they came no further apart than they left: that is the sender's pace and not the link's.
     """
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass
 class Partial:
-    """Of one bundle. Times in seconds on the receiver's clock, those that end in ``_ns`` on the sender's."""
+    """Of one message. Times in seconds on the receiver's clock, those that end in ``_ns`` on the sender's."""
 
     head: Fragment | None
     kind: int
@@ -155,7 +155,7 @@ class Partial:
             self._run = self.left, self.last_at, self.echo_sent_ns, not fragment.paced
 
     def last_run(self) -> Run | None:
-        """Return the run that the bundle's last fragment ends; None if that is too little to show anything."""
+        """Return the run that the message's last fragment ends; None if that is too little to show anything."""
         return self._told() if self._run[0] - self.left >= SLOW_RUN_FRAGMENTS and self.echo_sent_ns > self._run[2] else None
 
     def _told(self) -> Run:

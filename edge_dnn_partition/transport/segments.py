@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles between processes of one device: the tensors lie in shared memory, and only their name travels.
+"""Messages between processes of one device: the tensors lie in shared memory, and only their name travels.
 
-The sender copies a bundle into a segment once; the receiver's tensors are views of it. A segment's first byte says
+The sender copies a message into a segment once; the receiver's tensors are views of it. A segment's first byte says
 whether it is in use: the sender sets it, the receiver clears it when the last view is gone, and then the sender may
 fill the segment again. So no message is needed to give one back, and none can be lost.
 """
@@ -30,13 +30,13 @@ from .shared_memory import FOLDER, open_own, own_segments
 
 HEADER_BYTES: Final = 64
 LEAST_BYTES: Final = 16_000
-"""A smaller bundle travels in its fragment as quickly."""
+"""A smaller message travels in its fragment as quickly."""
 _NAME: Final = re.compile(r'edp_segment_[0-9a-z_]{1,60}')
-BundleName = tuple[int, int]
-"""The sender's incarnation, and the bundle's number."""
-NO_BUNDLE: Final = (0, 0)
-_BUNDLE: Final = struct.Struct('<QI')
-_BUNDLE_AT: Final = 8
+MessageName = tuple[int, int]
+"""The sender's incarnation, and the message's number."""
+NO_MESSAGE: Final = (0, 0)
+_MESSAGE: Final = struct.Struct('<QI')
+_MESSAGE_AT: Final = 8
 _FREE: Final = 0
 _IN_USE: Final = 1
 _KEPT: Final = 32
@@ -71,9 +71,9 @@ class Segment:
         """True if nobody reads it."""
         return self._map[0] == _FREE
 
-    def fill(self, size: int, bundle: BundleName = NO_BUNDLE) -> memoryview:
-        """Mark it as in use, by a bundle, and return its first ``size`` bytes, to be written."""
-        _BUNDLE.pack_into(self._map, _BUNDLE_AT, *bundle)
+    def fill(self, size: int, message: MessageName = NO_MESSAGE) -> memoryview:
+        """Mark it as in use, by a message, and return its first ``size`` bytes, to be written."""
+        _MESSAGE.pack_into(self._map, _MESSAGE_AT, *message)
         self._map[0] = _IN_USE
         return memoryview(self._map)[HEADER_BYTES : HEADER_BYTES + size]
 
@@ -134,12 +134,12 @@ class SegmentReader:
         self._folder = folder
         self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
 
-    def open(self, name: str, size: int, bundle: BundleName = NO_BUNDLE) -> Any | None:
+    def open(self, name: str, size: int, message: MessageName = NO_MESSAGE) -> Any | None:
         """Return a segment's first ``size`` bytes as a buffer; None if it is not to be found here.
 
         The segment counts as in use until the buffer and all views of it are gone.
 
-        :raises WireError: if the name or the size cannot be, or another bundle lies there: to give it back would spoil that one.
+        :raises WireError: if the name or the size cannot be, or another message lies there: to give it back would spoil that one.
         """
         if not _NAME.fullmatch(name):
             raise WireError(f'{name[:80]!r} is no name of a segment of shared memory')
@@ -154,8 +154,8 @@ class SegmentReader:
             self._maps.popitem(last=False)
         if size < 1 or HEADER_BYTES + size > len(mapped):
             raise WireError(f'the segment {name} holds {len(mapped) - HEADER_BYTES} bytes, not {size}')
-        if _BUNDLE.unpack_from(mapped, _BUNDLE_AT) != bundle:
-            raise WireError(f'the segment {name} holds another bundle')
+        if _MESSAGE.unpack_from(mapped, _MESSAGE_AT) != message:
+            raise WireError(f'the segment {name} holds another message')
         buffer = (ctypes.c_ubyte * size).from_buffer(mapped, HEADER_BYTES)
         weakref.finalize(buffer, _giver(mapped))
         return buffer

@@ -34,7 +34,7 @@ MAX_DECODED_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True)
 class WireTensor:
-    """What one tensor of a bundle is and where it lies in the buffer (``offset``, ``size`` in bytes)."""
+    """What one tensor of a message is and where it lies in the buffer (``offset``, ``size`` in bytes)."""
 
     name: str
     dtype: int
@@ -139,7 +139,7 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
     names = set()
     for tensor in layout:
         if tensor.name in names:
-            raise WireError(f'tensor {tensor.name!r} stands twice in one bundle')
+            raise WireError(f'tensor {tensor.name!r} stands twice in one message')
         names.add(tensor.name)
         if tensor.dtype not in DTYPES:
             raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')

@@ -30,7 +30,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class HopTime:
-    """One bundle; ``spread_*`` is what came after its first fragment, and in what time."""
+    """One message; ``spread_*`` is what came after its first fragment, and in what time."""
 
     sender: str
     receiver: str

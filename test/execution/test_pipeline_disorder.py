@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames over several devices whatever the order: bundles come late, twice, mixed with those of other attempts and plans."""
+"""Frames over several devices whatever the order: messages come late, twice, mixed with those of other attempts and plans."""
 
 import collections
 import dataclasses

@@ -15,8 +15,8 @@ def use_key(node, key):
 class Hop:
     """A sender and an inbox.
 
-    :param got: frame number and tensors of each bundle that was accepted.
-    :param max_bytes: of bundles that are not whole yet.
+    :param got: frame number and tensors of each message that was accepted.
+    :param max_bytes: of messages that are not whole yet.
     :param key: of the fleet; None: it has none.
     """
 

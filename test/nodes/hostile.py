@@ -7,18 +7,18 @@ import random
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.transport.fragment_codec import encode
-from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
+from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 LEAST_NUMBER = 1 << 31
-"""Hostile bundles are numbered from here, senders' own from 1."""
+"""Hostile messages are numbered from here, senders' own from 1."""
 
 
 class Hostile:
     """Makes them; each call of `message` gives one as bytes. The same seed gives the same ones.
 
     :param sender: whom they claim to come from.
-    :param most_bytes: the largest bundle that they claim to be of.
+    :param most_bytes: the largest message that they claim to be of.
     """
 
     def __init__(self, seed, sender, most_bytes):
@@ -36,17 +36,17 @@ class Hostile:
         return message
 
     def _fragment(self):
-        """A fragment that is right by itself, of a bundle that is new, or goes on."""
+        """A fragment that is right by itself, of a message that is new, or goes on."""
         if not self._begun or self._random.random() < 0.3:
             size = self._random.choice((1, 500, 30_000, self._random.randrange(1, self._most_bytes)))
             number = self._random.randrange(LEAST_NUMBER, 1 << 32)
             layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
             address = Address('m', 1, 1 << 40, 0, 0)
-            bundle = Bundle(FRAME, self._sender, 1, address, number, memoryview(bytes(size)), layout,
+            message = TensorMessage(FRAME, self._sender, 1, address, number, memoryview(bytes(size)), layout,
                             fragment_bytes=self._random.choice((1_000, 20_000, 60_000)))  # fmt: skip
-            self._begun = [*self._begun[-20:], bundle]
-        bundle = self._random.choice(self._begun)
-        return bundle.fragment(self._random.randrange(bundle.count), paced=self._random.random() < 0.5, sent_ns=5)
+            self._begun = [*self._begun[-20:], message]
+        message = self._random.choice(self._begun)
+        return message.fragment(self._random.randrange(message.count), paced=self._random.random() < 0.5, sent_ns=5)
 
     def _noise(self):
         head = self._random.choice((b'', b'\0\1\0\0', b'\0\0\0\0'))

@@ -19,7 +19,7 @@ from edge_dnn_partition.msg import HopAck
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle, Fragment
+from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.tensors import WireTensor
 
@@ -112,7 +112,7 @@ class Hop:
         layout = (WireTensor('tensor', 2, (size,), 'raw', 0, size),)
         self._set_pace()
         self.outbox.put(
-            Bundle(FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.numbers), memoryview(bytes(size)), layout,
+            TensorMessage(FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.numbers), memoryview(bytes(size)), layout,
                    fragment_bytes=self.outbox.fragment_bytes(size)),
             self.now,
         )  # fmt: skip
@@ -157,14 +157,14 @@ class Hop:
         if received is not None:
             self._arrived = self.now
             self._back(lambda: self._whole(received))
-        elif self.assembler.is_done((fragment.sender, fragment.incarnation, fragment.bundle)):
-            self._back(lambda: self.outbox.acknowledge(fragment.bundle, now=self.now))
+        elif self.assembler.is_done((fragment.sender, fragment.incarnation, fragment.message)):
+            self._back(lambda: self.outbox.acknowledge(fragment.message, now=self.now))
         elif (gap := self.assembler.gap(fragment, self.now)) is not None:
             self._ask(gap)
 
         elif (run := self.assembler.run(fragment)) is not None:
             self._back(lambda: self._told(
-                HopAck.RUN, fragment.bundle, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
+                HopAck.RUN, fragment.message, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
                 total=run.total, fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns,
                 held_seconds=self.now - WAY_BACK_SECONDS - run.arrived,
             ))  # fmt: skip
@@ -186,8 +186,8 @@ class Hop:
             held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
         )  # fmt: skip
 
-    def _told(self, state: int, bundle: int, **what: Any) -> None:
-        self.links.take(HopAck(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
+    def _told(self, state: int, message: int, **what: Any) -> None:
+        self.links.take(HopAck(state=state, receiver='b', message=message, **what), [self.outbox], self.now)
 
     def _set_pace(self) -> None:
         self.links.set_pace('b', self.outbox)

@@ -40,7 +40,7 @@ def forge(trial):
         (topics.emulation, qos.EMULATION, Emulation(devices=['pi', 'jetson', 'cloud'], slowdowns=[1e6] * 3)),
         (topics.source_status, qos.STATE, SourceStatus(device='pi', accepted=10**9, lost=10**9)),
         (topics.result, qos.RESULT, Result(frame_id=1, status=Result.OK)),
-        *((topics.tensors(device), qos.TENSORS, TensorFragment(sender='pi', bundle=5, count=9, index=1, total=2**32 - 1))
+        *((topics.tensors(device), qos.TENSORS, TensorFragment(sender='pi', message=5, count=9, index=1, total=2**32 - 1))
           for device in trial.fleet.devices),
     ]  # fmt: skip
     publishers = [(node.create_publisher(type(message), topic, profile), message) for topic, profile, message in said]
@@ -100,13 +100,13 @@ def test_wrong_fragments_are_refused_with_a_reason_and_the_stream_goes_on(tmp_pa
         inbox = node.create_publisher(TensorFragment, '/trial/jetson/tensors', qos.TENSORS)
         trial.client.wait_for(lambda: inbox.get_subscription_count() == 1, 20.0, 'the inbox')
 
-        def fragment(bundle, *, sender='pi', total=4, **changes):
+        def fragment(message, *, sender='pi', total=4, **changes):
             head = {
                 'model_sha256': trial.model.sha256, 'plan_version': version, 'frame_id': 1, 'from_stage': -1,
                 'tensors': [TensorInfo(name='image', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
             }  # fmt: skip
             return TensorFragment(
-                sender=sender, incarnation=7, bundle=bundle, index=0, count=1, total=total, data=[1, 2, 3, 4],
+                sender=sender, incarnation=7, message=message, index=0, count=1, total=total, data=[1, 2, 3, 4],
                 head=[FragmentHead(**(head | changes))],
             )  # fmt: skip
 
@@ -139,7 +139,7 @@ def test_wrong_fragments_are_refused_with_a_reason_and_the_stream_goes_on(tmp_pa
 
         for words, message in wrong.items():
             trial.client.wait_for(refused(words, message, jetson().refused), 20.0, f'a refusal: {words}')
-        mine = {r.bundle: r for r in acks if r.incarnation == 7}
+        mine = {r.message: r for r in acks if r.incarnation == 7}
         assert set(mine) == {1, 2, 3, 4, 5}
         assert all(r.state == HopAck.REFUSED and r.reason for r in mine.values())
         trial.more_frames(10, version=version)

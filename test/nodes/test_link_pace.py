@@ -59,7 +59,7 @@ def test_after_an_outage_a_tensor_goes_on_at_about_the_rate_that_there_was(queue
     ideal = 3_200_000 / hop.wire.rate
     hop.cut(hop.now + ideal / 2, seconds)
     over = hop.frames(3_200_000, 3)
-    asked_after = 2.4  # at most, which is how often a bundle's last fragment is sent again
+    asked_after = 2.4  # at most, which is how often a message's last fragment is sent again
     assert over[0] * ideal < seconds + asked_after + 2.5 * ideal
     assert max(over[1:]) < 1.6
 

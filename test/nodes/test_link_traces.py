@@ -21,7 +21,7 @@ from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.assembler import Assembler
 from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
-from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
+from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.tensors import WireTensor
 
@@ -55,7 +55,7 @@ class Path:
 
 
 class Hop:
-    """A sender and a receiver at the ends of a path; one bundle at a time, as a frame source that waits sends them."""
+    """A sender and a receiver at the ends of a path; one message at a time, as a frame source that waits sends them."""
 
     def __init__(self, path, guess='8 Mbit/s'):
         fleet = parse_fleet({'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}},
@@ -75,11 +75,11 @@ class Hop:
         self.links.set_pace('b', self.outbox)
 
     def transfer(self, size, pause=0.1, limit=30.0):
-        """Send a bundle until its acknowledgement is here, or for so long; then wait."""
+        """Send a message until its acknowledgement is here, or for so long; then wait."""
         self._pace()
         layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
         number = next(self.numbers)
-        self.outbox.put(Bundle(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
+        self.outbox.put(TensorMessage(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
                                fragment_bytes=self.outbox.fragment_bytes(size)), self.now)  # fmt: skip
         air, end, words = [], self.now + limit, deque()
         while self.now < end:
@@ -112,8 +112,8 @@ class Hop:
         self.outbox.clear()
         self.now += pause
 
-    def _told(self, state, bundle, **what):
-        self.links.take(HopAck(state=state, receiver='b', bundle=bundle, **what), [self.outbox], self.now)
+    def _told(self, state, message, **what):
+        self.links.take(HopAck(state=state, receiver='b', message=message, **what), [self.outbox], self.now)
 
     def _came(self, number, run):
         self._told(HopAck.RUN, number, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left, total=run.total,
@@ -202,7 +202,7 @@ def test_an_outage_ends_and_the_rate_is_found_again():
 def test_a_token_bucket_is_not_taken_for_bandwidth(bucket):
     """A shaped link lets the first fragments pass as fast as they leave; those behind them show its rate.
 
-    A bundle of 600 kB that finds 60 kB saved up really crosses at 1.11 times the rate.
+    A message of 600 kB that finds 60 kB saved up really crosses at 1.11 times the rate.
     """
     hop = told(Hop(Path(lambda _: 1e6, bucket_bytes=bucket)), 20, size=600_000)
     rates = [told(hop, 1, size=600_000).rate for _ in range(12)]

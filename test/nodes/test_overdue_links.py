@@ -36,7 +36,7 @@ def said(links, waits, now=10.0):
     return message.bytes_per_second[0], message.age_seconds[0]
 
 
-def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pace(links):
+def test_a_message_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pace(links):
     assert said(links, {}) == (pytest.approx(1e6), pytest.approx(8.0))
     usual = 0.1 + 0.02
     assert said(links, {'b': Waiting(100_000, 2 * usual + 0.99 * OVERDUE_SECONDS, 100_000)}) == (pytest.approx(1e6), pytest.approx(8.0))
@@ -49,7 +49,7 @@ def test_a_bundle_that_is_overdue_bounds_what_is_said_of_the_link_and_not_the_pa
     assert said(links, {'b': Waiting(100, 1e6, 100)})[0] == LEAST_RATE
 
 
-def test_a_loss_confirms_what_an_overdue_bundle_bounds_the_link_to(links):
+def test_a_loss_confirms_what_an_overdue_message_bounds_the_link_to(links):
     assert said(links, {'b': Waiting(100_000, 1.02, 100_000)})[0] == pytest.approx(1e5)
     links.silence('b', 11.0, heard=True)
     assert said(links, {}, now=30.0)[0] == pytest.approx(1e5), 'and not to nearly what was believed before'
@@ -65,7 +65,7 @@ def test_a_probe_shows_no_more_than_a_token_bucket_would_not_have_let_pass_at_on
     assert links.estimators['b'].estimate.bytes_per_second == pytest.approx(believed, rel=0.01)
 
 
-def test_it_stays_believed_when_nobody_waits_for_the_bundle_any_longer(links):
+def test_it_stays_believed_when_nobody_waits_for_the_message_any_longer(links):
     links.given_up('b', Waiting(100_000, 0.2, 100_000), 10.0)
     assert links.pace('b') == pytest.approx(1e6)
     links.given_up('b', Waiting(400_000, 2.02, 400_000), 10.0)
@@ -90,7 +90,7 @@ def test_what_a_receiver_that_has_died_left_unanswered_is_not_held_against_its_l
     links.receiver_anew('a', 11.1)
 
 
-def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_bundle_allowed(links):
+def test_a_probe_that_finds_what_is_believed_ends_what_a_small_overdue_message_allowed(links):
     def probe(rate, now):
         size = 5_064
         ack = HopAck(receiver='b', kind=PROBE, spread_bytes=size, spread_seconds=size / rate, total=6330, fragment_bytes=1266,

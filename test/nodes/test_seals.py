@@ -55,7 +55,7 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
 
     from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.transport.fragment_codec import encode
-    from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
+    from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
     from edge_dnn_partition.transport.tensors import WireTensor
 
     hop = Hop(context, 'pi', 'jetson', key=KEY)
@@ -74,7 +74,7 @@ def test_recordings_and_forgeries_are_refused_and_a_stream_goes_on(context):
         hop.spin_until(lambda: hop.got and len(fragments.heard) >= 5 and plans.heard)
         np.testing.assert_array_equal(hop.got[0][1]['t'], tensor)
         hop.spin_until(lambda: hop.sender.bytes_waiting == 0)
-        forged = Bundle(FRAME, 'pi', scheduler.incarnation, Address('m', 1, 9, 0, -1), 77, memoryview(b'1234'),
+        forged = TensorMessage(FRAME, 'pi', scheduler.incarnation, Address('m', 1, 9, 0, -1), 77, memoryview(b'1234'),
                         (WireTensor('t', 2, (4,), 'raw', 0, 4),))  # fmt: skip
         refused = worker.refused
 

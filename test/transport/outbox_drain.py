@@ -1,17 +1,17 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles to send, and what takes all that leaves an outbox; time is passed in."""
+"""Messages to send, and what takes all that leaves an outbox; time is passed in."""
 
 import math
 
 import numpy as np
 
-from edge_dnn_partition.transport.fragments import FRAME, Address, Bundle
+from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
 
 
-def bundle(number, size=100, fragment_bytes=10, *, kind=FRAME, frame=1):
+def message(number, size=100, fragment_bytes=10, *, kind=FRAME, frame=1):
     buffer = np.arange(size, dtype=np.uint64).astype(np.uint8).data
-    return Bundle(kind, 'pi', 1, Address('m', 1, frame, 0, 0), number, buffer, fragment_bytes=fragment_bytes)
+    return TensorMessage(kind, 'pi', 1, Address('m', 1, frame, 0, 0), number, buffer, fragment_bytes=fragment_bytes)
 
 
 def drain(outbox, now=0.0, limit=1000, until=math.inf):

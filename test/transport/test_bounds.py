@@ -16,9 +16,9 @@ from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.graph.tensors import TensorInfo
 from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, check_figures, check_layers
 from edge_dnn_partition.transport import tensor_codec
-from edge_dnn_partition.transport.assembler import MOST_BUNDLES, Assembler
-from edge_dnn_partition.transport.expected import Expected, largest_bundle, memory_bytes
-from edge_dnn_partition.transport.fragments import FRAME, PROBE, Address, Bundle, Fragment
+from edge_dnn_partition.transport.assembler import MOST_MESSAGES, Assembler
+from edge_dnn_partition.transport.expected import Expected, largest_message, memory_bytes
+from edge_dnn_partition.transport.fragments import FRAME, PROBE, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.tensors import Coded, WireTensor, lay_out
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
@@ -34,13 +34,13 @@ def resident_bytes():
         return int(statm.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def bundle(number, size, *, sender='pi', fragment_bytes=60_000):
+def message(number, size, *, sender='pi', fragment_bytes=60_000):
     layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
-    return Bundle(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_id=number), number, memoryview(bytes(size)), layout, fragment_bytes=fragment_bytes)
+    return TensorMessage(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_id=number), number, memoryview(bytes(size)), layout, fragment_bytes=fragment_bytes)
 
 
 def claimed(number, total, index, *, sender='pi', length=60_000):
-    """A fragment of a bundle of which nothing else need be there."""
+    """A fragment of a message of which nothing else need be there."""
     return Fragment(FRAME, sender, 1, number, index, -(-total // length), total, bytes(length))
 
 
@@ -55,7 +55,7 @@ def test_fragments_that_claim_900_megabytes_each_take_what_they_have():
 
 @pytest.mark.parametrize('total', [3_000_000, 30_000_000])
 def test_what_is_counted_is_no_less_than_what_is_taken(total):
-    """Nor does it grow as bundles come and go, of which other parts are written each time."""
+    """Nor does it grow as messages come and go, of which other parts are written each time."""
     assembler, before = Assembler(100_000_000), resident_bytes()
     for number in range(1500):
         assembler.add(claimed(number, total, 7 * number % (total // 60_000)), 0.0)
@@ -71,26 +71,26 @@ def test_more_than_the_inbox_holds_is_refused_and_what_has_waited_longest_makes_
         assembler.add(claimed(number, 300_000, 3), 0.0)
     assert assembler.held_bytes <= 1_000_000
     assert assembler.evicted == 30 - 3
-    first, last = bundle(99, 700_000), bundle(100, 700_000)
+    first, last = message(99, 700_000), message(100, 700_000)
     whole = [assembler.add(sent.fragment(i), 0.0) for sent in (first, last) for i in range(sent.count)]
     assert [received.number for received in whole if received] == [99, 100]
 
 
-def test_one_sender_has_so_many_bundles_under_way_and_does_not_push_out_anothers():
+def test_one_sender_has_so_many_messages_under_way_and_does_not_push_out_anothers():
     assembler = Assembler()
     assembler.add(claimed(1, 200_000, 1, sender='jetson'), 0.0)
-    for number in range(MOST_BUNDLES + 5):
+    for number in range(MOST_MESSAGES + 5):
         assembler.add(claimed(number, 200_000, 1), 0.0)
     assert assembler.evicted == 5
-    rest = bundle(1, 200_000, sender='jetson')
+    rest = message(1, 200_000, sender='jetson')
     assert [assembler.add(rest.fragment(i), 0.0) for i in (0, 2, 3)][-1].sender == 'jetson'
 
 
-def test_of_a_bundle_that_nobody_waits_for_nothing_is_kept():
+def test_of_a_message_that_nobody_waits_for_nothing_is_kept():
     def expect(fragment):
         raise WireError('not waited for')
 
-    assembler, sent = Assembler(expect=expect), bundle(1, 200_000)
+    assembler, sent = Assembler(expect=expect), message(1, 200_000)
     assembler.add(sent.fragment(1), 0.0)
     with pytest.raises(WireError, match='not waited for'):
         assembler.add(sent.fragment(0), 0.0)
@@ -171,10 +171,10 @@ def test_a_bomb_is_not_unpacked_beyond_what_its_shape_has(compressor):
     assert resident_bytes() - before < 200e6
 
 
-def test_the_largest_bundle_follows_the_devices_memory():
-    assert largest_bundle(1 << 30) == 1 << 28
-    assert largest_bundle(1 << 20) == 64 << 20
-    assert largest_bundle(float('inf')) == min(1 << 30, max(64 << 20, memory_bytes() // 4))
+def test_the_largest_message_follows_the_devices_memory():
+    assert largest_message(1 << 30) == 1 << 28
+    assert largest_message(1 << 20) == 64 << 20
+    assert largest_message(float('inf')) == min(1 << 30, max(64 << 20, memory_bytes() // 4))
 
 
 def plan(*ranges):

@@ -44,7 +44,7 @@ def message_of(fragment):
     from edge_dnn_partition.nodes.conversions.wire import hop_message, stage_message
 
     message = TensorFragment(
-        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, bundle=fragment.bundle, index=fragment.index,
+        sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, message=fragment.message, index=fragment.index,
         count=fragment.count, total=fragment.total, kind=fragment.kind, paced=fragment.paced, data=list(fragment.data),
     )  # fmt: skip
     if fragment.index == 0:
@@ -125,7 +125,7 @@ def test_changed_bytes_are_a_fragment_or_are_refused(fragment, data):
 
 @pytest.mark.parametrize(
     ('change', 'words'),
-    [({'total': 2**32}, 'bundle 5 does not fit'), ({'index': -1}, 'bundle 5 does not fit'),
+    [({'total': 2**32}, 'message 5 cannot be encoded'), ({'index': -1}, 'message 5 cannot be encoded'),
      ({'segment': 'x' * 5000}, None)],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(change, words):

@@ -24,7 +24,7 @@ from edge_dnn_partition.transport.fragment_size import (
     packets_of,
     probe_fragment_size,
 )
-from edge_dnn_partition.transport.fragments import NOWHERE, PROBE, Bundle
+from edge_dnn_partition.transport.fragments import NOWHERE, PROBE, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 DDS_BYTES = 8 + 132
@@ -32,7 +32,7 @@ DDS_BYTES = 8 + 132
 
 
 @pytest.mark.parametrize(('total', 'size'), [(10, MIN_FRAGMENT_BYTES), (160_000, 20_000), (10_000_000, 60_000)])
-def test_without_a_rate_a_bundle_is_cut_into_eight(total, size):
+def test_without_a_rate_a_message_is_cut_into_eight(total, size):
     assert fragment_size(total) == size
     assert fragment_size(total, local=True) == MAX_FRAGMENT_BYTES
 
@@ -92,6 +92,6 @@ def test_the_first_fragment_of_a_probe_fills_no_packet_more_than_the_others(rate
         size = probe_fragment_size(rate, affordable)
         total = PROBE_FRAGMENTS * size
         layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
-        probe = Bundle(PROBE, 'a_long_name_of_one', 1 << 60, NOWHERE, 7, memoryview(bytes(total)), layout, fragment_bytes=size)
+        probe = TensorMessage(PROBE, 'a_long_name_of_one', 1 << 60, NOWHERE, 7, memoryview(bytes(total)), layout, fragment_bytes=size)
         packets = {-(-(len(encode(probe.fragment(i, sent_ns=1 << 60))) + DDS_BYTES) // PACKET_BYTES) for i in range(probe.count)}
         assert packets == {packets_of(size)}

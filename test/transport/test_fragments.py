@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles come back whole from fragments in any order, and a contradictory fragment changes nothing."""
+"""Messages come back whole from fragments in any order, and a contradictory fragment changes nothing."""
 
 import dataclasses
 import itertools
@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.transport.assembler import Assembler
 from edge_dnn_partition.transport.fragment_size import FRAGMENTS_FOR_DISPERSION
-from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Bundle
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)
 
 
-def bundle(size=1000, fragment_bytes=90, number=5, seed=0):
+def message(size=1000, fragment_bytes=90, number=5, seed=0):
     data = np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
     layout, buffer = pack({'t': data})
-    return Bundle(FRAME, 'pi', 7, ADDRESS, number, buffer, layout, fragment_bytes=fragment_bytes, encode_seconds=0.25)
+    return TensorMessage(FRAME, 'pi', 7, ADDRESS, number, buffer, layout, fragment_bytes=fragment_bytes, encode_seconds=0.25)
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 700), st.integers(1, 120), st.data())
 def test_any_order_with_losses_and_repetitions(size, fragment_bytes, data):
-    sent = bundle(size, fragment_bytes)
+    sent = message(size, fragment_bytes)
     assembler = Assembler()
     order = data.draw(st.permutations(range(sent.count)))
     lost = data.draw(st.sets(st.integers(0, sent.count - 1), max_size=63))
@@ -52,12 +52,12 @@ def test_any_order_with_losses_and_repetitions(size, fragment_bytes, data):
     assert unpack(whole[0].layout, whole[0].buffer)['t'].tobytes() == bytes(sent.buffer)
     assert assembler.held_bytes == 0
     assert assembler.is_done(('pi', 7, 5))
-    assert assembler.add(sent.fragment(0), 4.0) is None, 'a bundle came out twice'
+    assert assembler.add(sent.fragment(0), 4.0) is None, 'a message came out twice'
 
 
-def test_a_bundle_that_comes_under_two_numbers_is_handed_over_once():
-    """A sender that cuts a bundle anew cannot know whether the old fragments arrive after all."""
-    one, other = bundle(number=5), bundle(number=6, fragment_bytes=50)
+def test_a_message_that_comes_under_two_numbers_is_handed_over_once():
+    """A sender that cuts a message anew cannot know whether the old fragments arrive after all."""
+    one, other = message(number=5), message(number=6, fragment_bytes=50)
     assembler = Assembler()
     for index in range(one.count - 1):
         assert assembler.add(one.fragment(index), 1.0) is None
@@ -79,7 +79,7 @@ WRONG = {
 @pytest.mark.parametrize('wrong', WRONG)
 @pytest.mark.parametrize('before', [0, 1, 4])
 def test_a_contradictory_fragment_is_refused_and_what_was_there_stays(wrong, before):
-    sent = bundle()
+    sent = message()
     assembler = Assembler(max_bytes=1 << 20)
     for i in range(2, 2 + before):
         assert assembler.add(sent.fragment(i), 0.0) is None
@@ -94,7 +94,7 @@ def test_a_contradictory_fragment_is_refused_and_what_was_there_stays(wrong, bef
 
 
 def test_a_last_fragment_with_a_wrong_length_leaves_no_hole():
-    sent = bundle(100, 60)
+    sent = message(100, 60)
     bad = dataclasses.replace(sent.fragment(1), data=sent.buffer[70:])
     assembler = Assembler()
     with pytest.raises(WireError):
@@ -103,7 +103,7 @@ def test_a_last_fragment_with_a_wrong_length_leaves_no_hole():
 
 
 def test_a_layout_that_lies_outside_is_refused_and_the_right_one_taken():
-    sent = bundle()
+    sent = message()
     bad = dataclasses.replace(sent.fragment(0), layout=(WireTensor('t', 2, (2000,), 'raw', 0, 2000),))
     assembler = Assembler()
     assembler.add(sent.fragment(1), 0.0)
@@ -115,7 +115,7 @@ def test_a_layout_that_lies_outside_is_refused_and_the_right_one_taken():
 def test_memory_is_bounded_and_the_oldest_makes_room():
     assembler = Assembler(max_bytes=2500)
     for number in range(1, 6):
-        assembler.add(bundle(number=number).fragment(0), float(number))
+        assembler.add(message(number=number).fragment(0), float(number))
         assert assembler.held_bytes <= 2500
     assert assembler.evicted == 3
     assert sorted(gap.key[2] for gap in assembler.overdue(100.0, 1.0)) == [4, 5]
@@ -124,8 +124,8 @@ def test_memory_is_bounded_and_the_oldest_makes_room():
 
 
 def arrive(fragments, gap_seconds, *, paced, sent_gap=0.001, lost=()):
-    """Return what the assembler says of a bundle of so many fragments of 90 bytes."""
-    sent, assembler = bundle(90 * fragments, 90), Assembler()
+    """Return what the assembler says of a message of so many fragments of 90 bytes."""
+    sent, assembler = message(90 * fragments, 90), Assembler()
     came = None
     for i in range(fragments):
         if i not in lost:
@@ -144,8 +144,8 @@ def test_rate_is_taken_from_all_fragments_or_from_those_that_were_sent_faster():
 
 
 def runs_of(gaps, *, fast=0, sent_gap=0.01):
-    """Return what is told of a bundle while it comes: each fragment so long after the one before, the first few sent faster."""
-    sent, assembler = bundle(90 * (len(gaps) + 1), 90), Assembler()
+    """Return what is told of a message while it comes: each fragment so long after the one before, the first few sent faster."""
+    sent, assembler = message(90 * (len(gaps) + 1), 90), Assembler()
     told, now = [], 10.0
     for i, gap in enumerate((0.0, *gaps)):
         now += gap
@@ -155,7 +155,7 @@ def runs_of(gaps, *, fast=0, sent_gap=0.01):
     return [run for run in told if run is not None], received
 
 
-def test_a_long_bundle_is_told_of_while_it_comes():
+def test_a_long_message_is_told_of_while_it_comes():
     told, received = runs_of([0.01] * 11 + [0.03] * 15)
     assert [run.as_they_left for run in told] == [True, False]
     assert told[0].bytes == 11 * 90 and told[0].seconds == pytest.approx(0.11)
@@ -175,13 +175,13 @@ def test_of_what_comes_slowly_few_fragments_are_told_of():
     assert [run.bytes for run in told] == [3 * 90, 3 * 90]
 
 
-def test_a_short_bundle_is_told_of_once():
+def test_a_short_message_is_told_of_once():
     told, received = runs_of([0.004] * 20)
     assert not told and not received.since_sent_ns and received.spread_bytes == 20 * 90
 
 
 @given(st.lists(st.floats(0.0, 0.3), min_size=2, max_size=60), st.integers(0, 20))
-def test_what_is_told_of_a_bundle_adds_up_to_what_has_come(gaps, fast):
+def test_what_is_told_of_a_message_adds_up_to_what_has_come(gaps, fast):
     told, received = runs_of(gaps, fast=fast)
     assert all(before.echo_sent_ns <= after.since_sent_ns for before, after in itertools.pairwise(told))
     assert sum(run.bytes for run in told) + (received.spread_bytes if told else 0) <= 90 * len(gaps)
@@ -205,7 +205,7 @@ def test_a_sender_that_was_late_shows_its_own_pace_also_with_the_fragments_that_
 
 def test_what_is_missing_of_a_probe_is_told_once():
     assembler = Assembler()
-    probe = dataclasses.replace(bundle(900, 90), kind=PROBE)
+    probe = dataclasses.replace(message(900, 90), kind=PROBE)
     for i in range(4):
         assembler.add(probe.fragment(i), 10.0)
     told = [gap for at in (10.5, 11.0, 20.0) for gap in assembler.overdue(at, 0.1)]
@@ -216,7 +216,7 @@ def test_what_is_missing_of_a_probe_is_told_once():
 def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
     came, assembler = arrive(20, 0.005, paced=True, lost=(3, 4, 11))
     assert came is None
-    sent = bundle(1800, 90)
+    sent = message(1800, 90)
     assert assembler.gap(sent.fragment(18), 20.0) is None, 'too few to be worth an acknowledgement while others are coming'
     gap = assembler.gap(sent.fragment(19), 20.0)
     assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, pytest.approx(0.095))
@@ -229,7 +229,7 @@ def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
 
 def test_many_missing_fragments_are_told_of_before_the_last_is_here():
     """And again when they are twice as many: the link is far slower than the pace."""
-    sent = bundle(18_000, 90)
+    sent = message(18_000, 90)
     assembler = Assembler()
     told = []
     for index in range(0, 199, 4):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from outbox_drain import bundle, drain
+from outbox_drain import drain, message
 
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.sensing.windowed_max import WindowedMax
@@ -20,7 +20,7 @@ def believed(rate, *, measured=True):
     return LinkEstimate(rate, 0.01, measured)
 
 
-def test_a_bundle_bounds_the_rate_once_it_is_overdue_by_far():
+def test_a_message_bounds_the_rate_once_it_is_overdue_by_far():
     assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.33, 9_000)) is None
     assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.35, 100_000)) == pytest.approx(100_000 / 0.33)
     assert overdue_bound(believed(1e6), 0.02, Waiting(100_000, 0.35, 9_000)) == pytest.approx(9_000 / 0.33), 'of so much there was word'
@@ -85,7 +85,7 @@ def test_a_link_that_falls_after_tensors_have_found_what_probes_raised_is_no_tok
 
 def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothing():
     outbox = Outbox(rate=1e4)
-    outbox.put(bundle(1, 50, kind=PROBE), 0.0, seen=8e4)
+    outbox.put(message(1, 50, kind=PROBE), 0.0, seen=8e4)
     times = [at for at, *_ in drain(outbox)]
     np.testing.assert_allclose(np.diff(times), 10 / 8e4, rtol=1e-6)
     assert not outbox.look(1).shows_the_rate(8e4), 'it is one sample of several: a receiver that was held up finds it side by side'
@@ -94,7 +94,7 @@ def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothi
     outbox.cautious = True
     assert outbox.probe_lost(1, [2, 3, 4]) == Loss(), 'but it is more than is known of a link of which nothing is'
     outbox.cautious = False
-    outbox.put(bundle(2, 50, kind=PROBE), 1.0)
+    outbox.put(message(2, 50, kind=PROBE), 1.0)
     drain(outbox, 1.0)
     assert outbox.probe_lost(2) == Loss(1.0)
     assert outbox.probe_lost(1, [2, 3, 4]) is None, 'however late that is told'
@@ -103,7 +103,7 @@ def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothi
 
 def test_what_is_no_more_than_a_probe_looks_for_anyway_makes_it_not_bold():
     outbox = Outbox(rate=1e4)
-    outbox.put(bundle(1, 50, kind=PROBE), 0.0, seen=1.01e4)
+    outbox.put(message(1, 50, kind=PROBE), 0.0, seen=1.01e4)
     drain(outbox)
     assert outbox.probe_lost(1) == Loss(1.0)
 

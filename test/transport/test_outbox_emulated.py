@@ -5,7 +5,7 @@
 
 import numpy as np
 import pytest
-from outbox_drain import bundle, drain
+from outbox_drain import drain, message
 
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 from edge_dnn_partition.transport.outbox import Outbox
@@ -40,12 +40,12 @@ def test_what_is_on_an_emulated_link_goes_on_at_its_new_rate():
     assert link.free_at(15.5) == 16.0
 
 
-def test_a_bundle_over_an_emulated_link():
+def test_a_message_over_an_emulated_link():
     outbox = Outbox(shaper=EmulatedLink(700.0, 0.125), retry_seconds=100.0)
-    outbox.put(bundle(1), 0.0)
+    outbox.put(message(1), 0.0)
     taken = drain(outbox)
     np.testing.assert_allclose([r.at for *_, r in taken], np.arange(1, 11) * 0.1 + 0.125)
     np.testing.assert_allclose([at for at, *_ in taken], np.arange(10) * 0.1, atol=1e-12)
     outbox.shaper.bytes_per_second = 0.0
-    outbox.put(bundle(2), 2.0)
+    outbox.put(message(2), 2.0)
     assert outbox.take(2.0) is None, 'a cut link let a fragment through'

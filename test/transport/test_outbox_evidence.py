@@ -1,11 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the way of a bundle shows of its link, to the sending end of the hop; time is passed in."""
+"""What the way of a message shows of its link, to the sending end of the hop; time is passed in."""
 
 import math
 
 import pytest
-from outbox_drain import bundle, drain
+from outbox_drain import drain, message
 
 from edge_dnn_partition.transport.bandwidth_prober import PROBE_GAIN, STEADY_GAIN
 from edge_dnn_partition.transport.fragment_size import in_packets
@@ -14,9 +14,9 @@ from edge_dnn_partition.transport.link_evidence import Loss, PacingSample
 from edge_dnn_partition.transport.outbox import Outbox
 
 
-def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
+def test_a_message_that_is_still_being_sent_has_lost_nothing():
     outbox = Outbox(rate=1e6)
-    outbox.put(bundle(1), 0.0)
+    outbox.put(message(1), 0.0)
     assert not outbox.resend(1, [0]).share
     drain(outbox)
     assert outbox.resend(1, [99]) == Loss()
@@ -27,7 +27,7 @@ def test_a_bundle_that_is_still_being_sent_has_lost_nothing():
 def test_a_single_lost_fragment_says_nothing_of_the_rate_nor_a_few_while_looking_for_room():
     outbox = Outbox(rate=1e6)
     for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3), (4, [1], 0), (5, [1], 1 / 3)):
-        outbox.put(bundle(number, 30 if number == 5 else 100), float(number))
+        outbox.put(message(number, 30 if number == 5 else 100), float(number))
         looks = drain(outbox, number)[0][2].fragment.paced is False
         assert looks == (number == 0)
         assert outbox.resend(number, missing).share == share
@@ -37,7 +37,7 @@ def test_a_single_lost_fragment_says_nothing_of_the_rate_nor_a_few_while_looking
 
 def test_of_fragments_that_lost_a_packet_the_others_took_their_time_on_the_link():
     outbox = Outbox(rate=1e6)
-    outbox.put(bundle(1, 3 * in_packets(4), in_packets(4)), 0.0)
+    outbox.put(message(1, 3 * in_packets(4), in_packets(4)), 0.0)
     drain(outbox)
     assert outbox.resend(1, [0]) == Loss(1 / 3, 4, pytest.approx(1e6, rel=0.05))
     drain(outbox, 10.0)
@@ -46,7 +46,7 @@ def test_of_fragments_that_lost_a_packet_the_others_took_their_time_on_the_link(
 
 def test_fragments_that_left_at_another_rate_bound_it_no_more():
     outbox = Outbox(rate=1e6)
-    outbox.put(bundle(1, 1000), 0.0)
+    outbox.put(message(1, 1000), 0.0)
     drain(outbox)
     lost = outbox.resend(1, list(range(40, 100)))
     assert (lost.share, lost.rate, lost.bears) == (0.6, STEADY_GAIN * 1e6, pytest.approx(0.4 * STEADY_GAIN * 1e6))
@@ -69,12 +69,12 @@ def test_what_a_loss_says_of_the_link():
     assert Loss(0.9, 4).carried == 1.75
 
 
-def test_what_a_ack_can_show_depends_on_how_the_bundle_was_sent():
+def test_what_a_ack_can_show_depends_on_how_the_message_was_sent():
     outbox = Outbox(rate=1e4)
     assert outbox.look(7) == PacingSample()
     looks = []
     for number in range(3):
-        outbox.put(bundle(number), float(number))
+        outbox.put(message(number), float(number))
         drain(outbox, float(number))
         looks.append(outbox.look(number))
         outbox.acknowledge(number, looks[-1].asked)
@@ -91,22 +91,22 @@ def test_what_a_ack_can_show_depends_on_how_the_bundle_was_sent():
 def test_fragments_that_left_late_do_not_say_that_there_is_no_room():
     outbox = Outbox(rate=1e4)
     for number, limited in enumerate((False, False, True)):
-        outbox.put(bundle(number), float(number))
+        outbox.put(message(number), float(number))
         drain(outbox, float(number))
         look = outbox.look(number)
         outbox.acknowledge(number, 0.5 * look.asked if limited else look.asked, sender_limited=limited)
-    outbox.put(bundle(3), 3.0)
+    outbox.put(message(3), 3.0)
     drain(outbox, 3.0)
     assert outbox.look(3).pace == look.pace, 'it looks for as much once more'
     outbox.acknowledge(3, 0.5 * look.asked)
-    outbox.put(bundle(4), 4.0)
+    outbox.put(message(4), 4.0)
     drain(outbox, 4.0)
     assert outbox.look(4).pace < look.pace
 
 
 def test_a_sender_that_its_network_holds_up_shows_the_link():
     outbox = Outbox(rate=1e4)
-    outbox.put(bundle(1), 0.0)
+    outbox.put(message(1), 0.0)
     took = drain(outbox)[-1][0]
     assert outbox.look(1).sender_limited(as_they_left=True)
     assert not outbox.look(1).sender_limited(as_they_left=False)
@@ -119,7 +119,7 @@ def test_a_sender_that_its_network_holds_up_shows_the_link():
 
 def test_a_probe_that_came_as_it_left_is_one_sample_of_several():
     outbox = Outbox(rate=1e4)
-    outbox.put(bundle(1, 50, kind=PROBE), 0.0)
+    outbox.put(message(1, 50, kind=PROBE), 0.0)
     drain(outbox)
     look = outbox.look(1)
     assert look.pace > 1e4
@@ -130,7 +130,7 @@ def test_a_probe_that_came_as_it_left_is_one_sample_of_several():
 def test_what_was_under_way_to_a_receiver_that_has_died_says_nothing_to_the_next_one():
     silences = []
     outbox = Outbox(rate=1e5, on_silence=lambda now, heard: silences.append(now) or 1e5)
-    outbox.put(bundle(1, 400), 0.0)
+    outbox.put(message(1, 400), 0.0)
     drain(outbox)
     outbox.receiver_anew()
     for now in (1.0, 2.0, 4.0):

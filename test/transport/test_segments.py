@@ -74,13 +74,13 @@ def test_foreign_names_are_refused(tmp_path, name):
         SegmentReader(tmp_path).open(name, 10)
 
 
-def test_a_segment_that_holds_another_bundle_is_neither_read_nor_given_back(tmp_path):
+def test_a_segment_that_holds_another_message_is_neither_read_nor_given_back(tmp_path):
     pool, reader = SegmentPool(tmp_path), SegmentReader(tmp_path)
     segment = pool.take(100)
     segment.fill(100, (7, 3))
-    for bundle in ((7, 2), (8, 3), (0, 0)):
-        with pytest.raises(WireError, match='another bundle'):
-            reader.open(segment.name, 100, bundle)
+    for message in ((7, 2), (8, 3), (0, 0)):
+        with pytest.raises(WireError, match='another message'):
+            reader.open(segment.name, 100, message)
     gc.collect()
     assert not segment.free
     assert reader.open(segment.name, 100, (7, 3)) is not None

@@ -19,7 +19,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 from edge_dnn_partition.errors import UserError
 
 BURST_FRAGMENTS: Final = 400
-"""How many fragments of about 60 kB an inbox holds (24 MB): the largest bundle that a stage sends at once,
+"""How many fragments of about 60 kB an inbox holds (24 MB): the largest message that a stage sends at once,
 a 3.2 MB tensor, seven times over, while the reader is held up."""
 
 _RESULT_BYTES: Final = 64 << 20
@@ -93,10 +93,10 @@ EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRAN
 
 TENSORS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """The frame layer alone repeats, at the link's pace: DDS sends what was lost at once, and so fills the queue that has
-just overflowed (3.2 MB at 40 Mbit/s took twice its time). Volatile: a late reader has no use for half a bundle."""
+just overflowed (3.2 MB at 40 Mbit/s took twice its time). Volatile: a late reader has no use for half a message."""
 
 ACKS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""A lost acknowledgement would cost a repeated bundle. Small, and as many as there are bundles."""
+"""A lost acknowledgement would cost a repeated message. Small, and as many as there are messages."""
 
 FAILURES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One that is lost costs the time after which a frame without a result is sent again. As many as there are frames under way."""

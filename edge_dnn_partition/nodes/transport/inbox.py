@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The receiving end of a hop over DDS: puts bundles together and answers each with an acknowledgement."""
+"""The receiving end of a hop over DDS: puts messages together and answers each with an acknowledgement."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .sender import TensorSender
 
 
 class TensorInbox:
-    """Receives fragments for one node, puts bundles together, and answers each with an acknowledgement.
+    """Receives fragments for one node, puts messages together, and answers each with an acknowledgement.
 
-    :param accept: takes a whole bundle's tensors; a `WireError` it raises goes back as a refusal.
-    :param expect: raises `WireError` for a bundle's first fragment if nobody waits for what it says that the bundle has.
-    :param max_bytes: of one bundle, and of what has come of all that are not whole yet.
+    :param accept: takes a whole message's tensors; a `WireError` it raises goes back as a refusal.
+    :param expect: raises `WireError` for a message's first fragment if nobody waits for what it says that the message has.
+    :param max_bytes: of one message, and of what has come of all that are not whole yet.
     """
 
     QUIET_SECONDS: Final = 0.1
@@ -55,7 +55,7 @@ class TensorInbox:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that have come of bundles that are not whole yet."""
+        """Bytes that have come of messages that are not whole yet."""
         return self._assembler.held_bytes
 
     def connect(self, device: str) -> None:
@@ -70,16 +70,16 @@ class TensorInbox:
         fragment = decode(message)
         if fragment.sender not in self._acks:
             raise WireError(f'a fragment of {fragment.sender!r}, which is no device of this fleet')
-        key = (fragment.sender, fragment.incarnation, fragment.bundle)
+        key = (fragment.sender, fragment.incarnation, fragment.message)
         if self._assembler.is_done(key):
-            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.COMPLETE)
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.message, fragment.kind, HopAck.COMPLETE)
             return
         try:
             if fragment.segment:
                 buffer = self._segments.open(fragment.segment, fragment.total, key[1:])
                 if buffer is None:  # the sender's memory is not to be seen from here
                     self._answer(
-                        fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.MISSING,
+                        fragment.sender, fragment.incarnation, fragment.address, fragment.message, fragment.kind, HopAck.MISSING,
                     )  # fmt: skip
                     return
                 received = self._assembler.add_shared(fragment, buffer, now)
@@ -87,18 +87,18 @@ class TensorInbox:
                 received = self._assembler.add(fragment, now)
         except WireError as error:
             self._answer(
-                fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.REFUSED,
+                fragment.sender, fragment.incarnation, fragment.address, fragment.message, fragment.kind, HopAck.REFUSED,
                 reason=str(error),
             )  # fmt: skip
             raise
         if received is not None:
             self._whole(received)
         elif self._assembler.is_done(key):  # it is here already, under another number
-            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.COMPLETE)
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.message, fragment.kind, HopAck.COMPLETE)
         elif (gap := self._assembler.gap(fragment, now)) is not None:
             self._ask(gap)
         elif (run := self._assembler.run(fragment)) is not None:
-            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.bundle, fragment.kind, HopAck.RUN,
+            self._answer(fragment.sender, fragment.incarnation, fragment.address, fragment.message, fragment.kind, HopAck.RUN,
                 run=run)
 
     def _whole(self, received: Received) -> None:
@@ -125,7 +125,7 @@ class TensorInbox:
         sender: str,
         incarnation: int,
         address: Address,
-        bundle: int,
+        message: int,
         kind: int,
         state: int,
         *,
@@ -137,7 +137,7 @@ class TensorInbox:
         ack = HopAck(
             state=state, kind=kind, sender=sender, incarnation=incarnation, receiver=self._node.topics.device,
             frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version,
-            from_stage=address.from_stage, bundle=bundle, reason=reason, missing=gap.missing if gap else [],
+            from_stage=address.from_stage, message=message, reason=reason, missing=gap.missing if gap else [],
             echo_sent_ns=time.monotonic_ns() if received is None else received.echo_sent_ns,
         )  # fmt: skip
         if gap is not None:
@@ -157,20 +157,20 @@ class TensorInbox:
         self._sender.later(sender, lambda: self._acks[sender].publish(ack))
 
     def _ask(self, gap: Gap) -> None:
-        sender, incarnation, bundle = gap.key
-        self._answer(sender, incarnation, gap.address, bundle, gap.kind, HopAck.MISSING, gap=gap)
+        sender, incarnation, message = gap.key
+        self._answer(sender, incarnation, gap.address, message, gap.kind, HopAck.MISSING, gap=gap)
 
     def _tick(self) -> None:
         now = time.monotonic()
         if evicted := self._assembler.evicted:
             self._assembler.evicted = 0
-            self._node.refuse('memory', f'{evicted} bundles that were not whole made room for newer ones: far more comes than fits')
+            self._node.refuse('memory', f'{evicted} incomplete messages evicted for newer ones: too many are under way')
         for gap in self._assembler.overdue(now, self.QUIET_SECONDS):
             self._ask(gap)
         self._assembler.forget(now, self.FORGET_SECONDS)
 
 
 def views(received: Received) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a bundle's tensors as views of its buffer, and their encodings: of compressed pixels, what the pixels are."""
+    """Return a message's tensors as views of its buffer, and their encodings: of compressed pixels, what the pixels are."""
     arrays = unpack(received.layout, received.buffer)
     return arrays, {tensor.name: image_parts(tensor.encoding)[0] for tensor in received.layout}

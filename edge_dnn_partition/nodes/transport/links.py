@@ -22,7 +22,7 @@ from edge_dnn_partition.transport.probing import SHORT_SECONDS
 MOST_GUESSED: Final = 5e6
 """Bytes per second at which a link is begun with whose rate is only guessed: then fragments are small and many."""
 FEW_LOST: Final = 0.02
-"""Where no more of a bundle than this is lost, its rate was right: so much is lost by looking for room (as in BBR
+"""Where no more of a message than this is lost, its rate was right: so much is lost by looking for room (as in BBR
 version 2), or on the air."""
 LEAST_PACE: Final = in_packets(1) / 0.1
 """Bytes per second: a packet each tenth of a second floods no link, and none of which nothing was timed is sent less, or what it
@@ -107,12 +107,12 @@ class Links:
         outbox.rate, outbox.cautious = self.pace(device), self.guessed(device)
 
     def take(self, ack: HopAck, outboxes: Collection[Outbox], now: float) -> None:
-        """Take in an acknowledgement: what it says of the link, and of the bundle.
+        """Take in an acknowledgement: what it says of the link, and of the message.
 
-        :param outboxes: those to the device that it comes from, in one of which the bundle is.
+        :param outboxes: those to the device that it comes from, in one of which the message is.
         """
         measured = ack.spread_bytes / ack.spread_seconds if ack.spread_seconds > 0 else 0.0
-        span = ack.bundle, ack.since_sent_ns, ack.echo_sent_ns
+        span = ack.message, ack.since_sent_ns, ack.echo_sent_ns
         if ack.state == HopAck.RUN:
             for outbox in outboxes:
                 look = outbox.came(*span, ack.spread_bytes, now)
@@ -120,7 +120,7 @@ class Links:
                     self.whole(ack, look, now)
                     self.set_pace(ack.receiver, outbox)
                     limited = look.sender_limited(as_they_left=ack.paced)
-                    outbox.look_on(ack.bundle, look, measured, sender_limited=limited)
+                    outbox.look_on(ack.message, look, measured, sender_limited=limited)
             return
         look = PacingSample()
         if ack.state == HopAck.COMPLETE:
@@ -130,23 +130,23 @@ class Links:
         for outbox in outboxes:
             self.set_pace(ack.receiver, outbox)
             if ack.state == HopAck.MISSING:
-                probe, number = ack.kind == PROBE, ack.bundle
+                probe, number = ack.kind == PROBE, ack.message
                 lost = outbox.probe_lost(number, ack.missing) if probe else outbox.resend(number, ack.missing, now)
                 if lost is not None:
                     self.lost(ack, lost, now)
                 self.set_pace(ack.receiver, outbox)
             else:
-                outbox.acknowledge(ack.bundle, measured, now=now, sender_limited=limited, look=look)
+                outbox.acknowledge(ack.message, measured, now=now, sender_limited=limited, look=look)
 
     def whole(self, ack: HopAck, look: PacingSample, now: float) -> None:
-        """Take in what the acknowledgement of a whole bundle, or of a run of its fragments, says of the link."""
+        """Take in what the acknowledgement of a whole message, or of a run of its fragments, says of the link."""
         estimator = self.estimators.get(ack.receiver)
         if estimator is None:
             return
         estimator.answered(now)
         if ack.spread_bytes == 0:
             return
-        # The last fragment's own time on the wire is taken off, at the rate of its own bundle.
+        # The last fragment's own time on the wire is taken off, at the rate of its own message.
         last = min(ack.fragment_bytes, ack.total)
         on_wire = last * ack.spread_seconds / ack.spread_bytes
         trip = now - ack.echo_sent_ns * 1e-9 - ack.held_seconds - on_wire
@@ -189,13 +189,13 @@ class Links:
             estimator.transfer(now, ack.spread_bytes, ack.spread_seconds, sender_limited=True)
 
     def _loss(self, device: str, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
-        """Take in that fragments were lost: where none is timed, that confirms what an overdue bundle bounds the link to."""
+        """Take in that fragments were lost: where none is timed, that confirms what an overdue message bounds the link to."""
         estimator = self.estimators[device]
         overdue = math.inf if size > 0 else self.doubts[device].bound(now, estimator.last_at)
         estimator.loss(now, size, seconds, bound=min(bears, overdue))
 
     def bound(self, device: str, waiting: Waiting) -> float | None:
-        """Return the most bytes per second that a link carries on which word of a bundle is overdue; None if it is not."""
+        """Return the most bytes per second that a link carries on which word of a message is overdue; None if it is not."""
         if device not in self.estimators:
             return None
         estimate = self.estimators[device].estimate
@@ -210,7 +210,7 @@ class Links:
         return size / min(estimate.bytes_per_second, bound) + estimate.latency_seconds
 
     def given_up(self, device: str, waiting: Waiting, now: float) -> None:
-        """Take in that nobody waits any longer for a bundle's acknowledgement: if it was overdue, what that shows of the
+        """Take in that nobody waits any longer for a message's acknowledgement: if it was overdue, what that shows of the
         link stays.
         """
         bound = self.bound(device, waiting)
@@ -250,7 +250,7 @@ class Links:
     def describe(self, message: Heartbeat, now: float, unanswered: Mapping[str, Waiting]) -> None:
         """Write what is known of the links into a heartbeat; NaN: not measured.
 
-        :param unanswered: by device, what is waited for of the bundle that has been on its way for longest. If
+        :param unanswered: by device, what is waited for of the message that has been on its way for longest. If
             it is overdue, no more is said of the link than that allows, for a while after it, too; the pace follows what is
             measured alone.
         """

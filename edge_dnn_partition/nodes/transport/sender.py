@@ -20,7 +20,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.fragment_codec import encode
-from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Bundle, Fragment
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.link_evidence import Waiting
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.probing import LinkProber
@@ -46,8 +46,8 @@ class _Peer:
     segments: SegmentPool | None = None
     readers: int = 0
     """How many inboxes were matched at the last look; that of a process that was killed stays for a while."""
-    shared: dict[int, Bundle] = field(default_factory=dict)
-    """Bundles that lie in shared memory and have no acknowledgement yet."""
+    shared: dict[int, TensorMessage] = field(default_factory=dict)
+    """Messages that lie in shared memory and have no acknowledgement yet."""
 
     def clear(self) -> None:
         """Forget what is on its way."""
@@ -63,9 +63,9 @@ def _times_preempted() -> int:
 
 
 class TensorSender:
-    """Sends bundles to other devices' inboxes, from a thread of its own; may be called from any thread.
+    """Sends messages to other devices' inboxes, from a thread of its own; may be called from any thread.
 
-    :param node: publishes for it; its ``incarnation`` marks the bundles.
+    :param node: publishes for it; its ``incarnation`` marks the messages.
     :param fleet: gives first guesses of the links, and says which are emulated.
     """
 
@@ -134,11 +134,11 @@ class TensorSender:
         layout, flat = lay_out(arrays, images)
         number = next(self._numbers)
         buffer, segment = self._place(peer, layout, flat, number)
-        bundle = Bundle(
+        message = TensorMessage(
             FRAME, self._device, self._node.incarnation, address, number, buffer, layout, stages, hops,
             encode_seconds + time.perf_counter() - begin, peer.outbox.fragment_bytes(len(buffer)), segment,
         )  # fmt: skip
-        self._put(target[0], peer, bundle)
+        self._put(target[0], peer, message)
 
     def _peer(self, target: Target) -> _Peer:
         try:
@@ -174,11 +174,11 @@ class TensorSender:
             return
         buffer = memoryview(bytes(probe.fragments * probe.fragment_bytes))
         layout = (WireTensor('probe', 2, (len(buffer),), 'raw', 0, len(buffer)),)
-        bundle = Bundle(
+        message = TensorMessage(
             PROBE, self._device, self._node.incarnation, NOWHERE, next(self._numbers), buffer, layout,
             fragment_bytes=probe.fragment_bytes,
         )  # fmt: skip
-        self._put(device, peer, bundle, probe.bytes_per_second)
+        self._put(device, peer, message, probe.bytes_per_second)
 
     def worth_probing(self, message: Exploration) -> None:
         """Take in which links the scheduler would know more of."""
@@ -195,16 +195,16 @@ class TensorSender:
             if target[0] == device:
                 peer.outbox.end_probe()
 
-    def _put(self, device: str, peer: _Peer, bundle: Bundle, seen: float = 0.0) -> None:
+    def _put(self, device: str, peer: _Peer, message: TensorMessage, seen: float = 0.0) -> None:
         with self._condition:
             self._links.set_pace(device, peer.outbox)
-            if bundle.segment:
-                peer.shared[bundle.number] = bundle
+            if message.segment:
+                peer.shared[message.number] = message
             now = time.monotonic()
             alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
-            if bundle.kind != PROBE:
+            if message.kind != PROBE:
                 self._end_probes(device)
-            peer.outbox.put(bundle, now, seen=seen)
+            peer.outbox.put(message, now, seen=seen)
             ready = peer.outbox.take(now) if alone else None
         while ready is not None:  # what may leave at once is not worth waking another thread for
             self._publish(peer, ready.fragment)
@@ -222,10 +222,10 @@ class TensorSender:
         self.longest_publish_cpu_seconds = max(self.longest_publish_cpu_seconds, worked)
         if took - worked > _WAITED_SECONDS and _times_preempted() == preempted:  # the network's queue was full
             with self._condition:
-                peer.outbox.blocked(fragment.bundle, took - worked)
+                peer.outbox.blocked(fragment.message, took - worked)
 
     def on_ack(self, ack: HopAck) -> None:
-        """Take in what a receiver says of a bundle."""
+        """Take in what a receiver says of a message."""
         if ack.incarnation != self._node.incarnation:
             return
         now = time.monotonic()
@@ -233,7 +233,7 @@ class TensorSender:
             peers = [peer for (device, _), peer in self._peers.items() if device == ack.receiver]
             outboxes = []
             for peer in peers:
-                shared = peer.shared.pop(ack.bundle, None) if ack.state != HopAck.RUN else None
+                shared = peer.shared.pop(ack.message, None) if ack.state != HopAck.RUN else None
                 if ack.state == HopAck.MISSING and shared is not None:
                     self._send_in_fragments(peer, shared, now)
                 else:
@@ -244,13 +244,13 @@ class TensorSender:
                 heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
             self._condition.notify()
 
-    def _send_in_fragments(self, peer: _Peer, bundle: Bundle, now: float) -> None:
-        """Send a bundle again, and all later ones, in fragments: its receiver does not see this process's memory."""
+    def _send_in_fragments(self, peer: _Peer, message: TensorMessage, now: float) -> None:
+        """Send a message again, and all later ones, in fragments: its receiver does not see this process's memory."""
         if peer.segments is not None:
             peer.segments.clear()
             peer.segments = None
-        peer.outbox.acknowledge(bundle.number)
-        peer.outbox.put(replace(bundle, number=next(self._numbers), segment=''), now)
+        peer.outbox.acknowledge(message.number)
+        peer.outbox.put(replace(message, number=next(self._numbers), segment=''), now)
 
     def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
         """Send nothing more of a frame that is finished or sent anew.
