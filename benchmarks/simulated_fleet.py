@@ -22,11 +22,11 @@ from edge_dnn_partition.errors import NotReadyError
 from edge_dnn_partition.execution.frames.admission import Admission
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
-from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, first_device
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan
@@ -234,7 +234,7 @@ class Source:
         self._admission = Admission()
         self._patience = Patience()
         self._repetition = Repetition(self.plans, self.ledger, self.endpoint, self._send, lambda _: None)
-        self._image = CameraImage(np.empty(0, np.uint8), 'jpeg')
+        self._inputs = FrameInputs.of_image(CameraImage(np.empty(0, np.uint8), 'jpeg'))
         self._in_flight: dict[int, int] = {}
         self._outputs = len(world.model.outputs)
         self._period = 1 / fps
@@ -256,7 +256,7 @@ class Source:
         if self._stopped:
             return
         self.before_image()
-        self.ledger.offer(self._image)
+        self.ledger.offer(self._inputs)
         self._pump()
 
     def hear(self, plan: Plan, status: PlanStatus) -> None:
@@ -300,7 +300,8 @@ class Source:
     def _send(self, frame: Frame, plan: Plan) -> None:
         self.plans.sent(frame.frame_id, plan)
         address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        self.endpoint.send((first_device(plan), False), address, {IMAGE: self._world.image_bytes})
+        for device, encodings in deliveries(plan).items():
+            self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._world.image_bytes))
 
     def _accept(self, received: Received, hop: HopTime) -> None:
         address, now = received.address, self._world.loop.now

@@ -185,13 +185,13 @@ def test_a_journal_on_a_full_disk_is_taken_up_again(told, small_disk):
         if frame > 3:
             journal.finished(frame - 1)
     assert len(told) == 1 and 'No space left' in told[0]
-    assert journal.image(1) == image and journal.image(2) is None
+    assert journal.inputs(1) == image and journal.inputs(2) is None
     small_disk.free()
     clock.now += journal_module._LONGEST_WAIT_SECONDS
     journal.accepted(3000, lambda: image)
     assert told[1:] == [f'{path.parent / "images"} can be written again'] or told[1].endswith('can be written again')
     assert Journal(path, path.parent / 'images').unfinished == (1, 2, 2999, 3000)
-    assert journal.image(3000) == image
+    assert journal.inputs(3000) == image
 
 
 def test_a_journal_that_cannot_be_written_tells_no_old_frames_again_and_again(told, small_disk):

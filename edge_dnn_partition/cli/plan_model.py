@@ -40,8 +40,6 @@ def build(
     :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
-    from edge_dnn_partition.inputs.image_codec import is_raw
-
     given = _given(profiles, fleet)
     samples: ImageSamples | None = None
     input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
@@ -76,7 +74,7 @@ def build(
     }
     problem = pipeline.problem(
         devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted,
-        objective=objective, pixels=Pixels() if samples is not None and is_raw(samples.timed) else None,
+        objective=objective, pixels=Pixels() if samples is not None and not samples.timed.is_compressed else None,
     )  # fmt: skip
     return pipeline, problem
 

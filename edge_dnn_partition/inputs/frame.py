@@ -1,23 +1,91 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame begins with."""
+"""What a frame begins with: named values, of which a camera's image is one kind."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_dnn_partition.planning.plans.plan import IMAGE
 
-@dataclass(frozen=True)
+from .image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size
+
+
+@dataclass(frozen=True, eq=False)
 class CameraImage:
-    """One camera image and what its header said.
+    """One camera image.
 
-    ``data`` holds uint8: the bytes of a compressed image, or pixels ``[height, width, channels]``.
+    :param data: uint8, the bytes of a compressed image or pixels ``[height, width, channels]``.
+    :param encoding: ``jpeg``, ``png``, or a raw one such as ``bgr8`` (`image.ENCODINGS`).
     """
 
     data: NDArray[np.uint8]
     encoding: str
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the data are the bytes of a JPEG or PNG, and not pixels."""
+        return self.encoding in COMPRESSED
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels.
+
+        :raises WireError: if a compressed image's header is broken.
+        """
+        if self.is_compressed:
+            return image_size(self.data, self.encoding)
+        return int(self.data.shape[1]), int(self.data.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the data in bytes."""
+        return self.data.nbytes
+
+    def pixels(self) -> Pixels:
+        """Return BGR pixels ``[height, width, 3]``.
+
+        :raises WireError: if the image is broken.
+        """
+        if self.is_compressed:
+            return decode_compressed(self.data, self.encoding)
+        width, height = self.size
+        return decode_raw(self.data, self.encoding, width=width, height=height)
+
+
+InputValue = CameraImage | NDArray[Any]
+"""Of any kind in `kinds.KINDS`."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInputs:
+    """The inputs of one frame.
+
+    :param values: by name. A `CameraImage` is named `IMAGE`, and the preprocessing makes one of the model's inputs of it; an
+        array is itself the model's input of that name.
+    :param header: of the message that the frame began with, for its result; None: an empty one.
+    """
+
+    values: Mapping[str, InputValue] = field(default_factory=dict)
     header: Any = None
+
+    @classmethod
+    def of_image(cls, image: CameraImage, header: Any = None) -> FrameInputs:
+        """Return the inputs of a frame that has an image alone."""
+        return cls({IMAGE: image}, header)
+
+    @property
+    def image(self) -> CameraImage | None:
+        """The camera's image; None if the frame has none."""
+        value = self.values.get(IMAGE)
+        return value if isinstance(value, CameraImage) else None
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all values in bytes."""
+        return sum(value.nbytes for value in self.values.values())

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source: takes images, sends each through the fleet, keeps it until its result is back."""
+"""The frame source: takes inputs, sends each frame through the fleet, keeps it until its result is back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.execution.frames.admission import Admission
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
-from edge_dnn_partition.execution.frames.pipeline import first_device
+from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopAck, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
@@ -29,8 +29,8 @@ from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
 from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
 from edge_dnn_partition.nodes.frames.hedging import Hedging
-from edge_dnn_partition.nodes.frames.image_sender import ImageSender
 from edge_dnn_partition.nodes.frames.infer_service import InferService
+from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
 from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
 from edge_dnn_partition.nodes.frames.source_heartbeat import SourceHeartbeat
@@ -56,7 +56,7 @@ class FrameSource(FleetNode):
         self._plans = SourcePlans()
         self._accepted_with: dict[int, int] = {}
         self._results_given = 0
-        self._last_image: CameraImage | None = None
+        self._last_inputs: FrameInputs | None = None
         self._admission = Admission()
         self._sender: TensorSender | None = None
         self._accounts: FrameAccounts | None = None
@@ -80,8 +80,8 @@ class FrameSource(FleetNode):
         self._results_given = 0
         self._radio = Radio.of_fleet(self._fleet)
         self._sender = TensorSender(self, self._fleet)
-        self._images = ImageSender(self, self._sender, self._fleet)
-        self._shadows = ShadowFrames(self._outputs, self._images, self._sender, self._reachable)
+        self._inputs = InputSender(self, self._sender, self._fleet)
+        self._shadows = ShadowFrames(self._outputs, self._inputs, self._sender, self._reachable)
         self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
         most_bytes = largest_message(self._fleet.devices[device].memory)
         results = Expected({name: self._model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
@@ -98,7 +98,7 @@ class FrameSource(FleetNode):
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
         self._signs = SourceHeartbeat(
-            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._images,
+            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._inputs,
             hedger=self._hedging.hedger, shadows=self._shadows.run,
         )  # fmt: skip
         self.subscribe(HopAck, self.topics.acks(), self._sender.on_ack, qos.ACKS)
@@ -108,7 +108,7 @@ class FrameSource(FleetNode):
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
         if self._fleet.emulated:
             self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
-            self.subscribe(Emulation, self.topics.emulation, self._images.emulate, qos.EMULATION)
+            self.subscribe(Emulation, self.topics.emulation, self._inputs.emulate, qos.EMULATION)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
 
@@ -163,7 +163,7 @@ class FrameSource(FleetNode):
             self._infer.close('the frame source was stopped')
             self._infer = None
         if self._sender is not None:
-            self._images.stop()
+            self._inputs.stop()
             self._sender.stop()
         if self._accounts is not None:
             self._accounts.close()
@@ -171,21 +171,21 @@ class FrameSource(FleetNode):
 
     # Images -------------------------------------------------------------------------------------------------
 
-    def _offer(self, image: CameraImage) -> None:
+    def _offer(self, inputs: FrameInputs) -> None:
         with self._lock:
             self._camera_shows = True
-            self._images.saw(image)
-            self._ledger.offer(image)
+            self._inputs.saw(inputs)
+            self._ledger.offer(inputs)
             self._pump(time.monotonic())
 
-    def _asked(self, image: CameraImage) -> None:
-        """An image that somebody asks for waits; what images are like is the camera's to say, if there is one."""
+    def _asked(self, inputs: FrameInputs) -> None:
+        """Inputs that somebody asks for wait; what images are like is the camera's to say, if there is one."""
         if not self._camera_shows:
-            self._images.saw(image)
+            self._inputs.saw(inputs)
         self._pump(time.monotonic())
 
     def _obstacle(self) -> str:
-        """Return why images wait."""
+        """Return why inputs wait."""
         plan = self._plans.active
         if plan is None:
             return 'no plan is in force; is the scheduler running?'
@@ -200,13 +200,13 @@ class FrameSource(FleetNode):
     # Frames ---------------------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:
-        """Accept waiting images while there is room; not faster than the plan's slowest part can take them."""
+        """Accept waiting inputs while there is room; not faster than the plan's slowest part can take them."""
         plan = self._plans.active
         if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
             return
         if any(self._plans.suspect(frame.frame_id) for frame in self._ledger.unfinished):
             return  # a frame that may kill workers runs alone
-        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_image, now)):
+        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_inputs, now)):
             return
         room = self._room(plan)
         frame = self._ledger.accept(now, plan.version, room)
@@ -221,7 +221,7 @@ class FrameSource(FleetNode):
 
     def _send(self, frame: Frame, plan: Plan) -> None:
         self._plans.sent(frame.frame_id, plan)
-        self._images.send(frame.image, plan, frame.frame_id, frame.attempt)
+        self._inputs.send(frame.inputs, plan, frame.frame_id, frame.attempt)
 
     def _receive(self, received: Received, hop: HopTime) -> None:
         if received.address.frame_id >= FIRST_NUMBER:
@@ -266,7 +266,7 @@ class FrameSource(FleetNode):
             self._plans.done(frame.frame_id)
             in_flight = self._accepted_with.pop(frame.frame_id, 1)
             if frame.status == DELIVERED:
-                self._last_image = frame.image
+                self._last_inputs = frame.inputs
                 if self._outcome is not None and frame.call is None:
                     self._outcome.delivered(frame)
             result = result_message(frame, self._model.outputs, self._radio)
@@ -302,7 +302,7 @@ class FrameSource(FleetNode):
         plan = self._plans.plan_of(frame)
         if plan is not None and self._hedging.due(frame, plan, now):
             self._ledger.hedged(frame.frame_id)
-            self._images.send(frame.image, self._hedging.plan, frame.frame_id, frame.attempt)
+            self._inputs.send(frame.inputs, self._hedging.plan, frame.frame_id, frame.attempt)
 
     def _heard(self, now: float) -> bool:
         return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
@@ -321,8 +321,9 @@ class FrameSource(FleetNode):
             self._plan(kept)
 
     def _reachable(self, plan: Plan) -> bool:
-        """True if the plan's first device can be sent to, and all its devices take its frames; none is accepted before."""
-        return self._sender is not None and self._sender.connected((first_device(plan), False)) and self._plans.prepared(plan)
+        """True if the devices that get inputs can be sent to and all take the plan's frames; none is accepted before."""
+        sender = self._sender
+        return sender is not None and all(sender.connected((to, False)) for to in deliveries(plan)) and self._plans.prepared(plan)
 
     # Plans and signs of life ----------------------------------------------------------------------------------
 

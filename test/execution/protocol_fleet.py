@@ -4,6 +4,8 @@
 
 What DDS promises is kept to: plans and answers are reliable while both ends live, a node that starts gets the living
 scheduler's last plans, and what a scheduler that is gone had said is not heard by who starts later.
+
+A frame has two inputs, an image and the tensor ``k``, which layer 1 reads.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ from edge_dnn_partition.execution.frames.failure import Failure, kind_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
-from edge_dnn_partition.execution.frames.pipeline import FramePipeline, first_device
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, WorkerPlans
 from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER, ShadowRun
@@ -38,8 +40,8 @@ def layer(index, reads, makes):
     return Layer(index, f'layer{index}', ('Op',), reads, makes, 0, 0)
 
 
-LAYERS = (layer(0, ('x',), ('a',)), layer(1, ('a',), ('b',)), layer(2, ('a', 'b'), ('c',)))
-MODEL = Model('net', 'a' * 64, 'key', Path(), Path(), LAYERS, {}, ('x',), ('b', 'c'), onnx.ModelProto(), ())
+LAYERS = (layer(0, ('x',), ('a',)), layer(1, ('a', 'k'), ('b',)), layer(2, ('a', 'b'), ('c',)))
+MODEL = Model('net', 'a' * 64, 'key', Path(), Path(), LAYERS, {}, ('x', 'k'), ('b', 'c'), onnx.ModelProto(), ())
 LABELS = (
     'pi:pre-3', 'cloud:pre-3', 'pi:pre-1 cloud:1-3', 'jetson:pre-1 pi:1-2 cloud:2-3', 'cloud:pre-2 jetson:2-3',
     'pi:pre-1 jetson:1-2 pi:2-3',
@@ -95,7 +97,7 @@ class ProtocolFleet:
         self.start_source(1)
         self.given_out, self.used, self.ended, self.said_ready = {}, [], [], set()
         self.blamed = {}
-        self.images_of, self.runs, self.shadows, self.image, self.lost = {}, {}, {}, None, 0
+        self.inputs_of, self.runs, self.shadows, self.inputs, self.lost = {}, {}, {}, None, 0
         self.failed = self.deaths = 0
         self.sign_of_life('all')
         self.propose_to(LABELS[0])
@@ -267,11 +269,13 @@ class ProtocolFleet:
     def send(self, frame, plan):
         self.plans.sent(frame.frame_id, plan)
         self.sent_to[frame.frame_id] = {device: self.heard_by_source.get(device) for device in plan.devices}
-        self.send_image(frame.image, plan, frame.frame_id, frame.attempt)
+        self.send_inputs(frame.inputs, plan, frame.frame_id, frame.attempt)
 
-    def send_image(self, image, plan, number, attempt):
+    def send_inputs(self, inputs, plan, number, attempt):
         address = Address(MODEL.sha256, plan.version, number, attempt, SOURCE_STAGE)
-        self.air.append((first_device(plan), 'tensors', (address, {IMAGE: image.data}, ())))
+        for device, encodings in deliveries(plan).items():
+            tensors = {name: inputs.image.data if name == IMAGE else inputs.values[name] for name in encodings}
+            self.air.append((device, 'tensors', (address, tensors, ())))
 
     def repeat_overdue(self):
         for frame in self.ledger.unfinished:

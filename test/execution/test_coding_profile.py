@@ -12,8 +12,8 @@ from edge_dnn_partition.execution.profiling.span_timing import ProfilingCancelle
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model
-from edge_dnn_partition.inputs.image_codec import encode_image
 from edge_dnn_partition.inputs.images import made_up
+from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Camera
 from edge_dnn_partition.planning.plans.encodings import is_lossy
@@ -79,7 +79,7 @@ def test_codings_of_images():
     assert all(c.error == 0 and jpeg.size < c.size < samples.bytes for c in found.values() if c is not jpeg)
     engine, entry, errors = Engine(demo_model.cached('tiny')), model.inputs[0], []
     for image in samples.images:
-        data, encoding = encode_image(image, 'jpeg')
+        data, encoding = ImageKind().encode(image, 'jpeg')
         outputs = [engine.run({entry: preprocessing.apply(*p)}) for p in ((image.data, 'bgr8'), (data, encoding))]
         errors.append(compare(*outputs, model.outputs)[0])
     assert jpeg.error == pytest.approx(max(errors), rel=1e-3)

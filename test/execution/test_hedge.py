@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, Hedger, upper_bound
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FrameLedger
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 
 TICK = 0.02
 often = settings(max_examples=60, deadline=None, derandomize=True)
@@ -20,14 +20,14 @@ def play(hedger, *, remote, local, max_age, period=0.1):
     :param remote: seconds of each frame's result from the plan; infinity: it never comes.
     :param local: seconds that a hedge takes.
     """
-    ledger, image = FrameLedger(waiting=100), CameraImage(np.zeros(1, np.uint8), 'jpeg')
+    ledger, inputs = FrameLedger(waiting=100), FrameInputs.of_image(CameraImage(np.zeros(1, np.uint8), 'jpeg'))
     events, hedged, ended, running = [], {}, {}, []
     hedger.follow(1, float('nan'))
     steps = round((len(remote) * period + max_age) / TICK) + 5
     for step in range(steps):
         now = step * TICK
         while ledger.counts.offered < len(remote) and ledger.counts.offered * period <= now:
-            ledger.offer(image)
+            ledger.offer(inputs)
             frame = ledger.accept(now, 1, 1000)
             events.append((now + remote[frame.frame_id - 1], frame.frame_id, 1))
         for event in sorted(e for e in events if e[0] <= now):

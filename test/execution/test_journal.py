@@ -37,7 +37,7 @@ def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     again.close()
     again = Journal(path, path.parent / 'images')
     assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told | ({5} & known))
-    assert all(again.image(frame) == bytes([frame]) for frame in known)
+    assert all(again.inputs(frame) == bytes([frame]) for frame in known)
     assert len(list((path.parent / 'images').glob('*'))) == len(known)
     again.close()
 
@@ -50,7 +50,7 @@ def test_it_stays_small(tmp_path, monkeypatch):
         if frame != 7:
             journal.finished(frame)
         assert (tmp_path / 'frames').stat().st_size < 250
-    assert journal.image(7) is None
+    assert journal.inputs(7) is None
     journal.close()
     for runs in (1, 2, 3):
         again = Journal(tmp_path / 'frames')

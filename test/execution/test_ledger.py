@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, LOST, FrameLedger
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.monitoring.missed_results import MissedResults
 
 ONE = np.ones(1)
+
+
+def inputs(data, encoding='jpeg', header=None):
+    return FrameInputs.of_image(CameraImage(data, encoding), header)
 
 
 class Books(RuleBasedStateMachine):
@@ -34,14 +38,13 @@ class Books(RuleBasedStateMachine):
     @rule()
     def offer(self):
         self.offered += 1
-        image = CameraImage(np.full(1, self.offered % 256, np.uint8), 'jpeg', header=self.offered)
-        self.ledger.offer(image)
+        self.ledger.offer(inputs(np.full(1, self.offered % 256, np.uint8), 'jpeg', self.offered))
         self.waiting = [*self.waiting, self.offered][-2:]
 
     @rule()
     def ask(self):
         self.offered += 1
-        self.ledger.ask(CameraImage(np.zeros(2, np.uint8), 'mono8', header=self.offered), call=self.offered)
+        self.ledger.ask(inputs(np.zeros(2, np.uint8), 'mono8', self.offered), call=self.offered)
         self.asking.append(self.offered)
 
     @rule(place=st.integers(0, 3))
@@ -59,7 +62,7 @@ class Books(RuleBasedStateMachine):
                 assert asked is not self.asked_last, 'they take turns'
             self.asked_last = asked
             number = (self.asking if asked else self.waiting).pop(0)
-            assert (frame.image.header, frame.call) == (number, number if asked else None)
+            assert (frame.inputs.header, frame.call) == (number, number if asked else None)
             self.open[frame.frame_id] = (0, set())
             self.begun[frame.frame_id] = self.now
         else:
@@ -157,7 +160,7 @@ TestBooks = Books.TestCase
 @pytest.mark.parametrize(('attempt', 'version'), [(0, 1), (1, 1), (0, 2)])
 def test_parts_of_two_sendings_are_not_mixed(attempt, version):
     ledger = FrameLedger(first_id=1)
-    ledger.offer(CameraImage(np.zeros(1, np.uint8), 'jpeg'))
+    ledger.offer(inputs(np.zeros(1, np.uint8)))
     ledger.accept(0.0, 1, 1)
     ledger.repeat(1, 1.0, 2)
     assert ledger.result(1, attempt, version, {'a': np.zeros(1)}, (), (), 2, 2.0) is None
@@ -168,7 +171,7 @@ def test_parts_of_two_sendings_are_not_mixed(attempt, version):
 
 def test_frames_of_an_earlier_run_go_first_in_order():
     ledger = FrameLedger(first_id=100)
-    one = CameraImage(np.zeros(1, np.uint8), 'jpeg')
+    one = inputs(np.zeros(1, np.uint8))
     ledger.restore(7, one, 1.0)
     ledger.restore(9, one, 1.0)
     for wrong in (8, 100):
@@ -187,7 +190,7 @@ def test_frames_of_an_earlier_run_go_first_in_order():
 
 def test_a_frame_of_an_earlier_run_whose_result_came_is_not_lost():
     ledger = FrameLedger(first_id=100)
-    one = CameraImage(np.zeros(1, np.uint8), 'jpeg')
+    one = inputs(np.zeros(1, np.uint8))
     for frame in (7, 8, 9):
         ledger.restore(frame, one, 1.0)
     for frame in (7, 9):
@@ -202,18 +205,18 @@ def test_numbers_rise_although_the_wall_clock_was_set_back():
     ledger = FrameLedger(first_id=100)
     ledger.number_above(5_000)
     ledger.number_above(7)
-    ledger.offer(CameraImage(np.zeros(1, np.uint8), 'jpeg'))
+    ledger.offer(inputs(np.zeros(1, np.uint8)))
     assert ledger.accept(0.0, 1, 1).frame_id == 5_001
 
 
 def test_results_that_wait_behind_one_frame_are_bounded():
     ledger = FrameLedger(first_id=1, hold_bytes=100)
     for _ in range(2):
-        ledger.offer(CameraImage(np.zeros(60, np.uint8), 'jpeg'))
+        ledger.offer(inputs(np.zeros(60, np.uint8)))
         ledger.accept(0.0, 1, 10)
         ledger.result(2, 0, 1, {'a': ONE}, (), (), 1, 1.0)
     for _ in range(2):  # 68 bytes wait, then 136: what is accepted now would wait as well
-        ledger.offer(CameraImage(np.zeros(60, np.uint8), 'jpeg'))
+        ledger.offer(inputs(np.zeros(60, np.uint8)))
         if (frame := ledger.accept(1.0, 1, 10)) is not None:
             ledger.result(frame.frame_id, 0, 1, {'a': ONE}, (), (), 1, 1.0)
     assert [ledger.release(), ledger.counts.accepted] == [[], 3]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Part, first_device
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Part, deliveries
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, StagePlan, Transfer
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
@@ -100,7 +100,7 @@ def test_what_a_part_sends():
     away = dataclasses.replace(PLAN, transfers=(Transfer(IMAGE, SOURCE_STAGE, 'pi', 'cloud', encoding='jpeg'), *PLAN.transfers))
     assert Part(away, 'pi').sends(SOURCE_STAGE) == {('cloud', False): ((IMAGE, 'jpeg'),)}
     assert Part(away, 'cloud').sends(SOURCE_STAGE) == {}
-    assert first_device(PLAN) == 'pi'
+    assert deliveries(PLAN) == {'pi': {IMAGE: 'raw'}}
 
 
 @pytest.mark.parametrize(('change', 'names', 'words'), [

@@ -14,7 +14,7 @@ import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Part, first_device
+from edge_dnn_partition.execution.frames.pipeline import FramePipeline, Part, deliveries
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE
@@ -83,7 +83,8 @@ class World:
         """Send an image as the frame source does."""
         self.newest[frame] = (attempt, version)
         address = Address(self.model.sha256, version, frame, attempt, SOURCE_STAGE)
-        self.send(first_device(self.plans[version]), address, {IMAGE: np.array([frame])}, (), ())
+        (device,) = deliveries(self.plans[version])
+        self.send(device, address, {IMAGE: np.array([frame])}, (), ())
 
     def send(self, target, address, tensors, stages, hops):
         newest = self.newest[address.frame_id] == (address.attempt, address.plan_version)

@@ -21,8 +21,8 @@ from edge_dnn_partition.execution.frames.hedge_tail import tail_plan
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.execution.frames.source_plans import MOST_DEATHS
-from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.planning.plans.plan import parse_label
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
+from edge_dnn_partition.planning.plans.plan import IMAGE, parse_label
 
 ERRORS = [ModelError('no detections'), WireError('the image is cut off'), DeviceError('no memory'), OSError('who knows')]
 
@@ -38,14 +38,14 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             assert blamed or self.deaths >= MOST_DEATHS, frame.reason
             return
         if frame.status != DELIVERED:
-            assert frame.reason == 'its image was not kept'
+            assert frame.reason == 'its inputs were not kept'
             self.lost += 1
             return
-        self.image = frame.image
-        assert frame.image is self.images_of.pop(frame.frame_id)
-        x = int(frame.image.data[0])
+        self.inputs = frame.inputs
+        assert frame.inputs is self.inputs_of.pop(frame.frame_id)
+        x = int(frame.inputs.image.data[0])
         a = 31 * x
-        b = 31 * a + 1
+        b = 31 * (a + int(frame.inputs.values['k'][0])) + 1
         assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) + 2}
         ran = {(timing.device, timing.stage) for timing in frame.stages}
         if is_hedge(frame.plan_version):
@@ -85,10 +85,12 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     @rule(count=st.integers(1, 3), most=st.integers(1, 4))
     def images(self, count, most):
         for _ in range(count):
-            self.ledger.offer(CameraImage(np.array([self.ledger.counts.offered % 200 + 1], np.uint8), 'jpeg'))
+            number = self.ledger.counts.offered % 200 + 1
+            image = CameraImage(np.array([number], np.uint8), 'jpeg')
+            self.ledger.offer(FrameInputs({IMAGE: image, 'k': np.array([7 * number % 100])}))
             frame = self.ledger.accept(self.now, self.plans.active.version, most)
             if frame is not None:
-                self.images_of[frame.frame_id] = frame.image
+                self.inputs_of[frame.frame_id] = frame.inputs
                 self.send(frame, self.plans.active)
 
     @precondition(lambda self: self.ledger.unfinished and 'pi' in self.workers)
@@ -96,7 +98,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     def hedge(self, index):
         frame = self.ledger.unfinished[index % len(self.ledger.unfinished)]
         self.ledger.hedged(frame.frame_id)
-        self.send_image(frame.image, WHOLE, frame.frame_id, frame.attempt)
+        self.send_inputs(frame.inputs, WHOLE, frame.frame_id, frame.attempt)
 
     @precondition(lambda self: 'pi' in self.workers)
     @rule()
@@ -115,7 +117,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.shadows[plan.version] = plan
         self.air += [(who, 'plan', (plan, PlanStatus.PROPOSED)) for who in DEVICES]
 
-    @precondition(lambda self: self.shadows and self.image is not None and not self.ledger.in_flight)
+    @precondition(lambda self: self.shadows and self.inputs is not None and not self.ledger.in_flight)
     @rule(index=st.integers(0, 10), drop=st.sampled_from([False, False, True]))
     def shadow_frame(self, index, drop):
         plan = list(self.shadows.values())[index % len(self.shadows)]
@@ -125,7 +127,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.shadow.ask(plan, self.now)
         shadow = self.shadow.begin(self.now)
         if shadow is not None:
-            self.send_image(self.image, plan, shadow.number, 0)
+            self.send_inputs(self.inputs, plan, shadow.number, 0)
 
     @precondition(lambda self: self.air)
     @rule(index=st.integers(0, 1000), copies=st.sampled_from([0, 0, 0, 1]))
@@ -189,10 +191,10 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.used = []  # it takes up the plan that it finds, and what comes after that is newer
         for frame in sorted((*left, *done), key=lambda frame: frame.frame_id):
             runs = self.runs[frame.frame_id] = self.runs.get(frame.frame_id, 0) + 1
-            self.ledger.restore(frame.frame_id, frame.image, self.now, runs)
+            self.ledger.restore(frame.frame_id, frame.inputs, self.now, runs)
             self.sent_to[frame.frame_id] = {}
             if not journal:
-                self.ledger.lose(frame.frame_id, self.now, 'its image was not kept')
+                self.ledger.lose(frame.frame_id, self.now, 'its inputs were not kept')
         self.release()
 
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))

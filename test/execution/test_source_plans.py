@@ -21,7 +21,7 @@ from edge_dnn_partition.execution.frames.source_plans import (
     Patience,
     SourcePlans,
 )
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 PATIENCE = Patience(factor=6.0, least_seconds=3.0, heartbeat_seconds=1.0)
@@ -42,7 +42,7 @@ def plans(plan):
 
 
 def frame(plans, plan, number, now):
-    found = Frame(number, CameraImage(np.zeros(1, np.uint8), 'jpeg'), now, plan.version, sent_at=now)
+    found = Frame(number, FrameInputs.of_image(CameraImage(np.zeros(1, np.uint8), 'jpeg')), now, plan.version, sent_at=now)
     plans.sent(number, plan)
     return found
 
@@ -124,7 +124,7 @@ class Source:
         self.worker('pi', 1, {1})
         self.plans.hear(plan, PlanStatus.ACTIVE)
         for _ in range(in_flight):
-            self.ledger.offer(CameraImage(np.zeros(1, np.uint8), 'jpeg'))
+            self.ledger.offer(FrameInputs.of_image(CameraImage(np.zeros(1, np.uint8), 'jpeg')))
             self.send(self.ledger.accept(0.0, 1, in_flight), plan)
 
     def send(self, frame, plan):

@@ -10,13 +10,14 @@ import pytest
 from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.execution.stages.preparation import StageRunner
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.inputs.image_codec import encode_image
 from edge_dnn_partition.inputs.images import made_up
+from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS
 from edge_dnn_partition.planning.plans.plan import IMAGE, StagePlan
 from edge_dnn_partition.transport.tensors import Coded, image_parts, pack, unpack
 
+encode_image = ImageKind().encode
 PREPROCESSING = Preprocessing(32, 24)
 RUNNER = StageRunner(StagePlan('cloud', True, (), (IMAGE,), ('x',)), 'x', PREPROCESSING, None)
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]

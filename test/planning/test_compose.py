@@ -174,12 +174,6 @@ def test_placements_that_cannot_be_followed_are_refused(placement, words):
         compose(DIAMOND, placement, version=1, source='pi', sink='pi')
 
 
-def test_a_model_of_several_inputs_is_refused():
-    two = model_of([('xz', 'y')], 'y', inputs=('x', 'z'))
-    with pytest.raises(PlanError, match='net has 2 inputs'):
-        compose(two, (('pi', True, ((0, 1),)),), version=1, source='pi', sink='pi')
-
-
 GOOD = compose(DIAMOND, parse_label('pi:pre-1 cloud:1-2 pi:2-4', 4), version=5, source='pi', sink='pi')
 
 
@@ -209,6 +203,16 @@ def test_plans_that_contradict_themselves_are_refused(change, words):
     assert isinstance(GOOD, Plan)
     with pytest.raises(PlanError, match=words):
         check_plan(replace(GOOD, **change), DEVICES)
+
+
+def test_the_source_sends_a_models_other_inputs_to_who_reads_them():
+    model = model_of([('x', 'a'), ('ak', 'b'), ('bk', 'y')], 'y', ('x', 'k'))
+    plan = compose(model, parse_label('pi:pre-1 cloud:1-2 jetson:2-3', 3), version=1, source='pi', sink='pi')
+    assert [(t.tensor, t.to_device) for t in plan.transfers if t.from_stage == SOURCE_STAGE] == [('k', 'cloud'), ('k', 'jetson')]
+    assert [stage.inputs for stage in plan.stages] == [(IMAGE,), ('a', 'k'), ('b', 'k')]
+    check_plan(plan, DEVICES, {IMAGE, 'k'})
+    with pytest.raises(PlanError, match="the source does not make 'k'"):
+        check_plan(plan, DEVICES)
 
 
 def test_what_the_sink_gets_does_not_count_as_sent_to_a_stage_there():

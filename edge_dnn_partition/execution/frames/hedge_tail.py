@@ -28,22 +28,26 @@ _KEPT_BYTES: Final = 64 << 20
 def tail_plan(model: Model, plan: Plan) -> Plan | None:
     """Return what is left of the model when the source has run the stages of a plan that need nothing from elsewhere.
 
-    It has one stage, on the source, whose inputs are tensors of the plan, and which passes on those of them that are results.
+    It has one stage, on the source, whose inputs are tensors of the plan and inputs of the frame, and which passes on those of
+    them that are results.
 
     :return: None where the source makes nothing first, or everything.
     """
-    here = {IMAGE}
+    given = {IMAGE, *model.inputs[1:]}
+    here = set(given)
     done: set[int] = set()
     for stage in plan.stages:
         if stage.device == plan.source and here.issuperset(stage.inputs):
             here.update(stage.outputs)
             done.update(stage.layer_indices)
     rest = [i for i in range(len(model.layers)) if i not in done]
-    if here == {IMAGE} or not rest:
+    if here == given or not rest:
         return None
     made = {name for i in rest for name in model.layers[i].outputs}
     read = dict.fromkeys(name for i in rest for name in model.layers[i].inputs if name not in made)
     inputs = tuple(dict.fromkeys((*read, *(name for name in model.outputs if name not in made))))
+    if not here.issuperset(inputs):  # the preprocessing runs elsewhere
+        return None
     stage = StagePlan(plan.source, False, ranges_of(rest), inputs, tuple(model.outputs))
     transfers = tuple(Transfer(name, 0, plan.source, plan.source, to_sink=True) for name in model.outputs)
     return Plan(TAIL_VERSION, model.sha256, plan.source, plan.source, (stage,), transfers)
@@ -156,16 +160,21 @@ class HedgePipeline:
         jobs: list[Job] = []
         for frame_id, asked in list(self._asked.items()):
             tail = self.tail
-            ready = tail is not None and self.made.take(frame_id, tail.stages[0].inputs) is not None
+            ready = tail is not None and self._made(tail, asked) is not None
             if ready or tail is None or not self.frames.running(frame_id):
                 del self._asked[frame_id]
                 jobs += self._begin(asked, now)
         return jobs
 
+    def _made(self, tail: Plan, asked: _Asked) -> tuple[dict[str, Array], tuple[StageTime, ...]] | None:
+        """Return the tail's inputs that do not come with a hedge, and what it took to make them; None if one is missing."""
+        return self.made.take(asked.address.frame_id, tuple(n for n in tail.stages[0].inputs if n not in asked.tensors))
+
     def _begin(self, asked: _Asked, now: float) -> list[Job]:
         tail, address = self.tail, asked.address
-        made = None if tail is None else self.made.take(address.frame_id, tail.stages[0].inputs)
-        if made is None:
+        made = None if tail is None else self._made(tail, asked)
+        if tail is None or made is None:
             return self.hedges.receive(address, asked.tensors, asked.encodings, (), asked.hops, now)
         where = replace(address, plan_version=TAIL_VERSION)
-        return self.hedges.receive(where, made[0], {}, made[1], asked.hops, now)
+        given = {name: value for name, value in asked.tensors.items() if name in tail.stages[0].inputs}
+        return self.hedges.receive(where, {**given, **made[0]}, asked.encodings, made[1], asked.hops, now)

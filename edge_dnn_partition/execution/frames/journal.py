@@ -63,16 +63,16 @@ class Journal:
     (`cache.troubles` says so), and the file is written anew, whole, when it can be.
 
     :param path: the file; what it holds from before is in ``runs``.
-    :param images: a folder in which each frame's image is kept until it is finished; None keeps none.
+    :param inputs: a folder in which each frame's inputs are kept until it is finished; None keeps none.
     :param clock: seconds, steady.
     """
 
-    def __init__(self, path: Path, images: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._images = path, images
+    def __init__(self, path: Path, inputs: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._inputs = path, inputs
         self._handle: int | None = None
         self._size = 0
         self._records = _Patience(path.parent, 'which frames are under way would not be known after a kill', clock)
-        self._kept = _Patience(images or path.parent, 'frames under way would not be sent again after a kill', clock)
+        self._kept = _Patience(inputs or path.parent, 'frames under way would not be sent again after a kill', clock)
         self.runs, self.last, self._told = _read(path)
         """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
         of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
@@ -91,13 +91,13 @@ class Journal:
         """True for a frame of an earlier run that was killed while its result went out: it may have, or may not."""
         return frame_id in self._told
 
-    def accepted(self, frame_id: int, image: Callable[[], bytes]) -> None:
-        """Note a frame; ``image`` returns what is to be kept of it, if anything is kept."""
+    def accepted(self, frame_id: int, inputs: Callable[[], bytes]) -> None:
+        """Note a frame; ``inputs`` returns what is to be kept of it, if anything is kept."""
         self._open[frame_id] = 1
         self.last = max(self.last, frame_id)
         self._records.write(lambda: self._append(_ACCEPTED, frame_id))
-        if self._images is not None:
-            self._kept.write(lambda: self._keep(frame_id, image()))
+        if self._inputs is not None:
+            self._kept.write(lambda: self._keep(frame_id, inputs()))
 
     def telling(self, frame_id: int) -> None:
         """Note that a frame's result goes out now; unknown frames are fine."""
@@ -112,13 +112,13 @@ class Journal:
         del self._open[frame_id]
         self._told.discard(frame_id)
         self._records.write(lambda: self._append(_FINISHED, frame_id))
-        if self._images is not None:
+        if self._inputs is not None:
             with contextlib.suppress(OSError):
                 self._file(frame_id).unlink(missing_ok=True)
 
-    def image(self, frame_id: int) -> bytes | None:
+    def inputs(self, frame_id: int) -> bytes | None:
         """Return what was kept of a frame; None if nothing was."""
-        if self._images is None:
+        if self._inputs is None:
             return None
         with contextlib.suppress(OSError):
             return self._file(frame_id).read_bytes()
@@ -131,12 +131,12 @@ class Journal:
             self._handle = None
 
     def _file(self, frame_id: int) -> Path:
-        assert self._images is not None
-        return self._images / f'frame_{frame_id}'
+        assert self._inputs is not None
+        return self._inputs / f'frame_{frame_id}'
 
     def _keep(self, frame_id: int, content: bytes) -> int:
-        assert self._images is not None
-        self._images.mkdir(parents=True, exist_ok=True)
+        assert self._inputs is not None
+        self._inputs.mkdir(parents=True, exist_ok=True)
         write_atomic(self._file(frame_id), content)
         return len(content)
 

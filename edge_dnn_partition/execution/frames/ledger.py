@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.transport.timing import HopTime, StageTime, merged
 
 DELIVERED: Final = 'delivered'
@@ -26,10 +26,10 @@ _SENDINGS: Final = 1000
 
 @dataclass
 class Frame:
-    """An accepted image on its way; times in seconds of the source's steady clock."""
+    """A frame under way; times in seconds of the source's steady clock."""
 
     frame_id: int
-    image: CameraImage
+    inputs: FrameInputs
     accepted_at: float
     plan_version: int
     attempt: int = 0
@@ -56,7 +56,7 @@ class Frame:
 
 @dataclass
 class Counts:
-    """What happened to the images; accepted = delivered + expired + lost + failed + in flight."""
+    """What happened to the inputs that were offered; accepted = delivered + expired + lost + failed + in flight."""
 
     offered: int = 0
     dropped: int = 0
@@ -73,15 +73,15 @@ class Counts:
 
 @dataclass
 class FrameLedger:
-    """Numbers frames, bounds how many are under way, drops the oldest image that waits, orders results.
+    """Numbers frames, bounds how many are under way, drops the oldest inputs that wait, orders results.
 
-    Images that somebody asks for wait apart from the camera's, and none of them drops another.
+    Inputs that somebody asks for wait apart from the camera's, and none of them drops another.
 
     Time is passed in; not thread safe.
 
-    :param waiting: how many images may wait to be accepted; a newer one pushes the oldest out.
+    :param waiting: how many of the camera's inputs may wait to be accepted; newer ones push the oldest out.
     :param attempts: after so many sendings without a result or a reason a frame is given up and counted as lost.
-    :param hold_bytes: of results that wait for the frame before them; while there is more no image is accepted.
+    :param hold_bytes: of results that wait for the frame before them; while there is more no frame is accepted.
     """
 
     waiting: int = 1
@@ -90,8 +90,8 @@ class FrameLedger:
     first_id: int = 1
     remember: int = 1000
     counts: Counts = field(default_factory=Counts)
-    _offered: deque[CameraImage] = field(default_factory=deque)
-    _asked: deque[tuple[CameraImage, Any]] = field(default_factory=deque)
+    _offered: deque[FrameInputs] = field(default_factory=deque)
+    _asked: deque[tuple[FrameInputs, Any]] = field(default_factory=deque)
     _asked_next: bool = True
     """Whose turn it is when both wait."""
     _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
@@ -112,21 +112,21 @@ class FrameLedger:
         """Give the frames to come numbers above one that was given out before."""
         self._next_id = max(self._next_id, frame_id + 1)
 
-    def offer(self, image: CameraImage) -> None:
-        """Take an image from the camera; the oldest that waits makes room and is counted as dropped."""
+    def offer(self, inputs: FrameInputs) -> None:
+        """Take inputs from the camera; the oldest that wait make room and are counted as dropped."""
         self.counts.offered += 1
-        self._offered.append(image)
+        self._offered.append(inputs)
         while len(self._offered) > self.waiting:
             self._offered.popleft()
             self.counts.dropped += 1
 
-    def ask(self, image: CameraImage, call: Any) -> None:
-        """Take an image whose result somebody waits for; its frame will carry ``call``."""
+    def ask(self, inputs: FrameInputs, call: Any) -> None:
+        """Take inputs whose result somebody waits for; its frame will carry ``call``."""
         self.counts.offered += 1
-        self._asked.append((image, call))
+        self._asked.append((inputs, call))
 
     def withdraw(self, call: Any) -> bool:
-        """Let an image that was asked for wait no longer; it is counted as dropped. False if it was accepted."""
+        """Let inputs that were asked for wait no longer; they are counted as dropped. False if they were accepted."""
         for place, (_, waits) in enumerate(self._asked):
             if waits is call:
                 del self._asked[place]
@@ -145,20 +145,20 @@ class FrameLedger:
         return tuple(frame for frame in self._frames.values() if not frame.status)
 
     def accept(self, now: float, plan_version: int, max_in_flight: int) -> Frame | None:
-        """Accept the oldest waiting image under a plan, if one waits and there is room.
+        """Accept the oldest waiting inputs under a plan, if any wait and there is room.
 
-        The camera's images and those that were asked for take turns.
+        The camera's inputs and those that were asked for take turns.
         """
         if not (self._offered or self._asked) or self.in_flight >= max_in_flight or self._held_bytes > self.hold_bytes:
             return None
-        image, call = self._next_image()
-        frame = Frame(self._next_id, image, now, plan_version, sent_at=now, call=call)
+        inputs, call = self._next_inputs()
+        frame = Frame(self._next_id, inputs, now, plan_version, sent_at=now, call=call)
         self._next_id += 1
         self._frames[frame.frame_id] = frame
         self.counts.accepted += 1
         return frame
 
-    def _next_image(self) -> tuple[CameraImage, Any]:
+    def _next_inputs(self) -> tuple[FrameInputs, Any]:
         asked = bool(self._asked) and (self._asked_next or not self._offered)
         self._asked_next = not asked
         return self._asked.popleft() if asked else (self._offered.popleft(), None)
@@ -268,7 +268,7 @@ class FrameLedger:
         while len(frames) > self.remember:
             frames.popitem(last=False)
 
-    def restore(self, frame_id: int, image: CameraImage, now: float, runs: int = 1) -> None:
+    def restore(self, frame_id: int, inputs: FrameInputs, now: float, runs: int = 1) -> None:
         """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
 
         Its sendings count on from any that earlier runs can have made, so that nobody takes them for one of those.
@@ -280,7 +280,7 @@ class FrameLedger:
         if not last < frame_id < self._next_id:
             raise ValueError(f'frame {frame_id} cannot be restored')
         first = min(runs * _SENDINGS, _LARGEST_ATTEMPT - _SENDINGS)
-        self._frames[frame_id] = Frame(frame_id, image, now, 0, first, first)
+        self._frames[frame_id] = Frame(frame_id, inputs, now, 0, first, first)
         self.counts.offered += 1
         self.counts.accepted += 1
 
@@ -301,4 +301,4 @@ class FrameLedger:
 
 def _bytes_of(frame: Frame) -> int:
     """Return what a finished frame holds until it is its turn."""
-    return frame.image.data.nbytes + sum(array.nbytes for array in frame.outputs.values())
+    return frame.inputs.nbytes + sum(array.nbytes for array in frame.outputs.values())

@@ -12,7 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import NotReadyError, WireError
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, StageTime, merged
@@ -254,6 +255,13 @@ def _bytes_of(tensor: Tensor) -> int:
     return tensor.data.nbytes if isinstance(tensor, Coded) else tensor.nbytes
 
 
-def first_device(plan: Plan) -> str:
-    """Return the device that gets the image: that of the first stage."""
-    return plan.stages[0].device
+def deliveries(plan: Plan) -> dict[str, dict[str, str]]:
+    """Return which inputs of a frame the source sends to which device, and how: encodings by input, by device."""
+    made = {name for stage in plan.stages for name in stage.outputs}
+    encodings = {(t.tensor, t.to_device): t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE}
+    found: dict[str, dict[str, str]] = {}
+    for stage in plan.stages:
+        for name in stage.inputs:
+            if name not in made:
+                found.setdefault(stage.device, {})[name] = encodings.get((name, stage.device), RAW)
+    return found

@@ -19,9 +19,9 @@ import numpy as np
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, fastest
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.inputs.image import Pixels, decode_compressed
-from edge_dnn_partition.inputs.image_codec import encode_image, is_raw
+from edge_dnn_partition.inputs.image import Pixels
 from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, sample_image
+from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
 from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW, TensorCoding
@@ -79,7 +79,7 @@ class ImageSamples:
         for encoding in IMAGE_ENCODINGS:
             if encoding == RAW or (encoding != JPEG and encoding not in tensor_codec.available()):
                 continue
-            rows = [self._coded(image, encoding, segments) for image in self.images if is_raw(image)]
+            rows = [self._coded(image, encoding, segments) for image in self.images if not image.is_compressed]
             size, encoding_seconds, decoding_seconds, errors, changed = zip(*rows, strict=True) if rows else ((),) * 5
             if rows and np.mean(size) < self.bytes:
                 found.append(TensorCoding(
@@ -90,8 +90,9 @@ class ImageSamples:
 
     def _coded(self, image: CameraImage, encoding: str, segments: Segments) -> tuple[int, float, float, float, bool]:
         """Return an image's bytes, seconds to encode and to decode, error, and whether another class comes out first."""
-        data, kind = encode_image(image, encoding)
-        seconds = fastest(partial(encode_image, image, encoding))
+        codec = ImageKind()
+        data, kind = codec.encode(image, encoding)
+        seconds = fastest(partial(codec.encode, image, encoding))
         if isinstance(data, Coded):
             coded = tensor_codec.encode(image.data, encoding)
             assert isinstance(coded, Coded)
@@ -158,9 +159,7 @@ def _given(camera: Camera) -> Iterator[CameraImage]:
 
 
 def _pixels(image: CameraImage) -> CameraImage:
-    if is_raw(image):
-        return image
-    return CameraImage(decode_compressed(image.data, image.encoding), 'bgr8')
+    return CameraImage(image.pixels(), 'bgr8') if image.is_compressed else image
 
 
 def _photographs() -> Iterator[CameraImage]:

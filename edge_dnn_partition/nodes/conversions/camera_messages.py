@@ -42,7 +42,7 @@ def from_compressed_message(message: CompressedImage) -> CameraImage:
     encoding = compressed_encoding(message.format)
     if len(message.data) == 0:
         raise WireError('a compressed image without bytes; see what publishes it')
-    return CameraImage(np.frombuffer(message.data, np.uint8), encoding, message.header)
+    return CameraImage(np.frombuffer(message.data, np.uint8), encoding)
 
 
 def from_image_message(message: Image) -> CameraImage:
@@ -72,7 +72,7 @@ def from_image_message(message: Image) -> CameraImage:
             message.height, message.step
         )
         pixels = np.ascontiguousarray(rows[:, :row])
-    return CameraImage(pixels.reshape(message.height, message.width, channels), message.encoding, message.header)
+    return CameraImage(pixels.reshape(message.height, message.width, channels), message.encoding)
 
 
 def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:

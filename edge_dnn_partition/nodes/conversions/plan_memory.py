@@ -15,7 +15,7 @@ from edge_dnn_partition.execution.frames.plan_registry import PlanRegistry
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION
+from edge_dnn_partition.planning.plans.plan import IMAGE, LARGEST_VERSION
 
 _DIGEST_BYTES: Final = 32
 _KINDS: Final = (PlanMessage, PlanStage, PlanTransfer)
@@ -28,8 +28,9 @@ def forget_plans(fleet: str) -> None:
 
 
 def _digest(content: bytes) -> bytes:
-    """Return one of a plan's message that is another one where the message has other fields, as in another release."""
-    return hashlib.sha256(b''.join(repr(kind.get_fields_and_field_types()).encode() for kind in _KINDS) + content).digest()
+    """Return one of a plan's message that differs between releases whose messages have other fields, or other names for inputs."""
+    fields = b''.join(repr(kind.get_fields_and_field_types()).encode() for kind in _KINDS)
+    return hashlib.sha256(fields + IMAGE.encode() + content).digest()
 
 
 class VersionMemory:
@@ -73,6 +74,7 @@ class PlanMemory:
             return None
         digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if _digest(content) != digest:
+            self._node.get_logger().info(f'{self._path}: not read, as it is damaged or of another release; a scheduler says a plan')
             return None
         message: PlanMessage = deserialize_message(content, PlanMessage)
         known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION

@@ -16,7 +16,7 @@ from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
 from edge_dnn_partition.planning.plans.encodings import parts
-from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, check_figures, check_layers, check_plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, check_figures, check_layers, check_plan
 from edge_dnn_partition.planning.plans.profile import Profile
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     check_layers(plan, None if model is None else len(model.layers))
     check_figures(plan)
     if fleet is not None:
-        check_plan(plan, list(fleet.devices))
+        check_plan(plan, list(fleet.devices), _given(plan, model))
         if (plan.source, plan.sink) != (fleet.source, fleet.sink_device):
             raise PlanError(
                 f'plan {version} is from {plan.source} to {plan.sink}; give all devices of the fleet the same fleet file'
@@ -89,6 +89,13 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
         if unknown := sorted(named - model.tensors.keys()):
             raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which the model does not have')
     return plan
+
+
+def _given(plan: Plan, model: Model | None) -> set[str]:
+    """Return the inputs that a frame may have; where the model is not known, those that the plan sends from the source."""
+    if model is not None:
+        return {IMAGE, *model.inputs}
+    return {IMAGE} | {t.tensor for t in plan.transfers if t.from_stage == SOURCE_STAGE}
 
 
 def status_of(message: PlanMessage) -> PlanStatus:

@@ -27,7 +27,7 @@ def result_message(frame: Frame, outputs: Sequence[str], radio: Radio) -> Result
     """Return a finished frame's result, with its outputs in the model's order."""
     energy, deviation, measured = frame_energy(frame.stages)
     return Result(
-        header=frame.image.header or Header(), status=_STATUS[frame.status], frame_id=frame.frame_id,
+        header=frame.inputs.header or Header(), status=_STATUS[frame.status], frame_id=frame.frame_id,
         reason=frame.reason, plan_version=frame.plan_version, attempt=frame.attempt, latency_seconds=frame.latency_seconds,
         stages=[stage_message(stage) for stage in frame.stages], hops=[hop_message(hop) for hop in frame.hops],
         energy_joules=energy, energy_deviation_joules=deviation, energy_measured=measured,

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -26,14 +26,14 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 class CameraFeed:
-    """Offers images to a node.
+    """Offers what a camera shows to a node.
 
     :param node: a frame source.
     :param camera: what the fleet file says.
-    :param offer: takes each image; called from the thread that spins, or from this feed's own.
+    :param offer: takes the inputs of a frame; called from the thread that spins, or from this feed's own.
     """
 
-    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[CameraImage], None]) -> None:
+    def __init__(self, node: FleetNode, camera: Camera, offer: Callable[[FrameInputs], None]) -> None:
         self._node, self._camera, self._offer = node, camera, offer
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -44,7 +44,7 @@ class CameraFeed:
             kind, convert = CompressedImage, from_compressed_message
         else:
             kind, convert = Image, from_image_message
-        CameraSubscription(node, kind, self._topic, lambda message: offer(convert(message)))
+        CameraSubscription(node, kind, self._topic, lambda message: offer(FrameInputs.of_image(convert(message), message.header)))
 
     def start(self) -> None:
         """Begin to read images, if they do not come over a topic."""
@@ -98,4 +98,4 @@ class CameraFeed:
             header = Header(frame_id='camera')
             header.stamp = node.get_clock().now().to_msg()
             if node.active:
-                self._offer(CameraImage(image.data, image.encoding, header))
+                self._offer(FrameInputs.of_image(image, header))

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import Frame, FrameLedger
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.inputs.kinds import inputs_from_bytes, inputs_to_bytes
 from edge_dnn_partition.nodes.core.base import FleetNode
-
-from .kept_images import pack_image, unpack_image
 
 _DISCOVERY_SECONDS: Final = 5.0
 _LISTENERS_SECONDS: Final = 1.0
@@ -41,21 +42,33 @@ class FrameAccounts:
         ledger.number_above(self._journal.last)
         now, lost = time.monotonic(), []
         for frame_id in self._journal.unfinished:
-            kept = self._journal.image(frame_id)
-            image = unpack_image(kept) if kept else CameraImage(np.empty(0, np.uint8), '')
-            ledger.restore(frame_id, image, now, self._journal.runs[frame_id])
-            if not kept:
+            inputs = self._kept(frame_id)
+            ledger.restore(frame_id, inputs or FrameInputs(), now, self._journal.runs[frame_id])
+            if inputs is None:
                 lost.append(frame_id)
         self._left = tuple(lost)
         self._settle_at = now + _DISCOVERY_SECONDS
+
+    def _kept(self, frame_id: int) -> FrameInputs | None:
+        """Return the inputs that were kept of a frame of an earlier run; None if there are none that can be read."""
+        content = self._journal.inputs(frame_id)
+        if not content:
+            return None
+        try:
+            inputs, header = inputs_from_bytes(content)
+            return replace(inputs, header=deserialize_message(header, Header))
+        except (ValueError, RuntimeError) as error:
+            self._node.get_logger().warning(f'frame {frame_id} of an earlier run is lost: {error}')
+            return None
 
     def begin(self, now: float) -> None:
         """The node has become active: those who want results may take a while to be found."""
         self._settle_at = now + _DISCOVERY_SECONDS
 
     def accepted(self, frame: Frame) -> None:
-        """Note a frame, and its image if images are kept."""
-        self._journal.accepted(frame.frame_id, lambda: pack_image(frame.image))
+        """Note a frame, and its inputs if they are kept."""
+        inputs = frame.inputs
+        self._journal.accepted(frame.frame_id, lambda: inputs_to_bytes(inputs, serialize_message(inputs.header or Header())))
 
     def telling(self, frame_id: int) -> bool:
         """Note that a frame's result goes out now; return whether it may have gone out in an earlier run already."""
@@ -74,7 +87,7 @@ class FrameAccounts:
         return now >= self._settle_at
 
     def settle(self, now: float) -> None:
-        """Report the frames of an earlier run as lost whose images were not kept."""
+        """Report the frames of an earlier run as lost whose inputs were not kept."""
         lost = sum(self._ledger.lose(frame_id, now) for frame_id in self._left)
         if lost:
             self._node.get_logger().warning(f'{lost} frames of an earlier run have no result')

@@ -14,8 +14,8 @@ from typing import Any
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger
-from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.inputs.image import check_image
+from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.inputs.kinds import check_inputs
 from edge_dnn_partition.msg import Result
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message, image_message
 from edge_dnn_partition.nodes.core import qos
@@ -29,14 +29,14 @@ from .result_publisher import ResultPublisher, class_messages, detection_message
 
 @dataclass(eq=False)
 class Call:
-    """Somebody who waits for an image's result; ``until`` is when a place for it must be found, on the steady clock."""
+    """Somebody who waits for a result; ``until`` is when a place for it must be found, on the steady clock."""
 
-    image: CameraImage
+    inputs: FrameInputs
     until: float
     response: Infer.Response
     later: DeferredResponse = field(default_factory=DeferredResponse)
     entered: bool = False
-    """Whether its image was found to be good, and is in the ledger."""
+    """Whether its inputs were found to be good, and are in the ledger."""
 
 
 class InferService:
@@ -45,13 +45,13 @@ class InferService:
     :param node: a frame source, with its parameters.
     :param lock: guards its ledger and this.
     :param outcome: finds what a result means.
-    :param entered: called with the lock held after a call's image was put into the ledger.
-    :param obstacle: returns why none of the images that wait is accepted now.
+    :param entered: called with the lock held after a call's inputs were put into the ledger.
+    :param obstacle: returns why none of the inputs that wait are accepted now.
     """
 
     def __init__(
         self, node: FleetNode, ledger: FrameLedger, lock: threading.RLock, outcome: ResultPublisher,
-        entered: Callable[[CameraImage], None], obstacle: Callable[[], str],
+        entered: Callable[[FrameInputs], None], obstacle: Callable[[], str],
     ) -> None:  # fmt: skip
         self._node, self._ledger, self._lock, self._outcome = node, ledger, lock, outcome
         self._entered, self._obstacle = entered, obstacle
@@ -67,7 +67,7 @@ class InferService:
         self._closed = ''
 
     def pause(self, reason: str) -> None:
-        """Take no more calls, and refuse those whose images wait; what is under way goes on."""
+        """Take no more calls, and refuse those whose inputs wait; what is under way goes on."""
         with self._lock:
             self._closed = reason
             for call in list(self._open):
@@ -89,7 +89,7 @@ class InferService:
     def _serve(self, request: Infer.Request, response: Infer.Response) -> DeferredResponse:
         if not 0 <= request.wait_seconds < math.inf:
             raise WireError(f'wait_seconds is {request.wait_seconds:g}; give seconds, 0 or more')
-        call = Call(_image_of(request), time.monotonic() + request.wait_seconds, response)
+        call = Call(_inputs_of(request), time.monotonic() + request.wait_seconds, response)
         most = self._node.params.whole('calls')
         with self._lock:
             if self._closed:
@@ -98,12 +98,12 @@ class InferService:
                 raise UserError(f'busy: {len(self._open)} calls are open already (parameter calls of the frame source)')
             self._open.add(call)
         # Who asks with an image that cannot be decoded hears so before a device has been kept busy with it.
-        work = self._checks.submit(check_image, call.image.data, call.image.encoding)
+        work = self._checks.submit(check_inputs, call.inputs)
         work.add_done_callback(lambda done: self._checked(call, done))
         return call.later
 
     def _checked(self, call: Call, work: Future[Any]) -> None:
-        """Put an image into the ledger, or refuse it; in the thread that looked at it."""
+        """Put inputs into the ledger, or refuse them; in the thread that looked at them."""
         with self._lock:
             if call.later.given:
                 return
@@ -113,8 +113,8 @@ class InferService:
                 self._refuse(call, str(error))
                 return
             call.entered = True
-            self._ledger.ask(call.image, call)
-            self._entered(call.image)
+            self._ledger.ask(call.inputs, call)
+            self._entered(call.inputs)
             self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
@@ -163,12 +163,14 @@ class InferService:
         call.later.give(call.response)
 
 
-def _image_of(request: Infer.Request) -> CameraImage:
-    """Return the image of a call.
+def _inputs_of(request: Infer.Request) -> FrameInputs:
+    """Return the inputs of a call.
 
     :raises WireError: if there is none, or more than one, or it contradicts itself.
     """
     pixels, compressed = len(request.image.data) > 0 or bool(request.image.encoding), len(request.compressed.data) > 0
     if pixels == compressed:
         raise WireError(f'{"two images" if pixels else "no image"}: fill either image or compressed')
-    return from_image_message(request.image) if pixels else from_compressed_message(request.compressed)
+    if pixels:
+        return FrameInputs.of_image(from_image_message(request.image), request.image.header)
+    return FrameInputs.of_image(from_compressed_message(request.compressed), request.compressed.header)

@@ -15,8 +15,6 @@ from std_msgs.msg import Header
 from edge_dnn_partition.deployment.start_checks import postprocessing_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION
 from edge_dnn_partition.execution.frames.ledger import Frame
-from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.inputs.image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
 from edge_dnn_partition.nodes.conversions import vision_messages
@@ -95,8 +93,9 @@ class ResultPublisher:
 
     def _work(self, frame: Frame, tell: Tell | None) -> None:
         outputs = {name: frame.outputs[name] for name in self._outputs if name in frame.outputs}
+        image = frame.inputs.image
         try:
-            outcome = self._read(outputs, _size(frame.image), self._preprocessing)
+            outcome = self._read(outputs, (0, 0) if image is None else image.size, self._preprocessing)
         except Exception as error:
             if tell is not None:
                 tell(None, str(error))
@@ -106,8 +105,7 @@ class ResultPublisher:
         self._publish(frame, outcome)
 
     def _publish(self, frame: Frame, outcome: Outcome) -> None:
-        image = frame.image
-        header = image.header or Header()
+        image, header = frame.inputs.image, frame.inputs.header or Header()
         if self._classes is not None:
             self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(outcome)))
         if self._boxes is not None:
@@ -116,24 +114,9 @@ class ResultPublisher:
             self._mask.publish(image_message(outcome.mask, 'mono8', header))
         if self._vision is not None:
             self._vision.publish(vision_messages.message(outcome, header))
-        if self._annotated.get_subscription_count():
+        if image is not None and self._annotated.get_subscription_count():
             words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
-            self._annotated.publish(image_message(annotated(_pixels(image), outcome, words), 'bgr8', header))
-
-
-def _size(image: CameraImage) -> tuple[int, int]:
-    """Return an image's width and height."""
-    if image.encoding in COMPRESSED:
-        return image_size(image.data, image.encoding)
-    return int(image.data.shape[1]), int(image.data.shape[0])
-
-
-def _pixels(image: CameraImage) -> Pixels:
-    """Return an image's BGR pixels."""
-    if image.encoding in COMPRESSED:
-        return decode_compressed(image.data, image.encoding)
-    width, height = _size(image)
-    return decode_raw(image.data, image.encoding, width=width, height=height)
+            self._annotated.publish(image_message(annotated(image.pixels(), outcome, words), 'bgr8', header))
 
 
 def way_of(frame: Frame) -> str:

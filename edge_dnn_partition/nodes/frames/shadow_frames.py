@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from edge_dnn_partition.execution.frames.shadow_run import ShadowRun
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.msg import FrameReport
 from edge_dnn_partition.nodes.conversions.result_messages import shadow_report
 from edge_dnn_partition.nodes.transport.inbox import views
@@ -16,7 +16,7 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.timing import HopTime
 
-from .image_sender import ImageSender
+from .input_sender import InputSender
 
 
 class ShadowFrames:
@@ -27,20 +27,20 @@ class ShadowFrames:
     """
 
     def __init__(
-        self, outputs: Collection[str], images: ImageSender, sender: TensorSender, reachable: Callable[[Plan], bool]
+        self, outputs: Collection[str], inputs: InputSender, sender: TensorSender, reachable: Callable[[Plan], bool]
     ) -> None:
-        self._outputs, self._images, self._sender, self._reachable = frozenset(outputs), images, sender, reachable
+        self._outputs, self._inputs, self._sender, self._reachable = frozenset(outputs), inputs, sender, reachable
         self.run = ShadowRun(len(self._outputs))
 
-    def begin(self, image: CameraImage | None, now: float) -> bool:
-        """Send an image that has its result once more, if that was asked for; return whether a shadow frame is under way now."""
-        if image is None:
+    def begin(self, inputs: FrameInputs | None, now: float) -> bool:
+        """Send inputs that have their result once more, if that was asked for; return whether a shadow frame is under way now."""
+        if inputs is None:
             return False
         shadow = self.run.begin(now)
         if shadow is None or not self._reachable(shadow.plan):
             self.run.forget()
             return False
-        self._images.send(image, shadow.plan, shadow.number, 0)
+        self._inputs.send(inputs, shadow.plan, shadow.number, 0)
         return True
 
     def receive(self, received: Received, hop: HopTime) -> FrameReport | None:

@@ -18,7 +18,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 
-from .image_sender import ImageSender
+from .input_sender import InputSender
 
 _BEAT_SECONDS: Final = 0.1
 _BOOKS_SECONDS: Final = 0.5
@@ -29,15 +29,15 @@ class SourceHeartbeat:
 
     :param lock: guards plans and ledger.
     :param sender: knows the links that start here.
-    :param images: knows what the camera's images are like.
+    :param inputs: knows what the camera's images are like.
     """
 
     def __init__(
         self, node: FleetNode, model_sha256: str, lock: AbstractContextManager[Any], plans: SourcePlans, ledger: FrameLedger,
-        sender: TensorSender, images: ImageSender, *, hedger: Hedger, shadows: ShadowRun,
+        sender: TensorSender, inputs: InputSender, *, hedger: Hedger, shadows: ShadowRun,
     ) -> None:  # fmt: skip
         self._node, self._model_sha256, self._lock, self._plans, self._ledger = node, model_sha256, lock, plans, ledger
-        self._sender, self._images, self._hedger, self._shadows = sender, images, hedger, shadows
+        self._sender, self._inputs, self._hedger, self._shadows = sender, inputs, hedger, shadows
         self.books = node.advertise(SourceStatus, node.topics.source_status, qos.STATE, overridable=True)
         """The publisher of the books."""
         self._heartbeat = node.advertise(Heartbeat, node.topics.heartbeat, qos.HEARTBEAT)
@@ -69,7 +69,7 @@ class SourceHeartbeat:
                 duplicated=counts.duplicated, repeated=counts.repeated,
                 in_flight=self._ledger.in_flight, late=counts.late, hedged=self._hedger.started,
                 hedge_won=self._hedger.won, shadows=self._shadows.run, shadows_unanswered=self._shadows.unanswered,
-                image_encoding=self._images.last_encoding, image_bytes=self._images.last_bytes,
+                image_encoding=self._inputs.last_encoding, image_bytes=self._inputs.last_bytes,
             )  # fmt: skip
         message.stamp = self._node.get_clock().now().to_msg()
         self.books.publish(message)

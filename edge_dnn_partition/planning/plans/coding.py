@@ -204,7 +204,7 @@ def with_encodings(plan: Plan, encodings: Mapping[tuple[str, str, str], str]) ->
 
 def image_encoding(plan: Plan) -> str:
     """Return how a plan sends images to another device; raw where it does not."""
-    return next((t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE), RAW)
+    return next((t.encoding for t in plan.transfers if (t.tensor, t.from_stage) == (IMAGE, SOURCE_STAGE)), RAW)
 
 
 def within_error(plan: Plan, profiles: Mapping[str, Profile], permitted: Permitted) -> Plan:

@@ -19,21 +19,19 @@ Placement = Sequence[PlacedStage]
 def compose(model: Model, placement: Placement, *, version: int, source: str, sink: str) -> Plan:
     """Return the plan of a placement, without predictions.
 
-    A tensor goes from its producer straight to each other device that reads it, once.
+    A tensor goes from its producer straight to each other device that reads it, once. The producer of the image and of the
+    model's inputs, except the first, is the source.
 
-    :param model: the prepared model; it has one input, which the preprocessing writes.
-    :raises PlanError: if a layer is missing or stands twice, a stage needs a tensor that a later
-        stage makes, or the model has more than one input.
+    :param model: the prepared model; the preprocessing writes its first input.
+    :raises PlanError: if a layer is missing or stands twice, or a stage needs a tensor that a later stage makes.
     """
-    if len(model.inputs) != 1:
-        raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a camera feeds models with one')
     layers = [i for _, _, ranges in placement for start, stop in ranges for i in range(start, stop)]
     if sorted(layers) != list(range(len(model.layers))):
         raise PlanError(f'a placement of {model.name} must hold each of its {len(model.layers)} layers once')
     if not placement or [pre for _, pre, _ in placement] != [i == 0 for i in range(len(placement))]:
         raise PlanError('the first stage of a placement, and no other, begins with the preprocessing')
 
-    entry = model.inputs[0]
+    entry, given = model.inputs[0], {IMAGE, *model.inputs[1:]}
     made = []
     read = []
     for _, preprocess, ranges in placement:
@@ -49,14 +47,12 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
     at = {name: i for i, names in enumerate(made) for name in names}
     for i, names in enumerate(read):
         for name in names:
-            if name != IMAGE and at.get(name, len(placement)) >= i:
+            if name not in given and at.get(name, len(placement)) >= i:
                 raise PlanError(f'stage {i} needs {name!r} before it is made; order the stages by their layers')
 
     stages = []
-    transfers = []
-    first = placement[0][0]
-    if first != source:
-        transfers.append(Transfer(IMAGE, SOURCE_STAGE, source, first))
+    reads = dict.fromkeys((name, placement[i][0]) for i, names in enumerate(read) for name in names if name in given)
+    transfers = [Transfer(name, SOURCE_STAGE, source, device) for name, device in reads if device != source]
     results = set(model.outputs)
     for i, (device, preprocess, ranges) in enumerate(placement):
         readers = {

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -210,12 +210,13 @@ def check_figures(plan: Plan) -> None:
         raise PlanError(f'plan {plan.version} has a reason of {len(plan.reason)} characters')
 
 
-def check_plan(plan: Plan, devices: Sequence[str]) -> None:
+def check_plan(plan: Plan, devices: Sequence[str], given: Collection[str] = (IMAGE,)) -> None:
     """Raise if a plan contradicts itself or names an unknown device.
 
     What it names must be in the fleet; a tensor is sent once to each place, by the device that makes it, and
     to the sink only where that is; what a stage reads was made or sent there before.
 
+    :param given: the inputs that a frame may have, which are on the source from the start.
     :raises PlanError: with the first contradiction found.
     """
     if not plan.stages:
@@ -227,7 +228,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
                 f'plan {plan.version}: no device is called {name!r}; give all devices of the fleet the same fleet file'
             )
     makers = {(t, i): stage.device for i, stage in enumerate(plan.stages) for t in stage.outputs}
-    makers[IMAGE, SOURCE_STAGE] = plan.source
+    makers |= {(name, SOURCE_STAGE): plan.source for name in given}
     seen: set[tuple[str, str, bool]] = set()
     for transfer in plan.transfers:
         what, sender = transfer.tensor, transfer.from_device
@@ -245,7 +246,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
             raise PlanError(f'plan {plan.version}: {who} does not make {what!r}')
         if maker != sender:
             raise PlanError(f'plan {plan.version}: {what!r} is sent from {sender}, yet {who} is on {maker}')
-    here = {(IMAGE, plan.source)}
+    here = {(name, plan.source) for name in given}
     for i in range(SOURCE_STAGE, len(plan.stages)):
         if i != SOURCE_STAGE:
             stage = plan.stages[i]

@@ -1,0 +1,98 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source's sending of inputs: as they came, or encoded as the plan says, on a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.frames.pipeline import deliveries
+from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.inputs.kinds import kind_of
+from edge_dnn_partition.msg import Emulation
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.planning.fleet.fleet import Emulate, Fleet
+from edge_dnn_partition.planning.plans.encodings import RAW
+from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
+from edge_dnn_partition.testbed.dilation import Dilation
+from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.tensors import Array, Coded
+
+
+class InputSender:
+    """Sends a frame's inputs to the devices that read them; encoding one holds nobody up.
+
+    :param fleet: says whether this device is emulated, and so encodes slower than this machine.
+    """
+
+    def __init__(self, node: FleetNode, sender: TensorSender, fleet: Fleet) -> None:
+        self._node, self._sender, self._device = node, sender, node.topics.device
+        emulate = fleet.devices[self._device].emulate or Emulate()
+        self._dilation = Dilation(emulate.factor, other_factor=emulate.other_factor)
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.last_encoding, self.last_bytes = '', 0
+        self._thread = threading.Thread(target=self._run, name='input_sender', daemon=True)
+        self._thread.start()
+
+    def saw(self, inputs: FrameInputs) -> None:
+        """Take in what the camera's images are like, for the node's status."""
+        if (image := inputs.image) is not None:
+            self.last_encoding, self.last_bytes = image.encoding, image.nbytes
+
+    def send(self, inputs: FrameInputs, plan: Plan, number: int, attempt: int) -> None:
+        """Send a frame's inputs; those to a device for which one is to be encoded follow when it is."""
+        address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
+        for device, encodings in deliveries(plan).items():
+            values = {name: inputs.values[name] for name in encodings}
+            at_once = all(kind_of(value).is_encoded(value, encodings[name]) for name, value in values.items())
+            task = partial(self._deliver, values, encodings, device, address, at_once=at_once)
+            if at_once:
+                task()
+            else:
+                self._tasks.put(task)
+
+    def emulate(self, message: Emulation) -> None:
+        """Change this device's emulated slowness."""
+        for device, slowdown in zip(message.devices, message.slowdowns, strict=True):
+            if device == self._device:
+                self._dilation.factor = slowdown
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._dilation.interrupt()
+        self._tasks.put(None)
+        self._thread.join(1.0)
+
+    def _deliver(
+        self, values: Mapping[str, Any], encodings: Mapping[str, str], device: str, address: Address, *, at_once: bool
+    ) -> None:
+        begin, busy = time.monotonic(), time.thread_time()
+        sent: dict[str, Array | Coded] = {}
+        kinds: dict[str, str] = {}
+        for name, value in values.items():
+            kind = kind_of(value)
+            try:
+                sent[name], kinds[name] = kind.encode(value, encodings[name])
+            except UserError as error:  # it goes as it is: a frame that was accepted is not dropped
+                self._node.refuse('encode', f'frame {address.frame_id} goes as it came: {error}')
+                sent[name], kinds[name] = kind.encode(value, RAW)
+        if not at_once:
+            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
+        seconds = 0.0 if at_once else time.monotonic() - begin
+        self._sender.send((device, False), address, sent, kinds, encode_seconds=seconds)
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except Exception:  # noqa: BLE001, PERF203
+                if self._node.ending.is_set():
+                    return
+                self._node.repeats.failure('inputs could not be sent, they are sent again later')
