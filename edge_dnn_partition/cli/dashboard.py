@@ -28,12 +28,8 @@ Ctrl-C ends it. It needs aiohttp: pip install 'aiohttp>=3.9'.
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'dashboard',
-        help='watch a running fleet, or a report, in the browser',
-        description='Serve a web page of a running fleet, or of a report of a run that has ended.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+        'dashboard', description='Serve a web page of a running fleet, or of a report of a run that has ended.', epilog=EPILOG
+    )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('file', nargs='?', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     what.add_argument('--fleet', metavar='NAME', help='the name of a running fleet whose file is not here')

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,12 @@ conditions of each phase (--no-baselines leaves that out).
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'demo', help='split a camera stream over three emulated devices, live',
-        description='Run a camera stream through three emulated devices and watch the split move.',
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        'demo', description='Run a camera stream through three emulated devices and watch the split move.', epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=45.0, metavar='N', help='length of the live part (default 45)')
     parser.add_argument('--report', type=Path, metavar='FILE', help='write all figures there as JSON')
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('demo_out'),
-        metavar='DIR',
-        help='plot, fleet file and log go there (default demo_out)',
-    )
+    parser.add_argument('--out', type=Path, default=Path('demo_out'), metavar='DIR',
+                        help='plot, fleet file and log go there (default demo_out)')  # fmt: skip
     parser.add_argument('--no-baselines', action='store_true', help='leave the fixed plans out')
     parser.add_argument(
         '--two-models', action='store_true',
@@ -87,17 +81,12 @@ class _Demo:
         self._args = args
         self._console = console
         self._out: Path = args.out
-        self._log_lock = threading.Lock()
 
     def run(self) -> tuple[dict[str, Any], int]:
-        from edge_dnn_partition.cli import demo_frames, demo_report
+        from edge_dnn_partition.cli import demo_report
         from edge_dnn_partition.cli.demo_run import DemoRun
-        from edge_dnn_partition.cli.running_fleet import CameraThread
-        from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
-        from edge_dnn_partition.deployment.processes import fleet_processes
-        from edge_dnn_partition.deployment.supervisor import Supervisor
+        from edge_dnn_partition.cli.running_fleet import join_network, running_fleet
         from edge_dnn_partition.graph.model import load_model
-        from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
         from edge_dnn_partition.planning.fleet.pipeline import Pipeline
         from edge_dnn_partition.testbed.scenario import PHASES, handicap
@@ -109,48 +98,25 @@ class _Demo:
         profile = self._profile(fleet, model)
         fleet_file = self._prepare(handicap(profile.total_seconds))
         fleet = load_fleet(fleet_file)
-        profiles = {name: d.played(profile, model) for name, d in fleet.devices.items()}
-        pipeline = Pipeline(model, profiles, fleet)
-        images = demo_frames.chosen_images(self._args)
-        environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-        environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
-        os.environ.update({**environment, **dds_environment(dds_profile(fleet))})
-        processes = fleet_processes(fleet, fleet_file)
-        workers = {p.namespace.rsplit('/', 1)[-1]: p for p in processes if p.node == 'worker'}
-        scheduler = next(p for p in processes if p.node == 'scheduler')
-        with (self._out / 'nodes.log').open('w', encoding='utf-8') as log:
+        pipeline = Pipeline(model, {name: d.played(profile, model) for name, d in fleet.devices.items()}, fleet)
+        images = demo_report.chosen_images(self._args)
+        use_own_network()
+        join_network(fleet)
+        self._say('starting the fleet')
+        with node_log(self._out) as write, running_fleet(
+            fleet_file, images.stream(), rate=self._args.rate, name='demo', on_line=write, frames=3, seconds=60.0
+        ) as running:  # fmt: skip
+            drive = DemoRun(running, seconds=self._args.seconds / len(PHASES), say=self._say)
+            with self._view(running.client, lambda: f'{drive.phase_name}   (devices and links are emulated)'):
+                before = running.client.plan
+                runs = drive.live(PHASES)
+                fixed: list[dict[str, Any]] = [{} for _ in runs]
+                if not self._args.no_baselines:
+                    fixed = self._baselines(drive, runs, pipeline, images.mean_bytes)
+                counts = demo_report.counts_of(running, self._console)
+            changes = list(running.news.plans)
+            difference = demo_report.compare(running, images)
 
-            def write(label: str, line: str) -> None:
-                with self._log_lock:
-                    log.write(f'[{label}] {line}\n')
-                    log.flush()
-
-            with Supervisor(environment, write) as supervisor:
-                for process in processes:
-                    supervisor.start(process)
-                with FleetClient(fleet, name='demo', keep_outputs=True) as client:
-                    camera = CameraThread(client.camera('pi/image/compressed'), images.stream(), self._args.rate)
-                    drive = DemoRun(
-                        client, supervisor, workers, scheduler, seconds=self._args.seconds / len(PHASES), say=self._say
-                    )
-                    camera.start()
-                    try:
-                        with self._view(client, lambda: f'{drive.phase_name}   (devices and links are emulated)'):
-                            client.wait_for(lambda: len(client.news.frames) >= 3, 60.0, 'a first result')
-                            before = client.plan
-                            runs = drive.live(PHASES)
-                            fixed = (
-                                self._baselines(drive, runs, pipeline, images.mean_bytes)
-                                if not self._args.no_baselines
-                                else [{} for _ in runs]
-                            )
-                            camera.stop()
-                            counts = demo_frames.settle(client, self._console)
-                    finally:
-                        camera.stop()
-                    frames = list(client.news.frames)
-                    changes = list(client.news.plans)
-        difference = demo_frames.compare(fleet, images, frames, camera.shown)
         phases = []
         for run_of_phase, table in zip(runs, fixed, strict=True):
             phases.append(demo_report.phase_document(run_of_phase, before, table))
@@ -178,41 +144,36 @@ class _Demo:
         if not self._console.is_terminal:
             self._console.print(line)
 
-    def _view(self, client: Any, headline: Callable[[], str]) -> Any:
-        """Return a context in which the live view is drawn, or plan changes are printed where there is no terminal."""
-        from contextlib import contextmanager
-
+    @contextmanager
+    def _view(self, client: Any, headline: Callable[[], str]) -> Iterator[None]:
+        """Draw the live view meanwhile, or print plan changes where there is no terminal."""
         from rich.live import Live
 
         from edge_dnn_partition.cli.live_view import render
 
-        @contextmanager
-        def view() -> Iterator[None]:
-            ended = threading.Event()
+        ended = threading.Event()
 
-            def draw() -> None:
-                if self._console.is_terminal:
-                    with Live(console=self._console, refresh_per_second=4, transient=True) as screen:
-                        while not ended.wait(0.25):
-                            screen.update(render(client, headline()))
-                    return
-                shown = 0
-                while not ended.wait(0.25):
-                    with client.lock:
-                        plans = list(client.news.plans)
-                    for _, plan in plans[shown:]:
-                        self._console.print(f'  plan {plan.version}: {plan.label()}  ({plan.reason})', highlight=False)
-                    shown = len(plans)
+        def draw() -> None:
+            if self._console.is_terminal:
+                with Live(console=self._console, refresh_per_second=4, transient=True) as screen:
+                    while not ended.wait(0.25):
+                        screen.update(render(client, headline()))
+                return
+            shown = 0
+            while not ended.wait(0.25):
+                with client.lock:
+                    plans = list(client.news.plans)
+                for _, plan in plans[shown:]:
+                    self._console.print(f'  plan {plan.version}: {plan.label()}  ({plan.reason})', highlight=False)
+                shown = len(plans)
 
-            thread = threading.Thread(target=draw, name='live_view', daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                thread.join(2.0)
-
-        return view()
+        thread = threading.Thread(target=draw, name='live_view', daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(2.0)
 
     def _prepare(self, handicap: float = 1.0) -> Path:
         """Build the model and write the fleet file."""
@@ -274,7 +235,7 @@ class _Demo:
         return tables
 
     def _conclude(self, report: dict[str, Any], table: Any) -> int:
-        from edge_dnn_partition.cli import demo_frames
+        from edge_dnn_partition.cli import demo_report
 
         console = self._console
         console.print(table)
@@ -299,10 +260,30 @@ class _Demo:
                     highlight=False,
                 )
         console.print(f'devices and links are emulated; plot, fleet file and log: {self._out}/', highlight=False)
-        failures = demo_frames.failures(frames, report)
+        failures = demo_report.failures(frames, report)
         for failure in failures:
             console.print(f'[red]FAILED: {failure}[/red]')
         return 1 if failures else 0
+
+
+def use_own_network() -> None:
+    """Keep what this process and its nodes say on this machine, in a ROS domain of their own unless one is set."""
+    os.environ.update({'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'})
+    os.environ.setdefault('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
+
+
+@contextmanager
+def node_log(folder: Path) -> Iterator[Callable[[str, str], None]]:
+    """Open ``nodes.log`` in a folder; yields what writes a line under a label, from any thread."""
+    lock = threading.Lock()
+    with (folder / 'nodes.log').open('w', encoding='utf-8') as log:
+
+        def write(label: str, line: str) -> None:
+            with lock:
+                log.write(f'[{label}] {line}\n')
+                log.flush()
+
+        yield write
 
 
 def _lower(share: float) -> str:

@@ -1,20 +1,33 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo found, as a JSON document, a table and a plot."""
+"""The demo's images, the check of its results, and its report: a JSON document, a table and a plot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_dnn_partition.cli.demo_run import FixedRun, PhaseRun
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.inputs.images import images
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Camera
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.testbed.scenario import panning_camera
 
+if TYPE_CHECKING:
+    from rich.console import Console  # noqa: TID251 (the type)
+
+    from edge_dnn_partition.cli.running_fleet import RunningFleet
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1e3, 2)
@@ -77,8 +90,8 @@ def whole_run(runs: Sequence[PhaseRun], fixed: Sequence[Mapping[str, FixedRun | 
     A choice that gives no result in a phase (everything on a cloud that is stopped) is compared over the phases
     in which it can run; its gap is named.
     """
-    mine = np.concatenate([np.array([f.latency_seconds for f in r.frames if f.delivered]) for r in runs])
-    document: dict[str, Any] = {'adaptive': {'p50_ms': _ms(float(np.median(mine))), 'mean_ms': _ms(float(mine.mean()))}}
+    adaptive = np.concatenate([np.array([f.latency_seconds for f in r.frames if f.delivered]) for r in runs])
+    document: dict[str, Any] = {'adaptive': {'p50_ms': _ms(float(np.median(adaptive))), 'mean_ms': _ms(float(adaptive.mean()))}}
     for name in ('all_on_source', 'all_on_cloud'):
         pairs = [(run, table.get(name)) for run, table in zip(runs, fixed, strict=True)]
         medians = [(run, f.p50_seconds) for run, f in pairs if f is not None and f.p50_seconds is not None]
@@ -142,30 +155,18 @@ def plot(
         axes.text(begin + 0.1, 0.985, phase['name'], transform=axes.get_xaxis_transform(), va='top', fontsize=9)
         frames = [f for f in run.frames if f.delivered]
         values = [f.latency_seconds * 1e3 for f in frames]
-        axes.plot(
-            [f.at - zero for f in frames], values, '.', color='tab:blue', label='adaptive' if index == 0 else None
-        )
+        axes.plot([f.at - zero for f in frames], values, '.', color='tab:blue', label='adaptive' if index == 0 else None)
         tops += values
         for name, colour in (('best_fixed', 'tab:green'), ('all_on_source', 'tab:orange'), ('all_on_cloud', 'tab:red')):
             p50 = phase['baselines'][name]['p50_ms']
             if p50 is not None:
-                axes.hlines(
-                    p50, begin, end, color=colour, label=name.replace('_', ' ') + ' (p50)' if index == 0 else ''
-                )
+                axes.hlines(p50, begin, end, color=colour, label=name.replace('_', ' ') + ' (p50)' if index == 0 else '')
                 tops.append(min(p50, 600.0))
     for at, plan in changes:
         if 0 <= at - zero <= runs[-1].end - zero:
             axes.axvline(at - zero, color='black', linestyle=':', linewidth=1)
-            axes.text(
-                at - zero,
-                0.02,
-                plan.label(),
-                transform=axes.get_xaxis_transform(),
-                rotation=90,
-                fontsize=7,
-                va='bottom',
-                ha='right',
-            )
+            axes.text(at - zero, 0.02, plan.label(), transform=axes.get_xaxis_transform(), rotation=90, fontsize=7, va='bottom',
+                      ha='right')  # fmt: skip
     axes.set(
         xlabel='time, s',
         ylabel='latency from acceptance to result, ms',
@@ -174,3 +175,102 @@ def plot(
     )
     axes.legend(loc='center right', fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+TOLERANCE: Final = 1e-4
+
+
+class Images:
+    """The demo's images: a list over and over, or a live camera whose images are kept as they come."""
+
+    def __init__(self, kept: list[Any], camera: Iterator[Any] | None = None) -> None:
+        self.kept = kept
+        self._camera = camera
+
+    @property
+    def mean_bytes(self) -> float:
+        """The mean size of an image as it is sent."""
+        return float(np.mean([image.data.nbytes for image in self.kept])) if self.kept else 180e3
+
+    def stream(self) -> Iterator[tuple[int, Any]]:
+        """Yield images with the index under which they are kept."""
+        if self._camera is None:
+            yield from itertools.cycle(enumerate(self.kept))
+            return
+        for image in self._camera:
+            self.kept.append(image)
+            yield len(self.kept) - 1, image
+
+
+def chosen_images(args: argparse.Namespace) -> Images:
+    """Return the images of ``--images``, ``--video`` or ``--camera``, else the demo's own."""
+    stream = images(Camera(images=args.images, video=args.video, camera=args.camera))
+    if stream is None:
+        return Images(panning_camera())
+    if args.camera is not None:
+        return Images([], stream)
+    return Images(list(itertools.islice(stream, 200)))
+
+
+def counts_of(running: RunningFleet, console: Console) -> dict[str, int]:
+    """Stop the camera, wait until no frame is under way, and return the source's counters."""
+    running.camera.stop()
+    time.sleep(1.0)  # until the source has reported the last images
+    try:
+        running.settle(every_frame=False)
+    except UserError as error:
+        console.print(f'[red]{error}[/red]')
+    status = running.news.status
+    assert status is not None
+    numbers = [frame.frame_id for frame in running.news.frames]
+    return {
+        'accepted': status.accepted, 'delivered': status.delivered, 'expired': status.expired,
+        'failed': status.failed, 'lost': status.lost + status.in_flight,
+        'duplicated': len(numbers) - len(set(numbers)),
+        'repeated': status.repeated, 'late_results_dropped': status.duplicated,
+        'camera_images': status.offered, 'camera_images_skipped': status.dropped,
+    }  # fmt: skip
+
+
+def compare(running: RunningFleet, images: Images) -> dict[str, Any]:
+    """Compare each result with that of the whole model on the same image."""
+    fleet = running.fleet
+    assert fleet.model is not None
+    assert fleet.model.preprocessing is not None
+    engine = Engine(fleet.model.path)
+    entry = running.model.inputs[0]
+    preprocessing = Preprocessing.from_yaml(fleet.model.preprocessing)
+    wanted: dict[int, dict[str, Any]] = {}
+    largest, scale, exact, compared = 0.0, 0.0, 0, 0
+    for frame in running.news.frames:
+        index = running.camera.shown.get(frame.stamp_ns)
+        if index is None or not frame.delivered:
+            continue
+        if index not in wanted:
+            image = images.kept[index]
+            wanted[index] = engine.run({entry: preprocessing.apply(image.data, image.encoding)})
+        differences = [float(np.abs(frame.outputs[n] - v).max()) for n, v in wanted[index].items()]
+        scale = max(scale, *(float(np.abs(v).max()) for v in wanted[index].values()))
+        largest = max(largest, *differences)
+        exact += max(differences) == 0
+        compared += 1
+    return {'max_abs_difference': largest, 'largest_output': scale, 'compared': compared, 'bit_exact': exact}
+
+
+def failures(frames: Mapping[str, int], difference: Mapping[str, Any]) -> list[str]:
+    """Return what went wrong, in words; empty if nothing did.
+
+    :param frames: as `counts_of` returns them.
+    :param difference: as `compare` does.
+    """
+    found = []
+    ended = frames['delivered'] + frames['expired'] + frames['failed']
+    if frames['lost'] or frames['duplicated'] or frames['accepted'] != ended:
+        found.append('frames were lost or delivered twice')
+    if frames['failed']:
+        found.append(f'{frames["failed"]} frames could not be processed')
+    if difference['compared'] == 0:
+        found.append('no result was compared')
+    elif difference['max_abs_difference'] > TOLERANCE * max(difference['largest_output'], 1e-30):
+        found.append('results differ from the whole model')
+    return found

@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_dnn_partition.deployment.processes import NodeProcess
-from edge_dnn_partition.deployment.supervisor import Supervisor
+from edge_dnn_partition.cli.running_fleet import RunningFleet
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
-from edge_dnn_partition.planning.plans.compose import assignment_of, compose, placement_of
+from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.sensing.link import LinkEstimate
 from edge_dnn_partition.testbed.scenario import Phase
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
+    from edge_dnn_partition.nodes.clients.fleet_client import FrameRecord
 
 LEAST_FRAMES = 6
 MOST_SECONDS = 14.0
@@ -59,29 +58,15 @@ class FixedRun:
 class DemoRun:
     """Drives a fleet that is up.
 
-    :param workers: by device, to kill and start again; so the scheduler.
     :param seconds: of each phase.
     :param say: takes lines for people.
     """
 
-    def __init__(
-        self,
-        client: FleetClient,
-        supervisor: Supervisor,
-        workers: dict[str, NodeProcess],
-        scheduler: NodeProcess,
-        *,
-        seconds: float,
-        say: Callable[[str], None],
-    ) -> None:
-        self._client = client
-        self._supervisor = supervisor
-        self._workers = workers
-        self._scheduler = scheduler
-        self._seconds = seconds
-        self._say = say
+    def __init__(self, running: RunningFleet, *, seconds: float, say: Callable[[str], None]) -> None:
+        self._running, self._client, self._supervisor = running, running.client, running.supervisor
+        self._seconds, self._say = seconds, say
         self._stopped: str | None = None
-        devices = client.fleet.devices.items()
+        devices = running.fleet.devices.items()
         self._usual = {name: device.emulate.factor if device.emulate else 1.0 for name, device in devices}
         self.phase_name = 'starting'
 
@@ -91,10 +76,9 @@ class DemoRun:
         if phase.stopped == self._stopped:
             return
         if self._stopped is not None:
-            self._supervisor.start(self._workers[self._stopped])
+            self._supervisor.start(self._running.process(f'{self._stopped}/worker'))
         if phase.stopped is not None:
-            label = self._workers[phase.stopped].label
-            self._supervisor.signal(label, signal.SIGKILL)
+            self._supervisor.signal(f'{phase.stopped}/worker', signal.SIGKILL)
         self._stopped = phase.stopped
 
     def live(self, phases: Sequence[Phase]) -> list[PhaseRun]:
@@ -108,10 +92,10 @@ class DemoRun:
             run = PhaseRun(phase, time.monotonic())
             self.conditions(phase)
             if phase.scheduler_killed:
-                self._supervisor.signal(self._scheduler.label, signal.SIGKILL)
+                self._supervisor.signal('scheduler', signal.SIGKILL)
                 time.sleep(self._seconds / 2)
                 self._say('  the scheduler is started again')
-                self._supervisor.start(self._scheduler)
+                self._supervisor.start(self._running.process('scheduler'))
                 time.sleep(self._seconds / 2)
             else:
                 time.sleep(self._seconds)
@@ -134,10 +118,6 @@ class DemoRun:
             assert plan is not None
             runs.append(FixedRun(label, self._collect(plan.version, seconds)))
         return runs
-
-    def free(self) -> None:
-        """Let the scheduler choose again."""
-        self._client.set_scheduler({'policy': 'auto'})
 
     def _in_force(self, label: str) -> bool:
         plan = self._client.plan
@@ -197,11 +177,3 @@ def label_of(model: Model, placement: Any, pipeline: Pipeline) -> str:
 def all_on(model: Model, pipeline: Pipeline, device: str) -> str:
     """Return the label of the plan that runs everything on one device."""
     return label_of(model, ((device, True, ((0, len(model.layers)),)),), pipeline)
-
-
-def predicted_seconds(pipeline: Pipeline, problem: Problem, plan: Plan) -> float:
-    """Return what a plan's frame would take under a problem's conditions; NaN if it cannot be said."""
-    assignment = assignment_of(plan.placement, pipeline.boundaries)
-    if assignment is None or not set(assignment) <= set(problem.names):
-        return float('nan')
-    return float(evaluate(problem, assignment).latency_seconds)

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,12 +18,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_dnn_partition.cache import write_atomic
-from edge_dnn_partition.cli import demo_frames
-from edge_dnn_partition.cli.running_fleet import CameraThread
-from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
-from edge_dnn_partition.deployment.processes import fleet_processes
-from edge_dnn_partition.deployment.supervisor import Supervisor
-from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
+from edge_dnn_partition.cli import demo_report
+from edge_dnn_partition.cli.demo import node_log, use_own_network
+from edge_dnn_partition.cli.running_fleet import RunningFleet, join_network, running_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.scenario import PHASES, Phase, fleet_document
 
@@ -58,9 +54,12 @@ class Member:
     """A fleet that runs, with its camera."""
 
     share: Share
-    fleet: Fleet
-    client: FleetClient
-    camera: CameraThread
+    running: RunningFleet
+
+    @property
+    def client(self) -> FleetClient:
+        """Its client."""
+        return self.running.client
 
     def document(self, begin: float, end: float) -> dict[str, Any]:
         """Return how its frames went in the later half of a time, when plans have settled."""
@@ -84,49 +83,35 @@ class SharedDemo:
     def __init__(self, args: argparse.Namespace, console: Console) -> None:
         self._args, self._console = args, console
         self._out: Path = args.out
-        self._lock = threading.Lock()
 
     def run(self) -> tuple[dict[str, Any], int]:
         """Return the report, and 1 if a frame was lost or a result was wrong."""
         self._out.mkdir(parents=True, exist_ok=True)
         seconds = self._args.seconds / 3
-        environment = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-        environment['ROS_DOMAIN_ID'] = os.environ.get('ROS_DOMAIN_ID', str(100 + os.getpid() % 100))
-        os.environ.update(environment)
-        images = demo_frames.chosen_images(self._args)
+        use_own_network()
+        images = demo_report.chosen_images(self._args)
         phases: list[dict[str, Any]] = []
         fleets: dict[str, dict[str, Any]] = {}
-        with (self._out / 'nodes.log').open('w', encoding='utf-8') as self._log, ExitStack() as stack:
-            first = stack.enter_context(self._member(FIRST, images))
+        with node_log(self._out) as self._write, self._member(FIRST, images) as first:
             phases.append(self._phase('one model', seconds, first))
             with self._member(SECOND, images) as second:
                 phases.append(self._phase('a second model, more important', seconds, first, second))
-                fleets[SECOND.name] = self._books(second, images)
+                fleets[SECOND.name] = self._counters(second, images)
             phases.append(self._phase('one model again', seconds, first))
-            fleets[FIRST.name] = self._books(first, images)
+            fleets[FIRST.name] = self._counters(first, images)
         report = {'phases': phases, 'fleets': fleets, 'emulated': True, 'camera_hertz': self._args.rate}
         return report, self._conclude(report)
 
     @contextmanager
-    def _member(self, share: Share, images: demo_frames.Images) -> Iterator[Member]:
+    def _member(self, share: Share, images: demo_report.Images) -> Iterator[Member]:
         """Run one of the fleets; its first results are there."""
-        from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-
         file = self._prepare(share)
-        fleet = load_fleet(file)
-        os.environ.update(dds_environment(dds_profile(fleet)))
-        with Supervisor(dict(os.environ), lambda *line: self._write(share.name, *line)) as supervisor:
-            for process in fleet_processes(fleet, file):
-                supervisor.start(process)
-            with FleetClient(fleet, name='demo', keep_outputs=True) as client:
-                publish = client.camera(f'/{fleet.fleet}/{fleet.source}/{fleet.camera.topic}')
-                member = Member(share, fleet, client, CameraThread(publish, images.stream(), self._args.rate))
-                member.camera.start()
-                try:
-                    client.wait_for(lambda: len(client.news.frames) >= 3, START_SECONDS, f'a first result of {share.name}')
-                    yield member
-                finally:
-                    member.camera.stop()
+        join_network(load_fleet(file))
+        with running_fleet(
+            file, images.stream(), rate=self._args.rate, name='demo', frames=3, seconds=START_SECONDS,
+            on_line=lambda label, line: self._write(f'{share.name}/{label}', line),
+        ) as running:  # fmt: skip
+            yield Member(share, running)
 
     def _prepare(self, share: Share) -> Path:
         folder = self._out / share.name
@@ -140,11 +125,6 @@ class SharedDemo:
         path = folder / 'fleet.yaml'
         write_atomic(path, yaml.safe_dump(document, sort_keys=False).encode())
         return path
-
-    def _write(self, name: str, label: str, line: str) -> None:
-        with self._lock:
-            self._log.write(f'[{name}/{label}] {line}\n')
-            self._log.flush()
 
     def _phase(self, name: str, seconds: float, *members: Member) -> dict[str, Any]:
         """Let some time pass, and say which plans come."""
@@ -160,11 +140,9 @@ class SharedDemo:
             time.sleep(0.1)
         return {'name': name, 'seconds': round(seconds, 2), 'fleets': {m.share.name: m.document(begin, now) for m in members}}
 
-    def _books(self, member: Member, images: demo_frames.Images) -> dict[str, Any]:
-        member.camera.stop()
-        counts = demo_frames.settle(member.client, self._console)
-        difference = demo_frames.compare(member.fleet, images, list(member.client.news.frames), member.camera.shown)
-        return {'priority': member.share.priority, 'frames': counts, **difference}
+    def _counters(self, member: Member, images: demo_report.Images) -> dict[str, Any]:
+        counts = demo_report.counts_of(member.running, self._console)
+        return {'priority': member.share.priority, 'frames': counts, **demo_report.compare(member.running, images)}
 
     def _conclude(self, report: dict[str, Any]) -> int:
         table = Table(title='each model by its own plan, on the same devices', title_justify='left', box=SIMPLE_HEAD)
@@ -178,14 +156,14 @@ class SharedDemo:
                 table.add_row(phase['name'], name, found['plan'], *times, str(found['frames']))
         self._console.print(table)
         wrong = []
-        for name, books in report['fleets'].items():
-            frames = books['frames']
+        for name, found in report['fleets'].items():
+            frames = found['frames']
             self._console.print(
-                f'{name} (priority {books["priority"]}): {frames["accepted"]} accepted, {frames["delivered"]} delivered, '
+                f'{name} (priority {found["priority"]}): {frames["accepted"]} accepted, {frames["delivered"]} delivered, '
                 f'{frames["failed"]} failed, {frames["lost"]} lost, {frames["duplicated"]} delivered twice; '
-                f'{books["bit_exact"]} of {books["compared"]} results bit-exact', highlight=False,
+                f'{found["bit_exact"]} of {found["compared"]} results bit-exact', highlight=False,
             )  # fmt: skip
-            wrong += [f'{name}: {failure}' for failure in demo_frames.failures(frames, books)]
+            wrong += [f'{name}: {failure}' for failure in demo_report.failures(frames, found)]
         for failure in wrong:
             self._console.print(f'[red]FAILED: {failure}[/red]')
         self._console.print(f'devices and links are emulated; fleet files and log: {self._out}/', highlight=False)

@@ -11,25 +11,25 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from edge_dnn_partition.cli import doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
-from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.cli import doctor_machine, doctor_ros
+from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.cli.terminal import raw
 from edge_dnn_partition.errors import UserError
 
 ORDER: Final[tuple[Callable[[], Sequence[Check]], ...]] = (
-    doctor_checks.python,
-    doctor_checks.packages,
-    doctor_checks.providers,
-    doctor_checks.cache_folder,
-    doctor_ros_checks.installation,
-    doctor_ros_checks.middleware,
-    doctor_dds_check.dds_profile_check,
-    doctor_ros_checks.messages,
-    doctor_ros_checks.optional_packages,
-    doctor_checks.socket_buffers,
-    doctor_checks.shared_memory,
-    doctor_checks.leftovers,
-    doctor_sensing_check.sensors,
+    doctor_machine.python,
+    doctor_machine.packages,
+    doctor_machine.providers,
+    doctor_machine.cache_folder,
+    doctor_ros.installation,
+    doctor_ros.middleware,
+    doctor_machine.dds_profile_check,
+    doctor_ros.messages,
+    doctor_ros.optional_packages,
+    doctor_machine.socket_buffers,
+    doctor_machine.shared_memory,
+    doctor_machine.leftovers,
+    doctor_machine.sensors,
 )
 LISTEN_SECONDS: Final = 5.0
 COLOURS: Final = {'ok': '\033[32m', 'warn': '\033[33m', 'fail': '\033[31m'}
@@ -39,7 +39,6 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb and its options."""
     parser = subparsers.add_parser(
         'doctor',
-        help='check this machine and say what to mend',
         description='Checks Python, packages, ROS 2, messages, kernel buffers, shared memory, sensors and power meters. '
         'The exit code is 1 if something fails; a warning is no failure.',
         epilog='examples:\n  edge-dnn-partition doctor --fleet robot.yaml\n  edge-dnn-partition doctor --fleet robot.yaml --listen',
@@ -62,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     if args.listen is not None and not args.fleet:
         raise UserError('--listen needs --fleet FLEET.yaml: which fleet is to be listened to?')
     if args.fleet:
-        if not any(check.name in doctor_checks.NEEDED and check.status == 'fail' for check in checks):
+        if not any(check.name in doctor_machine.NEEDED and check.status == 'fail' for check in checks):
             checks += _of_fleet(args)
-        checks = [c for c in checks if c.name != doctor_dds_check.NAME] + [*doctor_dds_check.dds_profile_check(args.fleet)]
+        checks = [c for c in checks if c.name != doctor_machine.DDS_PROFILE] + [*doctor_machine.dds_profile_check(args.fleet)]
     counts = {status: sum(check.status == status for check in checks) for status in COLOURS}
     if args.json:
         found = [{'name': c.name, 'status': c.status, 'found': c.found, 'advice': c.advice} for c in checks]
@@ -76,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_fleet(args: argparse.Namespace) -> list[Check]:
-    from edge_dnn_partition.cli import doctor_fleet_check
+    from edge_dnn_partition.cli import doctor_fleet
 
-    checks = list(doctor_fleet_check.fleet_file(args.fleet, args.device))
+    checks = list(doctor_fleet.fleet_file(args.fleet, args.device))
     if args.listen is not None and checks[0].status != 'fail':
-        checks += doctor_fleet_check.running_fleet(args.fleet, args.listen)
+        checks += doctor_fleet.running_fleet(args.fleet, args.listen)
     return checks
 
 

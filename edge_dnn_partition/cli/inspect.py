@@ -9,12 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dnn_partition.cli.layer_view import add_layer_arguments, print_layers, write_layer_files
-from edge_dnn_partition.cli.model_arguments import (
+from edge_dnn_partition.cli.model_view import (
+    add_layer_arguments,
     add_model_arguments,
     console_for_tables,
     load_given_model,
+    print_layers,
     readable_bytes,
+    write_layer_files,
 )
 from edge_dnn_partition.errors import PlanError, UserError
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
     parser = subparsers.add_parser(
-        'inspect', help='show the layers of an ONNX model and the cuts between them',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'inspect',
         description='Show the layers of an ONNX model, and what would be sent at each cut between them.',
         epilog='example:\n  edge-dnn-partition inspect resnet50.onnx\n'
                '  edge-dnn-partition inspect detector.onnx --shape images=1x3x640x640 --json\n'

@@ -22,10 +22,8 @@ def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
         'keygen',
-        help="make a fleet's key",
         description="Make a fleet's key: 32 random bytes in a file that its owner alone may read; none is overwritten.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('file', nargs='?', type=Path, default=Path('fleet.key'), metavar='FILE', help='default: fleet.key')
     parser.add_argument(

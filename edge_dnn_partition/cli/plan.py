@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
 
-from .model_arguments import load_given_model
+from .model_view import load_given_model
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.cost_model.objective import Goal

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
 
-from .layer_view import add_layer_arguments, print_layers, write_layer_files
-from .model_arguments import add_model_arguments, load_given_model
+from .model_view import add_layer_arguments, add_model_arguments, load_given_model, print_layers, write_layer_files
 
 if TYPE_CHECKING:
     from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
@@ -59,9 +58,9 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
-    parser = subparsers.add_parser('profile', help="time a model's segments and boundary overheads on this machine",
-                                   description="Time a model's segments and boundary overheads on this machine.",
-                                   epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = subparsers.add_parser(
+        'profile', description="Time a model's segments and boundary overheads on this machine.", epilog=_EPILOG
+    )  # fmt: skip
     add_model_arguments(parser)
     parser.add_argument('--runs', type=_whole(1, 1000), default=5, metavar='N',
                         help='rounds; each times every segment and pair once (default 5)')

@@ -38,9 +38,7 @@ left out.
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'replay', help="replay a bag of a fleet's topics into the scheduler, offline",
-        description="Show what a scheduler would decide on a bag of a fleet's topics.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        'replay', description="Show what a scheduler would decide on a bag of a fleet's topics.", epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('bag', metavar='BAG', help='the folder of a rosbag2 bag (sqlite3 or mcap)')
     parser.add_argument('--fleet', required=True, metavar='FLEET.yaml', help='the fleet file that the fleet was started with')

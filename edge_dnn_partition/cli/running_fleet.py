@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
 from edge_dnn_partition.deployment.processes import NodeProcess, fleet_processes
 from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.graph.model import load_model
@@ -58,28 +59,22 @@ class CameraThread:
 class RunningFleet:
     """A fleet whose stream runs; see `running_fleet`.
 
-    :param images: what its camera shows, one after the other.
+    :param images: what its camera shows, with the index under which `CameraThread.shown` keeps each.
     :param rate: in images per second.
     """
 
     def __init__(
-        self,
-        file: Path,
-        supervisor: Supervisor,
-        client: FleetClient,
-        log: list[tuple[str, str]],
-        images: Sequence[CameraImage],
-        rate: float,
-    ) -> None:
+        self, file: Path, supervisor: Supervisor, client: FleetClient, log: list[tuple[str, str]],
+        images: Iterator[tuple[int, CameraImage]], rate: float,
+    ) -> None:  # fmt: skip
         self._file = file
         self.fleet: Fleet = client.fleet
         if self.fleet.model is None:
             raise ValueError('a running fleet has a model')
         self.model = load_model(self.fleet.model.path)
         self.supervisor, self.client, self.log, self.news = supervisor, client, log, client.news
-        stream = ((i % len(images), images[i % len(images)]) for i in itertools.count())
         topic = f'/{self.fleet.fleet}/{self.fleet.source}/{self.fleet.camera.topic}'
-        self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), stream, rate)
+        self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), images, rate)
 
     def process(self, label: str) -> NodeProcess:
         """Return a process of the fleet by its label, to start it again."""
@@ -105,9 +100,9 @@ class RunningFleet:
         self.more_frames(count, plan.version)
 
     def settle(self, *, every_frame: bool = True) -> SourceStatus:
-        """Stop the camera and wait for the last results; return the source's books.
+        """Stop the camera and wait for the last results; return the source's counters.
 
-        :param every_frame: the source has not been started anew: its books know every result.
+        :param every_frame: the source was not restarted, so its counters cover every result.
         """
         self.camera.stop()
 
@@ -123,25 +118,52 @@ class RunningFleet:
         return self.news.status
 
 
+def cycle(images: Sequence[CameraImage]) -> Iterator[tuple[int, CameraImage]]:
+    """Yield images over and over, with their index."""
+    return itertools.cycle(enumerate(images))
+
+
+def join_network(fleet: Fleet) -> None:
+    """Give this process the DDS profile of a fleet, so that a client in it finds the fleet's nodes.
+
+    :raises UserError: if the profile cannot be used on this machine.
+    """
+    os.environ.update(dds_environment(dds_profile(fleet)))
+
+
 @contextmanager
-def running_fleet(file: Path, images: Sequence[CameraImage], *, rate: float = 10.0) -> Iterator[RunningFleet]:
+def running_fleet(
+    file: Path, images: Sequence[CameraImage] | Iterator[tuple[int, CameraImage]], *, rate: float = 10.0, name: str = 'watcher',
+    on_line: Callable[[str, str], None] | None = None, frames: int = 5, seconds: float = PATIENCE_SECONDS,
+) -> Iterator[RunningFleet]:  # fmt: skip
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param file: the fleet file; its camera is a topic.
+    :param images: shown over and over, or an endless stream with an index each.
+    :param name: of the client's node.
+    :param on_line: takes label and line of what the nodes print, beside the fleet's log.
+    :param frames: how many results to wait for, at most ``seconds``.
     :raises UserError: if it does not come up.
     """
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
     fleet = load_fleet(file)
     log: list[tuple[str, str]] = []
-    with Supervisor(dict(os.environ), lambda *line: log.append(line)) as supervisor:
+
+    def line(label: str, text: str) -> None:
+        log.append((label, text))
+        if on_line is not None:
+            on_line(label, text)
+
+    with Supervisor(dict(os.environ), line) as supervisor:
         for process in fleet_processes(fleet, file):
             supervisor.start(process)
-        with FleetClient(fleet, name='watcher', keep_outputs=True) as client:
-            running = RunningFleet(file, supervisor, client, log, images, rate)
+        with FleetClient(fleet, name=name, keep_outputs=True) as client:
+            stream = cycle(images) if isinstance(images, Sequence) else images
+            running = RunningFleet(file, supervisor, client, log, stream, rate)
             running.camera.start()
             try:
-                running.more_frames()
+                client.wait_for(lambda: len(client.news.frames) >= frames, seconds, f'{frames} results: {log[-15:]}')
                 yield running
             finally:
                 running.camera.stop()

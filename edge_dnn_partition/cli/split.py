@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_dnn_partition.cli.model_arguments import (
+from edge_dnn_partition.cli.model_view import (
     add_model_arguments,
     console_for_tables,
     load_given_model,
@@ -22,10 +22,10 @@ from edge_dnn_partition.errors import UserError
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command line."""
     parser = subparsers.add_parser(
-        'split', help='write the stages of an ONNX model between given cuts',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'split',
         description="Write the stages of an ONNX model between given cuts ('inspect' lists them), and a manifest.",
-        epilog='example:\n  edge-dnn-partition split resnet50.onnx --cut 12 --cut 40 --out stages --verify')
+        epilog='example:\n  edge-dnn-partition split resnet50.onnx --cut 12 --cut 40 --out stages --verify',
+    )
     add_model_arguments(parser)
     parser.add_argument('--cut', action='append', type=int, required=True, metavar='I',
                         help='cut after the first I layers; once per cut, in ascending order')

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from edge_dnn_partition.errors import UserError
@@ -28,9 +27,7 @@ _PROFILE_SECONDS = 600.0
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'tell', help='pin a plan of a running fleet, free it, plan or profile again',
-        description="Call a running fleet's services: pin, free, replan, profile.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        'tell', description="Call a running fleet's services: pin, free, replan, profile.", epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument('what', choices=('pin', 'free', 'replan', 'profile'), help='what to do')
@@ -44,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'`{args.what}` takes no name: leave {args.name!r} out')
     from std_srvs.srv import Trigger
 
-    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.cli.running_fleet import join_network
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
     from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
     fleet = load_fleet(args.fleet)
-    os.environ.update(dds_environment(dds_profile(fleet)))
+    join_network(fleet)
     with FleetClient(fleet, name='tell') as client:
         topics = client.topics
         service, name, request = {

@@ -15,7 +15,6 @@ rate instead, as in the demo. What it made is removed on exit however that comes
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import tempfile
 import time
@@ -45,9 +44,8 @@ from edge_dnn_partition.testbed.netns import new_stem
 from edge_dnn_partition.testbed.testbed_file import TestbedFile
 from edge_dnn_partition.testbed.traces import Event, timeline
 
-from .running_fleet import CameraThread
-from .testbed_controls import TestbedControls
-from .testbed_profiles import measured_profiles
+from .running_fleet import CameraThread, cycle
+from .testbed_controls import TestbedControls, measured_profiles
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -222,8 +220,7 @@ class Testbed(TestbedControls):
         """Show images within the block; what it gives returns the frames so far, after the block all of them."""
         with self.client.lock:
             begin = len(self.news.frames)
-        images = ((i % len(self.images), self.images[i % len(self.images)]) for i in itertools.count())
-        camera = CameraThread(self._publish, images, fps)
+        camera = CameraThread(self._publish, cycle(self.images), fps)
         camera.shown = self._shown
 
         def frames() -> list[FrameRecord]:

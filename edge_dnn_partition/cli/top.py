@@ -29,13 +29,7 @@ Shows the devices, what each runs, the links, latency, and the changes of plan w
 
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
-    parser = subparsers.add_parser(
-        'top',
-        help='watch a running fleet in the terminal',
-        description='Watch a running fleet in the terminal.',
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = subparsers.add_parser('top', description='Watch a running fleet in the terminal.', epilog=EPILOG)
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument(
         '--once', action='store_true', help='print one image as soon as the fleet is heard, and end; code 1 if it is not'
@@ -66,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
     from edge_dnn_partition.cli.console import console as open_console
     from edge_dnn_partition.cli.live_view import render
-    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.cli.running_fleet import join_network
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
-    os.environ.update(dds_environment(dds_profile(fleet)))
+    join_network(fleet)
     console = open_console()
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
     with FleetClient(fleet, name='top') as client:

@@ -33,9 +33,7 @@ _TURN_SECONDS: Final = 0.2
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'up', help='start the processes of a fleet, or of one device of it',
-        description='Start the node processes of a fleet file, and end them all with Ctrl-C.',
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        'up', description='Start the node processes of a fleet file, and end them all with Ctrl-C.', epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file')
     parser.add_argument('--device', metavar='NAME', help='start what this device runs, nothing else')

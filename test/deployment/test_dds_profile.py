@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_dnn_partition.cli import doctor_checks
+from edge_dnn_partition.cli import doctor_machine
 from edge_dnn_partition.deployment import dds_environment as module
 from edge_dnn_partition.deployment import dds_profile as profiles
 from edge_dnn_partition.deployment.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
@@ -96,7 +96,7 @@ def test_a_fragment_on_a_narrow_link_is_one_datagram():
 
 
 def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():
-    assert doctor_checks.RECEIVE_BUFFER_BYTES == profiles.RECEIVE_BUFFER_BYTES
+    assert doctor_machine.RECEIVE_BUFFER_BYTES == profiles.RECEIVE_BUFFER_BYTES
 
 
 def test_the_server_listens_and_the_others_go_to_it():

@@ -13,7 +13,7 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 
 from support import wait_until
 
-from edge_dnn_partition.cli import doctor_fleet_check
+from edge_dnn_partition.cli import doctor_fleet
 
 
 def write_model(path, inputs, dtype=TensorProto.FLOAT):
@@ -52,7 +52,7 @@ def fleet(tmp_path, monkeypatch):
 
 
 def refusals(path):
-    return [check for check in doctor_fleet_check.fleet_file(path) if check.status == 'fail']
+    return [check for check in doctor_fleet.fleet_file(path) if check.status == 'fail']
 
 
 BAD = {
@@ -114,7 +114,7 @@ def test_of_other_machines_only_what_can_be_known_is_said(fleet):
         document['links'][0].pop('emulate')
 
     path = fleet(real)
-    assert [c.status for c in doctor_fleet_check.fleet_file(path) if c.name == 'providers'] == ['warn']
-    assert not [c for c in doctor_fleet_check.fleet_file(path, 'pi') if c.name == 'providers']
-    assert [c.status for c in doctor_fleet_check.fleet_file(path, 'box') if c.name == 'providers'] == ['fail']
-    assert doctor_fleet_check.fleet_file(path, 'bax')[0].status == 'fail'
+    assert [c.status for c in doctor_fleet.fleet_file(path) if c.name == 'providers'] == ['warn']
+    assert not [c for c in doctor_fleet.fleet_file(path, 'pi') if c.name == 'providers']
+    assert [c.status for c in doctor_fleet.fleet_file(path, 'box') if c.name == 'providers'] == ['fail']
+    assert doctor_fleet.fleet_file(path, 'bax')[0].status == 'fail'

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edge_dnn_partition.cli import bench_html, bench_suite
+from edge_dnn_partition.cli import bench, bench_report
 from edge_dnn_partition.cli.main import main
 
 PNG = b'\x89PNG made up'
@@ -65,11 +65,11 @@ def test_a_suite_goes_on_after_a_benchmark_that_failed(tmp_path):
         started.append((command[command.index('bench') + 1], '--quick' in command, env['PYTHONSAFEPATH']))
         return {'a': 0, 'b': 2, 'c': 1}[started[-1][0]]
 
-    codes = bench_suite.run(['a', 'b', 'c'], tmp_path, quick=True, say=said.append, start=start)
+    codes = bench.run_suite(['a', 'b', 'c'], tmp_path, quick=True, say=said.append, start=start)
     assert codes == {'a': 0, 'b': 2, 'c': 1}
     assert started == [(name, True, '1') for name in 'abc']
     assert any('failed with exit code 2' in line for line in said)
 
 
 def test_a_conclusion_of_no_targets():
-    assert bench_html.conclusion_of([]) == '0 of 0 targets reached.'
+    assert bench_report.conclusion_of([]) == '0 of 0 targets reached.'

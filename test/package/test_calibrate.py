@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from edge_dnn_partition.cli import calibrate_run
+from edge_dnn_partition.cli import calibrate
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.sensing.host import HostSample
@@ -51,14 +51,14 @@ class Bench:
 
 
 def test_steps_go_from_none_to_all():
-    assert calibrate_run.steps(2) == [0, 1, 2]
-    assert calibrate_run.steps(4) == [0, 1, 2, 3, 4]
-    assert calibrate_run.steps(32) == [0, 1, 6, 13, 19, 26, 32]
+    assert calibrate.steps(2) == [0, 1, 2]
+    assert calibrate.steps(4) == [0, 1, 2, 3, 4]
+    assert calibrate.steps(32) == [0, 1, 6, 13, 19, 26, 32]
 
 
 def test_against_a_meter():
     bench, said = Bench(), []
-    samples, meter = calibrate_run.measured_samples(
+    samples, meter = calibrate.measured_samples(
         bench, [0, 1, 2, 4], 6.0, 'auto', say=said.append, **bench.parts()
     )
     assert meter == 'ina3221 VDD_IN'
@@ -72,25 +72,25 @@ def test_against_a_meter():
 def test_without_a_meter_it_ends_after_the_first_step_and_says_what_to_do():
     bench = Bench(meter='')
     with pytest.raises(UserError, match='--typed with a wall meter'):
-        calibrate_run.measured_samples(bench, [0, 4], 6.0, 'auto', say=lambda text: None, **bench.parts())
+        calibrate.measured_samples(bench, [0, 4], 6.0, 'auto', say=lambda text: None, **bench.parts())
     assert bench.loads == [0]
     bench = Bench()
     with pytest.raises(UserError, match='no power meter'):
-        calibrate_run.measured_samples(bench, [0, 4], 6.0, 'rapl', say=lambda text: None, **bench.parts())
+        calibrate.measured_samples(bench, [0, 4], 6.0, 'rapl', say=lambda text: None, **bench.parts())
     gpu = Bench('nvml', 'gpu')
     with pytest.raises(UserError, match='what the cores draw'):
-        calibrate_run.measured_samples(gpu, [0, 4], 6.0, 'auto', say=lambda text: None, **gpu.parts())
+        calibrate.measured_samples(gpu, [0, 4], 6.0, 'auto', say=lambda text: None, **gpu.parts())
 
 
 def test_typed():
     bench = Bench(meter='')
     answers = iter(['2,0 W\n', '8.0\n'])
-    samples = calibrate_run.typed_samples(bench, [0, 4], 6.0, ask=lambda question: next(answers), **bench.parts())
+    samples = calibrate.typed_samples(bench, [0, 4], 6.0, ask=lambda question: next(answers), **bench.parts())
     assert [watts for _, watts in samples] == [2.0, 8.0]
     assert [did.busy_cores for did, _ in samples] == [0.0, 4.0]
     for text in ('', 'much', '-1', 'nan', '0'):
         with pytest.raises(UserError, match='no number of watts'):
-            calibrate_run.parse_watts(text)
+            calibrate.parse_watts(text)
 
 
 def test_noted_values_make_a_model_and_its_samples_can_be_fitted_again(tmp_path, capsys):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edge_dnn_partition import cache, ros_env
-from edge_dnn_partition.cli import doctor, doctor_checks, doctor_dds_check, doctor_ros_checks, doctor_sensing_check
+from edge_dnn_partition.cli import doctor, doctor_machine, doctor_ros
 from edge_dnn_partition.cli.main import main
 
 CLI = (sys.executable, '-m', 'edge_dnn_partition.cli')
@@ -25,7 +25,7 @@ def test_json_is_one_document_with_advice_where_it_is_needed(capsys):
 
 
 def test_a_failure_makes_the_exit_code_1(monkeypatch, capsys):
-    bad = doctor_checks.Check('x', 'fail', 'broken', 'mend it')
+    bad = doctor_machine.Check('x', 'fail', 'broken', 'mend it')
     monkeypatch.setattr(doctor, 'ORDER', (lambda: (bad,),))
     assert main(['doctor']) == 1
     assert capsys.readouterr().out == 'fail  x: broken\n      -> mend it\n0 ok, 0 to look at, 1 to mend\n'
@@ -33,12 +33,12 @@ def test_a_failure_makes_the_exit_code_1(monkeypatch, capsys):
 
 @pytest.mark.parametrize(('version', 'expected'), [('1.26.4', (1, 26, 4)), ('2.13.0+cpu', (2, 13, 0)), ('', ())])
 def test_versions_are_compared_as_numbers(version, expected):
-    assert doctor_checks.version_tuple(version) == expected
+    assert doctor_machine.version_tuple(version) == expected
 
 
 def test_an_old_and_a_broken_package_fail(monkeypatch):
-    monkeypatch.setattr(doctor_checks, 'NEEDED', {'json': ('json', '99.0'), 'no_such_module': ('nothing', '1.0')})
-    old, broken = doctor_checks.packages()
+    monkeypatch.setattr(doctor_machine, 'NEEDED', {'json': ('json', '99.0'), 'no_such_module': ('nothing', '1.0')})
+    old, broken = doctor_machine.packages()
     assert (old.status, broken.status) == ('fail', 'fail')
     assert 'pip install "nothing>=1.0"' in broken.advice
 
@@ -52,7 +52,7 @@ def write(root, name, text):
 @pytest.mark.parametrize(('size', 'status'), [('212992\n', 'warn'), ('2097152\n', 'ok')])
 def test_small_receive_buffers_are_noticed(tmp_path, size, status):
     write(tmp_path, 'core/rmem_max', size)
-    (check,) = doctor_checks.socket_buffers(tmp_path)
+    (check,) = doctor_machine.socket_buffers(tmp_path)
     assert check.status == status
     assert ('sysctl' in check.advice) == (status == 'warn')
 
@@ -63,7 +63,7 @@ def test_small_receive_buffers_are_noticed(tmp_path, size, status):
 def test_fragments_that_would_fill_their_buffer_are_noticed(tmp_path, high, seconds, status):
     write(tmp_path, 'ipv4/ipfrag_high_thresh', high)
     write(tmp_path, 'ipv4/ipfrag_time', seconds)
-    (check,) = doctor_checks.socket_buffers(tmp_path)
+    (check,) = doctor_machine.socket_buffers(tmp_path)
     assert check.status == status
 
 
@@ -106,7 +106,7 @@ def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, wo
     if content is not None:
         path.write_text(content)
     plain.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(path))
-    (check,) = doctor_dds_check.dds_profile_check()
+    (check,) = doctor_machine.dds_profile_check()
     assert check.status == status
     assert words in check.found
 
@@ -118,13 +118,13 @@ def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, wo
 ])  # fmt: skip
 def test_no_profile_of_ours(plain, name, value, words):
     plain.setenv(name, value)
-    (check,) = doctor_dds_check.dds_profile_check()
+    (check,) = doctor_machine.dds_profile_check()
     assert check.status == 'ok'
     assert words in check.found
 
 
 def test_an_unreadable_kernel_is_a_warning(tmp_path):
-    (check,) = doctor_checks.socket_buffers(tmp_path)
+    (check,) = doctor_machine.socket_buffers(tmp_path)
     assert check.status == 'warn'
 
 
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'file' / 'cache'))
     monkeypatch.setattr(cache.tempfile, 'tempdir', str(tmp_path))
-    (check,) = doctor_checks.cache_folder()
+    (check,) = doctor_machine.cache_folder()
     assert (check.status, 'file/cache cannot be written (Not a directory)' in check.found) == ('warn', True)
     assert 'EDGE_DNN_PARTITION_CACHE' in check.advice
 
@@ -178,7 +178,7 @@ def make_ros(folder):
 
 def test_two_ros_on_one_path_are_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'path', [make_ros(tmp_path / 'a'), make_ros(tmp_path / 'b')])
-    (check,) = doctor_ros_checks.installation()
+    (check,) = doctor_ros.installation()
     assert check.status == 'fail'
     assert check.found.startswith('two of them')
     assert len(ros_env.ros_prefixes()) == 2
@@ -186,9 +186,9 @@ def test_two_ros_on_one_path_are_noticed(tmp_path, monkeypatch):
 
 def test_no_ros_is_only_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
-    (check,) = doctor_ros_checks.installation()
+    (check,) = doctor_ros.installation()
     assert check.status == 'warn'
-    assert doctor_ros_checks.messages() == ()
+    assert doctor_ros.messages() == ()
 
 
 def test_messages_of_changed_sources_are_noticed(tmp_path, monkeypatch):
@@ -200,14 +200,14 @@ def test_messages_of_changed_sources_are_noticed(tmp_path, monkeypatch):
     (tmp_path / 'msg').mkdir()
     (tmp_path / 'msg' / 'A.msg').write_text('uint8 a\n')
     (share / 'package.xml').write_text(f'<version>{__version__}</version>')
-    info = {'source': str(tmp_path), 'messages_sha256': doctor_ros_checks.messages_digest(tmp_path)}
+    info = {'source': str(tmp_path), 'messages_sha256': doctor_ros.messages_digest(tmp_path)}
     (share / 'build_info.json').write_text(json.dumps(info))
     monkeypatch.setattr(ros_env, 'install_prefix', lambda: tmp_path)
-    assert doctor_ros_checks.messages()[0].status == 'ok'
+    assert doctor_ros.messages()[0].status == 'ok'
     (tmp_path / 'msg' / 'A.msg').write_text('uint8 b\n')
-    assert doctor_ros_checks.messages()[0].status == 'fail'
+    assert doctor_ros.messages()[0].status == 'fail'
     (share / 'package.xml').write_text('<version>0.0.1</version>')
-    assert 'built for version 0.0.1' in doctor_ros_checks.messages()[0].found
+    assert 'built for version 0.0.1' in doctor_ros.messages()[0].found
 
 
 def test_the_build_and_the_doctor_hash_the_messages_alike():
@@ -216,12 +216,12 @@ def test_the_build_and_the_doctor_hash_the_messages_alike():
         pytest.skip('the messages are not built')
     share = prefix / 'share' / 'edge_dnn_partition'
     info = json.loads((share / 'build_info.json').read_text())
-    assert doctor_ros_checks.messages_digest(share) == info['messages_sha256']
+    assert doctor_ros.messages_digest(share) == info['messages_sha256']
 
 
 def test_sensors_say_what_was_found_and_why_not(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
-    checks = {check.name: check for check in doctor_sensing_check.sensors(str(tmp_path))}
+    checks = {check.name: check for check in doctor_machine.sensors(str(tmp_path))}
     assert checks['sensor battery'].found.startswith('not here: no battery')
     assert checks['meter rapl'].status == 'ok'
     assert checks['power'].status == 'warn'
@@ -236,7 +236,7 @@ def test_a_limit_of_the_container_is_said(tmp_path):
                        ('cg/cpu.max', '50000 100000\n'), ('cg/memory.max', f'{2**28}\n')):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    checks = {check.name: check for check in doctor_sensing_check.sensors(str(tmp_path))}
+    checks = {check.name: check for check in doctor_machine.sensors(str(tmp_path))}
     assert checks['limits of this process'].found == 'CPU quota of 0.5 cores, in periods of 100 ms, 256 MiB of memory'
 
 
@@ -245,12 +245,12 @@ def test_the_power_of_a_board_with_and_without_a_meter(tmp_path, monkeypatch):
     model = tmp_path / 'proc/device-tree/model'
     model.parent.mkdir(parents=True)
     model.write_text('Raspberry Pi 4 Model B Rev 1.4\0')
-    power = doctor_sensing_check.sensors(str(tmp_path))[-1]
+    power = doctor_machine.sensors(str(tmp_path))[-1]
     assert power.found.startswith('no meter; modelled: 2.70 W idle, 0.93 W a busy core (raspberry_pi_4: Pi Dramble')
     rails = tmp_path / 'sys/bus/i2c/devices/1-0040'
     (rails / 'hwmon/hwmon1').mkdir(parents=True)
     (rails / 'name').write_text('ina3221\n')
     for name, text in (('in1_label', 'VDD_IN'), ('in1_input', '5000'), ('curr1_input', '900')):
         (rails / 'hwmon/hwmon1' / name).write_text(f'{text}\n')
-    power = doctor_sensing_check.sensors(str(tmp_path))[-1]
+    power = doctor_machine.sensors(str(tmp_path))[-1]
     assert (power.status, power.found) == ('ok', '4.50 W now, measured by ina3221 VDD_IN (the whole board)')

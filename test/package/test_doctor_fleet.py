@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from edge_dnn_partition.cli import doctor_checks, doctor_fleet_check, doctor_ros_checks
+from edge_dnn_partition.cli import doctor_fleet, doctor_machine, doctor_ros
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
 from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, middleware_of, port_of
@@ -29,7 +29,7 @@ def signs(*nodes, late=0.01, middleware='Fast DDS', model='a' * 64):
 
 
 def found(heard, announced=()):
-    return {check.name: check for check in doctor_fleet_check.findings(FLEET, heard, lambda: announced)}
+    return {check.name: check for check in doctor_fleet.findings(FLEET, heard, lambda: announced)}
 
 
 def test_a_fleet_whose_machines_agree():
@@ -68,7 +68,7 @@ def test_the_least_delay_counts():
 
 def test_a_missing_device_is_looked_for_in_other_domains(monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', '3')
-    monkeypatch.setattr(doctor_fleet_check, 'own_addresses', lambda: ['192.168.1.5'])
+    monkeypatch.setattr(doctor_fleet, 'own_addresses', lambda: ['192.168.1.5'])
     others = [Presence(3, '192.168.1.5', 'Fast DDS'), Presence(7, '192.168.1.9', 'Cyclone DDS')]
     checks = found({'pi': signs()}, others)
     assert checks['device jetson'].found == 'nothing heard'
@@ -124,15 +124,15 @@ def test_an_illegal_device_name_is_a_failure_that_names_a_legal_one(tmp_path, ca
 
 
 def test_stale_shared_memory_is_noticed(tmp_path):
-    assert doctor_checks.leftovers(tmp_path)[0].status == 'ok'
+    assert doctor_machine.leftovers(tmp_path)[0].status == 'ok'
     left = tmp_path / 'edp_segment_x_1'
     left.write_bytes(bytes(1000))
     os.utime(left)
     deadline = threading.Event()
-    while not (check := doctor_checks.leftovers(tmp_path)[0]).advice:  # a young file may be of one that is just starting
+    while not (check := doctor_machine.leftovers(tmp_path)[0]).advice:  # a young file may be of one that is just starting
         assert not deadline.wait(0.05)
     assert check.status == 'warn' and '1 files of ended processes' in check.found and left.name in check.found
-    assert doctor_checks.leftovers(tmp_path / 'nowhere') == ()
+    assert doctor_machine.leftovers(tmp_path / 'nowhere') == ()
 
 
 def make_cv_bridge(folder, body):
@@ -157,6 +157,6 @@ class CvBridge:
 def test_cv_bridge_at_odds_with_numpy(tmp_path, monkeypatch, body, status, words):
     make_cv_bridge(tmp_path, body)
     monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
-    check = doctor_ros_checks.cv_bridge()
+    check = doctor_ros.cv_bridge()
     assert (check.status, words in check.found) == (status, True), check.found
     assert ("'numpy<2'" in check.advice) == (status == 'warn')

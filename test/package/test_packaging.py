@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_dnn_partition import __version__
-from edge_dnn_partition.cli import doctor_checks
+from edge_dnn_partition.cli import doctor_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'scripts'))
@@ -93,7 +93,7 @@ def test_rooms_stay_light_and_no_source_folder_hides_the_messages():
 
 def test_the_doctor_asks_for_what_setup_cfg_asks_for():
     wanted = {bare(name): name.split('>=')[1] for name in names_of(None)}
-    assert {bare(name): lowest for name, lowest in doctor_checks.NEEDED.values()} == wanted
+    assert {bare(name): lowest for name, lowest in doctor_machine.NEEDED.values()} == wanted
 
 
 def test_launch_files_are_where_ros2_launch_looks_for_them():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.deployment.node_parameters import check_parameters, parameters_of
@@ -207,11 +207,11 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     :raises UserError: if the fleet file is no good, or ROS is not there.
     """
     from edge_dnn_partition import ros_env
-    from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
+    from edge_dnn_partition.cli.running_fleet import join_network
 
     ros_env.require_ros('doctor --listen')
     fleet = load_fleet(path)
-    os.environ.update(dds_environment(dds_profile(fleet)))
+    join_network(fleet)
     from edge_dnn_partition.nodes.clients import fleet_ear
 
     signs = fleet_ear.listen(fleet, seconds)

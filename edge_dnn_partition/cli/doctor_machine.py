@@ -11,9 +11,11 @@ import os
 import platform
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from xml.etree import ElementTree as ET
 
 from edge_dnn_partition import __version__, cache
 from edge_dnn_partition.errors import UserError
@@ -214,3 +216,123 @@ def _distribution_version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return '0'
+
+
+DDS_PROFILE: Final = 'DDS profile'
+IN_WORDS: Final = {
+    'machine': 'loopback; other machines neither see nor disturb it',
+    'lan': 'UDP, patient with a Wi-Fi that is away for a while',
+    'cloud': "TCP to the server's address, shared memory within a machine",
+}
+
+
+def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
+    """Check which profile is in force: ours by the fleet's kind of network, or what the user chose.
+
+    :param fleet_file: the fleet that is asked about; without one the answer is general.
+    """
+    try:
+        from edge_dnn_partition.deployment.dds_environment import chosen_by_user, dds_environment, dds_profile
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
+    except ImportError:
+        return ()  # a package is missing; packages() says which
+    middleware = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
+    if not middleware.startswith('rmw_fastrtps'):
+        return (Check(DDS_PROFILE, 'ok', f'none: {middleware} has a configuration of its own'),)
+    try:
+        chosen = chosen_by_user(os.environ)
+    except OSError:
+        return ()  # the cache cannot be written; cache_folder() says so
+    if chosen:
+        return (_of_user(chosen, os.environ[chosen]),)
+    if fleet_file is None:
+        found = "by the fleet file's network: machine, lan or cloud (doctor --fleet FLEET.yaml says which)"
+        return (Check(DDS_PROFILE, 'ok', found),)
+    try:
+        fleet = load_fleet(fleet_file)
+        environment = dds_environment(dds_profile(fleet))
+    except UserError as error:
+        return (Check(DDS_PROFILE, 'fail', str(error), 'mend the fleet file'),)
+    kind = fleet.network_kind
+    exports = ' '.join(f'{name}={path}' for name, path in environment.items())
+    interface = fleet.network.interface
+    found = f'{kind}: {IN_WORDS[kind]}' + (f', on {interface} alone' if interface else '')
+    if (kind == 'cloud' or interface) and any(os.environ.get(name) != path for name, path in environment.items()):
+        advice = f'ros2 tools and camera drivers find the fleet only after: export {exports}'
+        return (Check(DDS_PROFILE, 'warn', found, advice),)
+    return (Check(DDS_PROFILE, 'ok', found),)
+
+
+def _of_user(variable: str, value: str) -> Check:
+    found = f'yours: {variable}={value}'
+    if not variable.endswith('_PROFILES_FILE'):
+        return Check(DDS_PROFILE, 'ok', found)
+    advice = f'mend the file, or unset {variable} to get the profile that fits the fleet file: Fast DDS ignores this one'
+    try:
+        root = ET.fromstring(Path(value).read_bytes())  # noqa: S314 (the user's own file)
+    except OSError as error:
+        return Check(DDS_PROFILE, 'fail', f'{found}: {error.strerror}', advice)
+    except ET.ParseError as error:
+        return Check(DDS_PROFILE, 'fail', f'{found}: is no XML ({error})', advice)
+    if root.tag.rpartition('}')[2] not in ('dds', 'profiles'):
+        return Check(DDS_PROFILE, 'fail', f'{found}: begins with <{root.tag}>, where <dds> or <profiles> belongs', advice)
+    return Check(DDS_PROFILE, 'ok', found)
+
+
+_BETWEEN_SECONDS: Final = 0.3
+
+
+def sensors(root: str = '') -> tuple[Check, ...]:
+    """Say of each source what it found, or why it has nothing; only what can be mended is a warning.
+
+    :param root: of proc and sysfs, for tests.
+    """
+    try:
+        from edge_dnn_partition.sensing.host import HostMeter, power_meters
+    except ImportError:
+        return ()  # a package is missing; packages() says which
+    host = HostMeter(root)
+    host.sample(0.0)
+    time.sleep(_BETWEEN_SECONDS)
+    sample = host.sample(_BETWEEN_SECONDS)
+    meters = {meter.name for meter in power_meters(root)}
+    checks = []
+    for state in host.states():
+        kind, group = ('meter', 'power meters') if state.name in meters else ('sensor', 'sensors')
+        name = f'{kind} {state.name}'
+        if state.name == 'limits' and sample.limits.limited:
+            checks.append(Check('limits of this process', 'ok', state.found))
+        elif state.status == 'ok':
+            checks.append(Check(name, 'ok', state.found, group=group, short=state.name))
+        elif state.status == 'absent' and not state.advice:
+            checks.append(Check(name, 'ok', f'not here: {state.found}', group=group, short=state.name, absent=True))
+        else:
+            advice = state.advice or 'it is left out and tried again; look at that file or service'
+            checks.append(Check(name, 'warn', state.found, advice))
+    from edge_dnn_partition.sensing.power.reading import measured_for, total
+
+    reading = total(sample.power)
+    if reading is not None:
+        whole = 'the whole board' if reading.scope == 'board' else f'{reading.scope} only'
+        found = f'{reading.watts:.2f} W now, measured by {reading.source} ({whole})'
+        checks.append(Check('power', 'ok', f'{found}: {reading.note}' if reading.note else found))
+    if measured_for(sample.power, 'cpu') is None:
+        checks.append(_model(root, 'power' if reading is None else 'power of the CPU'))
+    return tuple(checks)
+
+
+def _model(root: str, name: str) -> Check:
+    """Say which power model stands in for a meter."""
+    from edge_dnn_partition.sensing.power.boards import device_model
+
+    advice = 'edge-dnn-partition calibrate fits a model to this device, with a wall meter if it has none itself'
+    try:
+        model = device_model(root)
+    except (UserError, OSError) as error:
+        return Check(name, 'warn', str(error), advice)
+    if model is None:
+        return Check(name, 'warn', 'no meter, and no model of this board', advice)
+    found = f'no meter; modelled: {model.idle_watts:.2f} W idle, {model.core_watts:.2f} W a busy core ({model.source})'
+    if model.source.startswith('calibrate'):
+        return Check(name, 'ok', found)
+    return Check(name, 'warn', found, advice)

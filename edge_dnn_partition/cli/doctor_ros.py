@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition import __version__, ros_env
-from edge_dnn_partition.cli.doctor_checks import Check
+from edge_dnn_partition.cli.doctor_machine import Check
 
 _TRY_SECONDS: Final = 20.0
 _OPTIONAL: Final = 'optional'
