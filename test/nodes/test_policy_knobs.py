@@ -50,7 +50,7 @@ def problem(cloud):
     )  # fmt: skip
 
 
-@pytest.fixture(name='seat_of')
+@pytest.fixture(name='controller_of')
 def _controller_of(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
     controllers = []
@@ -69,7 +69,7 @@ def _controller_of(tmp_path, monkeypatch):
 
 
 def decide(controller, cloud):
-    """Return a decision; the seat may say that it is not done yet."""
+    """Return a decision; the controller may say that it is not done yet."""
     until = time.monotonic() + 30.0
     while time.monotonic() < until:
         choice = controller.choose(Conditions(time.monotonic(), problem(cloud)), (0, 1, 2))
