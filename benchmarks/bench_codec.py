@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.transport.fragment_codec import decode, encode
-from edge_dnn_partition.transport.fragment_size import in_packets
-from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment, TensorMessage
+from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment, TensorMessage, in_packets
 from edge_dnn_partition.transport.seals import SEAL_BYTES, Sealer
 from edge_dnn_partition.transport.tensors import WireTensor
 

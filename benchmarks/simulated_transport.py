@@ -28,10 +28,9 @@ from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
 from edge_dnn_partition.testbed.testbed_file import TestbedLink
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
 from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
-from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Fragment, TensorMessage
-from edge_dnn_partition.transport.link_evidence import Waiting
+from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, NOWHERE, PROBE, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.outgoing import Waiting
 from edge_dnn_partition.transport.probing import LinkProber
 from edge_dnn_partition.transport.tensors import WireTensor
 from edge_dnn_partition.transport.timing import HopTime, StageTime

@@ -39,10 +39,9 @@ from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
-from edge_dnn_partition.transport.radio import Radio
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
-from edge_dnn_partition.transport.timing import HopTime
+from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _PUMP_SECONDS = 0.02
 

@@ -11,10 +11,18 @@ from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
-from .fragment_buffer import FragmentBuffer
-from .fragment_size import FRAGMENTS_FOR_DISPERSION, MAX_FRAGMENT_BYTES, PROBE_FRAGMENTS
-from .fragments import FRAME, MANY_MISSING, MISSING_AT_ONCE, PROBE, Address, Fragment
-from .partial import LONG_STRETCHED, STRETCHED, Partial, Run
+from .fragments import (
+    FRAGMENTS_FOR_DISPERSION,
+    FRAME,
+    MANY_MISSING,
+    MAX_FRAGMENT_BYTES,
+    MISSING_AT_ONCE,
+    PROBE,
+    PROBE_FRAGMENTS,
+    Address,
+    Fragment,
+)
+from .partial import LONG_STRETCHED, STRETCHED, FragmentBuffer, Partial, Run
 from .tensors import WireTensor, check_layout
 from .timing import HopTime, StageTime
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .fragment_size import FRAGMENT_SECONDS, FRAGMENTS_FOR_DISPERSION, PATIENT_PACKETS, packets_of
+from .fragments import FRAGMENT_SECONDS, FRAGMENTS_FOR_DISPERSION, PATIENT_PACKETS, packets_of
 
 PROBE_GAIN: Final = 1.12
 MOST_PROBE_GAIN: Final = 2.0

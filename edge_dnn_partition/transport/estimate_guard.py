@@ -14,7 +14,7 @@ from typing import Final
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.sensing.windowed_max import HeldMax
 
-from .link_evidence import Waiting
+from .outgoing import Waiting
 from .partial import SLOW_RUN_SECONDS
 
 OVERDUE: Final = 2.0

@@ -4,12 +4,97 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from .fragment_size import MAX_FRAGMENT_BYTES
 from .tensors import WireTensor
 from .timing import HopTime, StageTime
+
+MAX_FRAGMENT_BYTES: Final = 60_000
+MIN_FRAGMENT_BYTES: Final = 8_000
+FRAGMENTS_FOR_DISPERSION: Final = 8
+PACKET_BYTES: Final = 1_480
+"""What a packet of a network with an MTU of 1500 carries behind its IP header; a datagram is cut into such parts."""
+HEADER_BYTES: Final = 214
+"""What UDP (8), RTPS (132 to 136, of which 60 are the statistics of Fast DDS) and the message itself add to a fragment: 56, or
+72 where the sender's name has 19 letters."""
+HEAD_BYTES: Final = 128
+"""What the first fragment of a probe has beyond that at most: layout and address. They fill no packet of their own, either: where a
+link pays for a packet after it has gone (a token bucket), the next fragment comes right behind a small one, as if it were fast."""
+FRAGMENT_SECONDS: Final = 0.006
+"""How long a fragment may take on its link, so that even a queue of 10 ms holds it."""
+PATIENT_PACKETS: Final = 3
+"""On a slow link a fragment is that long at least, where its queue has room: in single packets a tenth would be headers."""
+LEAST_FRAGMENTS: Final = 2
+"""A message of one fragment would show nothing of its link; one that is smaller than two of `MIN_FRAGMENT_BYTES` is one."""
+LEAST_SECONDS: Final = 0.001
+"""Fragments that take less are not worth a wake-up of sender and receiver each."""
+
+PROBE_FRAGMENT_SECONDS: Final = 0.0015
+"""So long a probe's fragment takes on its link at least. What handles a message takes some tenths of a millisecond: shorter
+fragments would show that, and a fast link would seem to be slow. A probe of five takes less than a queue of 10 ms..."""
+PROBE_PACKETS: Final = 12
+"""... but a fragment has no more packets: where the link falls to a hundredth meanwhile, frames wait behind what is on it."""
+
+
+def in_packets(packets: int) -> int:
+    """Return how many bytes of a message a fragment has that fills so many packets."""
+    return min(packets * PACKET_BYTES - HEADER_BYTES, MAX_FRAGMENT_BYTES)
+
+
+def packets_of(size: int) -> int:
+    """Return how many packets a fragment takes that has so many bytes of a message."""
+    return math.ceil((size + HEADER_BYTES) / PACKET_BYTES)
+
+
+def fragment_size(
+    total: int, *, rate: float | None = None, measured: bool = True, local: bool = False, patient_packets: int = PATIENT_PACKETS
+) -> int:
+    """Return how large fragments of a message should be, in bytes.
+
+    A message that crosses a network is cut into at least eight fragments where that leaves 8 kB for each, so that the
+    receiver can tell the link's rate from their spacing. On a slow link they are smaller: a fragment is one datagram,
+    of which the network may lose a part, and a short queue overflows when it comes at once.
+
+    While a link's rate is only guessed, fragments fill one packet: of what comes too fast the link drops some packets
+    and carries the others, and these show its rate; whereas of larger datagrams each loses a part, and their other
+    parts fill the receiver's memory for fragments, so that it drops what comes later as well.
+
+    :param rate: the link's estimated rate in bytes per second; None: nothing is lost on it.
+    :param measured: whether that is more than a guess.
+    :param local: the message stays on its device.
+    :param patient_packets: the link's queue holds so many packets, even where they take longer than usual.
+    """
+    if local:
+        return MAX_FRAGMENT_BYTES
+    if rate is None:
+        return min(MAX_FRAGMENT_BYTES, max(MIN_FRAGMENT_BYTES, -(-total // FRAGMENTS_FOR_DISPERSION)))
+    if not measured:
+        return in_packets(1)
+    most = max(round(rate * FRAGMENT_SECONDS / PACKET_BYTES), patient_packets)
+    few = min(rate * LEAST_SECONDS, total / LEAST_FRAGMENTS)
+    wanted = max(MIN_FRAGMENT_BYTES, few, total / FRAGMENTS_FOR_DISPERSION)
+    largest = in_packets(min(most, packets_of(math.ceil(wanted))))
+    fragments = max(1, math.ceil(total / largest))  # of about one length, so that the last one is not the only short one
+    return min(largest, in_packets(packets_of(math.ceil(total / fragments))))
+
+
+PROBE_FRAGMENTS: Final = 5
+"""Of a probe: behind the first, four of one packet each are enough for a rate."""
+
+
+def probe_fragment_size(rate: float | None, affordable_bytes: float = math.inf) -> int:
+    """Return how large the fragments of a probe should be, in bytes; ``rate`` as for `fragment_size`.
+
+    :param affordable_bytes: what the whole probe may cost on the wire; one packet a fragment is the least.
+    """
+    size = in_packets(PATIENT_PACKETS)
+    if rate is not None:
+        fast = in_packets(min(max(PATIENT_PACKETS, int(rate * PROBE_FRAGMENT_SECONDS / PACKET_BYTES)), PROBE_PACKETS))
+        size = fast if fast > size else min(size, fragment_size(1 << 20, rate=rate))
+    return (size if PROBE_FRAGMENTS * (size + HEADER_BYTES) <= affordable_bytes else in_packets(1)) - HEAD_BYTES
+
 
 FRAME: Final = 0
 PROBE: Final = 1

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from .bandwidth_prober import TRAIN_FRAGMENTS, BandwidthProber
-from .fragment_size import fragment_size
-from .fragments import MISSING_AT_ONCE, PROBE, Fragment, TensorMessage
-from .link_evidence import MUCH_LOST, Loss, PacingSample, Waiting
-from .outgoing import Outgoing, sent_ns
+from .fragments import MISSING_AT_ONCE, PROBE, Fragment, TensorMessage, fragment_size
+from .outgoing import MUCH_LOST, Loss, Outgoing, PacingSample, Waiting, sent_ns
 
 _MUCH_SMALLER: Final = 0.7
 _SILENT_ROUNDS: Final = (2, 3, 4)

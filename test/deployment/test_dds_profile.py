@@ -16,8 +16,7 @@ from edge_dnn_partition.deployment.processes import device_processes, scheduler_
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet.fleet import Tls, parse_fleet
 from edge_dnn_partition.transport.fragment_codec import encode
-from edge_dnn_partition.transport.fragment_size import PATIENT_PACKETS, in_packets
-from edge_dnn_partition.transport.fragments import FRAME, Fragment
+from edge_dnn_partition.transport.fragments import FRAME, PATIENT_PACKETS, Fragment, in_packets
 
 TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
 CLOUD = DdsProfile('cloud', server='203.0.113.5', port=61811)

@@ -20,8 +20,7 @@ from edge_dnn_partition.msg import HopAck
 from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.assembler import Assembler
-from edge_dnn_partition.transport.fragment_size import HEADER_BYTES
-from edge_dnn_partition.transport.fragments import FRAME, Address, TensorMessage
+from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, Address, TensorMessage
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.tensors import WireTensor
 

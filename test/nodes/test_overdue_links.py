@@ -14,7 +14,7 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LEAST_RATE
 from edge_dnn_partition.transport.estimate_guard import BOUND_SECONDS, OVERDUE_SECONDS
 from edge_dnn_partition.transport.fragments import PROBE
-from edge_dnn_partition.transport.link_evidence import PacingSample, Waiting
+from edge_dnn_partition.transport.outgoing import PacingSample, Waiting
 
 
 @pytest.fixture

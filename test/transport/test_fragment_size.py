@@ -9,22 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.transport.fragment_codec import encode
-from edge_dnn_partition.transport.fragment_size import (
+from edge_dnn_partition.transport.fragments import (
     FRAGMENT_SECONDS,
     HEAD_BYTES,
     HEADER_BYTES,
     MAX_FRAGMENT_BYTES,
     MIN_FRAGMENT_BYTES,
+    NOWHERE,
     PACKET_BYTES,
     PATIENT_PACKETS,
+    PROBE,
     PROBE_FRAGMENTS,
     PROBE_PACKETS,
+    TensorMessage,
     fragment_size,
     in_packets,
     packets_of,
     probe_fragment_size,
 )
-from edge_dnn_partition.transport.fragments import NOWHERE, PROBE, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 DDS_BYTES = 8 + 132

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.transport.assembler import Assembler
-from edge_dnn_partition.transport.fragment_size import FRAGMENTS_FOR_DISPERSION
-from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, TensorMessage
+from edge_dnn_partition.transport.fragments import FRAGMENTS_FOR_DISPERSION, FRAME, NOWHERE, PROBE, Address, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor, pack, unpack
 
 ADDRESS = Address('a' * 64, 3, 17, 0, 1)

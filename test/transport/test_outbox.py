@@ -17,10 +17,9 @@ from edge_dnn_partition.transport.bandwidth_prober import (
     STEADY_GAIN,
     TRAIN_FRAGMENTS,
 )
-from edge_dnn_partition.transport.fragment_size import fragment_size
-from edge_dnn_partition.transport.fragments import PROBE
-from edge_dnn_partition.transport.link_evidence import Loss, Waiting
+from edge_dnn_partition.transport.fragments import PROBE, fragment_size
 from edge_dnn_partition.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
+from edge_dnn_partition.transport.outgoing import Loss, Waiting
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_message():

@@ -8,10 +8,9 @@ import pytest
 from outbox_drain import drain, message
 
 from edge_dnn_partition.transport.bandwidth_prober import PROBE_GAIN, STEADY_GAIN
-from edge_dnn_partition.transport.fragment_size import in_packets
-from edge_dnn_partition.transport.fragments import PROBE
-from edge_dnn_partition.transport.link_evidence import Loss, PacingSample
+from edge_dnn_partition.transport.fragments import PROBE, in_packets
 from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.outgoing import Loss, PacingSample
 
 
 def test_a_message_that_is_still_being_sent_has_lost_nothing():

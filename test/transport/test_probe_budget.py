@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.sensing.link import LinkEstimator
-from edge_dnn_partition.transport.fragment_size import HEADER_BYTES, PROBE_FRAGMENTS, probe_fragment_size
-from edge_dnn_partition.transport.probe_budget import LONGEST_SECONDS, REMEMBER_SECONDS, ProbeBudget
+from edge_dnn_partition.transport.fragments import HEADER_BYTES, PROBE_FRAGMENTS, probe_fragment_size
+from edge_dnn_partition.transport.probing import LONGEST_SECONDS, REMEMBER_SECONDS, ProbeBudget
 
 SIZE = 20_000.0
 

@@ -7,8 +7,7 @@ import math
 import pytest
 
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
-from edge_dnn_partition.transport.radio import Radio
-from edge_dnn_partition.transport.timing import HopTime
+from edge_dnn_partition.transport.timing import HopTime, Radio
 
 FLEET = parse_fleet({
     'fleet': 'f', 'source': 'pi', 'devices': {

@@ -15,8 +15,7 @@ from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, LOST, Frame
 from edge_dnn_partition.execution.frames.shadow_run import Shadow
 from edge_dnn_partition.msg import FrameFailure, FrameReport, Result
-from edge_dnn_partition.transport.radio import Radio
-from edge_dnn_partition.transport.timing import frame_energy
+from edge_dnn_partition.transport.timing import Radio, frame_energy
 
 from .wire import hop_message, stage_message, tensor_message
 

@@ -29,8 +29,7 @@ from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
 from edge_dnn_partition.transport.fragments import FRAME, Address
-from edge_dnn_partition.transport.radio import Radio
-from edge_dnn_partition.transport.timing import HopTime
+from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _MOST_SETTLED: Final = 400
 """Runs in one message; older ones are in the totals only."""

@@ -37,7 +37,7 @@ from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
-from edge_dnn_partition.transport.radio import Radio
+from edge_dnn_partition.transport.timing import Radio
 
 _THINK_SECONDS: Final = 0.05
 """So long a decision is waited for; one that takes longer is taken up at the next turn..."""

@@ -13,10 +13,9 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 from edge_dnn_partition.transport.estimate_guard import EstimateGuard, overdue_bound
-from edge_dnn_partition.transport.fragment_size import in_packets
-from edge_dnn_partition.transport.fragments import PROBE
-from edge_dnn_partition.transport.link_evidence import Loss, PacingSample, Waiting
+from edge_dnn_partition.transport.fragments import PROBE, in_packets
 from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.outgoing import Loss, PacingSample, Waiting
 from edge_dnn_partition.transport.probing import SHORT_SECONDS
 
 MOST_GUESSED: Final = 5e6

@@ -21,8 +21,8 @@ from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.fragment_codec import encode
 from edge_dnn_partition.transport.fragments import FRAME, NOWHERE, PROBE, Address, Fragment, TensorMessage
-from edge_dnn_partition.transport.link_evidence import Waiting
 from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.outgoing import Waiting
 from edge_dnn_partition.transport.probing import LinkProber
 from edge_dnn_partition.transport.segments import LEAST_BYTES, SegmentPool
 from edge_dnn_partition.transport.tensors import WireTensor, buffer_size, lay_out, place
