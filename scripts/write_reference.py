@@ -140,6 +140,10 @@ def names() -> dict[tuple[str, bool], tuple[str, str]]:
     return found
 
 
+INJECTED = {'emulation': '`worker`, `frame_source`'}
+"""Readers that are no part of ``nodes/``, by topic: see testbed/emulation.py."""
+
+
 def ends(found: list[Use], parts: dict[str, list[str]], way: str) -> str:
     """Return the nodes that have one end of a topic; the command line and its tools where no node has."""
     nodes = [node for node in NODES if any(use.way == way and node in parts[use.file] for use in found)]
@@ -165,7 +169,7 @@ def messages_page() -> str:
             continue
         (profile,) = {use.profile for use in found}
         overridable = ' †' if any(use.overridable for use in found) else ''
-        heard = ends(found, parts, 'hears').replace('tools', '') or 'you'
+        heard = ends(found, parts, 'hears').replace('tools', '') or INJECTED.get(key[0], 'you')
         quality = f'[{profile}](#quality-of-service){overridable}'
         topics.append((f'`{name}`', kind, ends(found, parts, 'publishes'), heard, quality, meaning))
     rows = [

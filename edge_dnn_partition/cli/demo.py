@@ -89,6 +89,7 @@ class _Demo:
         from edge_dnn_partition.graph.model import load_model
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
         from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+        from edge_dnn_partition.testbed.emulation import played_profile
         from edge_dnn_partition.testbed.scenario import PHASES, handicap
 
         self._out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ class _Demo:
         profile = self._profile(fleet, model)
         fleet_file = self._prepare(handicap(profile.total_seconds))
         fleet = load_fleet(fleet_file)
-        pipeline = Pipeline(model, {name: d.played(profile, model) for name, d in fleet.devices.items()}, fleet)
+        pipeline = Pipeline(model, {name: played_profile(d, profile, model) for name, d in fleet.devices.items()}, fleet)
         images = demo_report.chosen_images(self._args)
         use_own_network()
         join_network(fleet)

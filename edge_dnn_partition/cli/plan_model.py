@@ -40,6 +40,8 @@ def build(
     :param objective: what they are chosen for.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
+    from edge_dnn_partition.testbed.emulation import played_profile
+
     given = _given(profiles, fleet)
     samples: ImageSamples | None = None
     input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
@@ -58,7 +60,7 @@ def build(
             key = (device.threads, ('CPUExecutionProvider',))
             if key not in measured:
                 measured[key] = _measure(model, key[0], runs, samples)
-            profile = device.played(measured[key], model)
+            profile = played_profile(device, measured[key], model)
         if described is None:
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
         elif profile.preprocess_seconds is None:

@@ -19,6 +19,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.testbed.emulation import played_profile
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape
 from edge_dnn_partition.testbed.testbed_file import TestbedFile
 from edge_dnn_partition.testbed.traces import Event
@@ -206,5 +207,5 @@ def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:
     for name, device in fleet.devices.items():
         options = ProfileOptions(device='host', providers=device.providers, threads=device.threads, runs=runs)
         profile = load_or_profile(model, options, samples=samples, accept_throttled=True)
-        found[name] = device.played(profile, model)
+        found[name] = played_profile(device, profile, model)
     return found

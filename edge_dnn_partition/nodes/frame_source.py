@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.hardware import hardware_of
 from edge_dnn_partition.deployment.node_parameters import FRAME_SOURCE, check_hedge
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.execution.frames.admission import Admission
@@ -19,7 +20,7 @@ from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.inputs.frame import FrameInputs
-from edge_dnn_partition.msg import Emulation, FrameFailure, FrameReport, Heartbeat, HopAck, Result
+from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, HopAck, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
@@ -78,8 +79,9 @@ class FrameSource(FleetNode):
         self._plans = SourcePlans()
         self._results_given = 0
         self._radio = Radio.of_fleet(self._fleet)
-        self._sender = TensorSender(self, self._fleet)
-        self._inputs = InputSender(self, self._sender, self._fleet)
+        hardware = hardware_of(self._fleet, device, self._model, runs_stages=False)
+        self._sender = TensorSender(self, self._fleet, hardware)
+        self._inputs = InputSender(self, self._sender, hardware)
         self._shadows = ShadowFrames(self._outputs, self._inputs, self._sender, self._reachable)
         self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
         most_bytes = largest_message(self._fleet.devices[device].memory)
@@ -105,9 +107,7 @@ class FrameSource(FleetNode):
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
-        if self._fleet.emulated:
-            self.subscribe(Emulation, self.topics.emulation, self._sender.emulate, qos.EMULATION)
-            self.subscribe(Emulation, self.topics.emulation, self._inputs.emulate, qos.EMULATION)
+        hardware.connect(self, self._sender.reshape)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
 

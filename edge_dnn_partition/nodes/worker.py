@@ -15,6 +15,7 @@ import psutil
 from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.control.state.sharing import niceness
 from edge_dnn_partition.deployment import start_checks
+from edge_dnn_partition.deployment.hardware import hardware_of
 from edge_dnn_partition.deployment.node_parameters import WORKER
 from edge_dnn_partition.errors import NotReadyError, UserError, WireError
 from edge_dnn_partition.execution.frames.hedge import is_hedge
@@ -22,7 +23,7 @@ from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.execution.stages.preparation import StageStore, give_way
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopAck
+from edge_dnn_partition.msg import Exploration, Heartbeat, HopAck
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
@@ -36,11 +37,8 @@ from edge_dnn_partition.nodes.execution.profiling_controller import ProfilingCon
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
 from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet.fleet import Emulate
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
-from edge_dnn_partition.testbed.dilation import Dilation
-from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
 from edge_dnn_partition.transport.fragments import Fragment
@@ -80,11 +78,10 @@ class Worker(FleetNode):
         device = self.topics.device
         self._fleet = self.load_fleet()
         self._config = start_checks.with_parameters(self._fleet.device(device), self.params)
-        emulate = self._config.emulate or Emulate()
-        self._dilation = Dilation(emulate.factor, other_factor=emulate.other_factor, shared=self._shared_device())
         if words := start_checks.too_many_threads(self._config.threads, limits_now()):
             self.get_logger().warning(words)
         self._model: Model = start_checks.model_of(self._fleet)
+        self._hardware = hardware_of(self._fleet, device, self._model, runs_stages=True)
         preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
@@ -98,16 +95,15 @@ class Worker(FleetNode):
         self._hedges = HedgeController(self, self._model, self._store, self._pipeline, self._lock, self._tasks.put)
         self._plans = WorkerPlans(device=device)
         self._memory = PlanMemory(self)
-        self._sender = TensorSender(self, self._fleet)
-        self._energy = EnergyWatch(self, self._config, self._fleet)
+        self._sender = TensorSender(self, self._fleet, self._hardware)
+        self._energy = EnergyWatch(self, self._config, self._hardware, self._fleet)
         self._failures = FailureReports(self)
         self._sender.probing_share, self._sender.probe_period = map(self.params.number, ('probing_budget', 'probe_period'))
         self._runner = StageRunner(
-            self, self._store, self._sender, self._energy, self._dilation, self._hedges, self._failures, self._lock,
-            wall_clock=not self._fleet.emulated, layer_seconds=emulate.layer_seconds(self._model),
+            self, self._store, self._sender, self._energy, self._hardware, self._hedges, self._failures, self._lock,
         )  # fmt: skip
         self._profiling = ProfilingController(
-            self, self._model, self._fleet, preprocessing, lambda: self._config, self._tasks.put, self._profiled,
+            self, self._model, self._fleet, preprocessing, lambda: self._config, self._hardware, self._tasks.put, self._profiled,
         )  # fmt: skip
         self._inbox = TensorInbox(
             self, self.topics.tensors(), self._sender, self._receive, expect=self._expect, max_bytes=most_bytes
@@ -126,8 +122,7 @@ class Worker(FleetNode):
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         if device == self._fleet.source:
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._hedge_plan, qos.PLAN)
-        if self._fleet.emulated:
-            self.subscribe(Emulation, self.topics.emulation, self._emulate, qos.EMULATION)
+        self._hardware.connect(self, self._sender.reshape)
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
         self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
         self.every(_PROBE_TICK_SECONDS, self._probe_links)
@@ -136,13 +131,6 @@ class Worker(FleetNode):
         self.params.on_change(lambda *_: self._resize(), 'memory_budget')
         self.params.on_change(lambda *_: self._resize(), 'threads')
         self.every(1.0, self._tidy)
-
-    def _shared_device(self) -> SharedDevice | None:
-        """Return the played device that the workers of the group's other fleets use, too; a real one needs no playing."""
-        share, device = self._fleet.share, self.topics.device
-        if share is None or self._config.emulate is None:
-            return None
-        return SharedDevice(device_file(share.group, self._fleet.host_of(device)), niceness(share.priority))
 
     def _memory_budget(self) -> float:
         given = self.params.quantity('memory_budget')
@@ -229,7 +217,7 @@ class Worker(FleetNode):
     def stop_work(self) -> None:
         """Stop a run or a pause under way."""
         if self._store is not None:
-            self._dilation.interrupt()
+            self._hardware.interrupt()
             self._store.terminate()
         if self._runner is not None:
             self._runner.wake()
@@ -335,13 +323,6 @@ class Worker(FleetNode):
         assert self._sender is not None and self._runner is not None
         self._sender.worth_probing(message)
         self._runner.worth_probing(message)
-
-    def _emulate(self, message: Emulation) -> None:
-        for device, slowdown in zip(message.devices, message.slowdowns, strict=True):
-            if device == self.topics.device:
-                self._dilation.factor = slowdown
-        if self._sender is not None:
-            self._sender.emulate(message)
 
     def _prepared(self) -> list[int]:
         """Return the plans whose frames are taken here."""

@@ -31,7 +31,7 @@ BURST_BYTES: Final = 8_000_000
 
 
 class Shaper(Protocol):
-    """What holds fragments back besides the pace: an emulated link."""
+    """What holds fragments back in place of the pace."""
 
     def free_at(self, now: float) -> float:
         """When the next fragment may leave."""
@@ -52,7 +52,7 @@ class Ready:
 class Outbox:
     """What is on its way to one device. Time is passed in; not thread safe.
 
-    :param shaper: the emulated link, if there is one.
+    :param shaper: holds fragments back in place of the pace; None: nothing does.
     :param local: the receiver is on this device.
     :param rate: the link's estimated rate in bytes per second; None: unknown or not worth a pace.
     :param cautious: the rate is only a guess: one message at a time, until one has shown it.

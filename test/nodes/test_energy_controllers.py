@@ -24,6 +24,7 @@ from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
+from edge_dnn_partition.testbed.emulation import EmulatedHardware
 
 FLEET = parse_fleet({
     'fleet': 'f', 'source': 'pi', 'links': [{'between': ['pi', 'jetson'], 'rate': '8 Mbit/s', 'delay': '1 ms'}],
@@ -88,7 +89,7 @@ def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does(tmp_p
 def test_what_a_meter_taught_of_layers_reaches_the_problem():
     """2 W idle; the first segment takes 0.15 J a run, the second 0.4 J, in two stages of 0.1 s each."""
     node = Node()
-    watch = EnergyWatch(node, FLEET.devices['pi'], FLEET)
+    watch = EnergyWatch(node, FLEET.devices['pi'], EmulatedHardware(FLEET, 'pi', None, runs_stages=True), FLEET)
     watch.profiled(PROFILE)
     begin, joules = time.monotonic() - 200.0, 0.0
     hop = HopTiming(sender='pi', receiver='jetson', from_stage=-1, size=50_000)  # 50 ms at the fleet file's rate: 0.1 J

@@ -15,7 +15,7 @@ def told(*rows, budget=0.02, seconds=0.002):
     """Return the pause of a jetson's worker that was told of some rows; a look at its speed takes ``seconds``."""
     numbers = {'probe_period': 1.0, 'probing_budget': budget}
     node = SimpleNamespace(topics=SimpleNamespace(device='jetson'), params=SimpleNamespace(number=numbers.__getitem__))
-    runner = StageRunner(node, *[MagicMock() for _ in range(7)], wall_clock=False)
+    runner = StageRunner(node, *[MagicMock() for _ in range(7)])
     runner._probe_seconds = seconds
     senders, receivers, shares = zip(*rows, strict=True)
     runner.worth_probing(Exploration(

@@ -11,8 +11,7 @@ from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.work import layer_operations, layer_work
 from edge_dnn_partition.planning.fleet.board import board, board_names
-from edge_dnn_partition.planning.fleet.fleet import Emulate, parse_fleet
-from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
 
 @pytest.fixture(scope='module')
@@ -70,21 +69,3 @@ def test_a_board_in_a_fleet_file():
     own = parse_fleet({'source': 'pi', 'devices': {'pi': {'power': {'active': '5 W', 'radio': '1 W'}, 'emulate': {'board': 'raspberry_pi_4'}}}})
     power = own.devices['pi'].power
     assert (power.idle, power.active, power.radio) == (2.7, 5, 1)
-
-
-def test_a_played_boards_profile_does_not_depend_on_the_machine(models):
-    """Its layers take what the figures say, whatever this machine takes; images and the rest follow this machine."""
-    model = models['mobilenetv2']
-    pi = fleet(board='raspberry_pi_4').devices['pi']
-    ends = (0, 20, len(model.layers))
-    found = [
-        pi.played(Profile('m', 'host', 'CPUExecutionProvider', 1, ends, (took, took), (0.001,), 0.004, probe_seconds=took), model)
-        for took in (0.002, 0.2)
-    ]
-    assert found[0].segment_seconds == found[1].segment_seconds
-    assert found[0].total_seconds == pytest.approx(milliseconds('raspberry_pi_4', model) / 1e3)
-    assert found[0].preprocess_seconds == pytest.approx(0.004 * 5)
-    assert found[0].probe_seconds == 0.002
-    plain = Profile('m', 'host', 'CPUExecutionProvider', 1, ends, (0.1, 0.1), (0.0,))
-    assert Emulate().layer_seconds(model) is None
-    assert fleet(slowdown=3).devices['pi'].played(plain, model) == plain.scaled(3)

@@ -154,7 +154,7 @@ class FleetView:
         self.fleet = fleet
         self.heartbeat_timeout = heartbeat_timeout
         self.devices = {
-            name: DeviceView(device.threads / (1.0 if (played := device.emulate) is None else played.factor * played.other_factor))
+            name: DeviceView(device.equivalent_cores)
             for name, device in fleet.devices.items()
         }
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
@@ -183,23 +183,23 @@ class FleetView:
             view.decode = ComputeEstimator(stage_seconds=60.0)
         view.incarnation = incarnation
         view.seen_at = now
-        view.compute.probe(speed_factor, alone=self.fleet.devices[device].emulate is not None)
+        view.compute.probe(speed_factor, alone=not self.fleet.devices[device].has_host)
         view.overdue(now, stage_factor)
         return anew
 
     def host(self, device: str, load: HostLoad) -> None:
-        """Take in what telemetry says of a host; of a device that is played on one machine with others it says nothing."""
+        """Take in what telemetry says of a host; of a device that is not the host itself it says nothing."""
         config, view = self.fleet.devices[device], self.devices[device]
-        if config.emulate is None:
+        if config.has_host:
             busy = max(0.0, load.busy_cores - view.others.lesser_cores)
             load = replace(load, busy_cores=busy, own_cores=view.own_cores, first_cores=view.others.first_cores)
             view.compute.host(host_factor(load, config.threads))
 
     def shared(self, device: str, others: OthersUse) -> None:
-        """Take in what other fleets of the group keep busy of a device's host; one that is played has no telemetry to say it."""
+        """Take in what other fleets of the group keep busy of a device's host, where no telemetry says it."""
         config, view = self.fleet.devices[device], self.devices[device]
         view.others = others
-        if config.emulate is not None:
+        if not config.has_host:
             load = HostLoad(
                 cores=config.threads, busy_cores=others.first_cores + others.equal_cores, own_cores=0.0,
                 first_cores=others.first_cores,

@@ -13,6 +13,7 @@ from std_msgs.msg import Float32
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import processor_of
+from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.execution.stages.stage_energy import StageEnergy, StageRun, Sum
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopAck
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
@@ -47,14 +48,15 @@ def fleet_model(device: Device) -> PowerModel | None:
 
 
 class EnergyWatch:
-    """The books of one worker. A device that is played has the fleet file's figures, any other its own meters.
+    """The books of one worker. A device without meters has the fleet file's figures.
 
     :param node: of the worker.
     :param device: as the fleet file describes it, with the parameters' threads.
+    :param hardware: of the device.
     :param fleet: with the radios' watts. The source's worker hears of hops from the frame source, any other from its own.
     """
 
-    def __init__(self, node: FleetNode, device: Device, fleet: Fleet) -> None:
+    def __init__(self, node: FleetNode, device: Device, hardware: Hardware, fleet: Fleet) -> None:
         self._node = node
         self._ending: threading.Event | None = None
         """Set to end the thread that runs; None: none does."""
@@ -65,7 +67,7 @@ class EnergyWatch:
         self._meter: HostMeter | None = None
         figures = fleet_model(device)
         model = figures
-        if device.emulate is None:
+        if hardware.has_meters:
             self._meter = HostMeter(more=self._heard(), only_power=True, gpus=self._processor == 'gpu',
                                     deadline_seconds=_SENSOR_SECONDS)  # fmt: skip
             model = figures if figures is not None else self._board()

@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
+from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Profile as ProfileMessage
@@ -29,17 +30,18 @@ class ProfilingController:
 
     :param node: has the parameter ``profile_runs``.
     :param config: returns what the fleet file and the parameters say of the device.
+    :param hardware: of the device.
     :param put: queues a task for that thread.
     :param learned: takes each new profile.
     """
 
     def __init__(
         self, node: FleetNode, model: Model, fleet: Fleet, preprocessing: Preprocessing | None,
-        config: Callable[[], Device], put: Callable[[Callable[[], None]], None],
+        config: Callable[[], Device], hardware: Hardware, put: Callable[[Callable[[], None]], None],
         learned: Callable[[Profile], None],
     ) -> None:  # fmt: skip
         self._node, self._model, self._fleet, self._preprocessing = node, model, fleet, preprocessing
-        self._config, self._put, self._learned = config, put, learned
+        self._config, self._hardware, self._put, self._learned = config, hardware, put, learned
         self._again: Future[str] | None = None
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -56,17 +58,17 @@ class ProfilingController:
         preprocessing, fleet = self._preprocessing, self._fleet
         samples = None if preprocessing is None else samples_of(fleet.camera, preprocessing, raw=gives_pixels(fleet))
         options = ProfileOptions(
-            device='host' if self._fleet.emulated else node.topics.device,
+            device=node.topics.device if self._hardware.real else 'host',
             providers=config.providers, threads=config.threads, runs=node.params.whole('profile_runs'),
         )  # fmt: skip
         try:
             found = load_or_profile(
-                self._model, options, samples=samples, cancel=node.ending, accept_throttled=self._fleet.emulated,
+                self._model, options, samples=samples, cancel=node.ending, accept_throttled=not self._hardware.real,
                 refresh=refresh,
             )  # fmt: skip
         except ProfilingCancelledError:
             return
-        profile = self.profile = config.played(found, self._model)
+        profile = self.profile = self._hardware.profile(found)
         self._learned(profile)
         self._profiles.publish(profile_message(profile, node.topics.device))
         node.get_logger().info(
@@ -74,10 +76,6 @@ class ProfilingController:
             f'predicts stages to {profile.relative_error:.0%}'
             + (', measured while throttled' if profile.throttled else '')
         )
-        if profile.total_seconds < found.total_seconds:
-            node.get_logger().warning(
-                f'this machine takes {found.total_seconds * 1e3:.1f} ms for the whole model: it is too slow to play this device'
-            )
 
     def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         if self._again is not None and not self._again.done():

@@ -9,22 +9,21 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.errors import NotReadyError, UserError
 from edge_dnn_partition.execution.frames.pipeline import Job
 from edge_dnn_partition.execution.profiling.speed_probe import Reading, SpeedProbe
+from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.execution.stages.preparation import StageStore
 from edge_dnn_partition.execution.stages.stage_watch import StageWatch
 from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
-from edge_dnn_partition.planning.plans.plan import StagePlan
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.transport.probing import TOLD_SECONDS
 from edge_dnn_partition.transport.tensor_codec import encode
 from edge_dnn_partition.transport.tensors import Coded
@@ -45,8 +44,7 @@ class StageRunner:
 
     :param node: has the parameters ``probe_period`` and ``probing_budget``.
     :param hedges: has the books of every plan's frames; used under ``lock``.
-    :param layer_seconds: of the board that is played, by its figures; None: runs are slowed in proportion.
-    :param wall_clock: the probe counts waiting, too; False where other devices are played on this machine.
+    :param hardware: what the stages run on.
     """
 
     def __init__(
@@ -55,17 +53,13 @@ class StageRunner:
         store: StageStore,
         sender: TensorSender,
         energy: EnergyWatch,
-        dilation: Dilation,
+        hardware: Hardware,
         hedges: HedgeController,
         failures: FailureReports,
         lock: AbstractContextManager[Any],
-        *,
-        wall_clock: bool,
-        layer_seconds: Sequence[float] | None = None,
     ) -> None:
         self._node, self._store, self._sender, self._energy = node, store, sender, energy
-        self._dilation, self._hedges, self._lock, self._wall_clock = dilation, hedges, lock, wall_clock
-        self._failures, self._layer_seconds = failures, layer_seconds
+        self._hardware, self._hedges, self._failures, self._lock = hardware, hedges, failures, lock
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -102,7 +96,7 @@ class StageRunner:
             if job is None:
                 continue
             try:
-                with self._dilation.at_work():
+                with self._hardware.at_work():
                     self._run(job)
             except Exception as error:  # noqa: BLE001
                 if self._node.ending.is_set():
@@ -140,14 +134,14 @@ class StageRunner:
         begin, busy = time.monotonic(), time.thread_time()
         values = runner.decode(job.inputs, job.frame.encodings)
         if runner.stage.preprocess or any(isinstance(value, Coded) for value in job.inputs.values()):
-            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
+            self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)
         decoded = time.monotonic()
         cpu = 0.0
         with self.stage_watch.watching(self.profile.known_seconds(runner.stage.layers) if self.profile is not None else 0.0):
             outputs = runner.run(values)
             if runner.engine is not None:
                 cpu = runner.engine.last_cpu_seconds
-                self._dilation.pause(runner.engine.last_busy_seconds, runner.engine.last_seconds, self._work(runner.stage))
+                self._hardware.worked(runner.engine.last_busy_seconds, runner.engine.last_seconds, runner.stage.layers)
         done = time.monotonic()
         cores = (time.thread_time() - busy) / max(done - begin, 1e-9)
         if runner.engine is not None and not runner.engine.measures_cpu_time:
@@ -171,26 +165,20 @@ class StageRunner:
             )
         self.put(jobs)
 
-    def _work(self, stage: StagePlan) -> float | None:
-        """Return what a stage takes of the board that is played; None: in proportion to its time here."""
-        if self._layer_seconds is None:
-            return None
-        return math.fsum(math.fsum(self._layer_seconds[start:stop]) for start, stop in stage.layers)
-
     def _encode(
         self, arrays: Mapping[str, Any], encodings: Mapping[str, str], done: dict[tuple[str, str], Any]
     ) -> tuple[dict[str, Any], float]:
         """Encode tensors as the plan says.
 
         :param done: what has been encoded of this stage's outputs, for other devices; it is added to.
-        :return: the tensors, and the seconds that it took, emulated slowness included.
+        :return: the tensors, and the seconds that it took.
         """
         begin, busy = time.monotonic(), time.thread_time()
         missing = [key for key in encodings.items() if key not in done and key[1] != RAW]
         for name, encoding in missing:
             done[name, encoding] = encode(arrays[name], encoding)
         if missing:
-            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
+            self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)
         return {name: done.get((name, encodings.get(name, RAW)), value) for name, value in arrays.items()}, (
             time.monotonic() - begin
         )
@@ -209,5 +197,4 @@ class StageRunner:
         self.speed_factor = found
 
     def _speed(self, reading: Reading, profile: Profile) -> float:
-        seconds = reading.wall_seconds if self._wall_clock else reading.busy_seconds * self._dilation.factor
-        return seconds / profile.probe_seconds
+        return self._hardware.probe_seconds(reading.busy_seconds, reading.wall_seconds) / profile.probe_seconds

@@ -13,15 +13,13 @@ from typing import Any
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.frames.pipeline import deliveries
+from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.kinds import kind_of
-from edge_dnn_partition.msg import Emulation
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
-from edge_dnn_partition.planning.fleet.fleet import Emulate, Fleet
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
-from edge_dnn_partition.testbed.dilation import Dilation
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.tensors import Array, Coded
 
@@ -29,13 +27,11 @@ from edge_dnn_partition.transport.tensors import Array, Coded
 class InputSender:
     """Sends a frame's inputs to the devices that read them; encoding one holds nobody up.
 
-    :param fleet: says whether this device is emulated, and so encodes slower than this machine.
+    :param hardware: of this device, which encodes the inputs.
     """
 
-    def __init__(self, node: FleetNode, sender: TensorSender, fleet: Fleet) -> None:
-        self._node, self._sender, self._device = node, sender, node.topics.device
-        emulate = fleet.devices[self._device].emulate or Emulate()
-        self._dilation = Dilation(emulate.factor, other_factor=emulate.other_factor)
+    def __init__(self, node: FleetNode, sender: TensorSender, hardware: Hardware) -> None:
+        self._node, self._sender, self._hardware = node, sender, hardware
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.last_encoding, self.last_bytes = '', 0
         self._thread = threading.Thread(target=self._run, name='input_sender', daemon=True)
@@ -58,15 +54,9 @@ class InputSender:
             else:
                 self._tasks.put(task)
 
-    def emulate(self, message: Emulation) -> None:
-        """Change this device's emulated slowness."""
-        for device, slowdown in zip(message.devices, message.slowdowns, strict=True):
-            if device == self._device:
-                self._dilation.factor = slowdown
-
     def stop(self) -> None:
         """End the thread."""
-        self._dilation.interrupt()
+        self._hardware.interrupt()
         self._tasks.put(None)
         self._thread.join(1.0)
 
@@ -84,7 +74,7 @@ class InputSender:
                 self._node.refuse('encode', f'frame {address.frame_id} goes as it came: {error}')
                 sent[name], kinds[name] = kind.encode(value, RAW)
         if not at_once:
-            self._dilation.pause(time.thread_time() - busy, time.monotonic() - begin)
+            self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)
         seconds = 0.0 if at_once else time.monotonic() - begin
         self._sender.send((device, False), address, sent, kinds, encode_seconds=seconds)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a sender knows of the links that start at its device, and which of them are emulated."""
+"""What a sender knows of the links that start at its device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from edge_dnn_partition.msg import Emulation, Heartbeat, HopAck
+from edge_dnn_partition.execution.stages.hardware import Hardware
+from edge_dnn_partition.msg import Heartbeat, HopAck
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LinkEstimator
-from edge_dnn_partition.testbed.link import Channel, EmulatedLink
 from edge_dnn_partition.transport.estimate_guard import EstimateGuard, overdue_bound
 from edge_dnn_partition.transport.fragments import PROBE, in_packets
 from edge_dnn_partition.transport.outbox import Outbox
@@ -36,29 +36,21 @@ _GUESS: Final = (12.5e6, 0.002)
 class Links:
     """The links from one device to the others of its fleet; not thread safe.
 
-    :param fleet: gives first guesses, and says which links are emulated.
+    :param fleet: gives first guesses.
     :param device: where they start.
+    :param hardware: may shape and delay them.
     """
 
-    def __init__(self, fleet: Fleet, device: str) -> None:
-        self._device = device
+    def __init__(self, fleet: Fleet, device: str, hardware: Hardware | None = None) -> None:
+        self._device, self._hardware = device, hardware or Hardware()
         self.estimators: dict[str, LinkEstimator] = {}
         """By the device at the other end; there is none to the device itself."""
-        self.shapers: dict[str, EmulatedLink] = {}
-        """What holds fragments back on emulated links."""
-        self._delays: dict[str, float] = {}
         guesses = {}
-        channels: dict[str, Channel] = {}
         for link in fleet.links:
             if device not in link.between:
                 continue
             other = link.between[0] if link.between[1] == device else link.between[1]
             guesses[other] = (link.rate, link.delay)
-            if link.emulate:
-                self._delays[other] = link.delay
-            if link.emulate is True:
-                channel = channels.setdefault(link.channel, Channel()) if link.channel else Channel()
-                self.shapers[other] = EmulatedLink(link.rate, link.delay, channel=channel)
         for other in fleet.devices:
             if other != device:
                 rate, latency = guesses.get(other, _GUESS)
@@ -67,16 +59,20 @@ class Links:
         """By the device at the other end."""
 
     def delay(self, device: str) -> float:
-        """The emulated delay to a device, in seconds; 0 on a real link."""
-        return self._delays.get(device, 0.0)
+        """The seconds by which this process delays what goes to a device; 0 on a real link."""
+        return self._hardware.delay(device)
+
+    def shaped(self, device: str) -> bool:
+        """True if a shaper holds back what goes to a device, and not the pace."""
+        return self._hardware.shaper(device) is not None
 
     def hold(self, device: str) -> float:
-        """For how many seconds a fragment is kept here that may leave: the emulated delay of a link whose rate is real."""
-        return 0.0 if device in self.shapers else self.delay(device)
+        """For how many seconds a fragment is kept here that may leave: the delay, where no shaper has it."""
+        return 0.0 if self.shaped(device) else self.delay(device)
 
     def pace(self, device: str) -> float | None:
         """The bytes per second that fragments to a device are paced to; None: they are not."""
-        if device == self._device or device in self.shapers:
+        if device == self._device or self.shaped(device):
             return None
         estimator = self.estimators[device]
         rate = estimator.estimate.bytes_per_second
@@ -173,7 +169,7 @@ class Links:
     def lost(self, ack: HopAck, loss: Loss, now: float) -> None:
         """Take in that fragments were lost; where they are few, what came still shows what the link bears."""
         estimator = self.estimators.get(ack.receiver)
-        if estimator is None or ack.receiver in self.shapers:
+        if estimator is None or self.shaped(ack.receiver):
             return
         estimator.answered(now)
         if loss.share >= 1 and estimator.lost_whole(now):
@@ -221,24 +217,6 @@ class Links:
         if device in self.estimators:
             self.estimators[device].receiver_anew(now)
             self.doubts[device].no_longer_overdue()
-
-    def emulate(self, message: Emulation, now: float) -> dict[float, float]:
-        """Change the emulated links that start here; return when what they carry will arrive, by when it would have."""
-        moved = {}
-        rows = zip(
-            message.link_senders, message.link_receivers, message.link_bytes_per_second, message.link_latency_seconds,
-            strict=True,
-        )  # fmt: skip
-        for sender, receiver, rate, latency in rows:
-            shaper = self.shapers.get(receiver)
-            if sender != self._device or receiver not in self._delays:
-                continue
-            self._delays[receiver] = latency
-            if shaper is not None:
-                times = shaper.change(now, rate, latency)
-                if times is not None:
-                    moved[times[0]] = times[1]
-        return moved
 
     def told(self, message: Heartbeat, now: float) -> None:
         """Take in what another process of this device says of the same links."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import Emulation, Exploration, Heartbeat, HopAck, TensorFragment
+from edge_dnn_partition.execution.stages.hardware import Hardware
+from edge_dnn_partition.msg import Exploration, Heartbeat, HopAck, TensorFragment
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -66,11 +67,12 @@ class TensorSender:
     """Sends messages to other devices' inboxes, from a thread of its own; may be called from any thread.
 
     :param node: publishes for it; its ``incarnation`` marks the messages.
-    :param fleet: gives first guesses of the links, and says which are emulated.
+    :param fleet: gives first guesses of the links.
+    :param hardware: may shape and delay them.
     """
 
-    def __init__(self, node: FleetNode, fleet: Fleet) -> None:
-        self._node = node
+    def __init__(self, node: FleetNode, fleet: Fleet, hardware: Hardware | None = None) -> None:
+        self._node, self._hardware = node, hardware or Hardware()
         self._device = node.topics.device
         self._numbers = itertools.count(1)
         self._condition = threading.Condition()
@@ -86,7 +88,7 @@ class TensorSender:
         """What probes may take of an idle link at most."""
         self.probe_period = 1.0
         """Seconds between probes of a link of which nobody would know more, at least."""
-        self._links = Links(fleet, self._device)
+        self._links = Links(fleet, self._device, self._hardware)
         self._probers = {device: LinkProber() for device in self._links.estimators}
         self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
         self._thread.start()
@@ -101,7 +103,7 @@ class TensorSender:
         segments = SegmentPool() if device == self._device else None
         with self._condition:
             outbox = Outbox(
-                self._links.shapers.get(device), local=device == self._device, numbers=self._numbers,
+                self._hardware.shaper(device), local=device == self._device, numbers=self._numbers,
                 on_silence=functools.partial(self._links.silence, device),
             )  # fmt: skip
             self._links.set_pace(device, outbox)
@@ -201,7 +203,7 @@ class TensorSender:
             if message.segment:
                 peer.shared[message.number] = message
             now = time.monotonic()
-            alone = device not in self._links.shapers and peer.outbox.idle and self._links.hold(device) <= 0
+            alone = not self._links.shaped(device) and peer.outbox.idle and self._links.hold(device) <= 0
             if message.kind != PROBE:
                 self._end_probes(device)
             peer.outbox.put(message, now, seen=seen)
@@ -279,7 +281,7 @@ class TensorSender:
                     peer.clear()
 
     def later(self, device: str, action: Callable[[], None]) -> None:
-        """Do something small when the emulated delay to a device has passed; at once on a real link."""
+        """Do something small when the delay to a device has passed; at once on a real link."""
         delay = self._links.delay(device)
         if delay <= 0:
             action()
@@ -288,10 +290,10 @@ class TensorSender:
             heapq.heappush(self._air, (time.monotonic() + delay, next(self._order), action))
             self._condition.notify()
 
-    def emulate(self, message: Emulation) -> None:
-        """Change the emulated links that start here."""
+    def reshape(self, change: Callable[[float], dict[float, float]]) -> None:
+        """Call ``change`` with the time while no fragment leaves; it returns the new arrivals of fragments on their way, by old."""
         with self._condition:
-            moved = self._links.emulate(message, time.monotonic())
+            moved = change(time.monotonic())
             self._air = [(moved.get(at, at), *rest) for at, *rest in self._air]
             heapq.heapify(self._air)
             self._condition.notify()

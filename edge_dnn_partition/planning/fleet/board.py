@@ -8,10 +8,7 @@ times on MobileNetV2, and two orders slower than its GPU. Each file in ``boards/
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +17,6 @@ from pydantic import Field
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.work import Work, layer_work
-from edge_dnn_partition.planning.plans.profile import Profile
 
 from .schema import Seconds, Strict, Watts, check
 from .yaml_file import read_yaml
@@ -92,18 +88,3 @@ def board(name: str) -> Board:
         raise PlanError(f'no figures of a board {name!r}{nearest(name, board_names())}; there are {", ".join(board_names())}')
     path = _FOLDER / f'{name}.yaml'
     return check(Board, read_yaml(path, kind='board file'), what=str(path))
-
-
-def on_board(profile: Profile, layer_seconds: Sequence[float], other_factor: float) -> Profile:
-    """Return the profile of a played board: its segments by the board's figures, the rest by this machine's.
-
-    :param profile: of this machine.
-    :param layer_seconds: of the board, see `Board.layer_seconds`.
-    :param other_factor: how many times slower the board is at images and encodings.
-    """
-    ends = zip(profile.boundaries, profile.boundaries[1:], strict=False)
-    return dataclasses.replace(
-        profile.scaled(other_factor), segment_seconds=tuple(math.fsum(layer_seconds[start:stop]) for start, stop in ends),
-        seam_seconds=(0.0,) * len(profile.seam_seconds), probe_seconds=profile.probe_seconds, held_back=(), relative_error=0.0,
-        throttled=False,
-    )  # fmt: skip

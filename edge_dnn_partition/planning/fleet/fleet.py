@@ -15,10 +15,9 @@ from pydantic import Field, model_validator
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
-from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.units import shortened
 
-from .board import board, board_names, on_board
+from .board import board, board_names
 from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
 from .yaml_file import read_yaml
 
@@ -94,17 +93,15 @@ class Device(Strict):
             return given
         return {**given, 'power': {**board(name).power.model_dump(mode='json', exclude_unset=True), **own}}
 
-    def played(self, profile: Profile, model: Model) -> Profile:
-        """Return the profile of this device as it is played on a machine; the same for a device that is not.
+    @property
+    def has_host(self) -> bool:
+        """False where it is played on a machine with others: what that machine's telemetry says is not the device's."""
+        return self.emulate is None
 
-        :param profile: of that machine.
-        """
-        if self.emulate is None:
-            return profile
-        seconds = self.emulate.layer_seconds(model)
-        if seconds is None:
-            return profile.scaled(self.emulate.factor)
-        return on_board(profile, seconds, self.emulate.other_factor)
+    @property
+    def equivalent_cores(self) -> float:
+        """The cores of the machine that it is worth."""
+        return self.threads if self.emulate is None else self.threads / (self.emulate.factor * self.emulate.other_factor)
 
     @property
     def watts_given(self) -> bool:
