@@ -4,11 +4,12 @@
 # make setup   .venv/ with the package, its messages built (all in this folder)
 # make demo    the main job: a camera stream over three emulated devices (DEMO_ARGS="--seconds 20")
 # make test    linters, type check, import rules and all tests (TEST_ARGS="-k name")
+# make quick   linters, type check, import rules and the tests of some rooms, in under a minute
 # make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (an hour and a half)
 # make bench-quick   a short form of it, to see that it runs (under 8 minutes)
 # PYTHON=/path/to/python3.12 names the Python to use.
 
-.PHONY: setup demo test bench bench-quick lint clean
+.PHONY: setup demo test quick bench bench-quick lint clean
 .NOTPARALLEL:
 
 # Models, profiles and logs of demo and test stay in this folder too.
@@ -35,6 +36,11 @@ test:
 	@scripts/setup.sh --with lint test export
 	@$(MAKE) --no-print-directory lint
 	@$(if $(strip $(TEST_ARGS)),.venv/bin/pytest $(TEST_ARGS),scripts/run_tests.sh)
+
+quick:
+	@scripts/setup.sh --with lint test
+	@$(MAKE) --no-print-directory lint
+	@.venv/bin/pytest -q $(addprefix test/,inputs results transport sensing deployment monitoring)
 
 bench bench-quick:
 	@scripts/setup.sh --with bench export

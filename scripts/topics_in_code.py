@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,13 +107,12 @@ def _interfaces(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _files_of(node: ast.ImportFrom, files: Container[str]) -> list[str]:
-    """Return the files in ``nodes/`` that an import may be of."""
+def _files_of(node: ast.ImportFrom) -> list[str]:
+    """Return the names of files in ``nodes/`` that an import may be of: its module's, and those of what it takes from a folder."""
     module = node.module or ''
     if not node.level and not f'{module}.'.startswith(f'{OWN}.nodes.'):
         return []
-    leaf = module.rpartition('.')[2]
-    return [leaf] if leaf in files else [alias.name for alias in node.names]
+    return [module.rpartition('.')[2], *(alias.name for alias in node.names)]
 
 
 def nodes_of(folder: Path) -> dict[str, list[str]]:
@@ -127,7 +126,7 @@ def nodes_of(folder: Path) -> dict[str, list[str]]:
             name
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom) and id(node) not in checking
-            for name in _files_of(node, files)
+            for name in _files_of(node)
         }
     parts: dict[str, list[str]] = {name: [] for name in imports}
     for node in NODES:

@@ -16,7 +16,8 @@ from edge_dnn_partition.deployment.node_parameters import NODE_PARAMETERS
 from edge_dnn_partition.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / 'README.md', ROOT / 'examples' / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
+PAGES = tuple(ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'QUALITY_DECLARATION.md', 'SECURITY.md', 'examples/README.md'))
+PAGES += tuple(sorted((ROOT / 'docs').glob('*.md')))
 MARK = re.compile(r'<!-- not run: (.+?) -->')
 TESTED_BY = re.compile(r'run by ([\w./-]+)')
 _FOLDERS = ('docker', 'systemd', 'config', 'scripts', 'launch', 'rviz', 'docs', 'test', 'benchmarks', 'examples')

@@ -3,8 +3,8 @@
 """Every command in README.md and docs/ is run here, or marked with why not; all are held against the parser and the files.
 
 A mark stands before the block: <!-- not run: needs a second machine; run by test/nodes/test_up.py -->. Blocks without one are
-run as they stand, in a folder with what the pages speak of: model.onnx, robot.yaml and preprocessing.yaml as the README
-has them, a photograph, profiles, costs.
+run as they stand, in a folder with what the pages speak of: model.onnx, robot.yaml and preprocessing.yaml as
+docs/two_machines.md has them, a photograph, profiles, costs.
 """
 
 import os
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('reader')
     write_model(folder / 'model.onnx')
     for name in ('robot.yaml', 'preprocessing.yaml'):
-        (folder / name).write_text(fenced(ROOT / 'README.md', 'yaml', f'# {name}'))
+        (folder / name).write_text(fenced(ROOT / 'docs/two_machines.md', 'yaml', f'# {name}'))
     (folder / 'costs.json').write_text(fenced(ROOT / 'docs/planning.md', 'json', '"input_bytes"'))
     photo = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8), (640, 480))
     cv2.imwrite(str(folder / 'photo.jpg'), photo)

@@ -163,7 +163,7 @@ def test_inputs_of_types_and_sizes_that_cannot_be(save):
     ({'image': (1, 3, 8)}, 'has 4 dimensions'),
     ({'image': (1, 4, 8, 8)}, 'fixed shape'),
     ({'image': (1, 3, 8, 0)}, 'below 1'),
-    ({'image': (1, 3, 8, 8)}, 'no input image; its inputs are image, extra'),
+    ({'photo': (1, 3, 8, 8)}, 'no input photo; its inputs are image, extra'),
     ({'image': (1, 3, 8, 8), 'extra': (2, 4)}, "make 'batch' both 1 and 2"),
 ])
 def test_shapes_that_do_not_fit(shapes, match, save):
