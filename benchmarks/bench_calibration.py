@@ -20,10 +20,10 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.control.decision.calibration import Assessment, Calibration, CalibrationSettings
 from edge_dnn_partition.control.decision.exact import ExactPolicy
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
-from edge_dnn_partition.testbed.policy_run import run as play
-from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
 from .intervals import mean_and_interval
+from .policy_fleet import EFFECTS, Scenario, SimulatedFleet
+from .policy_run import run as play
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,9 +40,9 @@ def _scenario(scenario: Scenario, seeds: int) -> tuple[dict[str, Any], list[Asse
     plain, recorded, switches = [], [], np.zeros(2)
     found: list[Assessment] = []
     for seed in range(_FIRST_SEED, _FIRST_SEED + seeds):
-        world = World(scenario, seed)
-        constant = play(world, RecordedPolicy(ExactPolicy(), Calibration(_NEVER)))
-        own = play(world, RecordedPolicy(ExactPolicy(), record))
+        fleet = SimulatedFleet(scenario, seed)
+        constant = play(fleet, RecordedPolicy(ExactPolicy(), Calibration(_NEVER)))
+        own = play(fleet, RecordedPolicy(ExactPolicy(), record))
         plain.append(float(constant.seconds.mean()))
         recorded.append(float(own.seconds.mean()))
         switches += constant.switches, own.switches

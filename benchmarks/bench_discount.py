@@ -18,12 +18,12 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.control.decision.calibration import Calibration
 from edge_dnn_partition.control.decision.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
-from edge_dnn_partition.testbed.policy_oracle import oracle_seconds, plan_pool
-from edge_dnn_partition.testbed.policy_run import Rules
-from edge_dnn_partition.testbed.policy_run import run as play
-from edge_dnn_partition.testbed.policy_world import Scenario, World
 
 from .intervals import mean_and_interval
+from .policy_fleet import Scenario, SimulatedFleet
+from .policy_oracle import oracle_seconds, plan_pool
+from .policy_run import Rules
+from .policy_run import run as play
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,16 +41,16 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     defaults = LearningSettings()
     results: list[dict[str, Any]] = []
     for label, (scenario, rules) in cases.items():
-        worlds = [World(scenario, seed) for seed in range(seeds)]
+        fleets = [SimulatedFleet(scenario, seed) for seed in range(seeds)]
         over = np.zeros((len(DISCOUNTS), seeds))
         hot = np.zeros((len(DISCOUNTS), seeds))
         switches = np.zeros((len(DISCOUNTS), seeds))
-        for column, world in enumerate(worlds):
+        for column, fleet in enumerate(fleets):
             traces = []
             for discount in DISCOUNTS:
                 settings = replace(defaults, table=replace(defaults.table, discount=discount))
-                traces.append(play(world, RecordedPolicy(QLearningPolicy(learning=settings), Calibration()), rules))
-            oracle = oracle_seconds(world, plan_pool(world, {plan for t in traces for plan in t.plans}), rules)
+                traces.append(play(fleet, RecordedPolicy(QLearningPolicy(learning=settings), Calibration()), rules))
+            oracle = oracle_seconds(fleet, plan_pool(fleet, {plan for t in traces for plan in t.plans}), rules)
             over[:, column] = [t.seconds.mean() / oracle.mean() for t in traces]
             hot[:, column] = [t.hot.mean() for t in traces]
             switches[:, column] = [t.switches for t in traces]

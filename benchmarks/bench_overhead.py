@@ -26,9 +26,10 @@ import yaml
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.inputs.images import sample_image
-from edge_dnn_partition.testbed import demo_model, process_memory
+from edge_dnn_partition.testbed import demo_model
 from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
+from . import process_memory
 from .intervals import difference_interval
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact planning, Q-learning and their rivals in a simulated fleet, with and without what telemetry does not show.
 
-Every policy is tuned with the same number of draws on the same worlds (:mod:`.policy_tuning`), then all meet the same 20
+Every policy is tuned with the same number of draws on the same fleets (:mod:`.policy_tuning`), then all meet the same 20
 courses of events per scenario. Intervals are 95 % bootstrap intervals over seeds, of paired differences where two policies
 are compared. Latencies are without measurement noise; waiting, switching and shadow frames are in them.
 """
@@ -18,13 +18,13 @@ import numpy as np
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.control.decision.policy import FixedPolicy
 from edge_dnn_partition.planning.cost_model.problem import Floats
-from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
-from edge_dnn_partition.testbed.policy_run import run as play
-from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
 from .intervals import mean_and_interval
+from .policy_fleet import EFFECTS, Scenario, SimulatedFleet
 from .policy_measures import Measures, measure
-from .policy_tuning import KINDS, tune, tuning_worlds
+from .policy_oracle import fixed_seconds, oracle_seconds, plan_pool
+from .policy_run import run as play
+from .policy_tuning import KINDS, tune, tuning_fleets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,11 +70,11 @@ def _compare(frames: int, seeds: int, tuned: dict[str, dict[str, float]], progre
     table = _Table()
     for scenario in scenarios(frames):
         for seed in range(seeds):
-            world = World(scenario, seed)
-            traces = {kind.name: play(world, kind.make(tuned[kind.name], seed)) for kind in KINDS}
-            pool = plan_pool(world, {plan for trace in traces.values() for plan in trace.plans})
-            oracle = oracle_seconds(world, pool)
-            fixed = fixed_seconds(world, pool)
+            fleet = SimulatedFleet(scenario, seed)
+            traces = {kind.name: play(fleet, kind.make(tuned[kind.name], seed)) for kind in KINDS}
+            pool = plan_pool(fleet, {plan for trace in traces.values() for plan in trace.plans})
+            oracle = oracle_seconds(fleet, pool)
+            fixed = fixed_seconds(fleet, pool)
             courses = {name: trace.seconds for name, trace in traces.items()}
             courses[FIXED] = fixed[fixed.mean(axis=1).argmin()]
             for name, seconds in courses.items():
@@ -83,7 +83,7 @@ def _compare(frames: int, seeds: int, tuned: dict[str, dict[str, float]], progre
                     (float(trace.switches), trace.shadows / frames, float(trace.learning.mean())) if trace else (0.0, 0.0, 0.0)
                 )
                 regret = np.cumsum(seconds - oracle)[CURVE_STEP - 1 :: CURVE_STEP]
-                table.add(scenario.name, name, measure(seconds, oracle, world.changes), counts, regret)
+                table.add(scenario.name, name, measure(seconds, oracle, fleet.changes), counts, regret)
         over = {name: np.mean(table.values([scenario.name], name, 'over_oracle')) for name in (*tuned, FIXED)}
         progress(f'{scenario.name}: latency over the oracle ' + ', '.join(f'{n} {v:.3f}' for n, v in over.items()))
     return table
@@ -116,9 +116,9 @@ def decision_seconds(decisions: int, learned: dict[str, float]) -> tuple[float, 
     The policy has learned for as many frames; each problem is a fresh one, as in the scheduler.
     """
     policy = next(kind for kind in KINDS if kind.name == 'Q-learning').make(learned, 0)
-    play(World(Scenario('decisions', EFFECTS, frames=400), 0), policy)
+    play(SimulatedFleet(Scenario('decisions', EFFECTS, frames=400), 0), policy)
     took = []
-    fresh = World(Scenario('decisions', EFFECTS, frames=decisions), 0)
+    fresh = SimulatedFleet(Scenario('decisions', EFFECTS, frames=decisions), 0)
     for frame in range(decisions):
         conditions = fresh.conditions(frame, 50.0)
         begin = time.perf_counter()
@@ -128,10 +128,10 @@ def decision_seconds(decisions: int, learned: dict[str, float]) -> tuple[float, 
 
 
 def _frames_per_second(frames: int) -> float:
-    world = World(Scenario('speed', EFFECTS, frames=frames), 0)
-    policy = FixedPolicy(('cloud',) * world.problem.nodes)
+    fleet = SimulatedFleet(Scenario('speed', EFFECTS, frames=frames), 0)
+    policy = FixedPolicy(('cloud',) * fleet.problem.nodes)
     begin = time.perf_counter()
-    play(world, policy)
+    play(fleet, policy)
     return frames / (time.perf_counter() - begin)
 
 
@@ -177,9 +177,9 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     frames, seeds, draws = (120, 2, 2) if quick else (900, 20, 12)
     results: Results = []
     tuned: dict[str, dict[str, float]] = {}
-    worlds = tuning_worlds(60 if quick else 600)
+    fleets = tuning_fleets(60 if quick else 600)
     for kind in KINDS:
-        values, scores = tune(kind, worlds, draws)
+        values, scores = tune(kind, fleets, draws)
         tuned[kind.name] = values
         results.append({
             'case': 'tuning', 'policy': kind.name, 'draws': draws, 'values': values,

@@ -25,11 +25,11 @@ import yaml
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.testbed import chain_model
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape, why_not
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
 from edge_dnn_partition.testbed.testbed_file import TestbedFile
 
+from . import chain_model
 from .intervals import interval
 
 if TYPE_CHECKING:

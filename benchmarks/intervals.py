@@ -52,11 +52,3 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> list[float
 def difference_interval(one: Sequence[float], other: Sequence[float]) -> list[float]:
     """Return the ends of the interval of the difference of two samples' medians."""
     return _between(_draws(one, np.median, 1) - _draws(other, np.median, 2))
-
-
-def strata_mean_interval(strata: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
-    """Return the ends of the interval of the weighted mean of some samples' medians; empty ones do not count."""
-    known = [(values, weight) for values, weight in zip(strata, weights, strict=True) if len(values)]
-    total = sum(weight for _, weight in known)
-    draws = sum((_draws(values, np.median, i) * (weight / total) for i, (values, weight) in enumerate(known)), np.zeros(_DRAWS))
-    return _between(draws)

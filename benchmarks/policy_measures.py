@@ -19,7 +19,7 @@ _RUN = 5
 
 @dataclass(frozen=True)
 class Measures:
-    """Of one run, against the oracle of the same world."""
+    """Of one run, against the oracle of the same fleet."""
 
     mean_seconds: float
     over_oracle: float

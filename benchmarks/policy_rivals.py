@@ -19,9 +19,9 @@ from edge_dnn_partition.control.decision.policy import Assignment, Choice, Condi
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
-from edge_dnn_partition.testbed.policy_world import DEVICES
 
 from .plan_components import Components
+from .policy_fleet import DEVICES
 
 _SCALE = 0.1
 """Seconds that count as 1, so that a ridge of 1 means something."""

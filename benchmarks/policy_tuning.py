@@ -1,9 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policies that are compared, and how each is tuned: the same number of random draws on the same worlds.
+"""The policies that are compared, and how each is tuned: the same number of random draws on the same fleets.
 
 Random search (Bergstra and Bengio, JMLR 2012). The first draw is what the policy comes with: the package's defaults, or
-middling values for a rival. The seeds of the tuning's worlds are not among those of the comparison.
+middling values for a rival. The seeds of the tuning's fleets are not among those of the comparison.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from edge_dnn_partition.control.decision.policy import Policy
 from edge_dnn_partition.control.decision.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.control.decision.qtable import QSettings
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
-from edge_dnn_partition.testbed.policy_run import run
-from edge_dnn_partition.testbed.policy_world import EFFECTS, Scenario, World
 
+from .policy_fleet import EFFECTS, Scenario, SimulatedFleet
 from .policy_rivals import BanditSettings, ElasticBandit, LinearBandit
+from .policy_run import run
 
 Values = Mapping[str, float]
 
@@ -134,21 +134,21 @@ KINDS: Final = (
 )
 
 
-def tuning_worlds(frames: int) -> list[World]:
-    """Return the worlds that policies are tuned on: without hidden effects, with single ones, with all."""
+def tuning_fleets(frames: int) -> list[SimulatedFleet]:
+    """Return the fleets that policies are tuned on: without hidden effects, with single ones, with all."""
     chosen = ((), ('throttling',), ('plans',), ('loss', 'neighbour'), EFFECTS)
-    return [World(Scenario('tuning', hidden, frames=frames), 1000 + i) for i, hidden in enumerate(chosen)]
+    return [SimulatedFleet(Scenario('tuning', hidden, frames=frames), 1000 + i) for i, hidden in enumerate(chosen)]
 
 
-def tune(kind: Kind, worlds: list[World], draws: int) -> tuple[dict[str, float], list[float]]:
-    """Return the best of some draws, and each draw's score: mean latency over that of the best draw's world, averaged.
+def tune(kind: Kind, fleets: list[SimulatedFleet], draws: int) -> tuple[dict[str, float], list[float]]:
+    """Return the best of some draws, and each draw's score: mean latency over that of the best draw's fleet, averaged.
 
-    Worlds count alike, however slow they are: a draw's score is the mean logarithm of its mean latency.
+    Fleets count alike, however slow they are: a draw's score is the mean logarithm of its mean latency.
     """
     rng = np.random.default_rng([zlib.crc32(kind.name.encode()), 17])
     trials = [{name: r.default for name, r in kind.ranges.items()}]
     trials += [{name: r.draw(rng) for name, r in kind.ranges.items()} for _ in range(draws - 1)]
     scores = [
-        float(np.mean([np.log(run(world, kind.make(values, world.seed)).seconds.mean()) for world in worlds])) for values in trials
+        float(np.mean([np.log(run(fleet, kind.make(values, fleet.seed)).seconds.mean()) for fleet in fleets])) for values in trials
     ]
     return trials[int(np.argmin(scores))], scores

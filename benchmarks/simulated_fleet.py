@@ -51,7 +51,7 @@ class _Sized:
     nbytes: int
 
 
-class World:
+class Simulation:
     """What all nodes of a simulated fleet share.
 
     :param source: the device of camera, frame source and scheduler.
@@ -107,11 +107,11 @@ class Worker:
     """
 
     def __init__(
-        self, world: World, device: str, *, probing_share: float, probe_period: float,
+        self, simulation: Simulation, device: str, *, probing_share: float, probe_period: float,
         on_ready: Callable[[str, Plan], None], on_beat: Callable[[Any], None],
     ) -> None:  # fmt: skip
-        self._world, self._device, self._on_ready, self._on_beat = world, device, on_ready, on_beat
-        self.endpoint = world.endpoint((device, False), self._accept, probing_share)
+        self._simulation, self._device, self._on_ready, self._on_beat = simulation, device, on_ready, on_beat
+        self.endpoint = simulation.endpoint((device, False), self._accept, probing_share)
         self._pipeline = FramePipeline(device)
         self._jobs: deque[Job] = deque()
         self._busy = False
@@ -119,28 +119,28 @@ class Worker:
         self.on_failure: Callable[[Failure], None] = lambda _: None
         # Nodes do not start at the same moment.
         offset = 0.01 * self.endpoint.incarnation
-        world.loop.every(_BEAT_SECONDS, self._beat, first=offset)
+        simulation.loop.every(_BEAT_SECONDS, self._beat, first=offset)
         if probing_share > 0:
             self.endpoint.probe_period = probe_period
-            world.loop.every(_PROBE_TICK_SECONDS, self._probe, first=0.3 + offset)
+            simulation.loop.every(_PROBE_TICK_SECONDS, self._probe, first=0.3 + offset)
 
     def _probe(self) -> None:
         for name in self.endpoint.links.estimators:
             self.endpoint.probe(name)
 
     def _beat(self) -> None:
-        world = self._world
+        simulation = self._simulation
         message = SimpleNamespace(
-            device=self._device, node='worker', incarnation=self.endpoint.incarnation, model_sha256=world.model.sha256,
+            device=self._device, node='worker', incarnation=self.endpoint.incarnation, model_sha256=simulation.model.sha256,
             plan_versions=sorted(self._pipeline.parts), process_cpu_percent=math.nan, speed_factor=1.0, stage_factor=0.0,
             resident_bytes=0,
         )  # fmt: skip
         self.endpoint.describe(message)
-        world.tell(self._device, world.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
+        simulation.tell(self._device, simulation.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
 
     def told(self, plan: Plan, status: PlanStatus) -> None:
         """Take in what the scheduler says of a plan."""
-        loop = self._world.loop
+        loop = self._simulation.loop
         if status is PlanStatus.PROPOSED and self._device in plan.devices:
             loop.at(loop.now + PREPARE_SECONDS, lambda: self._prepared(plan))
         elif status is PlanStatus.ACTIVE:
@@ -150,7 +150,7 @@ class Worker:
 
     def _prepared(self, plan: Plan) -> None:
         self._pipeline.add_plan(plan)
-        self._world.tell(self._device, self._world.source, HEARTBEAT_BYTES, lambda: self._on_ready(self._device, plan))
+        self._simulation.tell(self._device, self._simulation.source, HEARTBEAT_BYTES, lambda: self._on_ready(self._device, plan))
         self._beat()
 
     def _release(self, versions: list[int]) -> None:
@@ -160,14 +160,14 @@ class Worker:
 
     def _accept(self, received: Received, hop: HopTime) -> None:
         address = received.address
-        tensors: dict[str, Any] = {name: _Sized(int(self._world.raw_bytes(name))) for name in names_of(received.layout)}
+        tensors: dict[str, Any] = {name: _Sized(int(self._simulation.raw_bytes(name))) for name in names_of(received.layout)}
         hops = received.hops if hop.sender == hop.receiver else (*received.hops, hop)
         try:
-            jobs = self._pipeline.receive(address, tensors, {}, received.stages, hops, self._world.loop.now)
+            jobs = self._pipeline.receive(address, tensors, {}, received.stages, hops, self._simulation.loop.now)
         except NotReadyError as error:
             failure = Failure(FailureKind.NOT_READY, self._device, self.endpoint.incarnation, address.frame_id,
                               address.plan_version, address.attempt, -1, str(error))  # fmt: skip
-            self._world.tell(self._device, self._world.source, HEARTBEAT_BYTES, lambda: self.on_failure(failure))
+            self._simulation.tell(self._device, self._simulation.source, HEARTBEAT_BYTES, lambda: self.on_failure(failure))
             return
         self._put(jobs)
 
@@ -181,32 +181,32 @@ class Worker:
 
     def _run(self, job: Job) -> None:
         """Let a stage take its time."""
-        world, plan = self._world, job.frame.part.plan
-        stage, profile = plan.stages[job.stage], world.pipeline.profiles[self._device]
+        simulation, plan = self._simulation, job.frame.part.plan
+        stage, profile = plan.stages[job.stage], simulation.pipeline.profiles[self._device]
         encodings = {t.tensor: t.encoding for t in plan.transfers if t.to_device == self._device and t.from_device != self._device}
-        decode = sum(world.coded(self._device, name, encodings.get(name, RAW))[2] for name in stage.inputs if name != IMAGE)
+        decode = sum(simulation.coded(self._device, name, encodings.get(name, RAW))[2] for name in stage.inputs if name != IMAGE)
         if stage.preprocess:
-            decode += (profile.preprocess_seconds or 0.0) * world.noise()
-        run = profile.known_seconds(stage.layers) * world.noise()
-        begun = world.loop.now
+            decode += (profile.preprocess_seconds or 0.0) * simulation.noise()
+        run = profile.known_seconds(stage.layers) * simulation.noise()
+        begun = simulation.loop.now
         timing = StageTime(self._device, job.stage, begun - job.ready_at, decode, run, run)
-        world.loop.at(begun + decode + run, lambda: self._ran(job, timing))
+        simulation.loop.at(begun + decode + run, lambda: self._ran(job, timing))
 
     def _ran(self, job: Job, timing: StageTime) -> None:
-        world, frame = self._world, job.frame
+        simulation, frame = self._simulation, job.frame
         sends: list[Any] = []
         jobs: list[Job] = []
         if self._pipeline.current(job):
             outputs: Any = {name: _Sized(0) for name in frame.part.plan.stages[job.stage].outputs}
-            sends, jobs = self._pipeline.finished(job, outputs, timing, world.loop.now)
-        at = world.loop.now
+            sends, jobs = self._pipeline.finished(job, outputs, timing, simulation.loop.now)
+        at = simulation.loop.now
         for target, _, encodings in sends:
-            coded = {name: world.coded(self._device, name, encoding) for name, encoding in encodings.items()}
+            coded = {name: simulation.coded(self._device, name, encoding) for name, encoding in encodings.items()}
             seconds = sum(encode for _, encode, _ in coded.values())
             at += seconds
             sizes = {name: size for name, (size, _, _) in coded.items()}
-            world.loop.at(at, lambda t=target, s=sizes, e=seconds: self._send(frame, job.stage, t, s, e))  # type: ignore[misc]
-        world.loop.at(at, lambda: self._free(jobs))
+            simulation.loop.at(at, lambda t=target, s=sizes, e=seconds: self._send(frame, job.stage, t, s, e))  # type: ignore[misc]
+        simulation.loop.at(at, lambda: self._free(jobs))
 
     def _send(self, frame: FrameState, stage: int, target: Target, sizes: Mapping[str, float], seconds: float) -> None:
         where = frame.address
@@ -224,9 +224,9 @@ class Source:
     :param on_report: hears of each frame that is delivered, and how many were under way when it was accepted.
     """
 
-    def __init__(self, world: World, fps: float, on_report: Callable[[Frame, int], None]) -> None:
-        self._world, self._on_report = world, on_report
-        self.endpoint = world.endpoint((world.source, True), self._accept, 0.0)
+    def __init__(self, simulation: Simulation, fps: float, on_report: Callable[[Frame, int], None]) -> None:
+        self._simulation, self._on_report = simulation, on_report
+        self.endpoint = simulation.endpoint((simulation.source, True), self._accept, 0.0)
         self.plans = SourcePlans()
         self.ledger = FrameLedger()
         self.frames: list[tuple[float, float]] = []
@@ -236,17 +236,17 @@ class Source:
         self._repetition = Repetition(self.plans, self.ledger, self.endpoint, self._send, lambda _: None)
         self._inputs = FrameInputs.of_image(CameraImage(np.empty(0, np.uint8), 'jpeg'))
         self._in_flight: dict[int, int] = {}
-        self._outputs = len(world.model.outputs)
+        self._outputs = len(simulation.model.outputs)
         self._period = 1 / fps
         self._stopped = False
-        world.loop.every(_PUMP_SECONDS, self._tick)
-        world.loop.every(_BEAT_SECONDS, self._beat)
+        simulation.loop.every(_PUMP_SECONDS, self._tick)
+        simulation.loop.every(_BEAT_SECONDS, self._beat)
         self.on_beat: Callable[[Any], None] = lambda _: None
         self.before_image: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Let images come from now on."""
-        self._world.loop.every(self._period, self._offer, first=0.0)
+        self._simulation.loop.every(self._period, self._offer, first=0.0)
 
     def stop(self) -> None:
         """Take no image any more."""
@@ -268,27 +268,27 @@ class Source:
 
     def alive(self, message: Any) -> None:
         """Take in a worker's heartbeat."""
-        if message.device == self._world.source:
+        if message.device == self._simulation.source:
             self.endpoint.told(message)
-        _, changed = self.plans.heartbeat(message.device, message.incarnation, message.plan_versions, self._world.loop.now)
+        _, changed = self.plans.heartbeat(message.device, message.incarnation, message.plan_versions, self._simulation.loop.now)
         if changed:
             self._tick()
 
     def failed(self, failure: Failure) -> None:
         """Take in that a worker cannot process a frame."""
-        self._repetition.failed(failure, self._world.loop.now)
+        self._repetition.failed(failure, self._simulation.loop.now)
         self._tick()
 
     def _beat(self) -> None:
         message = SimpleNamespace(
-            device=self._world.source, node='frame_source', incarnation=self.endpoint.incarnation,
-            model_sha256=self._world.model.sha256,
+            device=self._simulation.source, node='frame_source', incarnation=self.endpoint.incarnation,
+            model_sha256=self._simulation.model.sha256,
         )  # fmt: skip
         self.endpoint.describe(message)
         self.on_beat(message)
 
     def _pump(self) -> None:
-        now, plan = self._world.loop.now, self.plans.active
+        now, plan = self._simulation.loop.now, self.plans.active
         if plan is None or not self._admission.may_accept(now) or not self.plans.prepared(plan):
             return
         frame = self.ledger.accept(now, plan.version, plan.max_in_flight)
@@ -301,10 +301,10 @@ class Source:
         self.plans.sent(frame.frame_id, plan)
         address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
         for device, encodings in deliveries(plan).items():
-            self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._world.image_bytes))
+            self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._simulation.image_bytes))
 
     def _accept(self, received: Received, hop: HopTime) -> None:
-        address, now = received.address, self._world.loop.now
+        address, now = received.address, self._simulation.loop.now
         outputs = {name: np.zeros(1) for name in names_of(received.layout)}
         hops = received.hops if hop.sender == hop.receiver else (*received.hops, hop)
         whole = self.ledger.result(
@@ -326,7 +326,7 @@ class Source:
                 self._on_report(frame, in_flight)
 
     def _tick(self) -> None:
-        now = self._world.loop.now
+        now = self._simulation.loop.now
         for frame in self.ledger.unfinished:
             self._repetition.again(frame, now, self._patience)
         self._deliver()

@@ -38,7 +38,7 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.testbed.traces import Capacity
 
-from .simulated_fleet import Source, Worker, World
+from .simulated_fleet import Simulation, Source, Worker
 from .simulated_transport import CHATTER_BYTES, CHATTER_SECONDS, HEARTBEAT_BYTES, PLAN_BYTES, Loop, Wire
 from .trace_models import IMAGE_BYTES
 
@@ -82,17 +82,18 @@ class Scheduler:
     """
 
     def __init__(
-        self, world: World, policy: Policy, parameters: Mapping[str, Any], say: Callable[[Plan, PlanStatus], None],
+        self, simulation: Simulation, policy: Policy, parameters: Mapping[str, Any], say: Callable[[Plan, PlanStatus], None],
         truth: Capacities | None = None,
     ) -> None:  # fmt: skip
         params = Parameters(parameters)
-        self._world, self._policy, self._say, self._truth = world, policy, say, truth
+        self._simulation, self._policy, self._say, self._truth = simulation, policy, say, truth
         self._fleet_estimator = FleetEstimator(
-            world.model, world.fleet, heartbeat_timeout=params.number('heartbeat_timeout'), input_bytes=world.image_bytes
-        )
+            simulation.model, simulation.fleet, heartbeat_timeout=params.number('heartbeat_timeout'),
+            input_bytes=simulation.image_bytes,
+        )  # fmt: skip
         self._view = self._fleet_estimator.view
         for name, view in self._view.devices.items():
-            view.profile = world.pipeline.profiles[name]
+            view.profile = simulation.pipeline.profiles[name]
         self._encodings = EncodingController(SimpleNamespace(params=params), self._fleet_estimator.images)
         self._switch = PlanSwitch(scheduler=1, prepare_seconds=params.number('prepare_timeout'))
         self._urgency = Urgency()
@@ -106,13 +107,13 @@ class Scheduler:
         self.on_worth: Callable[[Mapping[Pair, tuple[float, float]]], None] = lambda _: None
         self.moves: list[tuple[float, str, str]] = []
         """When a plan came into force, what it is and why."""
-        world.loop.every(params.number('decision_period'), self.decide, first=0.5)
+        simulation.loop.every(params.number('decision_period'), self.decide, first=0.5)
 
     # What the fleet says --------------------------------------------------------------------------------------
 
     def heartbeat(self, message: Any) -> None:
         """Take in a heartbeat."""
-        now = self._world.loop.now
+        now = self._simulation.loop.now
         self._fleet_estimator.links(message, now)
         if message.node == 'worker':
             self._fleet_estimator.worker(message, now)
@@ -124,7 +125,7 @@ class Scheduler:
 
     def report(self, frame: Frame, in_flight: int) -> None:
         """Take in how a frame went."""
-        now, active = self._world.loop.now, self._switch.active
+        now, active = self._simulation.loop.now, self._switch.active
         message = SimpleNamespace(
             plan_version=frame.plan_version, stages=frame.stages, hops=frame.hops, attempt=frame.attempt, in_flight=in_flight,
             latency_seconds=frame.latency_seconds,
@@ -137,7 +138,7 @@ class Scheduler:
         self._heard(active.devices[0])
 
     def _heard(self, device: str) -> None:
-        plan, now = self._switch.active, self._world.loop.now
+        plan, now = self._switch.active, self._simulation.loop.now
         used = set() if plan is None else self._view.used_by(plan.devices)
         concerned = plan is not None and (device in used or any(device == sender for sender, _ in self._worth))
         if concerned and self._urgency.is_due(now, self._signs):
@@ -146,13 +147,13 @@ class Scheduler:
 
     def _signs(self) -> Mapping[Any, float]:
         plan = self._switch.active
-        return {} if plan is None else self._view.signs(self._world.loop.now, plan.devices, self._worth)
+        return {} if plan is None else self._view.signs(self._simulation.loop.now, plan.devices, self._worth)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
     def decide(self) -> None:
         """Decide now, as `nodes.scheduler.Scheduler._decide`."""
-        now = self._world.loop.now
+        now = self._simulation.loop.now
         if self._truth is not None:
             self._know()
         self._urgency.decided(now, self._signs())
@@ -162,7 +163,7 @@ class Scheduler:
             if device not in alive:
                 self._apply(self._switch.lost(device))
         ready = self._view.ready(now)
-        if self._world.source not in ready or self._switch.proposal is not None:
+        if self._simulation.source not in ready or self._switch.proposal is not None:
             return
         problem, under = self._problem(ready)
         self._explore(problem, under)
@@ -178,7 +179,7 @@ class Scheduler:
 
     def _explore(self, problem: Problem, under: Callable[[Assignment], Problem]) -> None:
         """Say which links are worth probing, as `nodes.scheduling.ExplorationController`."""
-        now, plan = self._world.loop.now, self._assignment
+        now, plan = self._simulation.loop.now, self._assignment
         if now - self._explored_at < _EXPLORE_SECONDS or self._truth is not None:
             return
         self._explored_at = now
@@ -191,17 +192,17 @@ class Scheduler:
     def _know(self) -> None:
         """Take the links' true rates for what was measured."""
         assert self._truth is not None
-        now = self._world.loop.now
+        now = self._simulation.loop.now
         for (sender, reader), capacity in self._truth.items():
             rate = max(capacity.rate_at(now), LEAST_RATE)
-            estimate = LinkEstimate(rate, self._world.wires[sender, reader].delay, measured=True)
+            estimate = LinkEstimate(rate, self._simulation.wires[sender, reader].delay, measured=True)
             self._view.link(sender, reader, 0, estimate, 0.0, now)
-            for (device, _), endpoint in self._world.endpoints.items():
+            for (device, _), endpoint in self._simulation.endpoints.items():
                 if device == sender:
                     endpoint.know(reader, rate)
 
     def _problem(self, ready: tuple[str, ...]) -> tuple[Problem, Callable[[Assignment], Problem]]:
-        now = self._world.loop.now
+        now = self._simulation.loop.now
         problem = self._fleet_estimator.problem(ready, now, self._encodings.permitted, self._goal, self._derating)
         self._encodings.take(problem, self._fleet_estimator.pipeline.profiles)
         under = self._encodings.under(
@@ -210,7 +211,7 @@ class Scheduler:
         return problem, under
 
     def _encode_anew(self, problem: Problem, under: Callable[[Assignment], Problem], deviation: float) -> None:
-        plan, assignment, now = self._switch.active, self._assignment, self._world.loop.now
+        plan, assignment, now = self._switch.active, self._assignment, self._simulation.loop.now
         if plan is None or assignment is None or not feasible(problem, assignment):
             return
         best = self._encodings.anew(self._fleet_estimator.pipeline, problem, plan, self._view.factors(now))
@@ -221,7 +222,7 @@ class Scheduler:
     # Moving ---------------------------------------------------------------------------------------------------
 
     def _propose(self, assignment: Assignment, costs: Costs, reason: str, deviation: float) -> None:
-        loop = self._world.loop
+        loop = self._simulation.loop
         plan = self._fleet_estimator.pipeline.plan(assignment, self._switch.next_version())
         plan = replace(
             plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, self._goal.name),
@@ -235,7 +236,7 @@ class Scheduler:
     def _apply(self, outcome: Activate | Drop | None) -> None:
         if outcome is None:
             return
-        now, plan = self._world.loop.now, outcome.plan
+        now, plan = self._simulation.loop.now, outcome.plan
         assert self._proposed is not None
         if isinstance(outcome, Activate):
             self._say(plan, PlanStatus.ACTIVE)
@@ -273,29 +274,29 @@ def play(
     """
     loop = Loop()
     wires = {pair: Wire(capacity, delays[pair]) for pair, capacity in capacities.items()}
-    world = World(loop, pipeline, wires, image_bytes, seed)
+    simulation = Simulation(loop, pipeline, wires, image_bytes, seed)
 
     def say(plan: Plan, status: PlanStatus) -> None:
         source.hear(plan, status)
         for name, worker in workers.items():
-            world.tell(world.source, name, PLAN_BYTES, lambda worker=worker: worker.told(plan, status))  # type: ignore[misc]
+            simulation.tell(simulation.source, name, PLAN_BYTES, lambda worker=worker: worker.told(plan, status))  # type: ignore[misc]
 
     def beat(message: Any) -> None:
         source.alive(message)
         scheduler.heartbeat(message)
 
     def source_beat(message: Any) -> None:
-        workers[world.source].endpoint.told(message)
+        workers[simulation.source].endpoint.told(message)
         scheduler.heartbeat(message)
 
     for number, ((sender, receiver), wire) in enumerate(wires.items()):
-        kind = 'from source' if sender == world.source else 'to source' if receiver == world.source else 'else'
+        kind = 'from source' if sender == simulation.source else 'to source' if receiver == simulation.source else 'else'
         chat = functools.partial(lambda wire, size: wire.send(loop.now, size), wire, CHATTER_BYTES[kind])
         loop.every(CHATTER_SECONDS, chat, first=number * CHATTER_SECONDS / len(wires))
-    scheduler = Scheduler(world, policy, parameters or {}, say, capacities if informed else None)
+    scheduler = Scheduler(simulation, policy, parameters or {}, say, capacities if informed else None)
     workers = {
         name: Worker(
-            world, name, probing_share=0.0 if informed else PROBING_SHARE, probe_period=PROBE_PERIOD_SECONDS,
+            simulation, name, probing_share=0.0 if informed else PROBING_SHARE, probe_period=PROBE_PERIOD_SECONDS,
             on_ready=scheduler.ready, on_beat=beat,
         )
         for name in pipeline.fleet.devices
@@ -303,10 +304,10 @@ def play(
 
     def explore(worth: Mapping[Pair, tuple[float, float]]) -> None:
         for name, worker in workers.items():
-            world.tell(world.source, name, HEARTBEAT_BYTES, lambda worker=worker: worker.endpoint.worth_probing(worth))  # type: ignore[misc]
+            simulation.tell(simulation.source, name, HEARTBEAT_BYTES, lambda worker=worker: worker.endpoint.worth_probing(worth))  # type: ignore[misc]
 
     scheduler.on_worth = explore
-    source = Source(world, fps, scheduler.report)
+    source = Source(simulation, fps, scheduler.report)
     source.on_beat = source_beat
     for worker in workers.values():
         worker.on_failure = source.failed

@@ -16,18 +16,20 @@ from rich.text import Text
 from edge_dnn_partition.units import format_rate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, FrameRecord
 
 _BARS = ' ▁▂▃▄▅▆▇█'
 _WINDOW_SECONDS = 5.0
 _JOINING_SECONDS = 0.5
 
 
-def render(client: FleetClient, headline: str) -> RenderableType:
+def render(client: FleetClient, headline: str, now: float | None = None) -> RenderableType:
     """Return the present state of a fleet.
 
     :param headline: what is going on, such as the demo's phase.
+    :param now: seconds of the steady clock; None: this moment.
     """
+    now = time.monotonic() if now is None else now
     with client.lock:
         news = client.news
         state, status = news.state, news.status
@@ -35,13 +37,13 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         recent = list(news.frames[-400:])
         changes = list(news.plans[-6:])
         decision = news.decisions[-1].text if news.decisions else ''
-        began = news.plans[0][0] if news.plans else time.monotonic()
+        began = news.plans[0][0] if news.plans else now
     parts: list[RenderableType] = [Text(headline, style='bold')]
     devices = Table(box=None, padding=(0, 2))
     for name in ('device', 'worker', 'time now / profiled', 'CPU', 'power', 'runs'):
         devices.add_column(name)
     for device in state.devices if state else ():
-        mine = [
+        runs = [
             ('decode ' if stage.preprocess else '') + ', '.join(f'layers {a}–{b - 1}' for a, b in stage.layers)
             for stage in (plan.stages if plan else ())
             if stage.device == device.device
@@ -52,7 +54,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
             f'{device.speed_factor:.2f}',
             '?' if np.isnan(device.cpu_percent) else f'{device.cpu_percent:.0f} %',
             Text('?' if np.isnan(device.watts) else f'{device.watts:.1f} W {device.energy_kind}'),
-            Text(('; '.join(mine) or '–') + (f' ({device.derating})' if device.derating else '')),
+            Text(('; '.join(runs) or '–') + (f' ({device.derating})' if device.derating else '')),
         )
     parts.append(devices)
     links = Table(box=None, padding=(0, 2))
@@ -66,7 +68,7 @@ def render(client: FleetClient, headline: str) -> RenderableType:
         )
     parts.append(links)
     parts.append(Text(f'plan {plan.version}: {plan.label()}' if plan else 'no plan yet', style='cyan'))
-    parts.append(_latency(recent))
+    parts.append(_latency(recent, now))
     if status is not None:
         parts.append(
             Text(
@@ -94,8 +96,7 @@ def _when(seconds: float, *, joined_late: bool) -> str:
     return 'before' if joined_late and seconds < _JOINING_SECONDS else f'{seconds:.1f} s'
 
 
-def _latency(frames: list) -> Text:  # type: ignore[type-arg]
-    now = time.monotonic()
+def _latency(frames: list[FrameRecord], now: float) -> Text:
     recent = [f.latency_seconds * 1e3 for f in frames if f.delivered and now - f.at <= _WINDOW_SECONDS]
     if not recent:
         return Text('no result in the last 5 s', style='yellow')

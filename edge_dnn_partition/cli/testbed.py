@@ -239,10 +239,6 @@ class Testbed(TestbedControls):
         """The index of each image that was shown, by its stamp in nanoseconds."""
         return self._shown
 
-    def image_of(self, frame: FrameRecord) -> int:
-        """Return the index of the image that a frame was made from."""
-        return self._shown[frame.stamp_ns]
-
     def play(self, seconds: float, fps: float) -> PlayRun:
         """Show images while the file's traces and faults take their course from its beginning."""
         events = timeline(self.file, seconds)

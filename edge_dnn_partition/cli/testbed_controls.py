@@ -48,7 +48,6 @@ class TestbedControls:
         self.log: list[tuple[str, str]] = []
         """Label and line of what the nodes have printed."""
         self._rates = {frozenset(link.between): link.rate * 8 for link in file.links}
-        self._delays = {frozenset(link.between): link.delay for link in file.links}
         self._cut: set[frozenset[str]] = set()
 
     def set_rate(self, a: str, b: str, bits_per_second: float) -> None:
@@ -58,16 +57,6 @@ class TestbedControls:
         """
         self.file.link(a, b)
         self._rates[frozenset((a, b))] = bits_per_second
-        self._shape(a, b)
-
-    def set_delay(self, a: str, b: str, seconds: float) -> None:
-        """Give a link another one-way delay. The file must give it one: else nothing there holds it back.
-
-        :raises UserError: if there is no such link, or it has no delay in the file.
-        """
-        if not self.file.link(a, b).delay > 0:
-            raise UserError(f'{a} to {b}: give the link a delay in the testbed file, if only of 0.001 ms, to change it later')
-        self._delays[frozenset((a, b))] = seconds
         self._shape(a, b)
 
     def set_load(self, device: str, factor: float) -> None:
@@ -116,8 +105,7 @@ class TestbedControls:
         if self.network is None or not self.delayed:
             self._emulate(pair)
         if self.network is not None:
-            # 1 µs, as a queue that delays is not exchanged for one that does not
-            delay = max(1e-6, self._delays[pair]) if self.delayed and self.file.link(a, b).delay > 0 else 0.0
+            delay = self.file.link(a, b).delay if self.delayed else 0.0
             shape = Shape(self._rates[pair], self.file.link(a, b).queue, delay)
             self.network.reshape(a, b, shape)
             self.network.reshape(b, a, shape)
@@ -125,7 +113,7 @@ class TestbedControls:
     def _emulate(self, pair: frozenset[str]) -> None:
         a, b = sorted(pair)
         rate = 0.0 if pair in self._cut else self._rates[pair] / 8
-        self.client.emulate({}, {(a, b): (rate, self._delays[pair])})
+        self.client.emulate({}, {(a, b): (rate, self.file.link(a, b).delay)})
 
     def _slowdown(self, device: str) -> float:
         if device not in self.file.devices:

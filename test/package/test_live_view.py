@@ -3,7 +3,6 @@
 """What the terminal shows of a fleet: what was before it looked is named so, and is not counted as time that passed."""
 
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,10 +12,10 @@ from edge_dnn_partition.cli.live_view import render
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 
-def drawn(plans, frames):
+def drawn(plans, frames, now=100.0):
     news = SimpleNamespace(state=None, status=None, plans=plans, frames=frames, decisions=[])
     console = Console(width=120, record=True, file=open('/dev/null', 'w', encoding='utf-8'))  # noqa: SIM115
-    console.print(render(SimpleNamespace(lock=threading.Lock(), news=news), 'fleet'))
+    console.print(render(SimpleNamespace(lock=threading.Lock(), news=news), 'fleet', now))
     return console.export_text()
 
 
@@ -33,6 +32,5 @@ def test_plans_of_before_and_plans_that_came():
 
 @pytest.mark.parametrize(('seconds', 'count', 'fps'), [(2.0, 8, '4.3'), (60.0, 300, '5.0')])
 def test_frames_per_second_since_it_looks(seconds, count, fps):
-    now = time.monotonic()
-    frames = [SimpleNamespace(at=now - seconds * (i + 0.5) / count, delivered=True, latency_seconds=0.1) for i in range(count)]
+    frames = [SimpleNamespace(at=100.0 - seconds * (i + 0.5) / count, delivered=True, latency_seconds=0.1) for i in range(count)]
     assert f'{fps} frames/s' in drawn([], frames[::-1])

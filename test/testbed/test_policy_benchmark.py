@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.cli import bench
-from edge_dnn_partition.testbed.policy_run import run
-from edge_dnn_partition.testbed.policy_world import Scenario, World
 
 bench.load('policies', bench.find()['policies'])
 calibration = bench.load('calibration', bench.find()['calibration'])
 
 from edge_dnn_partition.benchmarks import intervals, policy_measures, policy_tuning  # noqa: E402
+from edge_dnn_partition.benchmarks.policy_fleet import Scenario, SimulatedFleet  # noqa: E402
 from edge_dnn_partition.benchmarks.policy_rivals import BanditSettings, ElasticBandit, LinearBandit  # noqa: E402
+from edge_dnn_partition.benchmarks.policy_run import run  # noqa: E402
 
 
 def test_recovery_counts_frames_until_near_the_oracle():
@@ -35,11 +35,11 @@ def test_the_interval_holds_the_mean_and_shrinks():
 
 @pytest.mark.parametrize('kind', policy_tuning.KINDS, ids=lambda kind: kind.name)
 def test_every_policy_is_tuned_on_the_same_worlds(kind):
-    worlds = [World(Scenario('short', ('loss',), frames=40), 1000)]
-    values, scores = policy_tuning.tune(kind, worlds, 2)
+    fleets = [SimulatedFleet(Scenario('short', ('loss',), frames=40), 1000)]
+    values, scores = policy_tuning.tune(kind, fleets, 2)
     assert len(scores) == 2
     assert set(values) == set(kind.ranges)
-    assert policy_tuning.tune(kind, worlds, 2) == (values, scores)
+    assert policy_tuning.tune(kind, fleets, 2) == (values, scores)
 
 
 @pytest.mark.parametrize('make', [
@@ -48,10 +48,10 @@ def test_every_policy_is_tuned_on_the_same_worlds(kind):
 ])  # fmt: skip
 def test_rivals_learn_what_telemetry_does_not_show(make):
     """A cloud that is eight times slower than it says is used less than the first plan does."""
-    world = World(Scenario('slow cloud', (), frames=400, visible_changes=False), 5)
-    world._hidden_device[:, 2] = 8.0
-    trace = run(world, make())
-    first = world.times(trace.plans[0])
+    fleet = SimulatedFleet(Scenario('slow cloud', (), frames=400, visible_changes=False), 5)
+    fleet._hidden_device[:, 2] = 8.0
+    trace = run(fleet, make())
+    first = fleet.times(trace.plans[0])
     assert trace.seconds[200:].mean() < 0.75 * (first.jetson + first.rest)[200:].mean()
 
 

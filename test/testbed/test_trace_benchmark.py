@@ -18,14 +18,13 @@ from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.testbed import chain_model
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES
 from edge_dnn_partition.testbed.traces import Capacity, Trace
 from edge_dnn_partition.transport.timing import StageTime
 
 trace = bench.load('trace', bench.find()['trace'])
 
-from edge_dnn_partition.benchmarks import trace_models, trace_play, trace_processes, trace_rivals  # noqa: E402
+from edge_dnn_partition.benchmarks import chain_model, trace_models, trace_play, trace_processes, trace_rivals  # noqa: E402
 from edge_dnn_partition.benchmarks.simulated_transport import Wire  # noqa: E402
 
 SECONDS = {'pi': 0.030, 'jetson': 0.012, 'cloud': 0.002}

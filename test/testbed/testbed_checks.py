@@ -68,7 +68,7 @@ def test_tensors_cross_the_shaped_link(testbed):
     assert frames and all(frame.delivered for frame in frames)
     assert sent <= counted < 2 * sent + 100_000
     assert {stage.device for frame in frames for stage in frame.stages} == {'pi', 'cloud'}
-    assert all(testbed.image_of(frame) == 0 and frame.outputs for frame in frames)
+    assert all(testbed.shown[frame.stamp_ns] == 0 and frame.outputs for frame in frames)
 
 
 def test_a_load_slows_a_device(testbed):

@@ -13,42 +13,42 @@ from edge_dnn_partition.control.decision.policy import Assignment
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
 from edge_dnn_partition.planning.solvers.solve import solve
 
+from .policy_fleet import DEVICES, SimulatedFleet
 from .policy_run import Rules
-from .policy_world import DEVICES, World
 
 _BINS = 24
 
 
-def plan_pool(world: World, more: Iterable[Assignment] = ()) -> list[Assignment]:
+def plan_pool(fleet: SimulatedFleet, more: Iterable[Assignment] = ()) -> list[Assignment]:
     """Return the plans that hindsight chooses among, sorted.
 
     They are the exact planner's answers to the *true* times after every change, its answers around the first estimates,
     what one device alone would do, and ``more`` (those that policies have used).
     """
-    found = {(name,) * world.problem.nodes for name in DEVICES} | set(more)
-    found |= set(answers_around(world.problem))
-    for change in (0, *world.changes):
-        answer = solve(world.true_problem(change)).assignment
+    found = {(name,) * fleet.problem.nodes for name in DEVICES} | set(more)
+    found |= set(answers_around(fleet.problem))
+    for change in (0, *fleet.changes):
+        answer = solve(fleet.true_problem(change)).assignment
         if answer is not None:
             found.add(tuple(answer))
     return sorted(found)
 
 
-def fixed_seconds(world: World, plans: Sequence[Assignment]) -> Floats:
+def fixed_seconds(fleet: SimulatedFleet, plans: Sequence[Assignment]) -> Floats:
     """Return what each plan takes if it is kept to from the first frame on, ``(plans, frames)``."""
-    jetson, rest = _tables(world, plans)
-    period = world.scenario.period_seconds
-    temperature: Floats = np.full(len(plans), world.thermal.ambient)
+    jetson, rest = _tables(fleet, plans)
+    period = fleet.scenario.period_seconds
+    temperature: Floats = np.full(len(plans), fleet.thermal.ambient)
     hot: Bools = np.zeros(len(plans), dtype=np.bool_)
     seconds = np.zeros(jetson.shape)
     for frame in range(jetson.shape[1]):
-        busy = jetson[:, frame] * np.where(hot, world.thermal.slowdown, 1.0)
+        busy = jetson[:, frame] * np.where(hot, fleet.thermal.slowdown, 1.0)
         seconds[:, frame] = busy + rest[:, frame]
-        temperature, hot = world.thermal.next(temperature, hot, np.minimum(busy / period, 1.0), period)
+        temperature, hot = fleet.thermal.next(temperature, hot, np.minimum(busy / period, 1.0), period)
     return seconds
 
 
-def oracle_seconds(world: World, plans: Sequence[Assignment], rules: Rules | None = None) -> Floats:
+def oracle_seconds(fleet: SimulatedFleet, plans: Sequence[Assignment], rules: Rules | None = None) -> Floats:
     """Return what frames take under the best choices of all, made with full knowledge of what is to come.
 
     All plans are prepared, a switch costs ``switch_seconds``. Where the jetson throttles the choice takes into account how
@@ -58,16 +58,16 @@ def oracle_seconds(world: World, plans: Sequence[Assignment], rules: Rules | Non
     :return: ``(frames,)``.
     """
     rules = rules or Rules()
-    jetson, rest = _tables(world, plans)
+    jetson, rest = _tables(fleet, plans)
     starts = list(range(0, jetson.shape[1], rules.decision_frames))
-    throttles = world.thermal.slowdown > 1
-    thermal = world.thermal
+    throttles = fleet.thermal.slowdown > 1
+    thermal = fleet.thermal
     grid: Floats = np.linspace(thermal.ambient, 120.0, _BINS) if throttles else np.array([thermal.ambient])
     ahead = np.zeros((len(plans), len(grid), 2))
     table = np.zeros((len(starts), len(plans), len(grid), 2))
     for step in range(len(starts) - 1, -1, -1):
         block = slice(starts[step], starts[step] + rules.decision_frames)
-        table[step] = _ahead(world, jetson[:, block], rest[:, block], grid, ahead)
+        table[step] = _ahead(fleet, jetson[:, block], rest[:, block], grid, ahead)
         ahead = np.minimum(table[step], table[step].min(axis=0) + rules.switch_seconds)
     seconds = np.zeros(jetson.shape[1])
     temperature, hot, present = thermal.ambient, False, -1
@@ -83,19 +83,19 @@ def oracle_seconds(world: World, plans: Sequence[Assignment], rules: Rules | Non
             busy = float(jetson[chosen, frame]) * (thermal.slowdown if hot else 1.0)
             seconds[frame] = busy + rest[chosen, frame] + extra
             extra = 0.0
-            period = world.scenario.period_seconds
+            period = fleet.scenario.period_seconds
             temperature, hot = thermal.step(temperature, hot, min(busy / period, 1.0), period)
     return seconds
 
 
-def _tables(world: World, plans: Sequence[Assignment]) -> tuple[Floats, Floats]:
-    times = [world.times(plan) for plan in plans]
+def _tables(fleet: SimulatedFleet, plans: Sequence[Assignment]) -> tuple[Floats, Floats]:
+    times = [fleet.times(plan) for plan in plans]
     return np.array([t.jetson for t in times]), np.array([t.rest for t in times])
 
 
-def _ahead(world: World, jetson: Floats, rest: Floats, grid: Floats, ahead: Floats) -> Floats:
+def _ahead(fleet: SimulatedFleet, jetson: Floats, rest: Floats, grid: Floats, ahead: Floats) -> Floats:
     """Return the cost from here on of each plan at each temperature, ``(plans, temperatures, 2)``."""
-    plans, thermal, period = len(jetson), world.thermal, world.scenario.period_seconds
+    plans, thermal, period = len(jetson), fleet.thermal, fleet.scenario.period_seconds
     found = np.zeros((plans, len(grid), 2))
     for began_hot in range(2):
         temperature = np.broadcast_to(grid, (plans, len(grid)))

@@ -4,22 +4,21 @@
 
 import numpy as np
 import pytest
+from edge_dnn_partition.benchmarks.policy_fleet import DEVICES, EFFECTS, Scenario, SimulatedFleet, Thermal
+from edge_dnn_partition.benchmarks.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
+from edge_dnn_partition.benchmarks.policy_run import Estimates, Rules, run
 
 from edge_dnn_partition.control.decision.decide import Settings
 from edge_dnn_partition.control.decision.exact import ExactPolicy
 from edge_dnn_partition.control.decision.policy import FixedPolicy
 from edge_dnn_partition.control.decision.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.testbed.policy_estimates import Estimates
-from edge_dnn_partition.testbed.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
-from edge_dnn_partition.testbed.policy_run import Rules, run
-from edge_dnn_partition.testbed.policy_world import DEVICES, EFFECTS, Scenario, Thermal, World
 
 FRAMES = 160
 
 
-def world(*hidden, seed=1, frames=FRAMES, **more):
-    return World(Scenario('test', hidden, frames=frames, **more), seed)
+def fleet(*hidden, seed=1, frames=FRAMES, **more):
+    return SimulatedFleet(Scenario('test', hidden, frames=frames, **more), seed)
 
 
 def plans_of(simulated):
@@ -29,7 +28,7 @@ def plans_of(simulated):
 
 
 def test_times_follow_the_cost_model():
-    simulated = world('loss', 'neighbour', 'profile', seed=3)
+    simulated = fleet('loss', 'neighbour', 'profile', seed=3)
     for plan in plans_of(simulated):
         times = simulated.times(plan)
         for frame in (0, 70, FRAMES - 1):
@@ -38,7 +37,7 @@ def test_times_follow_the_cost_model():
 
 
 def test_without_effects_telemetry_tells_the_truth_but_for_noise():
-    simulated = world(estimate_noise=0.0, lag_frames=0)
+    simulated = fleet(estimate_noise=0.0, lag_frames=0)
     for plan in plans_of(simulated):
         times = simulated.times(plan)
         for frame in (0, 70, FRAMES - 1):
@@ -47,9 +46,9 @@ def test_without_effects_telemetry_tells_the_truth_but_for_noise():
 
 
 def test_effects_change_what_frames_take_and_not_what_is_seen():
-    plain = world(frames=400)
+    plain = fleet(frames=400)
     for effect in ('loss', 'neighbour', 'profile', 'plans'):
-        hidden = world(effect, frames=400)
+        hidden = fleet(effect, frames=400)
         assert any(
             not np.allclose(plain.times(p).rest, hidden.times(p).rest) or not np.allclose(plain.times(p).jetson, hidden.times(p).jetson)
             for p in plans_of(plain)
@@ -59,7 +58,7 @@ def test_effects_change_what_frames_take_and_not_what_is_seen():
                 plain.conditions(frame, 45.0).problem.seconds, hidden.conditions(frame, 45.0).problem.seconds
             )
     with pytest.raises(ValueError, match='known are'):
-        world('heat')
+        fleet('heat')
 
 
 def test_a_device_heats_throttles_and_recovers_late():
@@ -76,7 +75,7 @@ def test_a_device_heats_throttles_and_recovers_late():
 
 def test_equal_seeds_give_equal_runs():
     def trace():
-        found = run(world(*EFFECTS), QLearningPolicy())
+        found = run(fleet(*EFFECTS), QLearningPolicy())
         return found.seconds.tolist(), found.plans, found.shadows
 
     assert trace() == trace()
@@ -84,7 +83,7 @@ def test_equal_seeds_give_equal_runs():
 
 @pytest.mark.parametrize('hidden', [(), ('throttling',), EFFECTS])
 def test_nobody_beats_the_oracle(hidden):
-    simulated = world(*hidden, seed=4)
+    simulated = fleet(*hidden, seed=4)
     policies = [ExactPolicy(), QLearningPolicy()]
     traces = [run(simulated, policy) for policy in policies]
     pool = plan_pool(simulated, {plan for trace in traces for plan in trace.plans})
@@ -95,7 +94,7 @@ def test_nobody_beats_the_oracle(hidden):
 
 
 def test_a_fixed_plan_takes_what_the_table_says():
-    simulated = world('throttling', seed=2)
+    simulated = fleet('throttling', seed=2)
     plan = ('jetson',) * simulated.problem.nodes
     trace = run(simulated, FixedPolicy(plan))
     np.testing.assert_allclose(trace.seconds, fixed_seconds(simulated, [plan])[0])
@@ -106,16 +105,16 @@ def test_a_fixed_plan_takes_what_the_table_says():
 def test_switching_and_shadow_frames_cost_and_keep_to_the_budget():
     # Who does not learn from frames takes the same course whatever switching costs.
     eager = Settings(least_gain=0.0, dwell_seconds=0.0, confirmations=1)
-    cheap, dear = (run(world(*EFFECTS), ExactPolicy(eager), Rules(switch_seconds=s)) for s in (0.0, 0.2))
+    cheap, dear = (run(fleet(*EFFECTS), ExactPolicy(eager), Rules(switch_seconds=s)) for s in (0.0, 0.2))
     assert cheap.switches == dear.switches > 0
     assert dear.seconds.sum() - cheap.seconds.sum() == pytest.approx(0.2 * dear.switches)
-    learned = run(world(*EFFECTS), QLearningPolicy())
+    learned = run(fleet(*EFFECTS), QLearningPolicy())
     assert 0 < learned.shadows <= 0.02 * FRAMES
 
 
 def test_what_frames_took_is_believed_of_what_they_used_and_probes_of_the_rest():
     """A neighbour doubles or more what the cloud takes, and no probe sees it."""
-    simulated = world('neighbour', 'loss', seed=3, frames=400)
+    simulated = fleet('neighbour', 'loss', seed=3, frames=400)
     estimates, plan = Estimates(simulated), ('cloud',) * simulated.problem.nodes
     here, there = DEVICES.index('pi'), DEVICES.index('cloud')
     believed, true, shown = [], [], []

@@ -123,7 +123,7 @@ class PlanTimes:
         return found
 
 
-class World:
+class SimulatedFleet:
     """One course of events; equal scenarios and seeds give equal ones. What policies do changes only the temperature."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.control.decision.policy import Assignment, Frame, Policy
+from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame, Policy
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats
+from edge_dnn_partition.sensing.compute import ComputeEstimator
+from edge_dnn_partition.sensing.link import LinkEstimator
 
-from .policy_estimates import Estimates
-from .policy_world import JETSON, World
+from .policy_fleet import DEVICES, JETSON, PAIRS, SimulatedFleet
 
 
 @dataclass(frozen=True)
@@ -82,24 +85,24 @@ class _Shelf:
         return plan if self.activate else None
 
 
-def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
-    """Let a policy decide through a world's course of events, from its first choice on.
+def run(fleet: SimulatedFleet, policy: Policy, rules: Rules | None = None) -> Trace:
+    """Let a policy decide through a fleet's course of events, from its first choice on.
 
     A shadow frame starts when its real frame is done; where both do not fit into the period, the
     next frame waits for the rest.
     """
     rules = rules or Rules()
-    scenario, thermal = world.scenario, world.thermal
+    scenario, thermal = fleet.scenario, fleet.thermal
     frames, period = scenario.frames, scenario.period_seconds
     trace = Trace(np.zeros(frames), np.zeros(frames, dtype=np.bool_), np.zeros(frames, dtype=np.bool_))
     temperature, hot = thermal.ambient, False
-    estimates = Estimates(world)
+    estimates = Estimates(fleet)
     first = policy.choose(conditions := estimates.conditions(0, temperature)).assignment
     if first is None:
         raise ValueError('the policy has no first plan')
     plan = first
     policy.moved(0.0, plan)
-    times = world.times(plan)
+    times = fleet.times(plan)
     shelf = _Shelf(rules, plan)
     carry = 0.0
     for frame in range(frames):
@@ -124,7 +127,7 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         elif frame == 0:
             policy.maintain(conditions)
         if target is not None and target != plan:
-            plan, times = target, world.times(target)
+            plan, times = target, fleet.times(target)
             shelf.touch(plan)
             policy.moved(now, plan)
             extra += rules.switch_seconds
@@ -138,21 +141,63 @@ def run(world: World, policy: Policy, rules: Rules | None = None) -> Trace:
         trace.hot[frame] = hot
         trace.learning[frame] = getattr(policy, 'learning', False)
         trace.plans.append(plan)
-        cost = seconds * float(world.noise[0, frame]) + extra
-        timed = world.timed(0, frame, parts)
+        cost = seconds * float(fleet.noise[0, frame]) + extra
+        timed = fleet.timed(0, frame, parts)
         estimates.frame(frame, 0, plan, timed)
         policy.learn(Frame(now + seconds, plan, cost, device_seconds=timed))
         busy = float(parts[JETSON])
         if shadow is not None:
             trace.shadows += 1
-            other = world.times(shadow)
+            other = fleet.times(shadow)
             parts = other.parts(frame, slow)
             took = float(parts.sum() + other.links[frame]) * disturbed
             busy += float(parts[JETSON])
             carry = max(0.0, seconds + took - period)
-            cost = took * float(world.noise[1, frame])
-            timed = world.timed(1, frame, parts)
+            cost = took * float(fleet.noise[1, frame])
+            timed = fleet.timed(1, frame, parts)
             estimates.frame(frame, 1, shadow, timed)
             policy.learn(Frame(now + seconds + took, shadow, cost, shadow=True, device_seconds=timed))
         temperature, hot = thermal.step(temperature, hot, min(busy / period, 1.0), period)
     return trace
+
+
+_PROBE_BYTES: Final = 20_000.0
+
+
+class Estimates:
+    """Of one run; not thread safe."""
+
+    def __init__(self, fleet: SimulatedFleet) -> None:
+        self._fleet = fleet
+        self._devices = {name: ComputeEstimator() for name in DEVICES}
+        self._links = [LinkEstimator((float(rate), 0.0)) for rate in fleet.seen_rates[0]]
+        self._used: set[int] = set()
+        """Links that the last frame has crossed, by their place in `PAIRS`."""
+
+    def conditions(self, frame: int, temperature: float) -> Conditions:
+        """Return what is believed before a frame."""
+        scenario = self._fleet.scenario
+        now = frame * scenario.period_seconds
+        for estimator, seen in zip(self._devices.values(), self._fleet.seen_factors[frame], strict=True):
+            estimator.probe(float(seen))
+        for place, (link, rate) in enumerate(zip(self._links, self._fleet.seen_rates[frame], strict=True)):
+            if place not in self._used:
+                link.transfer(now, _PROBE_BYTES, _PROBE_BYTES / float(rate), sender_limited=False)
+        factors = np.array([estimator.factor(now) for estimator in self._devices.values()])
+        rates = np.array([link.estimate.bytes_per_second for link in self._links])
+        return Conditions(now, self._fleet.problem_at(factors, rates), temperature, scenario.estimate_noise)
+
+    def frame(self, frame: int, turn: int, plan: Assignment, device_seconds: Mapping[str, float]) -> None:
+        """Take in what the parts of a frame took.
+
+        :param turn: 0: a real frame, 1: a shadow frame.
+        :param device_seconds: what each device says that it was at work on it.
+        """
+        now, times = frame * self._fleet.scenario.period_seconds, self._fleet.times(plan)
+        for name, seconds in device_seconds.items():
+            self._devices[name].stage(now, seconds, float(times.profiled[DEVICES.index(name)]))
+        if turn == 0:
+            self._used = {PAIRS.index(pair) for pair in times.crossings}
+        for pair, (size, took_seconds) in times.crossings.items():
+            took = float(took_seconds[frame] * self._fleet.noise[turn, frame])
+            self._links[PAIRS.index(pair)].transfer(now, size, took, sender_limited=False, short=True)
