@@ -37,7 +37,7 @@ class Stranger:
         from edge_dnn_partition.msg import FrameFailure, Heartbeat, Plan, TensorFragment
 
         from edge_dnn_partition.nodes.core import qos
-        from edge_dnn_partition.nodes.core.executor import Spinner
+        from edge_dnn_partition.nodes.core.process import Spinner
 
         self._testbed, self._random, self._period = testbed, random.Random(seed), 1 / rate
         self.sent: Counter[str] = Counter()

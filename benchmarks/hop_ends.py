@@ -74,7 +74,7 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
 
     from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.nodes.core.base import FleetNode
-    from edge_dnn_partition.nodes.core.executor import Spinner
+    from edge_dnn_partition.nodes.core.process import Spinner
     from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
     from edge_dnn_partition.nodes.transport.sender import TensorSender
     from edge_dnn_partition.planning.fleet.fleet import Fleet

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge_dnn_partition.nodes.core.entities import arrived_at
+from edge_dnn_partition.nodes.core.rclpy_gaps import arrived_at
 
 
 @pytest.mark.parametrize(('received', 'arrived'), [(999.7, 9.7), (1000.0, 10.0), (0.0, 10.0), (1000.5, 10.0), (998.0, 10.0)])
@@ -21,7 +21,7 @@ def test_what_came_while_a_callback_was_at_work_came_before_its_end(context, kin
 
     from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.nodes.core.base import FleetNode
-    from edge_dnn_partition.nodes.core.executor import Spinner
+    from edge_dnn_partition.nodes.core.process import Spinner
 
     node = FleetNode('reader', namespace='/arrival/a', context=context)
     node.autostart()

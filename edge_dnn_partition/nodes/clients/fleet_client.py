@@ -30,7 +30,7 @@ from edge_dnn_partition.nodes.conversions.parameter_messages import ParameterGiv
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.conversions.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.executor import Spinner
+from edge_dnn_partition.nodes.core.process import Spinner
 from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.planning.fleet.fleet import Fleet

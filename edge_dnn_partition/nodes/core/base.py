@@ -20,9 +20,9 @@ from edge_dnn_partition.errors import UserError
 from .entities import EntityNode
 from .parameters import ParameterTable
 from .process import run_node
+from .rclpy_gaps import guard_transitions
 from .role import Role
 from .seals import Seals
-from .transitions import guard_transitions
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import time
 from collections import Counter
@@ -21,22 +20,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 from edge_dnn_partition.deployment.notify import Notifier
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
+from edge_dnn_partition.text import printable
 
-from .later import allow_later
-from .printable_logger import PrintableLogger
 from .qos import with_overrides
+from .rclpy_gaps import allow_deferred, timed
 from .seals import Seals
 from .topics import Topics
 
 _LONGEST_REASON = 400
-_LONGEST_WAIT_SECONDS = 1.0
-"""So long a message has waited to be taken at most: more is a step of the wall clock."""
-
-
-def arrived_at(now: float, wall: float, received: float) -> float:
-    """Return when a message came by the clock of ``now``; now, if its reception by the wall clock cannot be."""
-    waited = wall - received
-    return now - waited if 0.0 <= waited <= _LONGEST_WAIT_SECONDS else now
 
 
 class EntityNode(LifecycleNode):
@@ -121,25 +112,13 @@ class EntityNode(LifecycleNode):
         :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message came.
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        timed = raw
-        hear, raw = self.seals.fleet_estimator(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
-        hear = self._timed(hear) if timed else hear
+        with_time = raw
+        hear, raw = self.seals.checked(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        hear = timed(hear, functools.partial(setattr, self, 'arrived')) if with_time else hear
         create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
-
-    def _timed(self, hear: Callable[[Any], None]) -> Callable[..., None]:
-        """Return a callback that notes when the middleware received its message: this process may take it much later."""
-
-        def take(*given: Any) -> None:
-            message, info = given if len(given) == 2 else given[0]  # EventsExecutor gives both as one
-            self.arrived = arrived_at(time.monotonic(), time.time(), info['received_timestamp'] * 1e-9)
-            hear(message)
-
-        kind = inspect.Parameter.POSITIONAL_ONLY
-        take.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in ('message', 'info')])  # type: ignore[attr-defined]
-        return take
 
     def create_timer(
         self, timer_period_sec: float, callback: Any, callback_group: Any = None, clock: Clock | None = None, autostart: bool = True
@@ -173,7 +152,7 @@ class EntityNode(LifecycleNode):
     ) -> Any:
         """Return a service that always answers: if the node is not active or the callback fails, with success false and why.
 
-        :param callback: returns the response, or a `Later` that is given it.
+        :param callback: returns the response, or a `DeferredResponse`.
         """
 
         def answer(request: Any, response: Any) -> Any:
@@ -193,7 +172,7 @@ class EntityNode(LifecycleNode):
                 return response
 
         entity = self.create_service(service_type, name, answer, qos_profile=qos)
-        allow_later(entity)
+        allow_deferred(entity)
         self._entities.append((self.destroy_service, entity))
         return entity
 
@@ -234,3 +213,34 @@ class EntityNode(LifecycleNode):
         self.refused[kind] += 1
         self.last_refusal = reason
         self.repeats.warning(f'refused {kind}', f'refused ({kind}, {self.refused[kind]} so far): {reason}')
+
+
+class PrintableLogger:
+    """A logger of rclpy in whose texts nothing steers the terminal: names from files and messages are in them.
+
+    :param logger: what it stands for in everything else.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    # One method for each level: rclpy wants one level for each place that it is called from.
+
+    def debug(self, text: str, **options: Any) -> bool:
+        """Log for developers."""
+        return bool(self._logger.debug(printable(text), **options))
+
+    def info(self, text: str, **options: Any) -> bool:
+        """Log what goes on."""
+        return bool(self._logger.info(printable(text), **options))
+
+    def warning(self, text: str, **options: Any) -> bool:
+        """Log what someone should know."""
+        return bool(self._logger.warning(printable(text), **options))
+
+    def error(self, text: str, **options: Any) -> bool:
+        """Log what has failed."""
+        return bool(self._logger.error(printable(text), **options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)

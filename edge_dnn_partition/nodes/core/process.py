@@ -1,31 +1,38 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a node's process, from the signal handlers to the exit code."""
+"""The life of a node's process, from the signal handlers to the exit code, and the thread that spins its node."""
 
 from __future__ import annotations
 
 import faulthandler
 import functools
 import gc
+import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.exceptions import NameValidationException
+from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition import cache
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.nodes.core import signals
-from edge_dnn_partition.nodes.core.executor import Spinner
+from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.text import printable
 from edge_dnn_partition.transport.shared_memory import remove_leftovers
 
+from . import signals
+from .rclpy_gaps import WallClockWatch, make_executor
+
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.core.base import FleetNode
+    from .base import FleetNode
+
+_CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
 
 
 def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
@@ -154,3 +161,79 @@ def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSign
     step(rclpy.try_shutdown)
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+class Spinner:
+    """Spins one node on its own thread, logs what callbacks raise, and goes on.
+
+    :param node: the node.
+    :param repeats: takes the exceptions, and is flushed; by default one on the node's logger.
+    :param first: called on the thread before the first spin (configuring may take long, and the main
+        thread has to stay free for signals); what it raises is passed to ``failed``.
+    :param turn: called some five times a second on the thread, once ``first`` is done.
+    :param failed: called with the exception of ``first``, or with None when the context was shut down by
+        somebody else; the spin ends after it.
+    :param kind: ``events`` or ``single``; by default ``$EDGE_DNN_PARTITION_EXECUTOR``, else ``events``.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        *,
+        first: Callable[[], None] = lambda: None,
+        turn: Callable[[], None] = lambda: None,
+        failed: Callable[[BaseException | None], None] = lambda _: None,
+        kind: str | None = None,
+        repeats: RepeatedLog | None = None,
+    ) -> None:
+        self._repeats = repeats or RepeatedLog(node.get_logger())
+        self._node, self._context = node, node.context
+        self._first = first
+        self._turn = turn
+        self._failed = failed
+        self._ending = threading.Event()
+        self.executor, self._spin_briefly, self._wake = make_executor(
+            kind or os.environ.get(_CHOICE, 'events'), node.context
+        )
+        self.executor.add_node(node)
+        self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
+        self._watch = WallClockWatch(node, self.executor, self._ending)
+
+    def start(self) -> None:
+        """Begin to spin."""
+        self._thread.start()
+        self._watch.start()
+
+    def ask_to_end(self) -> None:
+        """Let the callback at work be the last one."""
+        self._ending.set()
+        self._wake()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the end of the spin; return whether it has ended."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._first()
+        except BaseException as error:  # noqa: BLE001
+            self._failed(error)
+            return
+        # What is there now stays: it is not to be gone through again whenever Python looks for garbage, which takes
+        # several milliseconds of a thread that publishes.
+        gc.freeze()
+        while not self._ending.is_set():
+            try:
+                self._turn()
+                self._repeats.flush()
+                self._spin_briefly()
+            except ExternalShutdownException:  # noqa: PERF203  the spin outlives what a callback raises
+                break
+            except Exception:  # noqa: BLE001
+                if not self._context.ok():
+                    break
+                self._repeats.failure('a callback failed, going on')
+                time.sleep(0.001)  # a callback that always fails must not starve the others
+        if not self._ending.is_set():
+            self._failed(None)

@@ -91,8 +91,9 @@ class Seals:
             return publisher
         return SealedPublisher(publisher, self._sealer)
 
-    def fleet_estimator(self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *,
-        raw: bool = False) -> tuple[Hear, bool]:
+    def checked(
+        self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *, raw: bool = False
+    ) -> tuple[Hear, bool]:
         """Return the callback of a subscription, and whether it takes messages as bytes.
 
         :param hear: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
@@ -126,7 +127,7 @@ class Seals:
         return self.publisher(message_type, self._node.create_publisher(message_type, topic, profile))
 
     def subscribe(self, message_type: type, topic: str, callback: Hear, profile: QoSProfile) -> Any:
-        """Return a new subscription of the node that believes only what is sealed; see `hearing`."""
+        """Return a new subscription of the node that believes only what is sealed; see `checked`."""
 
         def hear_well(message: Any) -> None:
             try:
@@ -134,7 +135,7 @@ class Seals:
             except UserError as error:
                 self._refuse(type(error).__name__, str(error))
 
-        hear, raw = self.fleet_estimator(message_type, topic, hear_well, profile)
+        hear, raw = self.checked(message_type, topic, hear_well, profile)
         return self._node.create_subscription(message_type, topic, hear, profile, raw=raw)
 
     def _checking(self, name: str, take: Callable[[Seal, bytes], None]) -> Callable[[bytes], None]:

@@ -13,6 +13,7 @@ own lock.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -21,7 +22,6 @@ import time
 from types import FrameType
 from typing import Final, NoReturn
 
-from edge_dnn_partition.nodes.core import deadman
 from edge_dnn_partition.transport.shared_memory import remove_leftovers, remove_own
 
 LIMIT_SECONDS: Final = 1.6
@@ -29,6 +29,9 @@ LIMIT_SECONDS: Final = 1.6
 
 DEADMAN_SECONDS: Final = 1.9
 """When the process ends if not even the force could be used, since no Python code can run."""
+
+_SIGEV_THREAD: Final = 2
+_CLOCK_MONOTONIC: Final = 1
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -90,7 +93,7 @@ class StopSignals:
             if any(number == 0 or number in _SIGNALS for number in received):
                 break
         deadline = time.monotonic() + LIMIT_SECONDS
-        deadman.exit_after(DEADMAN_SECONDS, self.code)  # first: what is asked to end may never let this thread go on
+        exit_after(DEADMAN_SECONDS, self.code)  # first: what is asked to end may never let this thread go on
         with self._lock:
             self._asked.set()
             if not self._begun:
@@ -136,3 +139,51 @@ def install() -> StopSignals:
         _installed.append(StopSignals())
         _installed[0].install()
     return _installed[0]
+
+
+class _Event(ctypes.Structure):
+    """``struct sigevent`` of Linux, 64 bytes; ``value`` is the union sigval, of which ``_exit`` takes the int."""
+
+    _fields_ = (
+        ('value', ctypes.c_size_t),
+        ('signal', ctypes.c_int),
+        ('notify', ctypes.c_int),
+        ('function', ctypes.c_void_p),
+        ('attributes', ctypes.c_void_p),
+        ('reserved', ctypes.c_char * 32),
+    )
+
+
+class _Time(ctypes.Structure):
+    """``struct itimerspec``: an interval of zero (once), and the time until it goes off."""
+
+    _fields_ = (
+        ('interval_seconds', ctypes.c_long),
+        ('interval_nanoseconds', ctypes.c_long),
+        ('seconds', ctypes.c_long),
+        ('nanoseconds', ctypes.c_long),
+    )
+
+
+def exit_after(seconds: float, code: int) -> bool:
+    """End this process with ``code`` after a time, even if no Python code can run any more; nothing calls it off.
+
+    A call into a library that holds the interpreter's lock and never returns (rclpy holds it while it publishes and destroys)
+    stops every Python thread, a watchdog among them. A POSIX timer that notifies by a thread of the C library's own does not
+    need that lock; what it calls is ``_exit`` itself. See timer_create(2) and sigevent(7).
+
+    :param seconds: from now, by the steady clock.
+    :param code: the exit code.
+    :returns: whether the timer runs; false where the C library has none.
+    """
+    library = ctypes.CDLL(None)
+    try:
+        event = _Event(value=code, notify=_SIGEV_THREAD)
+        event.function = ctypes.cast(library._exit, ctypes.c_void_p)  # noqa: SLF001  its name in C
+        timer = ctypes.c_void_p()
+        if library.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) != 0:
+            return False
+        time = _Time(seconds=int(seconds), nanoseconds=round(seconds % 1 * 1e9))
+        return library.timer_settime(timer, 0, ctypes.byref(time), None) == 0
+    except (AttributeError, OSError):
+        return False

@@ -20,7 +20,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.later import DeferredResponse
+from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 

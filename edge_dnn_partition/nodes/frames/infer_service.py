@@ -20,7 +20,7 @@ from edge_dnn_partition.msg import Result
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message, image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.later import DeferredResponse
+from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
 from edge_dnn_partition.results.postprocess import Outcome
 from edge_dnn_partition.srv import Infer
 
@@ -105,7 +105,7 @@ class InferService:
     def _checked(self, call: Call, work: Future[Any]) -> None:
         """Put inputs into the ledger, or refuse them; in the thread that looked at them."""
         with self._lock:
-            if call.later.given:
+            if call.later.sent:
                 return
             error = work.exception()
             if error is not None:
@@ -160,7 +160,7 @@ class InferService:
     def _give(self, call: Call) -> None:
         with self._lock:
             self._open.discard(call)
-        call.later.give(call.response)
+        call.later.send(call.response)
 
 
 def _inputs_of(request: Infer.Request) -> FrameInputs:

@@ -16,7 +16,7 @@ from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.run_in_background import run_in_background
+from edge_dnn_partition.nodes.core.rclpy_gaps import run_in_background
 from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 

@@ -18,8 +18,7 @@ from edge_dnn_partition.control.scheduling.switch import Activate, Drop
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.nodes.core.later import DeferredResponse
-from edge_dnn_partition.nodes.core.run_in_background import run_in_background
+from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse, run_in_background
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.plans.pinned import placement_of_words
@@ -185,7 +184,7 @@ class SchedulerServices:
         for device, (later, response) in list(self._profiling.items()):
             if now - self._view.devices[device].seen_at > _GONE_SECONDS:
                 del self._profiling[device]
-                later.give(_filled(response, f'{device}: its worker has gone meanwhile', success=False))
+                later.send(_filled(response, f'{device}: its worker has gone meanwhile', success=False))
 
     def _end(self, one: _Waiting, *, success: bool, message: str) -> None:
         self._waiting.remove(one)
@@ -196,7 +195,7 @@ class SchedulerServices:
 
     @staticmethod
     def _answer(one: _Waiting, *, success: bool, message: str) -> None:
-        one.later.give(_filled(one.response, message, success=success))
+        one.later.send(_filled(one.response, message, success=success))
 
     # Profiling ------------------------------------------------------------------------------------------------
 
@@ -218,10 +217,10 @@ class SchedulerServices:
         device, *rest = devices
         client = self._profilers[device]
         if device in self._profiling:
-            later.give(_filled(response, f'{device} is being profiled already', success=False))
+            later.send(_filled(response, f'{device} is being profiled already', success=False))
             return
         if not client.service_is_ready():
-            later.give(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))
+            later.send(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))
             return
 
         def done(future: Any) -> None:
@@ -232,7 +231,7 @@ class SchedulerServices:
             if rest and answer.success:
                 self._profile_next(rest, told, response, later)
             else:
-                later.give(_filled(response, '; '.join(told), success=answer.success))
+                later.send(_filled(response, '; '.join(told), success=answer.success))
 
         self._profiling[device] = (later, response)
         client.call_async(Trigger.Request()).add_done_callback(done)

@@ -10,7 +10,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 
 def test_given_and_attached_at_the_same_time():
-    from edge_dnn_partition.nodes.core.later import DeferredResponse
+    from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
 
     for _ in range(300):
         later, sent, together = DeferredResponse(), [], threading.Barrier(3)
@@ -21,7 +21,7 @@ def test_given_and_attached_at_the_same_time():
 
         threads = [
             threading.Thread(target=run, args=arguments)
-            for arguments in ((later.give, 'first'), (later.give, 'second'), (later.attach, sent.append))
+            for arguments in ((later.send, 'first'), (later.send, 'second'), (later.attach, sent.append))
         ]
         for thread in threads:
             thread.start()
