@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,10 +25,9 @@ import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.cost_model.tail import reach_of
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -170,7 +170,7 @@ def _cell(ground: Ground, rate: float, load: str, draws: int, deadlines: int) ->
 
 def _tails(problem: Problem, plans: Mapping[str, Assignment], count: int) -> list[float]:
     """Return deadlines for 95 % of the frames: what the plans are predicted to keep to, and some in between."""
-    found = [evaluate(problem, plan).latency_at(reach_of(_TAIL)) for plan in plans.values()]
+    found = [evaluate(problem, plan).latency_at(NormalDist().inv_cdf(_TAIL)) for plan in plans.values()]
     return sorted({*found, *np.geomspace(min(found), max(found), 2 * count).tolist()})
 
 

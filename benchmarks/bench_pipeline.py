@@ -84,7 +84,7 @@ class _Planner:
     def label(self, names: Sequence[str], loads: Mapping[str, float], space: str = 'any') -> str:
         """Return the plan of most throughput for some devices, as the scheduler looks for it."""
         from edge_dnn_partition.cli.demo_run import label_of
-        from edge_dnn_partition.planning.cost_model.objective import Goal
+        from edge_dnn_partition.planning.objectives import Goal
         from edge_dnn_partition.planning.plans.compose import placement_of
         from edge_dnn_partition.planning.solvers.solve import solve
         from edge_dnn_partition.sensing.link import LinkEstimate

@@ -31,9 +31,9 @@ from edge_dnn_partition.execution.frames.ledger import Frame
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.nodes.scheduling.encoding_controller import EncodingController
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.testbed.traces import Capacity
@@ -225,7 +225,7 @@ class Scheduler:
         loop = self._simulation.loop
         plan = self._fleet_estimator.pipeline.plan(assignment, self._switch.next_version())
         plan = replace(
-            plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, self._goal.name),
+            plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, pipelined=self._goal.pipelined),
             latency_seconds=costs.latency_seconds, latency_deviation=deviation * costs.latency_seconds,
             bottleneck_seconds=costs.bottleneck_seconds, objective=self._goal.name, reason=reason,
         )  # fmt: skip

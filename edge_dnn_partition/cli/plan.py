@@ -9,11 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
 
 from .model_view import load_given_model
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.planning.cost_model.problem import Problem
     from edge_dnn_partition.planning.solvers.solve import Solution
 
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--costs', metavar='COSTS.json', help='plan on bare costs')
     parser.add_argument('--fleet', metavar='FLEET.yaml', help='the devices and links to plan a model for')
     parser.add_argument(
-        '--objective', choices=('latency', 'energy', 'throughput', 'balanced', 'deadline'),
+        '--objective', choices=tuple(OBJECTIVES),
         help="what to make least (default: the fleet's, else latency); deadline: least energy within --deadline",
     )
     parser.add_argument(
@@ -108,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan_costs(args: argparse.Namespace) -> int:
     from edge_dnn_partition.planning.cost_model.costs_json import load
-    from edge_dnn_partition.planning.cost_model.objective import Goal
 
     problem = load(args.costs)
     solution = _solve(problem, _goal(args, Goal()), args.space)
@@ -132,7 +131,8 @@ def _plan_model(args: argparse.Namespace) -> int:
     model = load_given_model(args)
     permitted = Permitted(names_of(args.encodings), args.largest_error)
     pipeline, problem = build(
-        model, fleet, profiles=args.profile, image=args.image, runs=args.runs, permitted=permitted, objective=goal.name
+        model, fleet, profiles=args.profile, image=args.image, runs=args.runs, permitted=permitted,
+        encode_for=goal.objective.encode_for,
     )
     solution = _solve(problem, goal, args.space)
     document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None, 'transfers': []}
@@ -167,16 +167,15 @@ def _plan_model(args: argparse.Namespace) -> int:
 
 def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
     """Return what is to be least: what was given, else the usual."""
-    from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.units import parse
 
     name, weights, deadline = args.objective or usual.name, usual.weights, usual.deadline_seconds
     if args.deadline is not None:
-        if name != 'deadline':
+        if not OBJECTIVES[name].has_deadline:
             raise UserError(f'--deadline is for --objective deadline, not {name}; give both, or neither')
         deadline = parse('time', args.deadline, what='--deadline')
     if args.weights is not None:
-        if name != 'balanced':
+        if not OBJECTIVES[name].has_weights:
             raise UserError(f'--weights are for --objective balanced, not {name}; give both, or neither')
         try:
             latency, energy = (float(part) for part in args.weights.split(','))

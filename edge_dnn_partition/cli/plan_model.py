@@ -15,6 +15,7 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import LATENCY, Criterion
 from edge_dnn_partition.planning.plans.coding import Pixels
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.profile import Profile
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def build(
     model: Model, fleet: Fleet, *, profiles: Sequence[str], image: str | None, runs: int,
-    permitted: Permitted | None = None, objective: str = 'latency',
+    permitted: Permitted | None = None, encode_for: Criterion = LATENCY,
 ) -> tuple[Pipeline, Problem]:
     """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
 
@@ -37,7 +38,7 @@ def build(
     :param profiles: ``DEVICE=FILE.json`` each.
     :param image: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
     :param permitted: the encodings that tensors may be sent in; None: all go raw.
-    :param objective: what they are chosen for.
+    :param encode_for: what they are chosen by, see `Objective.encode_for`.
     :raises UserError: if a file cannot be read, or the parts do not fit each other.
     """
     from edge_dnn_partition.testbed.emulation import played_profile
@@ -76,7 +77,7 @@ def build(
     }
     problem = pipeline.problem(
         devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted,
-        objective=objective, pixels=Pixels() if samples is not None and not samples.timed.is_compressed else None,
+        encode_for=encode_for, pixels=Pixels() if samples is not None and not samples.timed.is_compressed else None,
     )  # fmt: skip
     return pipeline, problem
 

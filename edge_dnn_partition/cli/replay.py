@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
 
 if TYPE_CHECKING:
     from edge_dnn_partition.control.scheduling.replay import Outcome, ReplaySettings, Step
@@ -43,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('bag', metavar='BAG', help='the folder of a rosbag2 bag (sqlite3 or mcap)')
     parser.add_argument('--fleet', required=True, metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument('--policy', choices=('exact', 'q_learning', 'auto'), help="default: the fleet file's, else auto")
-    parser.add_argument('--objective', choices=('latency', 'energy', 'throughput', 'balanced', 'deadline'),
+    parser.add_argument('--objective', choices=tuple(OBJECTIVES),
                         help="what to minimise; default: the fleet file's")  # fmt: skip
     parser.add_argument('--deadline', type=float, metavar='SECONDS', help="for the objective deadline; default: the fleet file's")
     parser.add_argument('--least-gain', type=float, metavar='SHARE', help='as the parameter of the scheduler')
@@ -86,7 +87,6 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
     from edge_dnn_partition.control.decision.decide import Settings
     from edge_dnn_partition.control.scheduling.replay import ReplaySettings
     from edge_dnn_partition.control.state.derating import DeratingSettings
-    from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.planning.plans.encodings import Permitted
 
     given = dict(fleet.parameters.get('scheduler', {}))

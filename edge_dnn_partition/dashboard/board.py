@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from edge_dnn_partition.planning.objectives import OBJECTIVES
 from edge_dnn_partition.planning.plans.plan import Plan
 
 Document = dict[str, Any]
@@ -77,6 +78,7 @@ class Board:
         self._listeners: list[Listener] = []
         self._fixed: Document = {
             'title': title, 'mode': mode, 'layers': list(layers), 'emulated': emulated, 'controls': controls,
+            'objectives': list(OBJECTIVES),
         }  # fmt: skip
         self._plans: deque[Document] = deque(maxlen=PLANS)
         self._frames: deque[list[Any]] = deque(maxlen=FRAMES)

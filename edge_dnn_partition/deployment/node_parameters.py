@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
+from edge_dnn_partition.planning.objectives import OBJECTIVES, summaries
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, check_names
 
 from .parameters import Parameter
@@ -77,8 +78,8 @@ POLICY: Final[tuple[Parameter, ...]] = (
     Parameter(
         'objective',
         '',
-        "what to minimise; empty: the fleet file's; deadline: least energy among the plans within the deadline",
-        choices=('', 'latency', 'energy', 'throughput', 'balanced', 'deadline'),
+        f"what to minimise; empty: the fleet file's; {summaries()}",
+        choices=('', *OBJECTIVES),
     ),
     Parameter(
         'weights',

@@ -49,6 +49,7 @@ from edge_dnn_partition.nodes.scheduling.urgency_monitor import UrgencyMonitor
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints
+from edge_dnn_partition.planning.objectives import Latency
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
 from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
 from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
@@ -263,7 +264,7 @@ class Scheduler(FleetNode):
         costs = evaluate(self._under(assignment), assignment)
         self._moves.reserve()
         plan = self._encodings.encode(plan)
-        return replace(plan, latency_seconds=costs.latency_seconds, objective='latency', reason='for shadow frames')
+        return replace(plan, latency_seconds=costs.latency_seconds, objective=Latency.name, reason='for shadow frames')
 
     def _problem(self, ready: Sequence[str], now: float) -> Problem:
         self._controller.know_watts(self._fleet_estimator.without_watts(ready))
@@ -366,7 +367,7 @@ class Scheduler(FleetNode):
         self, plan: Plan, assignment: tuple[str, ...] | None, costs: Costs | None, reason: str, now: float, deviation: float
     ) -> None:  # fmt: skip
         if costs is not None:
-            room = frames_at_a_time(len(plan.stages), costs, self._controller.objective)
+            room = frames_at_a_time(len(plan.stages), costs, pipelined=self._controller.goal.pipelined)
             plan = replace(
                 plan, max_in_flight=room, latency_seconds=costs.latency_seconds,
                 latency_deviation=deviation * costs.latency_seconds, energy_joules=costs.energy_joules,

@@ -20,6 +20,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.costs_json import read
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
 from edge_dnn_partition.planning.cost_model.parts import Device
+from edge_dnn_partition.planning.objectives import OBJECTIVES
 
 
 def switch(record, *, predicted=0.1, old=0.2, measured=0.1, before=0.2, deviation=0.05):
@@ -246,7 +247,7 @@ def test_energy_of_frames_counts_as_the_objective_does():
 
 
 def test_the_policy_for_energy_keeps_a_record_of_joules():
-    policy = RecordedPolicy(ExactPolicy(Settings('energy')), Calibration(), objective='energy')
+    policy = RecordedPolicy(ExactPolicy(Settings('energy')), Calibration(), OBJECTIVES['energy'])
     told = replace(problem(0.01), devices=(Device(name='pi', active_watts=4.0), Device(name='cloud', active_watts=8.0)))
     policy.choose(Conditions(0.0, told, deviation=0.05))
     policy.moved(0.0, ('pi',) * 4)

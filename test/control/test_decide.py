@@ -9,9 +9,9 @@ import pytest
 
 from edge_dnn_partition.control.decision.decide import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 
 RATE = 1e6
 

@@ -79,7 +79,7 @@ def test_one_frame_at_a_time_needs_no_spacing():
 
 def test_for_throughput_each_stage_has_a_frame_even_where_one_link_is_taken_to_be_slow():
     costs = Costs(1.2, 0.0, 1.0, stages=4)
-    assert frames_at_a_time(4, costs, 'throughput') == 5
-    assert frames_at_a_time(4, costs, 'latency') == 1
-    assert frames_at_a_time(2, replace(costs, bottleneck_seconds=0.2), 'throughput') == 7
-    assert frames_at_a_time(2, replace(costs, bottleneck_seconds=0.0), 'latency') == 1
+    assert frames_at_a_time(4, costs, pipelined=True) == 5
+    assert frames_at_a_time(4, costs, pipelined=False) == 1
+    assert frames_at_a_time(2, replace(costs, bottleneck_seconds=0.2), pipelined=True) == 7
+    assert frames_at_a_time(2, replace(costs, bottleneck_seconds=0.0), pipelined=False) == 1

@@ -117,8 +117,8 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.nodes.core.reading import read
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-    from edge_dnn_partition.planning.cost_model.objective import Goal
     from edge_dnn_partition.planning.fleet.fleet import Fleet
+    from edge_dnn_partition.planning.objectives import Goal
     from edge_dnn_partition.planning.plans.encodings import Permitted
     from edge_dnn_partition.planning.solvers.solve import solve
     from edge_dnn_partition.testbed import demo_model

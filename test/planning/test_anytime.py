@@ -16,11 +16,12 @@ from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
 from edge_dnn_partition.planning.cost_model.linear import latency_cost
-from edge_dnn_partition.planning.cost_model.objective import Goal, Judge
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.objectives import BOTTLENECK, Goal
 from edge_dnn_partition.planning.solvers import some_devices
 from edge_dnn_partition.planning.solvers.bottleneck import Neighbourhood, Search
 from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
+from edge_dnn_partition.planning.solvers.judge import Judge
 from edge_dnn_partition.planning.solvers.pathbound import path_bound
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.planning.solvers.throughput import enumerate_all
@@ -90,7 +91,7 @@ def test_search_finds_the_best_of_all_plans_where_they_can_be_counted(seed):
     problem = rich(seed, 9, 3)
     search = Search(problem, all_on_one(problem))
     search.improve(20)
-    best = enumerate_all(problem, Judge(problem, 'throughput', 'any', None)).assignment
+    best = enumerate_all(problem, Judge(problem, BOTTLENECK)).assignment
     assert evaluate(problem, search.best).bottleneck_seconds == pytest.approx(evaluate(problem, best).bottleneck_seconds)
 
 

@@ -12,6 +12,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import ENERGY, LATENCY
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, image_encoding, with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import (
     ENCODINGS,
@@ -69,28 +70,28 @@ def problem(seed):
 BUNDLES = ((IMAGE,), ('a', 'b'), ('c',))
 
 
-@pytest.mark.parametrize('objective', ['latency', 'energy'])
+@pytest.mark.parametrize('criterion', [LATENCY, ENERGY])
 @pytest.mark.parametrize('seed', range(4))
-def test_the_least_of_all_encodings(objective, seed):
+def test_the_least_of_all_encodings(criterion, seed):
     base, known = problem(seed), profiles(seed)
     chooser = CodingChooser(SIZES, known)
     permitted, factors = Permitted(NAMES, 0.02), {'d0': 2.0, 'd1': 1.0, 'd2': 0.5}
-    chosen = chooser.choose(base, BUNDLES, permitted, objective, factors, pixels=PIXELS)
+    chosen = chooser.choose(base, BUNDLES, permitted, criterion, factors, pixels=PIXELS)
 
     def value(costs):
-        return costs.latency_seconds if objective == 'latency' else costs.energy_joules
+        return costs.latency_seconds if criterion == LATENCY else costs.energy_joules
 
     own = {(c.tensor, c.encoding): c for c in known['d0'].codings}
     for plan in itertools.product(DEVICES, repeat=2):
         costs = evaluate(chosen, plan)
-        raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, {}, PIXELS), plan))
+        raw = value(evaluate(chooser.choose(base, BUNDLES, permitted, criterion, factors, {}, PIXELS), plan))
         least = raw
         for name in (IMAGE, *SIZES):  # costs add up, so that each tensor can be looked at alone
             found = [raw]
             for encoding in (e for e in ENCODINGS[1:] if (name, e) in own and permitted.allows(own[name, e])):
                 ways = [w for w in itertools.permutations(DEVICES, 2) if 'lz4' not in encoding or 'd2' not in w]
                 table = {(name, *way): encoding for way in ways}
-                found.append(value(evaluate(chooser.choose(base, BUNDLES, permitted, objective, factors, table, PIXELS), plan)))
+                found.append(value(evaluate(chooser.choose(base, BUNDLES, permitted, criterion, factors, table, PIXELS), plan)))
             least += min(found) - raw
         assert value(costs) == pytest.approx(least, rel=1e-9)
     assert not any('lz4' in e for (_, *ends), e in chosen.coding.encodings.items() if 'd2' in ends)
@@ -101,7 +102,7 @@ def test_only_what_is_permitted():
     chooser = CodingChooser(SIZES, known)
 
     def used(*arguments):
-        return set(chooser.choose(base, BUNDLES, Permitted(*arguments), 'latency', {}).coding.encodings.values())
+        return set(chooser.choose(base, BUNDLES, Permitted(*arguments), LATENCY, {}).coding.encodings.values())
 
     assert used(('raw',)) == set()
     assert used(('raw', 'zstd', 'lz4')) <= {'zstd', 'lz4'}
@@ -111,7 +112,7 @@ def test_only_what_is_permitted():
         name: dataclasses.replace(p, codings=tuple(dataclasses.replace(c, top_changed=True) for c in p.codings))
         for name, p in known.items()
     }
-    found = CodingChooser(SIZES, flipped).choose(base, BUNDLES, Permitted(('int8',), 1.0), 'latency', {})
+    found = CodingChooser(SIZES, flipped).choose(base, BUNDLES, Permitted(('int8',), 1.0), LATENCY, {})
     assert not found.coding.encodings
 
 
@@ -120,7 +121,7 @@ def test_images_that_come_as_pixels():
     chooser = CodingChooser(SIZES, known)
 
     def costs(permitted, **more):
-        found = chooser.choose(base, BUNDLES, permitted, 'latency', {'d1': 2.0}, **more)
+        found = chooser.choose(base, BUNDLES, permitted, LATENCY, {'d1': 2.0}, **more)
         ways = {e for (tensor, *_), e in found.coding.encodings.items() if tensor == IMAGE}
         return ways, evaluate(found, ('d1', 'd1')).latency_seconds
 

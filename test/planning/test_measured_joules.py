@@ -15,8 +15,8 @@ from edge_dnn_partition.control.state.derating import Derating, DeratingSettings
 from edge_dnn_partition.planning.cost_model.batch import Batch
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.solve import solve
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -19,11 +19,11 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.objective import goal_of
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import _FROM
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import goal_of
 from edge_dnn_partition.planning.plans.compose import compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import IMAGE

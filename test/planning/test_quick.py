@@ -13,9 +13,9 @@ from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import stage_count
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers import milp
 from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck, fewer_stages, in_one_cache, worth
 from edge_dnn_partition.planning.solvers.solve import solve

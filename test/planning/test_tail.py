@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.decision.decide import decide, gain_of
+from edge_dnn_partition.control.decision.decide import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
-from edge_dnn_partition.planning.cost_model.tail import reach_of, sum_of_lognormals
+from edge_dnn_partition.planning.cost_model.tail import sum_of_lognormals
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers import deadline
 from edge_dnn_partition.planning.solvers.solve import solve
 
@@ -34,7 +34,7 @@ def test_a_sum_scatters_as_draws_of_its_parts_do(parts, deviations, share, certa
     tail = sum_of_lognormals(parts, deviations, certain)
     draws = parts * np.exp(deviations * np.random.default_rng(1).standard_normal((40_000, len(parts))))
     seen = float(np.quantile(draws.sum(axis=1), share)) + certain
-    assert tail.quantile(reach_of(share)) == pytest.approx(seen, rel=0.03, abs=1e-12)
+    assert tail.quantile(Goal('deadline', deadline_seconds=1.0, deadline_share=share).reach) == pytest.approx(seen, rel=0.03, abs=1e-12)
 
 
 def scattering(document, random):
@@ -47,7 +47,7 @@ def scattering(document, random):
 def every(problem, goal):
     """Return the least energy among the plans whose tails keep to the deadline; infinite if there is none."""
     plans = (evaluate(problem, list(plan)) for plan in itertools.product(range(len(problem.names)), repeat=problem.nodes))
-    return min((costs.energy_joules for costs in plans if costs.feasible and goal.meets(costs)), default=math.inf)
+    return min((costs.energy_joules for costs in plans if costs.feasible and not goal.late(costs)), default=math.inf)
 
 
 def fleets(reference, count, chain):
@@ -72,7 +72,7 @@ def test_plans_keep_their_tails_to_the_deadline_and_need_little_more_than_the_be
     for problem, goal in fleets(reference, 120, chain):
         solution, best = solve(problem, goal), every(problem, goal)
         costs = evaluate(problem, solution.assignment)
-        assert solution.deadline_met == goal.meets(costs)
+        assert solution.deadline_met == (not goal.late(costs))
         assert bool(solution.reason) == (not solution.deadline_met)
         possible += math.isfinite(best)
         if solution.deadline_met:
@@ -101,11 +101,11 @@ def test_a_plan_whose_tail_is_late_is_left_for_one_in_time(reference):
         present = evaluate(problem, assignment)
         settings_ = Settings(goal, least_gain=0.0, dwell_seconds=0.0, confirmations=1)
         decision = decide(9.0, problem, Hysteresis(settings_, assignment, 0.0))
-        if usual.meets(present) and not goal.meets(present) and solve(problem, goal).deadline_met:
+        if not usual.late(present) and goal.late(present) and solve(problem, goal).deadline_met:
             moved += 1
             assert decision.assignment is not None
-            assert goal.meets(decision.costs)
-            assert gain_of(goal, present, decision.costs, present) == 1.0
+            assert not goal.late(decision.costs)
+            assert goal.gain(present, decision.costs, present) == 1.0
     assert moved > 3
 
 

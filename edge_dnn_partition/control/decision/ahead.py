@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
 from edge_dnn_partition.planning.solvers.solve import solve
 
@@ -30,7 +30,7 @@ class Ahead:
     """
 
     def __init__(self, goal: Goal) -> None:
-        self._counts = goal.name == 'throughput'
+        self._counts = goal.pipelined
         self._goal = goal
         self._plan: Assignment | None = None
         self._found_at = np.inf

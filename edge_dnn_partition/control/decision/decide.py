@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal, goal_of
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.solvers.fewer_stages import effective_bottleneck
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .hysteresis import Hysteresis, Settings
 
-__all__ = ['FIRST_PLAN', 'Decision', 'Settings', 'decide', 'feasible', 'gain_of', 'value_of']
+__all__ = ['FIRST_PLAN', 'Decision', 'Settings', 'decide', 'feasible']
 
 FIRST_PLAN: Final = 'first plan'
 """Why a policy chooses that knows of no plan in force."""
@@ -37,36 +36,6 @@ class Decision:
     present: Costs | None
     reason: str
     values: tuple[float, float] | None = None
-
-
-def value_of(costs: Costs, objective: str | Goal, reference: Costs | None = None) -> float:
-    """Return what an objective makes of costs (seconds or joules; balanced: relative to ``reference``)."""
-    goal = goal_of(objective)
-    if goal.name == 'latency':
-        return costs.latency_seconds
-    if goal.name in ('energy', 'deadline'):
-        return costs.energy_joules
-    if goal.name == 'throughput':
-        return costs.bottleneck_seconds
-    base = reference or costs
-    pairs = ((costs.latency_seconds, base.latency_seconds), (costs.energy_joules, base.energy_joules))
-    return sum(share * mine / his for share, (mine, his) in zip(goal.shares, pairs, strict=True) if his > 0)
-
-
-def gain_of(goal: Goal, present: Costs, costs: Costs, reference: Costs) -> float:
-    """Return the share of the present plan's value that another plan would save.
-
-    Under a deadline a plan that is late is better by nothing than one that is in time, one in time saves all of one that
-    is late, and of two that are late the quicker one is better.
-    """
-    mine, his = value_of(present, goal, reference), value_of(costs, goal, reference)
-    if goal.name == 'deadline' and not goal.meets(present):
-        if goal.meets(costs):
-            return 1.0
-        mine, his = goal.counted(present), goal.counted(costs)
-    elif goal.name == 'deadline' and not goal.meets(costs):
-        return 0.0
-    return 1 - his / mine if mine > 0 else 0.0
 
 
 def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
@@ -116,18 +85,18 @@ def decide(
     reference = evaluate(problem, [problem.source] * problem.nodes)
     if not np.isfinite(reference.latency_seconds):
         reference = costs
-    if goal.name == 'throughput':
-        mine, his = (effective_bottleneck(value(plan), plan) for plan in (own, best))
-        gain = 1 - his / mine if mine > 0 else 0.0
+    if goal.pipelined:
+        current, candidate = (effective_bottleneck(value(plan), plan) for plan in (own, best))
+        gain = 1 - candidate / current if current > 0 else 0.0
     else:
-        mine, his = (value_of(c, goal, reference) for c in (present, costs))
-        gain = gain_of(goal, present, costs, reference)
+        current, candidate = (goal.value(c, reference) for c in (present, costs))
+        gain = goal.gain(present, costs, reference)
     if best == own or gain <= 0:
         hysteresis.calm()
         return Decision(None, costs, present, 'the present plan is the best one')
     stepped = -math.inf if stepped_at is None else stepped_at(own, best)
     came = -math.inf if came_at is None else came_at(best)
     verdict = hysteresis.weigh(now, best, gain, threshold, stepped_at=stepped, came_at=came)
-    if goal.name == 'deadline' and not goal.meets(present):
+    if goal.late(present):
         return Decision(best if verdict.moves else None, costs, present, f'the present plan misses the deadline; {verdict.reason}')
-    return Decision(best if verdict.moves else None, costs, present, verdict.reason, (mine, his))
+    return Decision(best if verdict.moves else None, costs, present, verdict.reason, (current, candidate))

@@ -18,21 +18,16 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.linear import transfers
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
 from edge_dnn_partition.planning.plans.compose import placement_of
 from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.units import format_bytes, format_rate
 
-from .decide import feasible, value_of
+from .decide import feasible
 from .policy import Assignment
 
-UNITS: Final = {'latency': 's', 'throughput': 's', 'energy': 'J', 'deadline': 'J', 'balanced': ''}
-"""The unit of an objective's value; balanced is a share of what the source alone would take."""
-
-_WORDS: Final = {'energy': ('more energy', 'less energy'), 'deadline': ('more energy', 'less energy'),
-                 'balanced': ('worse', 'better')}  # fmt: skip
 _SHOWN_SHARE: Final = 0.1
 """Transfers that take a smaller share of all transfers' time are not told of."""
 
@@ -55,7 +50,7 @@ class Explanation:
     @property
     def unit(self) -> str:
         """The unit of both values."""
-        return UNITS[self.objective]
+        return OBJECTIVES[self.objective].unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,24 +65,23 @@ class _Scale:
         return evaluate(self.problem, assignment)
 
     def value(self, costs: Costs) -> float:
-        return value_of(costs, self.goal, self.reference)
+        return self.goal.value(costs, self.reference)
 
     def rank(self, assignment: Assignment) -> tuple[bool, float]:
         costs = self.costs(assignment)
-        late = self.goal.name == 'deadline' and not self.goal.meets(costs)
+        late = self.goal.late(costs)
         return late, self.goal.counted(costs) if late else self.value(costs)
 
     def against(self, assignment: Assignment, present: Assignment) -> str:
         """Say how another plan compares with the present one."""
         costs, own = self.costs(assignment), self.costs(present)
-        if self.goal.name == 'deadline' and not self.goal.meets(costs):
+        if self.goal.late(costs):
             return f'{(self.goal.counted(costs) - self.goal.deadline_seconds) * 1e3:.3g} ms over the deadline'
-        mine, his = self.value(own), self.value(costs)
-        worse, better = _WORDS.get(self.goal.name, ('slower', 'faster'))
-        share = his / mine - 1 if mine > 0 else 0.0
+        current, other = self.value(own), self.value(costs)
+        share = other / current - 1 if current > 0 else 0.0
         if abs(share) < 0.005:
             return 'as good'
-        return f'{100 * abs(share):.0f} % {worse if share > 0 else better}'
+        return f'{100 * abs(share):.0f} % {self.goal.objective.worse if share > 0 else self.goal.objective.better}'
 
 
 def explain(
@@ -108,7 +102,7 @@ def explain(
     scale = _Scale(problem, goal, reference if reference.feasible else evaluate(problem, best))
     other = best if best != assignment else next_best(scale, best)
     value = scale.value(scale.costs(assignment))
-    parts = [': '.join(filter(None, (words, _hop_words(problem, assignment)))), f'{_value_words(goal, value)} predicted']
+    parts = [': '.join(filter(None, (words, _hop_words(problem, assignment)))), f'{goal.objective.in_words(value)} predicted']
     if other is None:
         parts.append('no other plan is possible')
     else:
@@ -183,9 +177,3 @@ def _hop_words(problem: Problem, assignment: Assignment) -> str:
         + (f' from {names[a]} to {names[b]}' if len(shown) > 1 else '')
         for (a, b), (count, _) in shown.items()
     )
-
-
-def _value_words(goal: Goal, value: float) -> str:
-    if UNITS[goal.name] == 's':
-        return f'{value * 1e3:.3g} ms' + (' between frames' if goal.name == 'throughput' else '')
-    return f'{value:.3g} {UNITS[goal.name]}' if UNITS[goal.name] else f'{value:.3g} times what the source alone takes'

@@ -18,11 +18,9 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import transfers
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.solve import solve
-
-from .decide import gain_of
 
 FULL_GAIN: Final = 0.2
 """What can be gained from which on a link is worth all that probes may take."""
@@ -68,7 +66,7 @@ def worth_probing(
             break
         costs = evaluate(hoped, best)
         by = reference if np.isfinite(reference.latency_seconds) else costs
-        gain = gain_of(goal, evaluate(_with(own, left), present), costs, by)
+        gain = goal.gain(evaluate(_with(own, left), present), costs, by)
         if tuple(best) != present and gain < least_gain:
             break
         for pair in used:

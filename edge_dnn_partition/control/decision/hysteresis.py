@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from edge_dnn_partition.planning.cost_model.objective import Goal, goal_of
+from edge_dnn_partition.planning.objectives import Goal, goal_of
 
 FAR_BETTER: Final = 0.5
 """A gain that waits for nothing but its confirmation: conditions have changed beyond what waiting is for."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .decide import feasible

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Final
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.objectives import Latency, Objective
 
 from .calibration import Calibration
 from .decide import feasible
@@ -34,12 +35,12 @@ class RecordedPolicy:
 
     :param policy: whose choices these are.
     :param record: goes on from policy to policy.
-    :param objective: gains are held against frames where a frame tells its cost: for latency and energy. Those of
+    :param objective: of the policy; None: latency. Gains are held against frames where a frame tells its cost. Those of
         moves that Q-learning made are left out: it saw more in them than the planner.
     """
 
-    def __init__(self, policy: Policy, record: Calibration, *, objective: str = 'latency') -> None:
-        self.policy, self.record, self.objective = policy, record, objective
+    def __init__(self, policy: Policy, record: Calibration, objective: Objective | None = None) -> None:
+        self.policy, self.record, self._objective = policy, record, objective or Latency()
         self._conditions: Conditions | None = None
         self._present: Assignment | None = None
         self._before: Assignment | None = None
@@ -94,7 +95,7 @@ class RecordedPolicy:
             if frame.now - frame.cost < stepped_at + SETTLE_SECONDS:
                 continue
             if not frame.shadow and frame.plan == self._present:
-                joules = frame.joules if self.objective == 'energy' else None
+                joules = frame.joules if self._objective.is_energy else None
                 self.record.frame(
                     frame.cost, joules, predicted=self._value(predicted), old_predicted=self._value(old_predicted)
                 )
@@ -103,17 +104,17 @@ class RecordedPolicy:
             self.policy.learn(frame)
 
     def _value(self, costs: Costs) -> float:
-        return costs.energy_joules if self.objective == 'energy' else costs.latency_seconds
+        return costs.energy_joules if self._objective.is_energy else costs.latency_seconds
 
     def moved(self, now: float, plan: Assignment) -> None:
         """Note what is predicted of a plan that has come into force, and of the one before."""
         if plan != self._present:
             if self._conditions is not None:
                 self._tell_frames(self._conditions)
-                told = self.objective in ('latency', 'energy') and not self.learning
+                told = (self._objective.is_latency or self._objective.is_energy) and not self.learning
                 old = self._costs_of(self._present) if told else UNKNOWN
                 new = self._costs_of(plan)
-                joules = (old.energy_joules, new.energy_joules) if self.objective == 'energy' else None
+                joules = (old.energy_joules, new.energy_joules) if self._objective.is_energy else None
                 self.record.switched(
                     new.latency_seconds, self._conditions.deviation, old_predicted_seconds=old.latency_seconds, joules=joules
                 )

@@ -16,10 +16,10 @@ from edge_dnn_partition.control.state.sharing import Sharing
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -189,16 +189,15 @@ class FleetEstimator:
         :param derating: how much batteries and throttling count.
         :raises PlanError: see `Pipeline`.
         """
-        by_chance = goal.name == 'deadline' and goal.reach > 0
-        links = self.view.links() if by_chance else self.view.expected_links(now)
+        links = self.view.links() if goal.counts_scatter else self.view.expected_links(now)
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
-            links=links, input_bytes=self.images.bytes, permitted=permitted, objective=goal.name,
-            pixels=self.images.pixels, memory_bytes=self.view.memory_bytes(),
+            links=links, input_bytes=self.images.bytes, permitted=permitted,
+            encode_for=goal.objective.encode_for, pixels=self.images.pixels, memory_bytes=self.view.memory_bytes(),
         )  # fmt: skip
         if self.sharing is not None:
             problem = self.sharing.applied(problem, now)
-        if by_chance:
+        if goal.counts_scatter:
             problem = problem.scattering(*self.view.scatter(now))
         return self.under_power(problem, self.pipeline.boundaries, derating, now)
 

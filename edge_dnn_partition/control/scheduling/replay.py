@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.control.decision.decide import Settings, feasible, value_of
-from edge_dnn_partition.control.decision.explain import UNITS, explain
+from edge_dnn_partition.control.decision.decide import Settings, feasible
+from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
 from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
@@ -128,7 +128,7 @@ class Replay:
         self._then: Plan | None = None
         self._untold: Plan | None = None
         self._own: Assignment | None = None
-        self.outcome = Outcome(UNITS[self._goal.name])
+        self.outcome = Outcome(self._goal.objective.unit)
 
     def take(self, kind: str, message: Any, now: float) -> None:
         """Take a record in.
@@ -239,14 +239,14 @@ class Replay:
             return math.nan
         reference = evaluate(problem, [problem.source] * problem.nodes)
         costs = evaluate(problem, assignment)
-        return value_of(costs, self._goal, reference if reference.feasible else costs)
+        return self._goal.value(costs, reference if reference.feasible else costs)
 
     def _new_policy(self, now: float) -> RecordedPolicy:
         name = self._settings.policy
-        if name in LEARNING and self._goal.name != 'latency':
+        if name in LEARNING and not self._goal.objective.is_latency:
             name = 'exact'  # as the scheduler does: what frames tell is their latency
         policy = policy_of(name, self._settings.decide, exploration=0.0)
-        self._policy = RecordedPolicy(policy, self._record, objective=self._goal.name)
+        self._policy = RecordedPolicy(policy, self._record, self._goal.objective)
         if self._own is not None:
             self._policy.moved(now, self._own)
         return self._policy

@@ -32,6 +32,7 @@ function begin(snapshot) {
   at('badges').replaceChildren(...badges.map(([words, style]) => html('span', words, `badge ${style}`)));
   at('replay').hidden = world.mode !== 'replay';
   at('control-card').hidden = !world.controls;
+  if (!at('objective').length) at('objective').append(...world.objectives.map((name) => new Option(name)));
   at('phases-card').hidden = !world.phases;
   at('targets-card').hidden = world.mode !== 'benchmark';
   for (const card of ['fleet', 'split', 'latency', 'bandwidth', 'power', 'log']) at(`${card}-card`).hidden = world.mode === 'benchmark';

@@ -21,14 +21,14 @@ _FRAMES: Final = 5
 """So many results are looked back at."""
 
 
-def frames_at_a_time(stages: int, costs: Costs, objective: str) -> int:
+def frames_at_a_time(stages: int, costs: Costs, *, pipelined: bool) -> int:
     """Return how many frames a plan can use at a time by what it is predicted to cost.
 
     Without a queue, but for the objective throughput: then one more, and one more than the plan has stages at least, so
     that each has a frame to work on however wrong the prediction is.
     """
     room = costs.latency_seconds / costs.bottleneck_seconds if costs.bottleneck_seconds > 0 else 1.0
-    if objective == 'throughput':
+    if pipelined:
         return 1 + max(math.ceil(room), stages)
     return max(1, math.floor(room + 1e-9))
 

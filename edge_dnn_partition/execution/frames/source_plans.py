@@ -12,6 +12,7 @@ from enum import Enum
 from statistics import median
 from typing import Final
 
+from edge_dnn_partition.planning.objectives import OBJECTIVES
 from edge_dnn_partition.planning.plans.plan import Plan
 
 from .failure import Failure
@@ -235,7 +236,10 @@ class SourcePlans(PlanRegistry):
             has it done sooner.
         """
         plan, active = self.plan_of(frame), self.active
-        if not factor or plan is None or active is None or active is plan or active.objective == 'energy':
+        if not factor or plan is None or active is None or active is plan:
+            return False
+        objective = OBJECTIVES.get(active.objective)
+        if objective is not None and not objective.resend_late:
             return False
         if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
             return False

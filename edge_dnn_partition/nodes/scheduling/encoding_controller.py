@@ -7,14 +7,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
-from edge_dnn_partition.control.decision.decide import value_of
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.control.scheduling.camera_images import CameraImages
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted, parts
 from edge_dnn_partition.planning.plans.plan import Plan
@@ -99,8 +98,8 @@ class EncodingController:
             if any(part and part not in names for part in parts(transfer.encoding)):
                 return f'{transfer.encoding} is not permitted any more'
         old, other = evaluate(present, assignment), evaluate(best(), assignment)
-        mine, his = value_of(old, goal, old), value_of(other, goal, old)
-        gain = 1 - his / mine if mine > 0 else 0.0
+        current, candidate = goal.value(old, old), goal.value(other, old)
+        gain = 1 - candidate / current if current > 0 else 0.0
         lossy = within_error(plan, self._profiles, self.permitted).transfers != plan.transfers
         if lossy:
             return 'its encodings err more than is permitted now'

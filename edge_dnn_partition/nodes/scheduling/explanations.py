@@ -15,8 +15,8 @@ from edge_dnn_partition.msg import Decision
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import run_in_background
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.compose import assignment_of
 from edge_dnn_partition.planning.plans.plan import Plan
 

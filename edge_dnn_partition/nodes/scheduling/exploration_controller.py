@@ -17,8 +17,8 @@ from edge_dnn_partition.msg import Exploration
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import run_in_background
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import Goal
 
 _MOST_SHARE: Final = 0.03
 _PERIOD_SECONDS: Final = 0.5

@@ -33,9 +33,9 @@ from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.cost_model.evaluate import frame_joules
-from edge_dnn_partition.planning.cost_model.objective import Goal
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.timing import Radio
 
@@ -44,11 +44,6 @@ _THINK_SECONDS: Final = 0.05
 _MOST_SHARE: Final = 0.1
 """... and no other is asked for until it was no larger share of the time, unless the plan in force cannot go on: what the
 scheduler thinks with is taken from the device that it runs on."""
-_UNITS: Final = {
-    'latency': (1e3, ' ms'), 'throughput': (1e3, ' ms between frames'), 'energy': (1.0, ' J'), 'deadline': (1.0, ' J'),
-    'balanced': (1.0, ' times what the source alone takes'),
-}  # fmt: skip
-"""What the objectives' values are multiplied by for people, and its unit."""
 
 
 class PolicyController:
@@ -179,7 +174,7 @@ class PolicyController:
 
     def learn_shadow(self, assignment: tuple[str, ...], report: FrameReport, plan: Plan, now: float) -> None:
         """Tell the policy what a shadow frame cost under a plan that is not in force."""
-        if self._decider is not None and self.objective == 'latency':
+        if self._decider is not None and self.goal.objective.is_latency:
             parts = device_seconds(report, plan)
             self._decider.learn(Frame(now, assignment, report.latency_seconds, shadow=True, device_seconds=parts))
 
@@ -187,9 +182,9 @@ class PolicyController:
         """Say what a choice is taken to cost instead of the plan in force; nothing if the gain is not the ratio of the two."""
         if choice.values is None or self.assignment is None:
             return ''
-        scale, unit = _UNITS.get(self.objective, (1.0, ''))
-        old, new = (f'{value * scale:.4g}' for value in choice.values)
-        return f': {new} instead of {old}{unit}'
+        objective = self.goal.objective
+        old, new = (objective.number(value, 4) for value in choice.values)
+        return f': {new} instead of {old}{objective.suffix}'
 
     def in_force(self, assignment: tuple[str, ...] | None, now: float) -> None:
         """Tell the policy that a plan has come into force; one that it has no word for makes it begin anew."""
@@ -254,12 +249,12 @@ class PolicyController:
             confirmations=params.whole('confirmations'),
         )  # fmt: skip
         takeover = TakeoverSettings(params.number('takeover_threshold'), params.number('takeover_seconds'))
-        learns = params.text('policy') in LEARNING and self.objective == 'latency'
+        learns = params.text('policy') in LEARNING and self.goal.objective.is_latency
         name = params.text('policy') if learns else 'exact'
         policy = policy_of(name, settings, takeover=takeover, exploration=params.number('exploration'))
         key = key_of(self._model_sha256, self._fleet.model_dump_json(), boundaries, self.objective)
         file = cache_dir('scheduler') / f'{self._node.topics.fleet.replace("/", "-")}-learned.json' if learns else None
-        recorded = RecordedPolicy(policy, self._record, objective=self.objective)
+        recorded = RecordedPolicy(policy, self._record, self.goal.objective)
         decider = Decider(recorded, file, key, lambda text: self._node.refuse('policy', text))
         if self.assignment is not None:
             decider.moved(self._in_force_at, self.assignment)

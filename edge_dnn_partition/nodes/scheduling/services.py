@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
-from edge_dnn_partition.control.decision.decide import feasible, gain_of
+from edge_dnn_partition.control.decision.decide import feasible
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
@@ -148,7 +148,7 @@ class SchedulerServices:
             return self._wait(response, self._node.switch.proposal.placement, 'the fleet was on the move already')
         if active is not None and present is not None and feasible(problem, present):
             own = evaluate(problem, present)
-            gain = gain_of(goal, own, costs, own)
+            gain = goal.gain(own, costs, own)
             if tuple(best) == present or gain <= 0:
                 what = f'plan {active.version}, {active.label()}, is the best one'
                 return _filled(response, f'{what}: {own.latency_seconds * 1e3:.3g} ms predicted')

@@ -133,11 +133,14 @@ def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> ByTra
     return coding.wire_bytes.holding(total)
 
 
-def coding_prices(problem: Problem, objective: str) -> tuple[Floats, Floats]:
-    """Return what a byte on each link and a second of coding on each device cost, for energy in joules, else in seconds."""
+def coding_seconds_prices(problem: Problem) -> tuple[Floats, Floats]:
+    """Return the seconds that a byte on each link ``(devices, devices)`` and a second of coding on each device take."""
+    return _hops(problem)[1], np.ones(len(problem.devices))
+
+
+def coding_joules_prices(problem: Problem) -> tuple[Floats, Floats]:
+    """Return the same in weighted joules."""
     _, per_byte = _hops(problem)
-    if objective != 'energy':
-        return per_byte, np.ones(len(problem.devices))
     weight = problem.column('energy_weight')
     radio = weight * problem.column('radio_watts')
     idle = float((weight * problem.column('idle_watts')).sum())
@@ -149,7 +152,7 @@ def latency_cost(problem: Problem) -> LinearCost:
     linked, per_byte = _hops(problem)
     column = problem.column
     hop = problem.latency + column('encode_seconds')[:, None] + column('decode_seconds')[None, :]
-    coding = coding_cost(problem, *coding_prices(problem, 'latency'))
+    coding = coding_cost(problem, *coding_seconds_prices(problem))
     per_byte = per_byte + column('encode_seconds_per_byte')[:, None] + column('decode_seconds_per_byte')[None, :]
     return LinearCost(problem.seconds, *_finish(hop, per_byte, linked), problem.seam_seconds, coding)
 
@@ -173,7 +176,7 @@ def energy_cost(problem: Problem, latency: LinearCost | None = None) -> LinearCo
     node[able] = (np.where(able, joules, 0.0) * weight[None, :] + idle * np.where(able, problem.seconds, 0.0))[able]
     hop = active[:, None] * column('encode_seconds')[:, None] + active[None, :] * column('decode_seconds')[None, :]
     byte = (radio[:, None] + radio[None, :]) * per_byte
-    coding = coding_cost(problem, *coding_prices(problem, 'energy'))
+    coding = coding_cost(problem, *coding_joules_prices(problem))
     byte = byte + active[:, None] * column('encode_seconds_per_byte')[:, None]
     byte = byte + active[None, :] * column('decode_seconds_per_byte')[None, :]
     latency = latency or latency_cost(problem)

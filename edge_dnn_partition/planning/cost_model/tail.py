@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -34,11 +33,6 @@ class Tail:
 
 CERTAIN: Final = Tail(0.0, 0.0)
 """Of a problem in which nothing scatters."""
-
-
-def reach_of(share: float) -> float:
-    """Return the quantile of the standard normal distribution for a share of the frames; 0 for a half."""
-    return max(0.0, NormalDist().inv_cdf(share))
 
 
 def sum_of_lognormals(parts: Floats, deviations: Floats, certain: float = 0.0) -> Tail:

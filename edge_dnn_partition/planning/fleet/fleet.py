@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.cost_model.objective import HALVES, Goal, Objective
+from edge_dnn_partition.planning.objectives import HALVES, Goal, Latency
 from edge_dnn_partition.units import shortened
 
 from .board import board, board_names
@@ -223,7 +223,7 @@ class Fleet(Strict):
     model: ModelFile | None = None
     source: str
     sink: str | None = None
-    objective: Objective = 'latency'
+    objective: str = Latency.name
     weights: tuple[float, float] = HALVES
     deadline: Seconds | None = None
     devices: dict[str, Device] = Field(min_length=1)

@@ -18,6 +18,7 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
+from edge_dnn_partition.planning.objectives import LATENCY, Criterion
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
@@ -158,7 +159,7 @@ class Pipeline:
         pixels: Pixels | None = None,
     ) -> Problem:  # fmt: skip
         """Return the problem with given encodings, by tensor, sender and reader, in place of its own."""
-        return self._codings.choose(problem, self._bundles, Permitted(), 'latency', factors, encodings, pixels)
+        return self._codings.choose(problem, self._bundles, Permitted(), LATENCY, factors, encodings, pixels)
 
     def _link(self, pair: tuple[str, str], estimate: LinkEstimate) -> Link:
         known = self._links.get(pair)
@@ -179,7 +180,7 @@ class Pipeline:
         links: Mapping[tuple[str, str], LinkEstimate],
         input_bytes: float,
         permitted: Permitted | None = None,
-        objective: str = 'latency',
+        encode_for: Criterion = LATENCY,
         pixels: Pixels | None = None,
         memory_bytes: Mapping[str, float] | None = None,
     ) -> Problem:
@@ -191,7 +192,7 @@ class Pipeline:
         :param links: by sender and receiver.
         :param input_bytes: the size of a camera image as the camera gives it.
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
-        :param objective: what the encodings are chosen for.
+        :param encode_for: what the encodings are chosen by, see `Objective.encode_for`.
         :param pixels: the camera's images may be encoded; None: they are compressed already.
         :param memory_bytes: what each device can hold by what it says, besides what the fleet file allows.
         :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
@@ -262,5 +263,5 @@ class Pipeline:
                 raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
             problem = problem.constrained(pin={self.names[node]: device})
         if permitted is not None:
-            problem = self._codings.choose(problem, self._bundles, permitted, objective, factors, pixels=pixels)
+            problem = self._codings.choose(problem, self._bundles, permitted, encode_for, factors, pixels=pixels)
         return problem.constrained(exclude=[name for name in self.fleet.constraints.exclude if name in devices])

@@ -16,8 +16,9 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
 from edge_dnn_partition.planning.cost_model.coding_tables import Coding
-from edge_dnn_partition.planning.cost_model.linear import coding_prices
+from edge_dnn_partition.planning.cost_model.linear import coding_joules_prices, coding_seconds_prices
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
+from edge_dnn_partition.planning.objectives import Criterion
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .plan import IMAGE, SOURCE_STAGE, Plan
@@ -81,16 +82,15 @@ class CodingChooser:
         return self._allowed[permitted, device]
 
     def choose(
-        self, problem: Problem, bundles: Sequence[Sequence[str]], permitted: Permitted, objective: str,
+        self, problem: Problem, bundles: Sequence[Sequence[str]], permitted: Permitted, criterion: Criterion,
         factors: Mapping[str, float], given: Mapping[tuple[str, str, str], str] | None = None,
         pixels: Pixels | None = None,
     ) -> Problem:  # fmt: skip
         """Return the problem with the best permitted encoding of each transfer.
 
-        For the objective energy that is the one of least energy, else that of least latency.
-
         :param problem: without encodings.
         :param bundles: the names of the tensors that each of the problem's tensors stands for.
+        :param criterion: weights of seconds or of joules; see `Objective.encode_for`.
         :param factors: each device's time now over its profiled time.
         :param given: take these, as in ``Coding.encodings``, and not the best ones; one that was not measured counts as raw.
         :param pixels: what is known of the camera's images; None: they are compressed already, and go as they are.
@@ -111,7 +111,7 @@ class CodingChooser:
                 allowed[image, 1:] = False
                 tables[:, image, 1:] = tables[:, image, :1]  # what a plan asks for is not done
         size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
-        per_byte, per_second = coding_prices(problem, objective)
+        per_byte, per_second = coding_joules_prices(problem) if criterion.joules > 0 else coding_seconds_prices(problem)
         sending = np.where(allowed, np.where(allowed, encode, 0.0) * per_second, np.inf)
         reading = np.where(np.isfinite(decode), decode, 0.0) * per_second
         reading[~np.isfinite(decode)] = np.inf  # not measured, also where it would be free

@@ -20,10 +20,11 @@ import numpy as np
 from edge_dnn_partition.planning.cost_model import batch
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, energy_cost, latency_cost
-from edge_dnn_partition.planning.cost_model.objective import DEADLINE_SLACK, Answer, Goal, Judge, Reference
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import DEADLINE_SLACK, ENERGY, LATENCY, Criterion, Goal
 
 from . import labels, milp
+from .judge import Answer, Judge
 
 _ROUNDS: Final = 24
 _PROOF: Final = 1e-9
@@ -59,13 +60,13 @@ def answer_deadline(problem: Problem, goal: Goal, space: str) -> tuple[Answer, b
     if goal.reach > 0 and problem.scatter is not None:
         return _answer_tail(problem, goal, space)
     most = goal.deadline_seconds * (1 + DEADLINE_SLACK)
-    judge = Judge(problem, 'deadline', space, None, most)
-    cheapest = _solve(problem, Judge(problem, 'energy', space, None))
+    judge = Judge(problem, goal.criterion(), space, most)
+    cheapest = _solve(problem, Judge(problem, ENERGY, space))
     if cheapest.assignment is None:
         return cheapest, False
     if np.isfinite(judge.offer(cheapest.assignment)) and cheapest.optimal:
         return cheapest, True
-    fastest = _solve(problem, Judge(problem, 'latency', space, None))
+    fastest = _solve(problem, Judge(problem, LATENCY, space))
     if fastest.assignment is None:
         return (Answer(judge.best, False), True) if judge.best is not None else (fastest, False)
     judge.offer(fastest.assignment)
@@ -89,11 +90,11 @@ def _answer_tail(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool
     is tried, too, and all on one device. The best of these is improved by moves of nodes.
     """
     plain = replace(goal, deadline_share=0.5)
-    judge = Judge(problem, 'deadline', space, None, goal.deadline_seconds * (1 + DEADLINE_SLACK), reach=goal.reach)
+    judge = Judge(problem, goal.criterion(), space, goal.deadline_seconds * (1 + DEADLINE_SLACK), goal.reach)
     found, met = answer_deadline(problem, plain, space)
     if found.assignment is None or (met and np.isfinite(judge.offer(found.assignment))):
         return found, met
-    fastest = _solve(problem, Judge(problem, 'latency', space, None)).assignment
+    fastest = _solve(problem, Judge(problem, LATENCY, space)).assignment
     judge.offer(fastest)
     if batch.count_assignments(problem) <= _TRIED:
         _try_all(problem, judge)
@@ -156,8 +157,7 @@ def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> N
         if not price > 0:
             return
         search.price = price
-        priced = Reference(1.0, 1.0, shares=(price, 1.0))
-        found = _solve(search.problem, Judge(search.problem, 'balanced', search.judge.space, priced))
+        found = _solve(search.problem, Judge(search.problem, Criterion(price, 1.0), search.judge.space))
         if found.assignment is None:
             return
         costs = evaluate(search.problem, found.assignment)
@@ -217,13 +217,9 @@ def _program(search: _Search, energy: LinearCost, latency: LinearCost) -> bool:
 def improve(problem: Problem, judge: Judge) -> None:
     """Improve the judge's best by moves of nodes."""
     from .localsearch import descend
-    from .throughput import _values
 
     if judge.best is not None:
-        descend(
-            problem, judge, judge.best, lambda measured: np.where(measured.fits, _values(measured, judge), np.inf),
-            work=1_500_000,
-        )  # fmt: skip
+        descend(problem, judge, judge.best, judge.values, work=1_500_000)
 
 
 def _solve(problem: Problem, judge: Judge) -> Answer:

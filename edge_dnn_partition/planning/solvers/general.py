@@ -15,10 +15,10 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model import batch
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.objective import Answer, Judge
 from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
 from . import chain, frontier, milp, moves
+from .judge import Answer, Judge
 
 _NO_LINK: Final = 1e6
 """Stands for a missing link in the rough trellis, whose paths need not be plans."""

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.batch import Batch, Measured
-from edge_dnn_partition.planning.cost_model.objective import Judge
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
+
+from .judge import Judge
 
 _WORK: Final = 4_000_000
 _TRIALS: Final = 1500

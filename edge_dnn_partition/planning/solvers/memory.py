@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model.batch import Batch, Measured
+from edge_dnn_partition.planning.cost_model.batch import Batch
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.objective import Judge
-from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
 from . import chain, frontier, twodevices
+from .judge import Judge
 from .localsearch import descend
 
 _ROUNDS: Final = 40
@@ -66,12 +66,7 @@ def fit(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> bool:
 
 def polish(problem: Problem, judge: Judge, cost: LinearCost, plan: Ints) -> None:
     """Improve a plan that fits by moves."""
-    from .throughput import _values
-
-    def score(measured: Measured) -> Floats:
-        return np.where(measured.fits, _values(measured, judge), np.inf)
-
-    descend(problem, judge, plan, score, work=1_500_000)
+    descend(problem, judge, plan, judge.values, work=1_500_000)
 
 
 def repair(problem: Problem, cost: LinearCost, plan: Ints) -> Ints | None:

@@ -22,10 +22,10 @@ import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.objective import Answer, Judge
 from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
 from . import chain
+from .judge import Answer, Judge
 from .state_space_relaxation import Rest, rest_bound
 
 _LABELS: Final = 120_000

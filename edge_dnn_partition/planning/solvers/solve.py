@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.objective import Answer, Goal, Judge, check_space, goal_of, levels, reference, value
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import LATENCY, Goal, goal_of
 
 from . import chain, linked_chain, twodevices
+from .judge import Answer, Judge, check_space, levels
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def solve(
     Equal values are decided by less latency, then less energy, then fewer stages (maximal runs of
     consecutive nodes on one device), then the order of the devices, from the first node on.
 
-    :param objective: ``latency``, ``energy``, ``throughput`` or ``balanced``, or a whole :class:`.cost_model.objective.Goal`.
+    :param objective: its name, or a whole `Goal`.
     :param space: ``any``, or ``each_device_once``: no device has two stages.
     :param quick: throughput: for who plans all the time: leave HiGHS out, which takes seconds of a core where three devices
         or more share a model, and search a quarter as long. The bottleneck is up to a few per cent longer (docs/planning.md).
@@ -102,18 +103,18 @@ def solve(
     goal = goal_of(objective)
     check_space(space)
     start = time.perf_counter()
-    ref, met, reason = None, None, ''
-    if goal.name == 'deadline':
+    reference, proven, met, reason = None, True, None, ''
+    if goal.objective.has_deadline:
         from .deadline import answer_deadline
 
         found, met = answer_deadline(problem, goal, space)
     else:
-        if goal.name == 'balanced':
-            ref = reference(problem, lambda: answer(problem, Judge(problem, 'latency', 'any', None)), goal.shares)
-            if ref is None:
+        if goal.objective.relative:
+            reference, proven = _reference(problem)
+            if reference is None:
                 return _nothing(problem, goal.name, start, proven=True)
-        judge = Judge(problem, goal.name, space, ref)
-        if goal.name == 'throughput':
+        judge = Judge(problem, goal.criterion(reference), space)
+        if goal.pipelined:
             few_stages = (quick and problem.is_chain) if few_stages is None else few_stages
             plans = [problem.indices(plan) for plan in known]
             found = answer(problem, judge, quick=quick, few_stages=few_stages, known=plans, seed=seed)
@@ -131,9 +132,9 @@ def solve(
     return Solution(
         objective=goal.name,
         feasible=True,
-        optimal=found.optimal and (ref is None or ref.proven),
+        optimal=found.optimal and proven,
         assignment=tuple(problem.names[d] for d in found.assignment),
-        objective_value=value(costs, goal.name, ref),
+        objective_value=goal.value(costs, reference),
         latency_seconds=costs.latency_seconds,
         energy_joules=costs.energy_joules,
         bottleneck_seconds=costs.bottleneck_seconds,
@@ -141,6 +142,19 @@ def solve(
         reason=reason,
         deadline_met=met,
     )
+
+
+def _reference(problem: Problem) -> tuple[Costs | None, bool]:
+    """Return the costs of everything on the source if that can run, else of the plan of least latency, and whether that is proven.
+
+    The plan of least latency is sought in the space ``any`` whatever the space asked for, so that a relative objective means the
+    same in both. None if no plan can run.
+    """
+    costs = evaluate(problem, np.full(problem.nodes, problem.source_index))
+    if costs.feasible:
+        return costs, True
+    fastest = answer(problem, Judge(problem, LATENCY))
+    return (None if fastest.assignment is None else evaluate(problem, fastest.assignment)), fastest.optimal
 
 
 def _in_words(goal: Goal) -> str:
@@ -171,15 +185,14 @@ def why_not(problem: Problem, proven: bool = True) -> str:
 
 
 def answer(problem: Problem, judge: Judge, **throughput: Any) -> Answer:
-    """Return the best assignment for a judge's objective and space; for the options see :func:`.throughput.answer_throughput`."""
+    """Return the best assignment for a judge's criterion and space; for the options see :func:`.throughput.answer_throughput`."""
     if not np.isfinite(problem.seconds).any(axis=1).all():
         return Answer(None, True)
-    costs = levels(problem, judge.objective, judge.ref)
-    if judge.objective == 'throughput':
+    if judge.criterion.bottleneck:
         from .throughput import answer_throughput
 
         return answer_throughput(problem, judge, **throughput)
-    return answer_linear(problem, judge, costs)
+    return answer_linear(problem, judge, levels(problem, judge.criterion))
 
 
 def answer_linear(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer:

@@ -17,11 +17,11 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
-from edge_dnn_partition.planning.cost_model.objective import Answer, Judge, Levels
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
 from .general import answer_general
+from .judge import Answer, Judge, Levels
 from .pathbound import path_bound
 
 FEW: Final = 40

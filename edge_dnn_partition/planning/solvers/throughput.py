@@ -21,12 +21,12 @@ from edge_dnn_partition.planning.cost_model import batch
 from edge_dnn_partition.planning.cost_model.batch import Measured
 from edge_dnn_partition.planning.cost_model.evaluate import Loads, loads
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, coding_cost
-from edge_dnn_partition.planning.cost_model.objective import EQUAL, Answer, Judge
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
 from . import chain, frontier, milp, once, subsets, twodevices
 from .bottleneck import Search
 from .fewer_stages import fewer_stages, in_one_cache
+from .judge import EQUAL, Answer, Judge, before
 from .localsearch import descend
 
 _ROUNDS, _QUICK_ROUNDS = 60, (8, 32)
@@ -122,8 +122,7 @@ def enumerate_all(problem: Problem, judge: Judge) -> Answer:
     best: tuple[float, ...] | None = None
     for plans in batch.all_assignments(problem):
         measured = every.measure(plans)
-        value = _values(measured, judge)
-        value = np.where(measured.fits, value, np.inf)
+        value = judge.values(measured)
         if best is not None:
             value = np.where(value <= best[0] + EQUAL * abs(best[0]), value, np.inf)
         least = value.min(initial=np.inf)
@@ -138,33 +137,9 @@ def enumerate_all(problem: Problem, judge: Judge) -> Answer:
                 continue
             rank = (float(value[row]), float(measured.latency_seconds[row]), float(measured.energy_joules[row]),
                     float(stage_count(plan)))
-            if (best is None or _first(rank, best)) and np.isfinite(judge.offer(plan)):
+            if (best is None or before(rank, best)) and np.isfinite(judge.offer(plan)):
                 best = rank
     return Answer(judge.best, True)
-
-
-def _first(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    from edge_dnn_partition.planning.cost_model.objective import before
-
-    return before(one, other)
-
-
-def _values(measured: Measured, judge: Judge) -> Floats:
-    if judge.objective == 'throughput':
-        return measured.bottleneck_seconds
-    if judge.objective == 'deadline':
-        return np.where(measured.latency_seconds <= judge.most_seconds, measured.energy_joules, np.inf)
-    if judge.objective == 'energy':
-        return measured.energy_joules
-    if judge.objective == 'balanced' and judge.ref is not None:
-        seconds, joules = judge.ref.factors
-        total = np.zeros_like(measured.latency_seconds)
-        # an infinite cost times a factor of 0 would be no number
-        for cost, factor in ((measured.latency_seconds, seconds), (measured.energy_joules, joules)):
-            if factor > 0:
-                total = total + factor * cost
-        return total
-    return measured.latency_seconds
 
 
 def settle(problem: Problem, judge: Judge) -> None:
