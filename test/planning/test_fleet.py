@@ -8,6 +8,7 @@ import pytest
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.objectives import Criterion
 
 GOOD = {'source': 'pi', 'devices': {'pi': {'memory': '1 GiB'}, 'cloud': {}},
         'links': [{'between': ['pi', 'cloud'], 'rate': '40 Mbit/s', 'delay': '2 ms'}]}  # fmt: skip
@@ -76,5 +77,6 @@ def test_certificates_lie_beside_the_fleet_file(tmp_path):
 
 def test_goals():
     fleet = parse_fleet({**GOOD, 'objective': 'deadline', 'deadline': '200 ms', 'weights': [3, 1]})
-    assert (fleet.goal.name, fleet.goal.deadline_seconds, fleet.goal.shares) == ('deadline', 0.2, (0.75, 0.25))
-    assert parse_fleet(GOOD).goal.shares == (0.5, 0.5)
+    assert (fleet.goal.name, fleet.goal.deadline_seconds, fleet.goal.weights) == ('deadline', 0.2, (3, 1))
+    assert parse_fleet(GOOD).goal.weights == (0.5, 0.5)
+    assert parse_fleet({**GOOD, 'objective': 'balanced', 'weights': [3, 1]}).goal.criterion() == Criterion(0.75, 0.25)

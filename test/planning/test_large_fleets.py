@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
-from edge_dnn_partition.planning.cost_model.coding_tables import Coding
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.cost_model.transfer_tables import ByTransfer, Coding, columns_of
 from edge_dnn_partition.planning.solvers import chain, linked_chain
 from edge_dnn_partition.planning.solvers.solve import solve
 

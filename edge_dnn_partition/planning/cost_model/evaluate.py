@@ -13,9 +13,30 @@ import numpy as np
 
 from .linear import stage_count, transfers
 from .problem import Floats, Ints, Problem
-from .tail import CERTAIN, Tail, sum_of_lognormals
 
 _MOST_KEPT: Final = 64
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A lognormal distribution, shifted by what is certain.
+
+    :param middle_seconds: the median of what scatters.
+    :param deviation: the standard deviation of its logarithm.
+    :param certain_seconds: what is added to it.
+    """
+
+    middle_seconds: float
+    deviation: float
+    certain_seconds: float = 0.0
+
+    def quantile(self, reach: float) -> float:
+        """Return the seconds that lie so many standard deviations above the middle."""
+        return self.certain_seconds + self.middle_seconds * math.exp(reach * self.deviation)
+
+
+CERTAIN: Final = Tail(0.0, 0.0)
+"""Of a problem in which nothing scatters."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +174,25 @@ def _evaluate(problem: Problem, chosen: Ints) -> Costs:
         deviations: Floats = np.concatenate((problem.scatter[0], problem.scatter[1].ravel()))
         tail = sum_of_lognormals(parts, deviations, latency - float(parts.sum()))
     return Costs(latency, float(energy.sum()), bottleneck, stage_count(chosen), tail=tail)
+
+
+def sum_of_lognormals(parts: Floats, deviations: Floats, certain: float = 0.0) -> Tail:
+    """Return the distribution of a sum of independent times, each lognormal about what is predicted.
+
+    By matching mean and variance (Fenton, "The sum of log-normal probability distributions in scatter transmission systems",
+    IRE Transactions on Communications Systems 8, 1960).
+
+    :param parts: the medians, seconds.
+    :param deviations: of their logarithms; what has none counts as certain.
+    :param certain: seconds that do not scatter.
+    """
+    scatters = (parts > 0) & (deviations > 0)
+    certain += float(parts[~scatters].sum())
+    if not scatters.any():
+        return Tail(0.0, 0.0, certain)
+    largest = float(parts[scatters].max())
+    squares = np.exp(deviations[scatters] ** 2)
+    means = parts[scatters] / largest * np.sqrt(squares)
+    mean, variance = float(means.sum()), float((means**2 * (squares - 1)).sum())
+    square = math.log1p(variance / mean**2)
+    return Tail(largest * mean * math.exp(-square / 2), math.sqrt(square), certain)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .by_transfer import ByTransfer
 from .problem import Bools, Floats, Ints, Problem
+from .transfer_tables import ByTransfer
 
 Place = Ints | int
 """Which tensor or device: one, or several in an array."""

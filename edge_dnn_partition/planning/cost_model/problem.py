@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import PlanError, nearest
 
-from .coding_tables import Coding
 from .parts import INPUT, Device, Link, Tensor
+from .transfer_tables import Coding
 
 if TYPE_CHECKING:
     from typing_extensions import Self

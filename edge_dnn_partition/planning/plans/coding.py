@@ -14,10 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model.by_transfer import ByTransfer, columns_of
-from edge_dnn_partition.planning.cost_model.coding_tables import Coding
 from edge_dnn_partition.planning.cost_model.linear import coding_joules_prices, coding_seconds_prices
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
+from edge_dnn_partition.planning.cost_model.transfer_tables import ByTransfer, Coding, columns_of
 from edge_dnn_partition.planning.objectives import Criterion
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
