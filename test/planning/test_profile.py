@@ -131,4 +131,4 @@ def test_every_stage_takes_at_least_its_longest_segment(profile: Profile) -> Non
 @given(profiles())
 def test_any_profile_survives_json(profile: Profile) -> None:
     assert Profile.from_json(profile.to_json()) == profile
-    assert json.loads(profile.to_json())['version'] == 1
+    assert json.loads(profile.to_json())['version'] == 2
