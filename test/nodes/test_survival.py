@@ -47,7 +47,7 @@ def test_the_stream_goes_on_without_a_scheduler_a_worker_takes_up_the_plan_on_di
         trial.supervisor.start(trial.process('scheduler'))
         trial.client.wait_for(
             lambda: trial.news.state is not None and trial.news.state.plan_version > 0, 30.0, 'the new scheduler')
-        assert trial.news.state.plan_version == trial.client.plan.version == version
+        assert trial.news.state.plan_version == version, 'it began with a plan of its own'  # it may move on at once
         trial.follow('jetson:pre-end')
         assert trial.client.plan.version > version
         trial.settle()
