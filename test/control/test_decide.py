@@ -145,14 +145,14 @@ def test_noise_around_a_deadline_does_not_make_it_flap():
     random = np.random.default_rng(4)
     settings = Settings(Goal('deadline', deadline_seconds=1.05))
     hysteresis, switches, naive, last = Hysteresis(settings), 0, 0, None
-    for turn in range(2000):
+    for turn in range(1000):
         a, b = random.uniform(0.8, 1.2, 2)
         now = problem(0.2 * a, local=1.0 * b, watts=(1.0, 20.0))
         switches += step(turn * 0.25, now, hysteresis, deviation=0.12).assignment is not None
         best = decide(0.0, now, Hysteresis(settings))
         naive += best.assignment != last
         last = best.assignment
-    assert naive > 400, 'the noise was to move the best plan'
+    assert naive > 200, 'the noise was to move the best plan'
     assert switches <= naive / 4
 
 
