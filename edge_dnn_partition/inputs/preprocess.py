@@ -30,7 +30,7 @@ import numpy as np
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.planning.fleet.yaml_file import read_yaml
+from edge_dnn_partition.yaml_file import read_yaml
 
 from .image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size, largest_reduction
 

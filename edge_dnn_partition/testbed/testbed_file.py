@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, Link, Power, absolute_paths
-from edge_dnn_partition.planning.fleet.schema import Bytes, FilePath, Seconds, Strict, check
-from edge_dnn_partition.planning.fleet.yaml_file import read_yaml
+from edge_dnn_partition.schema import Bytes, FilePath, Seconds, Strict, check
 from edge_dnn_partition.sensing.power.boards import named_model
+from edge_dnn_partition.yaml_file import read_yaml
 
 CAMERA_TOPIC: Final = 'image'
 _RADIO_BYTES_PER_SECOND: Final = 5e6

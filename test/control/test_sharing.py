@@ -36,7 +36,7 @@ def use(name, priority, cores=0.0, memory=0.0, moving=False, host='jetson'):
 
 @pytest.mark.parametrize(('share', 'words'), [
     ({'group': 'robot', 'priority': 11}, 'less than or equal to 10'),
-    ({'group': '1st'}, "'1st' is no ROS name"),
+    ({'group': '1st'}, "'1st' is not a ROS name"),
     ({'group': 'robot', 'hosts': {'jetsom': 'base'}}, "share.hosts: no device is called 'jetsom'; did you mean 'jetson'"),
     ({'priority': 3}, 'group'),
 ])  # fmt: skip

@@ -247,7 +247,7 @@ def test_yaml_is_read_and_given_back(tmp_path: Path) -> None:
     ('size: [64, 48]\nstd: 0', 'above 0'), ('size: [64, 48]\nscale: .nan', 'above 0'),
     ('size: [64, 48]\npad_value: 300', 'from 0 to 255'),
     ('size: [64, 48]\nreduced_decoding: maybe', 'true or false'),
-    ('- 3', 'must be a mapping'), ('', 'must be a mapping'), ('size: [64, 48', 'no valid YAML')])
+    ('- 3', 'must be a mapping'), ('', 'must be a mapping'), ('size: [64, 48', 'not valid YAML')])
 def test_yaml_with_a_wrong_value_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / 'preprocessing.yaml'
     path.write_text(text)

@@ -61,7 +61,7 @@ BAD = {
     'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'does not say how'),
     'int8 input': ({'dtype': TensorProto.INT8}, 'worker', 'preprocessing gives float32|cannot|INT8|int8'),
     'other size': ({'preprocessing': 'size: [8, 9]'}, 'worker', r'gives \[1, 3, 9, 8\]'),
-    'bad preprocessing': ({'preprocessing': 'size: [8, 8'}, 'worker', 'is no valid YAML'),
+    'bad preprocessing': ({'preprocessing': 'size: [8, 8'}, 'worker', 'is not valid YAML'),
     'no such model': ({'change': lambda d: d['model'].update(path='nowhere.onnx')}, 'worker', 'does not exist'),
     'no model': ({'change': lambda d: d.pop('model')}, 'worker', 'names no model'),
     'provider': ({'change': lambda d: d['devices']['pi'].update(providers=['NowhereProvider'])}, 'worker', 'is not in this onnxruntime'),
@@ -75,7 +75,7 @@ BAD = {
         {'change': lambda d: d.update(parameters={'scheduler': {'fixed_plan': 'tpu:pre-end'}})}, 'scheduler', "no device is called 'tpu'"),
     'deadline': ({'change': lambda d: d.update(parameters={'scheduler': {'objective': 'deadline'}})}, 'scheduler', 'needs a deadline'),
     'parameter': ({'change': lambda d: d.update(parameters={'worker': {'threds': 2}})}, 'up', "did you mean 'threads'"),
-    'topic': ({'change': lambda d: d.update(camera={'topic': 'a b'})}, 'up', 'is no ROS topic'),
+    'topic': ({'change': lambda d: d.update(camera={'topic': 'a b'})}, 'up', 'is not a ROS topic'),
 }  # fmt: skip
 STARTED = ('two inputs', 'sink', 'watts', 'parameter')
 

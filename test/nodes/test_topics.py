@@ -60,7 +60,7 @@ def test_a_fleet_node_needs_a_fleet():
 
 @pytest.mark.parametrize('name', ['jetson-1', '1pi', '_pi', '', 'a/b', 'pi ', 'pi\n', 'gerät'])
 def test_names_that_ros_does_not_take_are_refused(name):
-    with pytest.raises(UserError, match='is no ROS name'):
+    with pytest.raises(UserError, match='is not a ROS name'):
         check_name(name)
     with pytest.raises(UserError):
         Topics('demo').tensors(name)

@@ -120,7 +120,7 @@ def test_an_illegal_device_name_is_a_failure_that_names_a_legal_one(tmp_path, ca
     assert main(['doctor', '--json', '--fleet', str(path)]) == 1
     (check,) = [c for c in json.loads(capsys.readouterr().out)['checks'] if c['name'] == 'fleet file']
     assert check['status'] == 'fail'
-    assert f'the name {name!r} is no ROS name' in check['found'] and check['found'].endswith(f'such as {legal!r}')
+    assert f'the name {name!r} is not a ROS name' in check['found'] and check['found'].endswith(f'such as {legal!r}')
 
 
 def test_stale_shared_memory_is_noticed(tmp_path):

@@ -4,6 +4,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -177,4 +178,4 @@ def test_profiles_carry_codings():
     document = profile.to_dict()
     document['codings'] = [dict(document['codings'][0], encoding='int9')]
     with pytest.raises(PlanError, match='int9'):
-        Profile.from_dict(document)
+        Profile.from_json(json.dumps(document))

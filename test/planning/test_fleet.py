@@ -26,7 +26,7 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.update(source='clowd'), "did you mean 'cloud'"),
     (lambda d: d['links'][0].update(rate='40 ms'), 'is no rate'),
     (lambda d: d['links'][0].update(rate=0), 'greater than 0'),
-    (lambda d: d['devices'].update({'my pi': {}}), 'no ROS name'),
+    (lambda d: d['devices'].update({'my pi': {}}), 'not a ROS name'),
     (lambda d: d['links'].append({'between': ['cloud', 'pi'], 'rate': '1 B/s'}), 'two links'),
     (lambda d: d['links'].append({'between': ['pi', 'pi'], 'rate': '1 B/s'}), 'to itself'),
     (lambda d: d.pop('source'), 'source is missing'),

@@ -89,14 +89,14 @@ def test_json_gives_the_same_profile_back() -> None:
     ('held_back', [{'start': 0}], 'held_back'), ('version', 99, 'profile again')])
 def test_json_with_a_wrong_value_is_refused_by_name(key: str, value: object, message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        Profile.from_dict(make().to_dict() | {key: value})
+        Profile.from_json(json.dumps(make().to_dict() | {key: value}))
 
 
 def test_json_without_a_part_is_refused() -> None:
     values = make().to_dict()
     del values['seam_seconds']
     with pytest.raises(PlanError, match='seam_seconds is missing'):
-        Profile.from_dict(values)
+        Profile.from_json(json.dumps(values))
 
 
 @pytest.mark.parametrize('text', ['', '{', '[]', '3', 'null'])

@@ -51,7 +51,7 @@ class InferenceClient:
 
     :param node: the user's own.
     :param fleet: the name in the fleet file.
-    :raises UserError: if that is no ROS name.
+    :raises UserError: if that is not a ROS name.
     """
 
     def __init__(self, node: Node, fleet: str) -> None:

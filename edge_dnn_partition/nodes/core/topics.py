@@ -29,7 +29,7 @@ def check_name(name: str, *, what: str = 'name') -> str:
     """
     if not _PART.fullmatch(name):
         raise UserError(
-            f'{what} {name!r} is no ROS name: write letters, digits and _ only, '
+            f'{what} {name!r} is not a ROS name: write letters, digits and _ only, '
             'a letter first (such as jetson_1)'
         )
     return name
@@ -41,7 +41,7 @@ class Topics:
 
     :param fleet: the fleet's namespace without slashes at its ends; may have several parts (``lab/demo``).
     :param device: this node's own device, or empty for a node of the fleet as a whole (the scheduler).
-    :raises UserError: if a part is no ROS name.
+    :raises UserError: if a part is not a ROS name.
     """
 
     fleet: str

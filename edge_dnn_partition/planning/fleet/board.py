@@ -17,9 +17,8 @@ from pydantic import Field
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.work import Work, layer_work
-
-from .schema import Seconds, Strict, Watts, check
-from .yaml_file import read_yaml
+from edge_dnn_partition.schema import Seconds, Strict, Watts, check
+from edge_dnn_partition.yaml_file import read_yaml
 
 _FOLDER: Final = Path(__file__).parent / 'boards'
 

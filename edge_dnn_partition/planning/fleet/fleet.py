@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.objectives import HALVES, Goal, Latency
+from edge_dnn_partition.schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
 from edge_dnn_partition.units import shortened
+from edge_dnn_partition.yaml_file import read_yaml
 
 from .board import board, board_names
-from .schema import Bytes, FilePath, Rate, Seconds, Strict, Watts, check
-from .yaml_file import read_yaml
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAME_LENGTH = 60
@@ -158,7 +158,7 @@ class Camera(Strict):
         if len(given) > 1:
             raise ValueError(f'camera: give one of topic, images, video, camera; not {" and ".join(given)}')
         if self.topic is not None and not _TOPIC.fullmatch(self.topic):
-            raise ValueError(f'camera.topic: {shortened(self.topic)!r} is no ROS topic; write one such as image/compressed')
+            raise ValueError(f'camera.topic: {shortened(self.topic)!r} is not a ROS topic; write one such as image/compressed')
         return self
 
 
@@ -282,7 +282,7 @@ class Fleet(Strict):
             if not NAME_PATTERN.fullmatch(name):
                 legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
                 raise ValueError(
-                    f'the name {name!r} is no ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
+                    f'the name {name!r} is not a ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
                 )
         known = list(self.devices)
         for what, device in (

@@ -14,11 +14,15 @@ import dataclasses
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.schema import describe
 
 from .encodings import TensorCoding
 
@@ -170,38 +174,22 @@ class Profile:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Profile:
-        """Build from plain values; keys that are not known are left aside.
-
-        :raises PlanError: if a value is missing, of the wrong kind, or contradicts another.
-        """
-        if not isinstance(values, Mapping):
-            raise PlanError('profile: must be a mapping')
-        if values.get('version', _VERSION) != _VERSION:
-            raise PlanError(f'profile: version {values["version"]!r} is not {_VERSION}; profile again')
-        arguments: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            if field.name in values:
-                try:
-                    arguments[field.name] = _READERS[field.name](values[field.name])
-                except (TypeError, ValueError, KeyError) as error:
-                    raise PlanError(f'profile: {field.name}: {values[field.name]!r} is not what it should '
-                                    'be') from error
-            elif field.default is dataclasses.MISSING:
-                raise PlanError(f'profile: {field.name} is missing')
-        return cls(**arguments)
-
-    @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
-        """Read what ``to_json`` wrote.
+        """Read what ``to_json`` wrote; keys that are not known are passed over.
 
-        :raises PlanError: if it is no JSON or no profile.
+        :raises PlanError: if it is not JSON, or a value is missing, of the wrong kind, or contradicts another.
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
-            raise PlanError(f'profile: no JSON: {error}') from error
-        return cls.from_dict(values)
+            version = values.get('version', _VERSION)
+        except (ValueError, AttributeError) as error:
+            raise PlanError(f'profile: not a JSON object ({error}); give what `profile --json` wrote') from error
+        if version != _VERSION:
+            raise PlanError(f'profile: version {version!r} is not {_VERSION}; profile again')
+        try:
+            return _adapter().validate_json(text, strict=True)
+        except ValidationError as error:
+            raise PlanError(f'profile: {describe(error)}') from error
 
     def _position(self, cut: int) -> int:
         position = bisect_left(self.boundaries, cut)
@@ -211,57 +199,7 @@ class Profile:
         return position
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
 
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(value)
-    return value
-
-
-def _real(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(value)
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(value)
-    return value
-
-
-def _held_back(value: Any) -> HeldBack:
-    return HeldBack(_whole(value['start']), _whole(value['stop']), _real(value['measured_seconds']),
-                    _real(value['predicted_seconds']))
-
-
-def _coding(value: Any) -> TensorCoding:
-    return TensorCoding(_text(value['tensor']), _text(value['encoding']), _whole(value['size']),
-                        _real(value['encode_seconds']), _real(value['decode_seconds']), _real(value['error']),
-                        _flag(value['top_changed']))
-
-
-_READERS: Final[dict[str, Any]] = {
-    'model_sha256': _text,
-    'model': _text,
-    'device': _text,
-    'provider': _text,
-    'onnxruntime_version': _text,
-    'threads': _whole,
-    'boundaries': lambda values: tuple(map(_whole, values)),
-    'segment_seconds': lambda values: tuple(map(_real, values)),
-    'seam_seconds': lambda values: tuple(map(_real, values)),
-    'preprocess_seconds': lambda value: None if value is None else _real(value),
-    'relative_error': _real,
-    'throttled': _flag,
-    'probe_seconds': _real,
-    'interval_seconds': _real,
-    'held_back': lambda values: tuple(map(_held_back, values)),
-    'codings': lambda values: tuple(map(_coding, values)),
-    'image_bytes': _real,
-}
+@cache
+def _adapter() -> TypeAdapter[Profile]:
+    return TypeAdapter(Profile)

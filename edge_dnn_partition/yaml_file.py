@@ -1,9 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the YAML files that people write: whatever a file holds, the answer is its document or one line that says what to do.
+"""Reads YAML files written by people: returns the document, or raises an error of one line that says what to do.
 
-The document is built from the parser's events, without recursion. It is YAML 1.1 as ROS has it (``no`` and ``on`` are
-booleans), but for numbers, which are those of YAML 1.2 (``1e-3`` is one, ``1:30`` and ``2026-11-01`` are texts).
+The document is built from the parser's events, without recursion. It is YAML 1.1 as in ROS (``no`` and ``on`` are
+booleans), except that numbers follow YAML 1.2 (``1e-3`` is one, ``1:30`` and ``2026-11-01`` are texts).
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _SCALARS: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
 
 
 class _RefusedError(Exception):
-    """What is wrong, without the file's name."""
+    """An error without the file's name."""
 
 
 def read_yaml(path: Path, *, kind: str = 'fleet file') -> Any:
     """Return what a YAML file holds.
 
     :param kind: what the file should be, for the error's advice.
-    :raises PlanError: if it cannot be read, or is no YAML that this package takes; one line.
+    :raises PlanError: if it cannot be read, or is not YAML that this package accepts.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _RefusedError(f'is no ordinary file; give the path of a {kind}')
+            raise _RefusedError(f'is not a regular file; give the path of a {kind}')
         with path.open('rb') as stream:
             content = stream.read(MOST_BYTES + 1)
         return parse_yaml(content)
@@ -64,29 +64,29 @@ def read_yaml(path: Path, *, kind: str = 'fleet file') -> Any:
 def parse_yaml(content: bytes) -> Any:
     """Return what the bytes of a YAML file say."""
     if len(content) > MOST_BYTES:
-        raise _RefusedError(f'is larger than {MOST_BYTES >> 20} MiB, which no file of this kind is; give the right path')
+        raise _RefusedError(f'is larger than {MOST_BYTES >> 20} MiB; give the right path')
     try:
         text = content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        raise _RefusedError(f'line {line}: byte 0x{content[error.start]:02x} is no UTF-8; save the file as UTF-8 text') from None
+        raise _RefusedError(f'line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8 text') from None
     builder = _Builder()
     try:
         for event in yaml.parse(text, Loader=_PARSER):
-            builder.take(event)
+            builder.on_event(event)
     except yaml.MarkedYAMLError as error:
         line = mark.line + 1 if (mark := error.problem_mark or error.context_mark) else 1
         tab = '\t' in ''.join(text.splitlines()[line - 1 : line])
         advice = '; indent with spaces, not with tabs' if tab else ''
-        raise _RefusedError(f'line {line}: is no valid YAML: {error.problem}{advice}') from None
+        raise _RefusedError(f'line {line}: is not valid YAML: {error.problem}{advice}') from None
     except yaml.YAMLError as error:
-        raise _RefusedError(f'is no valid YAML: {" ".join(str(error).split())}') from None
+        raise _RefusedError(f'is not valid YAML: {" ".join(str(error).split())}') from None
     return builder.document
 
 
 @dataclass
 class _Open:
-    """A table or list whose end has not come."""
+    """A table or list that is not closed yet."""
 
     value: dict[str, Any] | list[Any]
     line: int
@@ -98,7 +98,7 @@ class _Open:
 
 
 class _Builder:
-    """Makes a document of the parser's events."""
+    """Builds a document from the parser's events."""
 
     def __init__(self) -> None:
         self.document: Any = None
@@ -106,11 +106,11 @@ class _Builder:
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
 
-    def take(self, event: Any) -> None:
-        """Take one event in."""
+    def on_event(self, event: Any) -> None:
+        """Add one event."""
         line = event.start_mark.line + 1
         if getattr(event, 'tag', None) not in (None, '!'):
-            _refuse(line, f'the tag {event.tag!r} is not used here; leave it out')
+            _refuse(line, f'the tag {event.tag!r} is not supported; remove it')
         match event:
             case yaml.DocumentStartEvent():
                 self._documents += 1
@@ -127,15 +127,15 @@ class _Builder:
                 self._scalar(event.value, plain, event.anchor, line)
             case yaml.AliasEvent():
                 if event.anchor not in self._anchors:
-                    _refuse(line, f'*{event.anchor} names no anchor that ended before it; write &{event.anchor} at what is meant')
+                    _refuse(line, f'*{event.anchor} refers to no anchor above; mark the value with &{event.anchor}')
                 self._put(*self._anchors[event.anchor], line)
 
     def _begin(self, value: dict[str, Any] | list[Any], anchor: str | None, line: int) -> None:
         parent = self._open[-1] if self._open else None
         if parent is not None and isinstance(parent.value, dict) and parent.key is None:
-            _refuse(line, 'a table or list is used as a key; a key is a name')
+            _refuse(line, 'a table or list is used as a key; use a name')
         if len(self._open) >= MOST_DEPTH:
-            _refuse(line, f'brackets or indents are nested more than {MOST_DEPTH} deep; close those before')
+            _refuse(line, f'brackets or indents are nested more than {MOST_DEPTH} deep; close the earlier ones')
         self._open.append(_Open(value, line, anchor))
 
     def _end(self) -> None:
@@ -156,7 +156,7 @@ class _Builder:
                 read = 'nothing' if value is None else str(value).lower()
                 _refuse(line, f'the key {_short(text)} is read as {read} in YAML; put it in quotes: {_short(text)!r}')
             if value in parent.lines:
-                _refuse(line, f'the key {_short(value)!r} stands in line {parent.lines[value]} already; keep one of the two')
+                _refuse(line, f'the key {_short(value)!r} is in line {parent.lines[value]} already; keep one')
             parent.key, parent.lines[value] = value, line
             return
         if anchor:
@@ -170,11 +170,11 @@ class _Builder:
         parent = self._open[-1]
         parent.values += values
         if parent.values > MOST_VALUES:
-            _refuse(line, f'more than {MOST_VALUES} values, those of aliases counted each time; write what is meant')
+            _refuse(line, f'more than {MOST_VALUES} values, each use of an alias counted; use fewer aliases')
         if isinstance(parent.value, list):
             parent.value.append(value)
         elif parent.key is None:
-            _refuse(line, 'an alias is used as a key; a key is a name')
+            _refuse(line, 'an alias is used as a key; use a name')
         elif parent.key == '<<':
             tables = value if isinstance(value, list) else [value]
             if not all(isinstance(table, dict) for table in tables):
@@ -190,7 +190,7 @@ def _value(text: str, line: int) -> Any:
     for pattern, make in _SCALARS:
         if pattern.fullmatch(text):
             if len(text) > MOST_DIGITS:
-                _refuse(line, f'a number of {len(text)} digits; no value here has so many')
+                _refuse(line, f'a number of {len(text)} digits; write one of at most {MOST_DIGITS}')
             return make(text)
     return text
 

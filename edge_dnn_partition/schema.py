@@ -47,7 +47,7 @@ Watts = Annotated[float, _read('power'), _write('power')]
 
 def _is_path(value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or '\0' in value):
-        raise ValueError(f'{value!r} is no path of a file; give one, or leave the key out')
+        raise ValueError(f'{value!r} is not a path; give the path of a file, or leave the key out')
     return value
 
 
@@ -72,25 +72,37 @@ def check(schema: type[Table], document: Mapping[str, Any], *, what: str) -> Tab
     try:
         return schema.model_validate(dict(document))
     except ValidationError as error:
-        raise PlanError(f'{what}: {shortened(_describe(schema, error), 500)}') from error
+        raise PlanError(f'{what}: {shortened(describe(error, schema), 500)}') from error
 
 
-def _describe(schema: type[BaseModel], error: ValidationError) -> str:
+_KINDS: Final = {
+    'string_type': 'a text', 'float_type': 'a number', 'int_type': 'a whole number', 'bool_type': 'true or false',
+    'tuple_type': 'a list', 'dict_type': 'a table', 'model_type': 'a table', 'dataclass_type': 'a table',
+}  # fmt: skip
+
+
+def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
+    """Return the first thing that does not fit, with its place, in one line.
+
+    :param schema: what was checked, for the nearest known key.
+    """
     first = error.errors()[0]
-    where = '.'.join(str(part) for part in first['loc'])
-    if first['type'] == 'extra_forbidden':
-        known = _table_at(schema, first['loc'][:-1]).model_fields
-        return f'unknown key {where!r}{nearest(str(first["loc"][-1]), list(known))}'
-    if first['type'] == 'missing':
-        return f'{where} is missing'
-    given = first['input']
-    if given is None:
+    where, kind, given = '.'.join(str(part) for part in first['loc']), first['type'], first['input']
+    if kind == 'extra_forbidden' and schema is not None:
+        known = [field.alias or name for name, field in _table_at(schema, first['loc'][:-1]).model_fields.items()]
+        return f'unknown key {where!r}{nearest(str(first["loc"][-1]), known)}'
+    if kind == 'missing':
+        return f'{where} is missing; add it'
+    if kind == 'value_error':
+        text = first['msg'].removeprefix('Value error, ')
+        return f'{where}: {text}' if where else text
+    if given is None or given == '' or kind == 'too_short':
         return f'{where} is empty; write its value, {{}} for a table of defaults, or leave the key out'
-    if first['type'] == 'string_type' and isinstance(given, (bool, int, float)):
-        read = f'read as {str(given).lower()}' if isinstance(given, bool) else 'read as a number'
-        return f'{where}: a name is expected, and what stands there is {read} in YAML; put it in quotes'
-    text = first['msg'].removeprefix('Value error, ')
-    return f'{where}: {text}' if where else text
+    if kind == 'string_type' and isinstance(given, (bool, int, float)):
+        read = str(given).lower() if isinstance(given, bool) else 'a number'
+        return f'{where} must be a text, but without quotes it is read as {read}; put it in quotes'
+    must = f'must be {_KINDS[kind]}' if kind in _KINDS else first['msg'].replace('Input should be', 'must be')
+    return f'{where or "it"} {must}, not {shortened(repr(given))}'
 
 
 def _table_at(schema: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
