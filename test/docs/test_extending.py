@@ -11,6 +11,8 @@ import pytest
 from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
+from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.reading import total
 from edge_dnn_partition.sensing.source import Unavailable
@@ -61,12 +63,24 @@ def test_the_policy(example):
     assert policy.prefetch_candidates() == ()
 
 
-def test_what_the_page_names_is_there():
+def test_the_objective(example):
+    try:
+        goal = Goal('running_cost')
+        found = solve(problem(0.1), goal)
+        assert found.objective_value == pytest.approx(0.4 * found.latency_seconds + 0.03 * found.energy_joules)
+        assert goal.objective.in_words(2.0) == '2 ct'
+    finally:
+        del OBJECTIVES['running_cost']
+
+
+def test_what_the_pages_name_is_there():
     root = PAGE.parents[1]
-    for path in re.findall(r'`((?:planning|runtime|sensing|nodes)/[\w/]+\.py|(?:test|benchmarks)/[\w/]+\.py)`', PAGE.read_text()):
+    text = PAGE.read_text() + (root / 'CONTRIBUTING.md').read_text()
+    paths = {path for path in re.findall(r'`((?:\w+/)+[\w.]+\.(?:py|cfg|txt|toml|md))`', text) if 'DIR' not in path}
+    assert len(paths) > 15
+    for path in paths:
         assert (root / path).is_file() or (root / 'edge_dnn_partition' / path).is_file(), path
-    sources = ''.join((root / 'edge_dnn_partition' / path).read_text() for path in (
-        'planning/plans/encodings.py', 'control/decision/policies.py', 'transport/tensor_codec.py', 'sensing/host.py', 'sensing/power/reading.py'))  # fmt: skip
-    for name in ('COMPRESSORS', 'REDUCTIONS', 'LOSSLESS', 'LEARNING', 'policy_of', '_MODULES', '_compress', '_decompress', 'power_meters',
-                 'BEST_FIRST'):  # fmt: skip
-        assert f'`{name}`' in PAGE.read_text() and name in sources, name
+    sources = ''.join(p.read_text() for room in ('planning', 'control', 'transport', 'sensing', 'inputs')
+                      for p in (root / 'edge_dnn_partition' / room).rglob('*.py'))  # fmt: skip
+    for name in re.findall(r'`(_?[A-Z]{4,}(?:_[A-Z]+)*|_\w+|policy_of|power_meters|InputKind|InputValue|Criterion)`', PAGE.read_text()):
+        assert name in sources, name
