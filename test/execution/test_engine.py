@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_dnn_partition.errors import ModelError, NotReadyError, UserError, WireError
 from edge_dnn_partition.execution.frames.failure import FailureKind, kind_of, reason_of
 from edge_dnn_partition.execution.stages.engine import Engine, RunTerminatedError
-from edge_dnn_partition.execution.stages.optimised import prune, weights_beside
+from edge_dnn_partition.execution.stages.stage_cache import prune, weights_beside
 
 RANDOM = np.random.default_rng(11)
 

@@ -61,7 +61,7 @@ class Device:
         if fails:
             frames.failed(job)
         else:
-            runner = self.store.runner(version, job.stage)
+            runner = self.store.stage(version, job.stage)
             outputs = runner.run(runner.decode(job.inputs, job.frame.encodings))
             self.ran.append((version, job.stage))
             sends, jobs = frames.finished(job, outputs, StageTime('pi', job.stage, 0.0, 0.0, 0.0, 0.0), 0.0)

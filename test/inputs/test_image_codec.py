@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.execution.stages.preparation import StageRunner
+from edge_dnn_partition.execution.stages.preparation import PreparedStage
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import ImageKind
@@ -19,7 +19,7 @@ from edge_dnn_partition.transport.tensors import Coded, image_parts, pack, unpac
 
 encode_image = ImageKind().encode
 PREPROCESSING = Preprocessing(32, 24)
-RUNNER = StageRunner(StagePlan('cloud', True, (), (IMAGE,), ('x',)), 'x', PREPROCESSING, None)
+RUNNER = PreparedStage(StagePlan('cloud', True, (), (IMAGE,), ('x',)), 'x', PREPROCESSING, None)
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]
 SMOOTH = (4 * np.stack([ROWS, COLUMNS // 2, (ROWS + COLUMNS) // 2], axis=-1) % 256).astype(np.uint8)
 PIXELS = {

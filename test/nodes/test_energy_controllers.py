@@ -16,7 +16,7 @@ from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
 from edge_dnn_partition.deployment.node_parameters import DERATING, SCHEDULER
 from edge_dnn_partition.execution.stages.stage_energy import StageRun
-from edge_dnn_partition.nodes.execution.energy import EnergyWatch
+from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.scheduling.derating_controller import DeratingController
 from edge_dnn_partition.nodes.scheduling.policy_controller import PolicyController
 from edge_dnn_partition.planning.cost_model.problem import from_costs_json
@@ -89,7 +89,7 @@ def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does(tmp_p
 def test_what_a_meter_taught_of_layers_reaches_the_problem():
     """2 W idle; the first segment takes 0.15 J a run, the second 0.4 J, in two stages of 0.1 s each."""
     node = Node()
-    watch = EnergyWatch(node, FLEET.devices['pi'], EmulatedHardware(FLEET, 'pi', None, runs_stages=True), FLEET)
+    watch = EnergyMonitor(node, node.advertise(DeviceEnergy, ''), FLEET.devices['pi'], EmulatedHardware(FLEET, 'pi', None, runs_stages=True), FLEET)
     watch.profiled(PROFILE)
     begin, joules = time.monotonic() - 200.0, 0.0
     hop = HopTiming(sender='pi', receiver='jetson', from_stage=-1, size=50_000)  # 50 ms at the fleet file's rate: 0.1 J
@@ -104,8 +104,8 @@ def test_what_a_meter_taught_of_layers_reaches_the_problem():
         reading = PowerReading('meter', 'board', 2.0 + 4 * taken, joules, 0.25 * tick, 0.001, 0.001)
         watch._energy._metered and watch._energy._metered.idle.add(2.0, 0.0)
         watch._energy.take(now, HostSample(power=(reading,)))
-    node.heard['/f/frame_report'](FrameReport(hops=[hop], latency_seconds=0.2))  # is taken without a complaint
-    node.timers[0]()
+    watch.on_report(FrameReport(hops=[hop], latency_seconds=0.2))  # is taken without a complaint
+    watch.publish()
     message = node.published[-1]
     assert isinstance(message, DeviceEnergy)
     assert (message.kind, list(message.boundaries)) == ('measured', [0, 2, 4])

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.cache import cache_dir, keep, needed, write_atomic
 from edge_dnn_partition.execution.stages.engine import Engine
-from edge_dnn_partition.execution.stages.optimised import cpu_model
+from edge_dnn_partition.execution.stages.stage_cache import cpu_model
 
 _CHANNELS: Final = 64
 _SIDE: Final = 40

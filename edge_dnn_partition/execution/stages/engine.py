@@ -19,7 +19,7 @@ from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.graph.trial import ended_in_time
 from edge_dnn_partition.sensing.power.reading import Processor
 
-from .optimised import forget_optimised, optimised_file, weights_beside
+from .stage_cache import forget_optimised, optimised_file, weights_beside
 
 _MAPPED_AT_LEAST: Final = 1024
 """Bytes of a weight that an optimised copy keeps beside it, where it is mapped and not read."""

@@ -29,7 +29,7 @@ _NICER: Final = 10
 EngineKey = tuple[tuple[int, int], ...]
 
 
-class StageRunner:
+class PreparedStage:
     """One stage of a plan, ready to run: the preprocessing, the engine, or both."""
 
     def __init__(
@@ -94,7 +94,7 @@ class StageStore:
         self._cancelled = cancelled
         self._lock = threading.Lock()
         self._engines: OrderedDict[EngineKey, Engine] = OrderedDict()
-        self._plans: dict[int, dict[int, StageRunner]] = {}
+        self._plans: dict[int, dict[int, PreparedStage]] = {}
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class StageStore:
         with self._lock:
             return tuple(sorted(self._plans))
 
-    def runner(self, version: int, stage: int) -> StageRunner | None:
+    def stage(self, version: int, stage: int) -> PreparedStage | None:
         """Return a prepared stage."""
         with self._lock:
             return self._plans.get(version, {}).get(stage)
@@ -113,14 +113,14 @@ class StageStore:
         :raises ModelError: if a stage cannot be loaded or run; the plans prepared before stay.
         """
         entry = self.model.inputs[0]
-        runners: dict[int, StageRunner] = {}
+        prepared: dict[int, PreparedStage] = {}
         for index, stage in enumerate(plan.stages):
             if stage.device == device and not self._cancelled():
-                runners[index] = StageRunner(stage, entry, self.preprocessing, self._engine(stage))
-        # Only with the runners, which hold them: an engine above the budget would be let go before its plan has it.
+                prepared[index] = PreparedStage(stage, entry, self.preprocessing, self._engine(stage))
+        # Only with the prepared stages, which hold them: an engine above the budget would be let go before its plan has it.
         with self._lock:
-            self._plans[plan.version] = runners
-            for runner in runners.values():
+            self._plans[plan.version] = prepared
+            for runner in prepared.values():
                 if runner.engine is not None:
                     self._engines[runner.stage.layers] = runner.engine
                     self._engines.move_to_end(runner.stage.layers)

@@ -1,24 +1,39 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of a model as files that are cut out once and used again."""
+"""Stages of a model as files, kept from one use to the next: cut out once, and optimised for the machine that runs them.
+
+onnxruntime's full optimisation rewrites a graph for one instruction set, so its result must
+not travel; kept on its own device it saves the optimisation at each load.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
-from collections.abc import Collection
+import platform
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+import onnxruntime
+
 from edge_dnn_partition import __version__
-from edge_dnn_partition.cache import needed, places
+from edge_dnn_partition.cache import cache_dir, cannot_write, check_room, needed, places
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.stages import StageFile, extract_stage, stage_boundary
 
-from .optimised import prune
-
+#: Of a model with its weights; a copy of one that is larger would push all others out.
+_LARGEST_BYTES: Final = 2 << 30
+#: How a TensorProto whose values lie in another file begins to say so.
+_EXTERNAL: Final = b'\x0a\x08location'
 _LIMIT_BYTES: Final = 4 << 30
+"""Of the stages, and of the optimised copies."""
+_LARGE_BYTES: Final = 64 << 20
+"""Room that is taken to be needed where a copy could not be written."""
 _EMBED_AT_MOST: Final = 1 << 20
 """Weights beside the file are mapped, not read, which is less memory and time where a stage is cut out, optimised and loaded."""
 
@@ -31,7 +46,6 @@ def stage_file(model: Model, layers: Collection[int]) -> StageFile:
     :raises ModelError: if they are no stage of the model.
     """
     inputs, outputs = stage_boundary(model, layers)
-
 
     def extract(path: Path) -> None:
         extract_stage(model, layers, path, embed_at_most=_EMBED_AT_MOST)
@@ -46,6 +60,134 @@ def limit_stage_cache() -> None:
     """Delete the stages used longest ago from all models once they take more than 4 GiB."""
     for folder in places('stages'):
         prune(folder, _LIMIT_BYTES)
+
+
+def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Path], None]) -> Path | None:
+    """Return the optimised copy of a model file, which is made if it is missing.
+
+    :param path: the model file.
+    :param providers: the execution providers that it is to run on.
+    :param optimise: writes the optimised model to the path that it is given, and its weights there or to what
+        `weights_beside` names, or raises.
+    :returns: the copy's path; None where there can be none: weights in other files than the one beside it, more
+        than 2 GiB, a provider whose compiled nodes cannot be written, a cache that is full or may not be written.
+    """
+    try:
+        key = _key(path, providers)
+        if key is None:
+            return None
+        folder = cache_dir('optimised')
+        target, failed = folder / f'{key}.onnx', folder / f'{key}.failed'
+        if target.exists():
+            with contextlib.suppress(OSError):  # a cache that may not be written
+                os.utime(target)
+            return target
+        if failed.exists():
+            return None
+        temporary = folder / f'.{key}.{os.getpid()}' / target.name  # the model has its weights' name inside
+        temporary.parent.mkdir(exist_ok=True)
+        try:
+            optimise(temporary)
+            if weights_beside(temporary).exists():
+                os.replace(weights_beside(temporary), weights_beside(target))
+            os.replace(temporary, target)
+        except Exception:  # noqa: BLE001 (a copy is a convenience: the original is loaded instead)
+            check_room(temporary.parent, 2 * _size(path))
+            failed.touch()
+            return None
+        finally:
+            shutil.rmtree(temporary.parent, ignore_errors=True)
+        prune(folder, _LIMIT_BYTES)
+    except ValueError:  # an empty file cannot be mapped
+        return None
+    except OSError as error:
+        folder = cache_dir('optimised')
+        if error.filename is None or Path(error.filename).is_relative_to(folder):
+            cannot_write(folder, error, 'models are optimised anew each time they are loaded', _LARGE_BYTES)
+        return None
+    return target
+
+
+def weights_beside(path: Path) -> Path:
+    """Return the file of a model's weights that are not in it."""
+    return path.with_name(f'{path.name}.data')
+
+
+def forget_optimised(path: Path) -> None:
+    """Delete a copy that does not load, so that it is made again."""
+    try:
+        path.unlink(missing_ok=True)
+        weights_beside(path).unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def prune(folder: Path, limit_bytes: int) -> None:
+    """Delete the files that were used longest ago until a folder is within its limit.
+
+    A model and its weights beside it (``X.onnx``, ``X.onnx.data``) go together, and count as used when either was.
+    A file that someone has opened stays readable to him; the newest file always stays.
+    """
+    entries: dict[Path, list[tuple[float, int, Path]]] = {}
+    for path in folder.rglob('*'):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if path.is_file():
+            model = path.with_suffix('') if path.suffix == '.data' else path
+            entries.setdefault(model, []).append((status.st_mtime, status.st_size, path))
+    total = sum(size for files in entries.values() for _, size, _ in files)
+    by_use = sorted(entries, key=lambda model: (max(used for used, _, _ in entries[model]), model))
+    for model in by_use[:-1]:
+        if total <= limit_bytes:
+            return
+        # The model first: without it, what is left is not taken for a whole stage.
+        for _, size, path in sorted(entries[model], key=lambda entry: entry[2]):
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+@lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """Return the processor's model and instruction set extensions, as one line of text."""
+    lines: dict[str, str] = {}
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as stream:
+            for line in stream:
+                name, _, value = line.partition(':')
+                lines.setdefault(name.strip(), value.strip())
+    except OSError:
+        return f'{platform.machine()} {platform.processor()}'
+    names = ('model name', 'CPU implementer', 'CPU part', 'flags', 'Features')
+    return ' '.join([platform.machine(), *(lines[name] for name in names if name in lines)])
+
+
+def _size(path: Path) -> int:
+    weights = weights_beside(path)
+    return path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+
+
+def _key(path: Path, providers: Sequence[str]) -> str | None:
+    weights = weights_beside(path)
+    location = weights.name.encode()
+    beside = _EXTERNAL + b'\x12' + bytes([len(location)]) + location if len(location) < 128 else None
+    if not 0 < _size(path) <= _LARGEST_BYTES:
+        return None
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = 0
+        while (at := content.find(_EXTERNAL, found)) >= 0:
+            if beside is None or content[at : at + len(beside)] != beside:
+                return None
+            found = at + len(beside)
+        digest.update(content)
+    if found:
+        with open(weights, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            digest.update(content)
+    for text in (onnxruntime.__version__, ','.join(providers), cpu_model()):
+        digest.update(text.encode() + b'\0')
+    return digest.hexdigest()[:32]
 
 
 def _name(layers: Collection[int]) -> str:

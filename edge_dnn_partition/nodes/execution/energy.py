@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A worker's energy: reads the device's meters on a thread of its own, keeps the books, publishes the totals."""
+"""A worker's energy: reads the device's meters on a thread of its own, counts joules, publishes the totals."""
 
 from __future__ import annotations
 
@@ -47,17 +47,18 @@ def fleet_model(device: Device) -> PowerModel | None:
     return PowerModel(idle, device.power.active, source='the fleet file')
 
 
-class EnergyWatch:
-    """The books of one worker. A device without meters has the fleet file's figures.
+class EnergyMonitor:
+    """The energy of one worker's device. One without meters has the fleet file's figures.
 
-    :param node: of the worker.
+    :param node: the worker.
+    :param publisher: of DeviceEnergy.
     :param device: as the fleet file describes it, with the parameters' threads.
     :param hardware: of the device.
-    :param fleet: with the radios' watts. The source's worker hears of hops from the frame source, any other from its own.
+    :param fleet: with the radios' watts.
     """
 
-    def __init__(self, node: FleetNode, device: Device, hardware: Hardware, fleet: Fleet) -> None:
-        self._node = node
+    def __init__(self, node: FleetNode, publisher: Any, device: Device, hardware: Hardware, fleet: Fleet) -> None:
+        self._node, self._publisher = node, publisher
         self._ending: threading.Event | None = None
         """Set to end the thread that runs; None: none does."""
         self._settled: list[StageEnergyMessage] = []
@@ -72,12 +73,8 @@ class EnergyWatch:
                                     deadline_seconds=_SENSOR_SECONDS)  # fmt: skip
             model = figures if figures is not None else self._board()
         self._energy = StageEnergy(model, whole_device=figures is not None, processor=self._processor)
-        self._publisher = node.advertise(DeviceEnergy, node.topics.energy, qos.TELEMETRY, overridable=True)
         self._radio, self._name = Radio.of_fleet(fleet), node.topics.device
         self._at_source = self._name == fleet.source
-        if self._at_source:
-            node.subscribe(FrameReport, node.topics.frame_report, self._reported, qos.RESULT)
-        node.every(1.0, self._publish)
 
     def profiled(self, profile: Profile) -> None:
         """Begin to learn the joules of the profile's segments, where there is a meter."""
@@ -90,7 +87,7 @@ class EnergyWatch:
         return 1 if self._processor == 'gpu' else self.threads
 
     def start(self) -> None:
-        """Begin to read the meters."""
+        """Begin to read the meters, on the thread ``energy``."""
         self._ending = threading.Event()
         threading.Thread(target=self._watch, args=(self._ending,), name='energy', daemon=True).start()
 
@@ -124,8 +121,8 @@ class EnergyWatch:
                           ack.spread_seconds, ack.spread_bytes)  # fmt: skip
             self._moved(hop, self._radio.seconds(hop), time.monotonic())
 
-    def _reported(self, report: FrameReport) -> None:
-        """Take in all hops of a frame; when within it each was is not told."""
+    def on_report(self, report: FrameReport) -> None:
+        """Take in all hops of a frame, on the source's device: its other workers know of their own hops only."""
         for hop in map(hop_time, report.hops):
             self._moved(hop, report.latency_seconds, time.monotonic())
 
@@ -155,7 +152,7 @@ class EnergyWatch:
             try:
                 now = time.monotonic()
                 done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)
-            except Exception as error:  # noqa: BLE001 (a sensor must not end the books, nor the worker)
+            except Exception as error:  # noqa: BLE001 (a sensor must not end the thread, nor the worker)
                 if not failed:
                     self._node.get_logger().warning(f'energy is not known for now: {type(error).__name__}: {error}')
                 failed = True
@@ -163,30 +160,31 @@ class EnergyWatch:
             with self._lock:
                 self._settled = [*self._settled, *(_run_message(run, energy) for run, energy in done)][-_MOST_SETTLED:]
 
-    def _publish(self) -> None:
-        books = self._energy.snapshot()
+    def publish(self) -> None:
+        """Publish the totals and what has been settled since the last time."""
+        totals = self._energy.snapshot()
         self._energy.threads = self._at_work
         active, deviation = self._energy.active_watts(self._at_work)
         with self._lock:
             settled, self._settled = self._settled, []
         sums: dict[str, Any] = {}
         for name in ('total', 'idle', 'radio', 'other', 'stages'):
-            part: Sum = getattr(books, name)
-            known = part.count > 0 and books.covered_seconds > 0
+            part: Sum = getattr(totals, name)
+            known = part.count > 0 and totals.covered_seconds > 0
             sums[f'{name}_joules'] = part.joules if known else math.nan
             if name != 'radio':
                 sums[f'{name}_deviation_joules'] = part.error_joules if known else math.nan
-        if books.covered_seconds > 0 and not books.stages.count:
+        if totals.covered_seconds > 0 and not totals.stages.count:
             sums['stages_joules'] = sums['stages_deviation_joules'] = 0.0  # nothing ran, which is known
         message = DeviceEnergy(
-            device=self._node.topics.device, incarnation=self._node.incarnation, kind=books.kind, source=books.source,
-            scope=books.scope, watts=books.watts, covered_seconds=books.covered_seconds,
-            uncovered_seconds=books.uncovered_seconds, active_watts=active, active_watts_deviation=deviation,
+            device=self._node.topics.device, incarnation=self._node.incarnation, kind=totals.kind, source=totals.source,
+            scope=totals.scope, watts=totals.watts, covered_seconds=totals.covered_seconds,
+            uncovered_seconds=totals.uncovered_seconds, active_watts=active, active_watts_deviation=deviation,
             settled=settled, **sums,
             totals=[
                 StageEnergyMessage(plan_version=version, stage=stage, runs=part.count, joules=part.joules,
                                    deviation_joules=part.error_joules)
-                for (version, stage), part in books.by_stage.items()
+                for (version, stage), part in totals.by_stage.items()
             ],
         )  # fmt: skip
         if (learned := self._energy.segments(time.monotonic())) is not None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's preparation of plans, on a thread of its own, so that frames go on meanwhile."""
+"""The worker's preparation thread: loads and releases the stages of plans, so that frames go on meanwhile."""
 
 from __future__ import annotations
 
@@ -8,33 +8,50 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION
+from edge_dnn_partition.execution.frames.hedge_tail import tail_plan
+from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.preparation import StageStore, lower_priority
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import StageState
-from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
-
-from .hedge_controller import HedgeController
 
 Task = Callable[[], None]
 
 _LOOK_SECONDS: Final = 0.01
 
 
-class PreparationQueue:
-    """What takes long, one after the other; filled from any thread."""
+class PlanPreparation:
+    """Loads the stages that a plan gives this worker, connects to whom they send to, and says READY, FAILED or RELEASED.
 
-    def __init__(self, node: FleetNode) -> None:
-        self._node = node
+    `prepare`, `release`, `put` and `prepare_tail` are called in the thread that spins; they queue what takes long.
+
+    :param node: the worker, with its parameter ``connect_timeout``.
+    :param states: publisher of StageState.
+    :param beat: publishes a heartbeat, which names the prepared plans: the frame source waits for that.
+    """
+
+    def __init__(
+        self, node: FleetNode, frames: DeviceFrames, store: StageStore, sender: TensorSender, states: Any,
+        beat: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._node, self._frames, self._store, self._sender = node, frames, store, sender
+        self._states, self._beat = states, beat
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._schedulers: dict[int, int] = {}
+        """Who made the plans that are prepared, by version."""
+        self._tail: Plan | None = None
+        """The tail of hedges that is prepared, or is being."""
+
+    # The thread ---------------------------------------------------------------------------------------------------
 
     def put(self, task: Task) -> None:
-        """Do something when it has its turn."""
+        """Queue something that takes long."""
         self._tasks.put(task)
 
     def wake(self) -> None:
@@ -42,7 +59,7 @@ class PreparationQueue:
         self._tasks.put(None)
 
     def work(self, stopping: threading.Event) -> None:
-        """Do the tasks at low priority, until told to stop; a task that fails is told of and left."""
+        """Do the tasks at low priority until ``stopping`` is set or the node ends: the body of the thread ``preparation``."""
         lower_priority()
         while not self._node.ending.is_set() and not stopping.is_set():
             task = self._tasks.get()
@@ -56,35 +73,26 @@ class PreparationQueue:
                 if not self._node.ending.is_set():
                     self._node.repeats.failure('a preparation failed, going on')
 
-
-class PreparationController:
-    """Loads the stages that a plan gives this worker, finds whom they send to, and says READY, FAILED or RELEASED.
-
-    :param node: the worker, with its parameter ``connect_timeout``.
-    :param hedges: has the books of the plans' frames, which are used under ``lock``.
-    :param later: queues a task for the thread that prepares.
-    :param beat: gives a sign of life, which says what is prepared: the frame source waits for that.
-    """
-
-    def __init__(
-        self, node: FleetNode, store: StageStore, sender: TensorSender, hedges: HedgeController, lock: AbstractContextManager[Any],
-        later: Callable[[Task], None], beat: Callable[[], None],
-    ) -> None:  # fmt: skip
-        self._node, self._store, self._sender, self._hedges, self._lock, self._later = node, store, sender, hedges, lock, later
-        self._beat = beat
-        self._schedulers: dict[int, int] = {}
-        """Who made the plans that are prepared, by version."""
-        self._states = node.advertise(StageState, node.topics.plan_state, qos.PLAN_STATE)
+    # Plans --------------------------------------------------------------------------------------------------------
 
     def prepare(self, plan: Plan) -> None:
-        """Make a plan's stages ready; call it in the thread that spins."""
+        """Make a plan's stages ready."""
         for target in self._targets(plan):
             self._sender.connect(target)
-        self._later(lambda: self._make_ready(plan))
+        self.put(lambda: self._make_ready(plan))
 
     def release(self, version: int) -> None:
         """Let a plan's stages go."""
-        self._later(lambda: self._release(version))
+        self.put(lambda: self._release(version))
+
+    def prepare_tail(self, model: Model, plan: Plan | None) -> None:
+        """Prepare what hedges run of the plan in force, if that is another tail than before and no hedge runs."""
+        hedging = HEDGE_VERSION in self._store.versions and plan is not None and plan.source == self._node.topics.device
+        tail = tail_plan(model, plan) if hedging and plan is not None else None
+        if tail != self._tail and self._frames.tail_drained:
+            self._tail = tail
+            self._frames.follow_tail(None)
+            self.put(lambda: self._make_tail_ready(tail))
 
     def _targets(self, plan: Plan) -> set[tuple[str, bool]]:
         """Return whom this device's stages send to."""
@@ -94,7 +102,7 @@ class PreparationController:
     def _make_ready(self, plan: Plan) -> None:
         if plan.version in self._store.versions:
             if self._schedulers.get(plan.version) == plan.scheduler:
-                self._say(StageState.READY, plan, 0.0)
+                self._publish(StageState.READY, plan.version, plan.scheduler)
                 return
             self._release(plan.version)  # another scheduler's plan of the same version
         begin = time.monotonic()
@@ -112,25 +120,31 @@ class PreparationController:
             self._store.release(plan.version)
             reason = str(error) or type(error).__name__
             self._node.repeats.warning(f'prepare {reason}', f'plan {plan.version} cannot be prepared: {reason}')
-            self._say(StageState.FAILED, plan, time.monotonic() - begin, reason)
+            self._publish(StageState.FAILED, plan.version, plan.scheduler, time.monotonic() - begin, reason)
             return
         self._schedulers[plan.version] = plan.scheduler
-        with self._lock:
-            self._hedges.frames(plan.version).add_plan(plan)
+        self._frames.add_plan(plan)
         self._beat()
-        self._say(StageState.READY, plan, time.monotonic() - begin)
+        self._publish(StageState.READY, plan.version, plan.scheduler, time.monotonic() - begin)
 
     def _release(self, version: int) -> None:
-        with self._lock:
-            self._hedges.frames(version).remove_plan(version)
+        self._frames.remove_plan(version)
         if version in self._store.versions:
             self._store.release(version)
-            self._publish(StageState.RELEASED, version, self._schedulers.pop(version, 0), 0.0, '')
+            self._publish(StageState.RELEASED, version, self._schedulers.pop(version, 0))
 
-    def _say(self, state: int, plan: Plan, seconds: float, reason: str = '') -> None:
-        self._publish(state, plan.version, plan.scheduler, seconds, reason)
+    def _make_tail_ready(self, tail: Plan | None) -> None:
+        self._store.release(TAIL_VERSION)
+        if tail is None or tail != self._tail:
+            return
+        try:
+            self._store.prepare(tail, self._node.topics.device)
+        except (UserError, MemoryError) as error:
+            self._node.get_logger().warning(f'hedges run the whole model: {error or type(error).__name__}')
+            return
+        self._frames.follow_tail(tail)
 
-    def _publish(self, state: int, version: int, scheduler: int, seconds: float, reason: str) -> None:
+    def _publish(self, state: int, version: int, scheduler: int, seconds: float = 0.0, reason: str = '') -> None:
         self._states.publish(
             StageState(
                 state=state, device=self._node.topics.device, incarnation=self._node.incarnation, plan_version=version,

@@ -1,10 +1,38 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A stage that is overdue is seen while it runs; time is passed in."""
+"""How often an idle device's speed is read, and a stage that is overdue while it runs; time is passed in."""
 
 import pytest
 
-from edge_dnn_partition.execution.stages.stage_watch import LEAST_SECONDS, REMEMBER_SECONDS, StageWatch
+from edge_dnn_partition.execution.profiling.speed_monitor import (
+    LEAST_SECONDS,
+    PROBE_SECONDS,
+    REMEMBER_SECONDS,
+    SpeedMonitor,
+    StageWatch,
+)  # fmt: skip
+from edge_dnn_partition.execution.stages.hardware import Hardware
+
+
+def pause(share, seconds=0.002, later=0.0):
+    """Return the seconds until the next reading, on a device where one takes ``seconds``."""
+    monitor = SpeedMonitor(Hardware())
+    monitor._probe_seconds = seconds
+    monitor.worth_probing(share, 100.0)
+    return monitor.pause(1.0, 100.0 + later)
+
+
+def test_the_speed_is_read_by_what_knowing_it_is_worth():
+    assert (pause(0.02), pause(0.005), pause(0.0)) == (PROBE_SECONDS, pytest.approx(0.4), 1.0)
+    assert SpeedMonitor(Hardware()).pause(1.0, 100.0) == 1.0
+
+
+def test_a_slow_device_is_read_no_more_often_than_the_budget_allows():
+    assert (pause(0.02, seconds=0.01), pause(0.02, seconds=0.1)) == (pytest.approx(0.5), 1.0)
+
+
+def test_an_old_request_counts_no_more():
+    assert (pause(0.02, later=4.0), pause(0.02, later=6.0)) == (PROBE_SECONDS, 1.0)
 
 
 @pytest.fixture

@@ -16,19 +16,18 @@ from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, Prof
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
-from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 
 
-class ProfilingController:
+class DeviceProfiler:
     """Measures on the worker's preparation thread.
 
     :param node: has the parameter ``profile_runs``.
+    :param publisher: of Profile.
     :param config: returns what the fleet file and the parameters say of the device.
     :param hardware: of the device.
     :param put: queues a task for that thread.
@@ -36,17 +35,15 @@ class ProfilingController:
     """
 
     def __init__(
-        self, node: FleetNode, model: Model, fleet: Fleet, preprocessing: Preprocessing | None,
+        self, node: FleetNode, publisher: Any, model: Model, fleet: Fleet, preprocessing: Preprocessing | None,
         config: Callable[[], Device], hardware: Hardware, put: Callable[[Callable[[], None]], None],
         learned: Callable[[Profile], None],
     ) -> None:  # fmt: skip
-        self._node, self._model, self._fleet, self._preprocessing = node, model, fleet, preprocessing
+        self._node, self._profiles, self._model, self._fleet, self._preprocessing = node, publisher, model, fleet, preprocessing
         self._config, self._hardware, self._put, self._learned = config, hardware, put, learned
         self._again: Future[str] | None = None
         self.profile: Profile | None = None
         """Of this device, once it is known."""
-        self._profiles = node.advertise(ProfileMessage, node.topics.profile, qos.PROFILE)
-        node.serve(Trigger, node.topics.profile_again(node.topics.device), self._serve)
 
     def measure(self, *, refresh: bool = False) -> None:
         """Profile the model, or take what was measured before, and publish it.
@@ -77,7 +74,8 @@ class ProfilingController:
             + (', measured while throttled' if profile.throttled else '')
         )
 
-    def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
+    def serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
+        """Profile again; the response comes when that is done."""
         if self._again is not None and not self._again.done():
             raise PlanError(f'{self._node.topics.device} is being profiled already')
         again: Future[str] = Future()
