@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class DemoRun:
         for label in labels:
             self.phase_name = f'fixed plan {label} in: {phase.name}'
             self._client.set_scheduler({'policy': 'fixed', 'fixed_plan': label})
-            self._client.wait_for(lambda label=label: self._in_force(label), 30.0, f'the fixed plan {label}')
+            self._client.wait_for(partial(self._in_force, label), 30.0, f'the fixed plan {label}')
             plan = self._client.plan
             assert plan is not None
             runs.append(FixedRun(label, self._collect(plan.version, seconds)))

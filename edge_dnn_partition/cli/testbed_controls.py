@@ -25,7 +25,8 @@ from edge_dnn_partition.testbed.testbed_file import TestbedFile
 from edge_dnn_partition.testbed.traces import Event
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient, ParameterGiven
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
+    from edge_dnn_partition.nodes.conversions.parameter_messages import ParameterGiven
 
 _PLAN_SECONDS: Final = 60.0
 

@@ -55,7 +55,7 @@ def tool_arguments() -> list[DeclareLaunchArgument]:
 
 def is_true(context: LaunchContext, argument: str) -> bool:
     """Return what an argument says that is ``true`` or ``false``."""
-    return LaunchConfiguration(argument).perform(context).lower() == 'true'
+    return str(LaunchConfiguration(argument).perform(context)).lower() == 'true'
 
 
 def tools(context: LaunchContext) -> list[str]:

@@ -60,7 +60,7 @@ class Scheduler(FleetNode):
 
     def __init__(self) -> None:
         self._model: Model | None = None
-        self._controller: PolicyController | None = None
+        self._controller: PolicyController = None  # type: ignore[assignment]  # made by setup, before a callback comes
         self._service_controller: SchedulerServices | None = None
         super().__init__('scheduler', SCHEDULER, check=self._check, per_device=False, one_for='fleet')
 
@@ -126,7 +126,7 @@ class Scheduler(FleetNode):
         """Keep what was learned."""
         if self._controller is not None:
             self._controller.renew()
-            self._controller = None
+            self._controller = None  # type: ignore[assignment]  # as before setup
         if self._service_controller is not None:
             self._service_controller.close()
             self._service_controller = None

@@ -61,7 +61,7 @@ class Visualisation(FleetNode):
 
 def marker_array(scene: Scene, frame: str, stamp: Any) -> MarkerArray:
     """Return a scene as markers, in the namespaces ``devices``, ``links`` and ``labels``."""
-    markers = []
+    markers: list[Marker] = []
 
     def marker(namespace: str, kind: int, colour: fleet_scene.Colour, **fields: Any) -> Marker:
         result = Marker(

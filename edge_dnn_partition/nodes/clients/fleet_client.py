@@ -104,7 +104,7 @@ class FleetClient:
         self.lock = threading.Lock()
         self._keep_outputs = keep_outputs
         self._name = name
-        self._parameters: dict[str, Client[Any, Any]] = {}
+        self._parameters: dict[str, Client] = {}
         self._slowdowns: dict[str, float] = {}
         self._links: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -230,7 +230,7 @@ class FleetClient:
                 message.link_channels.append('')
         self._emulation.publish(message)
 
-    def call(self, service_type: type, name: str, request: Any = None, *, seconds: float = 60.0) -> Any:
+    def call(self, service_type: Any, name: str, request: Any = None, *, seconds: float = 60.0) -> Any:
         """Call one of the fleet's services and return its response.
 
         :param request: None: an empty one.

@@ -183,7 +183,7 @@ def _hand_over(done: Future, answer: asyncio.Future[InferenceResult]) -> None:
     """Give a result or an error to an asyncio task that still waits for it; in the loop's thread."""
     if answer.done():
         return
-    if done.exception() is not None:
-        answer.set_exception(done.exception())
+    if (error := done.exception()) is not None:
+        answer.set_exception(error)
     else:
         answer.set_result(done.result())

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from edge_dnn_partition.srv import Infer
 from .camera_messages import compressed_message, from_image_message, image_message
 from .wire import tensor_array
 
-ImageGiven = NDArray[np.uint8] | bytes | Image | CompressedImage
+ImageGiven: TypeAlias = NDArray[np.uint8] | bytes | Image | CompressedImage
 
 _ENCODINGS: Final = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}
 _BEGINNINGS: Final = {b'\xff\xd8': 'jpeg', b'\x89P': 'png'}

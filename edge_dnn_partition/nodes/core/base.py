@@ -144,9 +144,12 @@ class FleetNode(EntityNode):
         """Configure and activate, as a lifecycle manager would, the latter when no other node has this one's role."""
         if self._made(self.trigger_configure):
             if self.role is None:
-                self._made(self.trigger_activate)
+                self._activate()
             else:
-                self.role.want(lambda: self._made(self.trigger_activate))
+                self.role.want(self._activate)
+
+    def _activate(self) -> None:
+        self._made(self.trigger_activate)
 
     def _made(self, trigger: Callable[[], TransitionCallbackReturn]) -> bool:
         """Make a transition of a start; return whether it was made, else the process is told."""

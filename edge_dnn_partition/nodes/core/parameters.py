@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from edge_dnn_partition.deployment.parameters import Parameter, Value
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.units import parse
+
+if TYPE_CHECKING:
+    from .entities import EntityNode
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -53,7 +56,7 @@ class ParameterTable(Mapping[str, Value]):
 
     def __init__(
         self,
-        node: Node,
+        node: EntityNode,
         parameters: Sequence[Parameter],
         *,
         check: Callable[[Mapping[str, Value]], None] | None = None,

@@ -147,7 +147,7 @@ def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSign
         if node.active:
             step(node.drain)
         node.ending.set()
-    if spinner is not None:
+    if node is not None and spinner is not None:
         spinner.ask_to_end()
         ended = spinner.join(0.1)
         step(node.stop_work)

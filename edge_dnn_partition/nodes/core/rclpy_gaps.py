@@ -40,8 +40,10 @@ from edge_dnn_partition.errors import UserError
 
 try:
     from rclpy.experimental import EventsExecutor
+
+    _HAS_EVENTS = True
 except ImportError:  # rclpy before Jazzy's 7.1
-    EventsExecutor = None
+    _HAS_EVENTS = False
 
 if TYPE_CHECKING:
     from .base import FleetNode
@@ -197,7 +199,7 @@ def make_executor(kind: str, context: Any) -> tuple[Executor, Callable[[], None]
 
     :param kind: ``events`` or ``single``.
     """
-    if kind == 'events' and EventsExecutor is not None:
+    if kind == 'events' and _HAS_EVENTS:
         events = EventsExecutor(context=context)
         never: RosFuture = RosFuture()
         return events, lambda: events.spin_until_future_complete(never, timeout_sec=0.2), lambda: never.set_result(None)

@@ -70,7 +70,7 @@ def check_figures(message: Any) -> None:
 
     :raises WireError: with the first one found.
     """
-    kind = type(message)
+    kind: Any = type(message)
     if kind.__name__ in _SHOWN:
         return
     wrong = next(_checker(kind)(message), None)

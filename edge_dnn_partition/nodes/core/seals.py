@@ -225,7 +225,7 @@ class SealedPublisher:
         return getattr(self._publisher, name)
 
 
-def _has_seal(message_type: type) -> bool:
+def _has_seal(message_type: Any) -> bool:
     """Return whether messages of a type are the fleet's own, all of which have a seal.
 
     :raises TypeError: if one has none.

@@ -184,6 +184,6 @@ def exit_after(seconds: float, code: int) -> bool:
         if library.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) != 0:
             return False
         time = _Time(seconds=int(seconds), nanoseconds=round(seconds % 1 * 1e9))
-        return library.timer_settime(timer, 0, ctypes.byref(time), None) == 0
+        return bool(library.timer_settime(timer, 0, ctypes.byref(time), None) == 0)
     except (AttributeError, OSError):
         return False

@@ -86,9 +86,9 @@ class SchedulerServices:
 
     def _pin(self, request: PinPlan.Request, response: PinPlan.Response) -> Any:
         active = self._node.switch.active
-        if not request.plan.strip() and active is None:
+        words = request.plan.strip() or (active.label() if active is not None else '')
+        if not words:
             raise PlanError('no plan is in force that could be pinned; name one')
-        words = request.plan.strip() or active.label()
         placement = placement_of_words(words, len(self._model.layers), list(self._fleet.devices))
         label = label_of(placement)
         costs = self._node.costs_of(placement, self._node.problem_now())
@@ -156,8 +156,9 @@ class SchedulerServices:
         else:
             reason = 'replan was asked for'
         self._node.move(tuple(best), costs, reason)
-        proposal = self._node.switch.proposal
-        return self._wait(response, proposal.placement, f'moved, {costs.latency_seconds * 1e3:.3g} ms predicted')
+        switch = self._node.switch
+        assert switch.proposal is not None
+        return self._wait(response, switch.proposal.placement, f'moved, {costs.latency_seconds * 1e3:.3g} ms predicted')
 
     # Waiting for a plan ---------------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ class TensorSender:
                     outboxes.append(peer.outbox)
             self._links.take(ack, outboxes, now)
             if ack.kind == PROBE and ack.state == HopAck.COMPLETE and self._links.doubtful(ack.receiver):
-                confirm = functools.partial(self.probe, ack.receiver)
+                confirm: Callable[[], None] = functools.partial(self.probe, ack.receiver)
                 heapq.heappush(self._air, (now + CONFIRM_SECONDS, next(self._order), confirm))
             self._condition.notify()
 
@@ -294,7 +294,7 @@ class TensorSender:
         """Call ``change`` with the time while no fragment leaves; it returns the new arrivals of fragments on their way, by old."""
         with self._condition:
             moved = change(time.monotonic())
-            self._air = [(moved.get(at, at), *rest) for at, *rest in self._air]
+            self._air = [(moved.get(at, at), number, action) for at, number, action in self._air]
             heapq.heapify(self._air)
             self._condition.notify()
 
@@ -359,7 +359,7 @@ class TensorSender:
                 for target, peer in self._peers.items():
                     ready = peer.outbox.take(now)
                     if ready is not None:
-                        action = functools.partial(self._publish, peer, ready.fragment)
+                        action: Callable[[], None] = functools.partial(self._publish, peer, ready.fragment)
                         at = ready.at + self._links.hold(target[0])
                         heapq.heappush(self._air, (at, next(self._order), action))
                 actions = []
