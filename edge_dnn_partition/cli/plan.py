@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
+from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal, summaries
 
 from .model_view import load_given_model
 
@@ -57,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--fleet', metavar='FLEET.yaml', help='the devices and links to plan a model for')
     parser.add_argument(
         '--objective', choices=tuple(OBJECTIVES),
-        help="what to make least (default: the fleet's, else latency); deadline: least energy within --deadline",
+        help=f"what to minimise (default: the fleet's, else latency): {summaries()}",
     )
     parser.add_argument(
         '--deadline', metavar='TIME', help="the most latency, as 0.2 (seconds) or '200 ms', for --objective deadline"
@@ -108,20 +109,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan_costs(args: argparse.Namespace) -> int:
     from edge_dnn_partition.planning.cost_model.costs_json import load
+    from edge_dnn_partition.planning.solvers.solve import solve
 
     problem = load(args.costs)
-    solution = _solve(problem, _goal(args, Goal()), args.space)
-    if args.json:
-        print(json.dumps(solution.to_json(), allow_nan=False))
-        return 0
-    return _print(problem, solution)
+    solution = solve(problem, _goal(args, Goal()), args.space)
+    return _answer(args, problem, solution, solution.to_json())
 
 
 def _plan_model(args: argparse.Namespace) -> int:
     from edge_dnn_partition.planning.fleet.fleet import check_watts, load_fleet
     from edge_dnn_partition.planning.plans.coding import with_encodings, within_error
-    from edge_dnn_partition.planning.plans.compose import compose, placement_of
     from edge_dnn_partition.planning.plans.encodings import Permitted, names_of
+    from edge_dnn_partition.planning.solvers.solve import solve
 
     from .plan_model import build
 
@@ -133,36 +132,26 @@ def _plan_model(args: argparse.Namespace) -> int:
     pipeline, problem = build(
         model, fleet, profiles=args.profile, image=args.image, runs=args.runs, permitted=permitted,
         encode_for=goal.objective.encode_for,
-    )
-    solution = _solve(problem, goal, args.space)
+    )  # fmt: skip
+    solution = solve(problem, goal, args.space)
     document = solution.to_json() | {'nodes': list(problem.node_names), 'stages': [], 'label': None, 'transfers': []}
     if solution.assignment is not None:
-        placement = placement_of(solution.assignment, pipeline.boundaries)
-        document['stages'] = [
-            {'device': device, 'preprocess': preprocess, 'layers': [list(pair) for pair in ranges]}
-            for device, preprocess, ranges in placement
-        ]
-        plan = with_encodings(
-            compose(model, placement, version=0, source=problem.source, sink=problem.sink),
-            problem.coding.encodings if problem.coding is not None else {},
-        )
+        plan = with_encodings(pipeline.plan(solution.assignment), problem.coding.encodings if problem.coding is not None else {})
         plan = within_error(plan, pipeline.profiles, permitted)
+        stages = document['stages'] = [
+            {'device': stage.device, 'preprocess': stage.preprocess, 'layers': [list(pair) for pair in stage.layers]}
+            for stage in plan.stages
+        ]
+        document['label'] = ' '.join(
+            f'{stage["device"]}:{",".join([*(["pre"] if stage["preprocess"] else []), *(f"{a}-{b}" for a, b in stage["layers"])])}'
+            for stage in stages
+        )
         document['transfers'] = [
             {'tensor': t.tensor, 'from': t.from_device, 'to': t.to_device, 'encoding': t.encoding}
             for t in plan.transfers
             if t.from_device != t.to_device
         ]
-        document['label'] = ' '.join(
-            f'{device}:{",".join([*(["pre"] if preprocess else []), *(f"{a}-{b}" for a, b in ranges)])}'
-            for device, preprocess, ranges in placement
-        )
-    if args.json:
-        print(json.dumps(document, allow_nan=False))
-        return 0
-    code = _print(problem, solution)
-    for transfer in document['transfers']:
-        print(f'{transfer["tensor"]}: {transfer["from"]} to {transfer["to"]} as {transfer["encoding"]}')
-    return code
+    return _answer(args, problem, solution, document)
 
 
 def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
@@ -185,14 +174,19 @@ def _goal(args: argparse.Namespace, usual: Goal) -> Goal:
     return Goal(name, weights, deadline)
 
 
-def _solve(problem: Problem, goal: Goal, space: str) -> Solution:
-    from edge_dnn_partition.planning.solvers.solve import solve
-
-    return solve(problem, goal, space)
+def _answer(args: argparse.Namespace, problem: Problem, solution: Solution, document: dict[str, Any]) -> int:
+    """Print the answer as one JSON document or as tables; return the exit code."""
+    if args.json:
+        print(json.dumps(document, allow_nan=False))
+        return 0
+    code = _print(problem, solution)
+    for transfer in document.get('transfers', ()):
+        print(f'{transfer["tensor"]}: {transfer["from"]} to {transfer["to"]} as {transfer["encoding"]}')
+    return code
 
 
 def _print(problem: Problem, solution: Solution) -> int:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from edge_dnn_partition.cli.console import console as open_console
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
@@ -201,31 +195,26 @@ def _print(problem: Problem, solution: Solution) -> int:
     if solution.assignment is None:
         console.print(f'no plan: {solution.reason}', markup=False)
         return 1
-    stages = Table(title='stages', title_justify='left')
-    for name, justify in (('layers', 'left'), ('device', 'left'), ('compute, ms', 'right')):
-        stages.add_column(name, justify=justify)  # type: ignore[arg-type]
     chosen = problem.indices(solution.assignment)
-    start = 0
-    for stop in range(1, problem.nodes + 1):
-        if stop < problem.nodes and chosen[stop] == chosen[start]:
-            continue
-        seconds = float(problem.seconds[range(start, stop), chosen[start:stop]].sum())
+    stages = Table('layers', 'device', Column('compute, ms', justify='right'), title='stages', title_justify='left')
+    for device, nodes in itertools.groupby(range(problem.nodes), key=lambda node: int(chosen[node])):
+        first, *rest = nodes
+        last = rest[-1] if rest else first
+        seconds = float(problem.seconds[first : last + 1, device].sum())
         if problem.seam_seconds is not None:
-            seconds -= float(problem.seam_seconds[start : stop - 1, chosen[start]].sum())
-        names = problem.node_names[start] if stop == start + 1 else f'{problem.node_names[start]} … {problem.node_names[stop - 1]}'
-        stages.add_row(names, problem.names[chosen[start]], f'{seconds * 1e3:.3f}')
-        start = stop
+            seconds -= float(problem.seam_seconds[first:last, device].sum())
+        names = problem.node_names[first] + (f' … {problem.node_names[last]}' if rest else '')
+        stages.add_row(names, problem.names[device], f'{seconds * 1e3:.3f}')
     console.print(stages)
-    table = Table(title='costs', title_justify='left')
-    for name in ('plan', 'latency, ms', 'energy, J', 'bottleneck, ms'):
-        table.add_column(name, justify='left' if name == 'plan' else 'right')
+    figures = (Column(name, justify='right') for name in ('latency, ms', 'energy, J', 'bottleneck, ms'))
+    table = Table('plan', *figures, title='costs', title_justify='left')
     rows = [('this plan', solution.assignment)]
     rows += [(f'all on {name}', (name,) * problem.nodes) for name in problem.names]
     for name, assignment in rows:
         costs = evaluate(problem, assignment)
         if costs.feasible:
-            figures = (costs.latency_seconds * 1e3, costs.energy_joules, costs.bottleneck_seconds * 1e3)
-            table.add_row(name, *(f'{value:.4g}' for value in figures))
+            values = (costs.latency_seconds * 1e3, costs.energy_joules, costs.bottleneck_seconds * 1e3)
+            table.add_row(name, *(f'{value:.4g}' for value in values))
         else:
             table.add_row(name, f'cannot run: {costs.reason}')
     console.print(table)

@@ -52,16 +52,15 @@ def build(
         input_bytes = float(samples.timed.data.nbytes)
     elif image is not None:
         raise UserError('--image needs a preprocessing; name its file in the fleet file (model.preprocessing)')
-    measured: dict[tuple[int, tuple[str, ...]], Profile] = {}
+    measured: dict[int, Profile] = {}
     known: dict[str, Profile] = {}
     for name, device in fleet.devices.items():
         profile = given.get(name)
         if profile is None:
-            # what another processor's provider takes cannot be timed here: its slowdown is over this CPU
-            key = (device.threads, ('CPUExecutionProvider',))
-            if key not in measured:
-                measured[key] = _measure(model, key[0], runs, samples)
-            profile = played_profile(device, measured[key], model)
+            # Another processor's provider cannot be timed here: its slowdown is over this CPU.
+            if device.threads not in measured:
+                measured[device.threads] = _measure(model, device.threads, runs, samples)
+            profile = played_profile(device, measured[device.threads], model)
         if described is None:
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
         elif profile.preprocess_seconds is None:
@@ -73,7 +72,7 @@ def build(
     links = {
         pair: LinkEstimate(link.rate, link.delay, measured=False)
         for link in fleet.links
-        for pair in (link.between, (link.between[1], link.between[0]))
+        for pair in (link.between, link.between[::-1])
     }
     problem = pipeline.problem(
         devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted,
@@ -108,9 +107,7 @@ def _samples(path: Path, model: Model, fleet: Fleet, image: str | None) -> Image
         raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a preprocessing feeds models with one')
     preprocessing.check(model.tensors[model.inputs[0]])
     raw = gives_pixels(fleet)
-    if image is None:
-        return samples_of(fleet.camera, preprocessing, raw=raw)
-    return samples_of_files([image], preprocessing, raw=raw)
+    return samples_of(fleet.camera, preprocessing, raw=raw) if image is None else samples_of_files([image], preprocessing, raw=raw)
 
 
 def _measure(model: Model, threads: int, runs: int, samples: ImageSamples | None) -> Profile:

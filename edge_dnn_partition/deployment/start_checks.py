@@ -19,7 +19,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
 from edge_dnn_partition.planning.fleet.pipeline import check_constraints
 from edge_dnn_partition.planning.objectives import Goal, check_weights
-from edge_dnn_partition.planning.plans.pinned import placement_of_words
+from edge_dnn_partition.planning.plans.plan import placement_of_words
 from edge_dnn_partition.results.postprocess import Postprocessor, postprocessor_of
 from edge_dnn_partition.results.postprocess_kinds import Raw
 from edge_dnn_partition.sensing.sources.limits import LimitsReading

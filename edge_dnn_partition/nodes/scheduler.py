@@ -50,9 +50,8 @@ from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints
 from edge_dnn_partition.planning.objectives import Latency
-from edge_dnn_partition.planning.plans.compose import Placement, assignment_of
-from edge_dnn_partition.planning.plans.pinned import pinned_costs, placement_of_words
-from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan
+from edge_dnn_partition.planning.plans.compose import Placement, assignment_of, pinned_costs
+from edge_dnn_partition.planning.plans.plan import PlacedStage, Plan, placement_of_words
 
 
 class Scheduler(FleetNode):

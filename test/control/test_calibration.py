@@ -17,7 +17,7 @@ from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Conditions, Frame
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, frame_joules
 from edge_dnn_partition.planning.cost_model.parts import Device
 from edge_dnn_partition.planning.objectives import OBJECTIVES
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 def problem(cloud):
     """All on the pi takes 0.2 s, all on the cloud four times ``cloud`` and little for the links."""
-    return read({
+    return from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {'pi': {}, 'cloud': {}},
         'links': [{'from': a, 'to': b, 'bytes_per_second': 1e6, 'latency_seconds': 0.001}
                   for a, b in (('pi', 'cloud'), ('cloud', 'pi'))],
@@ -229,7 +229,7 @@ def test_gains_of_energy_are_held_against_frames_joules():
 
 
 def test_energy_of_frames_counts_as_the_objective_does():
-    drawn = read({
+    drawn = from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1000,
         'devices': {'pi': {'active_watts': 4.0, 'idle_watts': 1.0, 'radio_watts': 2.0, 'energy_weight': 3.0},
                     'cloud': {'active_watts': 60.0, 'energy_weight': 0.0}},

@@ -10,13 +10,13 @@ from edge_dnn_partition.control.decision.decide import Settings
 from edge_dnn_partition.control.decision.policies import LEARNING, learner_of, policy_of
 from edge_dnn_partition.control.decision.policy import Choice, Conditions, Frame, StillPolicy
 from edge_dnn_partition.control.scheduling.decider import Decider
-from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 
 DEVICES = ['pi', 'cloud']
 
 
 def problem(cloud=0.001):
-    return read({
+    return from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {name: {} for name in DEVICES},
         'links': [{'from': a, 'to': b, 'bytes_per_second': 1e6, 'latency_seconds': 0.001}
                   for a, b in (('pi', 'cloud'), ('cloud', 'pi'))],

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.control.state.derating import Derating, DeratingSettings, DeviceHealth, weighted, with_watts
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.parts import Device
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.solvers.solve import solve
 
 SETTINGS = DeratingSettings()

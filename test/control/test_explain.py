@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.control.decision.explain import explain, plan_words
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
-from edge_dnn_partition.planning.cost_model.problem import Problem, from_costs_json
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.plan import parse_label
 from edge_dnn_partition.planning.solvers.solve import solve

@@ -19,7 +19,7 @@ from edge_dnn_partition.control.decision.policies import learner_of, policy_of
 from edge_dnn_partition.control.decision.policy import Conditions, FixedPolicy, Frame
 from edge_dnn_partition.control.decision.qlearning import LearningSettings, QLearningPolicy
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.cost_model.costs_json import read
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -70,7 +70,7 @@ def predicted(plan):
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_its_first_choices_are_the_planners(reference, seed):
-    given_problem = read(reference.random_document(seed, nodes=6, devices=3, chain=True))
+    given_problem = from_costs_json(reference.random_document(seed, nodes=6, devices=3, chain=True))
     policy = QLearningPolicy()
     best = solve(given_problem).objective_value
     conditions = Conditions(0.0, given_problem)
@@ -233,7 +233,7 @@ def test_exploration_is_what_is_asked_for(name):
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_what_candidates_are_predicted_to_take_is_the_cost_models(reference, seed):
-    given_problem = read(reference.random_document(seed, nodes=6, devices=3))
+    given_problem = from_costs_json(reference.random_document(seed, nodes=6, devices=3))
     random, names = np.random.default_rng(seed), given_problem.names
     plans = [tuple(random.choice(names, given_problem.nodes)) for _ in range(4)] + [('gone',) * given_problem.nodes]
     expected = [evaluate(given_problem, plan).latency_seconds for plan in plans[:-1]] + [math.inf]

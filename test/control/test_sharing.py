@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from edge_dnn_partition.control.state.sharing import EXPIRE_SECONDS, FleetUse, HostUse, OthersUse, Sharing, niceness, use_of
 from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 from edge_dnn_partition.planning.plans.profile import Profile

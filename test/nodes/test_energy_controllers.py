@@ -19,7 +19,7 @@ from edge_dnn_partition.execution.stages.stage_energy import StageRun
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.scheduling.derating_controller import DeratingController
 from edge_dnn_partition.nodes.scheduling.policy_controller import PolicyController
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.host import HostSample

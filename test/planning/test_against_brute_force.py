@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.solvers.solve import solve
 
 OBJECTIVES = ('latency', 'energy', 'throughput', 'balanced')

@@ -14,9 +14,9 @@ from edge_dnn_partition.control.decision import ahead
 from edge_dnn_partition.control.decision.exact import ExactPolicy
 from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Conditions
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, loads
 from edge_dnn_partition.planning.cost_model.linear import latency_cost
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.objectives import BOTTLENECK, Goal
 from edge_dnn_partition.planning.solvers import some_devices
 from edge_dnn_partition.planning.solvers.bottleneck import Neighbourhood, Search

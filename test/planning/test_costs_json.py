@@ -12,7 +12,7 @@ import pytest
 
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.cost_model.costs_json import load, read
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json, load
 
 NOISY_PLAN = """
 import ctypes, os, sys
@@ -94,7 +94,7 @@ def put(path, value):
 )
 def test_bad_costs_are_refused_in_one_line(path, value, words):
     with pytest.raises(PlanError) as error:
-        read(put(path, value))
+        from_costs_json(put(path, value))
     assert words in str(error.value)
     assert '\n' not in str(error.value)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model import batch
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers import labels
 from edge_dnn_partition.planning.solvers.solve import solve

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.control.state.derating import Derating, DeratingSettings, DeviceHealth, with_joules
 from edge_dnn_partition.planning.cost_model.batch import Batch
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.solve import solve
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.planning.cost_model.batch import Batch
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, device_once, energy_cost, latency_cost, transfers
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
-from edge_dnn_partition.planning.cost_model.problem import Problem, from_costs_json
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.cost_model.transfer_tables import ByTransfer, Coding
 from edge_dnn_partition.planning.solvers import (
     chain,

@@ -17,8 +17,8 @@ from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policies import policy_of
 from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.objectives import OBJECTIVES, Criterion, Goal, Objective, register
 from edge_dnn_partition.planning.solvers.solve import solve

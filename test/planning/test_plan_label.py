@@ -7,8 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.plans.pinned import placement_of_words
-from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, parse_label, ranges_of
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, parse_label, placement_of_words, ranges_of
 
 
 def label(*stages):

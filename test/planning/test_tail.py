@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from edge_dnn_partition.control.decision.decide import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate, sum_of_lognormals
-from edge_dnn_partition.planning.cost_model.problem import from_costs_json
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers import deadline
 from edge_dnn_partition.planning.solvers.solve import solve

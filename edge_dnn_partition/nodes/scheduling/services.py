@@ -21,8 +21,7 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse, run_in_background
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.plans.pinned import placement_of_words
-from edge_dnn_partition.planning.plans.plan import label_of
+from edge_dnn_partition.planning.plans.plan import label_of, placement_of_words
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
 

@@ -90,7 +90,7 @@ def load(path: Path | str) -> Problem:
         raise PlanError(f'{path} is not JSON: {error.msg} at line {error.lineno} column {error.colno}; correct it') from None
     except (ValueError, RecursionError) as error:
         raise PlanError(f'{path} cannot be read as JSON ({error}); give the path of a cost file') from None
-    return read(document)
+    return from_costs_json(document)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def read(document: object) -> Problem:
+def from_costs_json(document: object) -> Problem:
     """Return the problem of a cost document.
 
     :raises PlanError: one line that says what is wrong and what to do.

@@ -83,8 +83,11 @@ def _infeasible(reason: str) -> Costs:
 
 def loads(problem: Problem, assignment: Ints) -> Loads:
     """Return the loads of an assignment whose nodes can run and whose devices can talk."""
+    return _loads(problem, assignment, *transfers(problem, assignment))
+
+
+def _loads(problem: Problem, assignment: Ints, tensor: Ints, sender: Ints, reader: Ints) -> Loads:
     count = len(problem.devices)
-    tensor, sender, reader = transfers(problem, assignment)
     size = problem.wire_bytes(tensor, sender, reader)
     nodes = np.arange(problem.nodes)
     node_joules, overhead_joules = problem.work_joules
@@ -154,7 +157,7 @@ def _evaluate(problem: Problem, chosen: Ints) -> Costs:
     if (used > memory).any():
         bad = int(np.flatnonzero(used > memory)[0])
         return _infeasible(f'{problem.names[bad]!r} has {memory[bad]:.0f} bytes of memory, the weights take {used[bad]:.0f}')
-    load = loads(problem, chosen)
+    load = _loads(problem, chosen, tensor, sender, reader)
     size = problem.wire_bytes(tensor, sender, reader)
     latency = float(load.device_seconds.sum() + problem.latency[sender, reader].sum() + (size / rate).sum())
     count = len(problem.devices)

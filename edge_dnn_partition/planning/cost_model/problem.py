@@ -354,13 +354,3 @@ _FROM: Final = {
 }
 """What is worked out from which fields alone."""
 _WORKED_OUT: Final = ('devices', 'links', 'tensors', 'node_names')
-
-
-def from_costs_json(document: Mapping[str, Any]) -> Problem:
-    """Return the problem of a COSTS.json document; see :mod:`.costs_json`.
-
-    :raises PlanError: one line that says what is wrong and what to do.
-    """
-    from .costs_json import read
-
-    return read(document)

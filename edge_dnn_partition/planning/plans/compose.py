@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
+from edge_dnn_partition.planning.cost_model.problem import Problem
 
 from .plan import IMAGE, SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
 
@@ -108,3 +110,23 @@ def assignment_of(placement: Placement, boundaries: Sequence[int]) -> tuple[str,
             return None
         assignment.append(devices.pop())
     return tuple(assignment)
+
+
+def pinned_costs(placement: Placement, problem: Problem, boundaries: Sequence[int], *, constrained: bool) -> Costs | None:
+    """Return what a plan is predicted to cost; None where its cuts are none of the profile's.
+
+    :param constrained: whether the fleet file constrains where layers run.
+    :raises PlanError: if it cannot be followed now, with the reason.
+    """
+    missing = [device for device, _, _ in placement if device not in problem.names]
+    if missing:
+        raise PlanError(f'{missing[0]} is not there now, or not profiled yet; ready are {", ".join(problem.names)}')
+    assignment = assignment_of(placement, boundaries)
+    if assignment is None:
+        if constrained:
+            raise PlanError("its cuts are none of the profile's, so the constraints cannot be checked")
+        return None
+    costs = evaluate(problem, assignment)
+    if not costs.feasible:
+        raise PlanError(costs.reason)
+    return costs

@@ -170,6 +170,21 @@ def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
     return tuple(placement)
 
 
+def placement_of_words(text: str, layers: int, devices: Sequence[str]) -> tuple[PlacedStage, ...]:
+    """Read a plan that people give: as plans are shown (`parse_label`), or a device's name alone: all on it.
+
+    :param layers: the number of the model's layers.
+    :param devices: of the fleet.
+    :raises PlanError: if it is malformed, or names a device that the fleet does not have.
+    """
+    alone = text.isidentifier()
+    placement = parse_label(f'{text}:pre-end' if alone else text, layers)
+    for device, _, _ in placement:
+        if device not in devices:
+            raise PlanError(f'plan {text!r}: no device is called {device!r}; known are {", ".join(devices)}')
+    return placement
+
+
 def ranges_of(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return ascending ``(start, stop)`` ranges that hold the given indices."""
     ranges: list[tuple[int, int]] = []
