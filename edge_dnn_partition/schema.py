@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+)  # fmt: skip
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
 from edge_dnn_partition.units import is_number, parse, shortened, units_of
@@ -51,7 +60,13 @@ def _is_path(value: Any) -> Any:
     return value
 
 
-FilePath = Annotated[Path, BeforeValidator(_is_path)]
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get('base')
+    return path if base is None else base / path
+
+
+FilePath = Annotated[Path, BeforeValidator(_is_path), AfterValidator(_absolute)]
+"""A path; a relative one starts at the ``base`` that `check` is given."""
 
 
 class Strict(BaseModel):
@@ -63,14 +78,15 @@ class Strict(BaseModel):
 Table = TypeVar('Table', bound=Strict)
 
 
-def check(schema: type[Table], document: Mapping[str, Any], *, what: str) -> Table:
+def check(schema: type[Table], document: Mapping[str, Any], *, what: str, base: Path | None = None) -> Table:
     """Return what a document says.
 
     :param what: what to call it in an error.
+    :param base: the folder at which relative paths start; None: they stay relative.
     :raises PlanError: if a key is unknown or missing, or a value does not fit.
     """
     try:
-        return schema.model_validate(dict(document))
+        return schema.model_validate(dict(document), context={'base': base})
     except ValidationError as error:
         raise PlanError(f'{what}: {shortened(describe(error, schema), 500)}') from error
 

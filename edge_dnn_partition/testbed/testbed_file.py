@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
-from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, Link, Power, absolute_paths
+from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, Link, Power
 from edge_dnn_partition.schema import Bytes, FilePath, Seconds, Strict, check
 from edge_dnn_partition.sensing.power.boards import named_model
 from edge_dnn_partition.yaml_file import read_yaml
@@ -108,11 +108,7 @@ class TestbedFile(Fleet):
         """
         if not isinstance(document, Mapping):
             raise PlanError(f'{what}: expected a table with model, source, devices, links; see config/testbed.yaml')
-        file = check(cls, document, what=what)
-        if base is None:
-            return file
-        traces = tuple(use.model_copy(update={'file': base / use.file}) for use in file.traces)
-        return absolute_paths(file, base).model_copy(update={'traces': traces})
+        return check(cls, document, what=what, base=base)
 
     @classmethod
     def read(cls, path: str | Path) -> TestbedFile:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -202,7 +202,7 @@ class Network(Strict):
 class Security(Strict):
     """``key_file``, as `keygen` writes it: whoever has none is not believed (docs/security.md)."""
 
-    key_file: Path | None = None
+    key_file: FilePath | None = None
 
 
 class Share(Strict):
@@ -327,9 +327,6 @@ def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
         )
 
 
-AnyFleet = TypeVar('AnyFleet', bound=Fleet)
-
-
 def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file') -> Fleet:
     """Check a fleet that was read from YAML already.
 
@@ -339,29 +336,7 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
     """
     if not isinstance(document, Mapping):
         raise PlanError(f'{what}: expected a table with fleet, model, source, devices, links; see config/')
-    fleet = check(Fleet, document, what=what)
-    return fleet if base is None else absolute_paths(fleet, base)
-
-
-def absolute_paths(fleet: AnyFleet, base: Path) -> AnyFleet:
-    """Return a fleet whose relative paths start from ``base``."""
-
-    def absolute(path: Path | None) -> Path | None:
-        return None if path is None else base / path
-
-    model = fleet.model
-    if model is not None:
-        paths = {'path': base / model.path, 'preprocessing': absolute(model.preprocessing)}
-        model = model.model_copy(update=paths)
-    camera = fleet.camera.model_copy(
-        update={name: absolute(getattr(fleet.camera, name)) for name in ('images', 'video', 'samples')}
-    )
-    network, tls = fleet.network, fleet.network.tls
-    if tls is not None:
-        tls = Tls(ca=base / tls.ca, certificate=base / tls.certificate, key=base / tls.key)
-        network = network.model_copy(update={'tls': tls})
-    security = fleet.security.model_copy(update={'key_file': absolute(fleet.security.key_file)})
-    return fleet.model_copy(update={'model': model, 'camera': camera, 'network': network, 'security': security})
+    return check(Fleet, document, what=what, base=base)
 
 
 def load_fleet(path: str | Path) -> Fleet:
