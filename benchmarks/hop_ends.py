@@ -68,15 +68,13 @@ class Log:
 
 def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     import rclpy
-    from edge_dnn_partition.msg import HopAck
     from rclpy.signals import SignalHandlerOptions
     from std_msgs.msg import UInt64
 
     from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.nodes.core.base import FleetNode
     from edge_dnn_partition.nodes.core.process import Spinner
-    from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
-    from edge_dnn_partition.nodes.transport.sender import TensorSender
+    from edge_dnn_partition.nodes.transport.dds_link import DdsLink
     from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.transport.fragments import Address
 
@@ -90,25 +88,22 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
 
     class Node(FleetNode):
         def setup(self) -> None:
-            self.sender = TensorSender(self, fleet)
-            self.inbox = None
+            self.link = DdsLink(self, fleet)
             if role == 'send':
-                self.sender.connect((options['peer'], False))
-                self.subscribe(HopAck, self.topics.acks(), self.sender.on_ack, qos.ACKS)
+                self.link.connect((options['peer'], False))
                 if options['control']:
                     control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
                     self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
             else:
                 self.subscribe(UInt64, '/hop/control', log.control, qos.HEARTBEAT)
-                self.inbox = TensorInbox(self, self.topics.tensors(), self.sender, self.take)
-                self.inbox.connect(options['device'])
+                self.link.listen(False, self.take)
 
         def take(self, received: Any, _hop: Any) -> None:
-            data = views(received)[0]['tensor']
+            data = received.views()[0]['tensor']
             log.add(data.data)
 
         def teardown(self) -> None:
-            self.sender.stop()
+            self.link.stop()
 
     rclpy.init(args=['--ros-args', '-r', f'__ns:=/hop/{here}'], signal_handler_options=SignalHandlerOptions.NO)
     node = Node(f'end_{role}')
@@ -125,19 +120,19 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
         def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
             address = Address('m', 1, self.sent, 0, -1)
             self.sent += 1
-            node.sender.send((options['peer'], False), address, {'tensor': payload}, {})
+            node.link.send((options['peer'], False), address, {'tensor': payload}, {})
             self.size = payload.nbytes
 
         def publishing(self) -> dict[str, float]:
             return {
-                'longest_publish_seconds': node.sender.longest_publish_seconds,
-                'longest_publish_cpu_seconds': node.sender.longest_publish_cpu_seconds,
+                'longest_publish_seconds': node.link.longest_publish_seconds,
+                'longest_publish_cpu_seconds': node.link.longest_publish_cpu_seconds,
             }
 
         def acknowledged(self) -> int:
-            return self.sent - -(-node.sender.bytes_waiting // self.size)
+            return self.sent - -(-node.link.bytes_waiting // self.size)
 
-    _wait(lambda: node.active and node.sender.connected((options['peer'], False)), 'the inbox')
+    _wait(lambda: node.active and node.link.connected((options['peer'], False)), 'the inbox')
     return End()
 
 

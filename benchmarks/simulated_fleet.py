@@ -73,9 +73,8 @@ class Simulation:
 
     def endpoint(self, target: Target, accept: Callable[[Received, HopTime], None], probing_share: float) -> Endpoint:
         """Return a new node's transport."""
-        made = Endpoint(
-            self.loop, self.fleet, target[0], 1 + len(self.endpoints), self.wires, accept, self.endpoints, probing_share
-        )  # fmt: skip
+        made = Endpoint(self.loop, self.fleet, target[0], 1 + len(self.endpoints), self.wires, accept, self.endpoints)
+        made.sender.probing_share = probing_share
         self.endpoints[target] = made
         return made
 
@@ -121,11 +120,11 @@ class Worker:
         offset = 0.01 * self.endpoint.incarnation
         simulation.loop.every(_BEAT_SECONDS, self._beat, first=offset)
         if probing_share > 0:
-            self.endpoint.probe_period = probe_period
+            self.endpoint.sender.probe_period = probe_period
             simulation.loop.every(_PROBE_TICK_SECONDS, self._probe, first=0.3 + offset)
 
     def _probe(self) -> None:
-        for name in self.endpoint.links.estimators:
+        for name in self.endpoint.sender.links:
             self.endpoint.probe(name)
 
     def _beat(self) -> None:
@@ -135,7 +134,7 @@ class Worker:
             plan_versions=sorted(self._pipeline.parts), process_cpu_percent=math.nan, speed_factor=1.0, stage_factor=0.0,
             resident_bytes=0,
         )  # fmt: skip
-        self.endpoint.describe(message)
+        self.endpoint.write_links(message)
         simulation.tell(self._device, simulation.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
 
     def told(self, plan: Plan, status: PlanStatus) -> None:
@@ -269,7 +268,7 @@ class Source:
     def alive(self, message: Any) -> None:
         """Take in a worker's heartbeat."""
         if message.device == self._simulation.source:
-            self.endpoint.told(message)
+            self.endpoint.on_beat(message)
         _, changed = self.plans.heartbeat(message.device, message.incarnation, message.plan_versions, self._simulation.loop.now)
         if changed:
             self._tick()
@@ -284,7 +283,7 @@ class Source:
             device=self._simulation.source, node='frame_source', incarnation=self.endpoint.incarnation,
             model_sha256=self._simulation.model.sha256,
         )  # fmt: skip
-        self.endpoint.describe(message)
+        self.endpoint.write_links(message)
         self.on_beat(message)
 
     def _pump(self) -> None:

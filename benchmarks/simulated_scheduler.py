@@ -286,7 +286,7 @@ def play(
         scheduler.heartbeat(message)
 
     def source_beat(message: Any) -> None:
-        workers[simulation.source].endpoint.told(message)
+        workers[simulation.source].endpoint.on_beat(message)
         scheduler.heartbeat(message)
 
     for number, ((sender, receiver), wire) in enumerate(wires.items()):
@@ -304,7 +304,9 @@ def play(
 
     def explore(worth: Mapping[Pair, tuple[float, float]]) -> None:
         for name, worker in workers.items():
-            simulation.tell(simulation.source, name, HEARTBEAT_BYTES, lambda worker=worker: worker.endpoint.worth_probing(worth))  # type: ignore[misc]
+            of_links = {receiver: rates for (sender, receiver), rates in worth.items() if sender == name}
+            simulation.tell(simulation.source, name, HEARTBEAT_BYTES,
+                            lambda sender=worker.endpoint.sender, worth=of_links: sender.on_exploration(worth, loop.now))  # type: ignore[misc]
 
     scheduler.on_worth = explore
     source = Source(simulation, fps, scheduler.report)

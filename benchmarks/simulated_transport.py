@@ -1,10 +1,10 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node's transport in simulated time: the product's outboxes, assemblers and link estimates over links that exist here only.
+"""A node's transport in simulated time: the product's sender and receiver of fragments over links that exist here only.
 
-The product's are `Outbox`, `Assembler`, `Links` (with its `LinkEstimator` and `EstimateGuard`) and `LinkProber`. Simulated are the
-clock, the links with their queues, and what `TensorSender` and `TensorInbox` add with threads and DDS. Tensors inside a device
-cost `HANDLE_SECONDS`. Times in seconds, sizes in bytes.
+The product's are `FragmentSender` and `FragmentReceiver` with all that they use. Simulated are the clock and the links with their
+queues, in place of the thread and DDS of `DdsLink`. Tensors inside a device cost `HANDLE_SECONDS`. Times in seconds, sizes in
+bytes.
 """
 
 from __future__ import annotations
@@ -15,30 +15,24 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_dnn_partition.msg import HopAck
-
-from edge_dnn_partition.nodes.transport.links import Links
-from edge_dnn_partition.nodes.transport.sender import CONFIRM_SECONDS
+from edge_dnn_partition.nodes.conversions.wire import links_in, write_links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.testbed.shaping import PACKET_BYTES, Shape
 from edge_dnn_partition.testbed.testbed_file import TestbedLink
 from edge_dnn_partition.testbed.traces import OUTAGE_BITS_PER_SECOND, Capacity
-from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, NOWHERE, PROBE, Address, Fragment, TensorMessage
-from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.outgoing import Waiting
-from edge_dnn_partition.transport.probing import LinkProber
+from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.fragment_receiver import QUIET_SECONDS, FragmentReceiver
+from edge_dnn_partition.transport.fragment_sender import CONFIRM_SECONDS, FragmentSender
+from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, Ack, Address, Fragment, TensorMessage
+from edge_dnn_partition.transport.link import Target
 from edge_dnn_partition.transport.tensors import WireTensor
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 HANDLE_SECONDS: Final = 0.001
 """What the processes at its ends take to hand a message over, on the testbed; within a device it takes no more."""
-QUIET_SECONDS: Final = 0.1
-"""As `TensorInbox.QUIET_SECONDS`."""
 PACKET_HEADERS: Final = 34
 ACK_BYTES: Final = 250
 HEARTBEAT_BYTES: Final = 600
@@ -54,9 +48,6 @@ _CUT: Final = OUTAGE_BITS_PER_SECOND / 8
 SAY_AGAIN_SECONDS: Final = 0.2
 """After so long DDS sends again what is reliable and was not acknowledged."""
 _SEPARATOR: Final = '\n'
-
-Target = tuple[str, bool]
-"""A device, and whether its frame source (True) or its worker is meant."""
 
 
 class Loop:
@@ -169,17 +160,12 @@ class Endpoint:
     wires: Wires
     accept: Callable[[Received, HopTime], None]
     peers: Mapping[Target, Endpoint]
-    probing_share: float = 0.0
-    probe_period: float = 1.0
-    _outboxes: dict[Target, Outbox] = field(default_factory=dict)
     _wakes_at: float = math.inf
     _ticking: bool = False
 
     def __post_init__(self) -> None:
-        self.links = Links(self.fleet, self.device)
-        self._probers = {device: LinkProber() for device in self.links.estimators}
-        self._numbers = itertools.count(1)
-        self._assembler = Assembler()
+        self.sender = FragmentSender(self.fleet, self.device, self.incarnation)
+        self._receiver = FragmentReceiver(self.device, self._later)
 
     # Sending --------------------------------------------------------------------------------------------------
 
@@ -190,69 +176,35 @@ class Endpoint:
         """Send tensors of so many bytes, by name."""
         size = max(1, round(sum(sizes.values())))
         layout = (WireTensor(_SEPARATOR.join(sizes), 2, (size,), 'raw', 0, size),)
-        number = next(self._numbers)
+        number = next(self.sender.numbers)
         if target[0] == self.device:
-            received = Received(
-                FRAME, self.device, self.incarnation, address, number, _bytes(0), layout, stages, hops, encode_seconds, 0, 0.0,
-                paced=False, echo_sent_ns=0, arrived=self.loop.now + HANDLE_SECONDS,
-            )  # fmt: skip
+            received = Received(FRAME, self.device, self.incarnation, address, number, _bytes(0), layout, stages, hops,
+                                encode_seconds, self.loop.now + HANDLE_SECONDS)  # fmt: skip
             hop = HopTime(self.device, self.device, address.from_stage, size, encode_seconds, 0.0, 0)
             self.loop.at(received.arrived, lambda: self.peers[target].accept(received, hop))
             return
-        outbox = self._outbox(target)
-        self._put(target, TensorMessage(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
-                                 encode_seconds, outbox.fragment_bytes(size)))  # fmt: skip
-
-    def _outbox(self, target: Target) -> Outbox:
-        if target not in self._outboxes:
-            silence = functools.partial(self.links.silence, target[0])
-            outbox = self._outboxes[target] = Outbox(numbers=self._numbers, on_silence=silence)
-            self.links.set_pace(target[0], outbox)
-        return self._outboxes[target]
-
-    def _put(self, target: Target, message: TensorMessage, seen: float = 0.0) -> None:
-        outbox = self._outbox(target)
-        self.links.set_pace(target[0], outbox)
-        if message.kind != PROBE:
-            for other, peer in self._outboxes.items():
-                if other[0] == target[0]:
-                    peer.end_probe()
-        outbox.put(message, self.loop.now, seen=seen)
+        outbox = self.sender.connect(target).outbox
+        message = TensorMessage(FRAME, self.device, self.incarnation, address, number, _bytes(size), layout, stages, hops,
+                                encode_seconds, outbox.fragment_bytes(size))  # fmt: skip
+        self.sender.put(target, message, self.loop.now)
         self._pump()
 
     def probe(self, device: str) -> None:
         """Measure a link that nothing uses, or that is held up, if that is due."""
-        outbox = self._outbox((device, False))
-        outboxes = [other for target, other in self._outboxes.items() if target[0] == device]
-        if not all(other.may_be_probed(self.loop.now) for other in outboxes):
-            return
-        probe = self._probers[device].next_probe(
-            self.loop.now, self.links.estimators[device], self.links.doubts[device], ceiling=self.probing_share,
-            period=self.probe_period, rate=outbox.rate, busy=not all(other.idle for other in outboxes),
-        )  # fmt: skip
-        if probe is None:
-            return
-        total = probe.fragments * probe.fragment_bytes
-        layout = (WireTensor('probe', 2, (total,), 'raw', 0, total),)
-        self._put((device, False), TensorMessage(PROBE, self.device, self.incarnation, NOWHERE, next(self._numbers), _bytes(total),
-                                          layout, fragment_bytes=probe.fragment_bytes), probe.bytes_per_second)  # fmt: skip
-
-    def worth_probing(self, worth: Mapping[tuple[str, str], tuple[float, float]]) -> None:
-        """Take in which links the scheduler would know more of: their share of the ceiling, and bytes per second hoped for."""
-        for device, prober in self._probers.items():
-            prober.told(self.loop.now, *worth.get((self.device, device), (0.0, 0.0)))
+        self.sender.connect((device, False))
+        self.sender.probe(device, self.loop.now)
+        self._pump()
 
     def _pump(self) -> None:
         """Send what may leave now, and wake up when more may."""
         now, loop = self.loop.now, self.loop
-        for target, outbox in self._outboxes.items():
-            while (ready := outbox.take(now)) is not None:
-                fragment, receiver = ready.fragment, self.peers[target]
+        for target, peer in self.sender.peers.items():
+            while (ready := peer.outbox.take(now)) is not None:
+                fragment, receiver = ready[1], self.peers[target]
                 there = self.wires[self.device, target[0]].send(now, len(fragment.data) + HEADER_BYTES)
                 if there is not None:
                     loop.at(there, functools.partial(receiver.receive, fragment))
-        due = min((outbox.next_at(now) for outbox in self._outboxes.values()), default=math.inf)
-        due = max(due, now + 1e-6)
+        due = max(self.sender.next_at(now), now + 1e-6)
         if due < self._wakes_at:
             self._wakes_at = due
             loop.at(due, functools.partial(self._wake, due))
@@ -263,119 +215,67 @@ class Endpoint:
             self._pump()
 
     def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
-        """Send nothing more of a frame that is finished or sent anew, as `TensorSender.forget_frame`."""
-        for (device, _), outbox in self._outboxes.items():
-            if late and (waits := outbox.unanswered(self.loop.now, frame_id)) is not None:
-                self.links.given_up(device, waits, self.loop.now)
-            outbox.drop_frame(frame_id)
+        """As `TensorLink.forget_frame`."""
+        self.sender.forget_frame(frame_id, self.loop.now, late=late)
 
     def seconds_left(self, frame_id: int) -> float:
-        """As `TensorSender.seconds_left`."""
-        left = {device: outbox.bytes_left(frame_id) for (device, _), outbox in self._outboxes.items()}
-        return max((self.links.seconds_for(device, size, self.loop.now) for device, size in left.items() if size), default=0.0)
+        """As `TensorLink.seconds_left`."""
+        return self.sender.seconds_left(frame_id, self.loop.now)
 
     def forget_device(self, device: str) -> None:
-        """Forget what is on its way to a device."""
-        for target, outbox in self._outboxes.items():
-            if target[0] == device:
-                outbox.clear()
+        """As `TensorLink.forget_device`."""
+        self.sender.forget_device(device)
 
-    def told(self, message: Any) -> None:
-        """Take in what another process of this device has measured (a heartbeat)."""
-        self.links.told(message, self.loop.now)
-        for target, outbox in self._outboxes.items():
-            self.links.set_pace(target[0], outbox)
+    def on_beat(self, message: Any) -> None:
+        """Take over what another process of this device has measured (a heartbeat)."""
+        self.sender.on_states(links_in(message), self.loop.now)
 
-    def describe(self, message: Any) -> None:
+    def write_links(self, message: Any) -> None:
         """Write what is known of the links into a heartbeat."""
-        waits: dict[str, Waiting] = {}
-        for (device, _), outbox in self._outboxes.items():
-            found = outbox.unanswered(self.loop.now)
-            if found is not None and (device not in waits or found.seconds > waits[device].seconds):
-                waits[device] = found
-        self.links.describe(message, self.loop.now, waits)
+        write_links(message, self.sender.states(self.loop.now))
 
     def know(self, device: str, bytes_per_second: float) -> None:
         """Take the true rate of a link for what was measured: only who is informed is told."""
-        estimator = self.links.estimators[device]
+        estimator = self.sender.links[device].estimator
         estimator._rates.clear()  # noqa: SLF001
         estimator._rates.append(bytes_per_second)  # noqa: SLF001
         estimator.last_at = self.loop.now
-        for target, outbox in self._outboxes.items():
-            if target[0] == device:
-                self.links.set_pace(device, outbox)
+        for peer in self.sender.peers_at(device):
+            peer.link.set_pace(peer.outbox)
 
     # Receiving ------------------------------------------------------------------------------------------------
 
+    def _later(self, received: Received, hop: HopTime) -> None:
+        self.loop.at(self.loop.now + HANDLE_SECONDS, lambda: self.accept(received, hop))
+
     def receive(self, fragment: Fragment) -> None:
         """Take a fragment that has arrived."""
-        key = (fragment.sender, fragment.incarnation, fragment.message)
-        received = None if self._assembler.is_done(key) else self._assembler.add(fragment, self.loop.now)
-        if received is not None:
-            hop = HopTime(received.sender, self.device, received.address.from_stage, len(received.buffer),
-                          received.encode_seconds, received.spread_seconds, received.spread_bytes)  # fmt: skip
-            if received.kind == FRAME:
-                self.loop.at(self.loop.now + HANDLE_SECONDS, lambda: self.accept(received, hop))
-            self._answer(fragment, HopAck.COMPLETE, received=received)
-        elif self._assembler.is_done(key):
-            self._answer(fragment, HopAck.COMPLETE)
-        elif (gap := self._assembler.gap(fragment, self.loop.now)) is not None:
-            self._ask(gap)
-        elif (run := self._assembler.run(fragment)) is not None:
-            self._say(fragment.sender, HopAck.RUN, fragment, spread_bytes=run.bytes, spread_seconds=run.seconds, total=run.total,
-                      paced=run.as_they_left, fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns,
-                      echo_sent_ns=run.echo_sent_ns)  # fmt: skip
-        if not self._ticking and self._assembler.held_bytes:
+        ack = self._receiver.on_fragment(fragment, self.loop.now)
+        if ack is not None:
+            self._answer(ack)
+        if not self._ticking and self._receiver.held_bytes:
             self._ticking = True
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
 
     def _tick(self) -> None:
-        for gap in list(self._assembler.overdue(self.loop.now, QUIET_SECONDS)):
-            self._ask(gap)
-        self._assembler.forget(self.loop.now, 60.0)
-        self._ticking = self._assembler.held_bytes > 0
+        for ack in list(self._receiver.on_tick(self.loop.now)):
+            self._answer(ack)
+        self._ticking = self._receiver.held_bytes > 0
         if self._ticking:
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
 
-    def _ask(self, gap: Gap) -> None:
-        sender, incarnation, message = gap.key
-        of = SimpleNamespace(kind=gap.kind, incarnation=incarnation, message=message, sent_ns=0)
-        self._say(sender, HopAck.MISSING, of, missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
-
-    def _answer(self, fragment: Fragment, state: int, received: Received | None = None) -> None:
-        how: dict[str, Any] = {}
-        if received is not None:
-            how = {
-                'total': len(received.buffer), 'fragment_bytes': received.fragment_bytes, 'spread_bytes': received.spread_bytes,
-                'spread_seconds': received.spread_seconds, 'paced': received.paced, 'echo_sent_ns': received.echo_sent_ns,
-                'since_sent_ns': received.since_sent_ns,
-            }
-        self._say(fragment.sender, state, fragment, **how)
-
-    def _say(self, sender: str, state: int, of: Any, **what: Any) -> None:
-        ack = SimpleNamespace(
-            state=state, kind=of.kind, incarnation=of.incarnation, receiver=self.device, message=of.message, missing=[],
-            spread_bytes=0, spread_seconds=0.0, paced=False, total=0, fragment_bytes=0, held_seconds=0.0,
-            echo_sent_ns=of.sent_ns, since_sent_ns=0,
-        )  # fmt: skip
-        ack.__dict__.update(what)
-        self._return(sender, ack)
-
-    def _return(self, sender: str, ack: Any) -> None:
-        there = self.wires[self.device, sender].send(self.loop.now, ACK_BYTES + 4 * len(ack.missing))
+    def _answer(self, ack: Ack) -> None:
+        there = self.wires[self.device, ack.sender].send(self.loop.now, ACK_BYTES + 4 * len(ack.missing))
         if there is None:
-            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._return(sender, ack))
+            self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._answer(ack))
             return
-        owner = next(p for (device, _), p in self.peers.items() if device == sender and p.incarnation == ack.incarnation)
+        owner = next(p for (device, _), p in self.peers.items() if device == ack.sender and p.incarnation == ack.incarnation)
         self.loop.at(there, lambda: owner.on_ack(ack))
 
-    def on_ack(self, ack: Any) -> None:
-        """Take in what a receiver says of a message, as `TensorSender.on_ack`."""
-        now, device = self.loop.now, ack.receiver
-        self.links.take(ack, [outbox for target, outbox in self._outboxes.items() if target[0] == device], now)
-        complete = ack.state == HopAck.COMPLETE
-        if ack.kind == PROBE and complete and self.links.doubtful(device):
-            self.loop.at(now + CONFIRM_SECONDS, lambda: self.probe(device))
+    def on_ack(self, ack: Ack) -> None:
+        """Take an acknowledgement that has arrived."""
+        if self.sender.on_ack(ack, self.loop.now):
+            self.loop.at(self.loop.now + CONFIRM_SECONDS, lambda: self.probe(ack.receiver))
         self._pump()
 
 

@@ -108,7 +108,7 @@ def draw(path: Path) -> None:
     _box(axes, (11.7, 7.3, 2.6, 1.4), 'you', 'top, dashboard, rviz2,\nrqt, your nodes')
 
     between = [*said['frame_source > worker'], *said['worker > frame_source'], *said['worker > worker']]
-    tensors = [topic for topic in ('tensors', 'results', 'receipts') if topic in between]
+    tensors = [topic for topic in ('tensors', 'results', 'acks') if topic in between]
     _arrow(axes, (2.8, 3.2), (3.3, 3.2), '', (0, 0), colour=_BLUE, arrowstyle='<|-|>')
     _arrow(axes, (5.5, 3.2), (9.0, 3.2), f'{", ".join(tensors)}\n(paced; within one device\nby shared memory)', (7.25, 3.2),
            colour=_BLUE, arrowstyle='<|-|>')  # fmt: skip

@@ -14,7 +14,7 @@ OWN: Final = 'edge_dnn_partition'
 NODES: Final = ('device_monitor', 'worker', 'frame_source', 'scheduler', 'dashboard', 'visualisation')
 _WAYS: Final = {
     'advertise': 'publishes', 'create_publisher': 'publishes', 'subscribe': 'hears', 'create_subscription': 'hears',
-    'serve': 'serves', 'TensorInbox': 'hears',
+    'serve': 'serves',
 }  # fmt: skip
 
 
@@ -70,16 +70,17 @@ def uses(folder: Path) -> list[Use]:
 
 def _of_call(call: ast.Call, named: dict[str, ast.expr], interfaces: dict[str, str], file: str) -> Iterator[Use]:
     made = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ''
-    if made not in _WAYS or len(call.args) < 2:
+    if made == 'listen' and call.args:  # DdsLink.listen(to_source, ...), which subscribes to either topic
+        name = 'results' if ast.unparse(call.args[0]) == 'True' else 'tensors'
+        yield Use(name, False, 'hears', 'TensorFragment', 'TENSORS', False, file)
+    if made not in _WAYS or len(call.args) < 2 or (made == 'subscribe' and ast.unparse(call.args[0]) == 'TensorFragment'):
         return
     way, topic = _WAYS[made], call.args[1]
     if isinstance(topic, ast.Name) and topic.id in named:
         topic = named[topic.id]
     kind = ast.unparse(call.args[0])
     interface = interfaces.get(kind, kind.replace('messages.', 'vision_msgs/'))
-    if made == 'TensorInbox':
-        interface = 'TensorFragment'
-    profile = 'TENSORS' if made == 'TensorInbox' else next((name for argument in call.args[2:] for name in _profiles(argument)), '')
+    profile = next((name for argument in call.args[2:] for name in _profiles(argument)), '')
     overridable = any(k.arg == 'overridable' and ast.unparse(k.value) == 'True' for k in call.keywords)
     if isinstance(topic, ast.Name) and topic.id == 'DIAGNOSTICS':
         yield Use('DIAGNOSTICS', False, way, interface, profile, overridable, file)

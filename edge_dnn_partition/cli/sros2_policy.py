@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from edge_dnn_partition.nodes.core.topics import DIAGNOSTICS, Topics
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 
-PER_DEVICE: Final = ('tensors', 'results', 'receipts')
+PER_DEVICE: Final = ('tensors', 'results', 'acks')
 """Published to every device's, heard at one's own."""
 
 
@@ -34,13 +34,13 @@ NODES: Final = {
     'device_monitor': Ends((*_ALL, 'heartbeat', 'telemetry'), _ALL),
     'worker': Ends(
         (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile'),
-        (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'receipts', 'shadow', 'tensors'),
+        (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
         ('profile_again_here',),
     ),
     'frame_source': Ends(
         (*_ALL, *PER_DEVICE, 'annotated', 'classification', 'detections', 'frame_report', 'heartbeat', 'hedge_plan', 'mask',
          'result', 'source_status', 'vision_classification', 'vision_detections'),
-        (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'receipts', 'results', 'shadow'), ('infer',),
+        (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'acks', 'results', 'shadow'), ('infer',),
     ),
     'scheduler': Ends(
         (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'exploration', 'plan', 'plot', 'shadow', 'shares', 'state'),

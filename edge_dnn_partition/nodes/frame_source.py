@@ -20,11 +20,12 @@ from edge_dnn_partition.execution.frames.repetition import Repetition
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.inputs.frame import FrameInputs
-from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, HopAck, Result
+from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
 from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message
+from edge_dnn_partition.nodes.conversions.wire import links_in
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
@@ -35,8 +36,7 @@ from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
 from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
 from edge_dnn_partition.nodes.frames.source_heartbeat import SourceHeartbeat
-from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
-from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.nodes.transport.dds_link import DdsLink
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
@@ -58,7 +58,7 @@ class FrameSource(FleetNode):
         self._results_given = 0
         self._last_inputs: FrameInputs | None = None
         self._admission = Admission()
-        self._sender: TensorSender | None = None
+        self._link: DdsLink | None = None
         self._accounts: FrameAccounts | None = None
         self._outcome: ResultPublisher | None = None
         self._infer: InferService | None = None
@@ -80,18 +80,15 @@ class FrameSource(FleetNode):
         self._results_given = 0
         self._radio = Radio.of_fleet(self._fleet)
         hardware = hardware_of(self._fleet, device, self._model, runs_stages=False)
-        self._sender = TensorSender(self, self._fleet, hardware)
-        self._inputs = InputSender(self, self._sender, hardware)
-        self._shadows = ShadowFrames(self._outputs, self._inputs, self._sender, self._reachable)
-        self._repetition = Repetition(self._plans, self._ledger, self._sender, self._send, lambda text: self.refuse('frame', text))
+        self._link = DdsLink(self, self._fleet, hardware)
+        self._inputs = InputSender(self, self._link, hardware)
+        self._shadows = ShadowFrames(self._outputs, self._inputs, self._link, self._reachable)
+        self._repetition = Repetition(self._plans, self._ledger, self._link, self._send, lambda text: self.refuse('frame', text))
         most_bytes = largest_message(self._fleet.devices[device].memory)
         results = Expected({name: self._model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
-        inbox = TensorInbox(
-            self, self.topics.results(), self._sender, self._receive, expect=results.check, max_bytes=most_bytes
-        )
+        self._link.listen(True, self._receive, expect=results.check, max_bytes=most_bytes)
         for name in self._fleet.devices:
-            inbox.connect(name)
-            self._sender.connect((name, False))
+            self._link.connect((name, False))
         self._hedging = Hedging(self, self._model, device)
         self._outcome = ResultPublisher(self, self._fleet, self._model.outputs)
         self._infer = InferService(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
@@ -99,15 +96,14 @@ class FrameSource(FleetNode):
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
         self._signs = SourceHeartbeat(
-            self, self._model.sha256, self._lock, self._plans, self._ledger, self._sender, self._inputs,
+            self, self._model.sha256, self._lock, self._plans, self._ledger, self._link, self._inputs,
             hedger=self._hedging.hedger, shadows=self._shadows.run,
         )  # fmt: skip
-        self.subscribe(HopAck, self.topics.acks(), self._sender.on_ack, qos.ACKS)
         self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
-        hardware.connect(self, self._sender.reshape)
+        hardware.connect(self, self._link.reshape)
         self._camera = CameraFeed(self, self._fleet.camera, self._offer)
         self.every(_PUMP_SECONDS, self._tick)
 
@@ -161,9 +157,9 @@ class FrameSource(FleetNode):
         if self._infer is not None:
             self._infer.close('the frame source was stopped')
             self._infer = None
-        if self._sender is not None:
+        if self._link is not None:
             self._inputs.stop()
-            self._sender.stop()
+            self._link.stop()
         if self._accounts is not None:
             self._accounts.close()
             self._accounts = None
@@ -230,7 +226,7 @@ class FrameSource(FleetNode):
                     self._reports.publish(report)
                     self._pump(time.monotonic())
             return
-        arrays, _ = views(received)
+        arrays, _ = received.views()
         frame_id, version = received.address.frame_id, received.address.plan_version
         with self._lock:
             self._hedging.came(frame_id, version, received.arrived)
@@ -255,8 +251,8 @@ class FrameSource(FleetNode):
                 self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
                 self._plans.took(whole.plan_version, whole.latency_seconds)
                 self._hedging.finished(frame_id, whole.plan_version, whole.latency_seconds)
-                if self._sender is not None:
-                    self._sender.forget_frame(frame_id)
+                if self._link is not None:
+                    self._link.forget_frame(frame_id)
                 self._deliver()
                 self._pump(time.monotonic())
 
@@ -313,16 +309,16 @@ class FrameSource(FleetNode):
         if self.params.number('max_age') > 0:
             for frame in self._ledger.expire(now, self.params.number('max_age')):
                 self._hedging.expired()
-                if self._sender is not None:
-                    self._sender.forget_frame(frame.frame_id)
+                if self._link is not None:
+                    self._link.forget_frame(frame.frame_id)
         self._deliver()
         if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
             self._plan(kept)
 
     def _reachable(self, plan: Plan) -> bool:
         """True if the devices that get inputs can be sent to and all take the plan's frames; none is accepted before."""
-        sender = self._sender
-        return sender is not None and all(sender.connected((to, False)) for to in deliveries(plan)) and self._plans.prepared(plan)
+        link = self._link
+        return link is not None and all(link.connected((to, False)) for to in deliveries(plan)) and self._plans.prepared(plan)
 
     # Plans and signs of life ----------------------------------------------------------------------------------
 
@@ -350,14 +346,14 @@ class FrameSource(FleetNode):
         if message.node != 'worker' or message.device not in self._fleet.devices:
             return
         self._hedging.alive(message)
-        if self._sender is not None and message.device == self.topics.device:
-            self._sender.told(message)
+        if self._link is not None and message.device == self.topics.device:
+            self._link.on_states(links_in(message))
         with self._lock:
             anew, changed = self._plans.heartbeat(
                 message.device, message.incarnation, message.plan_versions, time.monotonic()
             )
-            if anew and self._sender is not None:
-                self._sender.forget_device(message.device)
+            if anew and self._link is not None:
+                self._link.forget_device(message.device)
             if changed:
                 self._tick()
 

@@ -25,19 +25,19 @@ from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.preparation import StageStore, give_way
-from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, HopAck, StageState
+from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
+from edge_dnn_partition.nodes.conversions.wire import worth_in, write_links
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.execution.device_profiler import DeviceProfiler
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
-from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
-from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.nodes.transport.dds_link import DdsLink
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.transport.assembler import Received
@@ -58,7 +58,7 @@ class Worker(FleetNode):
     """Runs one device's part of each plan.
 
     A frame comes to `_receive` in the thread that spins, runs in the thread ``inference`` (`StageRunner`), and leaves through
-    the `TensorSender`'s. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), see docs/concurrency.md.
+    the `DdsLink`'s. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), see docs/concurrency.md.
     """
 
     def __init__(self) -> None:
@@ -100,24 +100,21 @@ class Worker(FleetNode):
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
-        self._sender = TensorSender(self, self._fleet, self._hardware)
-        self._closing.callback(self._sender.stop)
         self._energy = EnergyMonitor(self, energy, self._config, self._hardware, self._fleet)
-        self._preparation = PlanPreparation(self, self._frames, self._store, self._sender, states, self._beat)
+        self._link = DdsLink(self, self._fleet, self._hardware, on_sent=self._energy.sent)
+        self._closing.callback(self._link.stop)
+        self._preparation = PlanPreparation(self, self._frames, self._store, self._link, states, self._beat)
         self._runner = StageRunner(
-            self, self._frames, self._store, self._sender, self._energy, self._hardware, self._report_failure
+            self, self._frames, self._store, self._link, self._energy, self._hardware, self._report_failure
         )
         self._profiler = DeviceProfiler(
             self, profiles, self._model, self._fleet, preprocessing, lambda: self._config, self._hardware, self._preparation.put,
             self._on_profile,
         )  # fmt: skip
 
-        inbox = TensorInbox(self, self.topics.tensors(), self._sender, self._receive, expect=self._expect, max_bytes=most_bytes)
-        for name in self._fleet.devices:
-            inbox.connect(name)
-            if name != device:
-                self._sender.connect((name, False))
-        self.subscribe(HopAck, self.topics.acks(), self._on_ack, qos.ACKS)
+        self._link.listen(False, self._receive, expect=self._expect, max_bytes=most_bytes)
+        for name in self._link.devices:
+            self._link.connect((name, False))
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
@@ -125,7 +122,7 @@ class Worker(FleetNode):
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._on_hedge_plan, qos.PLAN)
             self.subscribe(FrameReport, self.topics.frame_report, self._energy.on_report, qos.RESULT)
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
-        self._hardware.connect(self, self._sender.reshape)
+        self._hardware.connect(self, self._link.reshape)
 
         beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
         self.every(_PROBE_TICK_SECONDS, self._probe_links)
@@ -144,7 +141,8 @@ class Worker(FleetNode):
         return given if given is not None else self._config.memory or min(1 << 30, memory_now().total_bytes / 4)
 
     def _set_probing(self) -> None:
-        self._sender.probing_share, self._sender.probe_period = map(self.params.number, ('probing_budget', 'probe_period'))
+        sender = self._link.sender
+        sender.probing_share, sender.probe_period = map(self.params.number, ('probing_budget', 'probe_period'))
 
     def _resize(self) -> None:
         """Follow new limits; what is prepared goes on."""
@@ -192,7 +190,7 @@ class Worker(FleetNode):
         are waited for.
         """
         plan = self._plans.active
-        if self._frames.under_way or self._sender.bytes_waiting:
+        if self._frames.under_way or self._link.bytes_waiting:
             self._busy_at = time.monotonic()
             return False
         if self._ending:
@@ -278,7 +276,7 @@ class Worker(FleetNode):
         """Take in a whole message's tensors; stages that can run now go to the thread ``inference``."""
         address, hedge = received.address, is_hedge(received.address.plan_version)
         try:
-            arrays, encodings = views(received)
+            arrays, encodings = received.views()
         except WireError as error:
             if not hedge:
                 self._report_failure(address, -1, error)
@@ -303,10 +301,6 @@ class Worker(FleetNode):
             plan_version=address.plan_version, attempt=address.attempt, stage=stage, reason=reason_of(error),
         ))  # fmt: skip
 
-    def _on_ack(self, ack: HopAck) -> None:
-        self._sender.on_ack(ack)
-        self._energy.sent(ack)
-
     # Measuring ------------------------------------------------------------------------------------------------
 
     def _on_profile(self, profile: Profile) -> None:
@@ -314,15 +308,14 @@ class Worker(FleetNode):
         self._energy.profiled(profile)
 
     def _on_exploration(self, message: Exploration) -> None:
-        self._sender.worth_probing(message)
+        self._link.on_exploration(worth_in(message, self.topics.device))
         rows = zip(message.senders, message.receivers, message.shares, strict=True)
         share = max((share for *ends, share in rows if ends == [self.topics.device] * 2), default=0.0)
         self._runner.speed.worth_probing(share * self.params.number('probing_budget'), time.monotonic())
 
     def _probe_links(self) -> None:
-        for name in self._sender.devices:
-            if self._sender.connected((name, False)):
-                self._sender.probe(name)
+        for name in self._link.devices:
+            self._link.probe(name)
 
     def _beat(self) -> None:
         """Publish a heartbeat; called by the timer and, when a plan is prepared, by the thread ``preparation``."""
@@ -339,7 +332,7 @@ class Worker(FleetNode):
             refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
         )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
-        self._sender.describe_links(message, now)
+        write_links(message, self._link.states())
         self._heartbeat.publish(message)
 
 

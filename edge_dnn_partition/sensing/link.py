@@ -108,8 +108,8 @@ class LinkEstimator:
         while len(self._rates) > self.window:
             self._rates.popleft()
 
-    def told(self, at: float, bytes_per_second: float) -> None:
-        """Take in what another process of this device measured, if it is news and nothing was measured here for long.
+    def on_report(self, at: float, bytes_per_second: float) -> None:
+        """Take over what another process of this device measured, if it is newer and nothing was measured here for long.
 
         :param at: when it was measured.
         """
@@ -123,6 +123,13 @@ class LinkEstimator:
     def settled(self) -> bool:
         """As many transfers as the median looks back have shown what is believed."""
         return len(self._rates) >= self.window
+
+    @property
+    def uncertainty(self) -> float:
+        """Half the range of the latest rates over the estimate; NaN while there are fewer than two."""
+        if len(self._rates) < 2:
+            return math.nan
+        return (max(self._rates) - min(self._rates)) / (2 * median(self._rates))
 
     @property
     def doubtful(self) -> bool:

@@ -23,7 +23,7 @@ from .fragments import (
     Fragment,
 )
 from .partial import LONG_STRETCHED, STRETCHED, FragmentBuffer, Partial, Run
-from .tensors import WireTensor, check_layout
+from .tensors import WireTensor, check_layout, image_parts, unpack
 from .timing import HopTime, StageTime
 
 MAX_FRAGMENTS: Final = 1 << 20
@@ -37,7 +37,10 @@ here: the link is far slower than the pace."""
 
 @dataclass(frozen=True)
 class Received:
-    """A message that is whole: its buffer, its layout (checked), and how it came (seconds, bytes)."""
+    """A message that is complete: its buffer, its layout (checked), and how it arrived (seconds, bytes).
+
+    :param since_sent_ns: the spread is that of the fragments that left after this; earlier ones are in runs. 0: all.
+    """
 
     kind: int
     sender: str
@@ -49,14 +52,18 @@ class Received:
     stages: tuple[StageTime, ...]
     hops: tuple[HopTime, ...]
     encode_seconds: float
-    spread_bytes: int
-    spread_seconds: float
-    paced: bool
-    echo_sent_ns: int
     arrived: float
+    spread_bytes: int = 0
+    spread_seconds: float = 0.0
+    paced: bool = False
+    echo_sent_ns: int = 0
     fragment_bytes: int = 0
     since_sent_ns: int = 0
-    """How it came is said of the fragments that left after this: the others came before (:class:`.partial.Run`). 0: of all."""
+
+    def views(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the tensors as views of the buffer, and their encodings: of compressed pixels, what the pixels are."""
+        arrays = unpack(self.layout, self.buffer)
+        return arrays, {tensor.name: image_parts(tensor.encoding)[0] for tensor in self.layout}
 
 
 MessageKey = tuple[str, int, int]
@@ -151,8 +158,7 @@ class Assembler:
             return None
         return Received(
             fragment.kind, fragment.sender, fragment.incarnation, fragment.address, fragment.message, buffer, fragment.layout,
-            fragment.stages,
-            fragment.hops, fragment.encode_seconds, 0, 0.0, fragment.paced, fragment.sent_ns, now,
+            fragment.stages, fragment.hops, fragment.encode_seconds, now, paced=fragment.paced, echo_sent_ns=fragment.sent_ns,
         )  # fmt: skip
 
     def is_done(self, key: MessageKey) -> bool:
@@ -318,8 +324,7 @@ class Assembler:
             came = partial.total - partial.first_bytes, partial.spread_seconds, even
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer.data, head.layout, head.stages,
-            head.hops, head.encode_seconds, *came,
-            partial.echo_sent_ns, partial.last_at, partial.fragment_bytes, since,
+            head.hops, head.encode_seconds, partial.last_at, *came, partial.echo_sent_ns, partial.fragment_bytes, since,
         )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def fragment_gain(probe_gain: float, index: int, train: int = TRAIN_FRAGMENTS) -
     return probe_gain if index < train else max(DRAIN_GAIN, 2 - probe_gain)
 
 
-def shows_room(probe_gain: float) -> float:
+def shows_headroom(probe_gain: float) -> float:
     """Return from which rate on, over the estimated one, the first fragments of a message show that there is room."""
     return max(_ROOM * probe_gain, 1 + _MORE * (probe_gain - 1))
 
@@ -90,7 +90,7 @@ class BandwidthProber:
         """Return whether a message looked for so much that the link's own rate has shown, if not all of it came."""
         return probe_gain > 1 + _FAR * self._least_gain(rate, fragment_bytes)
 
-    def looked(self, *, found: bool, told: bool = True) -> None:
+    def on_answer(self, *, found: bool, told: bool = True) -> None:
         """Take in what a message found that looked for room and came whole at once.
 
         :param told: if it found none, there was none; False: its fragments left too slowly to find it.
@@ -104,7 +104,7 @@ class BandwidthProber:
         if not self._impatient:
             self.patient_packets = PATIENT_PACKETS
 
-    def none(self, rate: float | None, fragment_bytes: int, *, first: bool) -> None:
+    def on_loss(self, rate: float | None, fragment_bytes: int, *, first: bool) -> None:
         """Take in that fragments of a message were lost: look for no room for a while, and keep to fragments that the queue holds.
 
         :param first: it is the first time for this message.

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from .tensors import WireTensor
@@ -151,6 +153,8 @@ class TensorMessage:
     """The tensors that one stage of one frame sends to one device, on the sender's side.
 
     :param segment: the shared memory that ``buffer`` is a part of; empty if it is not.
+    :param deadline: by the sender's monotonic clock; the message is dropped then if it has not arrived.
+    :param priority: it leaves before messages of lower priority to the same target.
     """
 
     kind: int
@@ -165,6 +169,8 @@ class TensorMessage:
     encode_seconds: float = 0.0
     fragment_bytes: int = MAX_FRAGMENT_BYTES
     segment: str = ''
+    deadline: float = math.inf
+    priority: int = 0
 
     @property
     def count(self) -> int:
@@ -188,3 +194,41 @@ class TensorMessage:
             self.kind, self.sender, self.incarnation, self.number, 0, self.count, len(self.buffer), data, paced, sent_ns,
             self.address, self.layout, self.stages, self.hops, self.encode_seconds, self.segment,
         )  # fmt: skip
+
+
+class AckState(IntEnum):
+    """What an acknowledgement says of its message; the numbers of HopAck."""
+
+    COMPLETE = 0
+    MISSING = 1
+    REFUSED = 2
+    RUN = 3
+    """A rate sample of a long message that is still arriving."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """A receiver's acknowledgement of a message; see HopAck for its fields.
+
+    :param arrived: when the last of the fragments that it speaks of arrived, by the receiver's clock; NaN: it is not told.
+    :param held_seconds: from then to the sending of this acknowledgement.
+    """
+
+    state: AckState
+    kind: int
+    sender: str
+    incarnation: int
+    receiver: str
+    address: Address
+    message: int
+    missing: Sequence[int] = ()
+    reason: str = ''
+    total: int = 0
+    fragment_bytes: int = 0
+    spread_bytes: int = 0
+    spread_seconds: float = 0.0
+    paced: bool = False
+    since_sent_ns: int = 0
+    echo_sent_ns: int = 0
+    arrived: float = math.nan
+    held_seconds: float = 0.0

@@ -9,14 +9,16 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .bandwidth_prober import TRAIN_FRAGMENTS, fragment_gain, shows_room
+from .bandwidth_prober import TRAIN_FRAGMENTS, fragment_gain, shows_headroom
 from .fragments import FRAGMENTS_FOR_DISPERSION, MANY_MISSING, MISSING_AT_ONCE, PROBE, TensorMessage, packets_of
 from .partial import RUN_SECONDS, SLOW_RUN_FRAGMENTS
 
 MUCH_LOST: Final = 0.3
+MUCH_SMALLER: Final = 0.7
+"""A message is cut anew for fragments that are smaller by this factor, or larger by its inverse."""
 _HALF: Final = 0.5
 
 
@@ -134,7 +136,7 @@ class Outgoing:
     """The pace at which each fragment left last."""
     asked: float = 0.0
     """From this rate on the fragments of the present train show that there is room."""
-    came_bytes: int = 0
+    arrived_bytes: int = 0
     """Its receiver has told of so many."""
     pace: float = 0.0
     """The fastest that its fragments were to leave; 0: they were not paced."""
@@ -151,6 +153,19 @@ class Outgoing:
     _asked: array[float] = field(default_factory=lambda: array('d'))
     """... how fast, and from which rate on it is one of those that show room; infinite: it is none of those."""
 
+    def cut_larger(self, fragment_bytes: int) -> None:
+        """Cut it into larger fragments, if they are larger by much; nothing of it has left yet."""
+        if fragment_bytes > self.message.fragment_bytes / MUCH_SMALLER:
+            self.message = replace(self.message, fragment_bytes=fragment_bytes)
+            self.todo = deque(range(self.message.count))
+            self.offered = self.message.count
+
+    def cut_anew(self, number: int, fragment_bytes: int, now: float) -> Outgoing:
+        """Return the same message under another number, in fragments of another size."""
+        message = replace(self.message, number=number, fragment_bytes=fragment_bytes)
+        return Outgoing(message, deque(range(message.count)), 0.0, now, rounds=self.rounds, offered=message.count,
+                        to_another=self.to_another)  # fmt: skip
+
     def left(self, index: int, rate: float, now: float) -> None:
         """Take in that a fragment leaves, and how fast the link is estimated to be."""
         pace = rate * self.gain()
@@ -159,7 +174,7 @@ class Outgoing:
             self.rates = array('d', bytes(8 * self.message.count))
         self.rates[index] = pace
         if self.probe_gain and self.message.count >= _TELLING_FRAGMENTS:
-            self.asked = self.asked or rate * shows_room(self.probe_gain)
+            self.asked = self.asked or rate * shows_headroom(self.probe_gain)
         if not self._at:
             self._train_fragments = min(max(round(_TRAIN_SECONDS * pace / self.message.fragment_bytes), _LEAST_TRAIN),
                 TRAIN_FRAGMENTS)
@@ -189,7 +204,7 @@ class Outgoing:
     def _at(self) -> int:
         return len(self._left_ns) - self._train_at
 
-    def look_for_room(self, probe_gain: float) -> None:
+    def begin_train(self, probe_gain: float) -> None:
         """Let the next fragments be a train of that pace over the estimated rate; 0: let them look for nothing."""
         self.probe_gain, self._train_at, self.asked = probe_gain, len(self._left_ns), 0.0
 
@@ -208,7 +223,7 @@ class Outgoing:
     @property
     def bytes_left(self) -> int:
         """What its receiver has not told of."""
-        return len(self.message.buffer) - self.came_bytes
+        return len(self.message.buffer) - self.arrived_bytes
 
     def waiting(self, rate: float | None, seconds: float) -> Waiting:
         """Return what is waited for of it, of which there was no word for so long.
@@ -218,7 +233,7 @@ class Outgoing:
         size = most = self.bytes_left
         if rate is not None and self.pace:
             run = max(FRAGMENTS_FOR_DISPERSION * self.message.fragment_bytes, round(RUN_SECONDS * rate))
-            size = run if self.came_bytes else min(size, run)  # of a rest that is lost there is word no sooner
+            size = run if self.arrived_bytes else min(size, run)  # of a rest that is lost there is word no sooner
             most = min(most, SLOW_RUN_FRAGMENTS * self.message.fragment_bytes)
         return Waiting(size, seconds, most)
 
@@ -251,7 +266,7 @@ class Outgoing:
         return self.blocked_seconds > _BLOCKED * (self.sent_at - self.first_sent_at)
 
     @property
-    def shows_room_from(self) -> float:
+    def shows_headroom_from(self) -> float:
         """The rate from which on it shows by itself that there is room; 0 if it does not: any burst holds a probe."""
         return 0.0 if self.rounds or self.message.kind == PROBE else self.asked
 

@@ -115,7 +115,7 @@ class LinkProber:
         self._settled = False
         """Enough was measured of the link once."""
 
-    def told(self, now: float, share: float, bytes_per_second: float) -> None:
+    def on_exploration(self, now: float, share: float, bytes_per_second: float) -> None:
         """Take in what the scheduler says.
 
         :param share: of the ceiling, from 0 to 1: what knowing more of the link is worth.

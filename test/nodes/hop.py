@@ -26,8 +26,7 @@ class Hop:
 
         from edge_dnn_partition.nodes.core import qos
         from edge_dnn_partition.nodes.core.base import FleetNode
-        from edge_dnn_partition.nodes.transport.inbox import TensorInbox, views
-        from edge_dnn_partition.nodes.transport.sender import TensorSender
+        from edge_dnn_partition.nodes.transport.dds_link import DdsLink
         from edge_dnn_partition.planning.fleet.fleet import Fleet
 
         fleet = Fleet.model_validate({
@@ -37,11 +36,7 @@ class Hop:
         self.got, self.acks = [], []
 
         def take(received, hop):
-            self.got.append((received.address.frame_id, views(received)[0]))
-
-        def ack(message):
-            self.acks.append(message)
-            self.sender.on_ack(message)
+            self.got.append((received.address.frame_id, received.views()[0]))
 
         self.ends = [
             FleetNode(f'end_{i}', namespace=f'/hop/{device}', context=context) for i, device in enumerate((here, there))
@@ -50,31 +45,32 @@ class Hop:
             end.autostart()
             use_key(end, key)
         self._key, self._take, self._max_bytes = key, take, max_bytes
-        self.sender = TensorSender(self.ends[0], fleet)
-        self.answers = TensorSender(self.ends[1], fleet)
-        self.inbox = TensorInbox(self.ends[1], self.ends[1].topics.tensors(), self.answers, take, max_bytes=max_bytes)
-        self.inbox.connect(here)
+        self.fleet = fleet
+        self.sender = DdsLink(self.ends[0], fleet)
+        self.answers = DdsLink(self.ends[1], fleet)
+        self.inbox = self.answers.listen(False, take, max_bytes=max_bytes)
         self.target = (there, False)
         self.sender.connect(self.target)
-        self.ends[0].subscribe(HopAck, self.ends[0].topics.acks(), ack, qos.ACKS)
+        self.ends[0].subscribe(HopAck, self.ends[0].topics.acks(), self.acks.append, qos.ACKS)
         self.executor = SingleThreadedExecutor(context=context)
         for end in self.ends:
             self.executor.add_node(end)
 
     def stop_receiver(self):
         """Take the inbox away."""
+        self.answers.stop()
         self.ends[1].trigger_deactivate()
         self.ends[1].trigger_cleanup()
 
     def start_receiver(self):
         """Put another inbox, of another session, in the place of one that was stopped."""
-        from edge_dnn_partition.nodes.transport.inbox import TensorInbox
+        from edge_dnn_partition.nodes.transport.dds_link import DdsLink
 
         node = self.ends[1]
         node.autostart()
         use_key(node, self._key)
-        self.inbox = TensorInbox(node, node.topics.tensors(), self.answers, self._take, max_bytes=self._max_bytes)
-        self.inbox.connect(self.ends[0].topics.device)
+        self.answers = DdsLink(node, self.fleet)
+        self.inbox = self.answers.listen(False, self._take, max_bytes=self._max_bytes)
 
     def spin_until(self, condition):
         deadline = time.monotonic() + 30

@@ -41,7 +41,7 @@ def test_tensors_arrive_as_they_were_sent(hops, tmp_path, here, there, hidden):
     """``hidden``: the receiver does not see the sender's shared memory, as in another container."""
     hop = hops(here, there)
     if hidden:
-        hop.inbox._segments = SegmentReader(tmp_path)
+        hop.inbox.segments = SegmentReader(tmp_path)
     for frame in range(12):
         hop.send(frame, tensors(frame))
     hop.spin_until(lambda: len(hop.got) == 12)
@@ -52,7 +52,7 @@ def test_tensors_arrive_as_they_were_sent(hops, tmp_path, here, there, hidden):
             np.testing.assert_array_equal(arrays[name], value)
     assert sorted(frame for frame, _ in hop.got) == list(range(12))
     hop.spin_until(lambda: hop.sender.bytes_waiting == 0)
-    peer = hop.sender._peers[hop.target]
+    peer = hop.sender.sender.peers[hop.target]
     assert peer.shared == {}
     assert (peer.segments is not None) == (here == there and not hidden)
 
@@ -64,7 +64,7 @@ def test_shared_memory_is_used_again(hops):
         hop.spin_until(lambda frame=frame: len(hop.got) == frame + 1)
         assert hop.got[-1][1]['t'][-1] == frame
         hop.got[-1] = None
-    pool = hop.sender._peers[hop.target].segments
+    pool = hop.sender.sender.peers[hop.target].segments
     assert 1 <= len(pool._segments) <= 3
     paths = [segment.path for segment in pool._segments]
     hop.sender.stop()
@@ -78,9 +78,9 @@ def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_seco
     from edge_dnn_partition.transport.fragments import PROBE
 
     hop = hops('pi', 'jetson')
-    link = hop.sender._links.estimators['jetson']
+    link = hop.sender.sender.links['jetson'].estimator
     for ago in (4.0, 2.0, 0.0):
-        hop.sender._links.doubts['jetson'].seen(time.monotonic() - ago, LinkEstimate(1e8, 0.001, measured=True))
+        hop.sender.sender.links['jetson'].guard.seen(time.monotonic() - ago, LinkEstimate(1e8, 0.001, measured=True))
     for i in range(3):
         link.transfer(float(i), 1e5, 1.0, sender_limited=False)
     assert link.estimate.bytes_per_second == pytest.approx(1e5)
@@ -94,20 +94,16 @@ def test_a_probe_that_shows_another_rate_than_is_believed_is_confirmed_by_a_seco
 
 
 def test_a_link_has_its_estimate_back_when_another_process_is_matched_in_the_place_of_one_that_has_died(hops):
-    from edge_dnn_partition.msg import Heartbeat
-
     hop = hops('pi', 'jetson')
-    link = hop.sender._links.estimators['jetson']
+    link = hop.sender.sender.links['jetson'].estimator
     link.transfer(0.0, 1e5, 0.1, sender_limited=False)
-    said = Heartbeat()
 
     def look():
-        hop.sender.describe_links(said, time.monotonic())
-        return said.bytes_per_second[0]
+        return hop.sender.states()['jetson'].bytes_per_second
 
     assert look() == pytest.approx(1e6)
     for now in range(3):
-        hop.sender._links.silence('jetson', float(now), heard=False)
+        hop.sender.sender.links['jetson'].on_silence(float(now), answered=False)
     hop.stop_receiver()
     hop.spin_until(lambda: look() < 2e5 and not hop.sender.connected(hop.target))
     look()

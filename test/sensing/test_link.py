@@ -159,17 +159,17 @@ def test_nothing_is_made_of_a_guess_when_a_link_first_answers():
 
 def test_what_another_process_measured_counts_where_nothing_was_measured_here_for_long():
     estimator = LinkEstimator((5e6, 0.01))
-    estimator.told(float('-inf'), float('nan'))
+    estimator.on_report(float('-inf'), float('nan'))
     assert not estimator.estimate.measured
-    estimator.told(1.0, 2e6)
+    estimator.on_report(1.0, 2e6)
     assert estimator.estimate == LinkEstimate(2e6, 0.01, measured=True)
     for now in (2.0, 3.0, 4.0):
         estimator.transfer(now, 1e6, 1.0, sender_limited=False)
-    estimator.told(5.9, 8e6)
+    estimator.on_report(5.9, 8e6)
     assert estimator.estimate.bytes_per_second == 1e6
-    estimator.told(6.0, 8e6)
+    estimator.on_report(6.0, 8e6)
     assert estimator.estimate.bytes_per_second == 8e6
-    estimator.told(5.0, 1e6)
+    estimator.on_report(5.0, 1e6)
     assert estimator.estimate.bytes_per_second == 8e6
 
 
@@ -177,12 +177,12 @@ def test_what_another_process_measures_counts_as_often_as_it_measures():
     estimator = LinkEstimator((5e6, 0.01))
     estimator.transfer(0.0, 1e6, 1.0, sender_limited=False)
     for at, rate in ((2.5, 2e6), (3.0, 4e6), (3.1, 8e6)):
-        estimator.told(at, rate)
+        estimator.on_report(at, rate)
         assert estimator.estimate.bytes_per_second == rate, 'two seconds since it was told, not since it measured'
-    estimator.told(3.11, 4e6)
+    estimator.on_report(3.11, 4e6)
     assert estimator.estimate.bytes_per_second == 8e6, 'an old measurement came back by way of a third process'
     estimator.transfer(3.2, 1e6, 1.0, sender_limited=False)
-    estimator.told(4.0, 8e6)
+    estimator.on_report(4.0, 8e6)
     estimator.transfer(4.1, 1e6, 1.0, sender_limited=False)
     assert estimator.estimate.bytes_per_second == 1e6, 'what is measured here goes first'
 

@@ -21,7 +21,7 @@ def drain(outbox, now=0.0, limit=1000, until=math.inf):
         now = max(now, outbox.next_at(now))
         ready = outbox.take(now)
         assert ready is not None, 'next_at named a time at which nothing leaves'
-        taken.append((now, ready.fragment.index, ready))
+        taken.append((now, ready[1].index, ready))
     return taken
 
 

@@ -85,10 +85,10 @@ def test_a_link_that_falls_after_tensors_have_found_what_probes_raised_is_no_tok
 
 def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothing():
     outbox = Outbox(rate=1e4)
-    outbox.put(message(1, 50, kind=PROBE), 0.0, seen=8e4)
+    outbox.put(message(1, 50, kind=PROBE), 0.0, hoped=8e4)
     times = [at for at, *_ in drain(outbox)]
     np.testing.assert_allclose(np.diff(times), 10 / 8e4, rtol=1e-6)
-    assert not outbox.look(1).shows_the_rate(8e4), 'it is one sample of several: a receiver that was held up finds it side by side'
+    assert not outbox.sample(1).shows_the_rate(8e4), 'it is one sample of several: a receiver that was held up finds it side by side'
     assert outbox.probe_lost(1, [4]) == Loss()
     assert outbox.probe_lost(1, [2, 3, 4]) is None, 'and what came of it nothing either: the link does not carry that'
     outbox.cautious = True
@@ -98,12 +98,12 @@ def test_a_bold_probe_leaves_at_the_rate_that_was_seen_and_a_lost_one_says_nothi
     drain(outbox, 1.0)
     assert outbox.probe_lost(2) == Loss(1.0)
     assert outbox.probe_lost(1, [2, 3, 4]) is None, 'however late that is told'
-    assert outbox.look(1).pace == pytest.approx(8e4)
+    assert outbox.sample(1).pace == pytest.approx(8e4)
 
 
 def test_what_is_no_more_than_a_probe_looks_for_anyway_makes_it_not_bold():
     outbox = Outbox(rate=1e4)
-    outbox.put(message(1, 50, kind=PROBE), 0.0, seen=1.01e4)
+    outbox.put(message(1, 50, kind=PROBE), 0.0, hoped=1.01e4)
     drain(outbox)
     assert outbox.probe_lost(1) == Loss(1.0)
 

@@ -44,7 +44,7 @@ def test_a_message_over_an_emulated_link():
     outbox = Outbox(shaper=EmulatedLink(700.0, 0.125), retry_seconds=100.0)
     outbox.put(message(1), 0.0)
     taken = drain(outbox)
-    np.testing.assert_allclose([r.at for *_, r in taken], np.arange(1, 11) * 0.1 + 0.125)
+    np.testing.assert_allclose([r[0] for *_, r in taken], np.arange(1, 11) * 0.1 + 0.125)
     np.testing.assert_allclose([at for at, *_ in taken], np.arange(10) * 0.1, atol=1e-12)
     outbox.shaper.bytes_per_second = 0.0
     outbox.put(message(2), 2.0)

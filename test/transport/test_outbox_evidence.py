@@ -27,7 +27,7 @@ def test_a_single_lost_fragment_says_nothing_of_the_rate_nor_a_few_while_looking
     outbox = Outbox(rate=1e6)
     for number, missing, share in ((0, [3, 4], 0), (1, [3], 0), (2, [3, 4], 0.2), (3, [3, 4, 5], 0.3), (4, [1], 0), (5, [1], 1 / 3)):
         outbox.put(message(number, 30 if number == 5 else 100), float(number))
-        looks = drain(outbox, number)[0][2].fragment.paced is False
+        looks = drain(outbox, number)[0][2][1].paced is False
         assert looks == (number == 0)
         assert outbox.resend(number, missing).share == share
         assert [index for _, index, _ in drain(outbox, number + 0.5)] == missing
@@ -70,12 +70,12 @@ def test_what_a_loss_says_of_the_link():
 
 def test_what_a_ack_can_show_depends_on_how_the_message_was_sent():
     outbox = Outbox(rate=1e4)
-    assert outbox.look(7) == PacingSample()
+    assert outbox.sample(7) == PacingSample()
     looks = []
     for number in range(3):
         outbox.put(message(number), float(number))
         drain(outbox, float(number))
-        looks.append(outbox.look(number))
+        looks.append(outbox.sample(number))
         outbox.acknowledge(number, looks[-1].asked)
     assert looks[0] == PacingSample(1e4 * PROBE_GAIN, looks[0].asked)
     assert 1e4 < looks[0].asked < looks[0].pace
@@ -92,35 +92,35 @@ def test_fragments_that_left_late_do_not_say_that_there_is_no_room():
     for number, limited in enumerate((False, False, True)):
         outbox.put(message(number), float(number))
         drain(outbox, float(number))
-        look = outbox.look(number)
+        look = outbox.sample(number)
         outbox.acknowledge(number, 0.5 * look.asked if limited else look.asked, sender_limited=limited)
     outbox.put(message(3), 3.0)
     drain(outbox, 3.0)
-    assert outbox.look(3).pace == look.pace, 'it looks for as much once more'
+    assert outbox.sample(3).pace == look.pace, 'it looks for as much once more'
     outbox.acknowledge(3, 0.5 * look.asked)
     outbox.put(message(4), 4.0)
     drain(outbox, 4.0)
-    assert outbox.look(4).pace < look.pace
+    assert outbox.sample(4).pace < look.pace
 
 
 def test_a_sender_that_its_network_holds_up_shows_the_link():
     outbox = Outbox(rate=1e4)
     outbox.put(message(1), 0.0)
     took = drain(outbox)[-1][0]
-    assert outbox.look(1).sender_limited(as_they_left=True)
-    assert not outbox.look(1).sender_limited(as_they_left=False)
+    assert outbox.sample(1).sender_limited(as_they_left=True)
+    assert not outbox.sample(1).sender_limited(as_they_left=False)
     assert not PacingSample().sender_limited(as_they_left=True), 'nothing paced them'
-    outbox.blocked(1, 0.5 * took)
-    assert not outbox.look(1).sender_limited(as_they_left=True)
-    outbox.blocked(99, 1.0)
-    assert outbox.look(99) == PacingSample()
+    outbox.on_blocked(1, 0.5 * took)
+    assert not outbox.sample(1).sender_limited(as_they_left=True)
+    outbox.on_blocked(99, 1.0)
+    assert outbox.sample(99) == PacingSample()
 
 
 def test_a_probe_that_came_as_it_left_is_one_sample_of_several():
     outbox = Outbox(rate=1e4)
     outbox.put(message(1, 50, kind=PROBE), 0.0)
     drain(outbox)
-    look = outbox.look(1)
+    look = outbox.sample(1)
     assert look.pace > 1e4
     assert not look.shows_the_rate(look.pace)
     assert look.sender_limited(as_they_left=True)
@@ -131,7 +131,7 @@ def test_what_was_under_way_to_a_receiver_that_has_died_says_nothing_to_the_next
     outbox = Outbox(rate=1e5, on_silence=lambda now, heard: silences.append(now) or 1e5)
     outbox.put(message(1, 400), 0.0)
     drain(outbox)
-    outbox.receiver_anew()
+    outbox.on_new_receiver()
     for now in (1.0, 2.0, 4.0):
         drain(outbox, now)
     assert outbox.unanswered(5.0) is None and not silences

@@ -32,7 +32,7 @@ class Link:
         end = self.now + seconds
         while self.now < end and not until():
             if worth is not None:
-                self.prober.told(self.now, worth, 0.0)
+                self.prober.on_exploration(self.now, worth, 0.0)
             probe = self.prober.next_probe(self.now, self.estimator, self.doubt, ceiling=CEILING, period=1.0)
             if probe is not None:
                 self.spent += probe.cost_bytes
@@ -81,7 +81,7 @@ def test_a_probe_of_a_link_that_is_worth_little_is_large_enough_to_show_more_tha
 def test_a_probe_that_looks_for_more_is_as_long_as_no_token_bucket_lets_pass_at_once(good, worth):
     link, probes = Link(good), []
     for tenth in range(600):
-        link.prober.told(tenth / 10, worth, 3 * good)
+        link.prober.on_exploration(tenth / 10, worth, 3 * good)
         probe = link.prober.next_probe(tenth / 10, link.estimator, link.doubt, ceiling=CEILING, period=1.0)
         probes += [] if probe is None else [probe]
     assert len(probes) >= 3
@@ -125,7 +125,7 @@ def test_probes_look_for_what_the_scheduler_hopes_for_unless_a_token_bucket_was_
     def next_looks_for(now):
         return link.prober.next_probe(now, link.estimator, link.doubt, ceiling=1.0, period=1.0).bytes_per_second
 
-    link.prober.told(0.0, 1.0, 9e5)
+    link.prober.on_exploration(0.0, 1.0, 9e5)
     assert next_looks_for(0.0) == 9e5
     for now in (0.0, 0.0):
         link.doubt.probed(now, 1e5, 9e5)
@@ -135,7 +135,7 @@ def test_probes_look_for_what_the_scheduler_hopes_for_unless_a_token_bucket_was_
 
 def test_what_a_scheduler_said_long_ago_does_not_count():
     link = Link(25e3)
-    link.prober.told(0.0, 1.0, math.inf)
+    link.prober.on_exploration(0.0, 1.0, math.inf)
     link.now = 6.0
     assert link.run(300.0).spent <= UNTOLD * CEILING * 25e3 * 300 + 15e3
 
@@ -148,7 +148,7 @@ def test_a_link_that_is_held_up_is_probed_for_a_better_plan_alone_and_for_a_thir
     at = []
     for tick in range(200):
         now = link.now + 0.1 * tick
-        link.prober.told(now, worth, 250e3)
+        link.prober.on_exploration(now, worth, 250e3)
         probe = link.prober.next_probe(now, link.estimator, link.doubt, ceiling=CEILING, period=1.0, rate=5e3, busy=True)
         if probe is not None:
             at.append((now, probe.cost_bytes))

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.transport.outbox import Shaper
+from edge_dnn_partition.transport.link import Shaper
 
 Reshape = Callable[[Callable[[float], dict[float, float]]], None]
 """Calls a function with the time while no fragment leaves; it returns when fragments that are on a link arrive, by when they

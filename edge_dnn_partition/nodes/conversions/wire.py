@@ -1,17 +1,19 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results, and the timing of stages and hops: messages to the project's own types and back."""
+"""Results, the timing of stages and hops, and the state of links: messages to the project's own types and back."""
 
 from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.msg import HopTiming, StageTiming, TensorData
+from edge_dnn_partition.msg import Exploration, Heartbeat, HopTiming, StageTiming, TensorData
+from edge_dnn_partition.transport.link import LinkState
 from edge_dnn_partition.transport.tensors import DTYPES, dtype_number
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
@@ -78,3 +80,23 @@ def tensor_array(message: TensorData) -> np.ndarray[Any, Any]:
     if dtype is None or min(message.shape, default=0) < 0 or math.prod(message.shape) * dtype.itemsize != len(message.data):
         raise WireError(f'tensor {message.name[:80]!r} has {len(message.data)} bytes, which is not what its type and shape need')
     return np.frombuffer(message.data, DTYPES[message.dtype]).reshape(tuple(message.shape))
+
+
+def write_links(message: Heartbeat, states: Mapping[str, LinkState]) -> None:
+    """Write the state of the links that start at its device into a heartbeat."""
+    message.peers = list(states)
+    message.bytes_per_second = [state.bytes_per_second for state in states.values()]
+    message.latency_seconds = [state.latency_seconds for state in states.values()]
+    message.age_seconds = [state.age_seconds for state in states.values()]
+
+
+def links_in(message: Heartbeat) -> dict[str, LinkState]:
+    """Return the state of the links that start at a heartbeat's device, by the device at the other end."""
+    rows = zip(message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
+    return {peer: LinkState(*row) for peer, row in zip(message.peers, rows, strict=True)}
+
+
+def worth_in(message: Exploration, device: str) -> dict[str, tuple[float, float]]:
+    """Return what the scheduler wants measured of the links that start at a device; see `TensorLink.on_exploration`."""
+    rows = zip(message.senders, message.receivers, message.shares, message.bytes_per_second, strict=True)
+    return {receiver: (share, rate) for sender, receiver, share, rate in rows if sender == device != receiver}

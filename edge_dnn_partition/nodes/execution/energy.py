@@ -15,7 +15,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import processor_of
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.execution.stages.stage_energy import StageEnergy, StageRun, Sum
-from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopAck
+from edge_dnn_partition.msg import DeviceEnergy, FrameReport
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
 from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
@@ -29,7 +29,7 @@ from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.segment_joules import SegmentJoules
 from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
-from edge_dnn_partition.transport.fragments import FRAME, Address
+from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _MOST_SETTLED: Final = 400
@@ -114,11 +114,9 @@ class EnergyMonitor:
         if not self._at_source:
             self._moved(hop, self._radio.seconds(hop), arrived)
 
-    def sent(self, ack: HopAck) -> None:
-        """Take in the acknowledgement of a hop that left here."""
-        if not self._at_source and ack.state == HopAck.COMPLETE and ack.kind == FRAME and ack.total:
-            hop = HopTime(self._name, ack.receiver, ack.from_stage, ack.total, 0.0,
-                          ack.spread_seconds, ack.spread_bytes)  # fmt: skip
+    def sent(self, hop: HopTime) -> None:
+        """Take in a hop that left here, when it has been acknowledged."""
+        if not self._at_source:
             self._moved(hop, self._radio.seconds(hop), time.monotonic())
 
     def on_report(self, report: FrameReport) -> None:

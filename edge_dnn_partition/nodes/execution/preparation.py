@@ -18,8 +18,8 @@ from edge_dnn_partition.execution.stages.preparation import StageStore, lower_pr
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import StageState
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.transport.link import TensorLink
 
 Task = Callable[[], None]
 
@@ -37,10 +37,10 @@ class PlanPreparation:
     """
 
     def __init__(
-        self, node: FleetNode, frames: DeviceFrames, store: StageStore, sender: TensorSender, states: Any,
+        self, node: FleetNode, frames: DeviceFrames, store: StageStore, link: TensorLink, states: Any,
         beat: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._node, self._frames, self._store, self._sender = node, frames, store, sender
+        self._node, self._frames, self._store, self._link = node, frames, store, link
         self._states, self._beat = states, beat
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._schedulers: dict[int, int] = {}
@@ -78,7 +78,7 @@ class PlanPreparation:
     def prepare(self, plan: Plan) -> None:
         """Make a plan's stages ready."""
         for target in self._targets(plan):
-            self._sender.connect(target)
+            self._link.connect(target)
         self.put(lambda: self._make_ready(plan))
 
     def release(self, version: int) -> None:
@@ -110,7 +110,7 @@ class PlanPreparation:
             self._store.prepare(plan, self._node.topics.device)
             targets = self._targets(plan)
             deadline = begin + self._node.params.number('connect_timeout')
-            while missing := [t for t in targets if not self._sender.connected(t)]:
+            while missing := [t for t in targets if not self._link.connected(t)]:
                 if self._node.ending.is_set():
                     return
                 if time.monotonic() > deadline:

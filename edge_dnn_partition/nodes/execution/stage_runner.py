@@ -19,9 +19,9 @@ from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.execution.stages.preparation import StageStore
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.link import TensorLink
 from edge_dnn_partition.transport.tensor_codec import encode
 from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import StageTime
@@ -42,12 +42,12 @@ class StageRunner:
         node: FleetNode,
         frames: DeviceFrames,
         store: StageStore,
-        sender: TensorSender,
+        link: TensorLink,
         energy: EnergyMonitor,
         hardware: Hardware,
         report_failure: Callable[[Address, int, BaseException], None],
     ) -> None:
-        self._node, self._frames, self._store, self._sender = node, frames, store, sender
+        self._node, self._frames, self._store, self._link = node, frames, store, link
         self._energy, self._hardware, self._report_failure = energy, hardware, report_failure
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.speed = SpeedMonitor(hardware)
@@ -122,7 +122,7 @@ class StageRunner:
         coded: dict[tuple[str, str], Any] = {}
         for target, arrays, encodings in sends:
             tensors, seconds = self._encode(arrays, encodings, coded)
-            self._sender.send(
+            self._link.send(
                 target, replace(address, from_stage=job.stage), tensors, {}, stages=job.frame.stages, hops=job.frame.hops,
                 encode_seconds=seconds,
             )  # fmt: skip

@@ -17,10 +17,10 @@ from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.kinds import kind_of
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
 from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.link import TensorLink
 from edge_dnn_partition.transport.tensors import Array, Coded
 
 
@@ -30,8 +30,8 @@ class InputSender:
     :param hardware: of this device, which encodes the inputs.
     """
 
-    def __init__(self, node: FleetNode, sender: TensorSender, hardware: Hardware) -> None:
-        self._node, self._sender, self._hardware = node, sender, hardware
+    def __init__(self, node: FleetNode, link: TensorLink, hardware: Hardware) -> None:
+        self._node, self._link, self._hardware = node, link, hardware
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.last_encoding, self.last_bytes = '', 0
         self._thread = threading.Thread(target=self._run, name='input_sender', daemon=True)
@@ -76,7 +76,7 @@ class InputSender:
         if not at_once:
             self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)
         seconds = 0.0 if at_once else time.monotonic() - begin
-        self._sender.send((device, False), address, sent, kinds, encode_seconds=seconds)
+        self._link.send((device, False), address, sent, kinds, encode_seconds=seconds)
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -10,10 +10,9 @@ from edge_dnn_partition.execution.frames.shadow_run import ShadowRun
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.msg import FrameReport
 from edge_dnn_partition.nodes.conversions.result_messages import shadow_report
-from edge_dnn_partition.nodes.transport.inbox import views
-from edge_dnn_partition.nodes.transport.sender import TensorSender
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
+from edge_dnn_partition.transport.link import TensorLink
 from edge_dnn_partition.transport.timing import HopTime
 
 from .input_sender import InputSender
@@ -27,9 +26,9 @@ class ShadowFrames:
     """
 
     def __init__(
-        self, outputs: Collection[str], inputs: InputSender, sender: TensorSender, reachable: Callable[[Plan], bool]
+        self, outputs: Collection[str], inputs: InputSender, link: TensorLink, reachable: Callable[[Plan], bool]
     ) -> None:
-        self._outputs, self._inputs, self._sender, self._reachable = frozenset(outputs), inputs, sender, reachable
+        self._outputs, self._inputs, self._link, self._reachable = frozenset(outputs), inputs, link, reachable
         self.run = ShadowRun(len(self._outputs))
 
     def begin(self, inputs: FrameInputs | None, now: float) -> bool:
@@ -45,10 +44,10 @@ class ShadowFrames:
 
     def receive(self, received: Received, hop: HopTime) -> FrameReport | None:
         """Take outputs in, which are nobody's; return what the frame cost if they were its last ones."""
-        arrays, _ = views(received)
+        arrays, _ = received.views()
         names = [name for name in arrays if name in self._outputs]
         done = self.run.result(received.address.frame_id, names, received.stages, (*received.hops, hop), received.arrived)
         if done is None:
             return None
-        self._sender.forget_frame(done.number)
+        self._link.forget_frame(done.number)
         return shadow_report(done)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -14,9 +13,10 @@ from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.shadow_run import ShadowRun
 from edge_dnn_partition.execution.frames.source_plans import SourcePlans
 from edge_dnn_partition.msg import Heartbeat, SourceStatus
+from edge_dnn_partition.nodes.conversions.wire import write_links
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.transport.sender import TensorSender
+from edge_dnn_partition.transport.link import TensorLink
 
 from .input_sender import InputSender
 
@@ -28,16 +28,16 @@ class SourceHeartbeat:
     """Publishes both by timers of the node's; the books also when they are asked for.
 
     :param lock: guards plans and ledger.
-    :param sender: knows the links that start here.
+    :param link: knows the links that start here.
     :param inputs: knows what the camera's images are like.
     """
 
     def __init__(
         self, node: FleetNode, model_sha256: str, lock: AbstractContextManager[Any], plans: SourcePlans, ledger: FrameLedger,
-        sender: TensorSender, inputs: InputSender, *, hedger: Hedger, shadows: ShadowRun,
+        link: TensorLink, inputs: InputSender, *, hedger: Hedger, shadows: ShadowRun,
     ) -> None:  # fmt: skip
         self._node, self._model_sha256, self._lock, self._plans, self._ledger = node, model_sha256, lock, plans, ledger
-        self._sender, self._inputs, self._hedger, self._shadows = sender, inputs, hedger, shadows
+        self._link, self._inputs, self._hedger, self._shadows = link, inputs, hedger, shadows
         self.books = node.advertise(SourceStatus, node.topics.source_status, qos.STATE, overridable=True)
         """The publisher of the books."""
         self._heartbeat = node.advertise(Heartbeat, node.topics.heartbeat, qos.HEARTBEAT)
@@ -54,7 +54,7 @@ class SourceHeartbeat:
             last_refusal=node.last_refusal, troubles=troubles(),
         )  # fmt: skip
         message.stamp = node.get_clock().now().to_msg()
-        self._sender.describe_links(message, time.monotonic())
+        write_links(message, self._link.states())
         self._heartbeat.publish(message)
 
     def publish_status(self) -> None:

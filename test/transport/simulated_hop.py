@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hop over a link that exists in this file only, in simulated time: packets, a queue, what finds it full is lost.
 
-Sender and receiver are the real ones (`Links`, `Outbox`, `Assembler`) without DDS, so that many links can be tried in
-seconds.
+Sender and receiver are the real ones (`FragmentSender`, `FragmentReceiver`) without DDS, so that many links can be tried in seconds.
 """
 
 from __future__ import annotations
@@ -12,21 +11,16 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from edge_dnn_partition.msg import HopAck
-
-from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.transport.assembler import Assembler, Gap, Received
-from edge_dnn_partition.transport.fragments import FRAME, Address, Fragment, TensorMessage
-from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.fragment_receiver import QUIET_SECONDS, FragmentReceiver
+from edge_dnn_partition.transport.fragment_sender import FragmentSender
+from edge_dnn_partition.transport.fragments import FRAME, Ack, AckState, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 PACKET = 1480
 PACKET_HEADERS = 34
 FRAGMENT_HEADERS = 192
-QUIET_SECONDS = 0.1
 WAY_BACK_SECONDS = 0.002
 
 
@@ -76,11 +70,9 @@ class Hop:
             'fleet': 'hop', 'source': 'a', 'devices': {'a': {}, 'b': {}},
             'links': [{'between': ['a', 'b'], 'rate': f'{self.guess} Mbit/s', 'delay': '1 ms'}],
         })  # fmt: skip
-        self.links = Links(fleet, 'a')
-        self.numbers = itertools.count(1)
-        self.outbox = Outbox(numbers=self.numbers, on_silence=lambda now, heard: self.links.silence('b', now, heard))
-        self.assembler = Assembler()
-        self._set_pace()
+        self.sender = FragmentSender(fleet, 'a', 1)
+        self.outbox = self.sender.connect(('b', False)).outbox
+        self.receiver = FragmentReceiver('b', lambda *_: None)
 
     def set_rate(self, megabits: float) -> None:
         """Change the link."""
@@ -110,12 +102,11 @@ class Hop:
 
     def _put(self, size: int) -> None:
         layout = (WireTensor('tensor', 2, (size,), 'raw', 0, size),)
-        self._set_pace()
-        self.outbox.put(
-            TensorMessage(FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.numbers), memoryview(bytes(size)), layout,
-                   fragment_bytes=self.outbox.fragment_bytes(size)),
-            self.now,
+        message = TensorMessage(
+            FRAME, 'a', 1, Address('m', 1, next(self._frames), 0, -1), next(self.sender.numbers), memoryview(bytes(size)), layout,
+            fragment_bytes=self.outbox.fragment_bytes(size),
         )  # fmt: skip
+        self.sender.put(('b', False), message, self.now)
 
     def _until_acknowledged(self, deadline: float) -> float:
         self._arrived: float | None = None
@@ -139,9 +130,9 @@ class Hop:
         else:
             self.now = max(self.now, leaves) + 1e-9
             ready = self.outbox.take(self.now)
-            there = None if ready is None or self._down else self.wire.send(self.now, len(ready.fragment.data))
+            there = None if ready is None or self._down else self.wire.send(self.now, len(ready[1].data))
             if ready is not None and there is not None:
-                self._at(there, lambda fragment=ready.fragment: self._arrive(fragment))
+                self._at(there, lambda fragment=ready[1]: self._arrive(fragment))
         if not any(action == self._look for _, _, action in self._events):
             self._at(self.now + QUIET_SECONDS / 2, self._look)
 
@@ -149,45 +140,16 @@ class Hop:
         heapq.heappush(self._events, (when, next(self._order), action))
 
     def _look(self) -> None:
-        for gap in list(self.assembler.overdue(self.now, QUIET_SECONDS)):
-            self._ask(gap)
+        for ack in list(self.receiver.on_tick(self.now)):
+            self._answer(ack)
 
     def _arrive(self, fragment: Fragment) -> None:
-        received = self.assembler.add(fragment, self.now)
-        if received is not None:
-            self._arrived = self.now
-            self._back(lambda: self._whole(received))
-        elif self.assembler.is_done((fragment.sender, fragment.incarnation, fragment.message)):
-            self._back(lambda: self.outbox.acknowledge(fragment.message, now=self.now))
-        elif (gap := self.assembler.gap(fragment, self.now)) is not None:
-            self._ask(gap)
+        ack = self.receiver.on_fragment(fragment, self.now)
+        if ack is not None:
+            if ack.state == AckState.COMPLETE and ack.total:
+                self._arrived = self.now
+            self._answer(ack)
 
-        elif (run := self.assembler.run(fragment)) is not None:
-            self._back(lambda: self._told(
-                HopAck.RUN, fragment.message, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left,
-                total=run.total, fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns,
-                held_seconds=self.now - WAY_BACK_SECONDS - run.arrived,
-            ))  # fmt: skip
-
-    def _ask(self, gap: Gap) -> None:
-        self._back(lambda: self._told(
-            HopAck.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds
-        ))  # fmt: skip
-
-    def _back(self, action: Callable[[], None]) -> None:
+    def _answer(self, ack: Ack) -> None:
         if not self._down:
-            self._at(self.now + WAY_BACK_SECONDS, action)
-
-    def _whole(self, received: Received) -> None:
-        self._told(
-            HopAck.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
-            paced=received.paced, fragment_bytes=received.fragment_bytes, total=len(received.buffer),
-            since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
-            held_seconds=self.now - WAY_BACK_SECONDS - received.arrived,
-        )  # fmt: skip
-
-    def _told(self, state: int, message: int, **what: Any) -> None:
-        self.links.take(HopAck(state=state, receiver='b', message=message, **what), [self.outbox], self.now)
-
-    def _set_pace(self) -> None:
-        self.links.set_pace('b', self.outbox)
+            self._at(self.now + WAY_BACK_SECONDS, lambda: self.sender.on_ack(ack, self.now))

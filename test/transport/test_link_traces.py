@@ -6,22 +6,16 @@ Steps, ramps, noise, outages, a queue, a token bucket, a sender that holds back,
 does (seeded; no recording of a real network is used).
 """
 
-import itertools
 import math
 from collections import deque
 
 import numpy as np
 import pytest
 
-pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
-
-from edge_dnn_partition.msg import HopAck
-
-from edge_dnn_partition.nodes.transport.links import Links
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
-from edge_dnn_partition.transport.assembler import Assembler
-from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, Address, TensorMessage
-from edge_dnn_partition.transport.outbox import Outbox
+from edge_dnn_partition.transport.fragment_receiver import FragmentReceiver
+from edge_dnn_partition.transport.fragment_sender import FragmentSender
+from edge_dnn_partition.transport.fragments import FRAME, HEADER_BYTES, AckState, Address, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 DELAY = 0.005
@@ -59,86 +53,66 @@ class Hop:
     def __init__(self, path, guess='8 Mbit/s'):
         fleet = parse_fleet({'fleet': 'f', 'source': 'a', 'devices': {'a': {}, 'b': {}},
                              'links': [{'between': ['a', 'b'], 'rate': guess, 'delay': '5 ms'}]}, what='fleet')  # fmt: skip
-        self.path, self.links, self.now = path, Links(fleet, 'a'), 0.0
-        self.numbers = itertools.count(1)
-        self.outbox = Outbox(numbers=self.numbers, on_silence=lambda now, heard: self.links.silence('b', now, heard))
-        self.assembler = Assembler()
+        self.path, self.now = path, 0.0
+        self.sender = FragmentSender(fleet, 'a', 1)
+        self.estimator = self.sender.links['b'].estimator
+        self.outbox = self.sender.connect(('b', False)).outbox
+        self.receiver = FragmentReceiver('b', lambda *_: None)
         self.eligible = 0
         """Transfers that their sender did not limit: they came slower than they left."""
 
     @property
     def rate(self):
-        return self.links.estimators['b'].estimate.bytes_per_second
-
-    def _pace(self):
-        self.links.set_pace('b', self.outbox)
+        return self.estimator.estimate.bytes_per_second
 
     def transfer(self, size, pause=0.1, limit=30.0):
         """Send a message until its acknowledgement is here, or for so long; then wait."""
-        self._pace()
         layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
-        number = next(self.numbers)
-        self.outbox.put(TensorMessage(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
-                               fragment_bytes=self.outbox.fragment_bytes(size)), self.now)  # fmt: skip
-        air, end, words = [], self.now + limit, deque()
-        while self.now < end:
+        number = next(self.sender.numbers)
+        message = TensorMessage(FRAME, 'a', 1, Address('m', 1, number, 0, 0), number, memoryview(bytes(size)), layout,
+                                fragment_bytes=self.outbox.fragment_bytes(size))  # fmt: skip
+        self.sender.put(('b', False), message, self.now)
+        air, end, runs, done = [], self.now + limit, deque(), False
+        while self.now < end and not done:
             leave = self.outbox.next_at(self.now)
             arrive = min((at for at, _ in air), default=math.inf)
             due = min((gap for gap in (self._overdue_at(),) if gap is not None), default=math.inf)
-            word = words[0][0] if words else math.inf
-            self.now = max(self.now, min(leave, arrive, due, word, end))
-            if word <= self.now:
-                self._came(number, words.popleft()[1])
+            run = runs[0][0] if runs else math.inf
+            self.now = max(self.now, min(leave, arrive, due, run, end))
+            if run <= self.now:
+                self.sender.on_ack(runs.popleft()[1], self.now)
             elif arrive <= self.now:
                 at, fragment = min(air, key=lambda item: item[0])
                 air.remove((at, fragment))
-                received = self.assembler.add(fragment, at)
-                if received is not None:
-                    self._ack(received)
-                    break
-                if (gap := self.assembler.gap(fragment, at)) is not None:
-                    self._asked(gap)
-                elif (run := self.assembler.run(fragment)) is not None:
-                    words.append((at + DELAY, run))
+                ack = self.receiver.on_fragment(fragment, at)
+                if ack is not None and ack.state == AckState.RUN:
+                    runs.append((at + DELAY, ack))
+                elif ack is not None:
+                    done = ack.state == AckState.COMPLETE
+                    self._on_ack(ack)
             elif leave <= self.now:
                 ready = self.outbox.take(self.now)
                 if ready is not None:
-                    at = self.path.arrival(ready.at, len(ready.fragment.data) + HEADER_BYTES)
+                    at = self.path.arrival(ready[0], len(ready[1].data) + HEADER_BYTES)
                     if at is not None:
-                        air.append((at, ready.fragment))
+                        air.append((at, ready[1]))
             elif due <= self.now:
-                self._gaps()
+                for ack in list(self.receiver.on_tick(self.now)):
+                    self._on_ack(ack)
         self.outbox.clear()
         self.now += pause
 
-    def _told(self, state, message, **what):
-        self.links.take(HopAck(state=state, receiver='b', message=message, **what), [self.outbox], self.now)
-
-    def _came(self, number, run):
-        self._told(HopAck.RUN, number, spread_bytes=run.bytes, spread_seconds=run.seconds, paced=run.as_they_left, total=run.total,
-                   fragment_bytes=run.fragment_bytes, since_sent_ns=run.since_sent_ns, echo_sent_ns=run.echo_sent_ns)  # fmt: skip
-
     def _overdue_at(self):
-        at = [max(p.last_at, p.asked_at) + 0.1 * 2 ** min(p.asked, 4) for p in self.assembler._partial.values()]
+        at = [max(p.last_at, p.asked_at) + 0.1 * 2 ** min(p.asked, 4) for p in self.receiver.assembler._partial.values()]
         return max(self.now, min(at)) + 0.01 if at else None
 
-    def _gaps(self):
-        for gap in list(self.assembler.overdue(self.now, 0.1)):
-            self._asked(gap)
-
-    def _asked(self, gap):
-        self._told(HopAck.MISSING, gap.key[2], missing=gap.missing, spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds)
-
-    def _ack(self, received):
-        self.now += DELAY
-        look = self.outbox.look(received.number, received.since_sent_ns, received.echo_sent_ns)
-        measured = received.spread_bytes / received.spread_seconds if received.spread_seconds > 0 else 0.0
-        self.eligible += not received.paced and 0 < measured < 0.95 * look.pace
-        self._told(
-            HopAck.COMPLETE, received.number, spread_bytes=received.spread_bytes, spread_seconds=received.spread_seconds,
-            paced=received.paced, fragment_bytes=received.fragment_bytes, total=len(received.buffer),
-            since_sent_ns=received.since_sent_ns, echo_sent_ns=received.echo_sent_ns,
-        )  # fmt: skip
+    def _on_ack(self, ack):
+        if ack.state == AckState.COMPLETE:
+            self.now += DELAY
+            sample = self.outbox.sample(ack.message, ack.since_sent_ns, ack.echo_sent_ns)
+            measured = ack.spread_bytes / ack.spread_seconds if ack.spread_seconds > 0 else 0.0
+            self.eligible += not ack.paced and 0 < measured < 0.95 * sample.pace
+        self.sender.on_ack(ack, self.now)
 
 
 def told(hop, transfers, size=150_000, **more):
@@ -186,14 +160,14 @@ def test_an_outage_ends_and_the_rate_is_found_again():
     hop = told(Hop(Path(lambda now: 0.0 if 10.0 <= now < 20.0 else 1e6)), 10)
     hop.now = max(hop.now, 10.0)
     told(hop, 3, limit=3.0)
-    assert hop.links.estimators['b'].silent
+    assert hop.estimator.silent
     assert hop.rate < 5e5
     hop.now, hop.eligible = max(hop.now, 20.0), 0
     for _ in range(60):
         hop.transfer(150_000)
         if hop.eligible >= 12:
             break
-    assert not hop.links.estimators['b'].silent
+    assert not hop.estimator.silent
     assert hop.rate == pytest.approx(1e6, rel=0.2)
 
 
@@ -212,4 +186,4 @@ def test_a_token_bucket_is_not_taken_for_bandwidth(bucket):
 def test_a_long_queue_is_not_taken_for_bandwidth_nor_for_latency():
     hop = told(Hop(Path(lambda _: 1e6, queue_seconds=2.0)), 20)
     assert hop.rate == pytest.approx(1e6, rel=0.2)
-    assert hop.links.estimators['b'].estimate.latency_seconds == pytest.approx(DELAY, abs=0.004)
+    assert hop.estimator.estimate.latency_seconds == pytest.approx(DELAY, abs=0.004)

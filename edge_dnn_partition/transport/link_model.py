@@ -1,0 +1,238 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a sender knows of its link to one other device: every acknowledgement, loss and silence goes into one estimate here.
+
+Pure; time is passed in, seconds; rates in bytes per second. `LinkEstimator` follows the rate, `EstimateGuard` bounds it while a
+message is overdue, `LinkProber` decides when an idle link is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Final
+
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.sensing.link import LinkEstimator
+
+from .estimate_guard import EstimateGuard, overdue_bound
+from .fragments import PROBE, Ack, AckState, in_packets
+from .link import LinkState, Shaper, Shaping
+from .outbox import Outbox
+from .outgoing import Loss, PacingSample, Waiting
+from .probing import SHORT_SECONDS, LinkProber
+
+MOST_GUESSED: Final = 5e6
+"""A guessed rate is capped at this: then fragments are small and many."""
+FEW_LOST: Final = 0.02
+"""Where no more of a message is lost than this, its rate was right: looking for headroom costs that much (as in BBR version 2)."""
+LEAST_PACE: Final = in_packets(1) / 0.1
+"""A packet each tenth of a second floods no link. An estimate that nothing has timed slows no sender below it."""
+OVERTAKEN: Final = 1.2
+"""Losses at a pace this many times above the present estimate say nothing against it."""
+CONFIRMS: Final = 0.7
+"""A probe that shows this share of the estimate confirms it, whatever was overdue before."""
+GUESS: Final = (12.5e6, 0.002)
+"""Rate and latency of a link that the fleet file does not name."""
+
+
+class Unshaped:
+    """The link itself."""
+
+    def shaper(self, receiver: str) -> None:
+        """Return nothing."""
+
+    def delay(self, receiver: str) -> float:  # noqa: ARG002
+        """Return no delay."""
+        return 0.0
+
+
+class LinkModel:
+    """One direction of a link; not thread safe.
+
+    :param device: at its other end.
+    :param guess: rate and latency until something is measured.
+    :param local: the other end is on the same device, and nothing is paced.
+    """
+
+    def __init__(
+        self, device: str, guess: tuple[float, float] = GUESS, shaping: Shaping | None = None, *, local: bool = False
+    ) -> None:
+        self.device, self.local = device, local
+        self._shaping: Shaping = shaping or Unshaped()
+        self.estimator = LinkEstimator((min(guess[0], MOST_GUESSED), guess[1]))
+        self.guard = EstimateGuard()
+        self.prober = LinkProber()
+
+    @property
+    def delay(self) -> float:
+        """The seconds by which this process delays what leaves for the device; 0 on a real link."""
+        return self._shaping.delay(self.device)
+
+    @property
+    def shaper(self) -> Shaper | None:
+        """What holds fragments back in place of the pace."""
+        return self._shaping.shaper(self.device)
+
+    @property
+    def hold(self) -> float:
+        """The seconds for which a fragment that may leave is kept here: the delay, unless the shaper applies it."""
+        return 0.0 if self.shaper is not None else self.delay
+
+    @property
+    def pace(self) -> float | None:
+        """The rate that fragments are paced to; None: they are not paced."""
+        if self.local or self.shaper is not None:
+            return None
+        rate = self.estimator.estimate.bytes_per_second
+        return rate if self.estimator.timed else max(rate, LEAST_PACE)
+
+    def set_pace(self, outbox: Outbox) -> None:
+        """Let an outbox send at the estimated rate."""
+        outbox.rate = self.pace
+        outbox.cautious = outbox.rate is not None and not self.estimator.estimate.measured
+
+    def on_silence(self, now: float, answered: bool) -> float | None:
+        """Lower the estimate: a message was not acknowledged, while others were (``answered``) or none was; return the new pace."""
+        if self.pace is None:
+            return None
+        if answered:
+            self.estimator.answered(now)
+            self._lower(now, 0.0, 0.0)
+        else:
+            self.estimator.silence(now)
+        return self.pace
+
+    def on_ack(self, ack: Ack, outboxes: Collection[Outbox], now: float) -> None:
+        """Learn from an acknowledgement, and pass it to the outbox that its message is in.
+
+        :param outboxes: all to this device.
+        """
+        measured = ack.spread_bytes / ack.spread_seconds if ack.spread_seconds > 0 else 0.0
+        span = ack.message, ack.since_sent_ns, ack.echo_sent_ns
+        if ack.state == AckState.RUN:
+            for outbox in outboxes:
+                sample = outbox.on_run(*span, ack.spread_bytes, now)
+                if sample is not None and measured:
+                    self.on_transfer(ack, sample, now)
+                    self.set_pace(outbox)
+                    limited = sample.sender_limited(as_they_left=ack.paced)
+                    outbox.next_train(ack.message, sample, measured, sender_limited=limited)
+            return
+        sample = PacingSample()
+        if ack.state == AckState.COMPLETE:
+            sample = min((outbox.sample(*span) for outbox in outboxes), key=lambda sample: sample.pace, default=sample)
+            self.on_transfer(ack, sample, now)
+        limited = sample.sender_limited(as_they_left=ack.paced)
+        for outbox in outboxes:
+            self.set_pace(outbox)
+            if ack.state == AckState.MISSING:
+                probe = ack.kind == PROBE
+                loss = outbox.probe_lost(ack.message, ack.missing) if probe else outbox.resend(ack.message, ack.missing, now)
+                if loss is not None:
+                    self.on_loss(ack, loss, now)
+                self.set_pace(outbox)
+            else:
+                outbox.acknowledge(ack.message, measured, now=now, sender_limited=limited, sample=sample)
+
+    def on_transfer(self, ack: Ack, sample: PacingSample, now: float) -> None:
+        """Learn from a message, or a run of its fragments, that arrived completely."""
+        if self.local:
+            return
+        estimator = self.estimator
+        estimator.answered(now)
+        if ack.spread_bytes == 0:
+            return
+        # The last fragment's own time on the wire is taken off, at the rate of its own message.
+        last = min(ack.fragment_bytes, ack.total)
+        on_wire = last * ack.spread_seconds / ack.spread_bytes
+        trip = now - ack.echo_sent_ns * 1e-9 - ack.held_seconds - on_wire
+        if trip > 0:
+            estimator.round_trip(now, trip)
+        seconds = max(ack.spread_seconds, ack.spread_bytes / sample.pace)
+        headroom = seconds > 0 and sample.shows_the_rate(ack.spread_bytes / seconds)
+        limited = sample.sender_limited(as_they_left=ack.paced)
+        before = estimator.estimate.bytes_per_second
+        short = ack.kind == PROBE and ack.spread_bytes < estimator.least_bytes
+        if ack.kind == PROBE and seconds < SHORT_SECONDS and (short or estimator.estimate.measured):
+            least = SHORT_SECONDS if short else min(SHORT_SECONDS, ack.spread_bytes / before)
+            if seconds < least:  # a token bucket may have let that many packets pass at once
+                seconds, limited, headroom = least, True, False
+        estimator.transfer(now, ack.spread_bytes, seconds, sender_limited=limited, found_room=headroom, short=short)
+        if ack.kind == PROBE:
+            after = estimator.estimate.bytes_per_second
+            self.guard.probed(now, before, after, ack.spread_bytes)
+            if seconds > 0 and ack.spread_bytes / seconds >= CONFIRMS * after:
+                self.guard.no_longer_overdue()
+        elif seconds > 0:
+            self.guard.tensor(now, ack.spread_bytes / seconds, ack.spread_bytes, at_least=limited)
+
+    def on_loss(self, ack: Ack, loss: Loss, now: float) -> None:
+        """Learn from fragments that were lost; where they are few, what arrived still shows the rate."""
+        if self.local or self.shaper is not None:
+            return
+        estimator = self.estimator
+        estimator.answered(now)
+        if loss.share >= 1 and estimator.lost_whole(now):
+            return
+        if ack.spread_bytes == 0 and loss.rate > OVERTAKEN * estimator.estimate.bytes_per_second:
+            return
+        if loss.share > FEW_LOST:
+            self._lower(now, ack.spread_bytes * loss.carried, ack.spread_seconds, loss.bears)
+            self.guard.tensor(now, estimator.estimate.bytes_per_second)
+        elif ack.spread_bytes > 0:
+            estimator.transfer(now, ack.spread_bytes, ack.spread_seconds, sender_limited=True)
+
+    def _lower(self, now: float, size: float, seconds: float, bears: float = math.inf) -> None:
+        """Lower the estimate after a loss; where nothing is timed, the loss confirms the bound of an overdue message."""
+        overdue = math.inf if size > 0 else self.guard.bound(now, self.estimator.last_at)
+        self.estimator.loss(now, size, seconds, bound=min(bears, overdue))
+
+    def bound(self, waiting: Waiting) -> float | None:
+        """Return the most that the link carries if a message is overdue; None if it is not."""
+        if self.local:
+            return None
+        estimate = self.estimator.estimate
+        return overdue_bound(estimate, 2 * max(estimate.latency_seconds, self.delay), waiting)
+
+    def seconds_for(self, size: int, now: float) -> float:
+        """Return how long so many bytes take to arrive; 0 within the device."""
+        if self.local:
+            return 0.0
+        estimate = self.estimator.estimate
+        return size / min(estimate.bytes_per_second, self.guard.bound(now, self.estimator.last_at)) + estimate.latency_seconds
+
+    def on_given_up(self, waiting: Waiting, now: float) -> None:
+        """Keep what an overdue message shows of the link although nobody waits for it any longer."""
+        if (bound := self.bound(waiting)) is not None:
+            self.estimator.given_up(now, bound)
+
+    def on_new_receiver(self, now: float) -> None:
+        """Forgive the silence of a process that has died: another one answers now."""
+        self.estimator.receiver_anew(now)
+        self.guard.no_longer_overdue()
+
+    def state(self, now: float, waiting: Waiting | None = None) -> LinkState:
+        """Return what is reported of the link.
+
+        :param waiting: the message that has been on its way for longest. If it is overdue, it bounds the reported rate, and for a
+            while afterwards; the pace follows measurements alone.
+        """
+        if waiting is not None and (overdue := self.bound(waiting)) is not None:
+            self.guard.overdue(now, overdue)
+        estimate, measured_at = self.estimator.estimate, self.estimator.last_at
+        bound = self.guard.bound(now, measured_at)
+        if not estimate.measured:
+            return LinkState(math.nan, math.nan, 0.0)
+        rate = min(bound, estimate.bytes_per_second)
+        return LinkState(rate, estimate.latency_seconds, now - measured_at if rate < bound else 0.0, self.estimator.uncertainty)
+
+
+def links_of(fleet: Fleet, device: str, shaping: Shaping | None = None) -> dict[str, LinkModel]:
+    """Return the links from a device to all others of its fleet, whose file gives the first guesses."""
+    guesses = {}
+    for link in fleet.links:
+        if device in link.between:
+            other = link.between[0] if link.between[1] == device else link.between[1]
+            guesses[other] = (link.rate, link.delay)
+    return {other: LinkModel(other, guesses.get(other, GUESS), shaping) for other in fleet.devices if other != device}
