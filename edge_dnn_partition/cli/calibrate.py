@@ -153,6 +153,7 @@ def _say(text: str) -> None:
 
 Samples = list[tuple[Activity, float]]
 
+_MOST_STEPS: Final = 6
 SETTLE_SECONDS: Final = 3.0
 """Clocks, fans and a meter's averaging follow a change of the load."""
 
@@ -187,11 +188,11 @@ def busy_cores(count: int) -> Iterator[None]:
             process.wait()
 
 
-def steps(cores: int, most: int = 6) -> list[int]:
+def steps(cores: int) -> list[int]:
     """Return how many cores to keep busy, one step after another, from none to all."""
-    if cores < most:
+    if cores < _MOST_STEPS:
         return list(range(cores + 1))
-    return sorted({round(i * cores / (most - 1)) for i in range(most)} | {1})
+    return sorted({round(i * cores / (_MOST_STEPS - 1)) for i in range(_MOST_STEPS)} | {1})
 
 
 def chosen(sample: HostSample, meter: str) -> PowerReading | None:

@@ -188,10 +188,10 @@ def _variables(present: Mapping[str, str]) -> dict[str, Version]:
     return {name: version for name, version in VARIABLES.items() if version == 3 or older or not newer}
 
 
-def _segment_bytes(folder: Path = Path('/dev/shm')) -> int:  # noqa: S108 (it is only measured)
+def _segment_bytes() -> int:
     """A share of shared memory: a container may have 64 MB, and who writes past its end is killed."""
     try:
-        status = os.statvfs(folder)
+        status = os.statvfs('/dev/shm')  # noqa: S108 (it is only measured)
     except OSError:
         return SEGMENT_BYTES
     share = status.f_blocks * status.f_frsize // _SEGMENTS_IN_MEMORY

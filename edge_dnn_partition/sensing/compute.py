@@ -20,6 +20,12 @@ _OVERDUE: Final = 2.0
 """A stage that takes so many times what is believed shows that the device has become slower, before it is done."""
 _OVERDUE_COUNTS_SECONDS: Final = 0.35
 
+_WINDOW: Final = 5
+"""How many timings of stages the median looks back ..."""
+
+_PROBE_WINDOW: Final = 3
+"""... and how many probes."""
+
 
 @dataclass
 class ComputeEstimator:
@@ -34,14 +40,10 @@ class ComputeEstimator:
     What telemetry says of the host (:mod:`.contention`) counts at once, before a frame has paid for it: timings are
     kept relative to it, so that those from before a change hold after it, and correct it where it is wrong.
 
-    :param window: how many timings the median looks back.
     :param stage_seconds: how long stage timings count more than probes.
-    :param probe_window: how many probes the median looks back.
     """
 
-    window: int = 5
     stage_seconds: float = 3.0
-    probe_window: int = 3
     _stages: deque[float] = field(default_factory=deque)
     _probes: deque[float] = field(default_factory=deque)
     _stage_at: float = float('-inf')
@@ -61,7 +63,7 @@ class ComputeEstimator:
         if now - self._stage_at > self.stage_seconds:
             self._stages.clear()
         self._stage_at = now
-        self._push(self._stages, measured_seconds / profiled_seconds / self._host, self.window)
+        self._push(self._stages, measured_seconds / profiled_seconds / self._host, _WINDOW)
         self._notice_step()
 
     def overdue(self, now: float, factor: float) -> None:
@@ -80,7 +82,7 @@ class ComputeEstimator:
         :param alone: it is timed as if nobody shared the host, and so says nothing of what telemetry says.
         """
         if math.isfinite(factor) and factor > 0:
-            self._push(self._probes, factor if alone else factor / self._host, self.probe_window)
+            self._push(self._probes, factor if alone else factor / self._host, _PROBE_WINDOW)
 
     def measured(self, now: float) -> bool:
         """True if a stage's timing is recent enough to count."""

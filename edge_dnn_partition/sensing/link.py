@@ -30,6 +30,12 @@ _IN_PART: Final = 2.0
 """... and where it tells so many times less, the link has fallen since."""
 _TOLD_SECONDS: Final = 2.0
 """For so long after a silence receivers tell of what was lost in it."""
+_WINDOW: Final = 3
+"""How many transfers the median looks back."""
+
+_LEAST_BYTES: Final = 4_000
+"""Smaller transfers take too short a time to be timed."""
+
 LEAST_RATE: Final = 2_000.0
 """Bytes per second that a link is believed to carry however much is lost on it."""
 
@@ -56,14 +62,11 @@ class LinkEstimator:
     latency is half the least round trip of the last few seconds, so it is split evenly between the directions.
 
     :param guess: rate (bytes per second) and latency (seconds) until something was measured.
-    :param window: how many transfers the median looks back.
     :param round_trip_seconds: how long a round trip counts.
     """
 
     guess: tuple[float, float]
-    window: int = 3
     round_trip_seconds: float = 20.0
-    least_bytes: int = 4_000
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
@@ -91,7 +94,7 @@ class LinkEstimator:
             is believed at once if it is more.
         :param short: it counts although it is small: it has taken long enough to be timed.
         """
-        if (size < self.least_bytes and not short) or seconds <= 0:
+        if (size < _LEAST_BYTES and not short) or seconds <= 0:
             return
         rate = size / seconds
         if sender_limited and self._rates and rate <= median(self._rates):
@@ -105,7 +108,7 @@ class LinkEstimator:
         self.last_at = self._own_at = now
         self.timed = True
         self._rates.append(rate)
-        while len(self._rates) > self.window:
+        while len(self._rates) > _WINDOW:
             self._rates.popleft()
 
     def on_report(self, at: float, bytes_per_second: float) -> None:
@@ -122,7 +125,7 @@ class LinkEstimator:
     @property
     def settled(self) -> bool:
         """As many transfers as the median looks back have shown what is believed."""
-        return len(self._rates) >= self.window
+        return len(self._rates) >= _WINDOW
 
     @property
     def uncertainty(self) -> float:
@@ -144,7 +147,7 @@ class LinkEstimator:
             much of it lost; what came may have been too little to be timed.
         """
         present = self.estimate.bytes_per_second
-        timed = size >= self.least_bytes and seconds > 0
+        timed = size >= _LEAST_BYTES and seconds > 0
         self.timed &= timed
         seen = size / seconds if timed else present
         if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:

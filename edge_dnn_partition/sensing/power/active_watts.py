@@ -24,6 +24,14 @@ _SPREAD: Final = 0.1
 
 
 
+_FORGET: Final = 0.99
+"""The weight of what was known when one more observation comes: about 100 of them are kept."""
+
+_LEAST: Final = 5
+"""Observations after which the device's watts count as measured."""
+
+_MOST_RANGES: Final = 64
+
 _MOST: Final = 1e9
 """Seconds or joules of one observation; more is nonsense."""
 
@@ -33,16 +41,15 @@ class ActiveWatts:
 
     :param prior_watts: what is believed before, such as a power model's; NaN: nothing.
     :param prior_deviation: standard deviation of that.
-    :param forget: the weight of what was known when one more observation comes; 0.99 keeps about 100 of them.
     :param most_watts: the estimate's upper bound; the lower one is 0.
     """
 
     def __init__(
-        self, prior_watts: float = math.nan, prior_deviation: float = math.nan, *, forget: float = 0.99, most_watts: float = 1000.0
+        self, prior_watts: float = math.nan, prior_deviation: float = math.nan, *, most_watts: float = 1000.0
     ) -> None:
         known = math.isfinite(prior_watts) and prior_deviation > 0
         self._prior = (prior_watts, prior_deviation**-2) if known else (0.0, 0.0)
-        self._forget, self._most = forget, most_watts
+        self._most = most_watts
         self._information = self._moment = self._square = self._weight = 0.0
         self.observations = 0
 
@@ -73,10 +80,10 @@ class ActiveWatts:
         sigma = math.hypot(error, _SPREAD * max(expected, joules, 1e-9))
         residual = joules - expected
         weight = min(1.0, _HUBER * sigma / abs(residual)) if residual else 1.0
-        self._information = self._forget * self._information + weight * (core_seconds / sigma) ** 2
-        self._moment = self._forget * self._moment + weight * core_seconds * joules / sigma**2
-        self._square = self._forget * self._square + weight * (residual / sigma) ** 2
-        self._weight = self._forget * self._weight + weight
+        self._information = _FORGET * self._information + weight * (core_seconds / sigma) ** 2
+        self._moment = _FORGET * self._moment + weight * core_seconds * joules / sigma**2
+        self._square = _FORGET * self._square + weight * (residual / sigma) ** 2
+        self._weight = _FORGET * self._weight + weight
         self.observations += 1
 
 
@@ -85,28 +92,25 @@ class StageWatts:
 
     :param prior_watts: of the device.
     :param prior_deviation: likewise.
-    :param least: observations after which the device's watts count as measured.
-    :param most_ranges: that are kept, the last used ones.
     """
 
     def __init__(
-        self, prior_watts: float = math.nan, prior_deviation: float = math.nan, *, least: int = 5, most_ranges: int = 64
+        self, prior_watts: float = math.nan, prior_deviation: float = math.nan
     ) -> None:
         self.device = ActiveWatts(prior_watts, prior_deviation)
-        self._least, self._most = least, most_ranges
         self._ranges: OrderedDict[Hashable, ActiveWatts] = OrderedDict()
 
     @property
     def measured(self) -> bool:
         """True once enough was seen by the meter."""
-        return self.device.observations >= self._least
+        return self.device.observations >= _LEAST
 
     def observe(self, layers: Hashable, core_seconds: float, joules: float, error_joules: float = 0.0) -> None:
         """Take in what a run of a layer range took."""
         fit = self._ranges.get(layers)
         if fit is None:
             fit = self._ranges[layers] = ActiveWatts()
-            if len(self._ranges) > self._most:
+            if len(self._ranges) > _MOST_RANGES:
                 self._ranges.popitem(last=False)
         self._ranges.move_to_end(layers)
         fit.observe(core_seconds, joules, error_joules)
@@ -115,7 +119,7 @@ class StageWatts:
     def fit(self, layers: Hashable) -> ActiveWatts:
         """Return the fit that counts for a layer range."""
         own = self._ranges.get(layers)
-        return own if own is not None and own.observations >= self._least else self.device
+        return own if own is not None and own.observations >= _LEAST else self.device
 
     def energy(self, layers: Hashable, core_seconds: float) -> Energy:
         """Predict a run's joules with their standard error."""

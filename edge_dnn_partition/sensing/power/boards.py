@@ -104,19 +104,18 @@ def device_model(root: str = '') -> PowerModel | None:
     return model and replace(model, relative_error=1.0, source=f'a virtual machine, whose is not known: {model.source}')
 
 
-def named_model(board: str, root: str = '') -> PowerModel:
+def named_model(board: str) -> PowerModel:
     """Return a shipped model by its name; ``cloud`` is that of a cloud's server of this one's size.
 
-    :param root: of proc and sysfs.
     :raises UserError: if there is none.
     """
-    model = _cloud_here(root) if board == 'cloud' else shipped_model(board)
+    model = _cloud_here() if board == 'cloud' else shipped_model(board)
     if model is None:
         raise UserError(f'no power model of a board {board!r}: one of {", ".join(BOARDS)}, cloud')
     return model
 
 
-def _cloud_here(root: str) -> PowerModel | None:
+def _cloud_here(root: str = '') -> PowerModel | None:
     try:
         return cloud_model(len(parse_cores(read_text(f'{root}/proc/stat'))), MemorySource(root).read(0.0).total_bytes)
     except OSError:

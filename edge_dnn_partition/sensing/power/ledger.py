@@ -22,6 +22,12 @@ from edge_dnn_partition.sensing.power.attribution import (
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.reading import PowerReading
 
+_QUIET_SHARE: Final = 0.05
+"""Of all cores; busier moments tell nothing of idleness."""
+
+_WINDOW: Final = 60
+"""How many of the last quiet moments count."""
+
 _TO_DEVIATION: Final = 1.4826
 """Of a normal distribution, the standard deviation over the median absolute deviation."""
 
@@ -31,9 +37,7 @@ class IdlePower:
 
     :param guess_watts: counts until enough was seen, such as a power model's; NaN: unknown until then.
     :param guess_error_watts: standard error of that.
-    :param quiet_share: of all cores; busier moments tell nothing of idleness.
     :param least: how many quiet moments are enough.
-    :param window: how many of the last ones count.
     """
 
     def __init__(
@@ -41,13 +45,11 @@ class IdlePower:
         guess_watts: float = math.nan,
         guess_error_watts: float = math.nan,
         *,
-        quiet_share: float = 0.05,
         least: int = 5,
-        window: int = 60,
     ) -> None:
         self._guess = (guess_watts, guess_error_watts)
-        self._quiet, self._least = quiet_share, least
-        self._watts: deque[float] = deque(maxlen=window)
+        self._least = least
+        self._watts: deque[float] = deque(maxlen=_WINDOW)
 
     def add(self, watts: float, busy_share: float) -> None:
         """Take in a moment.
@@ -55,7 +57,7 @@ class IdlePower:
         :param watts: of the meter.
         :param busy_share: of all cores, 0 to 1.
         """
-        if math.isfinite(watts) and busy_share <= self._quiet:
+        if math.isfinite(watts) and busy_share <= _QUIET_SHARE:
             self._watts.append(watts)
 
     @property

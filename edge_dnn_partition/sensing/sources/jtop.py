@@ -15,6 +15,7 @@ from edge_dnn_partition.sensing.sources.gpu import GpuReading
 from edge_dnn_partition.sensing.sources.jetson import find_rails
 from edge_dnn_partition.sensing.sources.nvidia import Import
 
+_INTERVAL_SECONDS: Final = 0.5
 _START: Final = 'sudo systemctl start jtop.service, and add the user to the group jtop'
 
 
@@ -22,11 +23,10 @@ class Jtop:
     """One connection to jtop's service, whose own thread takes in a sample each interval.
 
     :param load: imports jtop.
-    :param interval_seconds: how often the service samples.
     """
 
-    def __init__(self, load: Import = importlib.import_module, interval_seconds: float = 0.5) -> None:
-        self._load, self._interval = load, interval_seconds
+    def __init__(self, load: Import = importlib.import_module) -> None:
+        self._load = load
         self._jtop: Any = None
 
     def open(self) -> None:
@@ -40,7 +40,7 @@ class Jtop:
             module = self._load('jtop')
         except ImportError:
             raise Unavailable('the Python package jetson-stats (jtop) is not installed') from None
-        client = module.jtop(interval=self._interval)
+        client = module.jtop(interval=_INTERVAL_SECONDS)
         try:
             client.start()
         except (module.JtopException, OSError) as error:

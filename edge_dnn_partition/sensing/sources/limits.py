@@ -266,13 +266,10 @@ def limits_now(root: str = '') -> LimitsReading:
 
 
 class Halts:
-    """For how long a CPU quota halts this process's group, from one look to the next.
+    """For how long a CPU quota halts this process's group, from one look to the next."""
 
-    :param root: of proc and sysfs.
-    """
-
-    def __init__(self, root: str = '') -> None:
-        self._source, self._looks = LimitsSource(root), 0
+    def __init__(self) -> None:
+        self._source, self._looks = LimitsSource(), 0
         self._source.look()
         self.seconds()
 

@@ -40,13 +40,12 @@ class ProcessSource(Source[ProcessReading]):
     """Reads ``/proc/PID/stat`` and ``/proc/PID/statm``.
 
     :param root: of proc.
-    :param pid: None for this process.
     """
 
     name = 'process'
 
-    def __init__(self, root: str = '', pid: int | None = None) -> None:
-        self._folder = f'{root}/proc/{"self" if pid is None else pid}'
+    def __init__(self, root: str = '') -> None:
+        self._folder = f'{root}/proc/self'
         self._before = (math.nan, math.nan)
 
     def probe(self) -> str:
