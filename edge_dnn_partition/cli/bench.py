@@ -32,18 +32,18 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'bench',
         description='Runs a benchmark, prints its targets and writes DIR/NAME.json and DIR/NAME.png. '
-        'Without NAME it lists the benchmarks and what each needs. '
+        'Without NAME, lists the benchmarks and what each needs. '
         'NAME report writes DIR/report.html from the figures in DIR; NAME suite runs '
         f'{", ".join(SUITE)} and then writes the report.',
         epilog='example:\n  edge-dnn-partition bench planner --out bench_out',
     )
     parser.add_argument('name', nargs='?', metavar='NAME', help='the benchmark, or report, or suite')
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
-    parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to see that it runs')
+    parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to check that it runs')
     parser.add_argument('--traces', type=Path, metavar='DIR', help='trace: a folder of recordings, CSV seconds,bits_per_second')
-    parser.add_argument('--seconds', type=float, metavar='N', help='trace: so much of each recording; default: all')
+    parser.add_argument('--seconds', type=float, metavar='N', help='trace: seconds of each recording to play; default: all')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
-    parser.add_argument('--linked', action='store_true', help='report: refer to the plots in DIR; else they are part of the page')
+    parser.add_argument('--linked', action='store_true', help='report: link to the plots in DIR instead of embedding them')
     parser.set_defaults(run=run)
 
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         hint = f'did you mean `{near[0]}`?' if near else f'one of {", ".join(files) or "none"}'
         raise UserError(f'there is no benchmark `{args.name}`: {hint}')
     if args.out.exists() and not args.out.is_dir():
-        raise UserError(f'--out {args.out}: there is a file of that name; name a folder')
+        raise UserError(f'--out {args.out}: is a file; name a folder')
     takes = _named(files[args.name], 'OPTIONS')
     options: dict[str, Any] = {}
     for name in ('traces', 'seconds'):
@@ -179,7 +179,7 @@ def _list(files: dict[str, Path], *, as_json: bool) -> int:
     for name, path in files.items():
         extra = ', '.join(needs(path)[1:])
         print(f'{name:<12} {summary(path)}' + (f' Needs {extra}.' if extra else ''))
-    print("\nAll draw with matplotlib. pip install '.[bench]' in a checkout brings the packages; `make setup`, or colcon, ROS.")
+    print("\nAll need matplotlib. In a checkout, `pip install '.[bench]'` installs the packages; `make setup` or colcon, ROS.")
     return 0
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verb ``calibrate``: fits this device's power model against a meter."""
+"""The verb ``calibrate``: fits this device's power model to a meter."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from edge_dnn_partition.sensing.power.fit import Fit
 
 _EPILOG: Final = """\
-Products of matrices keep more and more cores busy while the meter is read. Without a meter in the device,
-put one between it and its supply: --typed asks for its watts after each step, --watts takes values that
-were noted before. What the steps do not vary (GPU, radio, often the clock) is taken from the board's shipped
-figures. The model goes where all nodes on this device look for it.
+Matrix products keep more and more cores busy while the meter is read. If the device has no meter, put one
+between it and its supply: --typed asks for its watts after each step, --watts takes values noted before. What
+the steps do not vary (GPU, radio, often the clock) is taken from the board's published figures. The model is
+written to where all nodes on this device look for it.
 
 --json prints
   {"model": {"idle_watts", "core_watts", "clock_exponent", "gpu_watts", "joules_per_byte",
@@ -50,15 +50,15 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the verb and its options."""
     parser = subparsers.add_parser(
-        'calibrate', description="Fits this device's power model against a meter, and says how large its error is.", epilog=_EPILOG
+        'calibrate', description="Fits this device's power model to a meter, and reports its error.", epilog=_EPILOG
     )  # fmt: skip
     way = parser.add_mutually_exclusive_group()
     way.add_argument('--meter', default='auto', metavar='NAME', help='ina3221, rapl, pi_pmic, nvml, battery; default: the best')
     way.add_argument('--typed', action='store_true', help="ask for a wall meter's watts after each step")
-    way.add_argument('--watts', action='append', metavar='CORES=WATTS', help='a value noted before; several times')
+    way.add_argument('--watts', action='append', metavar='CORES=WATTS', help='a value noted before; repeat for each')
     way.add_argument('--samples', type=Path, metavar='FILE', help='samples of an earlier run (its --json document)')
-    parser.add_argument('--seconds', type=float, default=20.0, metavar='S', help='of each step (default: 20)')
-    parser.add_argument('--board', metavar='NAME', help='whose shipped figures fill what is not varied; default: this one')
+    parser.add_argument('--seconds', type=float, default=20.0, metavar='S', help='seconds per step (default: 20)')
+    parser.add_argument('--board', metavar='NAME', help='board whose published figures fill in the rest; default: this one')
     parser.add_argument('--out', type=Path, metavar='FILE', help="default: the cache's power_model.json")
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
@@ -128,7 +128,7 @@ def _print(found: Fit, path: Path) -> None:
     for name, unit in units.items():
         error = found.standard_errors.get(name, math.nan)
         spread = f' ± {error:.2g}' if math.isfinite(error) else ''
-        fixed = '   (not varied: taken from the board or the usual)' if name in found.fixed else ''
+        fixed = '   (not varied: taken from the board or a default)' if name in found.fixed else ''
         print(f'{name:<16} {getattr(model, name):.4g}{spread} {unit}{fixed}')
     print(f'residuals        {found.rms_watts:.2g} W (root mean square), {found.largest_watts:.2g} W at most')
     if math.isfinite(found.predicted_rms_watts):
@@ -241,8 +241,8 @@ def measured_samples(
                 before, at = after, now
         if not any(math.isfinite(watts) for _, watts in samples):
             raise UserError(
-                'no power meter here tells what the cores draw (see `edge-dnn-partition doctor`): '
-                'use --typed with a wall meter, or --watts with values that you have noted'
+                'no power meter here measures the cores (see `edge-dnn-partition doctor`): '
+                'use --typed with a wall meter, or --watts with values noted before'
             )
     return samples, name
 
@@ -284,7 +284,7 @@ def parse_watts(text: str) -> float:
     except ValueError:
         watts = math.nan
     if not 0 < watts < 1e5:
-        raise UserError(f'{text.strip()!r} is no number of watts above 0')
+        raise UserError(f'{text.strip()!r} is not a number of watts above 0')
     return watts
 
 

@@ -18,26 +18,26 @@ examples:
   edge-dnn-partition dashboard --fleet robot                     ... by its name
   edge-dnn-partition dashboard --json report.json                what `demo --report` or `bench --out` wrote
 
-Shows devices, links, where the layers run, latency and what it is made of, power, and the decisions with their reasons.
-The page is for this machine only unless --host says otherwise. It changes nothing, unless --token-file names a file
-(of this user alone) with a word for those who may change the objective and pin a plan; $EDGE_DNN_PARTITION_TOKEN may hold it, too.
-Ctrl-C ends it. It needs aiohttp: pip install 'aiohttp>=3.9'.
+Shows devices, links, where the layers run, latency and its parts, power, and the decisions with their reasons.
+Only this machine can open the page unless --host says otherwise. The page is read-only unless --token-file names a file that only
+this user can read: whoever sends its token may change the objective and pin a plan. $EDGE_DNN_PARTITION_TOKEN works, too.
+Ctrl-C ends it. Needs aiohttp: pip install 'aiohttp>=3.9'.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        'dashboard', description='Serve a web page of a running fleet, or of a report of a run that has ended.', epilog=EPILOG
+        'dashboard', description='Serve a web page of a running fleet, or of the report of a finished run.', epilog=EPILOG
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('file', nargs='?', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     what.add_argument('--fleet', metavar='NAME', help='the name of a running fleet whose file is not here')
     what.add_argument('--json', type=Path, metavar='REPORT.json', help='a report of `demo` or `bench`, instead of a fleet')
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default 127.0.0.1)')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
     parser.add_argument('--port', type=int, default=8765, help='TCP port (default 8765; 0: a free one)')
     parser.add_argument(
-        '--token-file', default='', metavar='FILE', help='its first line: who gives that may change the objective and pin a plan'
+        '--token-file', default='', metavar='FILE', help='file with the token for changing the objective and pinning a plan'
     )
     parser.set_defaults(run=run)
 

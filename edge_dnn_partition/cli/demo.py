@@ -25,7 +25,7 @@ examples:
 Three devices run as separate processes and are EMULATED on this machine: a Pi (each run takes nine times
 its CPU time), a Jetson (six times) and a cloud box (once), with links limited in rate and delay in user
 space. ROS 2, DDS and onnxruntime are real. After the live part fixed plans are measured in the
-conditions of each phase (--no-baselines leaves that out).
+conditions of each phase (unless --no-baselines is given).
 """
 
 
@@ -35,13 +35,13 @@ def add_parser(subparsers: Any) -> None:
         'demo', description='Run a camera stream through three emulated devices and watch the split move.', epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=45.0, metavar='N', help='length of the live part (default 45)')
-    parser.add_argument('--report', type=Path, metavar='FILE', help='write all figures there as JSON')
+    parser.add_argument('--report', type=Path, metavar='FILE', help='write all figures to this file as JSON')
     parser.add_argument('--out', type=Path, default=Path('demo_out'), metavar='DIR',
-                        help='plot, fleet file and log go there (default demo_out)')  # fmt: skip
-    parser.add_argument('--no-baselines', action='store_true', help='leave the fixed plans out')
+                        help='folder for plot, fleet file and log (default demo_out)')  # fmt: skip
+    parser.add_argument('--no-baselines', action='store_true', help='do not measure fixed plans')
     parser.add_argument(
         '--two-models', action='store_true',
-        help='instead: two cameras, each with its model, on the same devices; the second comes and goes, and is more important',
+        help='run two cameras, each with its model, on the same devices; the second comes and goes, and has priority',
     )
     parser.add_argument('--rate', type=float, default=5.0, metavar='HZ', help='images per second (default 5)')
     camera = parser.add_mutually_exclusive_group()

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verb ``doctor``: checks this machine and says what to mend."""
+"""The verb ``doctor``: checks this machine and says what to fix."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'doctor',
         description='Checks Python, packages, ROS 2, messages, kernel buffers, shared memory, sensors and power meters. '
-        'The exit code is 1 if something fails; a warning is no failure.',
+        'The exit code is 1 if a check fails; warnings do not count.',
         epilog='examples:\n  edge-dnn-partition doctor --fleet robot.yaml\n  edge-dnn-partition doctor --fleet robot.yaml --listen',
     )
-    parser.add_argument('--fleet', metavar='FLEET.yaml', help='check this file too, and say which DDS profile the fleet gets')
+    parser.add_argument('--fleet', metavar='FLEET.yaml', help='also check this fleet file, and show its DDS profile')
     parser.add_argument(
         '--listen', metavar='SECONDS', nargs='?', type=float, const=LISTEN_SECONDS,
-        help='with --fleet: listen to the running fleet, and say whether its machines agree in middleware, domain, model and '
-        f'clock; at most so long (default: {LISTEN_SECONDS:g})',
+        help=f'with --fleet: listen to the running fleet for at most this long (default: {LISTEN_SECONDS:g}) and check that its '
+        'machines agree on middleware, domain, model and clock',
     )  # fmt: skip
     parser.add_argument('--device', metavar='NAME', help='with --fleet: which of its devices this machine is')
-    parser.add_argument('--verbose', action='store_true', help='a line for everything, also for what is well or need not be here')
+    parser.add_argument('--verbose', action='store_true', help='print every check on a line of its own')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
     parser.set_defaults(run=run)
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Run all checks and print them; return 1 if one failed."""
     checks = [check for look in ORDER for check in look()]
     if args.listen is not None and not args.fleet:
-        raise UserError('--listen needs --fleet FLEET.yaml: which fleet is to be listened to?')
+        raise UserError('--listen needs --fleet FLEET.yaml, the fleet to listen to')
     if args.fleet:
         if not any(check.name in doctor_machine.NEEDED and check.status == 'fail' for check in checks):
             checks += _of_fleet(args)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({'healthy': counts['fail'] == 0, 'counts': counts, 'checks': found}, indent=2))
     else:
         _print(checks, all_of_them=args.verbose)
-        print(f'{counts["ok"]} ok, {counts["warn"]} to look at, {counts["fail"]} to mend')
+        print(f'{counts["ok"]} ok, {counts["warn"]} to look at, {counts["fail"]} to fix')
     return 1 if counts['fail'] else 0
 
 

@@ -39,7 +39,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
         fleet = load_fleet(path)
         here = (device,) if device is not None and fleet.device(device) else _devices_here(fleet)
     except UserError as error:
-        return (Check('fleet file', 'fail', str(error), 'mend the fleet file, and copy it to all devices'),)
+        return (Check('fleet file', 'fail', str(error), 'fix the fleet file, and copy it to all devices'),)
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
@@ -81,14 +81,14 @@ class _Asked:
         def load() -> None:
             self._model = start_checks.model_of(self._fleet)
 
-        return _refusal('model', load, 'copy the model to every device, at the same place beside the fleet file')
+        return _refusal('model', load, 'copy the model to every device, to the same place relative to the fleet file')
 
     def preprocessing(self) -> Check | None:
         def read() -> None:
             assert self._model is not None
             self._preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
 
-        return None if self._model is None else _refusal('preprocessing', read, 'no frame passes without it')
+        return None if self._model is None else _refusal('preprocessing', read, 'no frame can be processed without it')
 
     def postprocessing(self) -> Check | None:
         look = functools.partial(start_checks.postprocessing_of, self._fleet, self._path)
@@ -96,7 +96,7 @@ class _Asked:
 
     def ends(self) -> Check | None:
         look = functools.partial(start_checks.check_ends, self._fleet, self._fleet.source)
-        return _refusal('source and sink', look, 'the frame source refuses to start so')
+        return _refusal('source and sink', look, 'the frame source refuses to start with this')
 
     def scheduling(self) -> Check | None:
         def look() -> None:
@@ -106,7 +106,7 @@ class _Asked:
             else:
                 start_checks.check_scheduling(self._fleet, self._model, parameters)
 
-        return _refusal('planning', look, 'the scheduler refuses to start so')
+        return _refusal('planning', look, 'the scheduler refuses to start with this')
 
     def providers(self) -> Check | None:
         """Ask for the providers of this machine's devices; of the others it can only be said what they need."""
@@ -117,13 +117,13 @@ class _Asked:
         elsewhere: list[str] = []
         for name in self._fleet.devices:
             look = functools.partial(self._can_run, name, parameters)
-            wrong = _refusal('providers', look, f'the worker on {name} refuses to start so')
+            wrong = _refusal('providers', look, f'the worker on {name} refuses to start with this')
             if wrong is not None and name in self._here:
                 return wrong
             elsewhere += [f'{name}: {wrong.found}'] if wrong is not None else []
         if self._here or not elsewhere:
             return None
-        return Check('providers', 'warn', '; '.join(elsewhere), 'run this on that device, or say which one this is: --device NAME')
+        return Check('providers', 'warn', '; '.join(elsewhere), 'run this on that device, or name this one with --device NAME')
 
     def _can_run(self, name: str, parameters: Mapping[str, Any]) -> None:
         self._able.append(start_checks.with_parameters(self._fleet.device(name), parameters))
@@ -137,7 +137,7 @@ class _Asked:
         def look() -> None:
             try_segments(model, ProfileOptions(providers=device.providers, threads=device.threads))
 
-        wrong = _refusal('stages', look, 'no device can be profiled, so that there is no plan; export the model in another way')
+        wrong = _refusal('stages', look, 'no device can profile the model, so there is no plan; export the model differently')
         if wrong is not None:
             return wrong
         entry = model.tensors[model.inputs[0]]
@@ -155,7 +155,7 @@ class _Asked:
             assert stream is not None
             image = next(stream, None)
             if image is None:
-                raise UserError(f'{camera.video}: holds no image')
+                raise UserError(f'{camera.video}: contains no image')
             if self._preprocessing is not None:
                 self._preprocessing.apply(image.data, image.encoding)
 
@@ -173,7 +173,7 @@ class _Asked:
             taken.append(f'{port} of the dashboard: {why}')
         if not taken:
             return None
-        return Check('ports', 'warn', '; '.join(taken), 'if this fleet does not run already: choose another port')
+        return Check('ports', 'warn', '; '.join(taken), 'unless this fleet is already running: choose another port')
 
 
 def _refusal(name: str, look: Callable[[], object], advice: str) -> Check | None:
@@ -226,8 +226,8 @@ def findings(fleet: Fleet, signs: Mapping[str, DeviceLiveness], announced: Calla
     checks: list[Check | None] = [_presence(fleet, name, signs.get(name)) for name in fleet.devices]
     strangers = sorted(set(signs) - set(fleet.devices))
     if strangers:
-        found = f'heard of {", ".join(strangers)}, which the fleet file does not name'
-        checks.append(Check('fleet', 'warn', found, 'copy one fleet file to all devices, and start their processes anew'))
+        found = f'found {", ".join(strangers)}, which the fleet file does not name'
+        checks.append(Check('fleet', 'warn', found, 'copy one fleet file to all devices, and restart their processes'))
     if len(signs) < len(fleet.devices) and fleet.network_kind == 'lan':
         checks.append(_domain(announced()))
     heard = {name: signs[name] for name in fleet.devices if name in signs}
@@ -242,24 +242,24 @@ def _sealed(heard: Mapping[str, DeviceLiveness]) -> Check | None:
     wrong = [name for name, signs in heard.items() if signs.unsealed]
     if not heard or not wrong:
         return Check('key of the fleet', 'ok', f'the same on {", ".join(heard)}') if heard else None
-    advice = 'copy one key file and one fleet file to all devices, and start their processes anew; see docs/security.md'
-    found = f'no valid seal on messages of {", ".join(wrong)}, so that nobody believes them'
+    advice = 'copy one key file and one fleet file to all devices, and restart their processes; see docs/security.md'
+    found = f'messages of {", ".join(wrong)} have no valid seal, so nobody accepts them'
     return Check('key of the fleet', 'fail', found, advice)
 
 
-_SAME_MIDDLEWARE: Final = 'set the same RMW_IMPLEMENTATION on all machines and start their processes anew: two do not always talk'
+_SAME_MIDDLEWARE: Final = 'set the same RMW_IMPLEMENTATION on all machines and restart their processes: two need not interoperate'
 
 
 def _presence(fleet: Fleet, name: str, signs: DeviceLiveness | None) -> Check:
     wanted = {'device_monitor', 'worker', *(['frame_source'] if name == fleet.source else [])}
     start = f'start it there: edge-dnn-partition up FLEET.yaml --device {name}'
     if signs is None:
-        advice = f'{start}; if it runs, ROS_DOMAIN_ID, discovery range or a firewall keep it away'
-        return Check(f'device {name}', 'warn', 'nothing heard', advice)
+        advice = f'{start}; if it is running, check ROS_DOMAIN_ID, discovery range and firewall'
+        return Check(f'device {name}', 'warn', 'no messages', advice)
     missing = sorted(wanted - signs.nodes)
     if missing:
-        return Check(f'device {name}', 'warn', f'nothing heard of its {" and ".join(missing)}', start)
-    return Check(f'device {name}', 'ok', f'{", ".join(sorted(signs.nodes))} heard')
+        return Check(f'device {name}', 'warn', f'no messages from its {" and ".join(missing)}', start)
+    return Check(f'device {name}', 'ok', f'{", ".join(sorted(signs.nodes))} found')
 
 
 def _domain(presences: Sequence[Presence]) -> Check:
@@ -270,13 +270,13 @@ def _domain(presences: Sequence[Presence]) -> Check:
         words = (f'domain {p.domain}: {"this machine" if p.address in own else p.address} ({p.middleware})' for p in others)
         where = '; '.join(dict.fromkeys(words))
         advice = 'if one of these is the missing device: export the same ROS_DOMAIN_ID on all machines'
-        return Check('domain', 'warn', f'this is domain {domain}; others talk DDS in {where}', advice)
+        return Check('domain', 'warn', f'this is domain {domain}; others use DDS in {where}', advice)
     far = sorted({f'{p.address} ({p.middleware})' for p in presences if p.address not in own})
     if far:
-        advice = 'if one of these is the missing device: its nodes do not run, or a firewall drops UDP from 7400 on'
+        advice = 'if one of these is the missing device: its nodes are not running, or a firewall drops UDP from port 7400 up'
         return Check('domain', 'ok', f'{domain}; others in it: {", ".join(far)}', advice)
-    advice = 'nobody announces himself in any domain up to 101: look at discovery range, firewall and Wi-Fi (multicast) there'
-    return Check('domain', 'warn', f'{domain}; nobody else talks DDS on this network', advice)
+    advice = 'no DDS announcements in any domain up to 101: check discovery range, firewall and Wi-Fi (multicast) on that device'
+    return Check('domain', 'warn', f'{domain}; nobody else uses DDS on this network', advice)
 
 
 def _alike(name: str, values: Mapping[str, set[str]], advice: str) -> Check | None:
@@ -286,15 +286,15 @@ def _alike(name: str, values: Mapping[str, set[str]], advice: str) -> Check | No
         return None
     if len({value for found in values.values() for value in found}) > 1:
         each = ', '.join(f'{device}: {value}' for device, value in known.items())
-        return Check(f'{name} of the fleet', 'fail', f'not the same: {each}', advice)
+        return Check(f'{name} of the fleet', 'fail', f'differs: {each}', advice)
     return Check(f'{name} of the fleet', 'ok', f'{next(iter(known.values()))} on {", ".join(known)}')
 
 
 def _clocks(heard: Mapping[str, DeviceLiveness]) -> list[Check]:
     """Say whose clock is off; the fleet itself measures on one clock, stamps and bags do not."""
-    wrong = [f'that of {name} {signs.clock}' for name, signs in heard.items() if signs.clock]
+    wrong = [f'{name} {signs.clock}' for name, signs in heard.items() if signs.clock]
     known = [name for name, signs in heard.items() if signs.lateness is not None]
     if wrong:
-        advice = 'run chrony on all machines: latencies are measured on one clock, but stamps, bags and tf need them to agree'
+        advice = 'run chrony on all machines: latencies are measured on one clock, but stamps, bags and tf need clocks that agree'
         return [Check('clocks', 'warn', '; '.join(wrong), advice)]
-    return [Check('clocks', 'ok', f'those of {", ".join(known)} agree with this one')] if known else []
+    return [Check('clocks', 'ok', f'{", ".join(known)} agree with this machine')] if known else []

@@ -77,7 +77,7 @@ def packages() -> tuple[Check, ...]:
     checks: list[Check] = []
     for module, (distribution, lowest) in NEEDED.items():
         if module in _ON_NUMPY and any(check.name == 'numpy' and check.status == 'fail' for check in checks):
-            checks.append(Check(module, 'fail', 'cannot be imported without numpy', 'mend numpy first'))
+            checks.append(Check(module, 'fail', 'cannot be imported without numpy', 'fix numpy first'))
             continue
         try:
             imported = __import__(module)
@@ -91,12 +91,12 @@ def packages() -> tuple[Check, ...]:
             checks.append(Check(module, 'ok', version, group='packages', short=f'{module} {version}'))
         else:
             place, advice = _whence(module, f'{distribution}>={lowest}')
-            checks.append(Check(module, 'fail', f'{version}{place}, and {lowest} is the least', advice))
+            checks.append(Check(module, 'fail', f'{version}{place}, but {lowest} is required', advice))
     return tuple(checks)
 
 
 def _whence(module: str, wanted: str) -> tuple[str, str]:
-    """Return where a module that is no good comes from, and what to do: another copy does not help where PYTHONPATH comes first."""
+    """Return where an unusable module comes from, and what to do: another copy does not help if PYTHONPATH comes first."""
     install = f'pip install "{wanted}"'
     try:
         spec = importlib.util.find_spec(module)
@@ -107,9 +107,9 @@ def _whence(module: str, wanted: str) -> tuple[str, str]:
     place = f' from {spec.origin}'
     for entry in filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep)):
         if Path(spec.origin).resolve().is_relative_to(Path(entry).resolve()):
-            return place, f'PYTHONPATH has {entry}, which comes before what is installed: take it out, or unset PYTHONPATH'
+            return place, f'PYTHONPATH contains {entry}, which hides installed packages: remove it, or unset PYTHONPATH'
     if spec.origin.startswith(str(Path.cwd())) and not spec.origin.startswith(sys.prefix):
-        return place, 'that file lies in the folder that you are in: go elsewhere, or rename it'
+        return place, 'that file is in the current folder: change to another folder, or rename it'
     return place, install if sys.prefix in spec.origin else f'{install} in this environment, or remove that copy'
 
 
@@ -139,7 +139,7 @@ def cache_folder() -> tuple[Check, ...]:
     finally:
         cache.tell_troubles(None)
     if told:
-        advice = 'set EDGE_DNN_PARTITION_CACHE to a folder that you may write to; until then models are prepared at each start'
+        advice = 'set EDGE_DNN_PARTITION_CACHE to a writable folder; until then models are prepared again at each start'
         return (Check('cache', 'warn', told[-1], advice),)
     return (Check('cache', 'ok', str(folder)),)
 
@@ -160,12 +160,12 @@ def socket_buffers(root: Path = Path('/')) -> tuple[Check, ...]:
         found = f'{format_bytes(high)}, kept {seconds} s'
         advice = (
             f'sudo sysctl -w net.ipv4.ipfrag_time={FRAGMENT_SECONDS} net.ipv4.ipfrag_high_thresh={FRAGMENT_BYTES}: '
-            'on a lossy Wi-Fi the fragments of lost datagrams fill it, and all others are dropped'
+            'on a lossy Wi-Fi, fragments of lost datagrams fill this buffer, and all others are dropped'
         )
         enough = high >= FRAGMENT_BYTES or seconds <= FRAGMENT_SECONDS
         checks.append(_enough('IP fragments', found, enough, advice))
     if not checks:
-        checks.append(Check('kernel buffers', 'warn', 'cannot be read', 'run doctor outside of the container'))
+        checks.append(Check('kernel buffers', 'warn', 'cannot be read', 'run doctor outside the container'))
     return tuple(checks)
 
 
@@ -179,12 +179,12 @@ def shared_memory(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa
     found = f'{format_bytes(free)} free of {format_bytes(size)}'
     if free >= SHARED_MEMORY_BYTES:
         return (Check('shared memory', 'ok', found),)
-    advice = 'give it more (in a container: --shm-size=1g), or remove files that ended processes left there'
+    advice = 'enlarge it (in a container: --shm-size=1g), or remove files left by dead processes'
     return (Check('shared memory', 'warn', found, advice),)
 
 
 def leftovers(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa: S108 (it is only looked at)
-    """Check for files in shared memory that ended processes left: they take room, and Fast DDS may trip over them."""
+    """Check for files that dead processes left in shared memory: they take space, and Fast DDS may trip over them."""
     if not folder.is_dir():
         return ()
     dead = [*stale.dead_ports(folder), *stale.dead_buffers(folder), *stale.dead_segments(folder)]
@@ -195,8 +195,8 @@ def leftovers(folder: Path = Path('/dev/shm')) -> tuple[Check, ...]:  # noqa: S1
         with contextlib.suppress(OSError):
             size += path.stat().st_size
     names = dead[0].name + (', …' if len(dead) > 1 else '')
-    found = f'{len(dead)} files of ended processes, {format_bytes(size)}, in {folder}: {names}'
-    advice = 'nodes of this package remove them when they end; `fastdds shm clean` removes those of Fast DDS now'
+    found = f'{len(dead)} files of dead processes, {format_bytes(size)}, in {folder}: {names}'
+    advice = 'nodes of this package remove them on exit; `fastdds shm clean` removes those of Fast DDS now'
     return (Check('stale shared memory', 'warn', found, advice),)
 
 
@@ -220,8 +220,8 @@ def _distribution_version(name: str) -> str:
 
 DDS_PROFILE: Final = 'DDS profile'
 IN_WORDS: Final = {
-    'machine': 'loopback; other machines neither see nor disturb it',
-    'lan': 'UDP, patient with a Wi-Fi that is away for a while',
+    'machine': 'loopback; invisible to other machines',
+    'lan': 'UDP, tolerates Wi-Fi dropouts',
     'cloud': "TCP to the server's address, shared memory within a machine",
 }
 
@@ -238,7 +238,7 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
         return ()  # a package is missing; packages() says which
     middleware = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
     if not middleware.startswith('rmw_fastrtps'):
-        return (Check(DDS_PROFILE, 'ok', f'none: {middleware} has a configuration of its own'),)
+        return (Check(DDS_PROFILE, 'ok', f'none: {middleware} has its own configuration'),)
     try:
         chosen = chosen_by_user(os.environ)
     except OSError:
@@ -246,19 +246,19 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
     if chosen:
         return (_of_user(chosen, os.environ[chosen]),)
     if fleet_file is None:
-        found = "by the fleet file's network: machine, lan or cloud (doctor --fleet FLEET.yaml says which)"
+        found = 'chosen by network in the fleet file: machine, lan or cloud (doctor --fleet FLEET.yaml shows which)'
         return (Check(DDS_PROFILE, 'ok', found),)
     try:
         fleet = load_fleet(fleet_file)
         environment = dds_environment(dds_profile(fleet))
     except UserError as error:
-        return (Check(DDS_PROFILE, 'fail', str(error), 'mend the fleet file'),)
+        return (Check(DDS_PROFILE, 'fail', str(error), 'fix the fleet file'),)
     kind = fleet.network_kind
     exports = ' '.join(f'{name}={path}' for name, path in environment.items())
     interface = fleet.network.interface
-    found = f'{kind}: {IN_WORDS[kind]}' + (f', on {interface} alone' if interface else '')
+    found = f'{kind}: {IN_WORDS[kind]}' + (f', on {interface} only' if interface else '')
     if (kind == 'cloud' or interface) and any(os.environ.get(name) != path for name, path in environment.items()):
-        advice = f'ros2 tools and camera drivers find the fleet only after: export {exports}'
+        advice = f'for ros2 tools and camera drivers to find the fleet: export {exports}'
         return (Check(DDS_PROFILE, 'warn', found, advice),)
     return (Check(DDS_PROFILE, 'ok', found),)
 
@@ -267,15 +267,15 @@ def _of_user(variable: str, value: str) -> Check:
     found = f'yours: {variable}={value}'
     if not variable.endswith('_PROFILES_FILE'):
         return Check(DDS_PROFILE, 'ok', found)
-    advice = f'mend the file, or unset {variable} to get the profile that fits the fleet file: Fast DDS ignores this one'
+    advice = f'fix the file, or unset {variable} to get the profile that fits the fleet file: Fast DDS ignores this one'
     try:
         root = ET.fromstring(Path(value).read_bytes())  # noqa: S314 (the user's own file)
     except OSError as error:
         return Check(DDS_PROFILE, 'fail', f'{found}: {error.strerror}', advice)
     except ET.ParseError as error:
-        return Check(DDS_PROFILE, 'fail', f'{found}: is no XML ({error})', advice)
+        return Check(DDS_PROFILE, 'fail', f'{found}: is not XML ({error})', advice)
     if root.tag.rpartition('}')[2] not in ('dds', 'profiles'):
-        return Check(DDS_PROFILE, 'fail', f'{found}: begins with <{root.tag}>, where <dds> or <profiles> belongs', advice)
+        return Check(DDS_PROFILE, 'fail', f'{found}: starts with <{root.tag}> instead of <dds> or <profiles>', advice)
     return Check(DDS_PROFILE, 'ok', found)
 
 
@@ -307,7 +307,7 @@ def sensors(root: str = '') -> tuple[Check, ...]:
         elif state.status == 'absent' and not state.advice:
             checks.append(Check(name, 'ok', f'not here: {state.found}', group=group, short=state.name, absent=True))
         else:
-            advice = state.advice or 'it is left out and tried again; look at that file or service'
+            advice = state.advice or 'it is skipped and retried; check that file or service'
             checks.append(Check(name, 'warn', state.found, advice))
     from edge_dnn_partition.sensing.power.reading import measured_for, total
 
@@ -325,13 +325,13 @@ def _model(root: str, name: str) -> Check:
     """Say which power model stands in for a meter."""
     from edge_dnn_partition.sensing.power.boards import device_model
 
-    advice = 'edge-dnn-partition calibrate fits a model to this device, with a wall meter if it has none itself'
+    advice = 'edge-dnn-partition calibrate fits a model to this device; a wall meter will do if it has no meter'
     try:
         model = device_model(root)
     except (UserError, OSError) as error:
         return Check(name, 'warn', str(error), advice)
     if model is None:
-        return Check(name, 'warn', 'no meter, and no model of this board', advice)
+        return Check(name, 'warn', 'no meter, and no power model for this board', advice)
     found = f'no meter; modelled: {model.idle_watts:.2f} W idle, {model.core_watts:.2f} W a busy core ({model.source})'
     if model.source.startswith('calibrate'):
         return Check(name, 'ok', found)

@@ -39,14 +39,14 @@ def installation() -> tuple[Check, ...]:
         return (Check('ROS 2', 'warn', 'rclpy is not on the path', NO_ROS),)
     if len(places) > 1:
         found = ' and '.join(map(str, places))
-        advice = 'two ROS 2 do not mix: use a shell without a sourced ROS 2, or `make clean setup` in this one'
-        return (Check('ROS 2', 'fail', f'two of them: {found}', advice),)
+        advice = 'two ROS 2 installations do not mix: use a shell without a sourced ROS 2, or run `make clean setup` in this one'
+        return (Check('ROS 2', 'fail', f'found twice: {found}', advice),)
     if (wrong := ros_env.middleware_failure()) is not None:
         found, _, advice = wrong.partition('. ')
         return (Check('ROS 2', 'fail', found, advice),)
     failure = _import_failure('rclpy')
     if failure:
-        advice = 'source its setup file again, or use its own Python'
+        advice = 'source its setup file again, or use its Python'
         return (Check('ROS 2', 'fail', f'{places[0]}: {failure}', advice),)
     distribution = os.environ.get('ROS_DISTRO')
     return (Check('ROS 2', 'ok', f'{places[0]}{f" ({distribution})" if distribution else ""}'),)
@@ -67,7 +67,7 @@ def middleware() -> tuple[Check, ...]:
     reach = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
     found = f'{name}, domain {os.environ.get("ROS_DOMAIN_ID", "0")}, discovery {reach}'
     if reach in ('LOCALHOST', 'OFF') or os.environ.get('ROS_LOCALHOST_ONLY') == '1':
-        advice = 'finds no other machine; for a fleet on several: export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET'
+        advice = 'cannot find other machines; for a fleet on several machines: export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET'
         return (Check('middleware', 'warn', found, advice),)
     return (Check('middleware', 'ok', found),)
 
@@ -87,7 +87,7 @@ def messages() -> tuple[Check, ...]:
     prefix = ros_env.install_prefix()
     share = prefix / 'share' / 'edge_dnn_partition' if prefix else None
     if share is None or not (share / 'build_info.json').is_file():
-        return (Check('messages', 'warn', 'import, but it is not known from which sources they were built', again),)
+        return (Check('messages', 'warn', 'can be imported, but the sources they were built from are unknown', again),)
     built = re.search(r'<version>(.*?)</version>', (share / 'package.xml').read_text(encoding='utf-8'))
     if built is None or built[1] != __version__:
         found = f'built for version {built[1] if built else "?"}, the Python part is {__version__}'
@@ -95,7 +95,7 @@ def messages() -> tuple[Check, ...]:
     info = json.loads((share / 'build_info.json').read_text(encoding='utf-8'))
     source = Path(info['source'])
     if (source / 'msg').is_dir() and messages_digest(source) != info['messages_sha256']:
-        return (Check('messages', 'fail', f'built before msg/ or srv/ in {source} was changed', again),)
+        return (Check('messages', 'fail', f'built before the last change of msg/ or srv/ in {source}', again),)
     count = len(list((share / 'msg').glob('*.msg')))
     return (Check('messages', 'ok', f'{count}, built for version {__version__} in {prefix}'),)
 
@@ -127,25 +127,25 @@ def optional_packages() -> tuple[Check, ...]:
 
 
 def cv_bridge() -> Check:
-    """Check that cv_bridge and numpy are of one mind: one built for numpy 1 fails, or ends the process, under numpy 2.
+    """Check that cv_bridge and numpy are compatible: one built for numpy 1 fails, or ends the process, under numpy 2.
 
     It is tried in a process of its own.
     """
     if importlib.util.find_spec('cv_bridge') is None:
-        found = 'not installed; the same conversion is done without it'
+        found = 'not installed and not needed'
         return Check('cv_bridge', 'ok', found, group=_OPTIONAL, short='cv_bridge', absent=True)
     command = [sys.executable, '-c', _CONVERSION, *(entry or '.' for entry in sys.path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS)
     except subprocess.TimeoutExpired:
-        return Check('cv_bridge', 'warn', f'does not answer within {_TRY_SECONDS:g} s', 'look at its installation')
+        return Check('cv_bridge', 'warn', f'no answer within {_TRY_SECONDS:g} s', 'check its installation')
     if done.returncode == 0:
         found = f'converts, with numpy {done.stdout.strip()}'
         return Check('cv_bridge', 'ok', found, group=_OPTIONAL, short='cv_bridge')
     last = (done.stderr.strip() or 'no message').splitlines()[-1][:160]
     why = f'killed by signal {-done.returncode}' if done.returncode < 0 else last
     advice = "pip install 'numpy<2' in this environment: cv_bridge of Jazzy was built against numpy 1.26"
-    return Check('cv_bridge', 'warn', f'at odds with numpy {_numpy_version()}: {why}', advice)
+    return Check('cv_bridge', 'warn', f'incompatible with numpy {_numpy_version()}: {why}', advice)
 
 
 def _numpy_version() -> str:

@@ -22,13 +22,13 @@ def add_parser(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
         'keygen',
-        description="Make a fleet's key: 32 random bytes in a file that its owner alone may read; none is overwritten.",
+        description="Make a fleet's key: 32 random bytes in a file that only its owner may read. Overwrites no file.",
         epilog=EPILOG,
     )
     parser.add_argument('file', nargs='?', type=Path, default=Path('fleet.key'), metavar='FILE', help='default: fleet.key')
     parser.add_argument(
         '--sros2-policy', metavar='FLEET.yaml',
-        help='make no key; print the policy by which SROS2 lets the processes of this fleet do what they must, and no more',
+        help='instead of making a key, print the SROS2 policy that grants the processes of this fleet what they need and no more',
     )  # fmt: skip
     parser.set_defaults(run=run)
 

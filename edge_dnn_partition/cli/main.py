@@ -39,16 +39,16 @@ VERBS: Final[dict[str, Verb]] = {
     'split': Verb('write the stages between some cuts as ONNX files'),
     'profile': Verb("time the model's segments and boundary overheads on this machine"),
     'plan': Verb("place a model's layers on a fleet, offline"),
-    'calibrate': Verb("fit this device's power model against a meter"),
+    'calibrate': Verb("fit this device's power model to a meter"),
     'demo': Verb('split a camera stream over three emulated devices, live', needs_ros=True),
     'bench': Verb('run a benchmark and write its figures and a plot'),
-    'keygen': Verb("make a fleet's key, so that its devices believe one another alone"),
+    'keygen': Verb("make a fleet's key, so that its devices trust only one another"),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
     'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),
     'tell': Verb('pin a plan of a running fleet, free it, plan or profile again', needs_ros=True),
     'replay': Verb("replay a bag of a fleet's topics into the scheduler, offline"),
-    'doctor': Verb('check this machine and say what to mend'),
+    'doctor': Verb('check this machine and say what to fix'),
 }  # fmt: skip
 
 

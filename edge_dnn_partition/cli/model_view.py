@@ -25,9 +25,9 @@ _ZOO: Final = 'zoo:'
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL and ``--shape``."""
-    parser.add_argument('model', metavar='MODEL.onnx', help='the ONNX file; zoo:NAME is a network of the zoo, such as zoo:vit_b16')
+    parser.add_argument('model', metavar='MODEL.onnx', help='the ONNX file, or zoo:NAME for one of the zoo, such as zoo:vit_b16')
     parser.add_argument('--shape', action='append', default=[], metavar='NAME=1x3x224x224',
-                        help='the shape of an input that the file leaves open; once per input')
+                        help='the shape of an input whose size the file leaves open; repeat for each')
 
 
 def load_given_model(args: argparse.Namespace) -> Any:
@@ -67,7 +67,7 @@ def console_for_tables() -> Any:
 
 def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--csv`` and ``--plot``."""
-    parser.add_argument('--csv', metavar='FILE', help='write the layers as CSV; what is unknown is empty')
+    parser.add_argument('--csv', metavar='FILE', help='write the layers as CSV; unknown values are empty')
     parser.add_argument('--plot', metavar='FILE.png',
                         help='draw where time and energy go and where cuts are cheap (.png, .svg or .pdf)')
 

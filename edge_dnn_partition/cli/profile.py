@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from edge_dnn_partition.sensing.power.model import PowerModel
 
 _EPILOG: Final = """\
-The segments lie between at most 20 cuts worth cutting at. A stage takes its segments' seconds
-less the boundary overheads inside it; some stages that this does not rest on are timed too, and the largest
-error of their prediction is said. With one thread on the CPU, seconds are CPU time.
+The model is timed in segments between at most 20 cuts worth making. A stage is predicted to take the sum
+of its segments less the boundary overheads inside it. Some stages are held back and timed as a check; the
+largest error is reported. With one thread on the CPU, seconds are CPU time.
 
 --json prints
   {"model", "model_sha256", "device", "provider", "threads", "onnxruntime_version",
@@ -37,18 +37,18 @@ error of their prediction is said. With one thread on the CPU, seconds are CPU t
    "total_seconds": s,                 the whole model as one stage
    "relative_error": e,                the largest of the held-back stages, 0.1 for 10 %
    "held_back": [{"start", "stop", "measured_seconds", "predicted_seconds"}, …],
-   "throttled": true or false,         slower than this machine can be, or disturbed
-   "probe_seconds": s,                 the speed probe's median meanwhile
-   "interval_seconds": s,              idleness before each timed run
+   "throttled": true or false,         the machine was throttled or disturbed
+   "probe_seconds": s,                 median of the speed probe during profiling
+   "interval_seconds": s,              idle time before each timed run
    "version": 1}
 and with --layers, --energy, --csv or --plot
    "layers": [{"index", "name", "operators", "seconds", "joules", "joules_error", "energy_kind",
                "energy_source", "output_bytes", "weight_bytes", "memory_bytes", "cut", "cut_bytes",
                "cut_tensors", "candidate"}, …]      null: unknown
 
-A layer's seconds are its share of its segment's, by onnxruntime's own clock on its operators.
-Joules are above idleness: measured where a meter tells the device's power (each segment is
-repeated, the device otherwise left alone), else from its power model, and named so.
+A layer's seconds are its share of its segment, by onnxruntime's timing of its operators. Joules are
+above idle: measured if the device has a power meter (each segment is repeated; keep the device
+otherwise idle), else computed from its power model and labelled as such.
 
 examples:
   edge-dnn-partition profile model.onnx --runs 7 --out pi.json
@@ -69,14 +69,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--provider', action='append', metavar='NAME',
                         help='execution provider; repeat for fallbacks (default CPUExecutionProvider)')
     parser.add_argument('--interval', default='50 ms', metavar='TIME',
-                        help='idleness before each timed run, as between two frames (default 50 ms)')
+                        help='idle time before each timed run, as between two frames (default 50 ms)')
     parser.add_argument('--device', default='local', metavar='NAME', help='the name in the profile')
     parser.add_argument('--preprocessing', metavar='FILE.yaml', help='time this preprocessing too …')
     parser.add_argument('--image', '--picture', metavar='FILE.jpg', action='append',
                         help='… of this JPEG or PNG; give several for the error of lossy encodings')
     parser.add_argument('--pixels', action='store_true', help='the camera gives pixels, not JPEG or PNG')
-    parser.add_argument('--layers', action='store_true', help='say what each layer takes, too')
-    parser.add_argument('--energy', action='store_true', help='with joules; measured if there is a meter, else modelled')
+    parser.add_argument('--layers', action='store_true', help='report each layer, too')
+    parser.add_argument('--energy', action='store_true', help='report joules; measured if there is a meter, else modelled')
     parser.add_argument('--energy-seconds', type=float, default=1.0, metavar='S',
                         help='how long each segment is repeated under a meter (default 1)')
     parser.add_argument('--board', metavar='NAME',
@@ -181,10 +181,10 @@ def _print_tables(model: Model, profile: Profile) -> None:
                            for stage in profile.held_back)
         console.print(f'held-back stages predicted within {profile.relative_error:.1%}: {stages}')
     else:
-        console.print('too few segments for a held-back stage: the prediction is not tested')
+        console.print('too few segments to hold a stage back: the prediction is not tested')
     if profile.throttled:
-        console.print('throttled or disturbed: this machine was slower than it can be, or uneven; '
-                      'profile again when it is cool and quiet', style='bold yellow')
+        console.print('throttled or disturbed: this machine ran slower than it can, or unevenly; '
+                      'profile again when it is cool and idle', style='bold yellow')
 
 
 @contextmanager

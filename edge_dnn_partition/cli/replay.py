@@ -30,9 +30,8 @@ examples:
   edge-dnn-partition replay drive --fleet robot.yaml --policy exact --objective energy
   edge-dnn-partition replay drive --fleet robot.yaml --least-gain 0.2 --dwell-seconds 10
 
-Feeds what the scheduler heard to its own code, with the bag's times, and shows what was decided then, what would be
-decided now, and why. No ROS is needed. Shadow frames, encodings changed on their own and the time that a move takes are
-left out.
+Feeds the recorded messages to the scheduler's own code at the bag's times, and shows what was decided then, what would be
+decided now, and why. Needs no ROS. Not replayed: shadow frames, changes of encoding alone, and the time that a move takes.
 """
 
 
@@ -47,9 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--objective', choices=tuple(OBJECTIVES),
                         help="what to minimise; default: the fleet file's")  # fmt: skip
     parser.add_argument('--deadline', type=float, metavar='SECONDS', help="for the objective deadline; default: the fleet file's")
-    parser.add_argument('--least-gain', type=float, metavar='SHARE', help='as the parameter of the scheduler')
-    parser.add_argument('--dwell-seconds', type=float, metavar='SECONDS', help='as the parameter of the scheduler')
-    parser.add_argument('--confirmations', type=int, metavar='N', help='as the parameter of the scheduler')
+    parser.add_argument('--least-gain', type=float, metavar='SHARE', help='as the scheduler parameter')
+    parser.add_argument('--dwell-seconds', type=float, metavar='SECONDS', help='as the scheduler parameter')
+    parser.add_argument('--confirmations', type=int, metavar='N', help='as the scheduler parameter')
     parser.add_argument('--json', action='store_true', help='print one JSON document instead of the table')
     parser.set_defaults(run=run)
 
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = replay.outcome
     if not outcome.decisions:
         why = outcome.refused[0] if outcome.refused else 'it holds no profile and heartbeats of the source'
-        raise UserError(f'{args.bag}: nothing could be decided: {why}; record all of {", ".join(KINDS)} from the start on')
+        raise UserError(f'{args.bag}: no decision was possible: {why}; record all of {", ".join(KINDS)} from the start')
     if args.json:
         described = {'bag': args.bag, 'policy': settings.policy, 'objective': settings.decide.goal.name}
         print(json.dumps(described | outcome.to_json(), allow_nan=False))
@@ -128,7 +127,7 @@ def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
         reader = AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except (AnyReaderError, OSError, ValueError) as error:
-        raise UserError(f'{bag} is no bag that can be read: {error}') from error
+        raise UserError(f'{bag} cannot be read as a bag: {error}') from error
     try:
         topics = {f'/{fleet}/{kind}': kind for kind in KINDS}
         connections = [c for c in reader.connections if c.topic in topics]

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_tables(model, stages, answer)
     if not passed:
-        print('error: the stages do not give what the model gives; please report this with the model',
+        print('error: the stages do not compute what the model does; please report this with the model',
               file=sys.stderr)
     return 0 if passed else 1
 

@@ -11,14 +11,14 @@ from edge_dnn_partition.errors import UserError
 
 EPILOG = """
 examples:
-  edge-dnn-partition tell robot.yaml pin 'pi:pre-12 jetson:12-end'   keep to a plan, as top shows them
-  edge-dnn-partition tell robot.yaml pin jetson                      all on the Jetson
-  edge-dnn-partition tell robot.yaml pin                             keep to the plan in force
+  edge-dnn-partition tell robot.yaml pin 'pi:pre-12 jetson:12-end'   keep this plan, as top shows it
+  edge-dnn-partition tell robot.yaml pin jetson                      everything on the Jetson
+  edge-dnn-partition tell robot.yaml pin                             keep the plan in force
   edge-dnn-partition tell robot.yaml free                            let the policy decide again
-  edge-dnn-partition tell robot.yaml replan                          plan at once, and move for any gain
-  edge-dnn-partition tell robot.yaml profile jetson                  measure the Jetson anew; without a name: all
+  edge-dnn-partition tell robot.yaml replan                          plan now, and move for any gain
+  edge-dnn-partition tell robot.yaml profile jetson                  profile the Jetson again; without a name: all devices
 
-Says what happened. The exit code is 1 if it was refused.
+Prints the answer. The exit code is 1 if it was a refusal.
 """
 
 _PROFILE_SECONDS = 600.0

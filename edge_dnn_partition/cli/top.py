@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 10.0
 _PLAN_SECONDS: Final = 1.0
-"""The plan in force comes with the state, or a little later; so long it is waited for."""
+"""How long to wait for the plan in force after the state."""
 EPILOG = """
 examples:
   edge-dnn-partition top robot.yaml
-  edge-dnn-partition top robot.yaml --once     one image, for a log
+  edge-dnn-partition top robot.yaml --once     one snapshot, for a log
 
-Shows the devices, what each runs, the links, latency, and the changes of plan with their reasons. Ctrl-C ends it.
+Shows the devices, what each runs, the links, latency, and plan changes with their reasons. Ctrl-C ends it.
 """
 
 
@@ -32,17 +32,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser('top', description='Watch a running fleet in the terminal.', epilog=EPILOG)
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument(
-        '--once', action='store_true', help='print one image as soon as the fleet is heard, and end; code 1 if it is not'
+        '--once', action='store_true', help='print one snapshot once the fleet answers, and exit; code 1 if it does not'
     )
     parser.add_argument(
         '--wait', type=float, default=WAIT_SECONDS, metavar='SECONDS',
-        help=f'with --once: how long to wait for the fleet at most (default {WAIT_SECONDS:g})',
+        help=f'with --once: how long to wait for the fleet (default {WAIT_SECONDS:g})',
     )  # fmt: skip
     parser.set_defaults(run=run)
 
 
-def _heard(client: FleetClient, seconds: float) -> bool:
-    """Wait until the scheduler has told the fleet's state, and after it the plan in force, if there is one."""
+def _answered(client: FleetClient, seconds: float) -> bool:
+    """Wait for the scheduler's state and then for the plan in force, if there is one."""
     deadline = time.monotonic() + seconds
     while client.news.state is None:
         if time.monotonic() >= deadline:
@@ -70,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')
     with FleetClient(fleet, name='top') as client:
         if args.once:
-            heard = _heard(client, args.wait)
+            answered = _answered(client, args.wait)
             console.print(render(client, headline))
-            if not heard:
+            if not answered:
                 domain = os.environ.get('ROS_DOMAIN_ID') or '0'
-                what = f'no scheduler of fleet {fleet.fleet} was heard within {args.wait:g} s in domain {domain}'
+                what = f'no scheduler of fleet {fleet.fleet} answered within {args.wait:g} s in domain {domain}'
                 print(f'error: {what}; start it, or ask `doctor --fleet {args.fleet} --listen`', file=sys.stderr)
-            return 0 if heard else 1
+            return 0 if answered else 1
         ended = threading.Event()  # an exception out of a handler can be lost where it comes, in a finaliser for one
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())

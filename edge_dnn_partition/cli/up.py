@@ -16,15 +16,15 @@ from edge_dnn_partition.errors import UserError
 
 EPILOG = """
 examples:
-  edge-dnn-partition up config/one_machine.yaml            a whole fleet that is played on this machine
+  edge-dnn-partition up config/one_machine.yaml            a whole fleet emulated on this machine
   edge-dnn-partition up robot.yaml --device pi             on the Pi
   edge-dnn-partition up robot.yaml --device jetson --scheduler
                                                            on the Jetson, with the scheduler
   edge-dnn-partition up robot.yaml --scheduler             the scheduler alone
 
-The same processes as launch/fleet.launch.py and launch/device.launch.py start. One that ends or hangs is started again, after
-2 s and later each time; one that refuses its input, or never lives for a minute in 8 attempts, ends the fleet with code 1.
-Dashboard and visualisation never do. Ctrl-C ends them all.
+Starts the same processes as launch/fleet.launch.py and launch/device.launch.py. A process that exits or hangs is restarted after
+2 s, then with growing delays. One that rejects its input, or fails to run for a minute in 8 attempts, ends the fleet with exit
+code 1; the dashboard and the visualisation never do. Ctrl-C ends all of them.
 """
 
 _TURN_SECONDS: Final = 0.2
@@ -36,15 +36,15 @@ def add_parser(subparsers: Any) -> None:
         'up', description='Start the node processes of a fleet file, and end them all with Ctrl-C.', epilog=EPILOG
     )  # fmt: skip
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file')
-    parser.add_argument('--device', metavar='NAME', help='start what this device runs, nothing else')
-    parser.add_argument('--scheduler', action='store_true', help='the scheduler: with --device as well, else alone')
+    parser.add_argument('--device', metavar='NAME', help='start only what this device runs')
+    parser.add_argument('--scheduler', action='store_true', help='start the scheduler: in addition to --device, or alone')
     parser.add_argument(
-        '--dashboard', action='append_const', const='dashboard', dest='tools', default=[], help='the web dashboard as well'
+        '--dashboard', action='append_const', const='dashboard', dest='tools', default=[], help='also start the web dashboard'
     )
     parser.add_argument(
-        '--visualisation', action='append_const', const='visualisation', dest='tools', help='markers for rviz as well'
+        '--visualisation', action='append_const', const='visualisation', dest='tools', help='also publish markers for rviz'
     )
-    parser.add_argument('--no-respawn', action='store_true', help='end all when one fails, instead of starting it again')
+    parser.add_argument('--no-respawn', action='store_true', help='end everything when one process fails, instead of restarting it')
     parser.set_defaults(run=run)
 
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         while not asked.is_set():
             upkeep.turn(time.monotonic())
             if upkeep.failed:
-                sys.stderr.write('error: the fleet cannot go on; the lines above say why\n')
+                sys.stderr.write('error: the fleet cannot continue; the lines above say why\n')
                 return 1
             if upkeep.ready and not told:
                 told = True

@@ -174,8 +174,8 @@ def _check_own_address(server: str) -> None:
             probe.bind((server, 0))
     except OSError as error:
         raise PlanError(
-            f'network.server: {server} is no address of this machine ({error.strerror}); start what runs on the '
-            f"server_device, and the scheduler, there; behind a provider's NAT: sudo ip addr add {server}/32 dev lo"
+            f'network.server: {server} is not an address of this machine ({error.strerror}); start the scheduler and the '
+            f"server_device's processes there; behind a provider's NAT: sudo ip addr add {server}/32 dev lo"
         ) from error
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an exit code says of a process's end, in words: refused input, a crash in native code, a kill and by whom."""
+"""Describes how a process ended, by its exit code: rejected input, a crash in native code, a kill and by whom."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 REFUSED: Final = 2
-"""The exit code of a process that has refused its input, which starting it again does not mend."""
+"""Exit code of a process that rejected its input; restarting it does not help."""
 _CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP)
 
 
 def memory_kills(root: Path = Path('/')) -> dict[str, int]:
-    """Return how many processes the kernel has ended for want of memory: of this cgroup, and of the machine.
+    """Return how many processes the out-of-memory killer has ended: of this cgroup, and of the machine.
 
     :param root: of the file system, for tests.
     """
@@ -58,22 +58,22 @@ def describe_end(code: int, before: Mapping[str, int], after: Mapping[str, int])
     :param after: what it returns now.
     """
     if code == REFUSED:
-        return 'has refused its input (code 2); its last lines above say why'
+        return 'rejected its input (code 2); see its last lines above'
     if code >= 0:
-        return f'has ended with code {code}' + ('; its last lines above say why' if code else '')
+        return f'exited with code {code}' + ('; see its last lines above' if code else '')
     name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f'signal {-code}'
     if -code == signal.SIGKILL:
         return f'was killed ({name}){_killer(before, after)}'
     if -code in _CRASHES:
-        return f'crashed in native code ({name}); its last lines above show where'
+        return f'crashed in native code ({name}); see its last lines above'
     return f'was ended by {name}'
 
 
 def _killer(before: Mapping[str, int], after: Mapping[str, int]) -> str:
     rose = {place for place, count in after.items() if count > before.get(place, count)}
-    advice = 'give it more memory, or name less in memory: of the fleet file'
+    advice = 'give it more memory, or lower memory: in the fleet file'
     if 'cgroup' in rose:
-        return f', most likely by the kernel for want of memory: it counts such a kill in this cgroup; {advice}'
+        return f', most likely by the out-of-memory killer, which counted a kill in this cgroup; {advice}'
     if 'machine' in rose:
-        return f', perhaps by the kernel for want of memory: it counts such a kill on this machine; {advice}'
-    return '; the kernel counts no kill for want of memory, so somebody did it' if after else ''
+        return f', perhaps by the out-of-memory killer, which counted a kill on this machine; {advice}'
+    return '; the out-of-memory killer counted no kill, so another process sent the signal' if after else ''

@@ -31,7 +31,7 @@ def write_key(path: Path) -> None:
         with os.fdopen(descriptor, 'w', encoding='ascii') as stream:
             stream.write(secrets.token_hex(KEY_BYTES) + '\n')
     except FileExistsError:
-        raise UserError(f'{path} is there already, and a key that is overwritten is gone; remove it or name another file') from None
+        raise UserError(f'{path} already exists; remove it or name another file') from None
     except OSError as error:
         raise UserError(f'{path}: the key cannot be written ({error.strerror}); name another file') from None
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a process says that it is ready and not hung to who started it: systemd's protocol (sd_notify(3)).
+"""How a process tells its starter that it is ready and alive: systemd's protocol (sd_notify(3)).
 
 systemd speaks it to a unit; ``up`` and the launch files speak it to the nodes (`watchdog`).
 """
@@ -17,16 +17,16 @@ from typing import Final
 _SIGNS_WITHIN_LIMIT: Final = 5
 _PATIENCE_SECONDS: Final = 1.0
 LONG_SECONDS: Final = 600.0
-"""So long may loading a model take, and whatever else is done between two signs of life on purpose."""
+"""Limit for work that blocks heartbeats on purpose, such as loading a model."""
 
 
 class Notifier:
-    """Tells the starter, if there is one that listens; never fails, and hardly ever waits.
+    """Notifies the starter, if one listens; never fails and rarely waits.
 
-    A starter that is busy may have as few as ten messages in its queue (``net.unix.max_dgram_qlen``): what must come
-    waits for a place there, and a sign of life, which may be lost, says again all that holds.
+    A busy starter may queue as few as ten messages (``net.unix.max_dgram_qlen``): important ones wait for a place, and a
+    heartbeat, which may be lost, repeats the present state.
 
-    :param environment: with ``NOTIFY_SOCKET``, and ``WATCHDOG_USEC`` if signs of life are wanted.
+    :param environment: with ``NOTIFY_SOCKET``, and ``WATCHDOG_USEC`` if heartbeats are wanted.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -40,12 +40,12 @@ class Notifier:
         self._ready: tuple[str, ...] = ()
 
     def ready(self) -> None:
-        """Say that what was to be started works."""
+        """Report that startup has finished."""
         self._ready = ('READY=1',)
         self._send(*self._ready, wait_seconds=_PATIENCE_SECONDS)
 
     def alive(self, *more: str) -> None:
-        """Give a sign of life, with further assignments such as ``STATUS=…``; may be called often."""
+        """Send a heartbeat, with further assignments such as ``STATUS=…``; may be called often."""
         now = time.monotonic()
         if self._limit_seconds and now >= self._next_at:
             self._next_at = now + self._limit_seconds / _SIGNS_WITHIN_LIMIT
@@ -53,7 +53,7 @@ class Notifier:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Within the block no sign of life is to be waited for, but for ten minutes."""
+        """Extend the limit for heartbeats to ten minutes within the block."""
         if self._limit_seconds:
             self._send(_limit(LONG_SECONDS), 'WATCHDOG=1', wait_seconds=_PATIENCE_SECONDS)
         try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Starts node processes and sees to it that every one of them ends."""
+"""Starts node processes and makes sure that all of them end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG: Final = 1
 LIMIT_SECONDS: Final = 3.0
 _LAST_WORDS_SECONDS: Final = 0.5
-"""What the last lines of a process that has ended may take to come."""
+"""How long to wait for the last lines of a process that has exited."""
 
 
 def _die_with_parent() -> None:
@@ -45,7 +45,7 @@ class Supervisor:
     :param environment: what is added to this process's own.
     :param on_line: called with label and line for each line that a process prints, from threads of its own.
     :param prefix: what to put before a process's command: a program that becomes it, such as ``nice``.
-    :param watchdog: hears their signs of life; None: nobody does.
+    :param watchdog: watches their heartbeats; None: nobody does.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Supervisor:
         :raises UserError: if one with its label runs.
         """
         if process.label in self.running:
-            raise UserError(f'{process.label} runs already; stop it before it is started again')
+            raise UserError(f'{process.label} is already running; stop it before starting it again')
         command = [*self._prefix(process), sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
         started = self._starter.submit(
             subprocess.Popen,

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps processes running: what ends or hangs is started again, later each time, as launch's ``respawn`` does."""
+"""Keeps processes running: restarts those that exit or hang, after growing delays, like launch's ``respawn``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .supervisor import Supervisor
 FIRST_WAIT_SECONDS: Final = 2.0
 LONGEST_WAIT_SECONDS: Final = 60.0
 MOST_STARTS: Final = 8
-"""One that ends so often, and never lives for a minute, is given up."""
+"""Attempts after which a process that never runs for a minute is given up."""
 STEADY_SECONDS: Final = 60.0
 
 
@@ -26,8 +26,8 @@ STEADY_SECONDS: Final = 60.0
 class Life:
     """The starts of one process; pure, with the time passed in.
 
-    :param respawn: whether it is to be started again.
-    :param tool: whether the fleet does without it.
+    :param respawn: whether to restart it.
+    :param tool: whether the fleet can do without it.
     """
 
     respawn: bool = True
@@ -46,11 +46,11 @@ class Life:
         if not self.respawn:
             return None, ''
         if code == REFUSED and not self.tool:
-            return None, 'starting it again would not mend that'
+            return None, 'restarting it would not help'
         if now - self.started_at >= STEADY_SECONDS:
             self.starts = 0
         if self.starts >= MOST_STARTS:
-            return None, f'that was the {self.starts}th time in a row, so it is given up'
+            return None, f'giving up after {self.starts} failures in a row'
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** max(0, self.starts - 1))
         self.due_at = now + wait
         return wait, ''
@@ -60,9 +60,9 @@ class Upkeep:
     """Starts processes through a supervisor and keeps them running; call `turn` a few times a second.
 
     :param processes: all of them; the fleet does without those of `TOOLS`.
-    :param say: takes a line for each thing that happens.
-    :param respawn: whether what ends is started again.
-    :param kills: counts what the kernel ended for want of memory, see `endings.memory_kills`.
+    :param say: called with a line for each event.
+    :param respawn: whether to restart what exits.
+    :param kills: counts the kills of the out-of-memory killer, see `endings.memory_kills`.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Upkeep:
 
     @property
     def failed(self) -> bool:
-        """Whether the fleet cannot go on: a process that it needs is given up, or all of them have ended for good."""
+        """Whether the fleet cannot continue: a process that it needs was given up, or all of them have ended for good."""
         return self._failed or all(label in self._over for label, life in self._lives.items() if not life.tool)
 
     @property
@@ -97,7 +97,7 @@ class Upkeep:
         """How many run, in words."""
         running = set(self._supervisor.running)
         missing = [label for label in self._lives if label not in running]
-        return f'{len(running)} processes run' + (f'; without {", ".join(missing)}' if missing else '')
+        return f'{len(running)} processes running' + (f', missing: {", ".join(missing)}' if missing else '')
 
     def turn(self, now: float) -> None:
         """Start what is due, see what has ended, end what hangs.
@@ -126,7 +126,7 @@ class Upkeep:
 
     def _ended(self, label: str, life: Life, code: int, now: float) -> None:
         after = self._kills() if code < 0 else self._counted
-        what = 'has been ended' if label in self._hung else describe_end(code, self._counted, after)
+        what = 'was ended' if label in self._hung else describe_end(code, self._counted, after)
         # Several may be killed at once: of the kills in this cgroup each process that was ended explains one.
         self._counted = {place: min(count, self._counted.get(place, count) + 1) if place == 'cgroup' else count
                          for place, count in after.items()}  # fmt: skip
@@ -136,11 +136,11 @@ class Upkeep:
     def _after(self, label: str, life: Life, what: str, then: tuple[float | None, str], *, asked: bool = False) -> None:
         wait, reason = then
         if wait is not None:
-            self._say(f'{label} {what}; it is started again in {wait:g} s')
+            self._say(f'{label} {what}; restarting it in {wait:g} s')
             return
         self._over.add(label)
         if life.tool:
-            self._say(f'{label} {what}{reason and "; " + reason}; the fleet goes on without it')
+            self._say(f'{label} {what}{reason and "; " + reason}; the fleet continues without it')
         elif not asked or life.respawn:
             self._failed = True
             self._say(f'{label} {what}{reason and "; " + reason}')

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ends processes that hang: it hears their signs of life, as systemd does (`notify`), whatever holds them up."""
+"""Ends processes that hang, as systemd does: it listens for their heartbeats (`notify`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import Final
 from .notify import LONG_SECONDS
 
 HANG_SECONDS: Final = 10.0
-"""A process that gives no sign of life for so long hangs: it is asked for one five times in that time."""
+"""A process without a heartbeat for this long hangs; it sends five in that time."""
 _ABORT_SECONDS: Final = 2.0
-"""What it has to show where it hangs (SIGABRT), before it is killed."""
+"""Time between SIGABRT, which prints where it hangs, and SIGKILL."""
 _GAP_SECONDS: Final = HANG_SECONDS / 2
-"""If nobody looked for so long, the watchdog itself was stopped: that is no silence of the others."""
+"""After a gap this long the watchdog itself was stopped: its processes are given that time."""
 _CREDENTIALS: Final = struct.Struct('3i')
 
 
@@ -31,7 +31,7 @@ _CREDENTIALS: Final = struct.Struct('3i')
 class _Process:
     """What is known of one process, by the steady clock."""
 
-    heard_at: float
+    beat_at: float
     limit_seconds: float = LONG_SECONDS
     ready: bool = False
     aborted_at: float = float('inf')
@@ -40,7 +40,7 @@ class _Process:
 class Watchdog:
     """Watches processes that have its `environment`; call `look` several times a second.
 
-    :param limit_seconds: how long one that is ready may be silent.
+    :param limit_seconds: how long a process that is ready may be silent.
     :param clock: seconds, steady.
     :param state: returns the state of a process by its number as ps(1) has it; empty if it is gone.
     :param kill: sends a signal to a process.
@@ -65,19 +65,19 @@ class Watchdog:
         self._looked_at = clock()
 
     def started(self, pid: int) -> None:
-        """Watch a process from its start on; one that is heard is watched in any case."""
+        """Watch a process from its start; one that sends a heartbeat is watched in any case."""
         self._processes[pid] = _Process(self._clock())
 
     def ready(self, pid: int) -> bool:
-        """Return whether a process has said that it is ready."""
+        """Return whether a process has reported that it is ready."""
         return pid in self._processes and self._processes[pid].ready
 
     def look(self) -> dict[int, str]:
-        """Hear what was said, and end who hangs; return their numbers, each once, with a line that says so."""
+        """Read the heartbeats and end processes that hang; return a line for each, once, by process number."""
         now = self._clock()
         if now - self._looked_at > _GAP_SECONDS:
             for process in self._processes.values():
-                process.heard_at += now - self._looked_at
+                process.beat_at += now - self._looked_at
         self._looked_at = now
         self._listen(now)
         hung = {}
@@ -88,15 +88,15 @@ class Watchdog:
             elif now - process.aborted_at >= _ABORT_SECONDS:
                 self._end(pid, signal.SIGKILL)
                 process.aborted_at = now
-            elif now - process.heard_at >= process.limit_seconds and process.aborted_at == float('inf') and state != 't':
+            elif now - process.beat_at >= process.limit_seconds and process.aborted_at == float('inf') and state != 't':
                 how = 'is stopped (SIGSTOP)' if state == 'T' else 'hangs'
-                hung[pid] = f'{how}: no sign of life for {now - process.heard_at:.0f} s; it is ended'
+                hung[pid] = f'{how}: no heartbeat for {now - process.beat_at:.0f} s; ending it'
                 process.aborted_at = now
                 self._end(pid, signal.SIGABRT)
         return hung
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """Stop watching."""
         self._socket.close()
 
     def _end(self, pid: int, number: int) -> None:
@@ -111,11 +111,11 @@ class Watchdog:
                 return
             for level, kind, data in more:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                    self._hear(_CREDENTIALS.unpack(data)[0], text.decode(errors='replace'), now)
+                    self._on_message(_CREDENTIALS.unpack(data)[0], text.decode(errors='replace'), now)
 
-    def _hear(self, pid: int, text: str, now: float) -> None:
+    def _on_message(self, pid: int, text: str, now: float) -> None:
         process = self._processes.setdefault(pid, _Process(now))
-        process.heard_at = now
+        process.beat_at = now
         for line in text.splitlines():
             name, _, value = line.partition('=')
             if name == 'READY':

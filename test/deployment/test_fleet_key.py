@@ -29,7 +29,7 @@ def test_keygen_writes_what_a_fleet_file_beside_it_names(tmp_path, capsys):
     assert len(set(read_key(key))) > 8
     assert all('fleet_file' in process.parameters for process in fleet_processes(fleet, tmp_path / 'fleet.yaml', ['visualisation']))
     assert main(['keygen', str(key)]) == 2
-    assert 'is there already' in capsys.readouterr().err
+    assert 'already exists' in capsys.readouterr().err
     assert main(['keygen', str(tmp_path / 'other.key')]) == 0
     assert read_key(tmp_path / 'other.key') != read_key(key)
 

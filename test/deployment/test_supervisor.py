@@ -166,7 +166,7 @@ def test_one_that_was_killed_starts_anew_under_its_label(trial):
 
 def test_a_label_that_runs_is_not_started_twice(trial):
     label = trial.start('polite')
-    with pytest.raises(UserError, match='pi/polite runs already; stop it'):
+    with pytest.raises(UserError, match='pi/polite is already running; stop it'):
         trial.supervisor.start(NodeProcess('polite', '/demo/pi', {}))
     assert not gone(trial.pids[0])
     assert trial.supervisor.stop([label]) == {label: 0}

@@ -78,8 +78,8 @@ def test_what_ends_is_started_again_later_each_time_and_then_given_up():
         waits.append(now - ended)
     assert waits[:-1] == [2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS]
     assert supervisor.started.count('pi/worker') == MOST_STARTS
-    assert said[0] == 'pi/worker has ended with code 1; its last lines above say why; it is started again in 2 s'
-    assert said[-1].endswith('; that was the 8th time in a row, so it is given up')
+    assert said[0] == 'pi/worker exited with code 1; see its last lines above; restarting it in 2 s'
+    assert said[-1].endswith('; giving up after 8 failures in a row')
     assert 'scheduler' in supervisor.running
 
 
@@ -90,8 +90,8 @@ def test_of_several_kills_at_once_each_is_explained():
     for label in list(supervisor.running):
         supervisor.end(label, -9)
         kept.turn(1.0)
-    assert ['most likely by the kernel' in line for line in said] == [True, True, False]
-    assert 'somebody did it' in said[2]
+    assert ['most likely by the out-of-memory killer' in line for line in said] == [True, True, False]
+    assert 'another process sent the signal' in said[2]
 
 
 def test_one_that_lived_for_a_while_begins_anew():
@@ -105,7 +105,7 @@ def test_refused_input_does_not_loop_but_for_tools():
     kept, supervisor, said = upkeep('worker', 'dashboard')
     supervisor.end('dashboard', 2)  # its port is taken
     kept.turn(1.0)
-    assert not kept.failed and said[-1].endswith('it is started again in 2 s')
+    assert not kept.failed and said[-1].endswith('restarting it in 2 s')
     kept.turn(3.0)
     for at in range(MOST_STARTS):
         supervisor.end('dashboard', 2)
@@ -113,11 +113,11 @@ def test_refused_input_does_not_loop_but_for_tools():
         kept.turn(3.0 + 100 * at + 60)
         if 'dashboard' not in supervisor.running:
             break
-    assert not kept.failed and said[-1].endswith('; the fleet goes on without it')
+    assert not kept.failed and said[-1].endswith('; the fleet continues without it')
     supervisor.end('pi/worker', 2)
     kept.turn(2000.0)
     assert kept.failed
-    assert said[-1] == 'pi/worker has refused its input (code 2); its last lines above say why; starting it again would not mend that'
+    assert said[-1] == 'pi/worker rejected its input (code 2); see its last lines above; restarting it would not help'
 
 
 @pytest.mark.parametrize(('code', 'failed'), [(1, True), (0, False), (-9, True)])
@@ -159,13 +159,13 @@ def test_kills_for_want_of_memory_are_counted(tmp_path, texts, expected):
 
 
 def test_ends_are_told_in_words():
-    assert 'most likely by the kernel for want of memory' in describe_end(-9, {'cgroup': 0, 'machine': 4}, {'cgroup': 1, 'machine': 5})
-    assert 'perhaps by the kernel for want of memory' in describe_end(-9, {'machine': 4}, {'machine': 5})
-    assert describe_end(-9, {'machine': 4}, {'machine': 4}).endswith('so somebody did it')
+    assert 'most likely by the out-of-memory killer' in describe_end(-9, {'cgroup': 0, 'machine': 4}, {'cgroup': 1, 'machine': 5})
+    assert 'perhaps by the out-of-memory killer' in describe_end(-9, {'machine': 4}, {'machine': 5})
+    assert describe_end(-9, {'machine': 4}, {'machine': 4}).endswith('so another process sent the signal')
     assert describe_end(-9, {}, {}) == 'was killed (SIGKILL)'
-    assert describe_end(-11, {}, {}) == 'crashed in native code (SIGSEGV); its last lines above show where'
+    assert describe_end(-11, {}, {}) == 'crashed in native code (SIGSEGV); see its last lines above'
     assert describe_end(-15, {}, {}) == 'was ended by SIGTERM'
-    assert describe_end(0, {}, {}) == 'has ended with code 0'
+    assert describe_end(0, {}, {}) == 'exited with code 0'
 
 
 class Trial:
@@ -196,7 +196,7 @@ def trial():
 
 
 def sign(notifier):
-    """Give a sign of life at once."""
+    """Send a heartbeat at once."""
     notifier._next_at = 0.0
     notifier.alive()
 
@@ -211,7 +211,7 @@ def test_a_full_queue_loses_nothing_for_good(trial):
         for other in others:
             sign(other)
     trial.wait(1, lambda: sign(notifier))
-    assert trial.wait(HANG_SECONDS) == {me: 'hangs: no sign of life for 10 s; it is ended'}
+    assert trial.wait(HANG_SECONDS) == {me: 'hangs: no heartbeat for 10 s; ending it'}
 
 
 def test_one_that_is_silent_is_shown_where_it_hangs_and_killed(trial):
@@ -219,7 +219,7 @@ def test_one_that_is_silent_is_shown_where_it_hangs_and_killed(trial):
     notifier.ready()
     assert trial.wait(30, lambda: sign(notifier)) == {} and trial.watchdog.ready(me)
     assert trial.wait(HANG_SECONDS - 0.5) == {}
-    assert trial.wait(0.5) == {me: 'hangs: no sign of life for 10 s; it is ended'}
+    assert trial.wait(0.5) == {me: 'hangs: no heartbeat for 10 s; ending it'}
     assert trial.kills == [(me, signal.SIGABRT)]
     assert trial.wait(2) == {}
     assert trial.kills[1:] == [(me, signal.SIGKILL)]
@@ -238,7 +238,7 @@ def test_what_takes_long_on_purpose_is_no_silence(trial):
     trial.states[me] = 't'
     assert trial.wait(60) == {}, 'somebody debugs it'
     trial.states[me] = 'T'
-    assert trial.wait(1) == {me: 'is stopped (SIGSTOP): no sign of life for 60 s; it is ended'}
+    assert trial.wait(1) == {me: 'is stopped (SIGSTOP): no heartbeat for 60 s; ending it'}
 
 
 def test_a_watchdog_that_was_stopped_itself_blames_nobody(trial):

@@ -167,7 +167,7 @@ def test_top_once_waits_for_the_fleet(shown, tmp_path):
     other = tmp_path / 'other.yaml'
     other.write_text(Path(shown.file).read_text().replace('fleet: trial', 'fleet: other'))
     done = subprocess.run([*command, other, '--once', '--wait', '0.5'], check=False, capture_output=True, text=True, cwd='/')
-    assert done.returncode == 1 and 'no scheduler of fleet other was heard within 0.5 s' in done.stderr
+    assert done.returncode == 1 and 'no scheduler of fleet other answered within 0.5 s' in done.stderr
     assert done.stderr.count('\n') == 1
 
 

@@ -46,7 +46,7 @@ def test_what_ends_is_started_again_and_tools_end_nothing(nodes, tmp_path, monke
         path = write_fleet(tmp_path, {'dashboard': {'port': taken.getsockname()[1]}})
         arguments = ('--device', 'jetson', '--scheduler', '--dashboard')
         up = nodes.start('-m', 'edge_dnn_partition.cli', 'up', str(path), *arguments, environment=systemd.environment)
-        up.wait_for('dashboard has refused its input (code 2)')
+        up.wait_for('dashboard rejected its input (code 2)')
         wait_until(lambda: systemd.look() == {} and systemd.ready(up.pid), 'that all are ready')
         up.wait_for('[trial.jetson.worker]: active')
         worker = next(p for p in psutil.Process(up.pid).children() if 'worker' in p.cmdline())

@@ -64,7 +64,7 @@ def test_a_run_writes_figures_and_plot_and_fails_on_a_missed_target(counting, tm
 
 def test_the_list_shows_the_first_line_of_each(counting, capsys):
     assert main(['bench']) == 0
-    assert capsys.readouterr().out.startswith('counting     Counts to three.\n\nAll draw with matplotlib.')
+    assert capsys.readouterr().out.startswith('counting     Counts to three.\n\nAll need matplotlib.')
 
 
 def test_out_that_is_a_file_is_refused(counting, tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_without_a_meter_it_ends_after_the_first_step_and_says_what_to_do():
     with pytest.raises(UserError, match='no power meter'):
         calibrate.measured_samples(bench, [0, 4], 6.0, 'rapl', say=lambda text: None, **bench.parts())
     gpu = Bench('nvml', 'gpu')
-    with pytest.raises(UserError, match='what the cores draw'):
+    with pytest.raises(UserError, match='measures the cores'):
         calibrate.measured_samples(gpu, [0, 4], 6.0, 'auto', say=lambda text: None, **gpu.parts())
 
 
@@ -89,7 +89,7 @@ def test_typed():
     assert [watts for _, watts in samples] == [2.0, 8.0]
     assert [did.busy_cores for did, _ in samples] == [0.0, 4.0]
     for text in ('', 'much', '-1', 'nan', '0'):
-        with pytest.raises(UserError, match='no number of watts'):
+        with pytest.raises(UserError, match='not a number of watts'):
             calibrate.parse_watts(text)
 
 

@@ -28,7 +28,7 @@ def test_a_failure_makes_the_exit_code_1(monkeypatch, capsys):
     bad = doctor_machine.Check('x', 'fail', 'broken', 'mend it')
     monkeypatch.setattr(doctor, 'ORDER', (lambda: (bad,),))
     assert main(['doctor']) == 1
-    assert capsys.readouterr().out == 'fail  x: broken\n      -> mend it\n0 ok, 0 to look at, 1 to mend\n'
+    assert capsys.readouterr().out == 'fail  x: broken\n      -> mend it\n0 ok, 0 to look at, 1 to fix\n'
 
 
 @pytest.mark.parametrize(('version', 'expected'), [('1.26.4', (1, 26, 4)), ('2.13.0+cpu', (2, 13, 0)), ('', ())])
@@ -97,8 +97,8 @@ def test_the_dds_profile_of_a_fleet(plain, tmp_path, capsys, network, status, wo
 
 @pytest.mark.parametrize(('content', 'status', 'words'), [
     ('<dds xmlns="http://www.eprosima.com/x"><profiles/></dds>', 'ok', 'yours: FASTRTPS'),
-    ('<dds>', 'fail', 'is no XML'),
-    ('<profile/>', 'fail', 'begins with <profile>'),
+    ('<dds>', 'fail', 'is not XML'),
+    ('<profile/>', 'fail', 'starts with <profile>'),
     (None, 'fail', 'No such file'),
 ])  # fmt: skip
 def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, words):
@@ -114,7 +114,7 @@ def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, wo
 @pytest.mark.parametrize(('name', 'value', 'words'), [
     ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp', 'none: rmw_cyclonedds_cpp'),
     ('ROS_DISCOVERY_SERVER', '1.2.3.4:11811', 'yours: ROS_DISCOVERY_SERVER'),
-    ('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp', "by the fleet file's network"),
+    ('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp', 'chosen by network in the fleet file'),
 ])  # fmt: skip
 def test_no_profile_of_ours(plain, name, value, words):
     plain.setenv(name, value)
@@ -144,8 +144,8 @@ def test_a_broken_numpy_on_the_pythonpath_is_named_with_what_brings_it(tmp_path)
     done = subprocess.run([*CLI, 'doctor', '--json'], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
     checks = {check['name']: check for check in json.loads(done.stdout)['checks']}
     assert done.returncode == 1 and str(tmp_path / 'numpy' / '__init__.py') in checks['numpy']['found']
-    assert checks['numpy']['advice'].startswith(f'PYTHONPATH has {tmp_path}') and 'pip' not in checks['numpy']['advice']
-    assert checks['scipy']['advice'] == 'mend numpy first'
+    assert checks['numpy']['advice'].startswith(f'PYTHONPATH contains {tmp_path}') and 'pip' not in checks['numpy']['advice']
+    assert checks['scipy']['advice'] == 'fix numpy first'
     done = subprocess.run([*CLI, 'inspect', 'x.onnx'], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith('error: a package cannot be imported') and done.stderr.count('\n') == 1
 
@@ -180,7 +180,7 @@ def test_two_ros_on_one_path_are_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'path', [make_ros(tmp_path / 'a'), make_ros(tmp_path / 'b')])
     (check,) = doctor_ros.installation()
     assert check.status == 'fail'
-    assert check.found.startswith('two of them')
+    assert check.found.startswith('found twice')
     assert len(ros_env.ros_prefixes()) == 2
 
 

@@ -36,14 +36,14 @@ def test_a_fleet_whose_machines_agree():
     checks = found({'pi': signs(), 'jetson': signs('device_monitor', 'worker')})
     assert {check.status for check in checks.values()} == {'ok'}
     assert checks['middleware of the fleet'].found == 'Fast DDS on pi, jetson'
-    assert checks['clocks'].found == 'those of pi, jetson agree with this one'
+    assert checks['clocks'].found == 'pi, jetson agree with this machine'
     assert 'domain' not in checks
 
 
 def test_another_middleware_and_another_model_fail():
     checks = found({'pi': signs(), 'jetson': signs(middleware='Cyclone DDS', model='b' * 64)})
     assert checks['middleware of the fleet'].status == 'fail'
-    assert checks['middleware of the fleet'].found == 'not the same: pi: Fast DDS, jetson: Cyclone DDS'
+    assert checks['middleware of the fleet'].found == 'differs: pi: Fast DDS, jetson: Cyclone DDS'
     assert 'RMW_IMPLEMENTATION' in checks['middleware of the fleet'].advice
     assert checks['model of the fleet'].status == 'fail'
 
@@ -71,8 +71,8 @@ def test_a_missing_device_is_looked_for_in_other_domains(monkeypatch):
     monkeypatch.setattr(doctor_fleet, 'own_addresses', lambda: ['192.168.1.5'])
     others = [Presence(3, '192.168.1.5', 'Fast DDS'), Presence(7, '192.168.1.9', 'Cyclone DDS')]
     checks = found({'pi': signs()}, others)
-    assert checks['device jetson'].found == 'nothing heard'
-    assert checks['domain'].found == 'this is domain 3; others talk DDS in domain 7: 192.168.1.9 (Cyclone DDS)'
+    assert checks['device jetson'].found == 'no messages'
+    assert checks['domain'].found == 'this is domain 3; others use DDS in domain 7: 192.168.1.9 (Cyclone DDS)'
     assert 'ROS_DOMAIN_ID' in checks['domain'].advice
     assert found({'pi': signs()}, others[:1])['domain'].found == '3; nobody else talks DDS on this network'
     same = found({'pi': signs()}, [Presence(3, '192.168.1.9', 'Fast DDS')])['domain']
@@ -81,8 +81,8 @@ def test_a_missing_device_is_looked_for_in_other_domains(monkeypatch):
 
 def test_a_silent_node_and_a_stranger_are_named():
     checks = found({'pi': signs('device_monitor'), 'jetson': signs(), 'jetson_1': signs()})
-    assert checks['device pi'].found == 'nothing heard of its frame_source and worker'
-    assert checks['fleet'].found == 'heard of jetson_1, which the fleet file does not name'
+    assert checks['device pi'].found == 'no messages from its frame_source and worker'
+    assert checks['fleet'].found == 'found jetson_1, which the fleet file does not name'
 
 
 def test_announcements_are_heard_whichever_domain_they_are_for():
@@ -131,7 +131,7 @@ def test_stale_shared_memory_is_noticed(tmp_path):
     deadline = threading.Event()
     while not (check := doctor_machine.leftovers(tmp_path)[0]).advice:  # a young file may be of one that is just starting
         assert not deadline.wait(0.05)
-    assert check.status == 'warn' and '1 files of ended processes' in check.found and left.name in check.found
+    assert check.status == 'warn' and '1 files of dead processes' in check.found and left.name in check.found
     assert doctor_machine.leftovers(tmp_path / 'nowhere') == ()
 
 
