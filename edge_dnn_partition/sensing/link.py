@@ -33,7 +33,7 @@ _TOLD_SECONDS: Final = 2.0
 _WINDOW: Final = 3
 """How many transfers the median looks back."""
 
-_LEAST_BYTES: Final = 4_000
+LEAST_BYTES: Final = 4_000
 """Smaller transfers take too short a time to be timed."""
 
 LEAST_RATE: Final = 2_000.0
@@ -94,7 +94,7 @@ class LinkEstimator:
             is believed at once if it is more.
         :param short: it counts although it is small: it has taken long enough to be timed.
         """
-        if (size < _LEAST_BYTES and not short) or seconds <= 0:
+        if (size < LEAST_BYTES and not short) or seconds <= 0:
             return
         rate = size / seconds
         if sender_limited and self._rates and rate <= median(self._rates):
@@ -147,7 +147,7 @@ class LinkEstimator:
             much of it lost; what came may have been too little to be timed.
         """
         present = self.estimate.bytes_per_second
-        timed = size >= _LEAST_BYTES and seconds > 0
+        timed = size >= LEAST_BYTES and seconds > 0
         self.timed &= timed
         seen = size / seconds if timed else present
         if now - self._full[0] <= _FULL_SECONDS and self._full[1] < _IN_PART * seen:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Final
 
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.sensing.link import LinkEstimator
+from edge_dnn_partition.sensing.link import LEAST_BYTES, LinkEstimator
 
 from .estimate_guard import EstimateGuard, overdue_bound
 from .fragments import PROBE, Ack, AckState, in_packets
@@ -153,7 +153,7 @@ class LinkModel:
         headroom = seconds > 0 and sample.shows_the_rate(ack.spread_bytes / seconds)
         limited = sample.sender_limited(as_they_left=ack.paced)
         before = estimator.estimate.bytes_per_second
-        short = ack.kind == PROBE and ack.spread_bytes < estimator.least_bytes
+        short = ack.kind == PROBE and ack.spread_bytes < LEAST_BYTES
         if ack.kind == PROBE and seconds < SHORT_SECONDS and (short or estimator.estimate.measured):
             least = SHORT_SECONDS if short else min(SHORT_SECONDS, ack.spread_bytes / before)
             if seconds < least:  # a token bucket may have let that many packets pass at once

@@ -74,7 +74,7 @@ def test_a_missing_device_is_looked_for_in_other_domains(monkeypatch):
     assert checks['device jetson'].found == 'no messages'
     assert checks['domain'].found == 'this is domain 3; others use DDS in domain 7: 192.168.1.9 (Cyclone DDS)'
     assert 'ROS_DOMAIN_ID' in checks['domain'].advice
-    assert found({'pi': signs()}, others[:1])['domain'].found == '3; nobody else talks DDS on this network'
+    assert found({'pi': signs()}, others[:1])['domain'].found == '3; nobody else uses DDS on this network'
     same = found({'pi': signs()}, [Presence(3, '192.168.1.9', 'Fast DDS')])['domain']
     assert same.found == '3; others in it: 192.168.1.9 (Fast DDS)'
 

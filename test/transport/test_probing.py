@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from edge_dnn_partition.sensing.link import LinkEstimator
+from edge_dnn_partition.sensing.link import LEAST_BYTES, LinkEstimator
 from edge_dnn_partition.transport.estimate_guard import EstimateGuard
 from edge_dnn_partition.transport.probing import SHORT_SECONDS, UNTOLD, UNWORTHY, LinkProber
 
@@ -40,7 +40,7 @@ class Link:
                 size = (probe.fragments - 1) * probe.fragment_bytes
                 seen = min(self.rate, probe.bytes_per_second or 1.1 * self.believed)
                 seconds = size / seen
-                short = size < self.estimator.least_bytes and seconds < SHORT_SECONDS  # what so little shows at most, as `Links`
+                short = size < LEAST_BYTES and seconds < SHORT_SECONDS  # what so little shows at most, as `Links`
                 limited = short or seen < self.rate
                 self.estimator.transfer(
                     self.now, size, SHORT_SECONDS if short else seconds, sender_limited=limited, short=True
