@@ -22,7 +22,7 @@ import numpy as np
 from edge_dnn_partition.control.decision.auto import AutoPolicy
 from edge_dnn_partition.control.decision.decide import Settings
 from edge_dnn_partition.control.decision.policy import Conditions
-from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.work import layer_operations
@@ -123,8 +123,8 @@ class Simulated:
         """Take in one heartbeat of each device's worker, as the scheduler does."""
         for number, (name, peers) in enumerate(self.peers.items(), 1):
             for peer, rate in peers:
-                self.view.link(name, peer, number, LinkEstimate(rate, 0.002, measured=True), 0.1, now)
-            self.view.heartbeat(name, number, self.slowed.get(name, 1.0), now)
+                self.view.on_link(name, peer, number, LinkEstimate(rate, 0.002, measured=True), 0.1, now)
+            self.view.on_heartbeat(name, number, self.slowed.get(name, 1.0), now)
 
     def describe(self, now: float) -> Any:
         """Return the planning problem of this moment."""

@@ -114,7 +114,7 @@ class Worker:
         self._pipeline = FramePipeline(device)
         self._jobs: deque[Job] = deque()
         self._busy = False
-        self._active_version = 0
+        self._active_version = self._last_version = 0
         self.on_failure: Callable[[Failure], None] = lambda _: None
         # Nodes do not start at the same moment.
         offset = 0.01 * self.endpoint.incarnation
@@ -132,14 +132,14 @@ class Worker:
         message = SimpleNamespace(
             device=self._device, node='worker', incarnation=self.endpoint.incarnation, model_sha256=simulation.model.sha256,
             plan_versions=sorted(self._pipeline.parts), process_cpu_percent=math.nan, speed_factor=1.0, stage_factor=0.0,
-            resident_bytes=0,
+            resident_bytes=0, last_version=self._last_version, active_version=self._active_version, active_scheduler=1,
         )  # fmt: skip
         self.endpoint.write_links(message)
         simulation.tell(self._device, simulation.source, HEARTBEAT_BYTES, lambda: self._on_beat(message), reliable=False)
 
     def told(self, plan: Plan, status: PlanStatus) -> None:
         """Take in what the scheduler says of a plan."""
-        loop = self._simulation.loop
+        loop, self._last_version = self._simulation.loop, max(self._last_version, plan.version)
         if status is PlanStatus.PROPOSED and self._device in plan.devices:
             loop.at(loop.now + PREPARE_SECONDS, lambda: self._prepared(plan))
         elif status is PlanStatus.ACTIVE:
@@ -281,7 +281,8 @@ class Source:
     def _beat(self) -> None:
         message = SimpleNamespace(
             device=self._simulation.source, node='frame_source', incarnation=self.endpoint.incarnation,
-            model_sha256=self._simulation.model.sha256,
+            model_sha256=self._simulation.model.sha256, last_version=self.plans.last_version,
+            active_version=self.plans.active_version, active_scheduler=self.plans.active_scheduler,
         )  # fmt: skip
         self.endpoint.write_links(message)
         self.on_beat(message)

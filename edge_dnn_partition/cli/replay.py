@@ -16,7 +16,8 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.control.scheduling.replay import Outcome, ReplaySettings, Step
+    from edge_dnn_partition.control.scheduling.replay import ReplayResult, Step
+    from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
     from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 KINDS = ('heartbeat', 'telemetry', 'profile', 'energy', 'source_status', 'frame_report', 'plan')
@@ -65,26 +66,26 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args, fleet)
     replay = Replay(load_model(fleet.model.path), fleet, settings)
     for kind, message, seconds in _records(Path(args.bag), fleet.fleet):
-        replay.take(kind, message, seconds)
-    outcome = replay.outcome
-    if not outcome.decisions:
-        why = outcome.refused[0] if outcome.refused else 'it holds no profile and heartbeats of the source'
+        replay.on_record(kind, message, seconds)
+    result = replay.result
+    if not result.decisions:
+        why = result.refused[0] if result.refused else 'it holds no profile and heartbeats of the source'
         raise UserError(f'{args.bag}: no decision was possible: {why}; record all of {", ".join(KINDS)} from the start')
     if args.json:
         described = {'bag': args.bag, 'policy': settings.policy, 'objective': settings.decide.goal.name}
-        print(json.dumps(described | outcome.to_json(), allow_nan=False))
+        print(json.dumps(described | result.to_json(), allow_nan=False))
     else:
-        _show(outcome)
+        _show(result)
     return 0
 
 
-def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
+def _settings(args: argparse.Namespace, fleet: Fleet) -> SchedulerSettings:
     """Return what the options say, else the fleet file, else the defaults.
 
     :raises PlanError: if objective and deadline do not fit each other.
     """
-    from edge_dnn_partition.control.decision.decide import Settings
-    from edge_dnn_partition.control.scheduling.replay import ReplaySettings
+    from edge_dnn_partition.control.decision.hysteresis import Settings
+    from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
     from edge_dnn_partition.control.state.derating import DeratingSettings
     from edge_dnn_partition.planning.plans.encodings import Permitted
 
@@ -95,17 +96,17 @@ def _settings(args: argparse.Namespace, fleet: Fleet) -> ReplaySettings:
         given.get('objective') or fleet.objective, tuple(given.get('weights') or fleet.weights),
         given.get('deadline') or fleet.deadline or math.inf, given.get('deadline_share', 0.5),
     )  # fmt: skip
-    policy = given.get('policy', ReplaySettings.policy)
+    policy = given.get('policy', SchedulerSettings.policy)
     decide = {name: given[name] for name in ('least_gain', 'dwell_seconds', 'confirmations') if name in given}
-    own = {field.name for field in dataclasses.fields(ReplaySettings)} - {'policy', 'decide', 'permitted', 'derating'}
+    same = {'decision_period', 'heartbeat_timeout', 'settle_seconds', 'input_bytes'}
     derating = {field.name: given[field.name] for field in dataclasses.fields(DeratingSettings) if field.name in given}
     if 'spare_throttled' in given:
         derating['throttling'] = given['spare_throttled']
     permitted = Permitted()
-    return ReplaySettings(
+    return SchedulerSettings(
         policy='auto' if policy == 'fixed' else policy, decide=Settings(goal, **decide), derating=DeratingSettings(**derating),
         permitted=Permitted(tuple(given.get('encodings', permitted.names)), given.get('largest_error', permitted.largest_error)),
-        **{name: given[name] for name in own if name in given},
+        **{name: given[name] for name in same if name in given},
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
         reader.close()
 
 
-def _show(outcome: Outcome) -> None:
+def _show(result: ReplayResult) -> None:
     from rich.table import Table
 
     from edge_dnn_partition.cli.console import console as open_console
@@ -153,19 +154,19 @@ def _show(outcome: Outcome) -> None:
     table.add_column('at', justify='right')
     table.add_column('who')
     table.add_column('plan')
-    table.add_column(f'predicted{f", {outcome.unit}" if outcome.unit else ""}', justify='right')
+    table.add_column(f'predicted{f", {result.unit}" if result.unit else ""}', justify='right')
     table.add_column('why', overflow='fold')
     rows: list[tuple[float, str, Step]] = [
-        *((step.seconds, 'then', step) for step in outcome.then), *((step.seconds, 'now', step) for step in outcome.now),
+        *((step.seconds, 'then', step) for step in result.then), *((step.seconds, 'now', step) for step in result.now),
     ]  # fmt: skip
     for seconds, who, step in sorted(rows, key=lambda row: row[:2]):
         value = '–' if math.isnan(step.value) else f'{step.value:.4g}'
         table.add_row(f'{seconds:.2f} s', who, step.plan, value, step.text or step.reason)
     console.print(table)
-    loss = '' if math.isnan(outcome.mean_loss) else (
-        f'; by the predictions the plans then were {abs(outcome.mean_loss):.1%} '
-        f'{"worse" if outcome.mean_loss >= 0 else "better"} on average'
+    loss = '' if math.isnan(result.mean_loss) else (
+        f'; by the predictions the plans then were {abs(result.mean_loss):.1%} '
+        f'{"worse" if result.mean_loss >= 0 else "better"} on average'
     )  # fmt: skip
-    console.print(f'{outcome.decisions} decisions in {outcome.seconds:.1f} s, {outcome.same} with the plan of then{loss}')
-    for reason in outcome.refused:
+    console.print(f'{result.decisions} decisions in {result.seconds:.1f} s, {result.same} with the plan of then{loss}')
+    for reason in result.refused:
         console.print(f'left out: {reason}')

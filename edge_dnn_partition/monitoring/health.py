@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
-from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.units import format_bytes, format_rate
 
@@ -134,7 +134,7 @@ def pipeline_health(
     :param gone: devices that cannot be planned with.
     :param troubles: what the scheduler does without.
     """
-    books, figures = watch.books, watch.figures(now)
+    counters, figures = watch.counters, watch.figures(now)
     values = {
         'plan': f'{plan.version}: {plan.label()}' if plan is not None else 'none',
         'decision': decision,
@@ -145,19 +145,19 @@ def pipeline_health(
         'devices missing': ', '.join(gone) or 'none',
     }
     counts = ('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'failed', 'repeated', 'dropped')
-    if books is not None:
-        values |= {f'frames {name}'.replace('_', ' '): str(getattr(books, name)) for name in counts}
-        values['last failure'] = books.last_failure
+    if counters is not None:
+        values |= {f'frames {name}'.replace('_', ' '): str(getattr(counters, name)) for name in counts}
+        values['last failure'] = counters.last_failure
     if plan is None:
         return Health(Level.ERROR, f'no plan is in force: {decision}', values)
-    if books is None:
+    if counters is None:
         return Health(Level.STALE, 'nothing heard of the frame source yet', values)
     since = now - watch.result_at
-    failing = f'frames fail: {books.last_failure}' if rising.lately('failed', books.failed, now) else ''
-    if (books.in_flight or failing) and since > max(SILENT_SECONDS, 3 * plan.latency_seconds):
+    failing = f'frames fail: {counters.last_failure}' if rising.lately('failed', counters.failed, now) else ''
+    if (counters.in_flight or failing) and since > max(SILENT_SECONDS, 3 * plan.latency_seconds):
         waited = f'for {since:.1f} s' if math.isfinite(since) else 'yet'
         return Health(Level.ERROR, failing or f'frames are under way, yet no result has come {waited}', values)
-    wrong = [f'{name} frames' for name in ('lost', 'expired') if rising.lately(name, getattr(books, name), now)]
+    wrong = [f'{name} frames' for name in ('lost', 'expired') if rising.lately(name, getattr(counters, name), now)]
     if failing:
         wrong.append(failing)
     if figures.latency_seconds > _SLOW * plan.latency_seconds:

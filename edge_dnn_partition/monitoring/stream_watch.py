@@ -37,7 +37,7 @@ class Refusals:
 
 
 class StreamWatch:
-    """Takes in reports, heartbeats, telemetry and the frame source's books, as messages or records of them."""
+    """The stream's figures, from reports, heartbeats, telemetry and the frame source's counters, live or recorded."""
 
     def __init__(self) -> None:
         self._frames: deque[tuple[float, float, float]] = deque()
@@ -45,34 +45,34 @@ class StreamWatch:
         self._troubles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.hosts: dict[str, tuple[float, Any]] = {}
         """When the last Telemetry of a device came, and what it says."""
-        self.books: Any = None
+        self.counters: Any = None
         """The frame source's last SourceStatus."""
         self.result_at = -math.inf
         """When the last result came."""
 
-    def report(self, message: Any, now: float) -> None:
-        """Take in how a frame went (FrameReport)."""
+    def on_report(self, message: Any, now: float) -> None:
+        """Record how a frame went (FrameReport)."""
         if message.status == _OK:
             self.result_at = now
             self._frames.append((now, message.latency_seconds, message.energy_joules))
 
-    def heartbeat(self, message: Any) -> None:
-        """Take in what a node refused, and what it does without (Heartbeat)."""
+    def on_heartbeat(self, message: Any) -> None:
+        """Record what a node refused, and what it does without (Heartbeat)."""
         self._refused[message.device, message.node] = Refusals(message.refused, message.last_refusal)
         self._troubles[message.device, message.node] = tuple(message.troubles)
 
-    def telemetry(self, message: Any, now: float) -> None:
-        """Take in the state of a host (Telemetry)."""
+    def on_telemetry(self, message: Any, now: float) -> None:
+        """Record the state of a host (Telemetry)."""
         self.hosts[message.device] = (now, message)
 
-    def on_status(self, message: Any) -> None:
-        """Take in the frame source's books (SourceStatus)."""
-        self.books = message
+    def on_source_status(self, message: Any) -> None:
+        """Record the frame source's counters (SourceStatus)."""
+        self.counters = message
 
     def refusals(self, device: str) -> Refusals:
         """Return what a device's nodes refused, all together."""
-        mine = [refused for (name, _), refused in self._refused.items() if name == device]
-        return Refusals(sum(r.count for r in mine), next((r.last for r in mine if r.last), ''))
+        own = [refused for (name, _), refused in self._refused.items() if name == device]
+        return Refusals(sum(r.count for r in own), next((r.last for r in own if r.last), ''))
 
     def troubles(self, device: str) -> list[str]:
         """Return what a device's nodes do without, each once."""

@@ -177,7 +177,7 @@ def test_plans_are_valued_with_the_encodings_that_they_have():
         return of
 
     for present, sizes, move in cases:
-        decision = decide(10.0, pinned, Hysteresis(settings, present), under=under(sizes))
+        decision = decide(10.0, pinned, Hysteresis(settings, present), problem_for=under(sizes))
         assert decision.assignment == move, (present, sizes)
     close = problem(local=0.44, rate=5e6).constrained(pin={'a': 'pi'})  # all here 0.44 s, split 0.34 s with the best encodings
     dear = dataclasses.replace(close, tensors=(close.tensors[0], dataclasses.replace(close.tensors[1], bytes=1e6)))
@@ -185,7 +185,7 @@ def test_plans_are_valued_with_the_encodings_that_they_have():
     busy = dataclasses.replace(busy, seconds=busy.seconds * [[1.0, 2.2]])  # split 0.46 s, so that all here is best, by 4 %
     dear = dataclasses.replace(dear, seconds=busy.seconds)
     for real, move in ((busy, None), (dear, LOCAL)):  # the one in force sends raw: that makes the gain large enough
-        decision = decide(10.0, busy, Hysteresis(settings, SPLIT), under=lambda plan, real=real: real if plan == SPLIT else busy)
+        decision = decide(10.0, busy, Hysteresis(settings, SPLIT), problem_for=lambda plan, real=real: real if plan == SPLIT else busy)
         assert decision.assignment == move
 
 
@@ -196,5 +196,5 @@ def test_a_plan_that_would_get_other_encodings_than_the_best_is_not_taken_for_th
     real = dataclasses.replace(hopeful, tensors=(hopeful.tensors[0], dataclasses.replace(hopeful.tensors[1], bytes=2e6)))
     for under, moves in ((None, 1), (lambda _: real, 0)):
         hysteresis = Hysteresis(settings, LOCAL)
-        made = [step(turn, hopeful, hysteresis, under=under).assignment for turn in range(20)]
+        made = [step(turn, hopeful, hysteresis, problem_for=under).assignment for turn in range(20)]
         assert len(made) - made.count(None) == moves

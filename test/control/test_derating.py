@@ -152,18 +152,18 @@ def test_a_device_on_which_a_frame_failed_is_spared_for_longer_each_time_unless_
     def devices(now):
         return plan(applied(derating, {}, now=now, settings=strict))
 
-    assert derating.failed('jetson', 1, 'no memory', 0.0)
-    assert not derating.failed('jetson', 2, 'no memory', 1.0), 'that is known'
+    assert derating.on_failure('jetson', 1, 'no memory', 0.0)
+    assert not derating.on_failure('jetson', 2, 'no memory', 1.0), 'that is known'
     assert devices(1.0) == {'pi'}
     assert derating.reasons == {'jetson': 'jetson is spared: a frame failed there (no memory), so for 10 s'}
     assert devices(10.1) == {'jetson'}
-    assert derating.failed('jetson', 3, 'no memory', 11.0)
+    assert derating.on_failure('jetson', 3, 'no memory', 11.0)
     assert (devices(30.0), devices(32.0)) == ({'pi'}, {'jetson'})
-    assert derating.failed('jetson', 4, 'no memory', 33.0)
-    assert derating.failed('pi', 4, 'no memory', 34.0), 'it is the frame'
+    assert derating.on_failure('jetson', 4, 'no memory', 33.0)
+    assert derating.on_failure('pi', 4, 'no memory', 34.0), 'it is the frame'
     assert (devices(35.0), derating.reasons) == ({'jetson'}, {})
-    assert not derating.failed('jetson', 5, 'no memory', 60.0)
+    assert not derating.on_failure('jetson', 5, 'no memory', 60.0)
     assert devices(60.0) == {'jetson'}
-    assert derating.failed('jetson', 6, 'no memory', 95.0)
-    derating.started_anew('jetson')
+    assert derating.on_failure('jetson', 6, 'no memory', 95.0)
+    derating.on_restart('jetson')
     assert devices(96.0) == {'jetson'}

@@ -9,8 +9,9 @@ import pytest
 
 from edge_dnn_partition.cli import replay
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.control.decision.decide import Settings
-from edge_dnn_partition.control.scheduling.replay import Replay, ReplaySettings
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.scheduling.replay import Replay
+from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.compose import compose
@@ -57,17 +58,17 @@ def plan(model, label):
 
 def replayed(model, **decide):
     """Ten seconds: a fast link, from 4 s on a slow one, and from 7 s on no cloud; the fleet stays on the Pi all the time."""
-    player = Replay(model, FLEET, ReplaySettings(policy='exact', decide=Settings(**decide)))
+    player = Replay(model, FLEET, SchedulerSettings(policy='exact', decide=Settings(**decide)))
     for device, seconds in (('pi', 0.5), ('cloud', 0.01)):
-        player.take('profile', profile(model, device, seconds), 100.0)
-    player.take('plan', plan(model, 'pi:pre-end'), 100.0)
+        player.on_record('profile', profile(model, device, seconds), 100.0)
+    player.on_record('plan', plan(model, 'pi:pre-end'), 100.0)
     for tick in range(101):
         now = 100.0 + tick / 10
         rate = 20e6 if tick < 40 else 1e4
-        player.take('heartbeat', heartbeat(model, 'pi', rate), now)
+        player.on_record('heartbeat', heartbeat(model, 'pi', rate), now)
         if tick < 70:
-            player.take('heartbeat', heartbeat(model, 'cloud', rate), now)
-    return player.outcome
+            player.on_record('heartbeat', heartbeat(model, 'cloud', rate), now)
+    return player.result
 
 
 @pytest.fixture(scope='module')
@@ -105,34 +106,34 @@ def test_other_settings_lead_elsewhere(model):
 
 
 def test_a_cpu_quota_that_telemetry_tells_counts_and_bags_without_one_are_read(model):
-    player = Replay(model, FLEET, ReplaySettings(policy='exact'))
-    player.take('profile', profile(model, 'pi', 0.5), 1.0)
-    player.take('heartbeat', heartbeat(model, 'pi', 1e6), 1.0)
+    player = Replay(model, FLEET, SchedulerSettings(policy='exact'))
+    player.on_record('profile', profile(model, 'pi', 0.5), 1.0)
+    player.on_record('heartbeat', heartbeat(model, 'pi', 1e6), 1.0)
     told = {
         'device': 'pi', 'cpu_percent': 22.0, 'cpu_percent_per_core': [22.0], 'clock_limit_hertz': math.nan, 'clock_max_hertz': math.nan,
         'memory_pressure_percent': 0.0, 'memory_available_bytes': 1e9, 'memory_total_bytes': 2e9, 'temperature_celsius': 50.0,
         'battery_percent': math.nan, 'battery_discharge_watts': math.nan, 'throttling': [],
     }  # fmt: skip
     quota = {'quota_cores': 0.5, 'quota_period_seconds': 0.1, 'quota_used_cores': 0.1}
-    view = player._fleet_estimator.view
+    view = player._estimator.view
     for more, least, most in (({}, 1.0, 1.0), (quota, 1.8, 2.0), (quota | {'quota_cores': math.nan}, 1.0, 1.0)):
-        player.take('telemetry', Message(**told, **more), 1.1)
+        player.on_record('telemetry', Message(**told, **more), 1.1)
         assert least <= view.factors(1.1)['pi'] <= most
     assert view.memory_bytes()['pi'] == 2e9 - 150e6
 
 
 def test_records_that_do_not_fit_are_left_out_with_the_reason(model):
-    player = Replay(model, FLEET, ReplaySettings(policy='exact'))
-    player.take('heartbeat', heartbeat(model, 'pi', 1e6, model_sha256='other'), 1.0)
+    player = Replay(model, FLEET, SchedulerSettings(policy='exact'))
+    player.on_record('heartbeat', heartbeat(model, 'pi', 1e6, model_sha256='other'), 1.0)
     stranger = heartbeat(model, 'pi', 1e6)
     stranger.device = 'tpu'
-    player.take('heartbeat', stranger, 1.1)
-    player.take('heartbeat', stranger, 1.2)
-    other, unknown = player.outcome.refused
+    player.on_record('heartbeat', stranger, 1.1)
+    player.on_record('heartbeat', stranger, 1.2)
+    other, unknown = player.result.refused
     assert 'another model file' in other
     assert 'which the fleet file does not name' in unknown
-    assert not player.outcome.decisions
-    assert math.isnan(player.outcome.mean_loss)
+    assert not player.result.decisions
+    assert math.isnan(player.result.mean_loss)
 
 
 def test_a_bag_that_is_none_is_refused_in_one_line(tmp_path, capsys):

@@ -4,8 +4,8 @@
 
 import pytest
 
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.control.state.shared_links import SUSPECT_SECONDS
-from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LinkEstimate
 
@@ -32,7 +32,7 @@ class World:
         while self.now < end:
             self.now += 0.1
             for node, ((a, b), (rate, latency, at)) in enumerate(self.known.items()):
-                self.view.link(a, b, node, LinkEstimate(rate, latency, measured=True), self.now - at, self.now)
+                self.view.on_link(a, b, node, LinkEstimate(rate, latency, measured=True), self.now - at, self.now)
 
     def believed(self, pair):
         return self.view.links()[pair].bytes_per_second

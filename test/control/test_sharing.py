@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.control.state.sharing import EXPIRE_SECONDS, FleetUse, HostUse, OthersUse, Sharing, niceness, use_of
-from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
@@ -22,7 +22,7 @@ from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.contention import HostLoad, host_factor
 
 
-def fleet(name='mine', priority=5, hosts=None, **devices):
+def fleet(name='current', priority=5, hosts=None, **devices):
     return parse_fleet({
         'fleet': name, 'source': 'pi', 'devices': devices or {'pi': {}, 'jetson': {'threads': 2}},
         'links': [{'between': ['pi', 'jetson'], 'rate': '8 Mbit/s'}],
@@ -46,14 +46,14 @@ def test_what_does_not_fit_is_said(share, words):
 
 
 def test_loads_count_by_who_comes_first():
-    mine = Sharing(fleet(priority=5, hosts={'jetson': 'base'}))
-    for other in (use('a', 9, 0.5, host='base'), use('b', 5, 0.25, host='base'), use('c', 1, 0.125, host='base'), use('mine', 5, 7)):
-        mine.take(other, 10.0)
-    assert mine.use('jetson', 10.0) == OthersUse(0.5, 0.25, 0.125)
-    assert mine.use('pi', 10.0) == OthersUse()
-    assert mine.words(10.0) == 'a (priority 9), b (priority 5), c (priority 1)'
-    mine.take(use('a', 9, 1.5, host='base'), 12.0)
-    assert mine.use('jetson', 10.0 + EXPIRE_SECONDS + 0.1) == OthersUse(1.5, 0.0, 0.0), 'who is silent is gone'
+    current = Sharing(fleet(priority=5, hosts={'jetson': 'base'}))
+    for other in (use('a', 9, 0.5, host='base'), use('b', 5, 0.25, host='base'), use('c', 1, 0.125, host='base'), use('current', 5, 7)):
+        current.on_share(other, 10.0)
+    assert current.use('jetson', 10.0) == OthersUse(0.5, 0.25, 0.125)
+    assert current.use('pi', 10.0) == OthersUse()
+    assert current.words(10.0) == 'a (priority 9), b (priority 5), c (priority 1)'
+    current.on_share(use('a', 9, 1.5, host='base'), 12.0)
+    assert current.use('jetson', 10.0 + EXPIRE_SECONDS + 0.1) == OthersUse(1.5, 0.0, 0.0), 'who is silent is gone'
 
 
 def test_memory_is_taken_by_who_comes_first():
@@ -65,7 +65,7 @@ def test_memory_is_taken_by_who_comes_first():
     def left(me, *others):
         sharing = Sharing(fleet(me))
         for other in others:
-            sharing.take(other, 0.0)
+            sharing.on_share(other, 0.0)
         return {device.name: device.memory_bytes for device in sharing.applied(problem, 0.0).devices}
 
     assert left('m') == {'pi': math.inf, 'jetson': 100}
@@ -76,16 +76,16 @@ def test_memory_is_taken_by_who_comes_first():
 
 
 def test_it_waits_for_a_fleet_that_moves_but_not_for_one_that_gives_way():
-    mine = Sharing(fleet(priority=5))
-    mine.take(use('low', 2, moving=True), 0.0)
-    assert mine.wait(0.0) == ''
-    mine.take(use('even', 5, moving=True), 0.0)
-    assert mine.wait(0.0) == 'a better plan waits until the fleet even has changed its own'
-    mine.take(use('even', 5), 1.0)
-    assert mine.wait(1.0) == ''
-    mine.take(use('high', 8, moving=True), 1.0)
-    assert 'high' in mine.wait(1.0)
-    assert mine.wait(1.0 + EXPIRE_SECONDS + 0.1) == '', 'one that died in its move holds nobody up'
+    current = Sharing(fleet(priority=5))
+    current.on_share(use('low', 2, moving=True), 0.0)
+    assert current.wait(0.0) == ''
+    current.on_share(use('even', 5, moving=True), 0.0)
+    assert current.wait(0.0) == 'a better plan waits for the fleet even, which is moving'
+    current.on_share(use('even', 5), 1.0)
+    assert current.wait(1.0) == ''
+    current.on_share(use('high', 8, moving=True), 1.0)
+    assert 'high' in current.wait(1.0)
+    assert current.wait(1.0 + EXPIRE_SECONDS + 0.1) == '', 'one that died in its move holds nobody up'
 
 
 def test_what_a_plan_takes():
@@ -104,13 +104,13 @@ def test_what_a_plan_takes():
 def test_a_played_device_is_as_slow_as_the_others_make_it():
     emulated = fleet(pi={'emulate': {'slowdown': 2}}, jetson={'emulate': {'slowdown': 2}})
     view = FleetView(emulated)
-    view.heartbeat('jetson', 1, 1.0, 0.0)
-    view.shared('jetson', OthersUse(first_cores=0.5, equal_cores=0.25, lesser_cores=3.0))
+    view.on_heartbeat('jetson', 1, 1.0, 0.0)
+    view.on_shared('jetson', OthersUse(first_cores=0.5, equal_cores=0.25, lesser_cores=3.0))
     assert view.factors(0.0) == {'pi': 1.0, 'jetson': pytest.approx(1.25 / 0.5)}
     for _ in range(3):
-        view.heartbeat('jetson', 1, 1.1, 0.0)  # its probe counts CPU time, which the others do not take from it
+        view.on_heartbeat('jetson', 1, 1.1, 0.0)  # its probe counts CPU time, which the others do not take from it
     assert view.factors(0.0)['jetson'] == pytest.approx(1.1 * 1.25 / 0.5)
-    view.shared('jetson', OthersUse())
+    view.on_shared('jetson', OthersUse())
     assert view.factors(1.0)['jetson'] == pytest.approx(1.1)
 
 
@@ -118,13 +118,13 @@ def test_on_a_real_host_what_gives_way_is_no_load():
     view = FleetView(fleet(pi={'threads': 4}, jetson={'threads': 4}))
     view.devices['jetson'].own_cores = 0.0
     load = HostLoad(cores=4, busy_cores=4.0)
-    view.host('jetson', load)
+    view.on_host('jetson', load)
     assert view.factors(0.0)['jetson'] == 2.0
-    view.shared('jetson', OthersUse(lesser_cores=4.0))
-    view.host('jetson', load)
+    view.on_shared('jetson', OthersUse(lesser_cores=4.0))
+    view.on_host('jetson', load)
     assert view.factors(0.0)['jetson'] == 1.0
-    view.shared('jetson', OthersUse(first_cores=2.0))
-    view.host('jetson', load)
+    view.on_shared('jetson', OthersUse(first_cores=2.0))
+    view.on_host('jetson', load)
     assert view.factors(0.0)['jetson'] == pytest.approx((4 + 2) / 2)
 
 
@@ -180,7 +180,7 @@ def test_it_ends_and_the_first_has_what_it_would_have_alone(seed, priorities, fp
         for i, (mind, problem) in enumerate(zip(minds, problems, strict=True)):
             for k, plan in enumerate(plans):
                 told = {host: HostUse(cores) for host, cores in loads(problems[k], plan, fps).items()}
-                mind.take(FleetUse(f'f{k}', priorities[k], False, told), float(turn))
+                mind.on_share(FleetUse(f'f{k}', priorities[k], False, told), float(turn))
             now = under(problem, mind, float(turn))
             best = solve(now).assignment
             if evaluate(now, best).latency_seconds < 0.92 * evaluate(now, plans[i]).latency_seconds:

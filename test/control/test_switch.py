@@ -67,12 +67,12 @@ class Switching(RuleBasedStateMachine):
     def tick(self, seconds):
         self.now += seconds
         late = self.proposal is not None and self.now - self.proposed_at >= 5.0
-        self.dropped(self.switch.tick(self.now), late, 'did not get ready within 5 s', self.missing)
+        self.dropped(self.switch.tick(self.now), late, 'not ready within 5 s', self.missing)
 
     @rule(ahead=st.integers(-2, 3))
     def heard(self, ahead):
         version = self.switch.last_version + ahead
-        answer = self.switch.heard(version)
+        answer = self.switch.on_versions(version)
         self.dropped(answer, ahead > 0 and self.proposal is not None, f'version {version}')
         if ahead > 0:
             self.active = None
@@ -81,13 +81,13 @@ class Switching(RuleBasedStateMachine):
     @rule(version=st.integers(0, 2**32 - 1))
     def forged(self, version):
         if version > self.switch.last_version + 100_000:
-            assert self.switch.heard(version) is None
+            assert self.switch.on_versions(version) is None
 
     @rule()
     def followed_by_another(self):
         """Somebody follows another scheduler's plan of the same version."""
         if self.active is not None:
-            answer = self.switch.heard(self.active.version, self.active.version, 8)
+            answer = self.switch.on_versions(self.active.version, self.active.version, 8)
             self.dropped(answer, self.proposal is not None, f'version {self.active.version}')
             self.active = None
 
@@ -118,17 +118,17 @@ def test_whatever_versions_are_made_up_a_plan_is_followed_in_the_end(forged, fol
     """Heartbeats are forged at the scheduler, plans at the nodes: a few proposals later all follow the scheduler again."""
     switch, books = PlanSwitch(7), [PlanRegistry() for _ in followed]
     for version in forged:
-        switch.heard(version)
+        switch.on_versions(version)
     for book, version in zip(books, followed, strict=True):
         book.hear(Plan(version, 'm', 'pi', 'pi', (), (), scheduler=1), PlanStatus.ACTIVE)
     for _ in range(len(books) + 2):
         for book in books:
-            switch.heard(book.last_version, book.active_version, book.active_scheduler)
+            switch.on_versions(book.last_version, book.active_version, book.active_scheduler)
         if switch.active is None:
             plan = Plan(switch.next_version(), 'm', 'pi', 'pi', (StagePlan('pi', True, ()),), ())
             switch.ready('pi', plan.version, switch.propose(plan, 0.0).scheduler)
         for book in books:
-            if (plan := switch.unheard(book.active_version)) is not None:
+            if (plan := switch.to_repeat(book.active_version)) is not None:
                 book.hear(plan, PlanStatus.ACTIVE)
     assert all(book.active == switch.active for book in books)
 

@@ -161,8 +161,8 @@ class ProtocolFleet:
         if self.scheduler is None:
             return
         plans = self.plans if device == 'source' else self.workers[device].plans
-        self.apply(self.scheduler.switch.heard(last, plans.active_version, plans.active_scheduler))
-        unheard = self.scheduler.switch.unheard(plans.active_version)
+        self.apply(self.scheduler.switch.on_versions(last, plans.active_version, plans.active_scheduler))
+        unheard = self.scheduler.switch.to_repeat(plans.active_version)
         if unheard is not None:
             self.publish(unheard, PlanStatus.ACTIVE)
         known = self.scheduler.heard.get(device)

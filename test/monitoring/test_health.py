@@ -7,7 +7,7 @@ from types import SimpleNamespace as Message
 
 import pytest
 
-from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.monitoring.health import Level, Rising, device_health, pipeline_health
 from edge_dnn_partition.monitoring.stream_watch import StreamWatch
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -29,9 +29,9 @@ def telemetry(device='pi', **changes):
 @pytest.fixture
 def fleet():
     view, watch = FleetView(FLEET), StreamWatch()
-    view.heartbeat('pi', 1, 1.0, 9.5)
+    view.on_heartbeat('pi', 1, 1.0, 9.5)
     view.devices['pi'].profile = object()
-    watch.telemetry(telemetry(), 9.5)
+    watch.on_telemetry(telemetry(), 9.5)
     return view, watch
 
 
@@ -60,31 +60,31 @@ def test_a_device_that_was_never_heard_of_and_one_that_is_gone(fleet):
 )  # fmt: skip
 def test_a_host_in_trouble_warns(fleet, changes, words):
     view, watch = fleet
-    watch.telemetry(telemetry(**changes), 9.5)
+    watch.on_telemetry(telemetry(**changes), 9.5)
     health = device_health('pi', view, watch, Rising(), PLAN, 10.0)
     assert (health.level, health.message) == (Level.WARN, words)
-    watch.telemetry(telemetry(throttling=['capped_since_boot']), 9.5)
+    watch.on_telemetry(telemetry(throttling=['capped_since_boot']), 9.5)
     assert device_health('pi', view, watch, Rising(), PLAN, 10.0).level == Level.OK
 
 
 def test_silence_of_the_monitor_derating_and_refusals_warn(fleet):
     view, watch = fleet
     rising = Rising()
-    watch.heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before', troubles=[]))
+    watch.on_heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.0, derating='its battery is low').message == 'its battery is low'
-    watch.heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape', troubles=[]))
+    watch.on_heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.1).message == 'messages are refused: a bad shape'
     for node in ('worker', 'frame_source'):
-        watch.heartbeat(Message(device='pi', node=node, refused=0, last_refusal='', troubles=['the disk is full']))
+        watch.on_heartbeat(Message(device='pi', node=node, refused=0, last_refusal='', troubles=['the disk is full']))
     full = device_health('pi', view, watch, Rising(), PLAN, 10.0)
     assert (full.level, full.message) == (Level.WARN, 'the disk is full')
-    watch.heartbeat(Message(device='pi', node='worker', refused=0, last_refusal='', troubles=[]))
-    watch.heartbeat(Message(device='pi', node='frame_source', refused=0, last_refusal='', troubles=[]))
-    view.heartbeat('pi', 1, 1.0, 30.0)
+    watch.on_heartbeat(Message(device='pi', node='worker', refused=0, last_refusal='', troubles=[]))
+    watch.on_heartbeat(Message(device='pi', node='frame_source', refused=0, last_refusal='', troubles=[]))
+    view.on_heartbeat('pi', 1, 1.0, 30.0)
     assert device_health('pi', view, watch, rising, PLAN, 30.0).message == 'its device_monitor is silent'
 
 
-def books(**changes):
+def counters(**changes):
     fields = dict.fromkeys(('accepted', 'delivered', 'in_flight', 'expired', 'lost', 'failed', 'repeated', 'dropped'), 0)
     return Message(**({'last_failure': ''} | fields | changes))
 
@@ -102,29 +102,29 @@ def test_a_pipeline_works_stands_still_loses_frames_or_has_no_plan():
 
     assert health(0.0, None) == (Level.ERROR, 'no plan is in force: why')
     assert health(0.0)[0] == Level.STALE
-    watch.on_status(books())
+    watch.on_source_status(counters())
     assert health(0.5) == (Level.OK, 'no images come')
     for at in (1.0, 2.0):
-        watch.report(report(0.11), at)
-    watch.report(report(9.0, status=1), 2.0)
+        watch.on_report(report(0.11), at)
+    watch.on_report(report(9.0, status=1), 2.0)
     assert health(2.5) == (Level.OK, 'works')
     assert health(2.5, gone=['cloud']) == (Level.WARN, 'without cloud')
-    watch.on_status(books(lost=1, in_flight=1))
+    watch.on_source_status(counters(lost=1, in_flight=1))
     assert health(3.0) == (Level.WARN, 'lost frames')
     assert health(5.5) == (Level.ERROR, 'frames are under way, yet no result has come for 3.5 s')
-    watch.on_status(books(lost=1, failed=1, last_failure='the image is cut off'))
+    watch.on_source_status(counters(lost=1, failed=1, last_failure='the image is cut off'))
     assert health(5.7) == (Level.ERROR, 'frames fail: the image is cut off')
-    watch.report(report(0.1), 5.8)
+    watch.on_report(report(0.1), 5.8)
     assert health(5.9) == (Level.WARN, 'lost frames; frames fail: the image is cut off')
     for at in (20.0, 20.1, 20.2):
-        watch.report(report(0.3), at)
+        watch.on_report(report(0.3), at)
     assert health(20.5) == (Level.WARN, 'frames take 3.0 times what was predicted')
 
 
 def test_figures_are_of_the_last_five_seconds():
     watch = StreamWatch()
     for at in range(10):
-        watch.report(Message(status=0, latency_seconds=0.1 * at, energy_joules=2.0), float(at))
+        watch.on_report(Message(status=0, latency_seconds=0.1 * at, energy_joules=2.0), float(at))
     figures = watch.figures(9.0)
     assert (figures.fps, figures.energy_joules) == (6 / 5, 2.0)
     assert figures.latency_seconds == pytest.approx(0.65)

@@ -13,14 +13,17 @@ pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built
 from builtin_interfaces.msg import Time
 from edge_dnn_partition.msg import DeviceEnergy, FrameReport, HopTiming
 
-from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
-from edge_dnn_partition.deployment.node_parameters import DERATING, SCHEDULER
+from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.scheduling.background import Background
+from edge_dnn_partition.control.scheduling.policy_runner import PolicyRunner
+from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
+from edge_dnn_partition.control.state.derating import DeratingSettings
+from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
 from edge_dnn_partition.execution.stages.stage_energy import StageRun
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
-from edge_dnn_partition.nodes.scheduling.derating_controller import DeratingController
-from edge_dnn_partition.nodes.scheduling.policy_controller import PolicyController
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.reading import PowerReading
@@ -34,11 +37,9 @@ PROFILE = Profile('m', 'pi', 'CPUExecutionProvider', 1, (0, 2, 4), (0.1, 0.1), (
 
 
 class Node:
-    """What the seats need of a node; keeps what is published and who listens."""
+    """What `EnergyWatch` needs of a node; keeps what is published and who listens."""
 
     def __init__(self):
-        values = {parameter.name: parameter.default for parameter in DERATING} | {'policy': 'exact'}
-        self.params = SimpleNamespace(number=values.get, flag=values.get, text=values.get)
         self.topics = SimpleNamespace(device='pi', energy='/f/energy', frame_report='/f/frame_report')
         self.incarnation, self.published, self.heard, self.timers = 7, [], {}, []
 
@@ -55,34 +56,21 @@ class Node:
         return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=Time))
 
 
-class Parameters(dict):
-    """A scheduler's, at their defaults but for what is given."""
-
-    def __init__(self, **given):
-        super().__init__({parameter.name: parameter.default for parameter in SCHEDULER} | given)
-        self.number = self.whole = self.text = self.get
-
-    def on_change(self, *_):
-        pass
-
-
-def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does(tmp_path, monkeypatch):
-    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path))
+def test_a_device_that_tells_no_watts_is_planned_for_latency_until_it_does():
     fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'jetson': {'power': {'active': '5 W'}}}, 'objective': 'energy'})
     fleet_estimator, said = FleetEstimator(SimpleNamespace(), fleet, heartbeat_timeout=1.0, input_bytes=1.0), []
-    log = SimpleNamespace(warning=said.append)
-    controller = PolicyController(SimpleNamespace(
-        params=Parameters(), topics=SimpleNamespace(fleet='f', calibration=''), advertise=lambda *_, **__: None,
-        get_logger=lambda: log, refuse=lambda *_: None,
-    ), fleet, 'a' * 64)  # fmt: skip
+    runner = PolicyRunner(
+        fleet, 'a' * 64, SchedulerSettings(decide=Settings(Goal('energy'))), files=None, warn=lambda _, text: said.append(text),
+        refuse=lambda *_: None, background=Background(),
+    )  # fmt: skip
 
     def objective():
-        controller.know_watts(fleet_estimator.without_watts(['pi', 'jetson']))
-        return controller.objective
+        runner.on_watts(fleet_estimator.without_watts(['pi', 'jetson']))
+        return runner.objective
 
-    assert (objective(), objective()) == ('latency', 'latency') and 'the watts of pi are not known' in controller.words
-    fleet_estimator.energy(DeviceEnergy(device='pi', kind='modelled', active_watts=3.0))
-    assert objective() == 'energy' and controller.words == ''
+    assert (objective(), objective()) == ('latency', 'latency') and 'the watts of pi are not known' in runner.words
+    fleet_estimator.on_energy(DeviceEnergy(device='pi', kind='modelled', active_watts=3.0))
+    assert objective() == 'energy' and runner.words == ''
     assert len(said) == 2 and 'planned for latency' in said[0] and 'known now' in said[1], 'said once each'
 
 
@@ -115,17 +103,15 @@ def test_what_a_meter_taught_of_layers_reaches_the_problem():
     parts = message.idle_joules + message.radio_joules + message.other_joules + message.stages_joules
     assert parts == pytest.approx(message.total_joules)
 
-    scheduler = Node()
     fleet_estimator = FleetEstimator(None, FLEET, heartbeat_timeout=1.0, input_bytes=1000.0)
-    controller = DeratingController(scheduler, fleet_estimator)
-    scheduler.heard['/f/energy'](message)
+    fleet_estimator.on_energy(message)
     problem = from_costs_json({
         'source': 'pi', 'sink': 'pi', 'input_bytes': 1000, 'devices': {'pi': {'active_watts': 9.0}, 'jetson': {'active_watts': 9.0}},
         'links': [], 'layers': [{'name': f'l{i}', 'inputs': [i - 1], 'output_bytes': 10, 'weight_bytes': 0,
                                  'seconds': {'pi': s, 'jetson': s}} for i, s in enumerate((0.05, 0.1, 0.1))],
     })  # fmt: skip
-    told = fleet_estimator.under_power(problem, (0, 2, 4), controller.settings, 0.0)
+    told = fleet_estimator.under_power(problem, (0, 2, 4), DeratingSettings(), 0.0)
     assert told.node_joules[:, 0] == pytest.approx(list(message.node_joules))
     assert np.isnan(told.node_joules[:, 1]).all()  # the Jetson has said nothing: its watts count
     assert told.work_joules[0][:, 1] == pytest.approx([0.45, 0.9, 0.9])
-    assert fleet_estimator.under_power(problem, (0, 3, 4), controller.settings, 0.0).node_joules is None, 'joules of other segments'
+    assert fleet_estimator.under_power(problem, (0, 3, 4), DeratingSettings(), 0.0).node_joules is None, 'joules of other segments'

@@ -80,7 +80,7 @@ def changed(raw, seeded):
 def test_changed_messages_are_read_or_refused_whatever_they_claim(quiet):
     from rclpy.serialization import serialize_message
 
-    from edge_dnn_partition.control.scheduling.readings import host_load, profile_of
+    from edge_dnn_partition.control.state.readings import host_load, profile_of
     from edge_dnn_partition.nodes.conversions.conversions import telemetry_from_message
     from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
     from edge_dnn_partition.nodes.conversions.wire import tensor_array
@@ -112,8 +112,8 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     """Changed heartbeats, telemetry, profiles and reports reach the estimators; the problem can still be made and solved."""
     from rclpy.serialization import serialize_message
 
-    from edge_dnn_partition.control.scheduling.fleet_estimator import FleetEstimator
     from edge_dnn_partition.control.state.derating import DeratingSettings
+    from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.nodes.core.reading import read
     from edge_dnn_partition.planning.cost_model.evaluate import evaluate
@@ -132,12 +132,13 @@ def test_a_scheduler_plans_on_after_whatever_it_was_told(quiet, tmp_path):
     def tell(message, now):
         name = type(message).__name__
         if name == 'Heartbeat':
-            fleet_estimator.links(message, now)
-            fleet_estimator.worker(message, now)
+            fleet_estimator.on_links(message, now)
+            fleet_estimator.on_worker(message, now)
         elif name in ('Telemetry', 'Profile', 'DeviceEnergy', 'SourceStatus'):
-            getattr(fleet_estimator, {'DeviceEnergy': 'energy', 'SourceStatus': 'source'}.get(name, name.lower()))(message)
+            kind = {'DeviceEnergy': 'energy', 'SourceStatus': 'source_status'}.get(name, name.lower())
+            getattr(fleet_estimator, f'on_{kind}')(message)
         elif name == 'FrameReport':
-            fleet_estimator.report(message, None, now)
+            fleet_estimator.on_report(message, None, now)
 
     right = []
     for message in samples():

@@ -105,7 +105,7 @@ class AutoPolicy(QLearningPolicy):
     def learn(self, frame: Frame) -> None:
         """Hold the planner's prediction against what came true, then learn from it."""
         if self.conditions is not None and frame.cost > 0:
-            problem = self.conditions.problem_of(frame.plan)
+            problem = self.conditions.problem_for(frame.plan)
             if feasible(problem, frame.plan):
                 predicted = evaluate(problem, frame.plan).latency_seconds
                 self.takeover.frame(frame.now, math.log(frame.cost / predicted), shadow=frame.shadow)

@@ -47,7 +47,7 @@ def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
 
 def decide(
     now: float, problem: Problem, hysteresis: Hysteresis, *, deviation: float = 0.0, least_gain: float | None = None,
-    under: Callable[[tuple[str, ...]], Problem] | None = None,
+    problem_for: Callable[[tuple[str, ...]], Problem] | None = None,
     stepped_at: Callable[[tuple[str, ...], tuple[str, ...]], float] | None = None,
     came_at: Callable[[tuple[str, ...]], float] | None = None, known: Sequence[tuple[str, ...]] = (),
 ) -> Decision:  # fmt: skip
@@ -63,13 +63,13 @@ def decide(
     :param hysteresis: its plan is the device of each node.
     :param deviation: relative standard deviation of the predictions.
     :param least_gain: what the record of switches says; None: the settings of the hysteresis count.
-    :param under: the problem under the encodings that a plan has or would have, in which it is valued; None: those of
-        ``problem``, with which the best plan is looked for.
+    :param problem_for: gives the problem under the encodings that a plan has or would have, in which it is valued; None:
+        those of ``problem``, with which the best plan is looked for.
     :param stepped_at: when a step has last made the first of two plans worse or the second better; None: none is known.
     :param came_at: when a device of a plan has last come; None: it is not known of any.
     :param known: throughput: plans that are worth improving, instead of a search from the start (:mod:`.ahead`).
     """
-    value = under or (lambda _: problem)
+    value = problem_for or (lambda _: problem)
     goal = hysteresis.settings.goal
     own = hysteresis.plan if isinstance(hysteresis.plan, tuple) else None
     threshold = hysteresis.least_gain(deviation, least_gain)

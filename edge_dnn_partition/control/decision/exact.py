@@ -24,7 +24,7 @@ class ExactPolicy(StillPolicy):
         """Return what :func:`.decide.decide` says."""
         decision = decide(
             conditions.now, conditions.problem, self.hysteresis, deviation=conditions.deviation,
-            least_gain=conditions.least_gain, under=conditions.under, stepped_at=conditions.stepped_at,
+            least_gain=conditions.least_gain, problem_for=conditions.problem_for, stepped_at=conditions.stepped_at,
             came_at=conditions.came_at, known=self._ahead.known(conditions.problem),
         )  # fmt: skip
         return Choice(decision.assignment, decision.reason, decision.costs, decision.values)

@@ -38,8 +38,8 @@ class Conditions:
     :param problem: the pipeline under the present estimates, with the devices that are alive.
     :param temperature_celsius: of the warmest device; NaN if unknown.
     :param deviation: relative standard deviation of the predictions.
-    :param under: the problem under the encodings that a plan has (that in force) or would have (others): those of ``problem``
-        are the best ones of each transfer alone. None: they are those of ``problem``.
+    :param encoded: gives the problem under the encodings that a plan has (if in force) or would have; those of ``problem`` are
+        the best ones of each transfer alone. None: ``problem`` holds for every plan.
     :param steps: which estimates made a step of late; None: none is known.
     :param tried: plans that were in force within the last minute.
     :param least_gain: the share by which another plan must be better, as the record of switches says; None: the settings'.
@@ -50,9 +50,13 @@ class Conditions:
     temperature_celsius: float = math.nan
     deviation: float = 0.0
     least_gain: float | None = None
-    under: Callable[[Assignment], Problem] | None = None
+    encoded: Callable[[Assignment], Problem] | None = None
     steps: Steps | None = None
     tried: Collection[Assignment] = ()
+
+    def problem_for(self, plan: Assignment) -> Problem:
+        """Return the problem under a plan's own encodings."""
+        return self.problem if self.encoded is None else self.encoded(plan)
 
     def stepped_at(self, present: Assignment, other: Assignment) -> float:
         """Return when a step has last made the plan in force worse, or another one better; minus infinity if none has.
@@ -64,20 +68,17 @@ class Conditions:
         """
         if self.steps is None:
             return -math.inf
-        mine, his = resources_of(self.problem, present), resources_of(self.problem, other)
-        if self.steps.drifted(mine, worse=True) or self.steps.drifted(his, worse=False):
+        used, wanted = resources_of(self.problem, present), resources_of(self.problem, other)
+        if self.steps.drifted(used, worse=True) or self.steps.drifted(wanted, worse=False):
             return self.now
         large = other in self.tried
-        worse = self.steps.last({FRAMES, *mine}, worse=True, large=large)
-        return max(worse, self.steps.last(his, worse=False, large=large))
+        worse = self.steps.last({FRAMES, *used}, worse=True, large=large)
+        return max(worse, self.steps.last(wanted, worse=False, large=large))
 
     def came_at(self, plan: Assignment) -> float:
         """Return when a device of a plan has last come, or come back; minus infinity if none has."""
         return -math.inf if self.steps is None else self.steps.came(set(plan))
 
-    def problem_of(self, plan: Assignment) -> Problem:
-        """Return the problem under a plan's own encodings."""
-        return self.problem if self.under is None else self.under(plan)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class FixedPolicy(StillPolicy):
         if feasible(problem, self.plan):
             if self._present == self.plan:
                 return Choice(None, 'the policy is fixed')
-            return Choice(self.plan, 'the policy is fixed', evaluate(conditions.problem_of(self.plan), self.plan))
+            return Choice(self.plan, 'the policy is fixed', evaluate(conditions.problem_for(self.plan), self.plan))
         if self._present is not None and feasible(problem, self._present):
             return Choice(None, 'the fixed plan cannot run')
         found = solve(problem, self.objective, quick=True, few_stages=True).assignment

@@ -132,7 +132,7 @@ class RecordedPolicy:
         if plan is None or self._conditions is None or not feasible(self._conditions.problem, plan):
             return UNKNOWN
         if plan not in self._costs:
-            self._costs[plan] = evaluate(self._conditions.problem_of(plan), plan)
+            self._costs[plan] = evaluate(self._conditions.problem_for(plan), plan)
         return self._costs[plan]
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:

@@ -1,9 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a scheduler would decide now on what was recorded of a fleet: the same image and policy, with the record's times.
+"""What a scheduler would decide now on the recorded messages of a fleet: the same estimators and policy, at the recorded times.
 
-Its plans are its own: it goes on from what it would have moved to, while the frames that it learns from ran under the plans
-that were in force then. A move takes no time here, and a change of encodings alone is not looked for.
+It goes on from the plans that it would have moved to, while the frames that it learns from ran under the plans in force then.
+A move takes no time here, and encodings are not changed on their own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.control.decision.decide import Settings, feasible
+from edge_dnn_partition.control.decision.decide import feasible
 from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
 from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
-from edge_dnn_partition.control.state.derating import DeratingSettings
+from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
+from edge_dnn_partition.control.state.readings import plan_of
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.frame_parts import device_seconds
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
@@ -29,29 +30,13 @@ from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.compose import assignment_of, placement_of
-from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import Plan, label_of
 
-from .fleet_estimator import FleetEstimator
-from .readings import plan_of
+from .settings import SchedulerSettings
 from .urgency import Urgency
 
 _OK: Final = 0
 """The status of a frame that has its result, as in FrameReport."""
-
-
-@dataclass(frozen=True)
-class ReplaySettings:
-    """As the scheduler's parameters of the same names."""
-
-    policy: str = 'auto'
-    decide: Settings = field(default_factory=Settings)
-    decision_period: float = 0.25
-    heartbeat_timeout: float = 1.0
-    settle_seconds: float = 1.5
-    input_bytes: float = 150_000.0
-    permitted: Permitted = field(default_factory=Permitted)
-    derating: DeratingSettings = field(default_factory=DeratingSettings)
 
 
 @dataclass(frozen=True)
@@ -74,14 +59,14 @@ class Step:
 
 
 @dataclass
-class Outcome:
+class ReplayResult:
     """What was decided then, and what would be now.
 
     :param unit: of the values.
     :param decisions: how often was decided.
     :param same: how often the plan was the same as then.
     :param losses: by how much the plan then was worse than the one now, each time both could run, as a share.
-    :param refused: why records were not taken in, each reason once.
+    :param refused: why records were refused, each reason once.
     """
 
     unit: str
@@ -113,11 +98,11 @@ class Outcome:
 
 
 class Replay:
-    """Takes records in the order of their times; `outcome` is what came of them."""
+    """Replays records in the order of their times; `result` is what was and would be decided."""
 
-    def __init__(self, model: Model, fleet: Fleet, settings: ReplaySettings) -> None:
+    def __init__(self, model: Model, fleet: Fleet, settings: SchedulerSettings) -> None:
         self._settings, self._goal, self._fleet = settings, settings.decide.goal, fleet
-        self._fleet_estimator = FleetEstimator(
+        self._estimator = FleetEstimator(
             model, fleet, heartbeat_timeout=settings.heartbeat_timeout, input_bytes=settings.input_bytes
         )
         self._policy: RecordedPolicy | None = None
@@ -126,12 +111,12 @@ class Replay:
         self._began = math.nan
         self._due = math.nan
         self._then: Plan | None = None
-        self._untold: Plan | None = None
-        self._own: Assignment | None = None
-        self.outcome = Outcome(self._goal.objective.unit)
+        self._unlisted: Plan | None = None
+        self._current: Assignment | None = None
+        self.result = ReplayResult(self._goal.objective.unit)
 
-    def take(self, kind: str, message: Any, now: float) -> None:
-        """Take a record in.
+    def on_record(self, kind: str, message: Any, now: float) -> None:
+        """Replay one record.
 
         :param kind: ``heartbeat``, ``telemetry``, ``profile``, ``energy``, ``source_status``, ``frame_report`` or ``plan``: the
             topic's last part.
@@ -142,42 +127,42 @@ class Replay:
         while self._due <= now:
             self._decide(self._due)
             self._due += self._settings.decision_period
-        self.outcome.seconds = now - self._began
+        self.result.seconds = now - self._began
         try:
-            getattr(self, f'_{kind}')(message, now)
+            getattr(self, f'_on_{kind}')(message, now)
         except PlanError as error:
             self._refuse(str(error))
-        if kind in ('heartbeat', 'frame_report') and self._urgency.is_due(now, lambda: self._signs(now)):
+        if kind in ('heartbeat', 'frame_report') and self._urgency.is_due(now, lambda: self._estimates(now)):
             self._decide(now)
 
     def _refuse(self, reason: str) -> None:
-        if reason not in self.outcome.refused:
-            self.outcome.refused.append(reason)
+        if reason not in self.result.refused:
+            self.result.refused.append(reason)
 
-    def _heartbeat(self, message: Any, now: float) -> None:
-        self._fleet_estimator.links(message, now)
+    def _on_heartbeat(self, message: Any, now: float) -> None:
+        self._estimator.on_links(message, now)
         if message.node == 'worker':
-            self._fleet_estimator.worker(message, now)
+            self._estimator.on_worker(message, now)
 
-    def _telemetry(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._fleet_estimator.telemetry(message)
+    def _on_telemetry(self, message: Any, now: float) -> None:  # noqa: ARG002
+        self._estimator.on_telemetry(message)
 
-    def _energy(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._fleet_estimator.energy(message)
+    def _on_energy(self, message: Any, now: float) -> None:  # noqa: ARG002
+        self._estimator.on_energy(message)
 
-    def _source_status(self, message: Any, now: float) -> None:  # noqa: ARG002
-        self._fleet_estimator.source(message)
+    def _on_source_status(self, message: Any, now: float) -> None:  # noqa: ARG002
+        self._estimator.on_source_status(message)
 
-    def _profile(self, message: Any, now: float) -> None:  # noqa: ARG002
-        if self._fleet_estimator.profile(message):
+    def _on_profile(self, message: Any, now: float) -> None:  # noqa: ARG002
+        if self._estimator.on_profile(message):
             self._policy = None
 
-    def _plan(self, message: Any, now: float) -> None:  # noqa: ARG002
-        if message.status == PlanStatus.ACTIVE and message.model_sha256 == self._fleet_estimator.model.sha256:
-            self._then = self._untold = plan_of(message)
+    def _on_plan(self, message: Any, now: float) -> None:  # noqa: ARG002
+        if message.status == PlanStatus.ACTIVE and message.model_sha256 == self._estimator.model.sha256:
+            self._then = self._unlisted = plan_of(message)
 
-    def _frame_report(self, message: Any, now: float) -> None:
-        if message.shadow or not self._fleet_estimator.report(message, self._then, now):
+    def _on_frame_report(self, message: Any, now: float) -> None:
+        if message.shadow or not self._estimator.on_report(message, self._then, now):
             return
         alone = message.attempt == 0 and message.in_flight == 1 and message.status == _OK
         assignment = self._assignment_then()
@@ -187,51 +172,51 @@ class Replay:
             self._policy.learn(Frame(now, assignment, message.latency_seconds, device_seconds=parts))
 
     def _assignment_then(self) -> Assignment | None:
-        return None if self._then is None else assignment_of(self._then.placement, self._fleet_estimator.pipeline.boundaries)
+        return None if self._then is None else assignment_of(self._then.placement, self._estimator.pipeline.boundaries)
 
-    def _signs(self, now: float) -> Mapping[Hashable, float]:
-        return self._fleet_estimator.view.signs(now, set(self._own or ()))
+    def _estimates(self, now: float) -> Mapping[Hashable, float]:
+        return self._estimator.view.estimates_of(now, set(self._current or ()))
 
     def _decide(self, now: float) -> None:
-        self._urgency.decided(now, self._signs(now))
-        view, settings = self._fleet_estimator.view, self._settings
+        self._urgency.on_decision(now, self._estimates(now))
+        view, settings = self._estimator.view, self._settings
         ready = view.ready(now)
         waits = len(ready) < len(self._fleet.devices) and now - self._began < settings.settle_seconds
         if not ready or waits or view.awaits_source(now, self._began):
             return
         try:
-            problem = self._fleet_estimator.problem(ready, now, settings.permitted, self._goal, settings.derating)
+            problem = self._estimator.problem(ready, now, settings.permitted, self._goal, settings.derating_now)
             self._choose(problem, ready, now)
         except PlanError as error:
             self._refuse(str(error))
 
     def _choose(self, problem: Problem, ready: tuple[str, ...], now: float) -> None:
-        boundaries = self._fleet_estimator.pipeline.boundaries
+        boundaries = self._estimator.pipeline.boundaries
         policy = self._policy or self._new_policy(now)
         then = self._assignment_then()
-        if self._own is None and then is not None and feasible(problem, then):
-            self._own = then
+        if self._current is None and then is not None and feasible(problem, then):
+            self._current = then
             policy.moved(now, then)
-        deviation = self._fleet_estimator.view.deviation(tuple(dict.fromkeys(self._own)) if self._own else ready, now)
-        choice = policy.choose(Conditions(now, problem, self._fleet_estimator.temperature(ready), deviation))
+        deviation = self._estimator.view.deviation(tuple(dict.fromkeys(self._current)) if self._current else ready, now)
+        choice = policy.choose(Conditions(now, problem, self._estimator.temperature(ready), deviation))
         moves = choice.assignment is not None and set(choice.assignment) <= set(ready)
         if moves and choice.assignment is not None:
-            self._own = choice.assignment
-            policy.moved(now, self._own)
-            found = explain(problem, self._own, boundaries, self._goal, reason=choice.reason, moved=True)
-            label = label_of(placement_of(self._own, boundaries))
-            self.outcome.now.append(Step(now - self._began, label, choice.reason, found.value, found.text))
-        policy.maintain(Conditions(now, problem, self._fleet_estimator.temperature(ready), deviation))
-        mine, his = self._value(problem, self._own), self._value(problem, then)
-        if (plan := self._untold) is not None:
-            self._untold = None
-            self.outcome.then.append(
-                Step(now - self._began, plan.label(), plan.reason, his, version=plan.version)
+            self._current = choice.assignment
+            policy.moved(now, self._current)
+            found = explain(problem, self._current, boundaries, self._goal, reason=choice.reason, moved=True)
+            label = label_of(placement_of(self._current, boundaries))
+            self.result.now.append(Step(now - self._began, label, choice.reason, found.value, found.text))
+        policy.maintain(Conditions(now, problem, self._estimator.temperature(ready), deviation))
+        value_now, value_then = self._value(problem, self._current), self._value(problem, then)
+        if (plan := self._unlisted) is not None:
+            self._unlisted = None
+            self.result.then.append(
+                Step(now - self._began, plan.label(), plan.reason, value_then, version=plan.version)
             )
-        self.outcome.decisions += 1
-        self.outcome.same += then is not None and then == self._own
-        if math.isfinite(mine) and math.isfinite(his) and mine > 0:
-            self.outcome.losses.append(his / mine - 1)
+        self.result.decisions += 1
+        self.result.same += then is not None and then == self._current
+        if math.isfinite(value_now) and math.isfinite(value_then) and value_now > 0:
+            self.result.losses.append(value_then / value_now - 1)
 
     def _value(self, problem: Problem, assignment: Assignment | None) -> float:
         """Return what a plan is predicted to cost by the objective; NaN if it cannot run."""
@@ -244,9 +229,9 @@ class Replay:
     def _new_policy(self, now: float) -> RecordedPolicy:
         name = self._settings.policy
         if name in LEARNING and not self._goal.objective.is_latency:
-            name = 'exact'  # as the scheduler does: what frames tell is their latency
+            name = 'exact'  # as the scheduler does: it learns latencies
         policy = policy_of(name, self._settings.decide, exploration=0.0)
         self._policy = RecordedPolicy(policy, self._record, self._goal.objective)
-        if self._own is not None:
-            self._policy.moved(now, self._own)
+        if self._current is not None:
+            self._policy.moved(now, self._current)
         return self._policy

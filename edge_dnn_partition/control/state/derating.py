@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a device's state makes of a planning problem: its joules' weight, its watts as measured, and whether it is spared.
 
-A device whose battery runs low or which throttles is *relieved*: it runs no layer, as long as the plan without it is not
+A device whose battery runs low or which throttles is *spared*: it runs no layer, as long as the plan without it is not
 much slower. So is one on which a frame failed that may succeed elsewhere, however slow the plan without it. What it costs is
 not touched by that, so predictions stay comparable with what comes true. Pure but for what `Derating` remembers; time is
 passed in.
@@ -126,8 +126,8 @@ def with_joules(problem: Problem, health: Mapping[str, DeviceHealth]) -> Problem
     for column, name in enumerate(problem.names):
         state = health.get(name, DeviceHealth())
         if state.measured and len(state.node_joules) == problem.nodes:
-            told = np.array(state.node_joules, dtype=np.float64)
-            joules[:, column] = np.where(np.isfinite(told) & (told >= 0), told, np.nan)
+            joules_of_nodes = np.array(state.node_joules, dtype=np.float64)
+            joules[:, column] = np.where(np.isfinite(joules_of_nodes) & (joules_of_nodes >= 0), joules_of_nodes, np.nan)
     return replace(problem, node_joules=joules).like(problem) if np.isfinite(joules).any() else problem
 
 
@@ -147,8 +147,8 @@ class Derating:
         self._frames_fault_until = -math.inf
         self.reasons: dict[str, str] = {}
 
-    def failed(self, device: str, frame_id: int, why: str, now: float) -> bool:
-        """Take in that a frame failed on a device and may succeed on another; return whether that changes who is spared.
+    def on_failure(self, device: str, frame_id: int, why: str, now: float) -> bool:
+        """Record that a frame failed on a device and may succeed on another; return whether that changes who is spared.
 
         Where it fails on another as well, it is not the devices' doing: none is spared for such failures for a while.
         """
@@ -164,8 +164,8 @@ class Derating:
         self._failing[device] = (now + seconds, seconds, why)
         return True
 
-    def started_anew(self, device: str) -> None:
-        """Take in that a device's worker has started anew: what failed in the one before says nothing of it."""
+    def on_restart(self, device: str) -> None:
+        """Record that a device's worker has restarted: failures of the one before say nothing of it."""
         self._failing.pop(device, None)
 
     def applied(
@@ -184,20 +184,20 @@ class Derating:
             for d in problem.devices
         )  # fmt: skip
         problem = with_joules(replace(problem, devices=devices).like(problem), health)
-        prefetch_candidates = self._prefetch_candidates(problem.names, health, settings, now)
-        key = (tuple(prefetch_candidates), problem.names)
+        to_spare = self._to_spare(problem.names, health, settings, now)
+        key = (tuple(to_spare), problem.names)
         if key != self._asked or now - self._asked_at >= _AGAIN_SECONDS:
             self._asked, self._asked_at = key, now
-            failing = [name for name in prefetch_candidates if now < self._failing.get(name, (-math.inf,))[0]]
-            self._spared = self._possible(problem, tuple(prefetch_candidates), settings.most_slowdown, failing)
+            failing = [name for name in to_spare if now < self._failing.get(name, (-math.inf,))[0]]
+            self._spared = self._possible(problem, tuple(to_spare), settings.most_slowdown, failing)
         spared = tuple(name for name in self._spared if name in problem.names)
         self.reasons = {
             name: f'{name} is spared: {why}' if name in spared else f'{name} cannot be spared ({why})'
-            for name, why in prefetch_candidates.items()
+            for name, why in to_spare.items()
         }
         return problem.constrained(exclude=spared) if spared else problem
 
-    def _prefetch_candidates(
+    def _to_spare(
         self, names: tuple[str, ...], health: Mapping[str, DeviceHealth], settings: DeratingSettings, now: float
     ) -> dict[str, str]:
         """Return the devices to be spared with the reason, the most urgent first."""
@@ -226,14 +226,14 @@ class Derating:
 
     @staticmethod
     def _possible(
-        problem: Problem, prefetch_candidates: tuple[str, ...], most_slowdown: float, failing: Collection[str]
+        problem: Problem, to_spare: tuple[str, ...], most_slowdown: float, failing: Collection[str]
     ) -> tuple[str, ...]:
         """Return those of the devices without which a frame takes at most so many times as long, or that fail."""
         spared: tuple[str, ...] = ()
-        if not prefetch_candidates:
+        if not to_spare:
             return spared
         best = _latency(problem)
-        for name in prefetch_candidates:
+        for name in to_spare:
             without = _latency(problem.constrained(exclude=(*spared, name)))
             if without <= most_slowdown * best or (name in failing and without < math.inf):
                 spared = (*spared, name)

@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several fleets, each with its model and its camera, on the same hosts: what each takes, and who gives way.
+"""Several fleets, each with its model and its camera, on the same hosts: what each uses, and who gives way.
 
-Every fleet plans for itself and counts what the others take. Fleets of higher priority come first: they plan as if the others
+Every fleet plans for itself and counts what the others use. Fleets of higher priority come first: they plan as if the others
 were not there, whose processes the hosts' own schedulers hold back, and the others plan on what is left. Of equal fleets
 each answers the others' choices with its own best one, one at a time, which ends, since what they share are loads
 (Rosenthal 1973, A class of games possessing pure-strategy Nash equilibria). Pure; time is passed in.
@@ -20,10 +20,10 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.planning.plans.profile import Profile
 
 EXPIRE_SECONDS: Final = 3.0
-"""Of a fleet that says nothing for so long nothing is counted any more."""
+"""Usage reports expire after this time."""
 
 SETTLE_SECONDS: Final = 1.5
-"""So long after a change of plan the others' estimates do not show it yet."""
+"""Estimates of the other fleets show a change of plan after this time."""
 
 _MOST_FLEETS: Final = 64
 
@@ -101,23 +101,23 @@ class Sharing:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._heard: dict[str, tuple[float, FleetUse]] = {}
+        self._reports: dict[str, tuple[float, FleetUse]] = {}
 
     @property
     def priority(self) -> int:
         """Of this fleet."""
         return 0 if self._fleet.share is None else self._fleet.share.priority
 
-    def take(self, use: FleetUse, now: float) -> None:
-        """Take in what a fleet says; what this one says itself is left aside."""
+    def on_share(self, use: FleetUse, now: float) -> None:
+        """Record what a fleet uses; this fleet's own messages are ignored."""
         if use.fleet != self._fleet.fleet:
-            self._heard = {name: heard for name, heard in self._heard.items() if now - heard[0] <= EXPIRE_SECONDS}
-            if use.fleet in self._heard or len(self._heard) < _MOST_FLEETS:
-                self._heard[use.fleet] = (now, use)
+            self._reports = {name: report for name, report in self._reports.items() if now - report[0] <= EXPIRE_SECONDS}
+            if use.fleet in self._reports or len(self._reports) < _MOST_FLEETS:
+                self._reports[use.fleet] = (now, use)
 
     def others(self, now: float) -> tuple[FleetUse, ...]:
         """Return the other fleets of the group that live, the most important first."""
-        alive = [use for at, use in self._heard.values() if now - at <= EXPIRE_SECONDS]
+        alive = [use for at, use in self._reports.values() if now - at <= EXPIRE_SECONDS]
         return tuple(sorted(alive, key=lambda use: (-use.priority, use.fleet)))
 
     def use(self, device: str, now: float) -> OthersUse:
@@ -157,7 +157,7 @@ class Sharing:
         """
         for other in self.others(now):
             if other.moving and other.priority >= self.priority:
-                return f'a better plan waits until the fleet {other.fleet} has changed its own'
+                return f'a better plan waits for the fleet {other.fleet}, which is moving'
         return ''
 
     def words(self, now: float) -> str:

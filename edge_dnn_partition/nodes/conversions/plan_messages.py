@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from edge_dnn_partition.control.scheduling.readings import plan_of
+from edge_dnn_partition.control.state.readings import plan_of
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.msg import Plan as PlanMessage

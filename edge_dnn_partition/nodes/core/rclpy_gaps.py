@@ -124,19 +124,6 @@ def allow_deferred(service: Any) -> None:
     service.send_response = send_or_wait
 
 
-def run_in_background(work: Callable[[], Any], name: str) -> Future[Any]:
-    """Return what will be the result of work on a thread of its own, which does not hold up the process's end."""
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except Exception as error:  # noqa: BLE001
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return future
-
 
 # The lifecycle's service -------------------------------------------------------------------------------------------
 

@@ -1,27 +1,25 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's side of `control.decision.explain`: says in words why the plan in force is what it is."""
+"""Publishes in words why the plan in force is what it is (`control.decision.explain`)."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
 
 from edge_dnn_partition.control.decision.explain import Explanation, explain
+from edge_dnn_partition.control.scheduling.background import run_in_background
+from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.msg import Decision
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.nodes.core.rclpy_gaps import run_in_background
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.compose import assignment_of
-from edge_dnn_partition.planning.plans.plan import Plan
 
 _PERIOD_SECONDS: Final = 2.0
-"""A plan that stays is explained anew so often, as the figures change ..."""
+"""A plan that stays is explained again so often, as the figures change ..."""
 _MOST_SHARE: Final = 0.05
 """... but not so often that explaining takes a larger share of a core."""
 
@@ -42,13 +40,8 @@ class ExplanationPublisher:
         self.last: Explanation | None = None
         """What was published last."""
 
-    def look(
-        self, plan: Plan | None, problem: Problem, boundaries: Sequence[int], goal: Goal, stays: str, now: float
-    ) -> None:
-        """Publish what is ready, and explain the plan in force if it is new, or that is due; at each decision.
-
-        :param stays: why the scheduler stays with it, if it does.
-        """
+    def on_problem(self, scheduler: FleetScheduler, problem: Problem, now: float) -> None:
+        """Publish what is ready, and explain the plan in force if it is new, or that is due; at each decision."""
         if self._work is not None:
             if not self._work.done():
                 return
@@ -58,13 +51,15 @@ class ExplanationPublisher:
                 self._node.refuse('explanation', str(error))
             else:
                 self._publish(work.result())
+        plan = scheduler.switch.active
         if plan is None:
             return
-        moved = plan.version != self._version
-        if not moved and now < self._due:
+        moved = plan.version not in (self._version, scheduler.mover.resumed_version)
+        if plan.version == self._version and now < self._due:
             return
         self._version, self._began, self._about = plan.version, now, (plan.version, moved)
-        reason = plan.reason if moved else stays
+        reason = plan.reason if moved else scheduler.decision_words(now)
+        goal, boundaries = scheduler.runner.goal, scheduler.estimator.pipeline.boundaries
         assignment = assignment_of(plan.placement, boundaries)
         if assignment is None:
             words = f'{plan.label()}, which is cut where nothing was measured; {"moved here" if moved else "stays"}: {reason}'
@@ -73,10 +68,6 @@ class ExplanationPublisher:
         else:
             explaining = functools.partial(explain, problem, assignment, boundaries, goal, reason=reason, moved=moved)
             self._work = run_in_background(explaining, 'explaining')
-
-    def taken_up(self, version: int) -> None:
-        """Take in that a plan goes on which an earlier scheduler made: the fleet did not move to it now."""
-        self._version = version
 
     def _publish(self, found: Explanation) -> None:
         """Publish an explanation unless it says what the last one said."""

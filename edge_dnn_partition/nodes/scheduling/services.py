@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's services: pin a plan, free it, plan again at once, profile again; each says what happened."""
+"""The scheduler's services: pin a plan, free it, plan again at once, profile again; each answers with what happened."""
 
 from __future__ import annotations
 
@@ -8,33 +8,29 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
 from edge_dnn_partition.control.decision.decide import feasible
+from edge_dnn_partition.control.scheduling.background import run_in_background
+from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop
-from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse, run_in_background
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
-from edge_dnn_partition.planning.plans.plan import label_of, placement_of_words
+from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
-
-from .policy_controller import PolicyController
-
-if TYPE_CHECKING:
-    from edge_dnn_partition.nodes.scheduler import Scheduler
 
 _SPARE_SECONDS: Final = 2.0
 """Beyond the time to prepare a plan, after which one that was asked for is given up."""
 
 _GONE_SECONDS: Final = 5.0
-"""Without a sign of life after which a worker that profiles is given up."""
+"""Without a heartbeat after which a worker that profiles counts as gone."""
 
 _LOOK_SECONDS: Final = 0.5
 
@@ -57,12 +53,10 @@ class SchedulerServices:
     """Used in the thread that spins.
 
     :param node: the scheduler.
-    :param seat: where its policy sits.
-    :param view: its state of the fleet.
     """
 
-    def __init__(self, node: Scheduler, model: Model, controller: PolicyController, view: FleetView) -> None:
-        self._node, self._model, self._controller, self._view, self._fleet = node, model, controller, view, view.fleet
+    def __init__(self, node: FleetNode, scheduler: FleetScheduler) -> None:
+        self._node, self._scheduler, self._view, self._fleet = node, scheduler, scheduler.view, scheduler.fleet
         self._policy_before = ''
         self._waiting: list[_Waiting] = []
         self._profiling: dict[str, tuple[DeferredResponse, Any]] = {}
@@ -76,26 +70,26 @@ class SchedulerServices:
         node.every(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
-        """Tell those who wait that no answer will come."""
+        """Answer those who wait that the scheduler ends."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            self._answer(one, success=False, message='the scheduler was told to end before that was done')
+            self._answer(one, success=False, message='the scheduler ended before that was done')
 
     # Pinning --------------------------------------------------------------------------------------------------
 
     def _pin(self, request: PinPlan.Request, response: PinPlan.Response) -> Any:
-        active = self._node.switch.active
+        active = self._scheduler.switch.active
         words = request.plan.strip() or (active.label() if active is not None else '')
         if not words:
             raise PlanError('no plan is in force that could be pinned; name one')
-        placement = placement_of_words(words, len(self._model.layers), list(self._fleet.devices))
+        placement = self._scheduler.placement_of(words)
         label = label_of(placement)
-        costs = self._node.costs_of(placement, self._node.problem_now())
+        costs = self._scheduler.costs_of(placement, self._scheduler.problem_now(time.monotonic()))
         before = {name: self._node.params.text(name) for name in ('policy', 'fixed_plan')}
         if before['policy'] != 'fixed':
             self._policy_before = before['policy']
         self._forget_pins()
-        self._node.forget_failures()
+        self._scheduler.mover.forget_failures()
         self._set({'policy': 'fixed', 'fixed_plan': label})
         predicted = f', {costs.latency_seconds * 1e3:.3g} ms predicted' if costs is not None else ''
         if active is not None and active.placement == placement:
@@ -109,7 +103,7 @@ class SchedulerServices:
         policy = self._policy_before or 'auto'
         self._forget_pins()
         self._set({'policy': policy, 'fixed_plan': ''})
-        active = self._node.switch.active
+        active = self._scheduler.switch.active
         stays = f'; plan {active.version} stays until it finds a better one' if active is not None else ''
         return _filled(response, f'free: the policy {policy} decides{stays}')
 
@@ -117,7 +111,7 @@ class SchedulerServices:
         """Answer those whose plan is not there yet: something else is asked for now."""
         for one in [one for one in self._waiting if one.undo]:
             self._waiting.remove(one)
-            self._answer(one, success=False, message='something else was asked for meanwhile')
+            self._answer(one, success=False, message='another request came meanwhile')
 
     def _set(self, values: dict[str, str]) -> None:
         result = self._node.set_parameters_atomically([RosParameter(name, value=value) for name, value in values.items()])
@@ -129,9 +123,9 @@ class SchedulerServices:
     def _replan(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         if self._node.params.text('policy') == 'fixed':
             raise PlanError('a plan is pinned, so that nothing is planned; free it first (free_plan)')
-        if (proposal := self._node.switch.proposal) is not None:
-            return self._wait(response, proposal.placement, 'the fleet was on the move already')
-        problem, goal = self._node.problem_now(), self._controller.goal
+        if (proposal := self._scheduler.switch.proposal) is not None:
+            return self._wait(response, proposal.placement, 'the fleet was moving already')
+        problem, goal = self._scheduler.problem_now(time.monotonic()), self._scheduler.runner.goal
         later = DeferredResponse()
         work = run_in_background(lambda: solve(problem, goal, quick=True, few_stages=True), 'planning')
         later.follow(self._node, work, lambda done: self._planned(done, problem, response), response)
@@ -139,23 +133,23 @@ class SchedulerServices:
 
     def _planned(self, work: Future[Any], problem: Problem, response: Trigger.Response) -> Any:
         """Go to the planner's answer if it is better by anything at all."""
-        best, active, present = work.result().assignment, self._node.switch.active, self._controller.assignment
+        best, active, present = work.result().assignment, self._scheduler.switch.active, self._scheduler.runner.assignment
         if best is None:
             raise PlanError(f'no device can run the model now: {work.result().reason}')
-        costs, goal = evaluate(problem, best), self._controller.goal
-        if self._node.switch.proposal is not None:
-            return self._wait(response, self._node.switch.proposal.placement, 'the fleet was on the move already')
+        costs, goal = evaluate(problem, best), self._scheduler.runner.goal
+        if self._scheduler.switch.proposal is not None:
+            return self._wait(response, self._scheduler.switch.proposal.placement, 'the fleet was moving already')
         if active is not None and present is not None and feasible(problem, present):
-            own = evaluate(problem, present)
-            gain = goal.gain(own, costs, own)
+            current = evaluate(problem, present)
+            gain = goal.gain(current, costs, current)
             if tuple(best) == present or gain <= 0:
                 what = f'plan {active.version}, {active.label()}, is the best one'
-                return _filled(response, f'{what}: {own.latency_seconds * 1e3:.3g} ms predicted')
+                return _filled(response, f'{what}: {current.latency_seconds * 1e3:.3g} ms predicted')
             reason = f'replan was asked for: {100 * gain:.0f} % better'
         else:
             reason = 'replan was asked for'
-        self._node.move(tuple(best), costs, reason)
-        switch = self._node.switch
+        self._scheduler.move_to(tuple(best), costs, reason, time.monotonic())
+        switch = self._scheduler.switch
         assert switch.proposal is not None
         return self._wait(response, switch.proposal.placement, f'moved, {costs.latency_seconds * 1e3:.3g} ms predicted')
 
@@ -167,10 +161,8 @@ class SchedulerServices:
         self._waiting.append(_Waiting(later, response, placement, until, begin, undo or {}))
         return later
 
-    def plan_outcome(self, outcome: Activate | Drop | None) -> None:
-        """Take in that a plan came into force or was given up, and answer those who wait for it."""
-        if outcome is None:
-            return
+    def on_move_end(self, outcome: Activate | Drop) -> None:
+        """Answer those who wait for a plan that came into force or was dropped."""
         for one in [one for one in self._waiting if one.placement == outcome.plan.placement]:
             if isinstance(outcome, Activate):
                 self._end(one, success=True, message=f'{one.begin}: plan {outcome.plan.version}, {outcome.plan.label()}')
@@ -184,7 +176,7 @@ class SchedulerServices:
         for device, (later, response) in list(self._profiling.items()):
             if now - self._view.devices[device].seen_at > _GONE_SECONDS:
                 del self._profiling[device]
-                later.send(_filled(response, f'{device}: its worker has gone meanwhile', success=False))
+                later.send(_filled(response, f'{device}: its worker is gone', success=False))
 
     def _end(self, one: _Waiting, *, success: bool, message: str) -> None:
         self._waiting.remove(one)

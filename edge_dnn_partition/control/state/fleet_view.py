@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's state of the fleet: what the messages said, as estimates; time is passed in."""
+"""The state of the fleet as estimates: devices, links, their scatter and what may be better than estimated. Time is passed in."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _LINK_SCATTER: Final = 0.2
 """By how much a link's rate is taken to scatter until it was measured a few times, as a logarithm's deviation."""
 _FEW: Final = 4
 _SOURCE_SECONDS: Final = 10.0
-"""So long the source's worker is waited for at the start; then the others run the model without it."""
+"""The source's worker is waited for so long at the start; then the others run the model without it."""
 _RATES: Final = 12
 _RATES_SECONDS: Final = 60.0
 """So many different rates, and of so long, tell by how much a link's rate scatters."""
 _MOST_SCATTER: Final = 0.8
-"""By more it isn't scatter: such a link has made a step."""
+"""More is no scatter: such a link has made a step."""
 _OTHERS_READINGS: Final = 3
 SEEN_SECONDS: Final = 120.0
-"""What a link was measured to carry within so long it may carry again."""
+"""A link may carry again what it was measured to carry within so long."""
 MORE: Final = 1.3
-"""So much more than is believed must a link have carried for that to be hoped for."""
+"""A link must have carried so many times its estimate for that to be hoped for."""
 _TELLING: Final = 0.02
-"""An expected rate is told anew once it has changed by this share."""
+"""An expected rate is replaced once it has changed by this share."""
 _GIVEN_CHANCE: Final = 0.25
 """The chance that a link carries what the fleet file says, or a device is as its profile says, where it was not so of late."""
 
@@ -90,8 +90,8 @@ class DeviceView:
         seen = self._speed.add(now, 1 / factor) * factor
         return (seen, 1.0) if seen > MORE else (factor, _GIVEN_CHANCE) if factor > MORE else None
 
-    def hear_quota(self, quota: Quota, used_cores: float) -> None:
-        """Take in the quota; of what runs beside the worker what is there for long counts, and a small change does not.
+    def on_quota(self, quota: Quota, used_cores: float) -> None:
+        """Record the quota; what runs beside the worker counts if it stays, and a small change does not.
 
         The worker's own use and the group's are measured at different times, so that one reading alone may take the former
         for somebody else's.
@@ -107,15 +107,15 @@ class DeviceView:
         if not same or abs(math.log(demands[1] / demands[0])) > TELLING:
             self.quota = present
 
-    def stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:
-        """Take a stage's timing in, without what the quota explains of it."""
+    def on_stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:
+        """Record a stage's time, without what the quota explains of it."""
         alone = profiled_seconds * self.compute.idle_factor
         if measured_seconds > 0 and alone > 0:
             measured_seconds = self.quota.comparable(measured_seconds, alone, self.busy_cores)
         self.compute.stage(now, measured_seconds, profiled_seconds)
 
-    def overdue(self, now: float, factor: float) -> None:
-        """Take in that a stage takes longer than its profile says; a halt is no news."""
+    def on_overdue(self, now: float, factor: float) -> None:
+        """Record that a stage takes longer than its profile says, without what the quota explains of it."""
         self.compute.overdue(now, factor / self._halted(-1.0))
 
     @property
@@ -145,18 +145,15 @@ def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
 
 
 class FleetView:
-    """Collects what is known of the fleet; :meth:`problem` inputs come from it. Not thread safe.
+    """The state of the fleet. Not thread safe.
 
-    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    :param heartbeat_timeout: seconds without a heartbeat after which a device counts as gone.
     """
 
     def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
         self.fleet = fleet
         self.heartbeat_timeout = heartbeat_timeout
-        self.devices = {
-            name: DeviceView(device.equivalent_cores)
-            for name, device in fleet.devices.items()
-        }
+        self.devices = {name: DeviceView(device.equivalent_cores) for name, device in fleet.devices.items()}
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
         self._believed = {
             pair: LinkEstimate(link.rate, link.delay, measured=False)
@@ -169,34 +166,34 @@ class FleetView:
         self._shared = SharedLinks(fleet)
         self._seen: dict[tuple[str, str], HeldMax] = {}
 
-    def heartbeat(
+    def on_heartbeat(
         self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0
     ) -> bool:
-        """Take a worker's sign of life in; return whether the worker has started anew.
+        """Record a worker's heartbeat; return whether the worker has restarted.
 
         :param stage_factor: of a stage that takes longer than its profile says, see `ComputeEstimator.overdue`.
         """
         view = self.devices[device]
-        anew = view.incarnation not in (0, incarnation)
+        restarted = view.incarnation not in (0, incarnation)
         if view.incarnation != incarnation:
             view.compute = ComputeEstimator()
             view.decode = ComputeEstimator(stage_seconds=60.0)
         view.incarnation = incarnation
         view.seen_at = now
         view.compute.probe(speed_factor, alone=not self.fleet.devices[device].has_host)
-        view.overdue(now, stage_factor)
-        return anew
+        view.on_overdue(now, stage_factor)
+        return restarted
 
-    def host(self, device: str, load: HostLoad) -> None:
-        """Take in what telemetry says of a host; of a device that is not the host itself it says nothing."""
+    def on_host(self, device: str, load: HostLoad) -> None:
+        """Record a host's load; telemetry says nothing of a device that is not the host itself."""
         config, view = self.fleet.devices[device], self.devices[device]
         if config.has_host:
             busy = max(0.0, load.busy_cores - view.others.lesser_cores)
             load = replace(load, busy_cores=busy, own_cores=view.own_cores, first_cores=view.others.first_cores)
             view.compute.host(host_factor(load, config.threads))
 
-    def shared(self, device: str, others: OthersUse) -> None:
-        """Take in what other fleets of the group keep busy of a device's host, where no telemetry says it."""
+    def on_shared(self, device: str, others: OthersUse) -> None:
+        """Record what other fleets of the group keep busy of a device's host, where no telemetry shows it."""
         config, view = self.fleet.devices[device], self.devices[device]
         view.others = others
         if not config.has_host:
@@ -206,10 +203,10 @@ class FleetView:
             )  # fmt: skip
             view.compute.host(host_factor(load, config.threads))
 
-    def link(
+    def on_link(
         self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float
     ) -> None:
-        """Take in what one process measured of a link; of several processes the latest counts."""
+        """Record what one process measured of a link; the latest of several processes counts."""
         if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
             reports = self._links.setdefault((sender, receiver), {})
             before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
@@ -226,14 +223,14 @@ class FleetView:
             at = max(report.measured_at for report in reports.values())
             self._shared.report(pair, latest, at, now, self._believed)
 
-    def stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
-        """Take a stage's timing in."""
-        self.devices[device].stage(now, measured_seconds, profiled_seconds)
+    def on_stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
+        """Record a stage's time."""
+        self.devices[device].on_stage(now, measured_seconds, profiled_seconds)
 
-    def preprocessing(
+    def on_preprocessing(
         self, device: str, measured_seconds: float, profiled_seconds: float, now: float, slower: float = math.nan
     ) -> None:
-        """Take the preprocessing's timing in; it depends on the images and so has a factor of its own.
+        """Record the preprocessing's time; it depends on the images and so has a factor of its own.
 
         :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
             believed to be. What it is slower by is not the images' doing, and passes.
@@ -317,7 +314,7 @@ class FleetView:
         """Return the devices of a plan, with those where images come from and results go to."""
         return {*devices, self.fleet.source, self.fleet.sink_device}
 
-    def signs(
+    def estimates_of(
         self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
     ) -> dict[Hashable, float]:
         """What is believed of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from edge_dnn_partition.control.state.snapshot import FleetView
+from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.contention import Quota
@@ -33,8 +33,8 @@ def rate(number, latency=0.0):
 
 def test_a_device_is_alive_from_its_first_sign_of_life_until_the_timeout(view):
     assert view.alive(0.0) == ()
-    view.heartbeat('cloud', 5, NAN, 10.0)
-    view.heartbeat('pi', 6, NAN, 10.5)
+    view.on_heartbeat('cloud', 5, NAN, 10.0)
+    view.on_heartbeat('pi', 6, NAN, 10.5)
     assert view.alive(11.0) == ('pi', 'cloud'), 'not in the order of the fleet file'
     assert view.alive(11.01) == ('pi',)
     view.heartbeat_timeout = 3.0
@@ -43,29 +43,29 @@ def test_a_device_is_alive_from_its_first_sign_of_life_until_the_timeout(view):
 
 
 def test_who_is_ready_has_a_profile_too(view):
-    view.heartbeat('pi', 5, NAN, 1.0)
-    view.heartbeat('cloud', 6, NAN, 1.0)
+    view.on_heartbeat('pi', 5, NAN, 1.0)
+    view.on_heartbeat('cloud', 6, NAN, 1.0)
     assert view.ready(1.0) == ()
     view.devices['cloud'].profile = view.devices['jetson'].profile = PROFILE
     assert view.ready(1.0) == ('cloud',)
 
 
 def test_a_worker_that_starts_anew_is_noticed_once(view):
-    assert [view.heartbeat('pi', number, NAN, float(i)) for i, number in enumerate((7, 7, 8, 8, 7))] == [
+    assert [view.on_heartbeat('pi', number, NAN, float(i)) for i, number in enumerate((7, 7, 8, 8, 7))] == [
         False, False, True, False, True,
     ]  # fmt: skip
-    assert not view.heartbeat('cloud', 8, NAN, 5.0)
+    assert not view.on_heartbeat('cloud', 8, NAN, 5.0)
 
 
 def test_a_start_anew_forgets_the_factors_but_not_the_profile_and_the_links(view):
     for device in ('pi', 'jetson'):
-        view.heartbeat(device, 1, 2.0, 0.0)
-        view.stage(device, 0.4, 0.1, 0.0)
-        view.preprocessing(device, 0.6, 0.1, 0.0)
+        view.on_heartbeat(device, 1, 2.0, 0.0)
+        view.on_stage(device, 0.4, 0.1, 0.0)
+        view.on_preprocessing(device, 0.6, 0.1, 0.0)
         view.devices[device].profile = PROFILE
-    view.link('pi', 'jetson', 1, rate(9.0), 0.0, 0.0)
+    view.on_link('pi', 'jetson', 1, rate(9.0), 0.0, 0.0)
     assert view.factors(1.0) == {'pi': 4.0, 'jetson': 4.0, 'cloud': 1.0}
-    view.heartbeat('pi', 2, 3.0, 1.0)
+    view.on_heartbeat('pi', 2, 3.0, 1.0)
     assert view.factors(1.0) == {'pi': 3.0, 'jetson': 4.0, 'cloud': 1.0}
     assert not view.devices['pi'].decode.measured(1.0)
     assert view.devices['jetson'].decode.measured(1.0)
@@ -75,32 +75,32 @@ def test_a_start_anew_forgets_the_factors_but_not_the_profile_and_the_links(view
 
 def test_a_stage_counts_more_than_probes_while_it_is_recent(view):
     for now in range(3):
-        view.heartbeat('pi', 1, 2.0, float(now))
-    view.heartbeat('pi', 1, NAN, 2.5)
+        view.on_heartbeat('pi', 1, 2.0, float(now))
+    view.on_heartbeat('pi', 1, NAN, 2.5)
     assert view.factors(3.0)['pi'] == 2.0, 'no probe was read'
-    view.stage('pi', 0.3, 0.1, 3.0)
-    view.stage('pi', 0.3, 0.0, 3.1)
+    view.on_stage('pi', 0.3, 0.1, 3.0)
+    view.on_stage('pi', 0.3, 0.0, 3.1)
     assert view.factors(6.0)['pi'] == pytest.approx(3.0)
     assert view.factors(6.01)['pi'] == 2.0
-    view.stage('jetson', 0.5, 0.1, 3.0)
+    view.on_stage('jetson', 0.5, 0.1, 3.0)
     assert view.factors(3.0)['jetson'] == pytest.approx(5.0), 'it needs no heartbeat'
 
 
 def test_what_a_busy_device_took_to_decode_is_not_held_against_it_when_it_is_free(view):
     for device in view.devices:
-        view.heartbeat(device, 1, 1.0, 0.0)
+        view.on_heartbeat(device, 1, 1.0, 0.0)
     for step in range(5):
-        view.preprocessing('jetson', 0.5 * 1.2, 0.1, float(step), slower=5.0)
-        view.stage('jetson', 0.5, 0.1, float(step))
+        view.on_preprocessing('jetson', 0.5 * 1.2, 0.1, float(step), slower=5.0)
+        view.on_stage('jetson', 0.5, 0.1, float(step))
     assert view.preprocessing_factors(4.0)['jetson'] == pytest.approx(6.0)
     assert view.preprocessing_factors(10.0)['jetson'] == pytest.approx(1.2), 'the images are as hard as they were'
 
 
 def test_preprocessing_has_a_factor_of_its_own_for_a_minute(view):
     for device, probe in (('pi', 2.0), ('jetson', 4.0), ('cloud', 1.0)):
-        view.heartbeat(device, 1, probe, 0.0)
+        view.on_heartbeat(device, 1, probe, 0.0)
     assert view.preprocessing_factors(0.0) == {'pi': 2.0, 'jetson': 4.0, 'cloud': 1.0}
-    view.preprocessing('pi', 0.6, 0.1, 0.0)
+    view.on_preprocessing('pi', 0.6, 0.1, 0.0)
     assert view.preprocessing_factors(60.0) == pytest.approx({'pi': 6.0, 'jetson': 12.0, 'cloud': 3.0})
     assert view.factors(60.0)['pi'] == 2.0
     assert view.preprocessing_factors(60.1) == {'pi': 2.0, 'jetson': 4.0, 'cloud': 1.0}
@@ -110,9 +110,9 @@ def test_who_has_not_decoded_finds_images_as_hard_as_most_of_those_who_have(view
     fleet = parse_fleet({'source': 'a', 'devices': {name: {} for name in 'abcd'}})
     view = FleetView(fleet)
     for device in 'abcd':
-        view.heartbeat(device, 1, 2.0, 0.0)
+        view.on_heartbeat(device, 1, 2.0, 0.0)
     for device, hardness in (('a', 1.0), ('b', 3.0), ('c', 50.0)):
-        view.preprocessing(device, 2.0 * hardness * 0.1, 0.1, 1.0)
+        view.on_preprocessing(device, 2.0 * hardness * 0.1, 0.1, 1.0)
     assert view.preprocessing_factors(1.0) == pytest.approx({'a': 2.0, 'b': 6.0, 'c': 100.0, 'd': 6.0})
 
 
@@ -122,41 +122,41 @@ def test_links_are_the_fleet_files_guesses_until_they_are_measured(view):
         ('jetson', 'cloud'): LinkEstimate(2000.0, 0.0, measured=False), ('cloud', 'jetson'): LinkEstimate(2000.0, 0.0, measured=False),
     }  # fmt: skip
     assert view.links() == guesses
-    view.link('pi', 'jetson', 1, rate(10.0, 0.1), 0.0, 1.0)
+    view.on_link('pi', 'jetson', 1, rate(10.0, 0.1), 0.0, 1.0)
     assert view.links() == guesses | {('pi', 'jetson'): rate(10.0, 0.1)}, 'a link is measured in one direction'
 
 
 def test_the_newest_measurement_of_a_link_counts_whoever_made_it(view):
-    view.link('pi', 'jetson', 1, rate(10.0), age_seconds=2.0, now=10.0)
-    view.link('pi', 'jetson', 2, rate(20.0), age_seconds=5.0, now=11.0)
+    view.on_link('pi', 'jetson', 1, rate(10.0), age_seconds=2.0, now=10.0)
+    view.on_link('pi', 'jetson', 2, rate(20.0), age_seconds=5.0, now=11.0)
     assert view.links()['pi', 'jetson'] == rate(10.0), 'a later report of an older measurement'
-    view.link('pi', 'jetson', 2, rate(30.0), age_seconds=0.0, now=12.0)
+    view.on_link('pi', 'jetson', 2, rate(30.0), age_seconds=0.0, now=12.0)
     assert view.links()['pi', 'jetson'] == rate(30.0)
-    view.link('pi', 'jetson', 1, rate(40.0), age_seconds=0.0, now=13.0)
+    view.on_link('pi', 'jetson', 1, rate(40.0), age_seconds=0.0, now=13.0)
     assert view.links()['pi', 'jetson'] == rate(40.0)
 
 
 def test_what_was_not_measured_and_who_is_not_known_change_no_link(view):
     before = view.links()
     for number in (NAN, math.inf, 0.0, -1.0):
-        view.link('pi', 'jetson', 1, rate(number), 0.0, 1.0)
-    view.link('pi', 'mars', 1, rate(5.0), 0.0, 1.0)
-    view.link('pi', 'cloud', 1, rate(5.0), 0.0, 1.0)
+        view.on_link('pi', 'jetson', 1, rate(number), 0.0, 1.0)
+    view.on_link('pi', 'mars', 1, rate(5.0), 0.0, 1.0)
+    view.on_link('pi', 'cloud', 1, rate(5.0), 0.0, 1.0)
     assert view.links() == before, 'a pair without a link in the fleet file got one'
 
 
 def test_processes_that_came_and_went_are_forgotten(view):
     for node in range(50):
-        view.link('pi', 'jetson', node, rate(1.0 + node), 0.0, float(node))
+        view.on_link('pi', 'jetson', node, rate(1.0 + node), 0.0, float(node))
     assert view.links()['pi', 'jetson'] == rate(50.0)
     assert len(view._links['pi', 'jetson']) <= 4
 
 
 def test_the_least_certain_device_counts(view):
     for now, seconds in enumerate((0.1, 0.1, 0.1)):
-        view.stage('pi', seconds, 0.1, now)
+        view.on_stage('pi', seconds, 0.1, now)
     for now, seconds in enumerate((0.1, 0.4, 0.1)):
-        view.stage('cloud', seconds, 0.1, now)
+        view.on_stage('cloud', seconds, 0.1, now)
     assert view.deviation(['pi'], 2.0) == 0.0
     assert view.deviation(['pi', 'cloud'], 2.0) == view.deviation(['cloud'], 2.0) > 0.5
     assert view.deviation(['jetson'], 2.0) == 0.1
@@ -171,7 +171,7 @@ def test_telemetry_counts_on_real_hosts_and_not_on_those_that_share_one():
     view = FleetView(fleet)
     for name in fleet.devices:
         view.devices[name].own_cores = 1.0
-        view.host(name, HostLoad(cores=4, busy_cores=3.0, clock_limit_hertz=1e9, clock_max_hertz=2e9))
+        view.on_host(name, HostLoad(cores=4, busy_cores=3.0, clock_limit_hertz=1e9, clock_max_hertz=2e9))
     assert view.factors(0.0) == {'pi': pytest.approx(3.0), 'cloud': 1.0}
 
 
@@ -179,8 +179,8 @@ def test_what_scatters_is_taken_from_what_was_measured_lately(view):
     _, links = view.scatter(0.0)
     assert links[('pi', 'jetson')] == 0.2, 'not what is usual, until it was measured a few times'
     for step in range(30):
-        view.link('pi', 'jetson', 1, rate(1e6 * math.exp(0.5 * (-1) ** step)), 0.0, float(step))
-        view.link('jetson', 'cloud', 1, rate(2e6 * (1 + 1e-9 * step)), 0.0, float(step))
+        view.on_link('pi', 'jetson', 1, rate(1e6 * math.exp(0.5 * (-1) ** step)), 0.0, float(step))
+        view.on_link('jetson', 'cloud', 1, rate(2e6 * (1 + 1e-9 * step)), 0.0, float(step))
     devices, links = view.scatter(30.0)
     assert links[('pi', 'jetson')] == pytest.approx(0.5, rel=0.1)
     assert links[('jetson', 'cloud')] < 1e-6
@@ -189,27 +189,27 @@ def test_what_scatters_is_taken_from_what_was_measured_lately(view):
 
 
 def test_the_signs_are_those_of_a_plan_and_of_the_source(view):
-    view.heartbeat('pi', 1, 2.0, 0.0)
+    view.on_heartbeat('pi', 1, 2.0, 0.0)
     for pair in (('pi', 'jetson'), ('jetson', 'pi'), ('jetson', 'cloud')):
-        view.link(*pair, 1, rate(500.0), 0.0, 0.0)
-    assert view.signs(0.0, ('pi', 'jetson')) == {
+        view.on_link(*pair, 1, rate(500.0), 0.0, 0.0)
+    assert view.estimates_of(0.0, ('pi', 'jetson')) == {
         'pi': 2.0, 'jetson': 1.0, ('pi', 'jetson'): 500.0, ('jetson', 'pi'): 500.0,
     }  # fmt: skip
-    assert view.signs(0.0, ('jetson',)) == view.signs(0.0, ('pi', 'jetson')), 'images come from the pi, whoever runs the model'
+    assert view.estimates_of(0.0, ('jetson',)) == view.estimates_of(0.0, ('pi', 'jetson')), 'images come from the pi, whoever runs the model'
 
 
 def test_a_device_that_was_faster_of_late_may_be_so_again(view):
     device = ('jetson', 'jetson')
-    view.heartbeat('jetson', 7, 3.0, 0.0)
+    view.on_heartbeat('jetson', 7, 3.0, 0.0)
     assert view.hopes(0.0) == {device: (3.0, 0.25)}, 'as its profile says'
     for tenth in range(40):
-        view.heartbeat('jetson', 7, 1.25, tenth / 10)
+        view.on_heartbeat('jetson', 7, 1.25, tenth / 10)
         view.hopes(tenth / 10)
     assert view.hopes(4.0) == {}, 'nearly as its profile says'
     for _ in range(2):
-        view.heartbeat('jetson', 7, 5.0, 4.1)
+        view.on_heartbeat('jetson', 7, 5.0, 4.1)
     assert view.hopes(4.1) == {device: (pytest.approx(4.0), 1.0)}
-    assert view.signs(4.1, ('pi',), [device])['jetson'] == 5.0, 'and it is watched'
+    assert view.estimates_of(4.1, ('pi',), [device])['jetson'] == 5.0, 'and it is watched'
 
 
 UP, DOWN = ('pi', 'jetson'), ('jetson', 'pi')
@@ -217,8 +217,8 @@ UP, DOWN = ('pi', 'jetson'), ('jetson', 'pi')
 
 def test_what_was_measured_a_while_ago_may_be_more_by_now(view):
     for number, bits in enumerate((8e6, 32e6, 8e6, 32e6)):
-        view.link(*UP, 1, rate(bits / 8), 0.0, number)
-        view.link(*DOWN, 1, rate(1e6), 0.0, number)
+        view.on_link(*UP, 1, rate(bits / 8), 0.0, number)
+        view.on_link(*DOWN, 1, rate(1e6), 0.0, number)
     believed, scatter = view.links()[UP].bytes_per_second, np.std(np.log([1, 4, 1, 4]), ddof=1)
     for age, chance in ((0.0, 0.0), (10.0, 0.1), (30.0, 0.3), (50.0, 0.3)):
         hopes = view.hopes(3.0 + age)
@@ -229,14 +229,14 @@ def test_what_was_measured_a_while_ago_may_be_more_by_now(view):
 def test_that_a_link_was_slow_of_late_does_not_hide_what_the_fleet_file_says(view):
     pair = 'jetson', 'cloud'
     for tenth in range(61):
-        view.link(*pair, 1, rate(800.0 if tenth < 60 else 300.0), 0.0, tenth / 10)
+        view.on_link(*pair, 1, rate(800.0 if tenth < 60 else 300.0), 0.0, tenth / 10)
     assert view.hopes(6.0)[pair] == (2e3, 1.0), 'and that it carries more than at present is sure'
 
 
 def test_a_link_that_scatters_counts_for_less_and_one_that_is_steady_or_was_long_ago_for_what_it_is(view):
     for number in range(12):
-        view.link(*UP, 1, rate(1e6 * math.exp((-1) ** number * 0.5)), 0.0, number)
-        view.link(*DOWN, 1, rate(1e6 + number), 0.0, number)
+        view.on_link(*UP, 1, rate(1e6 * math.exp((-1) ** number * 0.5)), 0.0, number)
+        view.on_link(*DOWN, 1, rate(1e6 + number), 0.0, number)
     seen, expected = view.links(), view.expected_links(12.0)
     scatter = np.std([0.5, -0.5] * 6, ddof=1)
     assert expected[UP].bytes_per_second == pytest.approx(seen[UP].bytes_per_second * math.exp(-(scatter**2) / 2))
@@ -246,9 +246,9 @@ def test_a_link_that_scatters_counts_for_less_and_one_that_is_steady_or_was_long
 
 
 def test_a_stage_that_is_overdue_shows_in_the_factor(view):
-    view.heartbeat('pi', 1, 1.0, 0.0, stage_factor=3.0)
+    view.on_heartbeat('pi', 1, 1.0, 0.0, stage_factor=3.0)
     assert view.factors(0.1)['pi'] == pytest.approx(3.0)
-    view.heartbeat('pi', 1, 1.0, 0.2)
+    view.on_heartbeat('pi', 1, 1.0, 0.2)
     assert view.factors(0.2)['pi'] == pytest.approx(1.0)
 
 
@@ -277,10 +277,10 @@ def test_a_constant_quota_gives_constant_predictions(view):
             now += 0.4 + 0.1 * random.random()
             used = 0.02 + (stage_seconds or 0.0) / 0.45
             view.devices['cloud'].own_cores = used - 0.02 if now % 2 < 1.5 else 0.0  # told a second late, now and then
-            view.devices['cloud'].hear_quota(QUOTA, used)
-            view.heartbeat('cloud', 1, random.uniform(0.97, 1.03), now)
+            view.devices['cloud'].on_quota(QUOTA, used)
+            view.on_heartbeat('cloud', 1, random.uniform(0.97, 1.03), now)
             if stage_seconds is not None:
-                view.stage('cloud', run_under_quota(stage_seconds, now) * random.uniform(0.97, 1.03), stage_seconds, now)
+                view.on_stage('cloud', run_under_quota(stage_seconds, now) * random.uniform(0.97, 1.03), stage_seconds, now)
             told.append((phase, view.factors(now)['cloud']))
     factors = [factor for _, factor in told]
     assert min(factors) > 1.75
@@ -290,28 +290,28 @@ def test_a_constant_quota_gives_constant_predictions(view):
 
 def test_a_quota_that_holds_nothing_back_changes_nothing(view):
     view.devices['cloud'].profile = PROFILE
-    view.devices['cloud'].hear_quota(Quota(2.0, 0.1), 0.1)
+    view.devices['cloud'].on_quota(Quota(2.0, 0.1), 0.1)
     assert view.factors(0.0)['cloud'] == 1.0
-    view.devices['cloud'].hear_quota(Quota(0.5, 1.0), 0.1)
+    view.devices['cloud'].on_quota(Quota(0.5, 1.0), 0.1)
     assert view.factors(0.0)['cloud'] == 1.0, 'the whole model takes 0.1 s and has 0.5 s of each second'
-    view.devices['cloud'].hear_quota(Quota(0.25, 0.1), 0.1)
+    view.devices['cloud'].on_quota(Quota(0.25, 0.1), 0.1)
     assert view.factors(0.0)['cloud'] > 2.0, 'a quota that was changed counts at once'
 
 
 def test_a_device_that_is_slower_than_its_quota_explains_is_seen(view):
     view.devices['cloud'].profile = Profile('m', 'cloud', 'CPUExecutionProvider', 1, (0, 4), (0.3,), ())
-    view.devices['cloud'].hear_quota(QUOTA, 0.0)
+    view.devices['cloud'].on_quota(QUOTA, 0.0)
     usual = view.factors(0.0)['cloud']
     for now in range(3):
-        view.stage('cloud', 1.9, 0.3, now)
+        view.on_stage('cloud', 1.9, 0.3, now)
     assert view.factors(2.0)['cloud'] > 2 * usual
 
 
 def test_a_stage_that_a_quota_halts_is_not_overdue(view):
     view.devices['cloud'].profile = Profile('m', 'cloud', 'CPUExecutionProvider', 1, (0, 4), (0.3,), ())
-    view.devices['cloud'].hear_quota(QUOTA, 0.0)
+    view.devices['cloud'].on_quota(QUOTA, 0.0)
     believed = view.factors(1.0)
-    view.heartbeat('cloud', 1, NAN, 1.0, stage_factor=2.1)
+    view.on_heartbeat('cloud', 1, NAN, 1.0, stage_factor=2.1)
     assert view.factors(1.0) == believed
 
 

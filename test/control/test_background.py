@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from edge_dnn_partition.control.scheduling.duty_cycle_limiter import DutyCycleLimiter
+from edge_dnn_partition.control.scheduling.background import DutyCycleLimiter
 
 
 def test_work_takes_no_more_than_its_share():

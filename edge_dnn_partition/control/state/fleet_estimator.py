@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a scheduler makes of what the fleet says: the state of the fleet, and the planning problem that follows.
+"""From messages to the state of the fleet, and from that to the planning problem.
 
-The same for messages as they come and for a bag of them that is replayed; time is passed in.
+The same for live messages and for a bag of them; time is passed in.
 """
 
 from __future__ import annotations
@@ -11,29 +11,77 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge_dnn_partition.control.state.derating import Derating, DeratingSettings, DeviceHealth
-from edge_dnn_partition.control.state.sharing import Sharing
-from edge_dnn_partition.control.state.snapshot import FleetView
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.inputs.image import COMPRESSED
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.objectives import Goal
-from edge_dnn_partition.planning.plans.encodings import Permitted
-from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.planning.plans.coding import Pixels, image_encoding
+from edge_dnn_partition.planning.plans.encodings import RAW, Permitted
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan
+from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
-from .camera_images import CameraImages
+from .derating import Derating, DeratingSettings, DeviceHealth
+from .fleet_view import FleetView
 from .readings import host_load, profile_of, quota_of
+from .sharing import FleetUse, Sharing
 
 _HEARTS: Final = ('worker', 'device_monitor', 'frame_source')
+_NEWEST: Final = 0.3
+"""Weight of the newest image in the size of an image..."""
+_NEWEST_SHARE: Final = 0.2
+"""... and in how small an encoding makes it."""
+
+
+class CameraImages:
+    """The camera's images: their size, whether they come as pixels, what encodings make of them.
+
+    :param bytes_: of an image as the camera gives it, until one was seen.
+    """
+
+    def __init__(self, bytes_: float) -> None:
+        self.bytes = bytes_
+        self._are_pixels: bool | None = None
+        self._shares: dict[str, float] = {}
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """What is known of images that may be encoded; None: the camera's are compressed already."""
+        return Pixels(dict(self._shares)) if self._are_pixels else None
+
+    def on_source_status(self, message: Any) -> None:
+        """Record what images the frame source gets (SourceStatus)."""
+        if message.image_bytes > 0:
+            pixels = message.image_encoding not in COMPRESSED
+            weight = _NEWEST if pixels == self._are_pixels else 1.0  # the first says it all
+            self._are_pixels = pixels
+            self.bytes += weight * (message.image_bytes - self.bytes)
+
+    def on_report(self, message: Any, plan: Plan) -> None:
+        """Record how small a plan's encoding has made a frame's image (FrameReport)."""
+        encoding = image_encoding(plan)
+        for hop in message.hops:
+            if hop.from_stage == SOURCE_STAGE and encoding != RAW and self._are_pixels:
+                share = hop.size / self.bytes
+                known = self._shares.get(encoding, share)
+                self._shares[encoding] = known + _NEWEST_SHARE * (share - known)
+
+    def preprocessing_seconds(self, profile: Profile, plan: Plan) -> float:
+        """Return what a profile says of the preprocessing of an image that comes as the plan says."""
+        seconds = profile.preprocess_seconds or 0.0
+        if self._are_pixels and profile.image_bytes > 0:
+            coding = next((c for c in profile.codings if (c.tensor, c.encoding) == (IMAGE, image_encoding(plan))), None)
+            seconds += coding.decode_seconds * self.bytes / profile.image_bytes if coding is not None else 0.0
+        return seconds
 
 
 class FleetEstimator:
-    """Not thread safe.
+    """What the fleet is like, from its messages. Not thread safe.
 
-    :param heartbeat_timeout: seconds without a sign of life after which a device counts as gone.
+    :param heartbeat_timeout: seconds without a heartbeat after which a device counts as gone.
     :param input_bytes: of a camera image, until one was seen.
     """
 
@@ -42,12 +90,12 @@ class FleetEstimator:
         self.view = FleetView(fleet, heartbeat_timeout=heartbeat_timeout)
         self.images = CameraImages(input_bytes)
         self.derating = Derating()
-        self.sharing: Sharing | None = None
+        self.sharing = Sharing(fleet) if fleet.share is not None else None
         """What other fleets on the same hosts take; None in a fleet that is in no group."""
         self._health = {name: DeviceHealth() for name in fleet.devices}
         self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
         self._joules: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {}
-        """What each device's meter has shown of each segment, and where the segments begin and end."""
+        """By device: what its meter has shown of each segment, and where the segments begin and end."""
         self._pipeline: Pipeline | None = None
 
     @property
@@ -61,8 +109,8 @@ class FleetEstimator:
             self._pipeline = Pipeline(self.model, profiles, self.fleet)
         return self._pipeline
 
-    def links(self, message: Any, now: float) -> None:
-        """Take in what a process measured of its links (Heartbeat).
+    def on_links(self, message: Any, now: float) -> None:
+        """Record what a process measured of its links (Heartbeat).
 
         :raises PlanError: if the fleet file does not name its device.
         """
@@ -74,10 +122,10 @@ class FleetEstimator:
             rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
             for peer, rate, latency, age in rows:
                 estimate = LinkEstimate(float(rate), 0.0 if math.isnan(latency) else float(latency), measured=True)
-                self.view.link(message.device, peer, message.incarnation, estimate, float(age), now)
+                self.view.on_link(message.device, peer, message.incarnation, estimate, float(age), now)
 
-    def worker(self, message: Any, now: float) -> bool:
-        """Take a worker's sign of life in (Heartbeat); return whether it has started anew.
+    def on_worker(self, message: Any, now: float) -> bool:
+        """Record a worker's heartbeat (Heartbeat); return whether it has restarted.
 
         :raises PlanError: if it has another model.
         """
@@ -85,14 +133,14 @@ class FleetEstimator:
             raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
         view = self.view.devices[message.device]
         view.own_cores = message.process_cpu_percent / 100
-        anew = self.view.heartbeat(
+        restarted = self.view.on_heartbeat(
             message.device, message.incarnation, message.speed_factor, now, stage_factor=message.stage_factor
         )
-        view.least_resident_bytes = min(math.inf if anew else view.least_resident_bytes, message.resident_bytes or math.inf)
-        return anew
+        view.least_resident_bytes = min(math.inf if restarted else view.least_resident_bytes, message.resident_bytes or math.inf)
+        return restarted
 
-    def telemetry(self, message: Any) -> None:
-        """Take in the state of a host (Telemetry).
+    def on_telemetry(self, message: Any) -> None:
+        """Record the state of a host (Telemetry).
 
         :raises PlanError: if the fleet file does not name its device.
         """
@@ -102,22 +150,28 @@ class FleetEstimator:
         view.cpu_percent = message.cpu_percent
         view.memory_available_bytes = message.memory_available_bytes
         view.memory_total_bytes = message.memory_total_bytes
-        view.hear_quota(*quota_of(message))
+        view.on_quota(*quota_of(message))
         view.temperature_celsius = message.temperature_celsius
-        self.view.host(message.device, host_load(message))
+        self.view.on_host(message.device, host_load(message))
         health = self._health[message.device]
         health.battery_percent = message.battery_percent
         health.discharge_watts = message.battery_discharge_watts
         health.throttling = tuple(message.throttling)
 
-    def shared(self, now: float) -> None:
-        """Count what the other fleets of the group take, as it has just been told."""
+    def on_share(self, use: FleetUse, now: float) -> None:
+        """Record what another fleet of the group uses."""
+        if self.sharing is not None:
+            self.sharing.on_share(use, now)
+            self.on_shares(now)
+
+    def on_shares(self, now: float) -> None:
+        """Count what the other fleets of the group use now."""
         if self.sharing is not None:
             for name in self.fleet.devices:
-                self.view.shared(name, self.sharing.use(name, now))
+                self.view.on_shared(name, self.sharing.use(name, now))
 
-    def energy(self, message: Any) -> None:
-        """Take in what a device draws (DeviceEnergy).
+    def on_energy(self, message: Any) -> None:
+        """Record what a device draws (DeviceEnergy).
 
         :raises PlanError: if the fleet file does not name it.
         """
@@ -130,8 +184,8 @@ class FleetEstimator:
         health.idle_watts = message.idle_joules / message.covered_seconds if known else math.nan
         self._joules[message.device] = tuple(message.boundaries), tuple(message.node_joules)
 
-    def profile(self, message: Any) -> bool:
-        """Take in how fast a device runs the model (Profile); return whether the device is of this fleet.
+    def on_profile(self, message: Any) -> bool:
+        """Record how fast a device runs the model (Profile); return whether the device is of this fleet.
 
         :raises PlanError: if it is of another model, or would not go with the other devices'; what was known stays.
         """
@@ -142,7 +196,7 @@ class FleetEstimator:
         profile, known = profile_of(message), self.view.devices[message.device].profile
         ends, layers = profile.boundaries[-1], len(self.model.layers)
         if ends != layers:
-            raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it anew')
+            raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it again')
         if known is not None and known.boundaries != profile.boundaries and self._others_have(known.boundaries, message.device):
             raise PlanError(f'a profile of {message.device} with other boundaries than all others; is it of this release?')
         self.view.devices[message.device].profile = profile
@@ -153,18 +207,18 @@ class FleetEstimator:
         others = [view.profile for name, view in self.view.devices.items() if name != device and view.profile is not None]
         return bool(others) and all(profile.boundaries == boundaries for profile in others)
 
-    def source(self, message: Any) -> None:
-        """Take in the frame source's books (SourceStatus)."""
-        self.images.source(message)
+    def on_source_status(self, message: Any) -> None:
+        """Record the frame source's counters (SourceStatus)."""
+        self.images.on_source_status(message)
 
-    def report(self, message: Any, plan: Plan | None, now: float) -> bool:
-        """Take in how a frame went (FrameReport); return whether it was one of the plan in force.
+    def on_report(self, message: Any, plan: Plan | None, now: float) -> bool:
+        """Record how a frame went (FrameReport); return whether it ran under the plan in force.
 
         :param plan: in force.
         """
         if plan is None or plan.version != message.plan_version:
             return False
-        self.images.frame(message, plan)
+        self.images.on_report(message, plan)
         for timing in message.stages:
             view = self.view.devices.get(timing.device)
             if view is None or view.profile is None or not 0 <= timing.stage < len(plan.stages):
@@ -174,8 +228,8 @@ class FleetEstimator:
             if stage.preprocess:
                 profiled = self.images.preprocessing_seconds(view.profile, plan)
                 slower = timing.run_seconds / known if known > 0 and timing.run_seconds > 0 else math.nan
-                self.view.preprocessing(timing.device, timing.decode_seconds, profiled, now, slower)
-            self.view.stage(timing.device, timing.run_seconds, known, now)
+                self.view.on_preprocessing(timing.device, timing.decode_seconds, profiled, now, slower)
+            self.view.on_stage(timing.device, timing.run_seconds, known, now)
         return True
 
     def problem(
@@ -211,7 +265,7 @@ class FleetEstimator:
         return self.derating.applied(problem, self._health, self._given, derating, now)
 
     def without_watts(self, devices: Sequence[str]) -> tuple[str, ...]:
-        """Return the devices that neither the fleet file gives watts nor their workers have told any."""
+        """Return the devices whose watts neither the fleet file nor their worker gives."""
         known = self.fleet.devices
         return tuple(name for name in devices if not known[name].watts_given and math.isnan(self._health[name].active_watts))
 

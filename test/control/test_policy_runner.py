@@ -9,7 +9,7 @@ import pytest
 from edge_dnn_partition.control.decision.decide import Settings
 from edge_dnn_partition.control.decision.policies import LEARNING, learner_of, policy_of
 from edge_dnn_partition.control.decision.policy import Choice, Conditions, Frame, StillPolicy
-from edge_dnn_partition.control.scheduling.decider import Decider
+from edge_dnn_partition.control.scheduling.policy_runner import PolicyWorker
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 
 DEVICES = ['pi', 'cloud']
@@ -28,7 +28,7 @@ def problem(cloud=0.001):
 @pytest.mark.parametrize('name', ['exact', *LEARNING])
 def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
     file, complaints = tmp_path / 'learned.json', []
-    decider = Decider(policy_of(name, Settings()), file, 'key', complaints.append)
+    decider = PolicyWorker(policy_of(name, Settings()), file, 'key', complaints.append)
     plan, now = None, 0.0
     for step in range(40):
         now = step / 4
@@ -42,7 +42,7 @@ def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
     decider.close(10)
     assert file.exists() == (name in LEARNING)
     policy = policy_of(name, Settings())
-    again = Decider(policy, file, 'key', complaints.append)
+    again = PolicyWorker(policy, file, 'key', complaints.append)
     assert again.choose(Conditions(now + 1, problem())).result(10).assignment == plan
     again.close(10)
     if name in LEARNING:
@@ -53,7 +53,7 @@ def test_it_chooses_on_its_own_thread_and_keeps_what_it_learned(tmp_path, name):
 def test_a_damaged_file_is_told_and_does_no_harm(tmp_path):
     file, complaints = tmp_path / 'learned.json', []
     file.write_text('{')
-    decider = Decider(policy_of('q_learning', Settings()), file, 'key', complaints.append)
+    decider = PolicyWorker(policy_of('q_learning', Settings()), file, 'key', complaints.append)
     assert decider.choose(Conditions(0.0, problem())).result(10).assignment is not None
     assert len(complaints) == 1
     assert 'delete the file' in complaints[0]
@@ -76,7 +76,7 @@ class Failing(StillPolicy):
 
 def test_a_failure_reaches_who_asked_and_the_thread_goes_on():
     policy, complaints = Failing(), []
-    decider = Decider(policy, None, '', complaints.append)
+    decider = PolicyWorker(policy, None, '', complaints.append)
     with pytest.raises(ZeroDivisionError):
         decider.choose(Conditions(0.0, None)).result(10)
     decider.moved(0.5, ('pi',))
