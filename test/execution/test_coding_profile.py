@@ -8,7 +8,7 @@ import pytest
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, measure_codings
 from edge_dnn_partition.execution.profiling.image_samples import COUNT, samples_of, samples_of_files
-from edge_dnn_partition.execution.profiling.span_timing import ProfilingCancelledError
+from edge_dnn_partition.execution.profiling.spans import ProfilingCancelledError
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model

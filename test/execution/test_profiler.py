@@ -26,8 +26,15 @@ from edge_dnn_partition.execution.profiling.profiler import (
     profile_model,
     with_held_back,
 )
-from edge_dnn_partition.execution.profiling.span_fit import fit_spans, spans_to_fit
-from edge_dnn_partition.execution.profiling.span_timing import Bench, Span, in_groups, spans_to_hold_back, time_spans
+from edge_dnn_partition.execution.profiling.spans import (
+    Bench,
+    Span,
+    fit_spans,
+    in_groups,
+    spans_to_fit,
+    spans_to_hold_back,
+    time_spans,
+)
 from edge_dnn_partition.execution.profiling.speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.inputs.images import made_up

@@ -26,7 +26,7 @@ from edge_dnn_partition.planning.plans.encodings import REDUCTIONS, TensorCoding
 from edge_dnn_partition.transport.tensor_codec import available, decode, encode
 from edge_dnn_partition.transport.tensors import DTYPES, Array, Coded
 
-from .span_timing import ProfilingCancelledError
+from .spans import ProfilingCancelledError
 
 _QUICK_SECONDS: Final = 0.01
 _ROUNDS: Final = 4

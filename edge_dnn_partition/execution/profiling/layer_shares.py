@@ -15,11 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.execution.stages.engine import Engine, StageInputs
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import Model
-
-from .stage_inputs import StageInputs
 
 _KERNEL: Final = '_kernel_time'
 

@@ -20,7 +20,7 @@ import onnxruntime
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
-from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
+from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs
 from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
@@ -30,10 +30,8 @@ from edge_dnn_partition.sensing.sources.limits import Halts, memory_now
 from edge_dnn_partition.transport.tensor_codec import available
 
 from .coding_profile import Segments, measure_codings
-from .span_fit import fit_spans, spans_to_fit
-from .span_timing import Bench, ProfilingCancelledError, Span, in_groups, spans_to_hold_back, time_spans
+from .spans import Bench, ProfilingCancelledError, Span, fit_spans, in_groups, spans_to_fit, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
-from .stage_inputs import StageInputs
 
 __all__ = ['ProfileOptions', 'ProfilingCancelledError', 'load_or_profile', 'profile_model']
 

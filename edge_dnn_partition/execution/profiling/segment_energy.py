@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, processor_of
+from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs, processor_of
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.plans.profile import Profile
@@ -19,8 +19,6 @@ from edge_dnn_partition.sensing.host import HostSample
 from edge_dnn_partition.sensing.power.attribution import Energy, EnergyTrace, attribute
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.power.reading import Processor, measured_for
-
-from .stage_inputs import StageInputs
 
 _SAMPLE_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 0.3

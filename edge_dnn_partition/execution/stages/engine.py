@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""One stage of a model, loaded and ready to run: an onnxruntime session with its books."""
+"""One stage of a model, loaded and ready to run: an onnxruntime session that times its runs."""
 
 from __future__ import annotations
 
@@ -262,6 +262,29 @@ class Engine:
         except ModelError:
             forget_optimised(path)
             return None
+
+
+class StageInputs:
+    """Inputs of a model's stages, one after another, so that each runs on what the stages before it computed.
+
+    The model's own inputs are made up, with a seed.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, np.ndarray[Any, Any]] = {}
+        self._random = np.random.default_rng(0)
+
+    def feeds(self, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
+        """Return what a stage reads: computed, or made up as normal values, or ones where a value may be an index."""
+        for name, ones in engine.made_up_feeds().items():
+            if name not in self._values:
+                floats = np.issubdtype(ones.dtype, np.floating)
+                self._values[name] = self._random.standard_normal(ones.shape).astype(ones.dtype) if floats else ones
+        return {tensor.name: self._values[tensor.name] for tensor in engine.inputs}
+
+    def compute(self, engine: Engine) -> None:
+        """Run a stage once and keep what it makes."""
+        self._values |= engine.try_out(self.feeds(engine))
 
 
 def _tensor_info(value: Any, path: Path) -> TensorInfo:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A worker's books of energy: what each run of a stage took, at once as an estimate and later as it was settled.
+"""A worker's energy: the joules of each run of a stage, at once as an estimate and later as settled by the meter.
 
 A meter's window can be shared out only after the runs in it have ended, some seconds later, and a result does not wait
 for that. So a run's joules are first what the device's meter has taught of such runs (or what its model says), and the
@@ -69,7 +69,7 @@ class Sum:
 
 
 @dataclass
-class Books:
+class EnergyTotals:
     """Running totals since the start; ``idle``, ``radio``, ``other`` and ``stages`` add up to ``total``.
 
     :param radio: of the hops' bytes; modelled, whatever ``kind`` is, and its error is not known.
@@ -93,18 +93,18 @@ class Books:
 
 
 class StageEnergy:
-    """The books of one device. May be used from several threads.
+    """The joules of one device. May be used from several threads.
 
     :param model: what the device draws where no meter says it; None: unknown.
     :param whole_device: the model's ``core_watts`` are of the whole device while it runs a stage, as a fleet file's
-        figures are; then what else it does is not known, and modelled books leave it out.
+        figures are; then what else it does is not known, and modelled totals leave it out.
     :param lag_seconds: longer than almost every run.
     :param processor: that stages run on: only a meter that tells what it draws counts.
     """
 
     def __init__(self, model: PowerModel | None, *, whole_device: bool = False, lag_seconds: float = 2.0,
                  processor: Processor = 'cpu') -> None:  # fmt: skip
-        self.books = Books()
+        self.totals = EnergyTotals()
         self._whole, self._lag, self._processor = whole_device, lag_seconds, processor
         self._core_share = 1.0
         if processor == 'gpu' and model is not None and not whole_device:
@@ -114,7 +114,7 @@ class StageEnergy:
         prior = math.nan if model is None or whole_device else model.core_watts
         self._segments: SegmentJoules | None = None
         self.threads = 1
-        """That a stage keeps busy, for what segments are believed to take before the meter has told."""
+        """That a stage keeps busy, for what segments are believed to take before the meter has shown it."""
         self.learned = StageWatts(prior, prior * model.relative_error if model is not None else math.nan)
         self._metered: EnergyLedger[StageRun] | None = None
         self._modelled = ModelledLedger[StageRun](model, lag_seconds) if model is not None else None
@@ -157,9 +157,9 @@ class StageEnergy:
         :param start: seconds, on the clock of the readings; likewise ``end``.
         """
         with self._lock:
-            books = self._metered if self._metered is not None else self._modelled
-            if books is not None:
-                books.radio(start, end, joules)
+            ledger = self._metered if self._metered is not None else self._modelled
+            if ledger is not None:
+                ledger.radio(start, end, joules)
 
     def learn_segments(self, segments: SegmentJoules, threads: int) -> None:
         """Begin to learn what each segment of the model takes by the meter.
@@ -178,10 +178,10 @@ class StageEnergy:
             found = self._segments.estimate(now, device.watts * self.threads, device.deviation * self.threads)
             return None if found is None else (self._segments.boundaries, found)
 
-    def snapshot(self) -> Books:
+    def snapshot(self) -> EnergyTotals:
         """Return a copy of the totals."""
         with self._lock:
-            return copy.deepcopy(self.books)
+            return copy.deepcopy(self.totals)
 
     def active_watts(self, threads: int) -> tuple[float, float]:
         """Return what the device draws above idleness while a stage runs, and the standard deviation of that.
@@ -201,7 +201,7 @@ class StageEnergy:
         """Take in what the host's meters say, and return the runs whose energy is settled now.
 
         :param now: seconds, on the runs' clock.
-        :param sample: with power, cores and clock; None: the device is played, and does nothing but its stages.
+        :param sample: with power, cores and clock; None: the device has no meters, and does nothing but its stages.
         """
         measured = None
         if sample is not None:
@@ -211,11 +211,11 @@ class StageEnergy:
             if measured is not None:
                 settled = self._by_meter(now, measured, sample)
             elif self._metered is not None:  # it had a meter, which is silent: this time is not covered
-                settled = self._by_meter(now, PowerReading(self.books.source, 'board'), sample)
+                settled = self._by_meter(now, PowerReading(self.totals.source, 'board'), sample)
             elif self._modelled is not None and self._model is not None:
                 settled = self._by_model(now, sample)
             else:
-                self.books.uncovered_seconds += seconds if seconds > 0 else 0.0
+                self.totals.uncovered_seconds += seconds if seconds > 0 else 0.0
                 return []
             for part in settled:
                 self._book(part)
@@ -227,8 +227,8 @@ class StageEnergy:
             guess = self._model.idle_watts if self._model is not None and reading.scope != 'gpu' else math.nan
             error = guess * self._model.relative_error if self._model is not None else math.nan
             self._metered, self._modelled = EnergyLedger(IdlePower(guess, error), self._lag), None
-            self.books = Books('measured', reading.source, reading.scope)  # what was modelled before is no part of it
-        self.books.watts = reading.watts
+            self.totals = EnergyTotals('measured', reading.source, reading.scope)  # what was modelled before is no part of it
+        self.totals.watts = reading.watts
         if reading.scope == 'gpu':
             self._core_share = 0.0
         return self._metered.reading(now, reading, *self._busy(sample))
@@ -249,34 +249,34 @@ class StageEnergy:
 
     def _by_model(self, now: float, sample: HostSample | None) -> list[Attribution[StageRun]]:
         assert self._modelled is not None and self._model is not None
-        self.books.kind, self.books.source, self.books.scope = 'modelled', self._model.source, 'board'
+        self.totals.kind, self.totals.source, self.totals.scope = 'modelled', self._model.source, 'board'
         if sample is None or self._whole:
             return self._modelled.reading(now)
         present = activity(sample.cpu, sample.clock)
         busy, _, gpu_share = self._busy(sample)
         clock_ratio = present.clock_ratio if self._processor == 'cpu' else 1.0
-        self.books.watts = self._model.watts(Activity(busy + gpu_share, clock_ratio))
+        self.totals.watts = self._model.watts(Activity(busy + gpu_share, clock_ratio))
         return self._modelled.reading(now, busy, clock_ratio)
 
     def _book(self, part: Attribution[StageRun]) -> None:
-        books, independent = self.books, self.books.kind == 'measured'
+        totals, independent = self.totals, self.totals.kind == 'measured'
         for run, energy in part.stages.items():
             if run in self._open:
                 self._open[run][2].append(energy)
         if not math.isfinite(part.total.joules) or not math.isfinite(part.idle.joules):
-            books.uncovered_seconds += part.seconds
+            totals.uncovered_seconds += part.seconds
             return
-        books.covered_seconds += part.seconds
+        totals.covered_seconds += part.seconds
         if self._whole and not independent:  # nobody says what else such a device does: its watts are what its stages took
             self._lately.append((part.total.joules, part.seconds))
             joules, seconds = (math.fsum(column) for column in zip(*self._lately, strict=True))
-            books.watts = joules / seconds
-        books.total.add(part.total, independent=independent)
-        books.idle.add(part.idle, independent=False)
-        books.radio.add(part.radio, independent=False)
-        books.other.add(part.other, independent=independent)
+            totals.watts = joules / seconds
+        totals.total.add(part.total, independent=independent)
+        totals.idle.add(part.idle, independent=False)
+        totals.radio.add(part.radio, independent=False)
+        totals.other.add(part.other, independent=independent)
         for energy in part.stages.values():
-            books.stages.add(energy, independent=independent)
+            totals.stages.add(energy, independent=independent)
 
     def _learn(self, part: Attribution[StageRun], now: float) -> None:
         """Let the regression over segments see a window of the meter, if all stages in it are cut where it can tell."""
@@ -307,9 +307,9 @@ class StageEnergy:
             if metered:
                 self.learned.observe(run.layers, core_seconds, energy.joules, energy.error_joules)
             if math.isfinite(energy.joules):
-                totals = self.books.by_stage.setdefault((run.version, run.stage), Sum())
+                totals = self.totals.by_stage.setdefault((run.version, run.stage), Sum())
                 totals.add(energy, independent=metered)
-                while len(self.books.by_stage) > _MOST_STAGES:
-                    self.books.by_stage.popitem(last=False)
+                while len(self.totals.by_stage) > _MOST_STAGES:
+                    self.totals.by_stage.popitem(last=False)
             done.append((run, energy))
         return done

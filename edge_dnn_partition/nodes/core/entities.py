@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node has to hear and say with: publishers, subscriptions, timers and services that are gated, guarded and sealed."""
+"""A node's publishers, subscriptions, timers and services: gated by its lifecycle, guarded against exceptions, and sealed."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class EntityNode(LifecycleNode):
         self.last_refusal = ''
         """Why, the last time."""
         self.repeats = RepeatedLog(self.get_logger())
-        """For what may come often: it is said once, and then counted."""
+        """For log lines that may repeat: logged once, then counted."""
         self.notifier = Notifier()
-        """Tells who started this process that it does not hang."""
+        """Reports to who started this process that it does not hang."""
         self.arrived = 0.0
-        """When the message of a raw subscription that is being taken came, by the steady clock."""
+        """When the message that a raw subscription's callback handles was received, by the steady clock."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._timers_gated: list[Any] = []
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.seals = Seals(self, self.topics, None, self.refuse)
-        """What it says and hears goes through them."""
+        """They seal what it publishes and check what it receives."""
 
     def get_logger(self) -> Any:
         """Return the node's logger, which writes out what in a text would steer a terminal."""
@@ -75,7 +75,7 @@ class EntityNode(LifecycleNode):
         """Return a publisher; while the node is not active it drops what is published, unless ``always``.
 
         :param overridable: whether the parameters ``qos_overrides.TOPIC.publisher.…`` change its quality of service.
-        :raises UserError: if what they say is no good.
+        :raises UserError: if these parameters are invalid.
         """
         create = self.create_publisher if always else self.create_lifecycle_publisher
         publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
@@ -89,10 +89,10 @@ class EntityNode(LifecycleNode):
         :return: whether they have.
         """
         deadline = time.monotonic() + seconds
-        heard = True
+        received = True
         for publisher in publishers:
-            heard &= publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
-        return heard
+            received &= publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
+        return received
 
     def subscribe(
         self,
@@ -107,15 +107,15 @@ class EntityNode(LifecycleNode):
     ) -> Any:
         """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
 
-        What is kept for late readers (transient local) is heard while the node is inactive, too: it comes once.
+        Transient-local messages are received while the node is inactive, too: they are sent once.
 
-        :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message came.
+        :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message was received.
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         with_time = raw
-        hear, raw = self.seals.checked(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
-        hear = timed(hear, functools.partial(setattr, self, 'arrived')) if with_time else hear
-        create = functools.partial(self.create_subscription, callback=hear, raw=raw, **kwargs)
+        take, raw = self.seals.checked(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        take = timed(take, functools.partial(setattr, self, 'arrived')) if with_time else take
+        create = functools.partial(self.create_subscription, callback=take, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
@@ -203,12 +203,12 @@ class EntityNode(LifecycleNode):
         return call
 
     def refuse(self, kind: str, reason: str) -> None:
-        """Count something refused, and say so in one line, once (see `RepeatedLog`).
+        """Count something refused, and log one line, once (see `RepeatedLog`).
 
         :param kind: what it is counted under; one of a few fixed words.
         :param reason: in words.
         """
-        if len(reason) > _LONGEST_REASON:  # it may quote what came, and heartbeats quote it
+        if len(reason) > _LONGEST_REASON:  # it may quote the message, and heartbeats quote it
             reason = f'{reason[:_LONGEST_REASON]}…'
         self.refused[kind] += 1
         self.last_refusal = reason

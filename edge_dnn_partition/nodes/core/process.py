@@ -70,14 +70,14 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
         finally:  # stderr may be a file on a full disk
             stop.ask()
 
-    def thread_died(told: threading.ExceptHookArgs) -> None:
+    def thread_died(args: threading.ExceptHookArgs) -> None:
         """End the process when a thread of it has died: what it did nobody does any more, and who started it starts it again."""
-        if told.exc_type is SystemExit or stop.is_set():
+        if args.exc_type is SystemExit or stop.is_set():
             return
         stop.code = 1
         try:
-            traceback.print_exception(told.exc_type, told.exc_value, told.exc_traceback)
-            name = told.thread.name if told.thread is not None else 'unknown'
+            traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+            name = args.thread.name if args.thread is not None else 'unknown'
             sys.stderr.write(f'error: the thread {name!r} has died, so this process ends: start it again\n')
         finally:
             stop.ask()

@@ -3,7 +3,7 @@
 """The quality of service of both ends of every topic, with the reason for each.
 
 A publisher and its subscriptions take the same profile from here, so that they
-always match (a reliable reader hears nothing of a best-effort writer).
+always match (a reliable reader receives nothing from a best-effort writer).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TELEMETRY: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.
 poor already. The depth is for one reader of many devices."""
 
 SENSOR: Final = _profile(8, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""Of drivers that are not ours (a power meter, a battery): a best-effort reader hears reliable writers as well."""
+"""Of drivers that are not ours (a power meter, a battery): a best-effort reader matches reliable writers as well."""
 
 PIXELS: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of a camera that is not ours and offers as much: an image of many fragments hardly comes through best effort. An old one is
@@ -48,45 +48,45 @@ HEARTBEAT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLA
 many devices use `heartbeat_reader`, since the depth of a subscription is over all its writers."""
 
 PLAN: Final = _profile(8, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""A device that comes late still learns the plan in force: of a switch it needs the proposal as well as the
+"""A device that joins late still learns the plan in force: of a switch it needs the proposal as well as the
 activation, so more than the last one is kept."""
 
 SHADOW: Final = _profile(8, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of use at once or not at all, and apart from the plans in force, which it would push out of their history."""
 
 PLAN_STATE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""A scheduler that starts anew still learns who is ready; one reader hears all workers."""
+"""A scheduler that starts anew still learns who is ready; one reader serves all workers."""
 
 STATE: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""An image for people and tools (fleet state, the source's books): whoever looks sees the last one."""
+"""For people and tools (fleet state, the source's counters): a late reader sees the last one."""
 
 DECISION: Final = STATE
-"""The last decision is the one that is in force: whoever looks sees it at once."""
+"""The last decision is the one that is in force: a late reader sees it at once."""
 
 DIAGNOSTICS: Final = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """What diagnostic_aggregator and diagnostic_updater use."""
 
 PLOT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""Reliable, so that plotters hear it whichever reliability they ask for."""
+"""Reliable, so that plotters receive it whichever reliability they ask for."""
 
 EXPLORATION: Final = STATE
-"""What links are worth probing now; a worker that has come hears it at once."""
+"""What links are worth probing now; a worker that joins receives it at once."""
 
 CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Changes of plan are rare: whoever looks, late or for a plot, wants the last ones."""
 
 SHARES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""That a fleet moves must not be lost; older ones tell nothing. One reader hears all fleets of a group."""
+"""That a fleet moves must not be lost; older ones say nothing. One reader serves all fleets of a group."""
 
 PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""Measured once in many minutes and needed by every scheduler that comes; one reader hears all devices."""
+"""Measured once in many minutes and needed by every scheduler that joins; one reader serves all devices."""
 
 SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""Only the last list of a process counts, and a process that comes late is to be believed at once. Readers use `sessions_reader`,
+"""Only the last list of a process counts, and a process that joins late is to be believed at once. Readers use `sessions_reader`,
 since the depth of a subscription is over all its writers."""
 
 CLAIM: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""A node that comes hears at once who has its place. Readers use `claim_reader`, as those of `SESSIONS` do theirs."""
+"""A node that joins learns at once which node has its role. Readers use `claim_reader`, as those of `SESSIONS` do theirs."""
 
 EMULATION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """A worker that is started anew must be as slow as the others from its first frame on."""
@@ -118,7 +118,7 @@ rviz asks for reliable ones unless told."""
 
 
 def claim_reader() -> QoSProfile:
-    """Return CLAIM for a node that hears all of its kind."""
+    """Return CLAIM for a reader of all nodes of a kind."""
     return _profile(16, CLAIM.reliability, CLAIM.durability)
 
 
@@ -131,7 +131,7 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
 
 
 def sessions_reader(processes: int = 256) -> QoSProfile:
-    """Return SESSIONS for a node that hears so many processes at once."""
+    """Return SESSIONS for a reader of so many processes."""
     return _profile(processes, SESSIONS.reliability, SESSIONS.durability)
 
 
@@ -148,7 +148,7 @@ def with_overrides(
 ) -> Any:
     """Return a publisher or subscription; history, depth and reliability may be set by parameters where that harms nothing.
 
-    That is so for what people and their tools read or send, not for what the fleet's nodes say to each other.
+    That is so for what people and their tools read or send, not for what the fleet's nodes send each other.
 
     :param create: takes type, topic and ``qos_profile``.
     :raises UserError: if such a parameter is no good.

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""From the bytes that came to a message that can be worked with: not too long, whole, and with figures that can be.
+"""From received bytes to a message that is safe to use: not too long, complete, with figures within range.
 
 What a figure may be follows from the unit in its name. NaN stands for what is unknown, and passes where a message says so.
 """

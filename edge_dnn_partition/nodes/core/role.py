@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node's place among its kind, which one alone may have: says that it has it, or waits for it (`role_claim`)."""
+"""A role that one node of a kind has at a time: claims it, or waits until it is free (`role_claim`)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _DEVICE_DISCOVERY_SECONDS = 0.8
 class Role:
     """Made while a node is configured; used in the thread that spins.
 
-    :param device: the place; empty: the fleet.
+    :param device: whose role it is; empty: the fleet's.
     :param started: when the node joined the network, steady clock.
-    :param give_way: called with who has the place, where this node is active and is to yield.
+    :param give_way: called with who has the role, where this node is active and is to yield.
     """
 
     def __init__(self, node: FleetNode, device: str, started: float, give_way: Callable[[str], None]) -> None:
@@ -37,16 +37,16 @@ class Role:
         self._claim = RoleClaim(node.incarnation, started, time.monotonic(), discovery)
         topic = node.topics.claim(node.kind, device)
         self._publisher = node.advertise(ClaimMessage, topic, qos.CLAIM, always=True)
-        node.subscribe(ClaimMessage, topic, self._hear, qos.claim_reader())
+        node.subscribe(ClaimMessage, topic, self._on_claim, qos.claim_reader())
         self._wanted: tuple[Callable[[], None], Callable[[str], None] | None] | None = None
-        self._said: Claim | None = None
-        self._say_at = 0.0
+        self._reported: Claim | None = None
+        self._publish_at = 0.0
         node.every(_LOOK_SECONDS, self._look, always=True)
 
     def want(self, take: Callable[[], None], refused: Callable[[str], None] | None = None) -> None:
-        """Call ``take`` when the place is free, at once if it is; the last call counts.
+        """Call ``take`` when the role is free, at once if it is; the last call counts.
 
-        :param refused: called instead, with who has the place, if somebody does; None: wait until it is free.
+        :param refused: called instead, with who has the role, if a node has it; None: wait until it is free.
         """
         self._wanted = take, refused
         self._look()
@@ -54,19 +54,19 @@ class Role:
     def taken(self) -> None:
         """The node has become active."""
         self._claim.active_since = time.monotonic()
-        self._say(active=True)
+        self._publish(active=True)
 
     def left(self) -> None:
         """The node is not active any more, nor wants to be."""
         self._wanted = None
         self._claim.active_since = None
-        self._say(active=False)
+        self._publish(active=False)
 
     def _look(self) -> None:
         now = time.monotonic()
         if self._claim.active_since is not None:
-            if now >= self._say_at:
-                self._say(active=True)
+            if now >= self._publish_at:
+                self._publish(active=True)
         elif self._wanted is not None:
             take, refused = self._wanted
             holder = self._claim.holder(now)
@@ -74,9 +74,9 @@ class Role:
                 self._wanted = None
                 refused(self._words(holder))
             elif holder is not None:
-                if self._said is None or self._said.incarnation != holder.incarnation:
+                if self._reported is None or self._reported.incarnation != holder.incarnation:
                     self._node.get_logger().error(f'stands by: {self._words(holder)}')
-                self._said = holder
+                self._reported = holder
             elif self._claim.free(now, others=self._node.count_publishers(self._publisher.topic_name) > 1):
                 self._wanted = None
                 take()
@@ -88,21 +88,21 @@ class Role:
             f'was the fleet started twice? End one of them'
         )
 
-    def _hear(self, message: Any) -> None:
+    def _on_claim(self, message: Any) -> None:
         claim = Claim(
             message.incarnation, message.active, message.active_seconds, message.displaces, message.host, message.process
         )
-        told = self._claim.displaces
+        before = self._claim.displaces
         yields = self._claim.hear(claim, time.monotonic())
         if yields:
             self._claim.active_since = None
             self._give_way(self._words(claim))
-        elif self._claim.displaces != told:
-            self._say(active=True)
+        elif self._claim.displaces != before:
+            self._publish(active=True)
 
-    def _say(self, *, active: bool) -> None:
+    def _publish(self, *, active: bool) -> None:
         now, claim = time.monotonic(), self._claim
-        self._say_at = now + CLAIM_SECONDS
+        self._publish_at = now + CLAIM_SECONDS
         self._publisher.publish(
             ClaimMessage(
                 incarnation=claim.incarnation, active=active, displaces=claim.displaces, host=socket.gethostname(),

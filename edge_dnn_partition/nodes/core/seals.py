@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node says and hears: sealed with the fleet's key, if it has one, and checked before it is believed (docs/security.md)."""
+"""Messages sealed with the fleet's key, if it has one, and checked before they are believed (docs/security.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from . import qos
 from .reading import read
 from .topics import Topics
 
-Hear = Callable[[Any], None]
+Callback = Callable[[Any], None]
 
 _PLACE: Final = secrets.token_bytes(SEAL_BYTES)
 """Stands where the seal goes while a message is serialised."""
@@ -36,11 +36,11 @@ _STRANGERS: Final = 256
 
 
 class Seals:
-    """Seals and checks for one node; without a key nothing is sealed. Callbacks come from the thread that spins.
+    """Seals and checks for one node; without a key nothing is sealed. Callbacks run in the thread that spins.
 
     :param node: any node of rclpy; `close` takes what is made here out of it again.
     :param key: the fleet's; None: it has none.
-    :param refuse: counts what is not believed, by kind, and says so rarely.
+    :param refuse: counts what is not believed, by kind, and logs it rarely.
     """
 
     def __init__(self, node: Any, topics: Topics, key: bytes | None, refuse: Callable[[str, str], None]) -> None:
@@ -62,7 +62,7 @@ class Seals:
             self.join()
 
     def join(self, group: str = '') -> None:
-        """Say and hear who lives among the fleet's nodes, or among those of a group of fleets.
+        """Publish and follow which processes live in the fleet, or in a group of fleets.
 
         :param group: its name; empty: the fleet.
         """
@@ -92,8 +92,8 @@ class Seals:
         return SealedPublisher(publisher, self._sealer)
 
     def checked(
-        self, message_type: type, topic: str, hear: Hear, profile: QoSProfile, *, raw: bool = False
-    ) -> tuple[Hear, bool]:
+        self, message_type: type, topic: str, hear: Callback, profile: QoSProfile, *, raw: bool = False
+    ) -> tuple[Callback, bool]:
         """Return the callback of a subscription, and whether it takes messages as bytes.
 
         :param hear: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
@@ -106,7 +106,7 @@ class Seals:
             take = self._believing(self._node.resolve_topic_name(topic), take, profile)
         return take, True
 
-    def _reading(self, message_type: type, hear: Hear) -> Hear:
+    def _reading(self, message_type: type, hear: Callback) -> Callback:
         """Return what takes messages as bytes, and refuses those that cannot be."""
 
         def take(raw: bytes) -> None:
@@ -126,16 +126,16 @@ class Seals:
         """Return a new publisher of the node that seals; see `publisher`."""
         return self.publisher(message_type, self._node.create_publisher(message_type, topic, profile))
 
-    def subscribe(self, message_type: type, topic: str, callback: Hear, profile: QoSProfile) -> Any:
+    def subscribe(self, message_type: type, topic: str, callback: Callback, profile: QoSProfile) -> Any:
         """Return a new subscription of the node that believes only what is sealed; see `checked`."""
 
-        def hear_well(message: Any) -> None:
+        def take_guarded(message: Any) -> None:
             try:
                 callback(message)
             except UserError as error:
                 self._refuse(type(error).__name__, str(error))
 
-        hear, raw = self.checked(message_type, topic, hear_well, profile)
+        hear, raw = self.checked(message_type, topic, take_guarded, profile)
         return self._node.create_subscription(message_type, topic, hear, profile, raw=raw)
 
     def _checking(self, name: str, take: Callable[[Seal, bytes], None]) -> Callable[[bytes], None]:
@@ -164,8 +164,8 @@ class Seals:
                 if latched:
                     held.append((seal, raw))
                 self._stranger(seal.session, name)
-            elif verdict is Verdict.KNOWN and not latched:  # those are said again to a reader that was out of reach
-                self._refuse('replay', f'a message on {name} has come before: a recording?')
+            elif verdict is Verdict.KNOWN and not latched:  # those are sent again to a reader that was out of reach
+                self._refuse('replay', f'a message on {name} was received before: is it a recording?')
 
         def hand_over(lives: Seal) -> None:
             ready = [(seal, raw) for seal, raw in held if seal.session == lives.session]
@@ -182,7 +182,7 @@ class Seals:
         if len(self._strangers) > _STRANGERS:
             self._strangers.popitem(last=False)
         if time.monotonic() - since > _AGAIN_SECONDS:
-            self._refuse('replay', f'a message on {name} is of a process that has never named this one: a recording?')
+            self._refuse('replay', f'a message on {name} is from a process that has never named this one: is it a recording?')
 
     def _sessions(self, seal: Seal, raw: bytes) -> None:
         if self._vouchers.take(seal, deserialize_message(raw, Sessions).heard):
@@ -238,7 +238,7 @@ def _has_seal(message_type: Any) -> bool:
 
 
 def refuse_by(logger: Any) -> Callable[[str, str], None]:
-    """Return a ``refuse`` for a node that counts nothing: each kind is said once."""
+    """Return a ``refuse`` for a node that counts nothing: each kind is logged once."""
     said: set[str] = set()
 
     def refuse(kind: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import UserError
 
@@ -33,6 +33,17 @@ def check_name(name: str, *, what: str = 'name') -> str:
             'a letter first (such as jetson_1)'
         )
     return name
+
+
+class FleetTopic(property):
+    """The name of a topic or service of the whole fleet, with its meaning as docstring."""
+
+    def __init__(self, leaf: str, meaning: str) -> None:
+        super().__init__(lambda topics: f'/{topics.fleet}/{leaf}', doc=meaning)
+
+    if TYPE_CHECKING:
+
+        def __get__(self, topics: Any, owner: type | None = None, /) -> str: ...  # type: ignore[override]  # of an instance
 
 
 @dataclass(frozen=True)
@@ -85,161 +96,58 @@ class Topics:
         name = self.device if device is None else device
         return f'/{self.fleet}/{check_name(name, what="device")}/{leaf}'
 
-    @property
-    def plan(self) -> str:
-        """The scheduler's plans (Plan)."""
-        return self._of_fleet('plan')
-
-    @property
-    def shadow(self) -> str:
-        """Plans for shadow frames (Plan): PROPOSED: prepare it; ACTIVE: run one frame under it; DROPPED: let it go."""
-        return self._of_fleet('shadow')
-
-    @property
-    def plan_state(self) -> str:
-        """What workers have made of their part of a plan (StageState)."""
-        return self._of_fleet('plan_state')
-
-    @property
-    def state(self) -> str:
-        """The scheduler's state of the fleet (FleetState)."""
-        return self._of_fleet('state')
-
-    @property
-    def exploration(self) -> str:
-        """Which links the scheduler would know more of (Exploration)."""
-        return self._of_fleet('exploration')
-
-    @property
-    def heartbeat(self) -> str:
-        """The signs of life of all nodes (Heartbeat)."""
-        return self._of_fleet('heartbeat')
-
-    @property
-    def telemetry(self) -> str:
-        """The state of all hosts (Telemetry)."""
-        return self._of_fleet('telemetry')
-
-    @property
-    def energy(self) -> str:
-        """Where the energy of all devices went (DeviceEnergy)."""
-        return self._of_fleet('energy')
-
-    @property
-    def profile(self) -> str:
-        """How fast each device runs the model (Profile)."""
-        return self._of_fleet('profile')
-
-    @property
-    def frame_report(self) -> str:
-        """How each frame went, without its outputs (FrameReport)."""
-        return self._of_fleet('frame_report')
-
-    @property
-    def frame_failure(self) -> str:
-        """Which frames workers cannot process, and why (FrameFailure)."""
-        return self._of_fleet('frame_failure')
-
-    @property
-    def decision(self) -> str:
-        """Why the plan in force is what it is (Decision)."""
-        return self._of_fleet('decision')
-
-    @property
-    def calibration(self) -> str:
-        """Predictions of the last change of plan and what came true (Calibration)."""
-        return self._of_fleet('calibration')
-
-    @property
-    def source_status(self) -> str:
-        """The frame source's books (SourceStatus)."""
-        return self._of_fleet('source_status')
-
-    @property
-    def sessions(self) -> str:
-        """Which processes live, where the fleet has a key (Sessions)."""
-        return self._of_fleet('sessions')
+    plan = FleetTopic('plan', "The scheduler's plans (Plan).")
+    shadow = FleetTopic(
+        'shadow', 'Plans for shadow frames (Plan): PROPOSED: prepare it; ACTIVE: run one frame under it; DROPPED: let it go.'
+    )
+    plan_state = FleetTopic('plan_state', 'How far workers are with their part of a plan (StageState).')
+    state = FleetTopic('state', "The scheduler's state of the fleet (FleetState).")
+    exploration = FleetTopic('exploration', 'Which links and devices are worth probing (Exploration).')
+    heartbeat = FleetTopic('heartbeat', 'The heartbeats of all nodes (Heartbeat).')
+    telemetry = FleetTopic('telemetry', 'The state of all hosts (Telemetry).')
+    energy = FleetTopic('energy', 'What each device spent its energy on (DeviceEnergy).')
+    profile = FleetTopic('profile', 'How fast each device runs the model (Profile).')
+    frame_report = FleetTopic('frame_report', 'How each frame went, without its outputs (FrameReport).')
+    frame_failure = FleetTopic('frame_failure', 'Which frames workers cannot process, and why (FrameFailure).')
+    decision = FleetTopic('decision', 'Why the plan in force is what it is (Decision).')
+    calibration = FleetTopic('calibration', 'Predictions of the last change of plan and what was measured (Calibration).')
+    source_status = FleetTopic('source_status', "The frame source's counters (SourceStatus).")
+    sessions = FleetTopic('sessions', 'Which processes live, where the fleet has a key (Sessions).')
 
     def claim(self, node: str, device: str = '') -> str:
         """Return where the nodes of one kind settle which is active (Claim); under the device's name where each device has one."""
         return self._of_device(device, f'claim/{node}') if device else self._of_fleet(f'claim/{node}')
 
     def group_sessions(self, group: str) -> str:
-        """Return where the schedulers of a group's fleets say the same (Sessions); not the fleet's own."""
+        """Return where the schedulers of a group's fleets publish which processes live (Sessions); not the fleet's own."""
         return f'/{check_name(group, what="group")}/sessions'
 
-    @property
-    def emulation(self) -> str:
-        """How slow devices and links are to be; in the testbed only (Emulation)."""
-        return self._of_fleet('emulation')
-
-    @property
-    def result(self) -> str:
-        """The results, for everyone (Result)."""
-        return self._of_fleet('result')
-
-    @property
-    def classification(self) -> str:
-        """The best classes of each image (Classification)."""
-        return self._of_fleet('classification')
-
-    @property
-    def detections(self) -> str:
-        """The objects in each image (Detections)."""
-        return self._of_fleet('detections')
-
-    @property
-    def mask(self) -> str:
-        """The class of each pixel (sensor_msgs/Image, mono8)."""
-        return self._of_fleet('mask')
-
-    @property
-    def vision_classification(self) -> str:
-        """The best classes, where vision_msgs is installed (vision_msgs/Classification)."""
-        return self._of_fleet('vision/classification')
-
-    @property
-    def vision_detections(self) -> str:
-        """The objects, where vision_msgs is installed (vision_msgs/Detection2DArray)."""
-        return self._of_fleet('vision/detections')
-
-    @property
-    def annotated(self) -> str:
-        """Each image with what the model says of it (sensor_msgs/Image)."""
-        return self._of_fleet('annotated')
-
-    @property
-    def markers(self) -> str:
-        """The fleet for rviz (visualization_msgs/MarkerArray)."""
-        return self._of_fleet('markers')
+    emulation = FleetTopic('emulation', 'How slow emulated devices and links are; in the testbed only (Emulation).')
+    result = FleetTopic('result', 'The results, for everyone (Result).')
+    classification = FleetTopic('classification', 'The best classes of each image (Classification).')
+    detections = FleetTopic('detections', 'The objects in each image (Detections).')
+    mask = FleetTopic('mask', 'The class of each pixel (sensor_msgs/Image, mono8).')
+    vision_classification = FleetTopic(
+        'vision/classification', 'The best classes, where vision_msgs is installed (vision_msgs/Classification).'
+    )
+    vision_detections = FleetTopic(
+        'vision/detections', 'The objects, where vision_msgs is installed (vision_msgs/Detection2DArray).'
+    )
+    annotated = FleetTopic('annotated', 'Each image with what the model says of it (sensor_msgs/Image).')
+    markers = FleetTopic('markers', 'The fleet for rviz (visualization_msgs/MarkerArray).')
 
     def plot(self, figure: str) -> str:
         """Return the topic of one figure, for plotters (Float64); may have several parts."""
         return self._of_fleet(f'plot/{figure}')
 
     def shares(self, group: str) -> str:
-        """Return where the schedulers of a group's fleets say what each takes of the hosts (Share); not the fleet's own."""
+        """Return where the schedulers of a group's fleets publish what each takes of the hosts (Share); not the fleet's own."""
         return f'/{check_name(group, what="group")}/shares'
 
-    @property
-    def pin_plan(self) -> str:
-        """The scheduler's service that keeps the fleet to a plan (PinPlan)."""
-        return self._of_fleet('pin_plan')
-
-    @property
-    def free_plan(self) -> str:
-        """The scheduler's service that ends that (Trigger)."""
-        return self._of_fleet('free_plan')
-
-    @property
-    def replan(self) -> str:
-        """The scheduler's service that plans and moves at once (Trigger)."""
-        return self._of_fleet('replan')
-
-    @property
-    def infer(self) -> str:
-        """The frame source's service that runs one image through the fleet (Infer)."""
-        return self._of_fleet('infer')
+    pin_plan = FleetTopic('pin_plan', "The scheduler's service that keeps the fleet to a plan (PinPlan).")
+    free_plan = FleetTopic('free_plan', "The scheduler's service that lets the policy decide again (Trigger).")
+    replan = FleetTopic('replan', "The scheduler's service that plans and moves at once (Trigger).")
+    infer = FleetTopic('infer', "The frame source's service that runs one image through the fleet (Infer).")
 
     def profile_again(self, device: str = '') -> str:
         """Return the service that profiles again: the scheduler's (ProfileAgain), or a device's worker's (Trigger)."""
@@ -258,5 +166,5 @@ class Topics:
         return self._of_device(device, 'receipts')
 
     def hedge_plan(self) -> str:
-        """Return where the frame source tells its device's worker the plan of hedges (Plan)."""
+        """Return where the frame source sends its device's worker the plan of hedges (Plan)."""
         return self._of_device(None, 'hedge_plan')

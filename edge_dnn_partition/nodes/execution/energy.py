@@ -110,7 +110,7 @@ class EnergyMonitor:
         return self._energy.ran(run, start, end, cores)
 
     def received(self, hop: HopTime, arrived: float) -> None:
-        """Take in a hop that came here."""
+        """Take in a hop that was received here."""
         if not self._at_source:
             self._moved(hop, self._radio.seconds(hop), arrived)
 
