@@ -175,7 +175,7 @@ def spare_dir(*parts: str) -> Path:
             tried.append(f'{folder}: {error.strerror or error}')
         else:
             return folder
-    raise UserError(f'there is nowhere to write ({"; ".join(tried)}): set {_VARIABLE} to a folder that this user may write to')
+    raise UserError(f'no folder is writable ({"; ".join(tried)}): set {_VARIABLE} to one that this user may write to')
 
 
 def _spare_dirs(parts: Sequence[str], tried: list[str]) -> Iterator[Path]:
@@ -297,7 +297,7 @@ def needed(make: Callable[[Path], None], *parts: str) -> Path:
             tried.append(f'{folder}: {error.strerror or error}')
         else:
             return path
-    raise UserError(f'{name} can be written nowhere ({"; ".join(tried)}): free some space, or set {_VARIABLE} to another folder')
+    raise UserError(f'{name} cannot be written anywhere ({"; ".join(tried)}): free some space, or set {_VARIABLE}')
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:

@@ -80,7 +80,7 @@ def require_ros(verb: str) -> None:
     """
     how = 'run `make setup` in a checkout, or build the package with colcon under a sourced ROS 2 (see README.md)'
     if importlib.util.find_spec('rclpy') is None:
-        raise UserError(f'`{verb}` needs ROS 2, which this Python does not have: {how}')
+        raise UserError(f'`{verb}` needs ROS 2, which this Python lacks: {how}')
     places = ros_prefixes()
     if len(places) > 1:
         raise UserError(

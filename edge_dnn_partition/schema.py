@@ -35,7 +35,7 @@ def _read(kind: str) -> BeforeValidator:
             return None
         if is_number(value) and value != 0:
             some = ', '.join(units_of(kind))
-            raise ValueError(f'{shortened(value)} has no unit; write {shortened(value)} {usual} if that is meant (units: {some})')
+            raise ValueError(f'{shortened(value)} has no unit; write {shortened(value)} {usual} if you mean that (units: {some})')
         try:
             return parse(kind, value)
         except UserError as error:

@@ -60,7 +60,7 @@ def parse(kind: str, value: str | float, *, what: str = 'value') -> float:
         match = _NUMBER.match(str(value))
         if match is None or (match[2] and match[2] not in units):
             some = ', '.join(units_of(kind))
-            raise UserError(f'{what}: {shortened(repr(value))} is no {kind}; write a number and a unit ({some}, …)')
+            raise UserError(f'{what}: {shortened(repr(value))} is not a {kind}; write a number and a unit ({some}, …)')
         number, factor = float(match[1]), units[match[2]] if match[2] else 1.0
     if not 0 <= number * factor < math.inf:
         raise UserError(f'{what}: {shortened(repr(value))} must be finite and not negative')

@@ -223,5 +223,5 @@ def test_where_the_temporary_files_are_full_too_memory_is_used(told, tmp_path, s
     assert cache.needed(make, 'dds', 'profile.xml').is_relative_to(memory)
     assert cache.spare_dir('log').is_relative_to(memory)
     monkeypatch.setattr(cache, '_MEMORY', small_disk.folder)
-    with pytest.raises(UserError, match='can be written nowhere .*No space left.*free some space, or set EDGE_DNN_PARTITION_CACHE'):
+    with pytest.raises(UserError, match='cannot be written anywhere .*No space left.*free some space, or set EDGE_DNN_PARTITION_CACHE'):
         cache.needed(make, 'dds', 'other.xml')

@@ -107,7 +107,7 @@ def load(name: str, path: Path) -> ModuleType:
             package, path.parent / '__init__.py', submodule_search_locations=[str(path.parent)]
         )
         if spec is None or spec.loader is None:
-            raise UserError(f'{path.parent}: no folder of benchmarks')
+            raise UserError(f'{path.parent}: not a folder of benchmarks')
         module = importlib.util.module_from_spec(spec)
         sys.modules[package] = module
         spec.loader.exec_module(module)
@@ -145,7 +145,7 @@ def check_needs(name: str, path: Path, *, quick: bool) -> None:
 
         ros_env.require_ros(f'bench {name}')
     if 'root' in wanted and os.geteuid() != 0:
-        raise UserError(f'the benchmark `{name}` makes network namespaces, which only root may: run it with sudo')
+        raise UserError(f'the benchmark `{name}` creates network namespaces, which needs root: run it with sudo')
 
 
 def summary(path: Path) -> str:

@@ -242,7 +242,7 @@ def read_documents(folder: Path) -> list[dict[str, Any]]:
             'conclusion': document.get('conclusion') or conclusion_of(targets),
         })  # fmt: skip
     if not found:
-        raise UserError(f'{folder}: holds no figures of a benchmark; run some first, such as `bench scale --out {folder}`')
+        raise UserError(f'{folder}: contains no benchmark results; run one first, such as `bench scale --out {folder}`')
     return found
 
 

@@ -143,7 +143,7 @@ def _ask(question: str) -> str:
     print(question, end='', file=sys.stderr, flush=True)
     answer = sys.stdin.readline()
     if not answer:
-        raise UserError('the input ended before all steps had their watts')
+        raise UserError('the input ended before every step had its watts; type one value per step')
     return answer
 
 

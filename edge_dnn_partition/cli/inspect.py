@@ -69,12 +69,12 @@ def _rows(model: Any, profile: str | None) -> Sequence[LayerCost]:
     try:
         described = json.loads(Path(profile).read_bytes())
         if isinstance(described, dict) and described.get('model_sha256') != model.sha256:
-            raise PlanError('it is of another model; profile this one')
+            raise PlanError('it belongs to another model; profile this one')
         return with_measurements(rows, described)
     except OSError as error:
         raise UserError(f'--profile {profile}: {error.strerror}') from error
     except ValueError as error:
-        raise UserError(f'--profile {profile}: no JSON: {error}') from error
+        raise UserError(f'--profile {profile}: not JSON: {error}') from error
     except PlanError as error:
         raise UserError(f'--profile {profile}: {error}') from error
 

@@ -123,7 +123,7 @@ def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
             f'`replay` needs the Python package `rosbags` ({error.name} is missing): pip install rosbags'
         ) from error
     if not bag.exists():
-        raise UserError(f'there is no bag {bag}')
+        raise UserError(f'{bag} does not exist; give the folder of a bag')
     try:
         reader = AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
@@ -134,7 +134,7 @@ def _records(bag: Path, fleet: str) -> Iterator[tuple[str, Any, float]]:
         connections = [c for c in reader.connections if c.topic in topics]
         if not connections:
             found = ', '.join(sorted({c.topic for c in reader.connections})[:6]) or 'nothing'
-            raise UserError(f'{bag} holds no topic of the fleet {fleet!r} ({", ".join(topics)}); it holds {found}')
+            raise UserError(f'{bag} contains no topic of the fleet {fleet!r} ({", ".join(topics)}); it holds {found}')
         unknown = [c.msgtype for c in connections if c.msgtype not in reader.typestore.fielddefs]
         if unknown:
             raise UserError(f'{bag} does not define {unknown[0]}: record it with the rosbag2 of Jazzy or newer')

@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Call the service and print its answer."""
     if args.name and args.what not in ('pin', 'profile'):
-        raise UserError(f'`{args.what}` takes no name: leave {args.name!r} out')
+        raise UserError(f'`{args.what}` takes no name: remove {args.name!r}')
     from std_srvs.srv import Trigger
 
     from edge_dnn_partition.cli.running_fleet import join_network

@@ -69,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
         processes = list(fleet_processes(fleet, args.fleet, args.tools))
     else:
         names = ', '.join(fleet.devices)
-        raise UserError(f'{args.fleet} has several real devices; say which one this is with --device ({names})')
+        raise UserError(
+            f'{args.fleet} has several real devices: say which one this machine is with --device ({names}), or give each `emulate` '
+            'to play them all here'
+        )
 
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -28,15 +28,15 @@ def board_of_report(path: str | Path) -> Board:
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror}); give a report of `demo` or `bench`') from error
     except ValueError as error:
-        raise UserError(f'{path}: is no JSON: {error}') from error
+        raise UserError(f'{path}: is not JSON: {error}') from error
     try:
         if isinstance(report, Mapping) and 'phases' in report:
             return _run(report)
         if isinstance(report, Mapping) and 'targets' in report:
             return _benchmark(report)
     except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
-        raise UserError(f'{path}: is no whole report: {type(error).__name__} {error}') from error
-    raise UserError(f'{path}: is no report of `demo` (with phases) or `bench` (with targets)')
+        raise UserError(f'{path}: is an incomplete report: {type(error).__name__} {error}') from error
+    raise UserError(f'{path}: is not a report of `demo` (with phases) or `bench` (with targets)')
 
 
 def _run(report: Mapping[str, Any]) -> Board:

@@ -48,7 +48,7 @@ def read_key(path: Path) -> bytes:
     except ValueError:
         key = b''
     if len(key) != KEY_BYTES:
-        raise UserError(f'{path}: holds no key ({2 * KEY_BYTES} hexadecimal digits); make one with `edge-dnn-partition keygen`')
+        raise UserError(f'{path}: contains no key ({2 * KEY_BYTES} hexadecimal digits); make one with `edge-dnn-partition keygen`')
     return key
 
 
@@ -66,7 +66,7 @@ def read_token(path: str) -> str:
     except UnicodeDecodeError:
         token = ''
     if not token:
-        raise UserError(f'{path}: holds no token; write a word of your own into its first line')
+        raise UserError(f'{path}: contains no token; write one into its first line')
     return token
 
 

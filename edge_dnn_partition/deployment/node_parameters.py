@@ -249,7 +249,7 @@ def parameters_of(given: Mapping[str, Any], node: str) -> dict[str, Any]:
     values = {name: parameter.default for name, parameter in table.items()}
     for name, value in given.get(node, {}).items():
         if name == 'fleet_file':
-            raise PlanError(f'parameters.{node}.fleet_file: that is this file; leave it out')
+            raise PlanError(f'parameters.{node}.fleet_file: that is this file; remove the key')
         if name in table:
             try:
                 values[name] = table[name].coerce(value)

@@ -65,7 +65,7 @@ class Parameter:
         if self.quantity and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = f'{value}'
         if isinstance(value, int) and abs(value) >= _MOST:
-            raise UserError(f'{self.name} is a number that ROS has no room for; write a smaller one')
+            raise UserError(f'{self.name} is too large for ROS; write a smaller number')
         if isinstance(model, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if model is not None and type(value) is not type(model):

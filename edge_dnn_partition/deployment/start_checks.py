@@ -90,10 +90,10 @@ def check_ends(fleet: Fleet, device: str) -> None:
     :raises PlanError: with what to change.
     """
     if device != fleet.source:
-        raise PlanError(f"the frame source belongs on {fleet.source!r}, the fleet's source, not on {device!r}")
+        raise PlanError(f"the frame source must run on {fleet.source!r}, the fleet's source, not on {device!r}")
     if fleet.sink_device != device:
         raise PlanError(
-            f'sink: results go to the frame source, on {device}; leave sink out, and subscribe to its topic result on '
+            f'sink: results go to the frame source, on {device}; remove sink, and subscribe to the topic result on '
             f'{fleet.sink_device}'
         )
 

@@ -146,7 +146,7 @@ class Supervisor:
         :raises UserError: if it does not.
         """
         if label not in self.running:
-            raise UserError(f'{label} does not run; these do: {", ".join(self.running) or "none"}')
+            raise UserError(f'{label} is not running; running are: {", ".join(self.running) or "none"}')
         return self._processes[label].pid
 
     def signal(self, label: str, number: int) -> None:

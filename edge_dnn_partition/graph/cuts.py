@@ -83,7 +83,7 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
     cuts = linear_cuts(model)
     last = len(cuts) - 1
     if limit < 2:
-        raise ModelError(f'a model has at least two boundaries, so the limit {limit} is too low')
+        raise ModelError(f'a model has at least two boundaries; set the limit above {limit}')
     done = [0.0]
     for operations in layer_operations(model):
         done.append(done[-1] + operations)

@@ -123,7 +123,7 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
     """
     source = read_source(path)
     if source.sha256 != sha256:
-        raise ModelError(f'{path} has changed while it was read: load it again')
+        raise ModelError(f'{path} changed while it was read: load it again')
     proto = onnx.ModelProto()
     proto.CopyFrom(source.proto)
     fix_shapes(proto, shapes)

@@ -21,7 +21,7 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, equals, sizes = text.rpartition('=')
         if not name or not equals or not re.fullmatch(r'(\d+([x,]\d+)*)?', sizes):
-            raise ModelError(f'--shape {text} is not of the form NAME=1x3x224x224')
+            raise ModelError(f'--shape {text} must have the form NAME=1x3x224x224')
         if name in shapes:
             raise ModelError(f'--shape gives two shapes for {name}: keep one')
         shapes[name] = tuple(int(size) for size in re.split('[x,]', sizes) if size)

@@ -55,7 +55,7 @@ def compressed_encoding(text: str) -> str:
         return 'jpeg'
     if 'png' in words:
         return 'png'
-    raise WireError(f'compressed image of format {text!r}; this reads jpeg and png')
+    raise WireError(f'compressed image of format {text!r} is not supported; use jpeg or png')
 
 
 def image_size(data: Pixels, encoding: str) -> tuple[int, int]:
@@ -69,7 +69,7 @@ def image_size(data: Pixels, encoding: str) -> tuple[int, int]:
     else:
         head = bytes(data[:24])
         if len(head) < 24 or head[:8] != b'\x89PNG\r\n\x1a\n' or head[12:16] != b'IHDR':
-            raise WireError('broken PNG: it does not begin as one')
+            raise WireError('broken PNG: it lacks the header of one')
         width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
     if not 0 < width * height <= _LARGEST_PIXELS:
         raise WireError(f'broken {encoding.upper()}: its header gives {width} x {height} pixels')
@@ -107,7 +107,7 @@ def decode_raw(data: Pixels, encoding: str, *, width: int, height: int, step: in
     :raises WireError: if the encoding is not known or the bytes do not fit the size.
     """
     if encoding not in _RAW:
-        raise WireError(f'image encoding {encoding!r}; this reads {", ".join(ENCODINGS)}')
+        raise WireError(f'image encoding {encoding!r} is not supported; use {", ".join(ENCODINGS)}')
     channels, conversion = _RAW[encoding]
     row = width * channels
     stride = row if step is None else step
@@ -150,7 +150,7 @@ def largest_reduction(width: int, height: int, least_width: int, least_height: i
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
     """Return width and height; None where the frame header is not within these bytes."""
     if head[:2] != b'\xff\xd8':
-        raise WireError('broken JPEG: it does not begin as one')
+        raise WireError('broken JPEG: it lacks the header of one')
     at = 2
     while at + 9 <= len(head):
         if head[at] != 0xFF:

@@ -40,7 +40,7 @@ def image_folder(folder: Path) -> Iterator[CameraImage]:
     """
     paths = sorted(p for p in folder.glob('*') if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
     if not paths:
-        raise UserError(f'{folder}: holds no image; put JPEG or PNG files there')
+        raise UserError(f'{folder}: contains no image; put JPEG or PNG files there')
     while True:
         for path in paths:
             yield CameraImage(np.frombuffer(path.read_bytes(), np.uint8), _SUFFIXES[path.suffix.lower()])
@@ -55,7 +55,7 @@ def captured(device: Path | int, quality: int = JPEG_QUALITY) -> Iterator[Camera
     try:
         if not capture.isOpened():
             what = f'camera {device}' if isinstance(device, int) else str(device)
-            raise UserError(f'{what}: cannot be opened; is it there, and may this user read it?')
+            raise UserError(f'{what}: cannot be opened; check that it exists and that this user may read it')
         while True:
             there, pixels = capture.read()
             if not there:

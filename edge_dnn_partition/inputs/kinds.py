@@ -86,7 +86,7 @@ class ImageKind(InputKind):
     def encode(self, value: CameraImage, encoding: str) -> tuple[Array | Coded, str]:
         """Return an image as it is sent, and the encoding of its pixels."""
         if encoding not in IMAGE_ENCODINGS:
-            raise PlanError(f'an image cannot be sent as {encoding!r}; it can as {", ".join(IMAGE_ENCODINGS)}')
+            raise PlanError(f'an image cannot be sent as {encoding!r}; choose {", ".join(IMAGE_ENCODINGS)}')
         if self.is_encoded(value, encoding):
             return value.data, value.encoding
         if encoding == JPEG:
@@ -153,7 +153,7 @@ def kind_of(value: object) -> InputKind:
     for kind in KINDS:
         if isinstance(value, kind.type):
             return kind
-    raise WireError(f'a frame has no inputs of type {type(value).__name__}; give one of {", ".join(k.name for k in KINDS)}')
+    raise WireError(f'inputs of type {type(value).__name__} are not supported; give one of {", ".join(k.name for k in KINDS)}')
 
 
 def check_inputs(inputs: FrameInputs) -> None:

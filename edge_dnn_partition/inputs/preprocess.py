@@ -195,7 +195,7 @@ class Preprocessing:
         """
         flat = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
         if flat.dtype != np.uint8:
-            raise WireError(f'an image is made of uint8, not of {flat.dtype}')
+            raise WireError(f'an image must be uint8, not {flat.dtype}')
         if encoding in COMPRESSED:
             flat = flat.reshape(-1)
             reduction = 1
@@ -208,7 +208,7 @@ class Preprocessing:
                 width = flat.shape[1] if width is None else width
                 height = flat.shape[0] if height is None else height
             if width is None or height is None:
-                raise WireError(f'a raw image ({encoding}) comes with its width and height')
+                raise WireError(f'a raw image ({encoding}) needs a width and height')
             pixels = decode_raw(flat, encoding, width=width, height=height, step=step)
         return self._normalised(self._resized(pixels))
 

@@ -133,7 +133,7 @@ class DeviceMonitor(FleetNode):
         left_out = tuple(f'{state.name}: {state.found}' for state in broken)
         for text in left_out:
             if text not in self._left_out:
-                self.get_logger().warning(f'left out for a while: {text}')
+                self.get_logger().warning(f'skipped for now: {text}')
         self._left_out = left_out
 
 

@@ -164,7 +164,7 @@ class Scheduler(FleetNode):
     def _on_share(self, message: Share) -> None:
         """Record what another fleet of the group uses of the hosts."""
         if not len(message.hosts) == len(message.cores) == len(message.memory_bytes):
-            raise PlanError(f'a share of {message.fleet!r} whose hosts and figures differ in number; is it of this release?')
+            raise PlanError(f'a share of {message.fleet!r} has not one figure per host; install one release everywhere')
         rows = zip(message.hosts, message.cores, message.memory_bytes, strict=True)
         uses = {host: HostUse(max(0.0, cores), max(0.0, held)) for host, cores, held in rows}
         self._scheduler.estimator.on_share(FleetUse(message.fleet, message.priority, message.moving, uses), time.monotonic())

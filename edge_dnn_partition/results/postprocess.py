@@ -121,11 +121,11 @@ def read_options(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         wanted = hints[key]
         fits = isinstance(value, (int, float)) if wanted is float else isinstance(value, wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise UserError(f'postprocessing: {key}: {value!r} is no {_WORDS[wanted]}')
+            raise UserError(f'postprocessing: {key}: {value!r} is not {_WORDS[wanted]}')
     return dict(values)
 
 
-_WORDS: Final = {int: 'whole number', float: 'number', str: 'text', bool: 'true or false'}
+_WORDS: Final = {int: 'a whole number', float: 'a number', str: 'text', bool: 'true or false'}
 
 
 def read_labels(text: str, base: Path) -> tuple[str, ...]:

@@ -308,7 +308,7 @@ class Namespaces:
         self._check_host(sender)
         self._check_host(receiver)
         if sender == receiver:
-            raise UserError(f'{sender} to itself is no link')
+            raise UserError(f'there is no link from {sender} to itself')
 
 
 def _ip(namespace: str, lines: Iterable[str]) -> None:

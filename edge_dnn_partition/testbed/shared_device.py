@@ -56,7 +56,7 @@ class SharedDevice:
                 finally:
                     fcntl.flock(file, fcntl.LOCK_UN)  # the map keeps the file open
         except (OSError, ValueError) as error:
-            raise UserError(f'{path}: the played device that fleets share cannot be used ({error})') from error
+            raise UserError(f'{path}: the emulated device that fleets share cannot be used ({error})') from error
 
     def _claim(self) -> int:
         for place in range(_SLOTS):
@@ -64,7 +64,7 @@ class SharedDevice:
             if process == 0 or not _lives(process):
                 _SLOT.pack_into(self._map, place * _SLOT.size, os.getpid(), 0.0)
                 return place
-        raise OSError(f'{_SLOTS} processes share it already')
+        raise OSError(f'{_SLOTS} processes share it already, the most that it allows')
 
     def _say(self, weight: float) -> None:
         _SLOT.pack_into(self._map, self._place * _SLOT.size, os.getpid(), weight)

@@ -173,9 +173,9 @@ class TestbedFile(Fleet):
         if shared := [link.channel for link in self.links if link.channel is not None]:
             raise ValueError(f'links: channel {shared[0]!r}: the links of a testbed have rates of their own')
         if self.network_given:
-            raise ValueError('network: the testbed makes its own; leave it out')
+            raise ValueError('network: the testbed makes its own; remove the key')
         if any(a.at > b.at for a, b in pairwise(self.faults)):
-            raise ValueError('faults: they must be in the order of their times')
+            raise ValueError('faults: must be in order of time')
         try:
             _ = [device.modelled_power for device in self.devices.values()]
         except UserError as error:

@@ -121,11 +121,11 @@ def read_trace(path: Path, column: Column) -> Trace:
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror}); give the path of a trace') from error
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f'{path}: is no trace with the columns seconds,{column}: {error}') from error
+        raise UserError(f'{path}: is not a trace with the columns seconds,{column}: {error}') from error
     if not rows:
-        raise UserError(f'{path}: holds no line beside its first')
+        raise UserError(f'{path}: has no row after its header')
     if rows[0][0] < 0 or any(not a < b for (a, _), (b, _) in pairwise(rows)):
-        raise UserError(f'{path}: times must rise, from 0 or more')
+        raise UserError(f'{path}: times must increase, from 0 or more')
     if bad := [value for _, value in rows if not LEAST[column] <= value < math.inf]:
         raise UserError(f'{path}: {column} {bad[0]:g} must be at least {LEAST[column]:g}')
     return Trace(tuple(at for at, _ in rows), tuple(value for _, value in rows))

@@ -118,7 +118,7 @@ class Assembler:
         partial = self._partial.get(key)
         if partial is not None and (partial.count, partial.total, partial.fragment_bytes) != (fragment.count, fragment.total,
             length):
-            raise WireError(f'message {fragment.message} of {fragment.sender}: its fragments disagree on what it is')
+            raise WireError(f'message {fragment.message} of {fragment.sender}: its fragments contradict each other')
         if fragment.index == 0 and (partial is None or partial.head is None):
             self._take_head(key, fragment)
         if partial is None:
@@ -232,11 +232,11 @@ class Assembler:
         size = len(fragment.data)
         last = fragment.count - 1
         if not 1 <= fragment.count <= MAX_FRAGMENTS or not 0 <= fragment.index <= last:
-            raise WireError(f'{where}: fragment {fragment.index} of {fragment.count} cannot be')
+            raise WireError(f'{where}: there cannot be a fragment {fragment.index} of {fragment.count}')
         if fragment.kind not in (FRAME, PROBE):
             raise WireError(f'{where}: is of the unknown kind {fragment.kind}')
         if fragment.kind == PROBE and fragment.total > PROBE_FRAGMENTS * MAX_FRAGMENT_BYTES:
-            raise WireError(f'{where}: a probe of {fragment.total} bytes is none')
+            raise WireError(f'{where}: a probe cannot have {fragment.total} bytes')
         if fragment.total > self.max_bytes:
             raise WireError(f'{where}: {fragment.total} bytes are more than the inbox holds ({self.max_bytes})')
         if size > fragment.total:

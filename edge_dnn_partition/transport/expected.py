@@ -71,7 +71,7 @@ class Expected:
         for tensor in fragment.layout:
             self._check_tensor(tensor)
         if fragment.total != buffer_size(fragment.layout):
-            raise WireError(f'message {fragment.message} of {fragment.sender}: {fragment.total} bytes are not those of its tensors')
+            raise WireError(f'message {fragment.message} of {fragment.sender}: {fragment.total} bytes do not match its tensors')
         check_timings(fragment.stages, fragment.hops, fragment.encode_seconds)
 
     def _check_tensor(self, tensor: WireTensor) -> None:
@@ -81,7 +81,7 @@ class Expected:
             if tensor.dtype != _BYTES:
                 raise WireError(f'an image of dtype number {tensor.dtype}; pixels are bytes')
         elif known is None:
-            raise WireError(f'no tensor {tensor.name[:80]!r} is waited for here')
+            raise WireError(f'tensor {tensor.name[:80]!r} is not expected here')
         elif tensor.dtype != known.dtype or len(tensor.shape) != len(known.shape):
             raise WireError(f'tensor {tensor.name!r} has dtype {tensor.dtype} and shape {list(tensor.shape)}; {_words(known)}')
         elif tensor.shape != known.shape and not known.observed:

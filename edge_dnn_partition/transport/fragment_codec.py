@@ -60,7 +60,7 @@ def decode(raw: bytes) -> Fragment:
     """
     order = {_LITTLE: '<', _BIG: '>'}.get(raw[:2])
     if order is None:
-        raise WireError(f'a message of {len(raw)} bytes begins with {raw[:4].hex()!r}, which is no plain CDR')
+        raise WireError(f'a message of {len(raw)} bytes begins with {raw[:4].hex()!r}, which is not plain CDR')
     try:
         return _decode(_Reader(raw, order))
     except struct.error:
@@ -96,7 +96,7 @@ def _decode(reader: _Reader) -> Fragment:
     end = reader.at + seal
     padding = _MOST_PADDING + _EMPTY_SHAPE * sum(not tensor.shape for tensor in head.get('layout', ()))
     if not end <= len(reader.raw) <= end + padding:
-        raise WireError(f'fragment {index} of message {message} of {sender!r} says that it has {size} bytes, and has others')
+        raise WireError(f'fragment {index} of message {message} of {sender!r} claims {size} bytes but has another number')
     return Fragment(kind, sender, incarnation, message, index, count, total, data, paced, sent_ns, **head)
 
 

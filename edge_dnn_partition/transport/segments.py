@@ -142,7 +142,7 @@ class SegmentReader:
         :raises WireError: if the name or the size cannot be, or another message lies there: to give it back would spoil that one.
         """
         if not _NAME.fullmatch(name):
-            raise WireError(f'{name[:80]!r} is no name of a segment of shared memory')
+            raise WireError(f'{name[:80]!r} is not a name of a shared-memory segment')
         mapped = self._maps.get(name)
         if mapped is None:
             mapped = self._map(name)

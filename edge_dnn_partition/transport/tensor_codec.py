@@ -170,7 +170,7 @@ def _library(compressor: str) -> Any:
     module = _module(compressor)
     if module is None:
         package = _MODULES[compressor].partition('.')[0]
-        raise WireError(f'a tensor is to be sent as {compressor}, which this device lacks; install the package {package}')
+        raise WireError(f'this device cannot encode or decode {compressor}; install the package {package}')
     return module
 
 

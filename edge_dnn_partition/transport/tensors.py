@@ -73,7 +73,7 @@ def dtype_number(dtype: np.dtype[Any]) -> int:
     try:
         return _NUMBERS[np.dtype(dtype).newbyteorder('<')]
     except KeyError:
-        raise WireError(f'tensors of dtype {dtype} cannot be sent; cut where the tensor is numeric') from None
+        raise WireError(f'tensors of dtype {dtype} cannot be sent; cut at a numeric tensor') from None
 
 
 def lay_out(
@@ -139,7 +139,7 @@ def check_layout(layout: Sequence[WireTensor], total: int) -> None:
     names = set()
     for tensor in layout:
         if tensor.name in names:
-            raise WireError(f'tensor {tensor.name!r} stands twice in one message')
+            raise WireError(f'tensor {tensor.name!r} occurs twice in one message')
         names.add(tensor.name)
         if tensor.dtype not in DTYPES:
             raise WireError(f'tensor {tensor.name!r} has the unknown dtype number {tensor.dtype}')

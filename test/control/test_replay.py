@@ -130,8 +130,8 @@ def test_records_that_do_not_fit_are_left_out_with_the_reason(model):
     player.on_record('heartbeat', stranger, 1.1)
     player.on_record('heartbeat', stranger, 1.2)
     other, unknown = player.result.refused
-    assert 'another model file' in other
-    assert 'which the fleet file does not name' in unknown
+    assert 'a different model file' in other
+    assert 'which is not in the fleet file' in unknown
     assert not player.result.decisions
     assert math.isnan(player.result.mean_loss)
 
@@ -140,7 +140,7 @@ def test_a_bag_that_is_none_is_refused_in_one_line(tmp_path, capsys):
     pytest.importorskip('rosbags')
     fleet = tmp_path / 'fleet.yaml'
     fleet.write_text(f'fleet: lab\nsource: pi\ndevices: {{pi: {{}}}}\nmodel: {{path: {demo_model.cached("tiny")}}}\n')
-    for bag, words in (('none', 'there is no bag'), ('fleet.yaml', 'is no bag that can be read')):
+    for bag, words in (('none', 'does not exist'), ('fleet.yaml', 'cannot be read as a bag')):
         assert main(['replay', str(tmp_path / bag), '--fleet', str(fleet)]) == 2
         said = capsys.readouterr().err
         assert said.startswith('error: ') and words in said and said.count('\n') == 1

@@ -46,7 +46,7 @@ def test_every_benchmark_in_docs(path):
 
 @pytest.mark.parametrize(
     ('text', 'words'),
-    [('{', 'no JSON'), ('[]', 'no report'), ('{"phases": [{}]}', 'no whole report'), ('{"targets": [3], "name": "x"}', 'no whole'), (None, 'cannot be read')],
+    [('{', 'not JSON'), ('[]', 'not a report'), ('{"phases": [{}]}', 'an incomplete report'), ('{"targets": [3], "name": "x"}', 'incomplete report'), (None, 'cannot be read')],
 )  # fmt: skip
 def test_what_is_no_report_is_refused(tmp_path, text, words):
     path = tmp_path / 'x.json'

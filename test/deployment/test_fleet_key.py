@@ -43,8 +43,8 @@ def test_a_fleet_without_a_key_has_none(tmp_path):
 
 @pytest.mark.parametrize(
     ('content', 'mode', 'words'),
-    [(None, 0o600, 'cannot be read'), ('00' * 32, 0o640, 'chmod 600'), ('00' * 31, 0o600, 'holds no key'),
-     ('xy' * 32, 0o600, 'holds no key'), ('é', 0o600, 'holds no key'), ('00' * 4000, 0o600, 'holds no key')],
+    [(None, 0o600, 'cannot be read'), ('00' * 32, 0o640, 'chmod 600'), ('00' * 31, 0o600, 'contains no key'),
+     ('xy' * 32, 0o600, 'contains no key'), ('é', 0o600, 'contains no key'), ('00' * 4000, 0o600, 'contains no key')],
 )  # fmt: skip
 def test_a_file_that_is_no_good_is_refused_with_what_to_do(tmp_path, content, mode, words):
     path = tmp_path / 'fleet.key'
@@ -70,7 +70,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
     for content in (b'', b'\n', b'\xff'):
         path.chmod(0o600)
         path.write_bytes(content)
-        with pytest.raises(UserError, match='holds no token'):
+        with pytest.raises(UserError, match='contains no token'):
             read_token(str(path))
     with pytest.raises(UserError, match='token cannot be read .No such file'):
         read_token(str(tmp_path / 'none'))

@@ -104,7 +104,7 @@ def test_what_a_part_sends():
 
 
 @pytest.mark.parametrize(('change', 'names', 'words'), [
-    ({'plan_version': 9}, ['a'], r'frame 1: plan 9 is unknown here \(known: 4, 5\)'),
+    ({'plan_version': 9}, ['a'], r'frame 1: plan 9 is not known here \(known: 4, 5\)'),
     ({'model_sha256': 'other'}, ['a'], 'frame 1: it belongs to another model; copy one model to all devices'),
     ({}, ['a', 'y'], "frame 1: cloud needs no tensor 'y' in plan 4"),
     ({}, [IMAGE], "frame 1: cloud needs no tensor '@image' in plan 4"),

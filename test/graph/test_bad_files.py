@@ -178,7 +178,7 @@ def test_a_named_size_settles_it_for_all_inputs(save):
 
 @pytest.mark.parametrize('text', ['image', '=1x3', 'image=1xax3', 'image=1x-3', 'image=1x'])
 def test_shape_texts_of_another_form(text):
-    with pytest.raises(ModelError, match='not of the form'):
+    with pytest.raises(ModelError, match='must have the form'):
         parse_shapes([text])
 
 

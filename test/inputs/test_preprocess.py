@@ -197,7 +197,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding() -> None:
     ({'width': 10, 'height': 10}, 'needs 300 bytes, not 36864'),
     ({'width': 128, 'height': 96, 'step': 10}, '10 bytes in a row'),
     ({'width': 0, 'height': 96}, '0 x 96'),
-    ({}, 'comes with its width and height')])
+    ({}, 'needs a width and height')])
 def test_raw_images_whose_bytes_do_not_fit_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(WireError, match=message):
         Preprocessing(16, 16).apply(scene().tobytes(), 'bgr8', **arguments)

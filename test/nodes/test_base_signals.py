@@ -254,7 +254,7 @@ def test_a_node_that_hangs_is_ended_by_the_watchdog_and_shows_where(nodes):
         ('/trial/device', {'setup_fails': 'bug'}, 1, 'ZeroDivisionError: a bug in setup'),
         ('/trial/device', {'setup_fails': 'maybe'}, 2, 'error: setup_fails must be one of no, user, bug'),
         ('/trial/device', {'fail_at': 'soon'}, 2, 'error: fail_at must be a whole number'),
-        ('/trial', {}, 2, "error: the namespace '/trial' names no fleet and device"),
+        ('/trial', {}, 2, "error: the namespace '/trial' does not name a fleet and a device"),
         ('/trial/jetson-1', {}, 2, 'error: --ros-args'),
     ],
 )

@@ -113,11 +113,11 @@ def test_wrong_fragments_are_refused_with_a_reason_and_the_stream_goes_on(tmp_pa
         wrong = {
             'shape': fragment(1, tensors=[TensorInfo(name='image', dtype=1, shape=[7], encoding='raw', offset=0, size=4)]),
             'end': fragment(2, total=400),
-            'is unknown here': fragment(3, plan_version=version + 1000),
+            'is not known here': fragment(3, plan_version=version + 1000),
             'another model': fragment(4, model_sha256='0' * 64),
             'needs no tensor': fragment(
                 5, tensors=[TensorInfo(name='no such', dtype=2, shape=[4], encoding='raw', offset=0, size=4)]),
-            'no device of this fleet': fragment(6, sender='stranger'),
+            'not a device of this fleet': fragment(6, sender='stranger'),
         }  # fmt: skip
 
         def jetson():

@@ -305,7 +305,7 @@ def test_a_call_that_finds_no_place_is_refused_and_one_that_grows_too_old_expire
         trial.client.set_parameters('pi/frame_source', {'max_age': 0.0, 'calls': 1})
         first, second = asker.client.begin(array()), asker.client.begin(array())
         trial.client.wait_for(second.done, 20.0, 'the answer to the second call')
-        with pytest.raises(InferenceRefusedError, match='busy: 1 calls are open already'):
+        with pytest.raises(InferenceRefusedError, match='busy: 1 calls are open'):
             second.result()
         assert not first.done()
     finally:

@@ -97,7 +97,7 @@ def test_whole_numbers_are_taken_for_floats(make):
         ({'window_seconds': [3.0, 1.0]}, 'window_seconds: 3.0 is above 1.0'),
         ({'window_seconds': [-1.0, 1.0]}, 'window_seconds must be at least 0'),
         ({'window_seconds': 1.0}, 'window_seconds must be a list'),
-        ({'budget': '3 ms'}, "budget: '3 ms' is no size"),
+        ({'budget': '3 ms'}, "budget: '3 ms' is not a size"),
         ({'budget': -1}, 'budget: '),
         ({'budget': True}, 'budget must be a text, not True'),
     ],

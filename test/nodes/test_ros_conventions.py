@@ -234,7 +234,7 @@ def test_diagnostics_tell_of_devices_and_pipeline_and_of_one_that_dies(trial, re
     trial.client.wait_for(lambda: 'cloud' not in trial.client.plan.devices, 20.0, 'a plan without it')
     trial.more_frames(5, trial.client.plan.version)
     refused = tell(trial, 'pin_plan', 'cloud')
-    assert not refused.success and 'cloud is not there now' in refused.message
+    assert not refused.success and 'cloud is not running' in refused.message
 
 
 def test_what_was_recorded_is_replayed(trial, recorder, half, folder, capsys):

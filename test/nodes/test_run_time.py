@@ -87,8 +87,8 @@ def test_limits_are_set_while_the_stream_runs(stream):
 
     trial, client = stream, stream.client
     refused = (
-        ('pi/worker', {'memory_budget': '3 ms'}, 'is no size'),
-        ('pi/worker', {'memory_budget': -5}, 'is no size'),
+        ('pi/worker', {'memory_budget': '3 ms'}, 'is not a size'),
+        ('pi/worker', {'memory_budget': -5}, 'is not a size'),
         ('pi/worker', {'threads': -1}, 'at least 0|out of range'),
         ('pi/worker', {'threads': 1.5}, 'whole number'),
         ('pi/worker', {'probing_budget': 1.5}, 'at most 1|out of range'),

@@ -29,14 +29,14 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
         manager = Manager(trial.client, {'spare': '/trial/spare'})
         try:
             for kind, process in second.items():
-                process.wait_for(f'stands by: {kinds[kind]}/{kind} is active already, on host ')
+                process.wait_for(f'standing by: {kinds[kind]}/{kind} is active already, on host ')
             manager.go('spare', 'configure')
             assert not manager.ask('spare', 'activate')
             spare.wait_for('refused: /trial/scheduler is active already, on host ')
             trial.more_frames(10)
             # On a machine that is very busy one was active for an instant, before it knew of the other.
             before = {kind: process.output.count(']: active') for kind, process in second.items()}
-            assert all(process.output.count('yields: ') == before[kind] for kind, process in second.items())
+            assert all(process.output.count('stepping down: ') == before[kind] for kind, process in second.items())
             settled = len(trial.news.frames) if before['frame_source'] else 0
             trial.supervisor.signal('scheduler', signal.SIGSTOP)
             trial.supervisor.signal('pi/frame_source', signal.SIGKILL)
@@ -44,8 +44,8 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
                 second[kind].wait_for(']: active', count=before[kind] + 1)
             trial.follow('jetson:pre-end')
             trial.supervisor.signal('scheduler', signal.SIGCONT)
-            second['scheduler'].wait_for('yields: /trial/scheduler is active already', count=before['scheduler'] + 1)
-            second['scheduler'].wait_for('stands by: ', count=2)
+            second['scheduler'].wait_for('stepping down: /trial/scheduler is active already', count=before['scheduler'] + 1)
+            second['scheduler'].wait_for('standing by: ', count=2)
             trial.follow('cloud:pre-end')
         finally:
             print(*(process.output for process in nodes.all), sep='\n')  # pytest shows it where the test fails

@@ -52,7 +52,7 @@ def test_plots_may_stay_beside_the_page(folder):
 
 def test_a_folder_without_figures_is_refused(tmp_path, capsys):
     assert main(['bench', 'report', '--out', str(tmp_path)]) == 2
-    assert 'holds no figures of a benchmark' in capsys.readouterr().err
+    assert 'contains no benchmark results' in capsys.readouterr().err
     (tmp_path / 'broken.json').write_text('{')
     assert main(['bench', 'report', '--out', str(tmp_path)]) == 2
     assert 'broken.json: cannot be read' in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_who_is_not_root_is_told(monkeypatch, capsys):
     pytest.importorskip('edge_dnn_partition.msg')
     monkeypatch.setattr(os, 'geteuid', lambda: 1000)
     assert main(['bench', 'testbed', '--quick']) == 2
-    assert 'which only root may' in capsys.readouterr().err
+    assert 'which needs root' in capsys.readouterr().err
 
 
 def test_the_list_says_what_each_needs(capsys):

@@ -211,7 +211,7 @@ def test_a_deadline_and_weights(tmp_path, capsys):
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (('--objective', 'deadline'), 'needs a deadline'),
-    (('--objective', 'deadline', '--deadline', '5 J'), 'is no time'),
+    (('--objective', 'deadline', '--deadline', '5 J'), 'is not a time'),
     (('--objective', 'deadline', '--deadline', '0'), 'above 0'),
     (('--deadline', '1'), 'is for --objective deadline'),
     (('--weights', '1,1'), 'are for --objective balanced'),

@@ -24,7 +24,7 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d['devices']['pi'].update(thread=2), "did you mean 'threads'"),
     (lambda d: d.update(sorce='pi'), "did you mean 'source'"),
     (lambda d: d.update(source='clowd'), "did you mean 'cloud'"),
-    (lambda d: d['links'][0].update(rate='40 ms'), 'is no rate'),
+    (lambda d: d['links'][0].update(rate='40 ms'), 'is not a rate'),
     (lambda d: d['links'][0].update(rate=0), 'greater than 0'),
     (lambda d: d['devices'].update({'my pi': {}}), 'not a ROS name'),
     (lambda d: d['links'].append({'between': ['cloud', 'pi'], 'rate': '1 B/s'}), 'two links'),
@@ -39,13 +39,13 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'clout'}), "did you mean 'cloud'"),
     (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'cloud', 'port': 80}), 'network.port'),
     (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'tls': {'ca': 'a', 'certificate': 'b', 'key': 'c', 'keys': 'd'}}), "did you mean 'key'"),
-    (lambda d: d.update(network={'server': 'a.org'}), 'server is for kind: cloud'),
+    (lambda d: d.update(network={'server': 'a.org'}), 'server needs kind: cloud'),
     (lambda d: d.update(objective='deadline'), 'needs a deadline'),
-    (lambda d: d.update(deadline='200 Mbit/s'), 'deadline: .* is no time'),
+    (lambda d: d.update(deadline='200 Mbit/s'), 'deadline: .* is not a time'),
     (lambda d: d.update(weights=[0.0, 0.0]), 'weights must be two numbers'),
     (lambda d: d.update(weights=[0.3]), 'weights'),
-    (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port is for kind: cloud'),
-    (lambda d: d.update(network={'kind': 'machine', 'interface': 'wg0'}), 'interface is for kind: lan'),
+    (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port needs kind: cloud'),
+    (lambda d: d.update(network={'kind': 'machine', 'interface': 'wg0'}), 'interface needs kind: lan'),
 ])  # fmt: skip
 def test_refusals(change, words):
     document = copy.deepcopy(GOOD)

@@ -275,7 +275,7 @@ def test_a_result_that_may_not_leave_the_source_is_refused(models):
 def test_profiles_that_do_not_fit_are_refused(models):
     model = models['skip']
     good = profile(model, 'pi')
-    with pytest.raises(PlanError, match='no device has been profiled'):
+    with pytest.raises(PlanError, match='no device has been profiled yet'):
         Pipeline(model, {}, fleet())
     with pytest.raises(PlanError, match='profile of cloud is of another model; profile skip there'):
         Pipeline(model, {'pi': good, 'cloud': profile(models['demo'], 'cloud')}, fleet())

@@ -56,14 +56,14 @@ def test_ranges_are_put_in_order_and_joined_so_that_equal_stages_are_written_ali
     ('pi:pre-x', "'pre-x' is not START-STOP"),
     ('pi:pre-', "'pre-' is not START-STOP"),
     ('pi:pre- cloud:0-5', "'pre-' is not START-STOP"),
-    ('pi:pre-3,2-5', 'each of the 5 layers must stand in it once'),
+    ('pi:pre-3,2-5', 'each of the 5 layers must occur once'),
     ('pi:pre-3,4', "'4' is not START-STOP"),
     ('pi:pre-3 cloud:-3-5', "'-3-5' is not START-STOP"),
     ('pi:pre-6', "'pre-6' is not within 0-5"),
     ('pi:pre-3 cloud:3-3 pi:3-5', "'3-3' is not within 0-5"),
     ('pi:pre-3 cloud:5-3', "'5-3' is not within 0-5"),
-    ('pi:pre-3 cloud:4-5', 'each of the 5 layers must stand in it once'),
-    ('pi:pre-3 cloud:2-5', 'each of the 5 layers must stand in it once'),
+    ('pi:pre-3 cloud:4-5', 'each of the 5 layers must occur once'),
+    ('pi:pre-3 cloud:2-5', 'each of the 5 layers must occur once'),
 ])  # fmt: skip
 def test_what_is_no_placement_is_refused_with_an_example(text, words):
     with pytest.raises(PlanError, match=words) as caught:

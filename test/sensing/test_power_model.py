@@ -136,8 +136,8 @@ def test_a_calibration_is_kept_and_found_before_the_shipped_model(tmp_path, monk
     assert device_model(root).source.startswith('raspberry_pi_4')
     save_model(TRUE, default_path(), {'rms_watts': 0.1})
     assert device_model(root).clock_exponent == 2.3
-    for text, words in (('{', 'no power model'), ('{"core_watts": 1}', 'no power model'),
-                        ('{"idle_watts": -1, "core_watts": 1}', 'negative'), ('[]', 'no power model')):  # fmt: skip
+    for text, words in (('{', 'not a power model'), ('{"core_watts": 1}', 'not a power model'),
+                        ('{"idle_watts": -1, "core_watts": 1}', 'negative'), ('[]', 'not a power model')):  # fmt: skip
         default_path().write_text(text)
         with pytest.raises(UserError, match=words):
             load_model(default_path())

@@ -91,7 +91,7 @@ def test_nvml_that_is_missing_or_answers_nothing_says_why():
         (None, 'nvidia-ml-py is not installed'),
         (nvml(nvmlInit=FakeNvml.NVMLError('Driver Not Loaded')), 'NVML: Driver Not Loaded'),
         (nvml(), 'a Jetson'),
-        (nvml(nvmlDeviceGetMemoryInfo=MEMORY), 'tells its power'),
+        (nvml(nvmlDeviceGetMemoryInfo=MEMORY), 'reports its power'),
     ):
         load = loader() if module is None else loader(pynvml=module)
         with pytest.raises(Unavailable, match=words):

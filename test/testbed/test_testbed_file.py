@@ -54,13 +54,13 @@ def test_a_link_without_a_delay_is_the_kernels_alone() -> None:
     (lambda d: d['faults'][0].update(kil='pi'), "did you mean 'kill'"),
     (lambda d: d['faults'][0].update(kill='pi'), 'give one of kill'),
     (lambda d: d['faults'][2].update(kill='clout'), "did you mean 'cloud'"),
-    (lambda d: d['faults'][0].update(at='9 s'), 'in the order of their times'),
+    (lambda d: d['faults'][0].update(at='9 s'), 'in order of time'),
     (lambda d: d['faults'][0].update(cut=['pi', 'pie']), 'no link between pi and pie'),
     (lambda d: d.update(traces=[{'file': 'a.csv'}]), 'give link'),
     (lambda d: d.update(traces=[{'file': 'a.csv', 'device': 'pie'}]), "did you mean 'pi'"),
     (lambda d: d.update(scheduler='clud'), "did you mean 'cloud'"),
     (lambda d: d['links'][0].update(channel='wifi'), 'rates of their own'),
-    (lambda d: d.update(network={'kind': 'lan'}), 'leave it out'),
+    (lambda d: d.update(network={'kind': 'lan'}), 'remove the key'),
     (lambda d: d['devices']['cloud'].pop('power') and d['devices']['cloud'].update(board='pi_9'), 'no power model of a board'),
     (lambda d: d['devices']['pi'].update(cores=0), 'greater than or equal to 0.1'),
 ])  # fmt: skip
@@ -91,8 +91,8 @@ def test_a_value_holds_until_the_next() -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'holds no line'), ('seconds,load\n0,1\n', 'no trace with the columns'), ('seconds,bits_per_second\n0,x\n', 'no trace'),
-    ('seconds,bits_per_second\n1,9e6\n1,8e6\n', 'times must rise'), ('seconds,bits_per_second\n0,-1\n', 'at least 0'),
+    ('', 'has no row'), ('seconds,load\n0,1\n', 'not a trace with the columns'), ('seconds,bits_per_second\n0,x\n', 'not a trace'),
+    ('seconds,bits_per_second\n1,9e6\n1,8e6\n', 'times must increase'), ('seconds,bits_per_second\n0,-1\n', 'at least 0'),
 ])  # fmt: skip
 def test_bad_traces(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / 't.csv').write_text(text)

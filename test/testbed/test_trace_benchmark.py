@@ -169,10 +169,10 @@ def test_a_cut_link_carries_nothing_and_what_waited_is_lost():
     ('text', 'words'),
     [
         ('seconds,bits_per_second\n0,-1\n', 'must be at least'),
-        ('seconds,bits_per_second\n0,1\n0,2\n', 'times must rise'),
-        ('seconds,rate\n0,1\n', 'is no trace'),
-        ('seconds,bits_per_second\n0,fast\n', 'is no trace'),
-        ('', 'holds no line'),
+        ('seconds,bits_per_second\n0,1\n0,2\n', 'times must increase'),
+        ('seconds,rate\n0,1\n', 'is not a trace'),
+        ('seconds,bits_per_second\n0,fast\n', 'is not a trace'),
+        ('', 'has no row'),
         (None, 'no CSV file'),
     ],
 )

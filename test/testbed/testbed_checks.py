@@ -97,7 +97,7 @@ def test_what_was_killed_comes_again(testbed):
     testbed.free()
     old = testbed.pid('cloud/worker')
     testbed.kill('cloud')
-    with pytest.raises(UserError, match='cloud/worker does not run'):
+    with pytest.raises(UserError, match='cloud/worker is not running'):
         testbed.pid('cloud/worker')
     testbed.start('cloud')
     assert testbed.pid('cloud/worker') != old

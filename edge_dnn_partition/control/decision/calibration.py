@@ -289,6 +289,6 @@ def load(path: Path, key: str, record: Calibration) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError, TypeError, KeyError):
-        raise PlanError(f'{path}: the record of switches cannot be read; delete the file') from None
+        raise PlanError(f'{path}: the record of plan changes cannot be read; delete the file') from None
     record.assessments = tuple(rows[-record.settings.window :])
     return True

@@ -36,7 +36,7 @@ def policy_of(
         return QLearningPolicy(settings, learning)
     if name == 'auto':
         return AutoPolicy(settings, learning, takeover)
-    raise ValueError(f'no policy is called {name!r}')
+    raise ValueError(f'there is no policy {name!r}')
 
 
 def learner_of(policy: Policy) -> QLearningPolicy | None:

@@ -76,7 +76,7 @@ class ShadowBudget:
         :raises PlanError: if none is available.
         """
         if not self.available:
-            raise PlanError('the budget of shadow frames is spent')
+            raise PlanError('the budget of shadow frames is used up')
         self.credit -= 1
 
 

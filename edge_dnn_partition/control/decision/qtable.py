@@ -158,6 +158,6 @@ class QTable:
         except (KeyError, TypeError, ValueError, OverflowError):
             values = visits = np.zeros(0)
         if not (values.shape == visits.shape == self.values.shape and np.isfinite(values + visits).all() and (visits >= 0).all()):
-            raise PlanError('the table on record is malformed, or of other states or plans; delete the file')
+            raise PlanError('the learned table is malformed, or belongs to other states or plans; delete the file')
         self.values = np.clip(values, -self.settings.clip, self.settings.clip)
         self.visits = visits

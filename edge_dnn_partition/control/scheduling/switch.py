@@ -107,7 +107,7 @@ class PlanSwitch:
         :raises ValueError: if the version has been given out before.
         """
         if not supersedes(plan.version, self.last_version):
-            raise ValueError(f'version {plan.version} has been given out')
+            raise ValueError(f'version {plan.version} is in use already')
         self.last_version = plan.version
         self.proposal = replace(plan, scheduler=self.scheduler)
         self._proposed_at = now
@@ -340,4 +340,4 @@ class Mover:
         self.resumed_version = plan.version
         self._on_plan(assignment_of(plan.placement, boundaries), now)
         self._outlet.publish_plan(plan, PlanStatus.ACTIVE)
-        self._outlet.info(f'plan {plan.version} goes on: {plan.label()}')
+        self._outlet.info(f'resuming plan {plan.version}: {plan.label()}')

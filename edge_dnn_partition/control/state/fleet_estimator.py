@@ -115,9 +115,9 @@ class FleetEstimator:
         :raises PlanError: if the fleet file does not name its device.
         """
         if message.device not in self.view.devices:
-            raise PlanError(f'a heartbeat of {message.device!r}, which the fleet file does not name; add it there')
+            raise PlanError(f'heartbeat from {message.device!r}, which is not in the fleet file; add it there')
         if message.node not in _HEARTS:
-            raise PlanError(f'a heartbeat of {message.node!r} on {message.device}, which is no node of this package')
+            raise PlanError(f'heartbeat from {message.node!r} on {message.device}, which is not a node of this package')
         if message.node in ('worker', 'frame_source'):
             rows = zip(message.peers, message.bytes_per_second, message.latency_seconds, message.age_seconds, strict=True)
             for peer, rate, latency, age in rows:
@@ -130,7 +130,7 @@ class FleetEstimator:
         :raises PlanError: if it has another model.
         """
         if message.model_sha256 != self.model.sha256:
-            raise PlanError(f'{message.device} has another model file than the scheduler; copy one to all devices')
+            raise PlanError(f'{message.device} has a different model file than the scheduler; copy one file to all devices')
         view = self.view.devices[message.device]
         view.own_cores = message.process_cpu_percent / 100
         restarted = self.view.on_heartbeat(
@@ -146,7 +146,7 @@ class FleetEstimator:
         """
         view = self.view.devices.get(message.device)
         if view is None:
-            raise PlanError(f'telemetry of {message.device!r}, which the fleet file does not name; add it there')
+            raise PlanError(f'telemetry from {message.device!r}, which is not in the fleet file; add it there')
         view.cpu_percent = message.cpu_percent
         view.memory_available_bytes = message.memory_available_bytes
         view.memory_total_bytes = message.memory_total_bytes
@@ -177,7 +177,7 @@ class FleetEstimator:
         """
         health = self._health.get(message.device)
         if health is None:
-            raise PlanError(f'energy of {message.device!r}, which the fleet file does not name; add it there')
+            raise PlanError(f'energy from {message.device!r}, which is not in the fleet file; add it there')
         health.measured = message.kind == 'measured'
         health.active_watts = message.active_watts
         known = message.covered_seconds > 0
@@ -190,7 +190,7 @@ class FleetEstimator:
         :raises PlanError: if it is of another model, or would not go with the other devices'; what was known stays.
         """
         if message.model_sha256 != self.model.sha256:
-            raise PlanError(f'a profile of {message.device} for another model; copy one model file to all devices')
+            raise PlanError(f'profile of {message.device} for another model; copy one model file to all devices')
         if message.device not in self.view.devices:
             return False
         profile, known = profile_of(message), self.view.devices[message.device].profile
@@ -198,7 +198,7 @@ class FleetEstimator:
         if ends != layers:
             raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it again')
         if known is not None and known.boundaries != profile.boundaries and self._others_have(known.boundaries, message.device):
-            raise PlanError(f'a profile of {message.device} with other boundaries than all others; is it of this release?')
+            raise PlanError(f'profile of {message.device} has other boundaries than the rest; install one release on all devices')
         self.view.devices[message.device].profile = profile
         self._pipeline = None
         return True

@@ -121,7 +121,7 @@ class FramePipeline:
         part = self.parts.get(address.plan_version)
         if part is None:
             known = ', '.join(map(str, sorted(self.parts))) or 'none'
-            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is unknown here (known: {known})')
+            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is not known here (known: {known})')
         if address.model_sha256 != part.plan.model_sha256:
             raise WireError(f'frame {address.frame_id}: it belongs to another model; copy one model to all devices')
         wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}
@@ -231,7 +231,7 @@ class FramePipeline:
         while self._held_bytes + size > self.max_bytes and self._frames.keys() - {for_key}:
             waits = next((key for key, frame in self._frames.items() if not frame.started and key != for_key), None)
             if waits is None:
-                raise NotReadyError(f'{self.device} holds {self._held_bytes} bytes of frames that wait for their turn already')
+                raise NotReadyError(f'{self.device} holds {self._held_bytes} bytes of waiting frames already, its limit')
             self._pop(waits)
             self.crowded += 1
 

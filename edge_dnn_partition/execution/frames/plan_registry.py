@@ -82,7 +82,7 @@ class PlanRegistry:
         :raises PlanError: if no plan has such a version.
         """
         if not 0 < plan.version <= LARGEST_VERSION:
-            raise PlanError(f'a plan of version {plan.version}: versions go from 1 to {LARGEST_VERSION}')
+            raise PlanError(f'plan version {plan.version} is out of range: versions go from 1 to {LARGEST_VERSION}')
         if supersedes(plan.version, self.last_version):
             self.last_version = plan.version
         if status is not PlanStatus.ACTIVE or not supersedes(plan.version, self.active_version):

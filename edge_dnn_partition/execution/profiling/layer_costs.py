@@ -110,10 +110,10 @@ def with_measurements(rows: Sequence[LayerCost], document: Any) -> tuple[LayerCo
 
     layers = document.get('layers') if isinstance(document, dict) else None
     if not isinstance(layers, list):
-        raise PlanError('the profile holds no layers; make it with `profile --energy` or `profile --layers`')
+        raise PlanError('the profile has no layers; make it with `profile --energy` or `profile --layers`')
     try:
         if [layer['name'] for layer in layers] != [row.name for row in rows]:
-            raise PlanError('the profile is of a model with other layers; profile this one')
+            raise PlanError('the profile belongs to a model with other layers; profile this one')
 
         def number(value: Any) -> float:
             return math.nan if value is None else float(value)
@@ -124,4 +124,4 @@ def with_measurements(rows: Sequence[LayerCost], document: Any) -> tuple[LayerCo
                     energy_source=str(layer['energy_source']))
             for row, layer in zip(rows, layers, strict=True))  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise PlanError(f'the profile holds layers that lack something ({error}); make it again') from error
+        raise PlanError(f'layers in the profile are incomplete ({error}); make it again') from error

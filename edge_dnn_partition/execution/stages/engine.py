@@ -149,7 +149,7 @@ class Engine:
             values = self._session.run(self._output_names, dict(feeds), options)
         except Exception as error:  # onnxruntime's exceptions share no other base
             if options.terminate:
-                raise RunTerminatedError(f'{self.path.name}: the run was ended') from error
+                raise RunTerminatedError(f'{self.path.name}: the run was stopped') from error
             kind = ModelError if self._is_the_inputs_doing(error) else DeviceError
             raise kind(f'{self.path.name}: {_one_line(error)}') from error
         finally:
@@ -217,7 +217,7 @@ class Engine:
                                 f'not {list(tensor.shape)}')
         if len(feeds) != len(self.inputs):
             unknown = sorted(set(feeds) - {tensor.name for tensor in self.inputs})
-            raise WireError(f'{self.path.name}: input {unknown[0]!r} is not one of this stage')
+            raise WireError(f'{self.path.name}: this stage has no input {unknown[0]!r}')
 
     def _session_options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()

@@ -194,7 +194,7 @@ class FleetClient:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise UserError(f"{what} did not come within {seconds:g} s; see the nodes' log")
+                raise UserError(f"{what} did not arrive within {seconds:g} s; see the nodes' log")
             time.sleep(0.02)
 
     # Telling --------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class FleetClient:
         client = self.node.create_client(service_type, name)
         try:
             if not client.wait_for_service(timeout_sec=10.0):
-                raise UserError(f'nobody serves {name}; is the fleet running?')
+                raise UserError(f'nobody serves {name}; start the fleet')
             future = client.call_async(request or service_type.Request())
             self.wait_for(future.done, seconds, f'an answer of {name}')
             return future.result()
@@ -281,7 +281,7 @@ class FleetClient:
             client = self.node.create_client(SetParameters, f'/{self.fleet.fleet}/{node}/set_parameters')
             self._parameters[node] = client
         if not client.wait_for_service(timeout_sec=10.0):
-            raise UserError(f'the {node} does not answer; is it running?')
+            raise UserError(f'the {node} does not answer; check that it is running')
         request = SetParameters.Request(parameters=[parameter_message(name, value) for name, value in parameters.items()])
         # A node that was killed is still taken to be there, and one that came in its place may not have been found yet.
         calls = [client.call_async(request)]

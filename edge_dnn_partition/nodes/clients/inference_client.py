@@ -111,7 +111,7 @@ class InferenceClient:
                 self._spin_until(outcome)
         if not done.wait(timeout + 1.0):
             raise InferenceTimeoutError(
-                f'nobody spins the node, so that no answer of {self._name} is heard; in a callback use `await client.infer(…)`'
+                f'the node is not being spun, so no answer of {self._name} can arrive; in a callback use `await client.infer(…)`'
             )
         result: InferenceResult = outcome.result()
         return result

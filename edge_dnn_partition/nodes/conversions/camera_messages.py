@@ -41,7 +41,7 @@ def from_compressed_message(message: CompressedImage) -> CameraImage:
     """
     encoding = compressed_encoding(message.format)
     if len(message.data) == 0:
-        raise WireError('a compressed image without bytes; see what publishes it')
+        raise WireError('a compressed image without data; check its publisher')
     return CameraImage(np.frombuffer(message.data, np.uint8), encoding)
 
 
@@ -52,7 +52,7 @@ def from_image_message(message: Image) -> CameraImage:
     """
     if message.encoding not in ENCODINGS:
         known = ', '.join(e for e in ENCODINGS if e not in ('jpeg', 'png'))
-        raise WireError(f'an image of encoding {message.encoding!r}; known are {known}')
+        raise WireError(f'image encoding {message.encoding!r} is not supported; use {known}')
     channels = _CHANNELS.get(message.encoding, 1)
     row = message.width * channels
     if (
@@ -63,7 +63,7 @@ def from_image_message(message: Image) -> CameraImage:
     ):
         raise WireError(
             f'an image of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
-            f'has {len(message.data)} bytes; see what publishes it'
+            f'has {len(message.data)} bytes; check its publisher'
         )
     if _BRIDGE is not None:
         pixels = np.ascontiguousarray(_BRIDGE.imgmsg_to_cv2(message, 'passthrough'), np.uint8)

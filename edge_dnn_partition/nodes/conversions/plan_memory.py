@@ -74,7 +74,7 @@ class PlanMemory:
             return None
         digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if _digest(content) != digest:
-            self._node.get_logger().info(f'{self._path}: not read, as it is damaged or of another release; a scheduler says a plan')
+            self._node.get_logger().info(f'{self._path}: ignored: damaged, or from another release; waiting for a scheduler')
             return None
         message: PlanMessage = deserialize_message(content, PlanMessage)
         known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION
@@ -90,5 +90,5 @@ class PlanMemory:
         """Return the plan on disk if it is to be followed, since nobody says one."""
         kept = self.recall(model_sha256) if book.recall_due(now) else None
         if kept is not None:
-            self._node.get_logger().info(f'no scheduler says a plan; taking up plan {kept.version} again')
+            self._node.get_logger().info(f'no scheduler has published a plan; resuming plan {kept.version} from disk')
         return kept

@@ -87,7 +87,7 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     if model is not None:
         named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {IMAGE}
         if unknown := sorted(named - model.tensors.keys()):
-            raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which the model does not have')
+            raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which is not in the model')
     return plan
 
 
@@ -106,7 +106,7 @@ def status_of(message: PlanMessage) -> PlanStatus:
     try:
         return PlanStatus(message.status)
     except ValueError:
-        raise PlanError(f'plan {message.version} comes with the status {message.status}, which is unknown') from None
+        raise PlanError(f'plan {message.version} has the unknown status {message.status}') from None
 
 
 def profile_message(profile: Profile, device: str) -> ProfileMessage:

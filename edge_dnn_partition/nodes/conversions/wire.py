@@ -78,7 +78,7 @@ def tensor_array(message: TensorData) -> np.ndarray[Any, Any]:
     """
     dtype = DTYPES.get(message.dtype)
     if dtype is None or min(message.shape, default=0) < 0 or math.prod(message.shape) * dtype.itemsize != len(message.data):
-        raise WireError(f'tensor {message.name[:80]!r} has {len(message.data)} bytes, which is not what its type and shape need')
+        raise WireError(f'tensor {message.name[:80]!r} has {len(message.data)} bytes, which does not match its type and shape')
     return np.frombuffer(message.data, DTYPES[message.dtype]).reshape(tuple(message.shape))
 
 

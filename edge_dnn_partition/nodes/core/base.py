@@ -162,7 +162,7 @@ class FleetNode(EntityNode):
 
     def _give_way(self, reason: str) -> None:
         """Yield to another node that has this one's role: account for all as at the process's end, and stand by anew."""
-        self.get_logger().error(f'yields: {reason}')
+        self.get_logger().error(f'stepping down: {reason}')
 
         def leave() -> None:
             if self.active:

@@ -56,11 +56,11 @@ def read(raw: bytes, message_type: Any) -> Any:
     name = message_type.__name__
     most = MOST_RESULT_BYTES if name == 'Result' else MOST_BYTES
     if len(raw) > most:
-        raise WireError(f'a {name} of {len(raw)} bytes is longer than any ({most})')
+        raise WireError(f'a {name} of {len(raw)} bytes exceeds the limit of {most}')
     try:
         message = deserialize_message(raw, message_type)
     except Exception as error:  # noqa: BLE001  the middleware has kinds of errors of its own
-        raise WireError(f'bytes that are no {name}: {error}; are all devices of one build?') from None
+        raise WireError(f'not a valid {name}: {error}; install the same build on all devices') from None
     check_figures(message)
     return message
 
@@ -75,7 +75,7 @@ def check_figures(message: Any) -> None:
         return
     wrong = next(_checker(kind)(message), None)
     if wrong is not None:
-        raise WireError(f'a {kind.__name__}{_of(message)} with figures that cannot be: {wrong}')
+        raise WireError(f'a {kind.__name__}{_of(message)} with impossible figures: {wrong}')
 
 
 def _of(message: Any) -> str:

@@ -75,7 +75,7 @@ class Role:
                 refused(self._words(holder))
             elif holder is not None:
                 if self._reported is None or self._reported.incarnation != holder.incarnation:
-                    self._node.get_logger().error(f'stands by: {self._words(holder)}')
+                    self._node.get_logger().error(f'standing by: {self._words(holder)}')
                 self._reported = holder
             elif self._claim.free(now, others=self._node.count_publishers(self._publisher.topic_name) > 1):
                 self._wanted = None

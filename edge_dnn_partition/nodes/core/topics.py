@@ -73,7 +73,7 @@ class Topics:
         fleet, _, device = namespace.strip('/').rpartition('/')
         if not fleet:
             raise UserError(
-                f'the namespace {namespace!r} names no fleet and device: start the node with '
+                f'the namespace {namespace!r} does not name a fleet and a device: start the node with '
                 '--ros-args -r __ns:=/<fleet>/<device>'
             )
         return cls(fleet, device)
@@ -86,7 +86,7 @@ class Topics:
         """
         fleet = namespace.strip('/')
         if not fleet:
-            raise UserError('the namespace names no fleet: start the node with --ros-args -r __ns:=/<fleet>')
+            raise UserError('the namespace does not name a fleet: start the node with --ros-args -r __ns:=/<fleet>')
         return cls(fleet)
 
     def _of_fleet(self, leaf: str) -> str:

@@ -77,7 +77,7 @@ class DeviceProfiler:
     def serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         """Profile again; the response comes when that is done."""
         if self._again is not None and not self._again.done():
-            raise PlanError(f'{self._node.topics.device} is being profiled already')
+            raise PlanError(f'{self._node.topics.device} is already being profiled')
         again: Future[str] = Future()
         self._again = again
         before = self.profile

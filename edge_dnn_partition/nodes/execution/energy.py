@@ -152,7 +152,7 @@ class EnergyMonitor:
                 done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)
             except Exception as error:  # noqa: BLE001 (a sensor must not end the thread, nor the worker)
                 if not failed:
-                    self._node.get_logger().warning(f'energy is not known for now: {type(error).__name__}: {error}')
+                    self._node.get_logger().warning(f'energy is unknown for now: {type(error).__name__}: {error}')
                 failed = True
                 continue
             with self._lock:

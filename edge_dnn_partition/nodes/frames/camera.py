@@ -83,7 +83,7 @@ class CameraFeed:
                     node.get_logger().info('the video has ended')
                     return
                 reason = str(error) or f'camera {self._camera.camera} gives no more images'
-                node.repeats.warning('camera', f'no image: {reason}; trying again, in {wait:g} s for now')
+                node.repeats.warning('camera', f'no image: {reason}; retrying in {wait:g} s')
                 stream, until = self._images(), wait
                 wait = min(_LONGEST_WAIT_SECONDS, 2 * wait)
                 assert stream is not None

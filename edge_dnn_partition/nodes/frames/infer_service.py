@@ -95,7 +95,7 @@ class InferService:
             if self._closed:
                 raise UserError(self._closed)
             if len(self._open) >= most:
-                raise UserError(f'busy: {len(self._open)} calls are open already (parameter calls of the frame source)')
+                raise UserError(f'busy: {len(self._open)} calls are open, the limit set by the parameter calls')
             self._open.add(call)
         # Who asks with an image that cannot be decoded hears so before a device has been kept busy with it.
         work = self._checks.submit(check_inputs, call.inputs)

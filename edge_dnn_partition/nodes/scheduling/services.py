@@ -81,7 +81,7 @@ class SchedulerServices:
         active = self._scheduler.switch.active
         words = request.plan.strip() or (active.label() if active is not None else '')
         if not words:
-            raise PlanError('no plan is in force that could be pinned; name one')
+            raise PlanError('no plan is in force to pin; name one')
         placement = self._scheduler.placement_of(words)
         label = label_of(placement)
         costs = self._scheduler.costs_of(placement, self._scheduler.problem_now(time.monotonic()))
@@ -122,7 +122,7 @@ class SchedulerServices:
 
     def _replan(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         if self._node.params.text('policy') == 'fixed':
-            raise PlanError('a plan is pinned, so that nothing is planned; free it first (free_plan)')
+            raise PlanError('a plan is pinned; free it first (free_plan)')
         if (proposal := self._scheduler.switch.proposal) is not None:
             return self._wait(response, proposal.placement, 'the fleet was moving already')
         problem, goal = self._scheduler.problem_now(time.monotonic()), self._scheduler.runner.goal
@@ -209,7 +209,7 @@ class SchedulerServices:
         device, *rest = devices
         client = self._profilers[device]
         if device in self._profiling:
-            later.send(_filled(response, f'{device} is being profiled already', success=False))
+            later.send(_filled(response, f'{device} is already being profiled', success=False))
             return
         if not client.service_is_ready():
             later.send(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))

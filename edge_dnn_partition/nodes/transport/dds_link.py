@@ -224,7 +224,7 @@ class DdsLink:
         def on_fragment(message: bytes) -> None:
             fragment = decode(message)
             if fragment.sender not in publishers:
-                raise WireError(f'a fragment of {fragment.sender!r}, which is no device of this fleet')
+                raise WireError(f'fragment from {fragment.sender!r}, which is not a device of this fleet')
             ack = receiver.on_fragment(fragment, node.arrived)
             if ack is not None:
                 answer(ack)

@@ -59,7 +59,7 @@ class Problem:
         if np.isnan(self.seconds).any():
             node, device = np.argwhere(np.isnan(self.seconds))[0]
             name = self.devices[device].name
-            raise PlanError(f'it is not known how long {self.node_names[node]!r} takes on {name}; profile it there')
+            raise PlanError(f'the time of {self.node_names[node]!r} on {name} is unknown; profile it there')
 
     @property
     def nodes(self) -> int:

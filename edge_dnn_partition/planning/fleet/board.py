@@ -84,6 +84,6 @@ def board(name: str) -> Board:
     :raises PlanError: if there are no figures of it.
     """
     if name not in board_names():
-        raise PlanError(f'no figures of a board {name!r}{nearest(name, board_names())}; there are {", ".join(board_names())}')
+        raise PlanError(f'there is no board {name!r}{nearest(name, board_names())}; there are {", ".join(board_names())}')
     path = _FOLDER / f'{name}.yaml'
     return check(Board, read_yaml(path, kind='board file'), what=str(path))

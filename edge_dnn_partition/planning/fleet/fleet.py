@@ -193,9 +193,9 @@ class Network(Strict):
                 if getattr(self, key) is None:
                     raise ValueError(f'kind cloud needs {key}: the address that all reach, and the device that has it')
         elif extra := sorted(self.model_fields_set - {'kind', 'interface'}):
-            raise ValueError(f'{extra[0]} is for kind: cloud; say so, or leave it out')
+            raise ValueError(f'{extra[0]} needs kind: cloud; set it, or remove {extra[0]}')
         if self.interface is not None and self.kind != 'lan':
-            raise ValueError('interface is for kind: lan; say so, or leave it out')
+            raise ValueError('interface needs kind: lan; set it, or remove interface')
         return self
 
 

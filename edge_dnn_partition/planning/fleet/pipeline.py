@@ -54,7 +54,7 @@ class Pipeline:
 
     def __init__(self, model: Model, profiles: Mapping[str, Profile], fleet: Fleet) -> None:
         if not profiles:
-            raise PlanError('no device has been profiled')
+            raise PlanError('no device has been profiled yet')
         for name, profile in profiles.items():
             if profile.model_sha256 != model.sha256:
                 raise PlanError(f'the profile of {name} is of another model; profile {model.name} there')
@@ -65,7 +65,7 @@ class Pipeline:
                 )
         boundaries = {profile.boundaries for profile in profiles.values()}
         if len(boundaries) > 1:
-            raise PlanError('the devices were profiled with different boundaries; profile them anew with one release')
+            raise PlanError('the devices were profiled with different boundaries; profile them again with one release')
         self.model = model
         self.fleet = fleet
         self.profiles = dict(profiles)

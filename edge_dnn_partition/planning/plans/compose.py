@@ -120,11 +120,11 @@ def pinned_costs(placement: Placement, problem: Problem, boundaries: Sequence[in
     """
     missing = [device for device, _, _ in placement if device not in problem.names]
     if missing:
-        raise PlanError(f'{missing[0]} is not there now, or not profiled yet; ready are {", ".join(problem.names)}')
+        raise PlanError(f'{missing[0]} is not running or not profiled yet; ready are {", ".join(problem.names)}')
     assignment = assignment_of(placement, boundaries)
     if assignment is None:
         if constrained:
-            raise PlanError("its cuts are none of the profile's, so the constraints cannot be checked")
+            raise PlanError("its cuts are not among the profile's, so the constraints cannot be checked")
         return None
     costs = evaluate(problem, assignment)
     if not costs.feasible:

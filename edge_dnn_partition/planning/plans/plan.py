@@ -166,7 +166,7 @@ def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
     if not placement or not placement[0][1]:
         raise PlanError(f'plan {text!r}: the first stage begins with pre; {example}')
     if sorted(seen) != list(range(layers)):
-        raise PlanError(f'plan {text!r}: each of the {layers} layers must stand in it once; {example}')
+        raise PlanError(f'plan {text!r}: each of the {layers} layers must occur once; {example}')
     return tuple(placement)
 
 
@@ -207,7 +207,7 @@ def check_layers(plan: Plan, layers: int | None) -> None:
         if start >= stop or stop > most:
             raise PlanError(f'plan {plan.version}: there are no layers {start} to {stop}; the model has {most}')
         if start != done:
-            raise PlanError(f'plan {plan.version}: each layer must stand in it once, and layer {min(start, done)} does not')
+            raise PlanError(f'plan {plan.version}: each layer must occur once, and layer {min(start, done)} does not')
         done = stop
     if layers not in (None, done):
         raise PlanError(f'plan {plan.version}: ends with layer {done} of {layers}')
@@ -220,7 +220,7 @@ def check_figures(plan: Plan) -> None:
     """
     costs = (plan.latency_seconds, plan.latency_deviation, plan.energy_joules, plan.bottleneck_seconds)
     if not all(math.isnan(cost) or 0 <= cost <= _MOST_COST for cost in costs) or plan.max_in_flight > _MOST_IN_FLIGHT:
-        raise PlanError(f'plan {plan.version}: what it is predicted to cost cannot be')
+        raise PlanError(f'plan {plan.version}: its predicted costs are impossible')
     if len(plan.reason) > _LONGEST_REASON:
         raise PlanError(f'plan {plan.version} has a reason of {len(plan.reason)} characters')
 

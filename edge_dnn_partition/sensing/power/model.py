@@ -110,9 +110,9 @@ def load_model(path: Path) -> PowerModel:
         model = PowerModel(**{name: value for name, value in document.items() if name in names})
         numbers = [float(getattr(model, name)) for name in names if name not in ('source', 'relative_error')]
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: no power model ({error}); make one with `edge-dnn-partition calibrate`') from None
+        raise UserError(f'{path}: not a power model ({error}); make one with `edge-dnn-partition calibrate`') from None
     if not all(value >= 0 and math.isfinite(value) for value in numbers):
-        raise UserError(f'{path}: a coefficient is negative or no number; make it anew with `edge-dnn-partition calibrate`')
+        raise UserError(f'{path}: a coefficient is negative or not a number; make it again with `edge-dnn-partition calibrate`')
     return model
 
 

@@ -67,7 +67,7 @@ class BatterySource(Source[BatteryReading]):
         """Name the batteries."""
         self._folders = battery_folders(self._root)
         if not self._folders:
-            raise Unavailable('no battery in /sys/class/power_supply; a robot that has one may say so on a topic')
+            raise Unavailable('no battery in /sys/class/power_supply; if the robot has one, set battery_topic')
         return ', '.join(folder.rpartition('/')[2] for folder in self._folders)
 
     def read(self, now_seconds: float) -> BatteryReading:
@@ -154,7 +154,7 @@ class BatteryMeter(Meter):
         found = self._battery.probe()
         reading = self._battery.read(0.0)
         if not reading.charging and not math.isfinite(reading.discharge_watts):
-            raise Unavailable(f'{found} tells neither power nor current')
+            raise Unavailable(f'{found} reports neither power nor current')
         return f'{found}, while it is discharged'
 
     def read(self, now_seconds: float) -> tuple[PowerReading, ...]:

@@ -156,7 +156,7 @@ class ClockSource(Source[ClockReading]):
         if self._from_cpuinfo().hertz > 0:
             self.period_seconds = _SLOW_SECONDS
             return '/proc/cpuinfo, without limits: no cpufreq here (a virtual machine, or the driver is missing)'
-        raise Unavailable('neither cpufreq nor /proc/cpuinfo tells a clock, as in most virtual machines')
+        raise Unavailable('neither cpufreq nor /proc/cpuinfo reports a clock, as in most virtual machines')
 
     def read(self, now_seconds: float) -> ClockReading:
         """Return the present clocks."""
@@ -165,7 +165,7 @@ class ClockSource(Source[ClockReading]):
         clocks = [(self._hertz(folder), cores) for folder, cores in self._found]
         known = [(hertz, cores) for hertz, cores in clocks if math.isfinite(hertz)]
         if not known:
-            raise Unavailable('cpufreq no longer tells a clock')
+            raise Unavailable('cpufreq no longer reports a clock')
         mean = sum(hertz * cores for hertz, cores in known) / sum(cores for _, cores in known)
         return ClockReading(mean, self._highest('cpuinfo_max_freq'), self._highest('scaling_max_freq'))
 

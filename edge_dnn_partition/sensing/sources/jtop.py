@@ -101,7 +101,7 @@ class JtopGpuSource(Source[tuple[GpuReading, ...]]):
         self._jtop.open()
         names = list(self._jtop.gpus())
         if not names:
-            raise Unavailable('jtop knows no GPU')
+            raise Unavailable('jtop finds no GPU')
         return ', '.join(names)
 
     def read(self, now_seconds: float) -> tuple[GpuReading, ...]:

@@ -46,7 +46,7 @@ class Nvml:
             raise Unavailable(f'NVML: {" ".join(str(error).split())}') from error
         found = [(self._name(h), h) for h in handles if self.ask('nvmlDeviceGetMemoryInfo', h) is not None]
         if not found:
-            raise Unavailable('NVML knows no GPU' if not handles else 'NVML tells nothing of this GPU (a Jetson)')
+            raise Unavailable('NVML finds no GPU' if not handles else 'NVML reports nothing about this GPU (a Jetson)')
         return found
 
     def ask(self, function: str, *arguments: Any) -> Any:
@@ -134,7 +134,7 @@ class NvmlMeter(Meter):
         """Name the GPUs that tell their power."""
         gpus = [(name, handle) for name, handle in self._nvml.open() if math.isfinite(sum(self._raw(handle)[1:]))]
         if not gpus:
-            raise Unavailable('no NVIDIA GPU here tells its power')
+            raise Unavailable('no NVIDIA GPU here reports its power')
         self._gpus = [handle for _, handle in gpus]
         if len(self._totals) != len(gpus):
             self._totals = [EnergyCounter() if self._raw(h)[0] else PowerIntegral() for h in self._gpus]

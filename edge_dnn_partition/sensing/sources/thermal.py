@@ -131,7 +131,7 @@ def pi_flags(text: str) -> tuple[str, ...]:
     """
     match = re.fullmatch(r'(?:throttled=)?(?:0x)?([0-9a-fA-F]+)', text.strip())
     if match is None:
-        raise Unavailable(f'get_throttled said {text.strip()[:40]!r}, which is no number')
+        raise Unavailable(f'get_throttled said {text.strip()[:40]!r}, which is not a number')
     bits = int(match[1], 16)
     return tuple(name for bit, name in PI_FLAGS.items() if bits >> bit & 1)
 
@@ -171,7 +171,7 @@ class ThrottlingSource(Source[ThrottlingReading]):
         if self._cooling:
             found.append(', '.join(dict.fromkeys(kind for kind, _ in self._cooling)))
         if not found:
-            raise Unavailable('no firmware, counter or cooling device tells of throttling')
+            raise Unavailable('no firmware, counter or cooling device reports throttling')
         return ' and '.join(found)
 
     def read(self, now_seconds: float) -> ThrottlingReading:

@@ -46,7 +46,7 @@ class ZeusMeter(Meter):
             raise Unavailable(f'zeus: {" ".join(str(error).split())[:120]}') from error
         self._energy = next((getattr(gpus, name) for name in _ENERGY if hasattr(gpus, name)), None)
         if not count or self._energy is None:
-            raise Unavailable('zeus knows no GPU that counts its energy')
+            raise Unavailable('zeus finds no GPU that counts its energy')
         if len(self._counters) != count:
             self._counters = [EnergyCounter() for _ in range(count)]
         return f'{count} GPUs'
