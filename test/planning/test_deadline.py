@@ -14,8 +14,9 @@ from edge_dnn_partition.planning.cost_model import batch
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.linear import energy_cost, latency_cost
-from edge_dnn_partition.planning.objectives import Goal
+from edge_dnn_partition.planning.objectives import ENERGY, Goal
 from edge_dnn_partition.planning.solvers import labels
+from edge_dnn_partition.planning.solvers.judge import Judge
 from edge_dnn_partition.planning.solvers.solve import solve
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -106,11 +107,9 @@ def test_long_chains_against_a_program(reference, seed):
 def test_labels_that_are_cut_off_claim_nothing(reference):
     problem = from_costs_json(reference.random_document(5, nodes=30, devices=4, chain=True))
     deadline = 0.5 * sum(solve(problem, name).latency_seconds for name in ('latency', 'energy'))
-    plan, complete = labels.search(
-        problem, energy_cost(problem), latency_cost(problem), deadline, price=0.0, known=math.inf, once=False, most=3
-    )
-    assert not complete
-    assert plan is None or evaluate(problem, plan).latency_seconds <= deadline
+    judge = Judge(problem, ENERGY, most_seconds=deadline)
+    assert not labels.within(judge, energy_cost(problem), latency_cost(problem), deadline, price=0.0, most=3)
+    assert judge.best is None or evaluate(problem, judge.best).latency_seconds <= deadline
 
 
 def test_a_missed_deadline_says_so(reference):

@@ -259,7 +259,7 @@ class Problem:
 
         Decisions ask one problem after the other of which little differs.
         """
-        same = {name for name in _WORKED_OUT if (mine := getattr(self, name)) is (his := getattr(other, name)) or mine == his}
+        same = {name for name in _WORKED_OUT if (own := getattr(self, name)) is (known := getattr(other, name)) or own == known}
         for fields, names in _FROM.items():
             if same.issuperset(fields):
                 self.__dict__.update({name: other.__dict__[name] for name in names if name in other.__dict__})

@@ -164,8 +164,8 @@ class Neighbourhood:
         if self.nodes > most:
             weighed = weights / np.maximum((loads * weights).max(axis=1), 1e-300)[:, None]
             slope = _power(loads * weighed, order - 1) * weighed
-            derating = (left * slope[:, None, :]).sum(axis=2)
-            chosen = np.sort(np.argsort(derating, axis=1, kind='stable')[:, :most], axis=1)
+            gain = (left * slope[:, None, :]).sum(axis=2)
+            chosen = np.sort(np.argsort(gain, axis=1, kind='stable')[:, :most], axis=1)
             left = left[at, chosen]
         else:
             chosen = np.broadcast_to(np.arange(self.nodes), plans.shape)
@@ -260,7 +260,7 @@ def _power(values: Floats, order: int) -> Floats:
     return values
 
 
-class Search:
+class TabuSearch:
     """Plans of ever smaller bottleneck.
 
     :param starts: plans to begin with, of which the best are followed.

@@ -4,13 +4,15 @@
 
 After A. Viterbi, "Error bounds for convolutional codes", IEEE Trans. Inf. Theory 13 (1967):
 shortest path through a trellis, ``O(nodes x devices^2)``. Ties are broken by further passes over
-the arcs that lie on some shortest path, one cost after the other.
+the arcs that lie on some shortest path, one cost after the other. Large fleets are searched over the links
+that there are, ``O(nodes x (devices + links))``: of a million pairs of devices few are links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Ints, Problem
 
-TIE = 4e-13
+_TIE: Final = 4e-13
 """Relative difference below which two partial sums count as equal."""
+FEW: Final = 48
+"""Devices up to which all pairs are searched as quickly as the links alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +104,22 @@ def forward(costs: Trellis) -> Floats:
     return prefix
 
 
-def shortest(levels: Iterable[Trellis]) -> tuple[Ints, float] | None:
-    """Return the lexicographically best path and its cost at the first level; ``None`` if none is finite.
+def rest(costs: Trellis) -> Floats:
+    """Return the least cost of what follows a node on each device, ``(nodes, devices)``."""
+    after = np.zeros((len(costs.arcs) + 1, len(costs.first)))
+    for i in range(len(costs.arcs) - 1, -1, -1):
+        after[i] = (costs.arcs[i] + after[i + 1][:, None]).min(axis=0)
+    return after
+
+
+def shortest(levels: Iterable[Trellis]) -> Ints | None:
+    """Return the lexicographically best path; ``None`` if none is finite.
 
     :param levels: costs in order of importance, of equal shapes; remaining ties go to the
         path whose devices come first.
     """
     allowed: Bools | None = None
     ends: Bools | None = None
-    best = np.inf
     for level, costs in enumerate(levels):
         first, arcs = costs.first, costs.arcs
         if allowed is not None and ends is not None:
@@ -116,21 +127,19 @@ def shortest(levels: Iterable[Trellis]) -> tuple[Ints, float] | None:
             arcs = np.where(allowed, arcs, np.inf)
         prefix = forward(Trellis(first, arcs))
         value = float(prefix[-1].min())
-        if level == 0:
-            if not np.isfinite(value + costs.constant):
-                return None
-            best = value + costs.constant
-        slack = TIE * max(abs(value), float(np.abs(prefix[np.isfinite(prefix)]).max(initial=0.0)))
+        if level == 0 and not np.isfinite(value + costs.constant):
+            return None
+        slack = _TIE * max(abs(value), float(np.abs(prefix[np.isfinite(prefix)]).max(initial=0.0)))
         with np.errstate(invalid='ignore'):
             tight = arcs + prefix[:-1, None, :] <= prefix[1:, :, None] + slack
         tight &= np.isfinite(prefix[1:, :, None])
         last = prefix[-1] <= value + slack
         path = _only_path(tight, last)
         if path is not None:
-            return path, best
+            return path
         allowed, ends = _live(tight, last)
     assert allowed is not None and ends is not None
-    return _first_path(allowed, ends), best
+    return _first_path(allowed, ends)
 
 
 def _only_path(tight: Bools, last: Bools) -> Ints | None:
@@ -166,3 +175,37 @@ def _first_path(allowed: Bools, ends: Bools) -> Ints:
         at = int(step[:, at].argmax())
         path.append(at)
     return np.array(path, dtype=np.int64)
+
+
+def only_path(problem: Problem, cost: LinearCost) -> Ints | None:
+    """Return a chain's cheapest plan, searched over the links alone, if there is just one.
+
+    :returns: device indices; None where no plan can run or another is as cheap but for rounding, which :func:`shortest`
+        tells apart.
+    """
+    pairs = problem.rate.T > 0
+    np.fill_diagonal(pairs, True)
+    reader, sender = np.nonzero(pairs)  # in the order of readers, each of which has a way from itself
+    begin = np.searchsorted(reader, np.arange(len(pairs) + 1))
+    first, arcs, _ = arc_costs(problem, cost, sender, reader)
+    prefix = np.empty((len(arcs) + 1, len(first)))
+    prefix[0] = first
+    for step, arc in enumerate(arcs):
+        np.minimum.reduceat(arc + prefix[step][sender], begin[:-1], out=prefix[step + 1])
+    at = int(prefix[-1].argmin())
+    value = float(prefix[-1, at])
+    if not np.isfinite(value):
+        return None
+    slack = _TIE * max(abs(value), float(np.abs(prefix[np.isfinite(prefix)]).max()))
+    if int((prefix[-1] <= value + slack).sum()) != 1:
+        return None
+    path = [at]
+    for step in range(len(arcs) - 1, -1, -1):
+        into = slice(begin[at], begin[at + 1])
+        before = arcs[step, into] + prefix[step][sender[into]]
+        best = int(before.argmin())
+        if int((before <= prefix[step + 1, at] + slack).sum()) != 1:
+            return None
+        at = int(sender[into][best])
+        path.append(at)
+    return np.array(path[::-1], dtype=np.int64)

@@ -23,8 +23,8 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost, energy_cos
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.objectives import DEADLINE_SLACK, ENERGY, LATENCY, Criterion, Goal
 
-from . import labels, milp
-from .judge import Answer, Judge
+from . import exhaustive, labels, localsearch, milp
+from .judge import Answer, Judge, Question
 
 _ROUNDS: Final = 24
 _PROOF: Final = 1e-9
@@ -35,7 +35,7 @@ _TRIED: Final = 1_000
 
 
 @dataclass
-class _Search:
+class _Bracket:
     """The two plans that enclose the deadline, and what is proven."""
 
     problem: Problem
@@ -64,18 +64,18 @@ def answer_deadline(problem: Problem, goal: Goal, space: str) -> tuple[Answer, b
     cheapest = _solve(problem, Judge(problem, ENERGY, space))
     if cheapest.assignment is None:
         return cheapest, False
-    if np.isfinite(judge.offer(cheapest.assignment)) and cheapest.optimal:
+    if judge.accepts(cheapest.assignment) and cheapest.optimal:
         return cheapest, True
     fastest = _solve(problem, Judge(problem, LATENCY, space))
     if fastest.assignment is None:
         return (Answer(judge.best, False), True) if judge.best is not None else (fastest, False)
     judge.offer(fastest.assignment)
-    search = _Search(problem, judge, most)
+    bracket = _Bracket(problem, judge, most)
     if judge.best is None and fastest.optimal:
         return Answer(fastest.assignment, True), False
     if judge.best is not None and not np.isfinite(judge.measure(cheapest.assignment)):
-        _raise_price(search, evaluate(problem, cheapest.assignment), cheapest.optimal, evaluate(problem, judge.best))
-    proven = search.proven() or _close(search, space)
+        _raise_price(bracket, evaluate(problem, cheapest.assignment), cheapest.optimal, evaluate(problem, judge.best))
+    proven = bracket.proven() or _close(bracket)
     if judge.best is None:
         return Answer(fastest.assignment, False), False
     return Answer(judge.best, proven), True
@@ -92,12 +92,12 @@ def _answer_tail(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool
     plain = replace(goal, deadline_share=0.5)
     judge = Judge(problem, goal.criterion(), space, goal.deadline_seconds * (1 + DEADLINE_SLACK), goal.reach)
     found, met = answer_deadline(problem, plain, space)
-    if found.assignment is None or (met and np.isfinite(judge.offer(found.assignment))):
+    if found.assignment is None or (met and judge.accepts(found.assignment)):
         return found, met
     fastest = _solve(problem, Judge(problem, LATENCY, space)).assignment
     judge.offer(fastest)
     if batch.count_assignments(problem) <= _TRIED:
-        _try_all(problem, judge)
+        exhaustive.answer(problem, judge)
         if judge.best is not None:
             return Answer(judge.best, True), True
     else:
@@ -106,7 +106,7 @@ def _answer_tail(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool
         _shrink(lambda amount: _keeps(judge, problem.prolonged(goal.reach * amount), plain, space))
         _shrink(lambda amount: _keeps(
             judge, problem, replace(plain, deadline_seconds=goal.deadline_seconds * (1 - 0.6 * amount)), space))  # fmt: skip
-        improve(problem, judge)
+        localsearch.improve(judge)
     if judge.best is None:
         return Answer(fastest, False), False
     return Answer(judge.best, False), True
@@ -115,7 +115,7 @@ def _answer_tail(problem: Problem, goal: Goal, space: str) -> tuple[Answer, bool
 def _keeps(judge: Judge, problem: Problem, goal: Goal, space: str) -> bool:
     """Offer a judge the best plan of another problem or deadline; return whether its tail keeps to the judge's deadline."""
     answer, met = answer_deadline(problem, goal, space)
-    return met and np.isfinite(judge.offer(answer.assignment))
+    return met and judge.accepts(answer.assignment)
 
 
 def _shrink(keeps: Callable[[float], bool]) -> None:
@@ -130,19 +130,7 @@ def _shrink(keeps: Callable[[float], bool]) -> None:
         before = amount
 
 
-def _try_all(problem: Problem, judge: Judge) -> None:
-    """Offer every assignment whose prediction keeps to the deadline, by rising energy, until a tail does."""
-    every = batch.Batch(problem)
-    for plans in batch.all_assignments(problem):
-        measured = every.measure(plans)
-        fits = measured.fits & (measured.latency_seconds <= judge.most_seconds) & (measured.energy_joules <= judge.best_value)
-        rows = np.flatnonzero(fits)
-        for row in rows[np.argsort(measured.energy_joules[rows], kind='stable')].tolist():
-            if np.isfinite(judge.offer(plans[row])):
-                break
-
-
-def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> None:
+def _raise_price(bracket: _Bracket, cheap: Costs, proven: bool, quick: Costs) -> None:
     """Find the price of a second at which the bound is greatest, offering what plans come up.
 
     :param cheap: the plan of least energy, which is too slow.
@@ -150,79 +138,63 @@ def _raise_price(search: _Search, cheap: Costs, proven: bool, quick: Costs) -> N
     :param quick: a plan that is in time.
     """
     if proven:
-        search.bound = cheap.energy_joules
+        bracket.bound = cheap.energy_joules
     for _ in range(_ROUNDS):
         span = cheap.latency_seconds - quick.latency_seconds
         price = (quick.energy_joules - cheap.energy_joules) / span if span > 0 else 0.0
         if not price > 0:
             return
-        search.price = price
-        found = _solve(search.problem, Judge(search.problem, Criterion(price, 1.0), search.judge.space))
+        bracket.price = price
+        found = _solve(bracket.problem, Judge(bracket.problem, Criterion(price, 1.0), bracket.judge.space))
         if found.assignment is None:
             return
-        costs = evaluate(search.problem, found.assignment)
+        costs = evaluate(bracket.problem, found.assignment)
         line = quick.energy_joules + price * quick.latency_seconds
         value = costs.energy_joules + price * costs.latency_seconds
         if found.optimal:
-            search.bound = max(search.bound, value - _PROOF * abs(value) / 10 - price * search.deadline)
+            bracket.bound = max(bracket.bound, value - _PROOF * abs(value) / 10 - price * bracket.deadline)
         if value >= line - _PROOF * abs(line):
             return
-        if np.isfinite(search.judge.offer(found.assignment)):
+        if bracket.judge.accepts(found.assignment):
             quick = costs
         else:
             cheap = costs
 
 
-def _close(search: _Search, space: str) -> bool:
+def _close(bracket: _Bracket) -> bool:
     """Search what lies between the bound and the best plan; return whether the best is then proven."""
-    problem, judge = search.problem, search.judge
+    problem, judge = bracket.problem, bracket.judge
     latency = latency_cost(problem)
     energy = energy_cost(problem, latency)
-    if problem.is_chain and len(problem.devices) <= labels.DEVICES:
-        plan, complete = labels.search(
-            problem, energy, latency, search.deadline, price=search.price, known=judge.best_value, once=space == 'each_device_once'
-        )
-        fits = plan is None or np.isfinite(judge.offer(plan))
-        if complete and fits:
-            return True
-    if batch.count_assignments(problem) <= batch.ENUMERATED:
-        from .throughput import enumerate_all
-
-        return enumerate_all(problem, judge).optimal
-    if space == 'each_device_once':
-        from .once import answer_once_graph
-
-        return answer_once_graph(problem, judge).optimal
-    return _program(search, energy, latency)
+    by_labels = problem.is_chain and len(problem.devices) <= labels.DEVICES
+    if by_labels and labels.within(judge, energy, latency, bracket.deadline, price=bracket.price):
+        return True
+    if exhaustive.few(problem, judge.space):
+        return exhaustive.answer(problem, judge).optimal
+    if judge.space == 'each_device_once':
+        return localsearch.answer(Question(problem, judge)).optimal
+    return _program(bracket, energy, latency)
 
 
-def _program(search: _Search, energy: LinearCost, latency: LinearCost) -> bool:
+def _program(bracket: _Bracket, energy: LinearCost, latency: LinearCost) -> bool:
     """Ask HiGHS; its tolerance is wider than the deadline's, so that a plan it lets pass may need a second try."""
-    problem, judge = search.problem, search.judge
-    improve(problem, judge)
+    problem, judge = bracket.problem, bracket.judge
+    localsearch.improve(judge)
     first: milp.Result | None = None
     for share in (1.0, 1.0 - 2e-6):
-        result = milp.linear(problem, energy, judge.best, within=(latency, search.deadline * share))
+        result = milp.linear(problem, energy, judge.best, within=(latency, bracket.deadline * share))
         if result is None:
             break
         first = first or result
-        if result.assignment is None or np.isfinite(judge.offer(result.assignment)):
+        if result.assignment is None or judge.accepts(result.assignment):
             break
     if first is None:
-        return search.proven()
-    search.bound = max(search.bound, first.lower_bound)
-    return search.proven() if judge.best is not None else first.infeasible
-
-
-def improve(problem: Problem, judge: Judge) -> None:
-    """Improve the judge's best by moves of nodes."""
-    from .localsearch import descend
-
-    if judge.best is not None:
-        descend(problem, judge, judge.best, judge.values, work=1_500_000)
+        return bracket.proven()
+    bracket.bound = max(bracket.bound, first.lower_bound)
+    return bracket.proven() if judge.best is not None else first.infeasible
 
 
 def _solve(problem: Problem, judge: Judge) -> Answer:
-    from .solve import answer
+    from .solve import find
 
-    return answer(problem, judge)
+    return find(Question(problem, judge))

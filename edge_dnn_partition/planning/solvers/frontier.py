@@ -11,7 +11,7 @@ a beam and says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,27 +21,20 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
+from . import chain
+from .judge import Answer, Question
 from .pathbound import path_bound
 
 WORK: Final = 1_500_000
 _STATES: Final = 60_000
-BEAM_WORK: Final = 600_000
+BEAM_WORK: Final = 2_000_000
+_BEAM: Final = 2_000
+"""States that a beam keeps at most, and at least eight, in its work."""
 _MASK_BITS: Final = 62
+_NO_LINK: Final = 1e6
+"""Stands for a missing link in the rough trellis, whose paths need not be plans."""
 _SLACK: Final = 1e-10
 _QUANTUM: Final = 1e-13
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """What was found: ``complete`` if ``best`` is proven best of all with at most the bound's cost."""
-
-    best: Ints | None
-    complete: bool
-
-    @property
-    def assignments(self) -> list[Ints]:
-        """The plans found."""
-        return [] if self.best is None else [self.best]
 
 
 @dataclass
@@ -55,10 +48,57 @@ class _States:
     sent: dict[int, Ints]
 
 
+def answer(question: Question) -> Answer | None:
+    """Return the best plan if it is proven and keeps to memory; else offer what was found."""
+    problem, costs, judge = question.problem, question.costs, question.judge
+    known = np.inf
+    for start in starts(problem, costs[0]):
+        judge.offer(start)
+        known = min(known, costs[0].value(problem, start))
+    found = search(problem, costs, bound=known, work=0)  # a beam alone, for a bound that leaves few states
+    if not found.optimal:
+        if found.assignment is not None:
+            judge.offer(found.assignment)
+            known = min(known, costs[0].value(problem, found.assignment))
+        found = search(problem, costs, bound=known)
+    if found.assignment is None:
+        return found if found.optimal else None
+    return Answer(judge.best, True) if judge.accepts(found.assignment) and found.optimal else None
+
+
+def starts(problem: Problem, cost: LinearCost) -> Iterator[Ints]:
+    """Yield plans to begin with: all on one device, Viterbi along the order, each node where it is fastest."""
+    for device in range(len(problem.devices)):
+        yield np.full(problem.nodes, device, dtype=np.int64)
+    if problem.nodes * len(problem.devices) ** 2 <= 4_000_000:
+        path = chain.shortest([relaxed_trellis(problem, cost)])
+        if path is not None:
+            yield path
+    yield cost.node.argmin(axis=1).astype(np.int64)
+
+
+def relaxed_trellis(problem: Problem, cost: LinearCost) -> chain.Trellis:
+    """Return a trellis that pays each tensor once, to the first of its readers, as if that came next."""
+    count, devices = cost.node.shape
+    node = cost.node.copy()
+    arcs = np.zeros((max(count - 1, 0), devices, devices))
+    source, sink = problem.source_index, problem.sink_index
+    for t, tensor in enumerate(problem.tensors):
+        transfer = cost.transfer(problem, t)
+        if tensor.producer < 0:
+            if tensor.readers:
+                node[tensor.readers[0]] += np.where(np.isinf(transfer[source]), 0.0, transfer[source])
+        elif tensor.readers:
+            arcs[tensor.readers[0] - 1] += np.where(np.isinf(transfer.T), _NO_LINK, transfer.T)
+        elif tensor.at_sink:
+            node[tensor.producer] += transfer[:, sink]
+    return chain.Trellis(node[0], arcs + node[1:, :, None])
+
+
 def search(
     problem: Problem, costs: Sequence[LinearCost], *, bound: float = np.inf, work: int = WORK, beam_work: int = BEAM_WORK
-) -> Search:
-    """Search for the best plan.
+) -> Answer:
+    """Search for the best plan; it is proven, or that none costs so little as the bound, unless states were cut off.
 
     :param costs: in order of importance; the first is bounded.
     :param bound: cost of a plan that is known.
@@ -67,7 +107,7 @@ def search(
     """
     devices = len(problem.devices)
     if devices > _MASK_BITS:
-        return Search(None, False)
+        return Answer(None, False)
     below = path_bound(problem, costs[0])
     limit = bound + _SLACK * abs(bound) if np.isfinite(bound) else np.inf
     unit = _QUANTUM * (abs(bound if np.isfinite(bound) else below.later[0]) or 1.0)
@@ -84,7 +124,7 @@ def search(
                 states.values[level] += cost.transfer(problem, t)[problem.source_index, problem.sink_index]
     trace: list[tuple[Ints, Ints]] = []
     done, complete = 0, True
-    beam = max(8, beam_work // (problem.nodes * devices))
+    beam = min(max(8, beam_work // (problem.nodes * devices)), _BEAM)
     for i in range(problem.nodes):
         count = states.values.shape[1]
         done += count * devices
@@ -98,7 +138,7 @@ def search(
             estimate += below.after[i][None, :]
         keep = np.flatnonzero((estimate <= limit).ravel() & np.isfinite(estimate).ravel())
         if not len(keep):
-            return Search(None, complete)
+            return Answer(None, complete)
         row, device = keep // devices, keep % devices
         states = _move(problem, states, i, row, device, values.reshape(len(costs), -1)[:, keep])
         kept = _undominated(states, unit)
@@ -118,7 +158,7 @@ def search(
     for i in range(problem.nodes - 1, -1, -1):
         plan[i] = trace[i][1][at]
         at = int(trace[i][0][at])
-    return Search(plan, complete)
+    return Answer(plan, complete)
 
 
 def _extend(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Final, overload
 
 import numpy as np
@@ -118,6 +118,10 @@ class Judge:
             self.best, self.best_value, self._rank = assignment.copy(), new, rank
         return new
 
+    def accepts(self, assignment: Ints | None) -> bool:
+        """Offer a plan; return whether it counts at all."""
+        return math.isfinite(self.offer(assignment))
+
     def values(self, measured: Measured) -> Floats:
         """Return the values of many plans, ``(plans,)``; infinite where one cannot run or is too late."""
         counts = measured.fits & (measured.latency_seconds <= self.most_seconds)
@@ -129,6 +133,52 @@ class Judge:
             return None
         costs = evaluate(self.problem, assignment)
         return costs if costs.feasible and costs.latency_at(self.reach) <= self.most_seconds else None
+
+
+@dataclass
+class Question:
+    """What the methods are asked: the problem, the judge that keeps the best plan, and for the bottleneck how to search.
+
+    :param quick: leave HiGHS out, and search a quarter as long.
+    :param few_stages: have no more stages than pay (:mod:`.fewer_stages`); the last per cent, which is worth less than a stage,
+        is not searched for then.
+    :param known: plans that the answer is none the worse for; with ``quick`` it is these that are improved, for a short while.
+    :param seed: of the search's course.
+    :param part: the devices are some of a large fleet's.
+    """
+
+    problem: Problem
+    judge: Judge
+    quick: bool = False
+    few_stages: bool = False
+    known: Sequence[Ints] = ()
+    seed: int = 0
+    part: bool = False
+
+    @cached_property
+    def costs(self) -> Levels:
+        """The costs that decide, in order of importance."""
+        return levels(self.problem, self.judge.criterion)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the value is a sum over nodes and transfers; the bottleneck is not."""
+        return not self.judge.criterion.bottleneck
+
+    @property
+    def single_visit(self) -> bool:
+        """Whether no device may have two stages."""
+        return self.judge.space == 'each_device_once'
+
+    @property
+    def limited(self) -> bool:
+        """Whether any device's memory is limited."""
+        return bool(np.isfinite(self.problem.column('memory_bytes')).any())
+
+    @property
+    def floor(self) -> float:
+        """A bound below every bottleneck: the longest node where it is fastest; 0 with boundary overheads."""
+        return 0.0 if self.problem.seam_seconds is not None else float(self.problem.seconds.min(axis=1).max())
 
 
 def before(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -22,7 +22,7 @@ from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Ints
 _LARGEST: Final = 2**29
 _ROUNDS: Final = 6
 _EXACT: Final = 1e-11
-RESIDUAL: Final = 1e-12
+_RESIDUAL: Final = 1e-12
 """Share of the cut below which what an edge has left counts as nothing."""
 
 
@@ -70,7 +70,7 @@ def _graph(vertices: int, tails: Ints, heads: Ints) -> csr_matrix:
     return csr_matrix((np.ones(len(tails), dtype=np.int8), heads.astype(np.int32), starts), shape=(vertices, vertices))
 
 
-def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) -> MinimumCut | None:
+def minimum_cut(edges: Edges, source: int, sink: int) -> MinimumCut | None:
     """Return a minimum cut between two vertices; ``None`` if every cut is infinite.
 
     :raises ValueError: if a capacity is negative or no number.
@@ -95,7 +95,7 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
     gap = 0.0
     side: Bools | None = None
     columns = v.astype(np.int32)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         if bound <= 0:
             break
         scale = _LARGEST / bound
@@ -115,7 +115,7 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
         bound = gap
         if gap <= _EXACT * flow:
             break
-    slack = max(RESIDUAL * flow, 2 * gap)  # what is left of the flow cannot pass over edges above the gap
+    slack = max(_RESIDUAL * flow, 2 * gap)  # what is left of the flow cannot pass over edges above the gap
     loose = left > slack
     forward = _graph(size, u[loose], v[loose])
     least = _reach(forward, source)
@@ -123,8 +123,3 @@ def minimum_cut(edges: Edges, source: int, sink: int, *, rounds: int = _ROUNDS) 
     if side is None:  # no capacity leads from the source to the sink
         side = least
     return MinimumCut(side, least, most, flow, gap, (u[loose], v[loose]))
-
-
-def cut_value(edges: Edges, side: Bools) -> float:
-    """Return the capacity of the edges that leave a set of vertices."""
-    return float(edges.capacities[side[edges.tails] & ~side[edges.heads]].sum())

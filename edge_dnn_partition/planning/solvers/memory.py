@@ -8,72 +8,66 @@ what the memory is worth is a lower bound (Lagrange). Plans that do not fit are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.batch import Batch
-from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.problem import Ints, Problem
 
-from . import chain, frontier, twodevices
-from .judge import Judge
-from .localsearch import descend
+from .judge import Answer, Question
+from .least import least
+from .localsearch import improve
 
 _ROUNDS: Final = 40
+_WORK: Final = 60_000
+_REPAIRED: Final = 4
 _PROOF: Final = 1e-9
 
 
-def fit(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> bool:
-    """Offer plans that fit into memory; return whether the judge's best is proven."""
-    cost = costs[0]
+def answer(question: Question) -> Answer | None:
+    """Offer plans that fit into memory; return the best if it is proven."""
+    problem, judge, cost = question.problem, question.judge, question.costs[0]
     room = problem.column('memory_bytes')
     limited = np.isfinite(room)
-    endless = replace(problem, devices=tuple(replace(d, memory_bytes=float('inf')) for d in problem.devices))
+    endless = _endless(problem)
     scale = np.where(limited, np.maximum(room, 1.0), 1.0)
     price = np.zeros(len(room))  # of a device's whole memory
-    bound = -np.inf
-    size = 1.0
+    bound, size = -np.inf, 1.0
     overfull: list[tuple[float, int, Ints]] = []
     for turn in range(_ROUNDS):
         node = cost.node + np.where(limited, price / scale, 0.0)[None, :] * problem.weight_bytes[:, None]
-        plan, proven = _least(endless, replace(cost, node=node))
+        found = least(endless, replace(cost, node=node), work=_WORK, beam_work=_WORK)
+        plan = found.assignment
         if plan is None:
             break
         used = np.bincount(plan, problem.weight_bytes, minlength=len(room))
         own = cost.value(problem, plan)
-        worth = float((price * (used - np.where(limited, room, used)) / scale)[limited].sum())
-        if proven:
-            bound = max(bound, own + worth)
+        excess = np.where(limited, (used - np.where(limited, room, 0.0)) / scale, 0.0)
+        if found.optimal:
+            bound = max(bound, own + float((price * excess).sum()))
         if turn == 0:
             size = max(abs(own), 1e-30)
-        if not np.isfinite(judge.offer(plan)):
+        if not judge.accepts(plan):
             overfull.append((float(np.maximum(used - room, 0.0)[limited].sum()), turn, plan))
-        excess = np.where(limited, (used - np.where(limited, room, 0.0)) / scale, 0.0)
         price = np.maximum(0.0, price + size * excess / (1.0 + turn))
-    overfull.sort(key=lambda item: item[:2])
-    for _, _, plan in overfull[:4]:
-        repaired = repair(problem, cost, plan)
-        if repaired is not None and np.isfinite(judge.offer(repaired)):
-            polish(problem, judge, cost, repaired)
-    if judge.best is not None:
-        polish(problem, judge, cost, judge.best)
-        return cost.value(problem, judge.best) - bound <= _PROOF * abs(bound)
-    return False
+    for _, _, plan in sorted(overfull, key=lambda item: item[:2])[:_REPAIRED]:
+        judge.offer(repair(problem, plan))
+    improve(judge)
+    proven = judge.best is not None and cost.value(problem, judge.best) - bound <= _PROOF * abs(bound)
+    return Answer(judge.best, True) if proven else None
 
 
-def polish(problem: Problem, judge: Judge, cost: LinearCost, plan: Ints) -> None:
-    """Improve a plan that fits by moves."""
-    descend(problem, judge, plan, judge.values, work=1_500_000)
+def _endless(problem: Problem) -> Problem:
+    return replace(problem, devices=tuple(replace(d, memory_bytes=float('inf')) for d in problem.devices))
 
 
-def repair(problem: Problem, cost: LinearCost, plan: Ints) -> Ints | None:
+def repair(problem: Problem, plan: Ints) -> Ints | None:
     """Move nodes off overfull devices, the cheapest per byte first; ``None`` if that fails."""
     room = problem.column('memory_bytes')
     plan = plan.copy()
-    batch = Batch(replace(problem, devices=tuple(replace(d, memory_bytes=float('inf')) for d in problem.devices)))
+    batch = Batch(_endless(problem))
     for _ in range(problem.nodes * 2):
         used = np.bincount(plan, problem.weight_bytes, minlength=len(room))
         over = np.flatnonzero(used > room)
@@ -96,14 +90,3 @@ def repair(problem: Problem, cost: LinearCost, plan: Ints) -> Ints | None:
             return None
         plan = trials[best]
     return None
-
-
-def _least(problem: Problem, cost: LinearCost) -> tuple[Ints | None, bool]:
-    if problem.is_chain:
-        found = chain.shortest([chain.trellis(problem, cost)])
-        return (None, True) if found is None else (found[0], True)
-    if twodevices.applies(problem, cost):
-        cut = twodevices.solve(problem, [cost])
-        return (None, True) if cut is None else (cut[0], True)
-    search = frontier.search(problem, [cost], work=60_000, beam_work=60_000)
-    return search.best, search.complete

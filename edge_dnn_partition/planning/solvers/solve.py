@@ -1,41 +1,26 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finding the best plan: which method answers which problem.
+"""Finding the best plan: the question, the methods in the order in which they are tried, and the answer.
 
-=====================  =========================  =====================================================
-objective              problem                    method
-=====================  =========================  =====================================================
-latency, energy,       chain                      Viterbi (exact)
-balanced               two devices, any graph     minimum cut (exact)
-..                     any graph                  expansion and swap moves, each a minimum cut; exact
-                                                  search over the frontier; HiGHS where small
-..                     each device once           search over (position, device, devices used)
-deadline               any                        the above at a price on seconds (Lagrangean bound); then
-                                                  Pareto labels on chains, else HiGHS where small
-throughput             each device once, chain    exact search over sets of devices
-..                     else                       Lagrangian bound, tabu search, HiGHS where small
-memory that binds                                 the same with a price on memory, and HiGHS where small
-=====================  =========================  =====================================================
-
-All of them are deterministic: no randomness without a fixed seed, limits by work and not by time.
+All methods are deterministic: no randomness without a fixed seed, limits by work and not by time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
-from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.objectives import LATENCY, Goal, goal_of
 
-from . import chain, linked_chain, twodevices
-from .judge import Answer, Judge, check_space, levels
+from . import exhaustive, frontier, labels, least, localsearch, memory, milp, some_devices, subsets, throughput
+from .deadline import answer_deadline
+from .judge import Answer, Judge, Question, check_space
 
 
 @dataclass(frozen=True)
@@ -105,21 +90,18 @@ def solve(
     start = time.perf_counter()
     reference, proven, met, reason = None, True, None, ''
     if goal.objective.has_deadline:
-        from .deadline import answer_deadline
-
         found, met = answer_deadline(problem, goal, space)
     else:
         if goal.objective.relative:
             reference, proven = _reference(problem)
             if reference is None:
                 return _nothing(problem, goal.name, start, proven=True)
-        judge = Judge(problem, goal.criterion(reference), space)
-        if goal.pipelined:
-            few_stages = (quick and problem.is_chain) if few_stages is None else few_stages
-            plans = [problem.indices(plan) for plan in known]
-            found = answer(problem, judge, quick=quick, few_stages=few_stages, known=plans, seed=seed)
-        else:
-            found = answer(problem, judge)
+        question = Question(problem, Judge(problem, goal.criterion(reference), space))
+        if goal.pipelined and space == 'any':
+            question.quick, question.seed = quick, seed
+            question.few_stages = (quick and problem.is_chain) if few_stages is None else few_stages
+            question.known = [problem.indices(plan) for plan in known]
+        found = find(question)
     if found.assignment is None:
         return _nothing(problem, goal.name, start, proven=found.optimal)
     costs = evaluate(problem, found.assignment)
@@ -153,7 +135,7 @@ def _reference(problem: Problem) -> tuple[Costs | None, bool]:
     costs = evaluate(problem, np.full(problem.nodes, problem.source_index))
     if costs.feasible:
         return costs, True
-    fastest = answer(problem, Judge(problem, LATENCY))
+    fastest = find(Question(problem, Judge(problem, LATENCY)))
     return (None if fastest.assignment is None else evaluate(problem, fastest.assignment)), fastest.optimal
 
 
@@ -184,56 +166,50 @@ def why_not(problem: Problem, proven: bool = True) -> str:
     return 'no assignment keeps to the links, the memory and the devices that each layer can run on'
 
 
-def answer(problem: Problem, judge: Judge, **throughput: Any) -> Answer:
-    """Return the best assignment for a judge's criterion and space; for the options see :func:`.throughput.answer_throughput`."""
-    if not np.isfinite(problem.seconds).any(axis=1).all():
-        return Answer(None, True)
-    if judge.criterion.bottleneck:
-        from .throughput import answer_throughput
+class Method(NamedTuple):
+    """A row of `METHODS`: where it applies, what is asked, and why."""
 
-        return answer_throughput(problem, judge, **throughput)
-    return answer_linear(problem, judge, levels(problem, judge.criterion))
-
-
-def answer_linear(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer:
-    """Return the best assignment under a cost that adds up."""
-    free = unlimited(problem, costs)
-    if free is not None:
-        if free.assignment is None:
-            return free
-        fits = np.isfinite(judge.offer(free.assignment))
-        if fits and free.optimal:
-            return free
-    if judge.space == 'each_device_once':
-        from .once import answer_once
-
-        return answer_once(problem, judge, costs)
-    from .some_devices import FEW, answer_some_devices
-
-    if len(problem.devices) > FEW and (found := answer_some_devices(problem, judge, costs)) is not None:
-        return found
-    from .general import answer_general
-
-    return answer_general(problem, judge, costs)
+    name: str
+    applies: Callable[[Question], bool]
+    answer: Callable[[Question], Answer | None]
+    """Returns an answer where no later method could better it; else None, and the judge has the plans that it met."""
+    why: str
 
 
-def unlimited(problem: Problem, costs: Sequence[LinearCost]) -> Answer | None:
-    """Return the exact optimum without regard to memory and space, where a fast method knows it."""
-    if problem.is_chain:
-        if len(problem.devices) > linked_chain.FEW and (path := linked_chain.only_path(problem, costs[0])) is not None:
-            return Answer(path, True)
-        found = chain.shortest(_trellises(problem, costs))
-        return Answer(None, True) if found is None else Answer(found[0], True)
-    if twodevices.applies(problem, costs[0]):
-        cut = twodevices.solve(problem, costs)
-        if cut is None:
-            return Answer(None, True)
-        return Answer(cut[0], cut[1] <= 1e-10 * max(costs[0].value(problem, cut[0]), 0.0))
-    return None
+METHODS: Final = (
+    Method('nowhere', lambda q: not np.isfinite(q.problem.seconds).any(axis=1).all(), lambda _: Answer(None, True),
+           'A layer runs on no device.'),
+    Method('exact', lambda q: q.adds_up, least.answer,
+           'Chains (Viterbi) and two devices (minimum cut) are exact in milliseconds, if memory and space allow their plan.'),
+    Method('labels', lambda q: q.adds_up and q.single_visit and q.problem.is_chain and len(q.problem.devices) <= labels.DEVICES,
+           labels.answer,
+           'A partial plan need remember no more than the devices used; proven unless labels are cut off.'),
+    Method('subsets', lambda q: not q.adds_up and q.single_visit and q.problem.is_chain, subsets.answer,
+           'A dynamic program over sets of devices is exact, where they are not too many.'),
+    Method('some devices',
+           lambda q: q.adds_up and not q.single_visit and not q.part and len(q.problem.devices) > some_devices.FEW,
+           some_devices.answer,
+           'A plan uses few of many devices, and what follows takes time with the square of all: asks again for some of them.'),
+    Method('frontier', lambda q: q.adds_up and not q.single_visit, frontier.answer,
+           'On narrow graphs few states must be remembered: proven; on wide ones a beam finds a good plan.'),
+    Method('all plans', lambda q: exhaustive.few(q.problem, q.judge.space) and not q.few_stages,
+           lambda q: exhaustive.answer(q.problem, q.judge),
+           'So few plans that all are tried.'),
+    Method('stages moved', lambda q: q.single_visit, localsearch.answer,
+           'No good bound is known: stages are moved as long as that helps.'),
+    Method('throughput', lambda q: not q.adds_up, throughput.answer,
+           'NP-hard even on chains: prices for a bound, tabu search for a plan, HiGHS for the last gap.'),
+    Method('memory prices', lambda q: q.limited, memory.answer,
+           'A knapsack: prices on memory give a bound, and plans that are repaired.'),
+    Method('HiGHS', lambda _: True, milp.answer,
+           'HiGHS improves and proves the plan, where the program is small.'),
+)  # fmt: skip
+"""The methods, in the order in which they are tried. (`deadline.answer_deadline` asks them at a price on seconds.)"""
 
 
-def _trellises(problem: Problem, costs: Sequence[LinearCost]) -> Iterator[chain.Trellis]:
-    """Yield the trellis of each level, built when a tie asks for it; the last counts stages."""
-    for cost in costs:
-        yield chain.trellis(problem, cost)
-    yield chain.stage_trellis(problem.nodes, len(problem.devices))
+def find(question: Question) -> Answer:
+    """Ask one method after another until one answers."""
+    for method in METHODS:
+        if method.applies(question) and (found := method.answer(question)) is not None:
+            return found
+    return Answer(question.judge.best, False)

@@ -20,8 +20,7 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
-from .general import answer_general
-from .judge import Answer, Judge, Levels
+from .judge import Answer, Judge, Levels, Question
 from .pathbound import path_bound
 
 FEW: Final = 40
@@ -32,8 +31,9 @@ _ROUNDS: Final = 4
 _PROOF: Final = 1e-9
 
 
-def answer_some_devices(problem: Problem, judge: Judge, costs: Sequence[LinearCost]) -> Answer | None:
+def answer(question: Question) -> Answer | None:
     """Return the best plan found for a graph; None if those devices have none."""
+    problem, judge, costs = question.problem, question.judge, question.costs
     bound = path_bound(problem, costs[0])
     if not np.isfinite(bound.later[0]):
         return None
@@ -68,10 +68,12 @@ def answer_some_devices(problem: Problem, judge: Judge, costs: Sequence[LinearCo
 
 def _among(problem: Problem, judge: Judge, costs: Sequence[LinearCost], at: Ints) -> Answer:
     """Offer the best plan found among some devices; return what was found, in the indices of all."""
+    from .solve import find
+
     part = problem.among([problem.names[d] for d in at.tolist()])
-    mine = replace(judge, problem=part, best=None, best_value=float('inf'))
-    levels = Levels(*(lambda level=level: costs[level].among(at) for level in range(len(costs))))
-    found = answer_general(part, mine, levels)
+    question = Question(part, replace(judge, problem=part, best=None, best_value=float('inf')), part=True)
+    question.costs = Levels(*(lambda level=level: costs[level].among(at) for level in range(len(costs))))
+    found = find(question)
     if found.assignment is None:
         return Answer(None, False)
     judge.offer(at[found.assignment])

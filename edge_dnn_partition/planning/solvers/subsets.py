@@ -19,9 +19,12 @@ from edge_dnn_partition.planning.cost_model.linear import LinearCost, energy_cos
 from edge_dnn_partition.planning.cost_model.parts import INPUT
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
+from .chain import trellis
+from .judge import Answer, Question
+
 WORK: Final = 250_000_000
 _WITHIN: Final = 1e-12
-_BITS: Final = 63
+_PROOF: Final = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +70,10 @@ def kinds(problem: Problem) -> Kinds:
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """Costs of a chain by kind: ``stage[k, p, q]``, ``hop[j, k, p]`` (before node ``p``), ``enter[k]``."""
+    """Costs of a chain by kind: ``stage[k, p, q]`` and ``hop[j, k, p]`` (before node ``p``)."""
 
     stage: Floats
     hop: Floats
-    enter: Floats
-    linked: Floats
 
 
 def _chain(problem: Problem, group: Kinds) -> _Chain:
@@ -80,7 +81,7 @@ def _chain(problem: Problem, group: Kinds) -> _Chain:
     types = len(first)
     seconds = problem.seconds[:, first]
     stage = np.full((types, count + 1, count + 1), np.inf)
-    room = problem.column('memory_bytes')[first]
+    memory = problem.column('memory_bytes')[first]
     sink, source = problem.sink_index, problem.source_index
     sender, reader = np.broadcast_to(first[:, None], (types, types)), np.broadcast_to(first, (types, types)).copy()
     for k, members in enumerate(group.members):
@@ -112,7 +113,7 @@ def _chain(problem: Problem, group: Kinds) -> _Chain:
             spent = np.cumsum(seconds[p:, k])
             if problem.seam_seconds is not None:
                 spent[1:] -= np.cumsum(problem.seam_seconds[p : count - 1, device])
-            spent[np.cumsum(problem.weight_bytes[p:]) > room[k]] = np.inf
+            spent[np.cumsum(problem.weight_bytes[p:]) > memory[k]] = np.inf
             if device != sink and at_sink[p:].any():
                 link = rate[device, sink]
                 left = np.cumsum(to_sink[k, p:]) / link if link > 0 else np.where(np.cumsum(at_sink[p:]) > 0, np.inf, 0.0)
@@ -129,7 +130,7 @@ def _chain(problem: Problem, group: Kinds) -> _Chain:
         if crosses[p]:
             with np.errstate(divide='ignore', invalid='ignore'):
                 hop[:, :, p] = np.where(pairs > 0, between[p] / pairs, np.inf)
-    return _Chain(stage, hop, np.zeros(types), pairs)
+    return _Chain(stage, hop)
 
 
 def _levels(group: Kinds) -> tuple[list[Ints], Ints, Ints]:
@@ -140,6 +141,18 @@ def _levels(group: Kinds) -> tuple[list[Ints], Ints, Ints]:
     counts = (states[:, None] // strides[None, :]) % bases[None, :]
     total = counts.sum(axis=1)
     return [np.flatnonzero(total == m) for m in range(int(total.max()) + 1)], counts, strides
+
+
+def answer(question: Question) -> Answer | None:
+    """Return the best plan if it is proven; else offer it."""
+    found, judge = least_bottleneck(question.problem), question.judge
+    if found is None:
+        return None
+    plan, bound = found
+    if plan is None:
+        return Answer(None, True)
+    judge.offer(plan)
+    return Answer(judge.best, True) if judge.best_value <= bound * (1 + _PROOF) else None
 
 
 def least_bottleneck(problem: Problem) -> tuple[Ints | None, float] | None:
@@ -153,7 +166,7 @@ def least_bottleneck(problem: Problem) -> tuple[Ints | None, float] | None:
     if group.states * types * count * count / 2 > WORK or count == 0:
         return None
     costs = _chain(problem, group)
-    value = _by_bits(costs, group) if count < _BITS else _by_tables(costs, group)
+    value = _least_value(costs, group)
     if not np.isfinite(value):
         return None, np.inf
     limit = value * (1 + _WITHIN)
@@ -172,8 +185,6 @@ def _latency(problem: Problem, group: Kinds) -> tuple[Floats, Floats]:
     scale = float(np.where(np.isfinite(cost.node), cost.node, 0.0).max(axis=1).sum()) or 1.0
     joules = float(np.where(np.isfinite(energy.node), energy.node, 0.0).max(axis=1).sum()) or 1.0
     mixed = cost.plus(energy, 1e-11 * scale / joules)
-    from .chain import trellis
-
     costs = trellis(problem, mixed)
     stage = np.full((len(first), count + 1, count + 1), np.inf)
     for k, device in enumerate(first.tolist()):
@@ -256,72 +267,14 @@ def _reach(stage: Floats, bound: float) -> list[int]:
     return [int(stop) for stop in reach]
 
 
-def _by_tables(costs: _Chain, group: Kinds) -> float:
-    """Return the least bottleneck from the tables themselves, under bounds that rise until one is enough."""
+def _least_value(costs: _Chain, group: Kinds) -> float:
+    """Return the least bottleneck, sought under bounds that rise until one is enough."""
     value = np.inf
     for bound in _guesses(costs):
         value = float(_tables(group, costs.stage, costs.hop, np.maximum, bound)[:, :, -1].min())
         if value < bound:  # nothing below the bound was left out
             break
     return value
-
-
-def _by_bits(costs: _Chain, group: Kinds) -> float:
-    """Return the least bottleneck by bisection over all that stages and hops take.
-
-    Whether a bottleneck can be kept is asked of sets of prefixes: one 64-bit word for each set of
-    devices and last device, bit ``q`` for the first ``q`` nodes.
-    """
-    values = np.concatenate((costs.stage[np.isfinite(costs.stage)], costs.hop[np.isfinite(costs.hop)]))
-    single = float(costs.stage[:, 0, -1].min())
-    nodes = np.arange(costs.stage.shape[1] - 1)
-    low = float(costs.stage[:, nodes, nodes + 1].min(axis=0).max())
-    values = np.unique(values[(values >= low) & (values <= single)])
-    sets = _levels(group)
-    first, last = 0, len(values)
-    while first < last:
-        middle = (first + last) // 2
-        if _keeps(costs, group, sets, float(values[middle])):
-            last = middle
-        else:
-            first = middle + 1
-    return float(values[first]) if first < len(values) else np.inf
-
-
-def _keeps(costs: _Chain, group: Kinds, sets: tuple[list[Ints], Ints, Ints], bound: float) -> bool:
-    """Return whether some plan's stages and hops all take at most ``bound``."""
-    types, count = len(group.members), costs.stage.shape[1] - 1
-    levels, counts, strides = sets
-    bit = np.uint64(1) << np.arange(count + 1, dtype=np.uint64)
-    hop = np.where(costs.hop <= bound, bit, 0).sum(axis=2, dtype=np.uint64)
-    ends = np.where(costs.stage <= bound, bit, 0).sum(axis=2, dtype=np.uint64)  # (kinds, from)
-    # what eight starts reach together, by which of the eight are set
-    chunks = -(-(count + 1) // 8)
-    ends = np.pad(ends, ((0, 0), (0, chunks * 8 - count - 1)))
-    reached = np.zeros((types, chunks, 256), dtype=np.uint64)
-    for k in range(8):
-        reached[:, :, 1 << k : 2 << k] = reached[:, :, : 1 << k] | ends[:, k::8][:, :, None]
-    sizes = np.array([len(m) for m in group.members])
-    table = np.zeros((group.states, types), dtype=np.uint64)
-    kind = np.arange(types)
-    table[strides, kind] = ends[:, 0]
-    goal = bit[count]
-    if (table[strides, kind] & goal).any():
-        return True
-    for wave in levels[1:-1]:
-        states = wave[table[wave].any(axis=1)]
-        if not len(states):
-            return False
-        before = np.bitwise_or.reduce(table[states][:, :, None] & hop[None], axis=1)
-        row, kinds = np.nonzero((counts[states] < sizes) & (before != 0))
-        starts = before[row, kinds]
-        after = np.zeros(len(row), dtype=np.uint64)
-        for c in range(chunks):
-            after |= reached[kinds, c, (starts >> np.uint64(8 * c)) & np.uint64(255)]
-        if (after & goal).any():
-            return True
-        table[states[row] + strides[kinds], kinds] = after
-    return False
 
 
 def _guesses(costs: _Chain) -> list[float]:

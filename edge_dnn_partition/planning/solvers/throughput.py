@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least bottleneck: of the devices' seconds and the channels', the largest.
 
-NP-hard even for chains. Each device once on a chain is exact (:mod:`.subsets`). Else a price per
-second on every device and channel makes the cost one that adds up; its least plan, divided by the
-sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
+NP-hard even for chains. A price per second on every device and channel makes the cost one that adds up; its least plan,
+divided by the sum of the prices, is a lower bound (Lagrange), and the prices rise where the plan is busiest
 (multiplicative weights, Plotkin, Shmoys and Tardos 1995). The plans met on the way are where a tabu
 search begins (:mod:`.bottleneck`). Where the program is small HiGHS closes what gap is left.
 """
@@ -17,17 +16,17 @@ from typing import Final
 
 import numpy as np
 
-from edge_dnn_partition.planning.cost_model import batch
 from edge_dnn_partition.planning.cost_model.batch import Measured
 from edge_dnn_partition.planning.cost_model.evaluate import Loads, loads
 from edge_dnn_partition.planning.cost_model.linear import LinearCost, coding_cost
 from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 
-from . import chain, frontier, milp, once, subsets, twodevices
-from .bottleneck import Search
+from . import exhaustive, milp, subsets
+from .bottleneck import TabuSearch
 from .fewer_stages import fewer_stages, in_one_cache
-from .judge import EQUAL, Answer, Judge, before
-from .localsearch import descend
+from .judge import EQUAL, Answer, Judge, Question
+from .least import least
+from .localsearch import improve
 
 _ROUNDS, _QUICK_ROUNDS = 60, (8, 32)
 """At most; in a quick search one for every other node, as the plans of small graphs are as well found at random."""
@@ -44,50 +43,38 @@ _KICKS, _QUICK_KICKS, _KICKED_NODES = (24, 360), (8, 90), 5_000
 """Least and most kicks of the search, for whose nodes together there is so much room in a quick one, four times that else."""
 
 
-def answer_throughput(
-    problem: Problem, judge: Judge, *, quick: bool = False, few_stages: bool = False, known: Sequence[Ints] = (), seed: int = 0
-) -> Answer:
-    """Return the plan of least bottleneck that is found.
-
-    :param quick: leave HiGHS out, and search a quarter as long.
-    :param few_stages: have no more stages than pay (:mod:`.fewer_stages`); the last per cent, which is worth less than a stage,
-        is not searched for then.
-    :param known: plans that the answer is none the worse for; with ``quick`` it is these that are improved, for a short while.
-    :param seed: of the search's course.
-    """
-    if judge.space == 'each_device_once':
-        return _once(problem, judge)
-    if not few_stages:
-        return _least_bottleneck(problem, judge, known, _starts(problem), quick=quick, seed=seed)
+def answer(question: Question) -> Answer:
+    """Return the plan of least bottleneck that is found; for a pipeline that is to run, of no more stages than pay."""
+    problem, judge = question.problem, question.judge
+    if not question.few_stages:
+        return _least_bottleneck(question, _starts(problem))
     shared = in_one_cache(problem)
     starts = _starts(shared)
-    part = replace(judge, problem=shared)
-    found = _least_bottleneck(shared, part, known, starts, quick=quick, seed=seed, brief=quick)
+    part = replace(question, problem=shared, judge=replace(judge, problem=shared))
+    few = exhaustive.few(shared, judge.space)
+    found = exhaustive.answer(shared, part.judge) if few else _least_bottleneck(part, starts)
     if found.assignment is None:
         return found
-    chosen = fewer_stages(shared, [found.assignment, *known, *starts])
+    chosen = fewer_stages(shared, [found.assignment, *question.known, *starts])
     assert chosen is not None
     return Answer(chosen, found.optimal and shared is problem and bool(np.array_equal(chosen, found.assignment)))
 
 
-def _least_bottleneck(
-    problem: Problem, judge: Judge, known: Sequence[Ints], starts: list[Ints], *, quick: bool, seed: int, brief: bool = False
-) -> Answer:
-    """Return the plan of least bottleneck in the space ``any``, as far as it is found."""
-    if batch.count_assignments(problem) <= batch.ENUMERATED:
-        return enumerate_all(problem, judge)
-    bound = _floor(problem)
+def _least_bottleneck(question: Question, starts: list[Ints]) -> Answer:
+    problem, judge, known, quick = question.problem, question.judge, question.known, question.quick
+    bound = question.floor
     for start in (*known, *starts):
         judge.offer(start)
     if quick and known:
-        _search(problem, judge, known, most=_QUICK_KICKS[0], seed=seed)
+        _search(question, known, _QUICK_KICKS[0])
     else:
         below, candidates = _prices(problem, judge, quick=quick)
         bound = max(bound, below)
         if not _proven(judge, bound):
-            least, most = _QUICK_KICKS if quick else _KICKS
-            kicks = int(np.clip((1 if quick else 4) * _KICKED_NODES // problem.nodes, least, most))
-            _search(problem, judge, [*known, *candidates, *starts], most=min(kicks, _BRIEFLY) if brief else kicks, seed=seed)
+            fewest, most = _QUICK_KICKS if quick else _KICKS
+            kicks = int(np.clip((1 if quick else 4) * _KICKED_NODES // problem.nodes, fewest, most))
+            briefly = quick and question.few_stages
+            _search(question, [*known, *candidates, *starts], min(kicks, _BRIEFLY) if briefly else kicks)
     if not quick and not _proven(judge, bound):
         result = milp.throughput(
             problem, judge.best_value, limit=_PROGRAM, nodes=_PROGRAM_NODES, below=judge.best_value * (1 + _PROOF)
@@ -99,81 +86,29 @@ def _least_bottleneck(
             bound = max(bound, min(result.lower_bound, judge.best_value))
     if judge.best is None:
         return Answer(None, False)
-    settle(problem, judge)
+    settle(judge)
     return Answer(judge.best, _proven(judge, bound))
 
 
-def _search(problem: Problem, judge: Judge, plans: Sequence[Ints], *, most: int, seed: int) -> None:
+def _search(question: Question, plans: Sequence[Ints], kicks: int) -> None:
     """Offer what tabu search makes of some plans."""
-    search = Search(problem, plans, seed=seed)
-    search.improve(most)
-    judge.offer(search.best)
+    search = TabuSearch(question.problem, plans, seed=question.seed)
+    search.improve(kicks)
+    question.judge.offer(search.best)
 
 
 def _proven(judge: Judge, bound: float) -> bool:
     return judge.best is not None and judge.best_value <= bound * (1 + _PROOF)
 
 
-def enumerate_all(problem: Problem, judge: Judge) -> Answer:
-    """Try every assignment; exact for every objective, the order among equals included."""
-    from edge_dnn_partition.planning.cost_model.linear import device_once, stage_count
-
-    every = batch.Batch(problem)
-    best: tuple[float, ...] | None = None
-    for plans in batch.all_assignments(problem):
-        measured = every.measure(plans)
-        value = judge.values(measured)
-        if best is not None:
-            value = np.where(value <= best[0] + EQUAL * abs(best[0]), value, np.inf)
-        least = value.min(initial=np.inf)
-        if not np.isfinite(least):
-            continue
-        close = np.flatnonzero(value <= least + EQUAL * abs(least))
-        latency = measured.latency_seconds[close]
-        close = close[latency <= latency.min() * (1 + EQUAL)] if judge.space == 'any' else close
-        for row in close.tolist():
-            plan = plans[row]
-            if judge.space == 'each_device_once' and not device_once(plan):
-                continue
-            rank = (float(value[row]), float(measured.latency_seconds[row]), float(measured.energy_joules[row]),
-                    float(stage_count(plan)))
-            if (best is None or before(rank, best)) and np.isfinite(judge.offer(plan)):
-                best = rank
-    return Answer(judge.best, True)
-
-
-def settle(problem: Problem, judge: Judge) -> None:
+def settle(judge: Judge) -> None:
     """Make the latency less without a larger bottleneck, step by step."""
-    assert judge.best is not None
     limit = judge.best_value * (1 + EQUAL / 2)
 
     def latency(measured: Measured) -> Floats:
         return np.where(measured.fits & (measured.bottleneck_seconds <= limit), measured.latency_seconds, np.inf)
 
-    descend(problem, judge, judge.best, latency, work=1_500_000)
-
-
-def _once(problem: Problem, judge: Judge) -> Answer:
-    if problem.is_chain:
-        found = subsets.least_bottleneck(problem)
-        if found is not None:
-            plan, bound = found
-            if plan is None:
-                return Answer(None, True)
-            judge.offer(plan)
-            if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
-                return Answer(judge.best, True)
-    answer = once.answer_once_graph(problem, judge)
-    if not answer.optimal and judge.best is not None and judge.best_value <= _floor(problem) * (1 + _PROOF):
-        return Answer(judge.best, True)
-    return answer
-
-
-def _floor(problem: Problem) -> float:
-    """Return a bound below every bottleneck: the longest node where it is fastest (without boundary overheads)."""
-    if problem.seam_seconds is not None:
-        return 0.0
-    return float(problem.seconds.min(axis=1).max())
+    improve(judge, latency)
 
 
 def _starts(problem: Problem) -> list[Ints]:
@@ -206,18 +141,6 @@ def priced(problem: Problem, device_price: Floats, channel_price: Floats) -> Lin
     return LinearCost(node, hop, per_byte, overhead, coding)
 
 
-def _least(problem: Problem, cost: LinearCost, work: int) -> tuple[Ints | None, bool]:
-    """Return the plan of least cost, and whether it is proven."""
-    if problem.is_chain:
-        found = chain.shortest([chain.trellis(problem, cost), chain.stage_trellis(problem.nodes, len(problem.devices))])
-        return (None, True) if found is None else (found[0], True)
-    if twodevices.applies(problem, cost):
-        cut = twodevices.solve(problem, [cost])
-        return (None, True) if cut is None else (cut[0], True)
-    search = frontier.search(problem, [cost], work=work, beam_work=_BEAM_WORK)
-    return search.best, search.complete
-
-
 def _prices(problem: Problem, judge: Judge, *, quick: bool) -> tuple[float, list[Ints]]:
     """Offer the plans at rising prices; return the largest lower bound and the best few plans."""
     devices = len(problem.devices)
@@ -234,10 +157,11 @@ def _prices(problem: Problem, judge: Judge, *, quick: bool) -> tuple[float, list
         device_price, channel_price = device_price / total, channel_price / total
         cost = priced(problem, device_price, channel_price)
         last = turn == rounds - 1
-        plan, proven = _least(problem, cost, _EXACT_WORK if last and not quick else 0)
+        found = least(problem, cost, work=_EXACT_WORK if last and not quick else 0, beam_work=_BEAM_WORK)
+        plan = found.assignment
         if plan is None:
             break
-        if proven:
+        if found.optimal:
             bound = max(bound, cost.value(problem, plan))
             if judge.best is not None and judge.best_value <= bound * (1 + _PROOF):
                 return bound, []

@@ -12,7 +12,6 @@ Of the two devices the first lies on the source's side of the cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -28,56 +27,6 @@ _FIRST, _SECOND = 0, 1
 _EQUAL: Final = 1e-10
 
 
-@dataclass
-class CutGraph:
-    """A graph under construction: vertex 0 is the first device, 1 the second, then the nodes, then auxiliaries."""
-
-    vertices: int
-    tails: list[int] = field(default_factory=list)
-    heads: list[int] = field(default_factory=list)
-    capacities: list[float] = field(default_factory=list)
-    bulk: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
-
-    def edge(self, tail: int, head: int, capacity: float) -> None:
-        """Pay ``capacity`` where the tail is on the first device and the head on the second."""
-        if tail != head and capacity > 0:
-            self.tails.append(tail)
-            self.heads.append(head)
-            self.capacities.append(capacity)
-
-    def choice(self, node: Ints, first: Floats, second: Floats) -> None:
-        """Pay ``first`` for each node on the first device, ``second`` on the second (what both cost is left out)."""
-        both = np.isinf(first) & np.isinf(second)
-        base = np.minimum(first, second)
-        base = np.where(np.isinf(base), 0.0, base)
-        ones = np.zeros_like(node)
-        self.bulk.append((node, ones + _SECOND, np.where(both, np.inf, first - base)))
-        self.bulk.append((ones + _FIRST, node, np.where(both, np.inf, second - base)))
-
-    def sent(self, producer: int, readers: Sequence[int], forth: float, back: float) -> None:
-        """Pay ``forth`` once if the producer is on the first device and some reader on the second; ``back`` else."""
-        if len(readers) == 1:
-            self.edge(producer, readers[0], forth)
-            self.edge(readers[0], producer, back)
-            return
-        if forth > 0:
-            self.edge(producer, self.vertices, forth)
-            for reader in readers:
-                self.edge(self.vertices, reader, np.inf)
-            self.vertices += 1
-        if back > 0:
-            self.edge(self.vertices, producer, back)
-            for reader in readers:
-                self.edge(reader, self.vertices, np.inf)
-            self.vertices += 1
-
-    def edges(self) -> Edges:
-        """Return the edges as arrays."""
-        parts = [(np.array(self.tails, dtype=np.int64), np.array(self.heads, dtype=np.int64), np.array(self.capacities))]
-        tails, heads, capacities = zip(*(parts + self.bulk), strict=True)
-        return Edges(self.vertices, np.concatenate(tails), np.concatenate(heads), np.concatenate(capacities))
-
-
 def applies(problem: Problem, cost: LinearCost) -> bool:
     """Return whether the cost has a cut graph: two devices, and boundary overheads that do not cost more than they save."""
     if len(problem.devices) != 2:
@@ -86,10 +35,14 @@ def applies(problem: Problem, cost: LinearCost) -> bool:
 
 
 def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
-    """Return the edges whose cuts cost what assignments do, up to a constant."""
-    graph = CutGraph(_HEAD + problem.nodes)
+    """Return the edges whose cuts cost what assignments do, up to a constant.
+
+    Vertex 0 is the first device, 1 the second, then come the nodes, then auxiliary vertices of tensors. An edge is paid where its
+    tail is on the first device and its head on the second.
+    """
     nodes = np.arange(problem.nodes) + _HEAD
     first, second = cost.node[:, 0].copy(), cost.node[:, 1].copy()
+    parts: list[tuple[Ints, Ints, Floats]] = []
     if cost.overhead is not None and problem.nodes > 1:
         # -s0 where both are on the first device and -s1 where both are on the second is half of each
         # for either node, and half of both where they part
@@ -98,14 +51,23 @@ def cut_graph(problem: Problem, cost: LinearCost) -> Edges:
             first[part] -= s0 / 2
             second[part] -= s1 / 2
         half = (s0 + s1) / 2
-        graph.bulk += [(nodes[:-1], nodes[1:], half), (nodes[1:], nodes[:-1], half)]
-    graph.choice(nodes, first, second)
-    _add_tensors(problem, cost, graph)
-    return graph.edges()
+        parts += [(nodes[:-1], nodes[1:], half), (nodes[1:], nodes[:-1], half)]
+    nowhere = np.isinf(first) & np.isinf(second)
+    base = np.minimum(first, second)  # what both devices cost is left out
+    base[nowhere] = 0.0
+    parts.append((nodes, np.full_like(nodes, _SECOND), np.where(nowhere, np.inf, first - base)))
+    parts.append((np.full_like(nodes, _FIRST), nodes, np.where(nowhere, np.inf, second - base)))
+    sent, vertices = _tensor_edges(problem, cost)
+    tails, heads, capacities = zip(*parts, *sent, strict=True)
+    return Edges(vertices, np.concatenate(tails), np.concatenate(heads), np.concatenate(capacities))
 
 
-def _add_tensors(problem: Problem, cost: LinearCost, graph: CutGraph) -> None:
-    """Add every tensor's transfers, all at once; for one tensor :meth:`CutGraph.sent` does the same."""
+def _tensor_edges(problem: Problem, cost: LinearCost) -> tuple[list[tuple[Ints, Ints, Floats]], int]:
+    """Return the edges of every tensor's transfers, and how many vertices there are with the auxiliary ones.
+
+    A tensor is paid once in each direction, whatever the number of its readers: if they are several, through a vertex of its
+    own for each direction.
+    """
     ends = np.array((_FIRST, _SECOND))
     producers = problem.producers
     home = np.where(producers == INPUT, ends[problem.source_index], producers + _HEAD)
@@ -116,16 +78,18 @@ def _add_tensors(problem: Problem, cost: LinearCost, graph: CutGraph) -> None:
     size = problem.tensor_bytes
     many = np.bincount(tensor, minlength=len(size)) > 1
     alone = ~many[tensor]
+    parts, vertices = [], _HEAD + problem.nodes
     for a, b, forward in ((0, 1, True), (1, 0, False)):
         price = cost.hop[a, b] + cost.hop_per_byte[a, b] * size
         if cost.coding is not None:
             price = price + cost.coding[:, a, b]
-        auxiliary = np.cumsum(many) - 1 + graph.vertices  # only those of tensors with several readers count
-        graph.vertices += int(many.sum())
+        auxiliary = np.cumsum(many) - 1 + vertices  # only those of tensors with several readers count
+        vertices += int(many.sum())
         tails = np.concatenate((home[tensor[alone]], home[many], auxiliary[tensor[~alone]]))
         heads = np.concatenate((reader[alone], auxiliary[many], reader[~alone]))
         capacities = np.concatenate((price[tensor[alone]], price[many], np.full(int((~alone).sum()), np.inf)))
-        graph.bulk.append((tails, heads, capacities) if forward else (heads, tails, capacities))
+        parts.append((tails, heads, capacities) if forward else (heads, tails, capacities))
+    return parts, vertices
 
 
 def stage_edges(problem: Problem, vertices: int) -> Edges:
