@@ -24,7 +24,7 @@ from edge_dnn_partition.execution.frames.failure import kind_of, reason_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
-from edge_dnn_partition.execution.stages.preparation import StageStore, give_way
+from edge_dnn_partition.execution.stages.stage_store import StageStore, give_way
 from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage

@@ -11,7 +11,7 @@ from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSIO
 from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline, MadeTensors, tail_plan
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
-from edge_dnn_partition.execution.stages.preparation import StageStore
+from edge_dnn_partition.execution.stages.stage_store import StageStore
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose

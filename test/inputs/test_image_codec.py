@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.execution.stages.preparation import PreparedStage
+from edge_dnn_partition.execution.stages.stage_store import PreparedStage
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import ImageKind

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What plays a fleet file's devices and links: which hardware a node gets, and the profile of a played device."""
 
+import subprocess
+import sys
+
 import pytest
 
 from edge_dnn_partition.deployment.hardware import hardware_of
@@ -38,6 +41,14 @@ def test_real_devices_run_on_the_machine_itself():
     assert type(real) is Hardware
     assert (real.real, real.has_meters, real.shaper('jetson'), real.delay('jetson')) == (True, True, None, 0.0)
     assert real.profile(found := profile()) is found and real.probe_seconds(1.0, 2.0) == 2.0
+
+
+def test_nodes_load_nothing_of_the_testbed(tmp_path):
+    pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+    nodes = ', '.join(f'edge_dnn_partition.nodes.{name}' for name in ('device_monitor', 'worker', 'frame_source', 'scheduler'))
+    check = f"import sys, {nodes}; sys.exit(' '.join(name for name in sys.modules if '.testbed' in name) or 0)"
+    found = subprocess.run([sys.executable, '-c', check], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, '')
 
 
 def test_a_device_is_slowed_and_its_links_are_held_back():

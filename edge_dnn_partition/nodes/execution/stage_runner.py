@@ -17,7 +17,7 @@ from edge_dnn_partition.execution.frames.pipeline import Job
 from edge_dnn_partition.execution.profiling.speed_monitor import SpeedMonitor, StageWatch
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.hardware import Hardware
-from edge_dnn_partition.execution.stages.preparation import StageStore
+from edge_dnn_partition.execution.stages.stage_store import StageStore
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.plans.encodings import RAW
 from edge_dnn_partition.transport.fragments import Address

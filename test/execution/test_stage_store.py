@@ -8,7 +8,7 @@ import pytest
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
-from edge_dnn_partition.execution.stages.preparation import PreparedStage, StageStore
+from edge_dnn_partition.execution.stages.stage_store import PreparedStage, StageStore
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose
