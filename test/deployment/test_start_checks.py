@@ -69,7 +69,7 @@ def test_joules_that_nobody_knows_are_not_counted(objective, devices, unknown_he
 
 
 def test_a_problem_refuses_figures_that_are_not_known():
-    with pytest.raises(PlanError, match='device pi: active_watts is not known'):
+    with pytest.raises(PlanError, match='device pi: active_watts is unknown'):
         Device(name='pi', active_watts=math.nan)
-    with pytest.raises(PlanError, match='link from pi to box: bytes_per_second is not known'):
+    with pytest.raises(PlanError, match='link from pi to box: bytes_per_second is unknown'):
         Link(sender='pi', reader='box', bytes_per_second=math.nan)

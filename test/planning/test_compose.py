@@ -142,7 +142,7 @@ def test_stages_of_one_device_are_joined():
         ('pi', True, ((0, 3), (4, 5))), ('jetson', False, ((3, 4),)),
     )  # fmt: skip
     assert assignment_of((('pi', True, ((0, 2),)), ('cloud', False, ((2, 5),))), (0, 3, 5)) is None
-    with pytest.raises(PlanError, match='3 nodes do not fit 2 boundaries'):
+    with pytest.raises(PlanError, match='3 nodes do not match 2 boundaries'):
         placement_of(('pi', 'pi', 'cloud'), (0, 5))
 
 
@@ -161,11 +161,11 @@ def test_a_tensor_goes_straight_to_each_reading_device_and_once_to_one_that_read
 
 
 @pytest.mark.parametrize(('placement', 'words'), [
-    ((), 'must hold each of its 4 layers once'),
-    ((('pi', True, ((0, 3),)),), 'must hold each of its 4 layers once'),
-    ((('pi', True, ((0, 3),)), ('cloud', False, ((2, 4),))), 'must hold each of its 4 layers once'),
-    ((('pi', False, ((0, 4),)),), 'begins with the preprocessing'),
-    ((('pi', True, ((0, 2),)), ('cloud', True, ((2, 4),))), 'begins with the preprocessing'),
+    ((), 'must name each of its 4 layers once'),
+    ((('pi', True, ((0, 3),)),), 'must name each of its 4 layers once'),
+    ((('pi', True, ((0, 3),)), ('cloud', False, ((2, 4),))), 'must name each of its 4 layers once'),
+    ((('pi', False, ((0, 4),)),), 'preprocessing must be in the first stage'),
+    ((('pi', True, ((0, 2),)), ('cloud', True, ((2, 4),))), 'preprocessing must be in the first stage'),
     ((('pi', True, ((1, 4),)), ('cloud', False, ((0, 1),))), "stage 0 needs 'a' before it is made"),
     ((('pi', True, ((0, 1), (3, 4))), ('cloud', False, ((1, 3),))), "stage 0 needs 'b' before it is made"),
 ])  # fmt: skip

@@ -69,7 +69,7 @@ def change(old, new):
     (GOOD + b'---\n' + GOOD, r'a second document begins \(---\)'),
     (b'a0: &a0 [x, x]\n' + b''.join(b'a%d: &a%d [%s]\n' % (i, i, b','.join([b'*a%d' % (i - 1)] * 9)) for i in range(1, 30)), 'more than 2'),
     (b'#' * (1 << 21), 'is larger than 1 MiB'),
-    (b'', 'expected a table'),
+    (b'', 'write a table'),
     (change(b'topic: image/compressed', b'topic: "image compressed"'), "camera.topic: 'image compressed' is not a ROS topic"),
     (change(b'path: model.onnx', b'path: ""'), "model.path: '' is not a path"),
     (change(b'path: model.onnx', b'path: "a\\0b"'), 'is not a path'),

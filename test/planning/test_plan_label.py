@@ -45,14 +45,14 @@ def test_ranges_are_put_in_order_and_joined_so_that_equal_stages_are_written_ali
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'the first stage begins with pre'),
-    ('pi:0-5', 'the first stage begins with pre'),
+    ('', 'the first stage must begin with pre'),
+    ('pi:0-5', 'the first stage must begin with pre'),
     ('pi', "'pi' is not DEVICE:RANGES"),
     ('pi:', "'pi:' is not DEVICE:RANGES"),
     (':pre-5', "':pre-5' is not DEVICE:RANGES"),
-    ('pi:pre-3 cloud:pre-5', 'pre comes first, once'),
-    ('pi:pre,pre-5', 'pre comes first, once'),
-    ('pi:0-2,pre cloud:2-5', 'pre comes first, once'),
+    ('pi:pre-3 cloud:pre-5', 'pre must come first, and once'),
+    ('pi:pre,pre-5', 'pre must come first, and once'),
+    ('pi:0-2,pre cloud:2-5', 'pre must come first, and once'),
     ('pi:pre-x', "'pre-x' is not START-STOP"),
     ('pi:pre-', "'pre-' is not START-STOP"),
     ('pi:pre- cloud:0-5', "'pre-' is not START-STOP"),

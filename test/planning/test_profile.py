@@ -37,7 +37,7 @@ def test_the_whole_model_is_one_stage() -> None:
 
 
 @pytest.mark.parametrize(('start', 'stop', 'message'), [
-    (0, 4, 'cut 4 is no boundary'), (-1, 3, 'cut -1 is no boundary'), (0, 10, 'cut 10 is no boundary'),
+    (0, 4, 'cut 4 is not a boundary'), (-1, 3, 'cut -1 is not a boundary'), (0, 10, 'cut 10 is not a boundary'),
     (7, 3, 'end comes before')])
 def test_stages_that_are_none_are_refused(start: int, stop: int, message: str) -> None:
     with pytest.raises(PlanError, match=message):

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Costs of many assignments at once, and trying all of them where they are few."""
+"""Costs of many assignments at once, and enumeration where they are few."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .problem import Bools, Floats, Ints, Problem
 
 _CHUNK: Final = 1_500_000
 ENUMERATED: Final = 20_000
-"""Assignments up to which all of them are tried."""
+"""Up to so many assignments, all are tried."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an assignment of nodes to devices costs."""
+"""The costs of an assignment of nodes to devices: latency and its scatter, energy, bottleneck."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MOST_KEPT: Final = 64
 class Tail:
     """A lognormal distribution, shifted by what is certain.
 
-    :param middle_seconds: the median of what scatters.
+    :param middle_seconds: the median of the part that scatters.
     :param deviation: the standard deviation of its logarithm.
-    :param certain_seconds: what is added to it.
+    :param certain_seconds: the constant part.
     """
 
     middle_seconds: float
@@ -31,12 +31,12 @@ class Tail:
     certain_seconds: float = 0.0
 
     def quantile(self, reach: float) -> float:
-        """Return the seconds that lie so many standard deviations above the middle."""
+        """Return the seconds so many standard deviations above the median."""
         return self.certain_seconds + self.middle_seconds * math.exp(reach * self.deviation)
 
 
 CERTAIN: Final = Tail(0.0, 0.0)
-"""Of a problem in which nothing scatters."""
+"""The tail of a problem in which nothing scatters."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Costs:
     ``feasible`` is false where a node cannot run, two devices cannot talk, or a device's
     memory is exceeded; ``reason`` says which.
 
-    :param tail: how the latency scatters from frame to frame, if the problem says how devices and links do.
+    :param tail: distribution of the latency from frame to frame, if the problem gives the scatter of devices and links.
     """
 
     latency_seconds: float
@@ -58,7 +58,7 @@ class Costs:
     tail: Tail = CERTAIN
 
     def latency_at(self, reach: float) -> float:
-        """Return the latency that some share of the frames keeps to.
+        """Return the latency within which some share of the frames stays.
 
         :param reach: that share's quantile of the standard normal distribution; 0: the prediction itself.
         """
@@ -69,7 +69,7 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class Loads:
-    """Seconds that each device computes (coding included) and each channel is busy, and joules of computing above idleness."""
+    """Seconds that each device computes (coding included) and each channel is busy, and joules of computing above idle."""
 
     device_seconds: Floats
     channel_seconds: Floats
@@ -111,9 +111,9 @@ def frame_joules(
 ) -> float:
     """Return a frame's joules as the objective energy counts them; NaN if a stage's or a hop's are unknown.
 
-    :param stages: device and joules above idleness.
+    :param stages: device and joules above idle.
     :param hops: sender, reader and seconds on the air.
-    :param latency_seconds: for which the devices are idle, too.
+    :param latency_seconds: for which idle power counts as well.
     """
     weight, radio = problem.column('energy_weight'), problem.column('radio_watts')
     place = problem.position
@@ -127,7 +127,7 @@ def frame_joules(
 
 
 def evaluate(problem: Problem, assignment: Sequence[str] | Sequence[int] | Ints) -> Costs:
-    """Return the costs of an assignment of nodes to devices; the last ones are kept with the problem.
+    """Return the costs of an assignment of nodes to devices; the problem keeps the last ones.
 
     :param assignment: the device of each node, by name or by index.
     :raises PlanError: if it is too short or long, or names an unknown device.
@@ -180,14 +180,14 @@ def _evaluate(problem: Problem, chosen: Ints) -> Costs:
 
 
 def sum_of_lognormals(parts: Floats, deviations: Floats, certain: float = 0.0) -> Tail:
-    """Return the distribution of a sum of independent times, each lognormal about what is predicted.
+    """Return the distribution of a sum of independent lognormal times, by matching mean and variance.
 
-    By matching mean and variance (Fenton, "The sum of log-normal probability distributions in scatter transmission systems",
+    (Fenton, "The sum of log-normal probability distributions in scatter transmission systems",
     IRE Transactions on Communications Systems 8, 1960).
 
-    :param parts: the medians, seconds.
-    :param deviations: of their logarithms; what has none counts as certain.
-    :param certain: seconds that do not scatter.
+    :param parts: medians, seconds.
+    :param deviations: standard deviations of their logarithms; 0: the part is constant.
+    :param certain: further constant seconds.
     """
     scatters = (parts > 0) & (deviations > 0)
     certain += float(parts[~scatters].sum())

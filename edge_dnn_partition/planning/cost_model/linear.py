@@ -23,7 +23,7 @@ class LinearCost:
     :param hop: ``(devices, devices)``: each transfer; infinite without a link, 0 on the diagonal.
     :param hop_per_byte: ``(devices, devices)``: each byte of a transfer; 0 without a link.
     :param boundary overhead: ``(nodes - 1, devices)``: what is saved by two neighbours on one device.
-    :param coding: what a tensor's encoding adds to its transfer, or saves (below 0).
+    :param coding: what a tensor's encoding adds to its transfer; below 0 where it saves.
     """
 
     node: Floats
@@ -38,12 +38,12 @@ class LinearCost:
         return total if self.coding is None else total + self.coding.whole(tensor)
 
     def of_transfers(self, problem: Problem, tensor: Place, sender: Place, reader: Place) -> Floats:
-        """Return what some transfers cost beside ``hop``, of the shape that the three broadcast to."""
+        """Return the cost of some transfers beside ``hop``, in the shape that the three broadcast to."""
         total = np.asarray(self.hop_per_byte[sender, reader] * problem.tensor_bytes[tensor], dtype=np.float64)
         return total if self.coding is None else total + self.coding[tensor, sender, reader]
 
     def prices(self, problem: Problem, tensor: Place, sender: Place, reader: Place) -> Floats:
-        """Return what some transfers cost, of the shape that the three broadcast to; infinite without a link."""
+        """Return the cost of some transfers, in the shape that the three broadcast to; infinite without a link."""
         return np.asarray(self.hop[sender, reader] + self.of_transfers(problem, tensor, sender, reader), dtype=np.float64)
 
     def plus(self, other: LinearCost, weight: float, own_weight: float = 1.0) -> LinearCost:
@@ -65,7 +65,7 @@ class LinearCost:
         )
 
     def among(self, devices: Ints) -> LinearCost:
-        """Return the cost of plans on some devices alone, given by their indices."""
+        """Return the cost restricted to some devices, given by index."""
         pairs = np.ix_(devices, devices)
         return LinearCost(
             self.node[:, devices], self.hop[pairs], self.hop_per_byte[pairs],
@@ -116,10 +116,10 @@ def _finish(hop: Floats, per_byte: Floats, linked: np.ndarray) -> tuple[Floats, 
 
 
 def coding_cost(problem: Problem, per_byte: Floats, per_second: Floats) -> ByTransfer | None:
-    """Return what encodings add to each tensor's transfers.
+    """Return the cost that encodings add to each tensor's transfers.
 
-    :param per_byte: ``(devices, devices)``: what a byte on a link costs.
-    :param per_second: ``(devices,)``: what a second of encoding or decoding costs.
+    :param per_byte: ``(devices, devices)``: cost of a byte on a link.
+    :param per_second: ``(devices,)``: cost of a second of encoding or decoding.
     """
     coding = problem.coding
     if coding is None:
@@ -160,10 +160,10 @@ def latency_cost(problem: Problem) -> LinearCost:
 def energy_cost(problem: Problem, latency: LinearCost | None = None) -> LinearCost:
     """Return the weighted energy in joules as a linear cost.
 
-    Idle power runs for the whole latency on every device of the fleet, so that it
-    is so many watts times the latency, which is linear itself.
+    Idle power runs for the whole latency on every device of the fleet: it is a
+    multiple of the latency, which is linear itself.
 
-    :param latency: what :func:`latency_cost` returned, where it is at hand.
+    :param latency: the result of `latency_cost`, if at hand.
     """
     linked, per_byte = _hops(problem)
     column = problem.column

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a planning problem is made of: devices, links and tensors, each with known figures only."""
+"""The parts of a planning problem: devices, links and tensors, all of whose figures are known."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ INPUT: Final = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """What a device costs, apart from the seconds of each node.
+    """The costs of a device, apart from the seconds of each node.
 
     ``encode_*`` and ``decode_*`` are spent on the sender and on the reader of a
     transfer: they add to the latency and to the device's compute seconds.
 
-    :param deviation: by how much its seconds scatter from frame to frame, as the standard deviation of their logarithm.
-    :raises PlanError: if a figure is not known (NaN): no solver may be given it.
+    :param deviation: standard deviation of the logarithm of its seconds, from frame to frame.
+    :raises PlanError: if a figure is unknown (NaN); solvers cannot compare it.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Tensor:
 
 
 def refuse_unknown(what: str, figures: Mapping[str, Any]) -> None:
-    """Refuse figures that are not known, which a solver would compare with others.
+    """Refuse unknown figures, which solvers cannot compare.
 
     :raises PlanError: if one is NaN.
     """
     for name, figure in figures.items():
         if figure != figure:  # noqa: PLR0124 (NaN alone)
-            raise PlanError(f'{what}: {name} is not known; give or measure it before planning with it')
+            raise PlanError(f'{what}: {name} is unknown; give or measure it before planning')

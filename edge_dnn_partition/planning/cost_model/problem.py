@@ -38,8 +38,8 @@ class Problem:
     :param seam_seconds: ``(nodes - 1, devices)``: what is saved where node ``i`` and
         node ``i + 1`` both run on the device; ``None`` for nothing.
     :param coding: how tensors are encoded; ``None``: all go raw.
-    :param node_joules: ``(nodes, devices)``: what a run takes above idleness, as learned from a meter; NaN, or ``None``
-        for all: the device's ``active_watts`` times its seconds.
+    :param node_joules: ``(nodes, devices)``: joules of a run above idle, learned from a meter; where NaN, or ``None`` for all,
+        the device's ``active_watts`` times its seconds count.
     :raises PlanError: if a node's seconds on a device are not known (NaN).
     """
 
@@ -99,10 +99,9 @@ class Problem:
 
     @cached_property
     def work_joules(self) -> tuple[Floats, Floats | None]:
-        """What nodes take above idleness ``(nodes, devices)``, infinite where one cannot run, and what a boundary overhead
-        saves of it.
+        """Joules of nodes above idle ``(nodes, devices)``, infinite where one cannot run, and of boundary overheads.
 
-        A boundary overhead's seconds are half of either node beside it, and save that node's watts.
+        Half of a boundary overhead's seconds belongs to each node beside it, at that node's watts.
         """
         able = np.isfinite(self.seconds)
         seconds, active = np.where(able, self.seconds, 0.0), self.column('active_watts')
@@ -135,7 +134,7 @@ class Problem:
 
     @cached_property
     def scatter(self) -> tuple[Floats, Floats] | None:
-        """What devices ``(devices,)`` and pairs of them ``(devices, devices)`` scatter by; None: nothing does.
+        """The scatter of devices ``(devices,)`` and of pairs of them ``(devices, devices)``; None: nothing scatters.
 
         Both directions of a link are one radio.
         """
@@ -143,7 +142,7 @@ class Problem:
         return (devices, np.maximum(links, links.T)) if devices.any() or links.any() else None
 
     def scattering(self, devices: Mapping[str, float], links: Mapping[tuple[str, str], float]) -> Self:
-        """Return the problem with devices and links that scatter so much, by name and by sender and reader; others do not."""
+        """Return the problem with this scatter of devices, by name, and of links, by sender and reader; others do not scatter."""
         return replace(
             self,
             devices=tuple(replace(device, deviation=devices.get(device.name, 0.0)) for device in self.devices),
@@ -151,7 +150,7 @@ class Problem:
         )
 
     def prolonged(self, reach: float) -> Self:
-        """Return the problem in which all that scatters takes as long as so many deviations above its middle; joules stay."""
+        """Return the problem with all that scatters at so many deviations above its median; joules stay."""
         devices, links = self.scatter or (np.zeros(len(self.devices)), np.zeros((len(self.devices),) * 2))
         factor = np.exp(reach * devices)[None, :]
         rate = self.rate * np.exp(-reach * links)
@@ -207,7 +206,7 @@ class Problem:
         return self.tensor_bytes[tensor] if self.coding is None else self.coding.wire_bytes[tensor, sender, reader]
 
     def coding_seconds(self, tensor: Ints, sender: Ints, reader: Ints) -> tuple[Floats, Floats]:
-        """Return what some transfers take on their senders and on their readers, ``(transfers,)`` each."""
+        """Return the encoding and decoding seconds of some transfers, ``(transfers,)`` each."""
         size = self.tensor_bytes[tensor]
         encode = self.column('encode_seconds')[sender] + self.column('encode_seconds_per_byte')[sender] * size
         decode = self.column('decode_seconds')[reader] + self.column('decode_seconds_per_byte')[reader] * size
@@ -255,20 +254,20 @@ class Problem:
         return {}
 
     def like(self, other: Problem) -> Self:
-        """Take over what another problem has worked out from fields that are the same here; return this problem.
+        """Reuse what another problem has derived from fields that are equal here; return this problem.
 
-        Decisions ask one problem after the other of which little differs.
+        Successive decisions ask problems that differ in little.
         """
-        same = {name for name in _WORKED_OUT if (own := getattr(self, name)) is (known := getattr(other, name)) or own == known}
+        same = {name for name in _COMPARED if (own := getattr(self, name)) is (theirs := getattr(other, name)) or own == theirs}
         for fields, names in _FROM.items():
             if same.issuperset(fields):
                 self.__dict__.update({name: other.__dict__[name] for name in names if name in other.__dict__})
         return self
 
     def among(self, names: Collection[str]) -> Self:
-        """Return the problem with some of its devices alone, as far as it has them; source and sink must be among them.
+        """Return the problem with only some of its devices; source and sink must be among them.
 
-        What the others take while they are idle counts on, with one of those that stay.
+        The idle power of the others still counts: it is added to one of those that stay.
         """
         wanted = set(names)
         kept = [i for i, name in enumerate(self.names) if name in wanted]
@@ -294,7 +293,7 @@ class Problem:
         :raises PlanError: if its length is not the number of nodes, or a device is unknown.
         """
         if len(assignment) != self.nodes:
-            raise PlanError(f'an assignment names one device for each of the {self.nodes} layers, not {len(assignment)}')
+            raise PlanError(f'an assignment must name one device for each of the {self.nodes} layers, not {len(assignment)}')
         try:
             return np.array([self.position[d] if isinstance(d, str) else d for d in assignment], dtype=np.int64)
         except KeyError as error:
@@ -308,8 +307,8 @@ class Problem:
         :param pin: the device of a node, by the node's name.
         :param exclude: devices that run nothing.
         :param private_until: a node's name. Nodes up to and including it run on the source, and the
-            input and the tensors of the nodes before it do not leave the source: whoever reads one
-            of them runs there too. The named node's own tensors may leave.
+            input and the tensors of earlier nodes do not leave it: nodes that read one
+            of them run there too. The named node's own tensors may leave.
         :raises PlanError: for unknown names, or if the sink needs a private tensor.
         """
         seconds = self.seconds.copy()
@@ -339,7 +338,7 @@ class Problem:
                     private.update(tensor.readers)
                     if tensor.at_sink and self.sink != self.source:
                         raise PlanError(
-                            f'private_until: {tensor.name!r} may not leave the source, yet the sink {self.sink!r} needs it; '
+                            f'private_until: {tensor.name!r} may not leave the source, but the sink {self.sink!r} needs it; '
                             'name an earlier layer or make the source the sink'
                         )
             seconds[np.ix_(np.array(sorted(private), dtype=np.int64), np.flatnonzero(others))] = np.inf
@@ -352,5 +351,5 @@ _FROM: Final = {
     ('tensors',): ('readings', 'producers', 'tensor_bytes', 'at_sink', 'is_chain'),
     ('tensors', 'node_names'): ('node_inputs', 'node_outputs'),
 }
-"""What is worked out from which fields alone."""
-_WORKED_OUT: Final = ('devices', 'links', 'tensors', 'node_names')
+"""Which cached properties depend on which fields alone."""
+_COMPARED: Final = ('devices', 'links', 'tensors', 'node_names')

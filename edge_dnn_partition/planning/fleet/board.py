@@ -1,8 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Boards by figures that others have published: what each layer of a model takes on one, by the kind of its work. Modelled.
+"""Boards modelled from published measurements: seconds of each layer by the kind of its work.
 
-One slowdown for a board does not hold: a Raspberry Pi 4 is 6.4 times slower than a Jetson AGX Xavier's CPU on ResNet-50, 4.9
+One slowdown for a whole board is not enough: a Raspberry Pi 4 is 6.4 times slower than a Jetson AGX Xavier's CPU on ResNet-50, 4.9
 times on MobileNetV2, and two orders slower than its GPU. Each file in ``boards/`` names the rows that its rates reproduce.
 """
 
@@ -41,14 +41,14 @@ class Rates(Strict):
 
 
 class BoardPower(Strict):
-    """Watts: at rest, 0 where no source tells them apart, and what computing adds."""
+    """Watts at rest (0 where no source separates them) and what computing adds."""
 
     idle: Watts = 0.0
     active: Watts
 
 
 class Board(Strict):
-    """A board's file. ``other_slowdown`` is for what is no layer: images and encodings, over a core of this machine."""
+    """A board's file. ``other_slowdown``, over a core of this machine, is for images and encodings."""
 
     what: str
     source: str
@@ -60,7 +60,7 @@ class Board(Strict):
     power: BoardPower
 
     def seconds(self, work: Work) -> float:
-        """Return what some work takes; an activation function is part of the convolution before it."""
+        """Return the seconds of some work; an activation function is part of the convolution before it."""
         rates = self.multiply_adds_per_second
         return (
             work.dense / rates.dense + work.pointwise / rates.pointwise + work.depthwise / rates.depthwise
@@ -68,12 +68,12 @@ class Board(Strict):
         )  # fmt: skip
 
     def layer_seconds(self, model: Model) -> tuple[float, ...]:
-        """Return what each layer of a model takes, in seconds."""
+        """Return the seconds of each layer of a model."""
         return tuple(self.seconds(work) for work in layer_work(model))
 
 
 def board_names() -> tuple[str, ...]:
-    """Return the boards that there are figures of."""
+    """Return the names of the known boards."""
     return tuple(sorted(path.stem for path in _FOLDER.glob('*.yaml')))
 
 
@@ -81,7 +81,7 @@ def board_names() -> tuple[str, ...]:
 def board(name: str) -> Board:
     """Return a board by its name.
 
-    :raises PlanError: if there are no figures of it.
+    :raises PlanError: if it is unknown.
     """
     if name not in board_names():
         raise PlanError(f'there is no board {name!r}{nearest(name, board_names())}; there are {", ".join(board_names())}')

@@ -23,7 +23,7 @@ from .board import board, board_names
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAME_LENGTH = 60
-"""ROS takes names of 255 characters, which hold a fleet's, a device's and a topic's."""
+"""A ROS name has at most 255 characters for a fleet's, a device's and a topic's name together."""
 _TOPIC = re.compile(r'(?:~/|/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*')
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
@@ -38,10 +38,10 @@ class Power(Strict):
 
 
 class Emulate(Strict):
-    """How a device is played on one machine: each run takes ``slowdown`` times its CPU time.
+    """How a device is emulated on one machine: each run takes ``slowdown`` times its CPU time.
 
-    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` is of images and encodings
-    alone; the board's file has one for them, too.
+    With a ``board`` (a file in boards/) layers take what its figures say, and ``slowdown`` applies to images and encodings
+    alone; without one, the board's file has a factor for them.
     """
 
     slowdown: float = Field(default=1.0, ge=1.0, le=1000.0)
@@ -58,12 +58,12 @@ class Emulate(Strict):
 
     @property
     def factor(self) -> float:
-        """How many times slower than usual everything is at first: a board's own slowness is in its figures."""
+        """How many times slower everything is at first; with a board 1, as its figures include its speed."""
         return self.slowdown if self.board is None else 1.0
 
     @property
     def other_factor(self) -> float:
-        """How many times slower than this machine it is at what a board has no figures of, on top of ``factor``."""
+        """How many times slower than this machine, on top of ``factor``, it is at what the board has no figures for."""
         if self.board is None:
             return 1.0
         return self.slowdown if 'slowdown' in self.model_fields_set else board(self.board).other_slowdown
@@ -85,7 +85,7 @@ class Device(Strict):
     @model_validator(mode='before')
     @classmethod
     def _boards_power(cls, given: Any) -> Any:
-        """Take the watts of the board that is played, but for those that are given."""
+        """Fill in the watts of the emulated board where the file gives none."""
         emulate = given.get('emulate') if isinstance(given, Mapping) else None
         name = emulate.get('board') if isinstance(emulate, Mapping) else None
         own = given.get('power', {}) if name in board_names() else None
@@ -105,7 +105,7 @@ class Device(Strict):
 
     @property
     def watts_given(self) -> bool:
-        """Whether its joules are known without a meter; those of weight 0 count nothing."""
+        """Whether its joules are known without a meter, or have weight 0."""
         return 'active' in self.power.model_fields_set or self.power.weight == 0
 
 
@@ -133,7 +133,7 @@ class ModelFile(Strict):
 
 
 class Constraints(Strict):
-    """What a plan must keep to."""
+    """Constraints on where layers may run."""
 
     private_until: str | None = None
     pin: dict[str, str] = Field(default={})
@@ -141,7 +141,7 @@ class Constraints(Strict):
 
 
 class Camera(Strict):
-    """Where images come from: a topic, a folder of images, a video file or a camera's number."""
+    """Where images come from: a topic, a folder of images, a video file or the number of a camera."""
 
     topic: str | None = None
     images: FilePath | None = None
@@ -191,7 +191,7 @@ class Network(Strict):
         if self.kind == 'cloud':
             for key in ('server', 'server_device'):
                 if getattr(self, key) is None:
-                    raise ValueError(f'kind cloud needs {key}: the address that all reach, and the device that has it')
+                    raise ValueError(f'kind cloud needs {key}: give the address that all devices reach and the device that has it')
         elif extra := sorted(self.model_fields_set - {'kind', 'interface'}):
             raise ValueError(f'{extra[0]} needs kind: cloud; set it, or remove {extra[0]}')
         if self.interface is not None and self.kind != 'lan':
@@ -238,7 +238,7 @@ class Fleet(Strict):
     def device(self, name: str) -> Device:
         """Return a device by its name.
 
-        :raises PlanError: if there is none of that name.
+        :raises PlanError: if there is no such device.
         """
         if name not in self.devices:
             raise PlanError(f'no device is called {name!r}; the fleet file has {", ".join(self.devices)}')
@@ -255,17 +255,17 @@ class Fleet(Strict):
 
     @property
     def goal(self) -> Goal:
-        """What is to be least."""
+        """What plans minimise."""
         return Goal(self.objective, self.weights, math.inf if self.deadline is None else self.deadline)
 
     @property
     def emulated(self) -> bool:
-        """True if any device or link of this fleet is played on one machine."""
+        """True if any device or link of this fleet is emulated."""
         return any(d.emulate for d in self.devices.values()) or any(link.emulate for link in self.links)
 
     @property
     def network_kind(self) -> NetworkKind:
-        """What lies between the devices: one machine if all of them are played on it, unless the file says otherwise."""
+        """The network between the devices: one machine if all are emulated on it, unless the file says otherwise."""
         if self.network.kind is not None:
             return self.network.kind
         return 'machine' if len(self.devices) == 1 or all(d.emulate for d in self.devices.values()) else 'lan'
@@ -278,7 +278,7 @@ class Fleet(Strict):
             raise ValueError(str(error)) from None
         for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
             if len(name) > _NAME_LENGTH:
-                raise ValueError(f'the name {shortened(name)!r} has {len(name)} letters; ROS has room for {_NAME_LENGTH}')
+                raise ValueError(f'the name {shortened(name)!r} has {len(name)} letters; use at most {_NAME_LENGTH}')
             if not NAME_PATTERN.fullmatch(name):
                 legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
                 raise ValueError(
@@ -300,9 +300,9 @@ class Fleet(Strict):
         for link in self.links:
             pair = frozenset(link.between)
             if len(pair) == 1:
-                raise ValueError(f'links: a link goes between two devices, not from {link.between[0]} to itself')
+                raise ValueError(f'links: a link connects two devices, but one goes from {link.between[0]} to itself; remove it')
             if pair in seen:
-                raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; keep one')
+                raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; remove one')
             seen.add(pair)
         return self
 
@@ -310,7 +310,7 @@ class Fleet(Strict):
 def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
     """Refuse to count joules where a device's watts are not known: a solver would take them for 0.
 
-    :param measured: the fleet runs, so that a device that is not played may tell its watts.
+    :param measured: the fleet runs, so that a device that is not emulated may measure its watts.
     :raises PlanError: that names the devices.
     """
     if not goal.counts_joules:
@@ -320,7 +320,7 @@ def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
         if not device.watts_given and not (measured and device.emulate is None)
     ]  # fmt: skip
     if unknown:
-        why = ' (a device that is played has no meter)' if measured else ''
+        why = ' (an emulated device has no meter)' if measured else ''
         raise PlanError(
             f'objective {goal.name} counts joules, but the watts of {", ".join(unknown)} are not known{why}; give each '
             'power: {idle: 2.7 W, active: 4 W} in the fleet file, or {weight: 0} where joules do not count'
@@ -335,14 +335,14 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
     :raises PlanError: if a key is unknown or missing, or a value does not fit.
     """
     if not isinstance(document, Mapping):
-        raise PlanError(f'{what}: expected a table with fleet, model, source, devices, links; see config/')
+        raise PlanError(f'{what}: write a table with fleet, model, source, devices, links; see config/')
     return check(Fleet, document, what=what, base=base)
 
 
 def load_fleet(path: str | Path) -> Fleet:
     """Read and check a fleet file; relative paths in it start at its folder.
 
-    :raises PlanError: if it cannot be read, is no YAML, or does not fit the schema.
+    :raises PlanError: if it cannot be read, is not YAML, or does not fit the schema.
     """
     path = Path(path)
     return parse_fleet(read_yaml(path), base=path.resolve().parent, what=str(path))

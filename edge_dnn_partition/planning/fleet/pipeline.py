@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The planning problem of a real model: the preprocessing, then the profile's segments, on profiled devices.
+"""The planning problem of a real model: the preprocessing, then the segments of its profiles, on a fleet's devices.
 
 Node 0 is the preprocessing (decode the image, resize, normalise), whose input is the camera's
 own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``.
@@ -45,7 +45,7 @@ def _bytes_or_inf(given: float | None) -> float:
 
 
 class Pipeline:
-    """What a model and a fleet's profiles make of the planning problem, but for the fleet's present state.
+    """A model and its profiles on a fleet; `problem` adds the present state of the fleet.
 
     :param profiles: by device; all with the same boundaries.
     :raises PlanError: if a profile is of another model or does not end with its last layer, the boundaries
@@ -57,10 +57,10 @@ class Pipeline:
             raise PlanError('no device has been profiled yet')
         for name, profile in profiles.items():
             if profile.model_sha256 != model.sha256:
-                raise PlanError(f'the profile of {name} is of another model; profile {model.name} there')
+                raise PlanError(f'the profile of {name} is of another model; profile {model.name} on {name}')
             if profile.boundaries[-1] != len(model.layers):
                 raise PlanError(
-                    f'the profile of {name} ends at layer {profile.boundaries[-1]}, yet {model.name} has '
+                    f'the profile of {name} ends at layer {profile.boundaries[-1]}, but {model.name} has '
                     f'{len(model.layers)} layers here; profile that device again with the same model and onnxruntime'
                 )
         boundaries = {profile.boundaries for profile in profiles.values()}
@@ -82,7 +82,7 @@ class Pipeline:
         self._tensors = self._find_tensors()
         self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
         self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
-        """By sender and receiver what was believed when last asked; of a large fleet's links few change between two decisions."""
+        """The last estimate and its `Link` by sender and receiver: in a large fleet few change between two decisions."""
         self._last: Problem | None = None
         sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != IMAGE}
         self._codings = CodingChooser(sizes, self.profiles)
@@ -94,7 +94,8 @@ class Pipeline:
             index = 0 if name == PREPROCESSING else self._node_of_layer[layer[name]]
             if self._pins.setdefault(index, device) != device:
                 raise PlanError(
-                    f'constraints.pin: {name!r} shares a segment with a layer pinned to {self._pins[index]!r}'
+                    f'constraints.pin: {name!r} is in one segment with a layer pinned to {self._pins[index]!r}; '
+                    'pin both to one device'
                 )
         self._private_nodes: list[int] = []
         self._private_results: list[str] = []
@@ -102,10 +103,10 @@ class Pipeline:
             self._hold_private(-1 if until == PREPROCESSING else layer[until])
 
     def _hold_private(self, last: int) -> None:
-        """Find what ``private_until`` a layer (-1: the preprocessing) holds at the source, by layers and not by segments.
+        """Find what ``private_until`` a layer (-1: the preprocessing) keeps on the source.
 
-        The layers up to and including it run there, and the tensors of those before it do not leave: so
-        every segment that holds such a layer, or one that reads such a tensor, runs there as a whole.
+        Layers up to and including it run there, and tensors of earlier layers do not leave. So every segment with such a layer,
+        or with a layer that reads such a tensor, runs there as a whole.
         """
         layers = self.model.layers
         private = {name for before in layers[: max(last, 0)] for name in before.outputs}
@@ -186,29 +187,29 @@ class Pipeline:
     ) -> Problem:
         """Return the problem under the fleet's present state.
 
-        :param devices: those that can run something. The source is in the problem in any case: images begin there.
+        :param devices: those that can run something. The source is always in the problem: images start there.
         :param factors: each device's time now over its profiled time.
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
-        :param input_bytes: the size of a camera image as the camera gives it.
+        :param input_bytes: the size of a camera image as it arrives.
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param encode_for: what the encodings are chosen by, see `Objective.encode_for`.
-        :param pixels: the camera's images may be encoded; None: they are compressed already.
-        :param memory_bytes: what each device can hold by what it says, besides what the fleet file allows.
-        :raises PlanError: if a device is missing that must run something, a device has no profile, or the sink needs a
+        :param pixels: for images that arrive as pixels and may be encoded; None: they are compressed already.
+        :param memory_bytes: free memory that each device reports; the fleet file's limit holds as well.
+        :raises PlanError: if a device that must run something is missing, a device has no profile, or the sink needs a
             private tensor.
         """
         runs = frozenset(devices)
         if self.fleet.source not in runs:
             if self._private_nodes:
                 raise PlanError(
-                    f'constraints.private_until keeps the first layers on the source {self.fleet.source!r}, which cannot be '
-                    'planned with'
+                    f'constraints.private_until keeps the first layers on the source {self.fleet.source!r}, which is offline or '
+                    'not profiled'
                 )
             devices = [name for name in self.fleet.devices if name in runs or name == self.fleet.source]
         if self._private_results and self.fleet.sink_device != self.fleet.source:
             raise PlanError(
-                f'constraints.private_until: {self._private_results[0]!r} may not leave the source, yet the sink '
+                f'constraints.private_until: {self._private_results[0]!r} may not leave the source, but the sink '
                 f'{self.fleet.sink_device!r} needs it; name an earlier layer or make the source the sink'
             )
         columns, overheads = [], []
@@ -219,7 +220,7 @@ class Pipeline:
                 continue
             profile = self.profiles.get(name)
             if profile is None:
-                raise PlanError(f'{name} has no profile')
+                raise PlanError(f'{name} has no profile; profile the model there')
             factor = factors.get(name, 1.0)
             preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
             first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
@@ -231,7 +232,7 @@ class Pipeline:
         sink = self.fleet.sink_device if self.fleet.sink_device in devices else self.fleet.source
         there = frozenset(devices)
         whole = float(self.weight_bytes.sum())
-        told = {name: room for name, room in (memory_bytes or {}).items() if room < whole}
+        reported = {name: room for name, room in (memory_bytes or {}).items() if room < whole}
         problem = Problem(
             source=self.fleet.source,
             sink=sink,
@@ -242,7 +243,7 @@ class Pipeline:
                     idle_watts=known[name].power.idle,
                     radio_watts=known[name].power.radio,
                     energy_weight=known[name].power.weight,
-                    memory_bytes=min(_bytes_or_inf(known[name].memory), told.get(name, math.inf)),
+                    memory_bytes=min(_bytes_or_inf(known[name].memory), reported.get(name, math.inf)),
                 )
                 for name in devices
             ),
@@ -260,7 +261,7 @@ class Pipeline:
         self._last = problem
         for node, device in self._pins.items():
             if device not in runs:
-                raise PlanError(f'constraints.pin: {device!r} cannot be planned with')
+                raise PlanError(f'constraints.pin: {device!r} is offline or not profiled')
             problem = problem.constrained(pin={self.names[node]: device})
         if permitted is not None:
             problem = self._codings.choose(problem, self._bundles, permitted, encode_for, factors, pixels=pixels)

@@ -24,24 +24,24 @@ from .plan import IMAGE, SOURCE_STAGE, Plan
 from .profile import Profile
 
 _MOST_AT_ONCE: Final = 1 << 18
-"""So many numbers are looked at in one step; a large fleet has many more."""
+"""Numbers compared in one step; a large fleet has many more."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """A camera whose images come as pixels, so that they may be encoded.
+    """Images that arrive as pixels, so that they may be encoded.
 
-    :param shares: bytes as sent over raw ones, by encoding, where frames have shown them; else as profiled.
+    :param shares: encoded bytes over raw ones, by encoding, where frames have been observed; else as profiled.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
 class CodingChooser:
-    """What encodings make of tensors on profiled devices.
+    """Sizes and seconds of encoded tensors on profiled devices; chooses an encoding for each transfer.
 
-    An image is profiled on others than the camera's: its bytes and seconds are taken by the raw byte. To and from a device
-    that was not profiled tensors go raw.
+    Images are profiled on samples, so their bytes and seconds count per raw byte. To and from a device without a profile
+    tensors go raw.
 
     :param sizes: bytes by tensor, raw.
     :param profiles: by device.
@@ -88,11 +88,11 @@ class CodingChooser:
         """Return the problem with the best permitted encoding of each transfer.
 
         :param problem: without encodings.
-        :param bundles: the names of the tensors that each of the problem's tensors stands for.
+        :param bundles: the names of the model's tensors in each of the problem's tensors.
         :param criterion: weights of seconds or of joules; see `Objective.encode_for`.
         :param factors: each device's time now over its profiled time.
-        :param given: take these, as in ``Coding.encodings``, and not the best ones; one that was not measured counts as raw.
-        :param pixels: what is known of the camera's images; None: they are compressed already, and go as they are.
+        :param given: use these, as in ``Coding.encodings``, instead of the best ones; one that was not measured counts as raw.
+        :param pixels: for images that arrive as pixels; None: they are compressed already and go as they are.
         """
         if not self._names:
             return problem
@@ -162,7 +162,7 @@ class CodingChooser:
 
 
 class _Chosen(Mapping[tuple[str, str, str], str]):
-    """The encodings by tensor, sender and reader where they are not raw; a large fleet has millions, a plan asks for a few.
+    """The encodings by tensor, sender and reader where they are not raw, looked up on demand: a large fleet has millions.
 
     :param best: places in `ENCODINGS`.
     """
@@ -207,10 +207,9 @@ def image_encoding(plan: Plan) -> str:
 
 
 def within_error(plan: Plan, profiles: Mapping[str, Profile], permitted: Permitted) -> Plan:
-    """Return the plan with so many lossy encodings made lossless that the errors of all of them together are permitted.
+    """Return the plan with lossy encodings replaced by lossless ones until the sum of the errors is permitted.
 
-    Errors of several tensors may add up. Those that err most go first; each goes in the lossless way that is
-    permitted and smallest, mostly at a price far below that of the error.
+    Errors of several tensors may add up. The largest error is replaced first, by the smallest permitted lossless encoding.
     """
     errors: dict[tuple[str, str], float] = {}
     for t in plan.transfers:

@@ -25,13 +25,13 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
     model's inputs, except the first, is the source.
 
     :param model: the prepared model; the preprocessing writes its first input.
-    :raises PlanError: if a layer is missing or stands twice, or a stage needs a tensor that a later stage makes.
+    :raises PlanError: if a layer is missing or named twice, or a stage needs a tensor that a later stage makes.
     """
     layers = [i for _, _, ranges in placement for start, stop in ranges for i in range(start, stop)]
     if sorted(layers) != list(range(len(model.layers))):
-        raise PlanError(f'a placement of {model.name} must hold each of its {len(model.layers)} layers once')
+        raise PlanError(f'a placement of {model.name} must name each of its {len(model.layers)} layers once')
     if not placement or [pre for _, pre, _ in placement] != [i == 0 for i in range(len(placement))]:
-        raise PlanError('the first stage of a placement, and no other, begins with the preprocessing')
+        raise PlanError('preprocessing must be in the first stage of a placement, and in no other')
 
     entry, given = model.inputs[0], {IMAGE, *model.inputs[1:]}
     made = []
@@ -93,7 +93,7 @@ def placement_of(assignment: Sequence[str], boundaries: Sequence[int]) -> tuple[
     :raises PlanError: if the two do not fit.
     """
     if len(assignment) != len(boundaries):
-        raise PlanError(f'{len(assignment)} nodes do not fit {len(boundaries)} boundaries')
+        raise PlanError(f'{len(assignment)} nodes do not match {len(boundaries)} boundaries; give one device for each node')
     nodes: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [(assignment[0], True, ())]
     segments = zip(assignment[1:], boundaries, boundaries[1:], strict=False)
     nodes += [(device, False, ((start, stop),)) for device, start, stop in segments]
@@ -113,7 +113,7 @@ def assignment_of(placement: Placement, boundaries: Sequence[int]) -> tuple[str,
 
 
 def pinned_costs(placement: Placement, problem: Problem, boundaries: Sequence[int], *, constrained: bool) -> Costs | None:
-    """Return what a plan is predicted to cost; None where its cuts are none of the profile's.
+    """Return what a plan is predicted to cost; None where it cuts elsewhere than at the profile's boundaries.
 
     :param constrained: whether the fleet file constrains where layers run.
     :raises PlanError: if it cannot be followed now, with the reason.

@@ -44,7 +44,7 @@ def parts(encoding: str) -> tuple[str, str]:
     :raises PlanError: if there is no such encoding.
     """
     if encoding not in ENCODINGS:
-        raise PlanError(f'there is no encoding {encoding!r}{nearest(encoding, ENCODINGS)}')
+        raise PlanError(f'unknown encoding {encoding!r}{nearest(encoding, ENCODINGS)}')
     first, _, second = encoding.partition('+')
     if first in (*REDUCTIONS, JPEG):
         return first, second
@@ -52,7 +52,7 @@ def parts(encoding: str) -> tuple[str, str]:
 
 
 def is_lossy(encoding: str) -> bool:
-    """Return whether a tensor comes out of an encoding otherwise than it went in."""
+    """Return whether an encoding changes the values of a tensor."""
     return bool(parts(encoding)[0])
 
 
@@ -73,10 +73,10 @@ class Permitted:
         """Check the names and the error."""
         check_names(self.names)
         if not 0 <= self.largest_error <= 1:
-            raise PlanError(f"largest_error: {self.largest_error:g} is not from 0 to 1, a share of the output's range")
+            raise PlanError(f"largest_error: {self.largest_error:g} must be from 0 to 1: a share of the output's range")
 
     def allows(self, coding: TensorCoding) -> bool:
-        """Return whether a tensor may be sent so."""
+        """Return whether a tensor may be sent in this encoding."""
         named = all(not part or part in self.names for part in parts(coding.encoding))
         harmless = not is_lossy(coding.encoding) or (coding.error <= self.largest_error and not coding.top_changed)
         return named and harmless
@@ -113,18 +113,18 @@ class TensorCoding:
             raise PlanError(f'{self.tensor!r} as {self.encoding}: bytes, seconds and error must be finite and not negative')
 
     def scaled(self, factor: float) -> TensorCoding:
-        """Return it for a device that is ``factor`` times slower."""
+        """Return the figures for a device that is ``factor`` times slower."""
         return replace(self, encode_seconds=self.encode_seconds * factor, decode_seconds=self.decode_seconds * factor)
 
 
 def check_names(names: Collection[str]) -> None:
-    """Raise if one of some names is none of `NAMES`.
+    """Raise if a name is not one of `NAMES`.
 
     :raises PlanError: naming the nearest known one.
     """
     for name in names:
         if name not in NAMES:
-            raise PlanError(f'there is no encoding {name!r}{nearest(name, NAMES)}; all are {", ".join(NAMES)}')
+            raise PlanError(f'unknown encoding {name!r}{nearest(name, NAMES)}; all are {", ".join(NAMES)}')
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -15,16 +15,16 @@ IMAGE = '@image'
 """The name of the camera's own bytes, the input of the preprocessing."""
 
 SOURCE_STAGE = -1
-"""Stands for the frame source where a stage's index is asked for."""
+"""The stage index of the frame source."""
 
 MOST_LAYERS: Final = 100_000
-"""Of a plan whose model is not known."""
+"""Of a plan whose model is unknown."""
 _MOST_COST: Final = 1e9
 _MOST_IN_FLIGHT: Final = 10_000
 _LONGEST_REASON: Final = 4096
 
 LARGEST_VERSION: Final = 2**31 - 1
-"""Those above are for plans that are never in force."""
+"""Larger versions are for plans that never come into force."""
 
 _ANEW: Final = 100_000
 
@@ -66,7 +66,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Plan:
-    """An ordered list of stages with all that workers need to know; times in seconds."""
+    """An ordered list of stages with everything the workers need; times in seconds."""
 
     version: int
     model_sha256: str
@@ -82,7 +82,7 @@ class Plan:
     bottleneck_seconds: float = float('nan')
     reason: str = field(default='', compare=False)
     scheduler: int = 0
-    """The incarnation of the scheduler that made it: two may have given one version to two plans."""
+    """The incarnation of the scheduler that made it: two schedulers may give one version to different plans."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def placement(self) -> tuple[PlacedStage, ...]:
-        """What makes two plans the same for those who run them: devices, layers, nothing else."""
+        """Devices and layers alone: two plans with the same placement run alike."""
         return tuple((stage.device, stage.preprocess, stage.layers) for stage in self.stages)
 
     def label(self) -> str:
@@ -102,8 +102,8 @@ class Plan:
 def supersedes(version: int, other: int) -> bool:
     """Return whether a plan of one version comes after a plan of another.
 
-    Versions rise. One that is far below the other was numbered anew: nobody has a plan from so long ago, and the other's version
-    is one that no scheduler gave out.
+    Versions rise. One far below the other restarts the numbering: no plan is kept for so long, and the other version is one that
+    no scheduler has issued.
 
     :param other: 0: none.
     """
@@ -111,7 +111,7 @@ def supersedes(version: int, other: int) -> bool:
 
 
 def believable(version: int, known: int) -> bool:
-    """Return whether a version that somebody names may have been given out by a scheduler that had gone on from a known one."""
+    """Return whether a scheduler that continued from a known version may have issued this one."""
     return known < version <= min(known + _ANEW, LARGEST_VERSION)
 
 
@@ -149,7 +149,7 @@ def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
             start, dash, stop = item.partition('-')
             if start == 'pre':
                 if number != 0 or pairs or preprocess:
-                    raise PlanError(f'plan {text!r}: pre comes first, once; {example}')
+                    raise PlanError(f'plan {text!r}: pre must come first, and once; {example}')
                 preprocess = True
                 if not dash:
                     continue
@@ -164,14 +164,14 @@ def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
             seen.extend(range(*pair))
         placement.append((device, preprocess, ranges_of(i for pair in pairs for i in range(*pair))))
     if not placement or not placement[0][1]:
-        raise PlanError(f'plan {text!r}: the first stage begins with pre; {example}')
+        raise PlanError(f'plan {text!r}: the first stage must begin with pre; {example}')
     if sorted(seen) != list(range(layers)):
         raise PlanError(f'plan {text!r}: each of the {layers} layers must occur once; {example}')
     return tuple(placement)
 
 
 def placement_of_words(text: str, layers: int, devices: Sequence[str]) -> tuple[PlacedStage, ...]:
-    """Read a plan that people give: as plans are shown (`parse_label`), or a device's name alone: all on it.
+    """Read a plan written by a person: as plans are shown (`parse_label`), or a device's name for everything on it.
 
     :param layers: the number of the model's layers.
     :param devices: of the fleet.
@@ -197,15 +197,15 @@ def ranges_of(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 def check_layers(plan: Plan, layers: int | None) -> None:
-    """Raise if the stages' layers are not those of a model, each once. Nothing is counted out that a range only claims.
+    """Raise if the stages do not hold each layer of a model once. Ranges are compared, not expanded: they may be huge.
 
-    :param layers: how many the model has; None: it is not known here.
+    :param layers: how many the model has; None: unknown here.
     :raises PlanError: with the first contradiction found.
     """
     most, done = MOST_LAYERS if layers is None else layers, 0
     for start, stop in sorted(pair for stage in plan.stages for pair in stage.layers):
         if start >= stop or stop > most:
-            raise PlanError(f'plan {plan.version}: there are no layers {start} to {stop}; the model has {most}')
+            raise PlanError(f'plan {plan.version}: layers {start} to {stop} do not exist; the model has {most}')
         if start != done:
             raise PlanError(f'plan {plan.version}: each layer must occur once, and layer {min(start, done)} does not')
         done = stop
@@ -214,7 +214,7 @@ def check_layers(plan: Plan, layers: int | None) -> None:
 
 
 def check_figures(plan: Plan) -> None:
-    """Raise if what a plan is predicted to cost cannot be.
+    """Raise if a predicted cost or the reason is out of range.
 
     :raises PlanError: if a figure is negative or too large, or a text too long.
     """
@@ -228,8 +228,8 @@ def check_figures(plan: Plan) -> None:
 def check_plan(plan: Plan, devices: Sequence[str], given: Collection[str] = (IMAGE,)) -> None:
     """Raise if a plan contradicts itself or names an unknown device.
 
-    What it names must be in the fleet; a tensor is sent once to each place, by the device that makes it, and
-    to the sink only where that is; what a stage reads was made or sent there before.
+    Every device must be in the fleet; a tensor is sent once to each device, by the device that makes it, and as a result only to
+    the sink; what a stage reads must have been made or sent there before.
 
     :param given: the inputs that a frame may have, which are on the source from the start.
     :raises PlanError: with the first contradiction found.

@@ -1,11 +1,11 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the layers of a model take on a device, and what a stage of them will take.
+"""Measured seconds of a model's segments on a device, and the predicted seconds of a stage.
 
-A stage's seconds are not the sum of its layers' (that missed by up to 49 %): the runtime fuses
+A stage's seconds are not the sum of its layers' (off by up to 49 %): the runtime fuses layers
 and lays out memory across them. Timed are segments between at most about 20 candidate
-boundaries, pairs of neighbours and a few long stages; the *boundary overhead* at a boundary is what two
-neighbours take apart more than together. A stage takes its segments less the boundary overheads inside it.
+boundaries, pairs of neighbours and a few long stages; the *boundary overhead* at a boundary is how much longer two
+neighbours take apart than together. A stage takes its segments less the boundary overheads inside it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _VERSION: Final = 2
 
 @dataclass(frozen=True)
 class HeldBack:
-    """A stage that was timed only to test the prediction.
+    """A stage timed only to test the prediction.
 
     :param start: cut index where it begins.
     :param stop: cut index where it ends.
-    :param measured_seconds: what it took.
-    :param predicted_seconds: what segments and boundary overheads say.
+    :param measured_seconds: as timed.
+    :param predicted_seconds: from segments and boundary overheads.
     """
 
     start: int
@@ -59,19 +59,19 @@ class Profile:
     :param device: the device's name.
     :param provider: the execution provider.
     :param threads: of one operator.
-    :param onnxruntime_version: of the runtime that was timed.
+    :param onnxruntime_version: of the timed runtime.
     :param boundaries: cut indices, rising, from 0 to the number of layers.
     :param segment_seconds: of the layers between one boundary and the next.
     :param seam_seconds: for each inner boundary what a cut there adds; it may be negative, and
         does not exceed either segment beside it.
     :param preprocess_seconds: to decode, resize and normalise one image; None if not timed.
     :param relative_error: the largest among the held-back stages, as a fraction.
-    :param throttled: whether the device ran slower than it can, or not evenly, meanwhile.
-    :param probe_seconds: what the speed probe took while profiling.
+    :param throttled: whether the device ran below its speed, or unevenly, while profiling.
+    :param probe_seconds: of the speed probe while profiling.
     :param interval_seconds: of idleness before each timed run.
     :param held_back: the stages that tested the prediction.
-    :param codings: what encodings make of the tensors between the segments, and of images that come as pixels.
-    :param image_bytes: what the images had on average that were coded; 0: none were.
+    :param codings: sizes and seconds by encoding, of the tensors between the segments and of images that arrive as pixels.
+    :param image_bytes: mean size of the images that were encoded; 0: none.
     :raises PlanError: if the parts contradict each other.
     """
 
@@ -119,7 +119,7 @@ class Profile:
 
     @property
     def total_seconds(self) -> float:
-        """What the whole model takes as one stage, without the preprocessing."""
+        """Seconds of the whole model as one stage, without the preprocessing."""
         return self.stage_seconds(0, self.boundaries[-1])
 
     def stage_seconds(self, start: int, stop: int) -> float:
@@ -128,18 +128,18 @@ class Profile:
         :param start: cut index, one of ``boundaries``.
         :param stop: cut index, one of ``boundaries``; equal to ``start`` for no layers.
         :returns: seconds; at least those of each of its segments.
-        :raises PlanError: if one is no boundary, or they are in the wrong order.
+        :raises PlanError: if one is not a boundary, or they are in the wrong order.
         """
         first, last = self._position(start), self._position(stop)
         if first > last:
-            raise PlanError(f'stage from cut {start} to {stop}: the end comes before the start')
+            raise PlanError(f'stage from cut {start} to {stop}: the end comes before the start; swap them')
         if first == last:
             return 0.0
         segments = self.segment_seconds[first:last]
         return math.fsum(segments) - math.fsum(self.seam_seconds[first:last - 1])
 
     def known_seconds(self, ranges: Iterable[tuple[int, int]]) -> float:
-        """Predict a stage of several ``(start, stop)`` ranges of layers; 0 if one lies between other cuts, or there is none."""
+        """Predict a stage of several ``(start, stop)`` ranges of layers; 0 if one does not end at boundaries, or there is none."""
         seconds = 0.0
         for start, stop in ranges:
             if start not in self.boundaries or stop not in self.boundaries:
@@ -194,7 +194,7 @@ class Profile:
     def _position(self, cut: int) -> int:
         position = bisect_left(self.boundaries, cut)
         if position == len(self.boundaries) or self.boundaries[position] != cut:
-            raise PlanError(f'cut {cut} is no boundary of the profile; they are '
+            raise PlanError(f'cut {cut} is not a boundary of the profile; choose from '
                             f'{", ".join(map(str, self.boundaries))}')
         return position
 
