@@ -190,8 +190,8 @@ def test_figures_that_cannot_be_are_refused(kind, changes):
 
 @pytest.mark.parametrize(
     ('changes', 'words'),
-    [({'source': 'jetson'}, 'the source is on jetson'), ({'model_sha256': '1' * 64}, 'another model'), ({'max_in_flight': 2**32 - 1}, 'negative or too large'),
-     ({'latency_seconds': math.inf}, 'negative or too large'), ({'reason': 'x' * 5000}, '5000 characters'), ({'stages': []}, 'has no stage'),
+    [({'source': 'jetson'}, 'the source is on jetson'), ({'model_sha256': '1' * 64}, 'another model'), ({'max_in_flight': 2**32 - 1}, 'predicted costs are impossible'),
+     ({'latency_seconds': math.inf}, 'predicted costs are impossible'), ({'reason': 'x' * 5000}, '5000 characters'), ({'stages': []}, 'has no stage'),
      ({'sink': 'nowhere'}, 'no device is called')],
 )  # fmt: skip
 def test_every_receiver_refuses_a_wrong_plan_alike(changes, words):
@@ -228,5 +228,6 @@ class Model:
     """As much of a model as a plan is checked against."""
 
     sha256: str = SHA
+    inputs: tuple = ()
     layers: tuple = (None,) * 10
     tensors: dict = dataclasses.field(default_factory=lambda: {'y': None})
