@@ -50,11 +50,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and keep them running until the user ends it, or that cannot be."""
-    from edge_dnn_partition.deployment.notify import Notifier
     from edge_dnn_partition.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
     from edge_dnn_partition.deployment.supervisor import Supervisor
     from edge_dnn_partition.deployment.upkeep import Upkeep
-    from edge_dnn_partition.deployment.watchdog import Watchdog
+    from edge_dnn_partition.deployment.watchdog import Notifier, Watchdog
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)

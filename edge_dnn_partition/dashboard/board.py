@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from edge_dnn_partition.planning.objectives import OBJECTIVES
@@ -204,3 +204,39 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+WINDOW_SECONDS: Final = 3.0
+"""Totals come in steps, as stages are settled."""
+
+
+@dataclass
+class MeanPower:
+    """One device's totals over the last seconds that were covered; new ones of another incarnation begin anew."""
+
+    kind: str = ''
+    _incarnation: int = 0
+    _totals: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def take(self, incarnation: int, kind: str, covered_seconds: float, joules: float) -> None:
+        """Take in a total.
+
+        :param kind: ``measured``, ``modelled``, or empty for neither.
+        :param covered_seconds: the time in which ``joules`` were drawn, since the start.
+        """
+        if incarnation != self._incarnation or kind != self.kind:
+            self._incarnation, self.kind = incarnation, kind
+            self._totals.clear()
+        if not math.isfinite(joules) or (self._totals and covered_seconds <= self._totals[-1][0]):
+            return
+        self._totals.append((covered_seconds, joules))
+        while len(self._totals) > 2 and self._totals[1][0] <= covered_seconds - WINDOW_SECONDS:
+            self._totals.popleft()
+
+    @property
+    def watts(self) -> float:
+        """The mean over the window; NaN until two totals are there."""
+        if len(self._totals) < 2:
+            return math.nan
+        (begin, first), (end, last) = self._totals[0], self._totals[-1]
+        return max(0.0, (last - first) / (end - begin))

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rcl_interfaces.srv import SetParametersAtomically
 
-from edge_dnn_partition.dashboard.board import Board, FrameParts, board_time
-from edge_dnn_partition.dashboard.power import MeanPower
+from edge_dnn_partition.dashboard.board import Board, FrameParts, MeanPower, board_time
 from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.deployment.fleet_key import read_token
 from edge_dnn_partition.deployment.node_parameters import DASHBOARD

@@ -16,9 +16,8 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.fleet.fleet import Device, Emulate, Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 
-from .dilation import Dilation
+from .dilation import Dilation, SharedDevice, device_file
 from .link import Channel, EmulatedLink
-from .shared_device import SharedDevice, device_file
 
 
 def played_profile(device: Device, measured: Profile, model: Model) -> Profile:

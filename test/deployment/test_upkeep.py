@@ -14,15 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_dnn_partition.deployment import watchdog as watchdog_module
-from edge_dnn_partition.deployment.endings import describe_end, memory_kills
-from edge_dnn_partition.deployment.notify import LONG_SECONDS, Notifier
 from edge_dnn_partition.deployment.processes import NodeProcess
-from edge_dnn_partition.deployment.upkeep import LONGEST_WAIT_SECONDS, MOST_STARTS, STEADY_SECONDS, Life, Upkeep
-from edge_dnn_partition.deployment.watchdog import HANG_SECONDS, Watchdog
+from edge_dnn_partition.deployment.upkeep import (
+    LONGEST_WAIT_SECONDS,
+    MOST_STARTS,
+    STEADY_SECONDS,
+    Life,
+    Upkeep,
+    describe_end,
+    memory_kills,
+)
+from edge_dnn_partition.deployment.watchdog import HANG_SECONDS, LONG_SECONDS, Notifier, Watchdog
 
 CHILD = """
 import time
-from edge_dnn_partition.deployment.notify import Notifier
+from edge_dnn_partition.deployment.watchdog import Notifier
 notifier = Notifier()
 notifier.ready()
 while True:

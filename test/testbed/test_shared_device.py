@@ -9,9 +9,8 @@ import sys
 import pytest
 
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.testbed import shared_device
-from edge_dnn_partition.testbed.dilation import Dilation
-from edge_dnn_partition.testbed.shared_device import SharedDevice, device_file, weight_of
+from edge_dnn_partition.testbed import dilation
+from edge_dnn_partition.testbed.dilation import Dilation, SharedDevice, device_file, weight_of
 
 
 def test_a_step_of_niceness_is_a_quarter():
@@ -34,7 +33,7 @@ def test_who_died_at_work_counts_nothing_and_its_place_is_free(tmp_path, monkeyp
     code = f"""
 import os, signal
 from pathlib import Path
-from edge_dnn_partition.testbed.shared_device import SharedDevice
+from edge_dnn_partition.testbed.dilation import SharedDevice
 device = SharedDevice(Path({str(tmp_path / "d")!r}))
 with device.at_work():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -43,7 +42,7 @@ with device.at_work():
     for _ in range(2):
         assert subprocess.run([sys.executable, '-c', code], check=False, env=dict(os.environ)).returncode < 0
         assert mine.share() == 1.0
-    monkeypatch.setattr(shared_device, '_SLOTS', 2)
+    monkeypatch.setattr(dilation, '_SLOTS', 2)
     SharedDevice(tmp_path / 'd')
     with pytest.raises(UserError, match='share it already'):
         SharedDevice(tmp_path / 'd')

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from edge_dnn_partition.deployment.node_parameters import AUTOSTART
-from edge_dnn_partition.deployment.parameters import Parameter, Value
+from edge_dnn_partition.deployment.node_parameters import AUTOSTART, Parameter, Value
 from edge_dnn_partition.errors import UserError
 
 from .entities import EntityNode

@@ -17,7 +17,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 
-from edge_dnn_partition.deployment.notify import Notifier
+from edge_dnn_partition.deployment.watchdog import Notifier
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.text import printable

@@ -12,7 +12,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter as RosParameter
 
-from edge_dnn_partition.deployment.parameters import Parameter, Value
+from edge_dnn_partition.deployment.node_parameters import Parameter, Value
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.units import parse
 
