@@ -150,12 +150,12 @@ def totals(samples: Sequence[Row], key: str) -> tuple[list[float], list[float]]:
     return [at for at, _ in rounds], [sum(row[key] for row in held.values()) for _, held in rounds]
 
 
-def columns(samples: Sequence[Row], begin: float, *, most: int = 200) -> dict[str, dict[str, list[float]]]:
-    """Return by process what it held over time, in so many values at most: seconds since ``begin``, and bytes in MB."""
+def columns(samples: Sequence[Row], begin: float) -> dict[str, dict[str, list[float]]]:
+    """Return by process what it held over time, in 200 values at most: seconds since ``begin``, and bytes in MB."""
     found = {}
     for label in dict.fromkeys(sample['label'] for sample in samples):
         own = [sample for sample in samples if sample['label'] == label]
-        own = own[:: -(-len(own) // most)]
+        own = own[:: -(-len(own) // 200)]
         found[label] = {
             'at': [round(row['at'] - begin, 1) for row in own], 'pss_mb': [round(row['pss_bytes'] / 1e6, 1) for row in own],
             'descriptors': [row['descriptors'] for row in own], 'threads': [row['threads'] for row in own],

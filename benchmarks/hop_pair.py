@@ -32,16 +32,14 @@ class Pair:
     """A sender and a receiver on one path; a context manager.
 
     :param network: has hosts ``a`` and ``b``; None: both ends on this machine, in one device.
-    :param guess: what the fleet file would say of the link's rate.
     :param control: send small messages beside the tensors, 20 a second (``own`` only).
     """
 
-    def __init__(self, path: str, *, network: Namespaces | None = None, guess: str = '20 Mbit/s',
-                 control: bool = False, domain: int = 91) -> None:
+    def __init__(self, path: str, *, network: Namespaces | None = None, control: bool = False) -> None:
         self.path = path
         where = '127.0.0.1' if network is None else network.address('b')
         options = {
-            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': guess, 'control': control, 'address': where,
+            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': '20 Mbit/s', 'control': control, 'address': where,
             'port': 40_000 + (os.getpid() % 9_000) * 2,
         }  # fmt: skip
         self._processes = {}
@@ -49,7 +47,7 @@ class Pair:
             command = [sys.executable, str(ENDS), path, role, json.dumps(options)]
             settings: dict[str, Any] = {
                 'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True,
-                'env': self._environment(domain, network, other, own=path == 'own'),
+                'env': self._environment(network, other, own=path == 'own'),
             }  # fmt: skip
             self._processes[role] = (
                 subprocess.Popen(command, **settings) if network is None else network.popen(host, command, **settings)
@@ -58,9 +56,9 @@ class Pair:
                 raise RuntimeError(f'the end {role} of {path} did not start')
 
     @staticmethod
-    def _environment(domain: int, network: Namespaces | None, other: str, *, own: bool) -> Mapping[str, str]:
+    def _environment(network: Namespaces | None, other: str, *, own: bool) -> Mapping[str, str]:
         environment = {name: value for name, value in os.environ.items() if name not in _INHERITED}
-        environment |= {'ROS_DOMAIN_ID': str(domain), 'PYTHONSAFEPATH': '1', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        environment |= {'ROS_DOMAIN_ID': '91', 'PYTHONSAFEPATH': '1', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
         profile = DdsProfile('machine')
         if network is not None:
             environment |= {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_STATIC_PEERS': network.address(other)}

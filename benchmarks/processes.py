@@ -24,7 +24,7 @@ def prepare() -> None:
     os.environ['OMP_NUM_THREADS'] = '1'
 
 
-def small_images(count: int = 4) -> list[CameraImage]:
-    """Return made-up JPEG images of 160 x 120 pixels."""
-    pixels = np.random.default_rng(SEED).integers(0, 256, (count, 6, 8, 3)).astype(np.uint8)
+def small_images() -> list[CameraImage]:
+    """Return four made-up JPEG images of 160 x 120 pixels."""
+    pixels = np.random.default_rng(SEED).integers(0, 256, (4, 6, 8, 3)).astype(np.uint8)
     return [CameraImage(cv2.imencode('.jpg', cv2.resize(p, (160, 120)))[1].reshape(-1), 'jpeg') for p in pixels]

@@ -49,6 +49,8 @@ INPUT_BYTES: Final = 60_000.0
 # stream the frame source's heartbeats and a report of each frame.
 HEARD_OF_A_DEVICE: Final = WORKER_BEATS + 2 * MONITOR_BEATS
 FPS: Final = 5.0
+_SERVERS: Final = 8  # that streams share
+_SERVER_CORES: Final = 16.0
 
 
 @dataclass
@@ -176,16 +178,15 @@ def one_fleet(ground: Ground, devices: int, shape: str, *, rounds: int) -> dict[
     }  # fmt: skip
 
 
-def streams(ground: Ground, count: int, *, seconds: float, servers: int = 8, cores: float = 16.0) -> dict[str, Any]:
-    """Return what happens where many streams, each with a scheduler of its own, share a few servers.
+def streams(ground: Ground, count: int, *, seconds: float) -> dict[str, Any]:
+    """Return what happens where many streams, each with a scheduler of its own, share eight servers of 16 cores.
 
     Each robot plans for itself, four times a second, and knows of the others only that a server takes longer: by the
     load of a moment ago, over its cores, where that is above one. Whether they calm down is the question.
 
     :param count: robots, one stream each at `FPS`.
-    :param cores: of each server.
     """
-    fleets = [Simulated(ground, 1 + servers, 'hubs', seed) for seed in range(count)]
+    fleets = [Simulated(ground, 1 + _SERVERS, 'hubs', seed) for seed in range(count)]
     slow = {name: 1.0 + 0.2 * i for i, name in enumerate(fleets[0].servers)}
     for fleet in fleets:  # all robots share the same servers
         for name, factor in slow.items():
@@ -196,7 +197,7 @@ def streams(ground: Ground, count: int, *, seconds: float, servers: int = 8, cor
     course = []
     for step in range(int(seconds * DECISIONS_PER_SECOND)):
         now = step / DECISIONS_PER_SECOND
-        seen = {name: max(1.0, value / cores) for name, value in load.items()}
+        seen = {name: max(1.0, value / _SERVER_CORES) for name, value in load.items()}
         load = dict.fromkeys(slow, 0.0)
         moved, latency = 0, []
         for number, fleet in enumerate(fleets):
@@ -214,13 +215,13 @@ def streams(ground: Ground, count: int, *, seconds: float, servers: int = 8, cor
                 if name in load:
                     load[name] += FPS * busy / seen[name]
             latency.append(_latency(problem, plan))
-        course.append((now, moved, float(np.mean(latency)), max(load.values()) / cores))
+        course.append((now, moved, float(np.mean(latency)), max(load.values()) / _SERVER_CORES))
     settled = [row for row in course if row[0] >= 0.75 * seconds]
     return {
-        'case': 'streams', 'streams': count, 'servers': servers, 'cores_of_a_server': cores, 'seconds': seconds,
+        'case': 'streams', 'streams': count, 'servers': _SERVERS, 'cores_of_a_server': _SERVER_CORES, 'seconds': seconds,
         'decide_seconds': median(spent), 'decide_p95_seconds': float(np.percentile(spent, 95)),
         'cores_at_4_decisions': median(spent) * DECISIONS_PER_SECOND * count,
-        'messages_per_second': count * (HEARD_OF_A_DEVICE * (1 + servers) + SOURCE_BEATS + FPS),
+        'messages_per_second': count * (HEARD_OF_A_DEVICE * (1 + _SERVERS) + SOURCE_BEATS + FPS),
         'moves_per_stream': sum(row[1] for row in course) / count,
         'moves_per_stream_and_minute_settled': sum(row[1] for row in settled) / count / (0.25 * seconds) * 60,
         'mean_latency_seconds_settled': float(np.mean([row[2] for row in settled])),
