@@ -24,8 +24,7 @@ from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus
-from edge_dnn_partition.execution.frames.repetition import Repetition
-from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.execution.frames.repetition import Patience, Repetition, SourcePlans
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW

@@ -1,41 +1,56 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source: takes inputs, sends each frame through the fleet, keeps it until its result is back."""
+"""The frame source: takes inputs, sends each frame through the fleet, keeps it until its result is back.
+
+What becomes of a frame is decided by a `FrameDispatcher`, under one lock. The actions that it returns, of which sending and
+publishing are some, are carried out without that lock, one after the other.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from edge_dnn_partition.cache import cache_dir, troubles
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.hardware import hardware_of
 from edge_dnn_partition.deployment.node_parameters import FRAME_SOURCE, check_hedge
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.execution.frames.admission import Admission
-from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
+from edge_dnn_partition.execution.frames.dispatcher import (
+    Accepted,
+    Action,
+    Ended,
+    Forget,
+    ForgetDevice,
+    FrameDispatcher,
+    Refuse,
+    Send,
+    Settings,
+    ShadowEnded,
+)
+from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import deliveries
-from edge_dnn_partition.execution.frames.repetition import Repetition
+from edge_dnn_partition.execution.frames.repetition import Patience
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
-from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
 from edge_dnn_partition.inputs.frame import FrameInputs
-from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result
+from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
+from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
 from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
-from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
-from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message
-from edge_dnn_partition.nodes.conversions.wire import links_in
+from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, plan_message, status_of
+from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message, shadow_report
+from edge_dnn_partition.nodes.conversions.wire import links_in, write_links
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
-from edge_dnn_partition.nodes.frames.frame_accounts import FrameAccounts
-from edge_dnn_partition.nodes.frames.hedging import Hedging
 from edge_dnn_partition.nodes.frames.infer_service import InferService
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
-from edge_dnn_partition.nodes.frames.shadow_frames import ShadowFrames
-from edge_dnn_partition.nodes.frames.source_heartbeat import SourceHeartbeat
 from edge_dnn_partition.nodes.transport.dds_link import DdsLink
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
@@ -44,7 +59,9 @@ from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, Radio
 
-_PUMP_SECONDS = 0.02
+_TICK_SECONDS = 0.02
+_HEARTBEAT_SECONDS = 0.1
+_STATUS_SECONDS = 0.5
 
 
 class FrameSource(FleetNode):
@@ -52,320 +69,314 @@ class FrameSource(FleetNode):
 
     def __init__(self) -> None:
         super().__init__('frame_source', FRAME_SOURCE, check=check_hedge, one_for='fleet')
-        self._lock = threading.RLock()
-        self._plans = SourcePlans()
-        self._accepted_with: dict[int, int] = {}
-        self._results_given = 0
-        self._last_inputs: FrameInputs | None = None
-        self._admission = Admission()
-        self._link: DdsLink | None = None
-        self._accounts: FrameAccounts | None = None
-        self._outcome: ResultPublisher | None = None
-        self._infer: InferService | None = None
-        self._camera_shows = False
-        self._draining = False
+        self._lock = threading.Lock()
+        """Guards the dispatcher; nothing is sent or published under it."""
+        self._carrying_out = threading.Lock()
+        """Keeps the dispatcher's actions in their order."""
+        self._ends: list[Callable[[], None]] = []
+        """What is to be let go at the end, the last one first."""
 
     # Life -----------------------------------------------------------------------------------------------------
 
     def setup(self) -> None:
         """Read the fleet file, connect."""
-        self._fleet = self.load_fleet()
+        fleet = self._fleet = self.load_fleet()
         device = self.topics.device
-        start_checks.check_ends(self._fleet, device)
-        self._model = start_checks.model_of(self._fleet)
-        self._outputs = set(self._model.outputs)
-        self._ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
+        start_checks.check_ends(fleet, device)
+        model = self._model = start_checks.model_of(fleet)
+        self._outputs = frozenset(model.outputs)
+        self._radio = Radio.of_fleet(fleet)
         self._memory = PlanMemory(self)
-        self._plans = SourcePlans()
-        self._results_given = 0
-        self._radio = Radio.of_fleet(self._fleet)
-        hardware = hardware_of(self._fleet, device, self._model, runs_stages=False)
-        self._link = DdsLink(self, self._fleet, hardware)
+        self._journal: Journal | None = None
+        self._results_published = 0
+        self._camera_shows = False
+        ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
+        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings)
+        hardware = hardware_of(fleet, device, model, runs_stages=False)
+        self._link = DdsLink(self, fleet, hardware)
         self._inputs = InputSender(self, self._link, hardware)
-        self._shadows = ShadowFrames(self._outputs, self._inputs, self._link, self._reachable)
-        self._repetition = Repetition(self._plans, self._ledger, self._link, self._send, lambda text: self.refuse('frame', text))
-        most_bytes = largest_message(self._fleet.devices[device].memory)
-        results = Expected({name: self._model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
-        self._link.listen(True, self._receive, expect=results.check, max_bytes=most_bytes)
-        for name in self._fleet.devices:
+        self._ends += [self._link.stop, self._inputs.stop]
+
+        most_bytes = largest_message(fleet.devices[device].memory)
+        results = Expected({name: model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
+        self._link.listen(True, self._on_outputs, expect=results.check, max_bytes=most_bytes)
+        for name in fleet.devices:
             self._link.connect((name, False))
-        self._hedging = Hedging(self, self._model, device)
-        self._outcome = ResultPublisher(self, self._fleet, self._model.outputs)
-        self._infer = InferService(self, self._ledger, self._lock, self._outcome, self._asked, self._obstacle)
-        size = sum(self._model.tensors[name].bytes for name in self._outputs)
+        self.subscribe(FrameFailure, self.topics.frame_failure, self._on_failure, qos.FAILURES)
+        self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
+        self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
+        self.subscribe(Heartbeat, self.topics.heartbeat, self._on_heartbeat, qos.heartbeat_reader())
+        hardware.connect(self, self._link.reshape)
+        self._camera = CameraFeed(self, fleet.camera, self._on_image)
+
+        size = sum(model.tensors[name].bytes for name in self._outputs)
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
-        self._signs = SourceHeartbeat(
-            self, self._model.sha256, self._lock, self._plans, self._ledger, self._link, self._inputs,
-            hedger=self._hedging.hedger, shadows=self._shadows.run,
-        )  # fmt: skip
-        self.subscribe(FrameFailure, self.topics.frame_failure, self._failed, qos.FAILURES)
-        self.subscribe(PlanMessage, self.topics.plan, self._plan, qos.PLAN)
-        self.subscribe(PlanMessage, self.topics.shadow, self._shadow_plan, qos.SHADOW)
-        self.subscribe(Heartbeat, self.topics.heartbeat, self._alive, qos.heartbeat_reader())
-        hardware.connect(self, self._link.reshape)
-        self._camera = CameraFeed(self, self._fleet.camera, self._offer)
-        self.every(_PUMP_SECONDS, self._tick)
+        self._statuses = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
+        self._heartbeats = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self._hedge_plans = self.advertise(PlanMessage, self.topics.hedge_plan(), qos.PLAN)
+        self._meaning = ResultPublisher(self, fleet, model.outputs)
+
+        self._infer = InferService(self, self, self._meaning)
+        self._ends += [lambda: self._infer.close('the frame source was stopped'), self._meaning.stop]
+
+        self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
+        self.every(_STATUS_SECONDS, self._publish_status)
+        self.every(_TICK_SECONDS, self._tick)
+        self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
 
     def start(self) -> None:
         """Begin to take images, if they do not come over a topic."""
-        self._draining = False
-        if self._infer is not None:
-            self._infer.resume()
         now = time.monotonic()
-        self._memory.begin(self._plans, self._model.sha256, now)
-        if self._accounts is None:
-            self._accounts = FrameAccounts(self, self._ledger)
-        self._accounts.begin(now)
-        self._hedging.announce()
+        self._memory.begin(self._dispatcher.plans, self._model.sha256, now)
+        if self._journal is None:  # not before: while it is inactive, another frame source may write to that file
+            self._journal = self._open_journal(now)
+            self._ends.insert(0, self._journal.close)
+        with self._lock:
+            self._dispatcher.begin(now)
+        self._infer.resume()
+        self._publish_hedge_plan()
         self._camera.start()
 
     def begin_drain(self, *, ending: bool) -> float:  # noqa: ARG002
         """Accept nothing more, and wait for the results of what is under way."""
         with self._lock:
-            self._draining = True
-            if self._infer is not None:
-                self._infer.pause('the frame source is being stopped; ask again when it is active')
+            self._dispatcher.accepts = False
+        self._infer.pause('the frame source is being stopped; ask again when it is active')
         return self.params.number('drain_seconds')
 
     def drained(self) -> bool:
         """Return whether every accepted frame has its result."""
-        with self._lock:
-            return not self._ledger.in_flight
+        with self._carrying_out, self._lock:
+            return self._dispatcher.idle
 
     def stop(self) -> None:
         """Take no more images; frames under way are kept, and go on when the node is active again."""
         self._camera.stop()
-        self._signs.publish_status()
+        self._publish_status()
 
     def give_up(self) -> None:
         """Account for what is under way; nothing is dropped in silence."""
-        with self._lock:
-            self._ledger.give_up(time.monotonic())
-            self._deliver()
-            lost = self._ledger.counts.lost
+        with self._deciding() as dispatcher:
+            dispatcher.give_up(time.monotonic())
+            lost = dispatcher.ledger.counts.lost
         if lost:
             self.get_logger().warning(f'{lost} accepted frames have no result')
-        self._signs.publish_status()
-        self.flush(self._results, self._reports, self._signs.books)
+        self._publish_status()
+        self.flush(self._results, self._reports, self._statuses)
 
     def teardown(self) -> None:
-        """Let the sender, the journal and the postprocessing go."""
-        if self._outcome is not None:
-            self._outcome.stop()
-            self._outcome = None
-        if self._infer is not None:
-            self._infer.close('the frame source was stopped')
-            self._infer = None
-        if self._link is not None:
-            self._inputs.stop()
-            self._link.stop()
-        if self._accounts is not None:
-            self._accounts.close()
-            self._accounts = None
+        """Let go of threads, the journal and open calls."""
+        while self._ends:
+            self._ends.pop()()
 
-    # Images -------------------------------------------------------------------------------------------------
+    # Frames of an earlier run ---------------------------------------------------------------------------------
 
-    def _offer(self, inputs: FrameInputs) -> None:
+    def _open_journal(self, now: float) -> Journal:
+        """Return the journal, after the dispatcher has taken up the frames in it that have no result."""
+        folder = self.params.text('journal')
+        name = f'{self.topics.fleet.replace("/", "-")}-{self.topics.device}'
+        root = Path(os.path.expanduser(folder)) if folder else cache_dir('frames')
+        journal = Journal(root / f'{name}.journal', root / f'{name}.images' if folder else None)
+        kept = {frame_id: self._kept_inputs(journal, frame_id) for frame_id in journal.unfinished}
         with self._lock:
-            self._camera_shows = True
-            self._inputs.saw(inputs)
-            self._ledger.offer(inputs)
-            self._pump(time.monotonic())
+            self._dispatcher.ledger.number_above(journal.last)
+            for frame_id, inputs in kept.items():
+                self._dispatcher.restore(frame_id, inputs, journal.runs[frame_id], now)
+        if lost := sum(inputs is None for inputs in kept.values()):
+            self.get_logger().warning(f'{lost} frames of an earlier run had no result; they are reported as lost')
+        return journal
 
-    def _asked(self, inputs: FrameInputs) -> None:
-        """Inputs that somebody asks for wait; what images are like is the camera's to say, if there is one."""
-        if not self._camera_shows:
-            self._inputs.saw(inputs)
-        self._pump(time.monotonic())
+    def _kept_inputs(self, journal: Journal, frame_id: int) -> FrameInputs | None:
+        """Return the inputs that were kept of a frame; None if there are none that can be read."""
+        content = journal.inputs(frame_id)
+        try:
+            return kept_inputs(content) if content else None
+        except WireError as error:
+            self.get_logger().warning(f'frame {frame_id} of an earlier run: {error}')
+            return None
 
-    def _obstacle(self) -> str:
+    # Inputs ---------------------------------------------------------------------------------------------------
+
+    def _on_image(self, inputs: FrameInputs) -> None:
+        self._camera_shows = True
+        self._inputs.saw(inputs)
+        with self._deciding() as dispatcher:
+            dispatcher.offer(inputs, time.monotonic())
+
+    def ask(self, inputs: FrameInputs, call: object) -> bool:
+        """Take inputs whose result a call of `infer` waits for; False if the node is being stopped."""
+        if not self._camera_shows:  # what images are like is the camera's to say, if there is one
+            self._inputs.saw(inputs)
+        with self._deciding() as dispatcher:
+            return dispatcher.ask(inputs, call, time.monotonic())
+
+    def withdraw(self, call: object) -> bool:
+        """Take a call's inputs back; False if they are no longer waiting."""
+        with self._lock:
+            return self._dispatcher.ledger.withdraw(call)
+
+    def obstacle(self) -> str:
         """Return why inputs wait."""
-        plan = self._plans.active
-        if plan is None:
-            return 'no plan is in force; is the scheduler running?'
-        if not self._reachable(plan):
-            return f'plan {plan.version}, {plan.label()}, is not connected or not prepared yet'
-        return f'busy: {self._ledger.in_flight} frames in flight, bound {self._room(plan)}'
-
-    def _room(self, plan: Plan) -> int:
-        """Return how many frames may be under way."""
-        return self.params.whole('max_in_flight') or plan.max_in_flight
-
-    # Frames ---------------------------------------------------------------------------------------------------
-
-    def _pump(self, now: float) -> None:
-        """Accept waiting inputs while there is room; not faster than the plan's slowest part can take them."""
-        plan = self._plans.active
-        if plan is None or self._draining or not self._admission.may_accept(now) or not self._reachable(plan):
-            return
-        if any(self._plans.suspect(frame.frame_id) for frame in self._ledger.unfinished):
-            return  # a frame that may kill workers runs alone
-        if self._shadows.run.under_way(now) or (not self._ledger.in_flight and self._shadows.begin(self._last_inputs, now)):
-            return
-        room = self._room(plan)
-        frame = self._ledger.accept(now, plan.version, room)
-        if frame is None:
-            return
-        if self._accounts is not None:
-            self._accounts.accepted(frame)
-        self._accepted_with[frame.frame_id] = self._ledger.in_flight
-        self._admission.accepted(plan, room, now)
-        self._send(frame, plan)
-        self._hedge(frame, now)
-
-    def _send(self, frame: Frame, plan: Plan) -> None:
-        self._plans.sent(frame.frame_id, plan)
-        self._inputs.send(frame.inputs, plan, frame.frame_id, frame.attempt)
-
-    def _receive(self, received: Received, hop: HopTime) -> None:
-        if received.address.frame_id >= FIRST_NUMBER:
-            with self._lock:
-                report = self._shadows.receive(received, hop)
-                if report is not None:
-                    self._reports.publish(report)
-                    self._pump(time.monotonic())
-            return
-        arrays, _ = received.views()
-        frame_id, version = received.address.frame_id, received.address.plan_version
         with self._lock:
-            self._hedging.came(frame_id, version, received.arrived)
-            try:
-                outputs = {
-                    name: decode(value) if isinstance(value, Coded) else value
-                    for name, value in arrays.items()
-                    if name in self._outputs
-                }
-            except WireError as error:
-                address = received.address
-                self._repetition.failed(Failure(
-                    FailureKind.DATA, self.topics.device, self.incarnation, frame_id, version, address.attempt, -1, str(error),
-                ), received.arrived)  # fmt: skip
-                self._deliver()
-                raise
-            whole = self._ledger.result(
-                frame_id, received.address.attempt, version, outputs,
-                received.stages, (*received.hops, hop), len(self._outputs), received.arrived,
-            )  # fmt: skip
-            if whole is not None:
-                self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
-                self._plans.took(whole.plan_version, whole.latency_seconds)
-                self._hedging.finished(frame_id, whole.plan_version, whole.latency_seconds)
-                if self._link is not None:
-                    self._link.forget_frame(frame_id)
-                self._deliver()
-                self._pump(time.monotonic())
+            return self._dispatcher.obstacle()
 
-    def _deliver(self) -> None:
-        for frame in self._ledger.release():
-            self._plans.done(frame.frame_id)
-            in_flight = self._accepted_with.pop(frame.frame_id, 1)
-            if frame.status == DELIVERED:
-                self._last_inputs = frame.inputs
-                if self._outcome is not None and frame.call is None:
-                    self._outcome.delivered(frame)
-            result = result_message(frame, self._model.outputs, self._radio)
-            self._results_given += 1
-            result.incarnation, result.sequence = self.incarnation, self._results_given
-            if self._accounts is not None:  # who is killed between the two notes sends the result again, and says so
-                result.redelivered = self._accounts.telling(frame.frame_id)
-            self._results.publish(result)
-            if self._accounts is not None:
-                self._accounts.finished(frame.frame_id)
-            if self._infer is not None and frame.call is not None:
-                self._infer.finished(frame, result)
-            self._reports.publish(report_message(result, in_flight))
+    # What others say ------------------------------------------------------------------------------------------
+
+    def _on_plan(self, message: PlanMessage) -> None:
+        plan = plan_for(message, self._fleet, self._model)
+        with self._lock:
+            in_force = self._dispatcher.on_plan(plan, status_of(message))
+        if in_force:
+            self._memory.keep(message)
+            if self.active:
+                self._tick()
+                self._publish_status()
+
+    def _on_shadow_plan(self, message: PlanMessage) -> None:
+        """Take a request for a shadow frame; workers alone prepare plans for it."""
+        if message.status == PlanMessage.ACTIVE:
+            plan = plan_for(message, self._fleet, self._model)
+            with self._lock:
+                self._dispatcher.shadows.ask(plan, time.monotonic())
+
+    def _on_heartbeat(self, message: Heartbeat) -> None:
+        if message.node != 'worker' or message.device not in self._fleet.devices:
+            return
+        if message.device == self.topics.device:
+            self._link.on_states(links_in(message))
+        with self._deciding() as dispatcher:
+            changed = dispatcher.on_heartbeat(message.device, message.incarnation, message.plan_versions, time.monotonic())
+        if changed:
+            self._tick()
+
+    def _on_failure(self, message: FrameFailure) -> None:
+        """A worker cannot process a frame: send it elsewhere, or end it."""
+        failure = failure_of(message)
+        with self._deciding() as dispatcher:
+            dispatcher.on_failure(failure, time.monotonic())
+        self._tick()
+
+    def _on_outputs(self, received: Received, hop: HopTime) -> None:
+        """Take outputs in, all of a frame's or some; they may be of a shadow frame."""
+        address, now = received.address, received.arrived
+        arrays = {name: value for name, value in received.views()[0].items() if name in self._outputs}
+        try:
+            if address.frame_id < FIRST_NUMBER:  # a shadow frame's are thrown away
+                arrays = {name: decode(value) if isinstance(value, Coded) else value for name, value in arrays.items()}
+        except WireError as error:
+            with self._deciding() as dispatcher:
+                dispatcher.on_broken(address, str(error), self.incarnation, now)
+            raise
+        with self._deciding() as dispatcher:
+            dispatcher.on_outputs(address, arrays, received.stages, (*received.hops, hop), now)
+
+    # Decisions and actions ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _deciding(self) -> Iterator[FrameDispatcher]:
+        """Give the dispatcher an event; its actions are carried out afterwards, in order, whichever thread they come from."""
+        with self._lock:
+            yield self._dispatcher
+        with self._carrying_out:
+            with self._lock:
+                actions = self._dispatcher.take()
+            for action in actions:
+                self._carry_out(action)
 
     def _tick(self) -> None:
         """Repeat what is overdue or was on a device that has died; accept what waits."""
         now = time.monotonic()
         with self._lock:
-            heard = self._heard(now)
-            self._settle(now, heard=heard)
-            names = ('repeat_factor', 'repeat_least', 'heartbeat_timeout', 'overtake')
-            patience = Patience(*map(self.params.number, names))
-            for frame in self._ledger.unfinished:
-                if not self._repetition.again(frame, now, patience, heard=heard):
-                    self._hedge(frame, now)
-            self._deliver()
-            self._pump(now)
-            if self._infer is not None:
-                self._infer.tick(now)
+            kept = self._memory.resume(self._dispatcher.plans, self._model.sha256, now)
+        if kept is not None:
+            self._on_plan(kept)
+        listeners = self._results.get_subscription_count()
+        with self._deciding() as dispatcher:
+            dispatcher.tick(now, listeners)
+        self._infer.tick(now)
 
-    def _hedge(self, frame: Frame, now: float) -> None:
-        """Send a frame to this device as well if it is time for that."""
-        plan = self._plans.plan_of(frame)
-        if plan is not None and self._hedging.due(frame, plan, now):
-            self._ledger.hedged(frame.frame_id)
-            self._inputs.send(frame.inputs, self._hedging.plan, frame.frame_id, frame.attempt)
+    def _settings(self) -> Settings:
+        number = self.params.number
+        patience = Patience(*map(number, ('repeat_factor', 'repeat_least', 'heartbeat_timeout', 'overtake')))
+        return Settings(
+            self.params.whole('max_in_flight'), number('max_age'), self.params.flag('hedge'), number('hedge_share'), patience
+        )
 
-    def _heard(self, now: float) -> bool:
-        return self._accounts is not None and self._accounts.may_settle(now, self._results.get_subscription_count())
+    def reaches(self, plan: Plan) -> bool:
+        """Return whether the devices that get a plan's inputs can be sent to."""
+        return all(self._link.connected((device, False)) for device in deliveries(plan))
 
-    def _settle(self, now: float, *, heard: bool) -> None:
-        """End frames that no result can come for in time, and take up the plan on disk if nobody says one."""
-        if self._accounts is not None and heard:
-            self._accounts.settle(now)
-        if self.params.number('max_age') > 0:
-            for frame in self._ledger.expire(now, self.params.number('max_age')):
-                self._hedging.expired()
-                if self._link is not None:
-                    self._link.forget_frame(frame.frame_id)
-        self._deliver()
-        if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
-            self._plan(kept)
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long what is left here of a frame will be on its way."""
+        return self._link.seconds_left(frame_id)
 
-    def _reachable(self, plan: Plan) -> bool:
-        """True if the devices that get inputs can be sent to and all take the plan's frames; none is accepted before."""
-        link = self._link
-        return link is not None and all(link.connected((to, False)) for to in deliveries(plan)) and self._plans.prepared(plan)
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Accepted(frame):
+                assert self._journal is not None
+                self._journal.accepted(frame.frame_id, lambda: content_of(frame.inputs))
+            case Send(inputs, plan, number, attempt):
+                self._inputs.send(inputs, plan, number, attempt)
+            case Forget(frame_id, late):
+                self._link.forget_frame(frame_id, late=late)
+            case ForgetDevice(device):
+                self._link.forget_device(device)
+            case Ended(frame, in_flight):
+                self._publish_result(frame, in_flight)
+            case ShadowEnded(shadow):
+                self._reports.publish(shadow_report(shadow))
+            case Refuse(reason):
+                self.refuse('frame', reason)
 
-    # Plans and signs of life ----------------------------------------------------------------------------------
+    # Publishing -----------------------------------------------------------------------------------------------
 
-    def _plan(self, message: PlanMessage) -> None:
-        plan = plan_for(message, self._fleet, self._model)
+    def _publish_result(self, frame: Frame, in_flight: int) -> None:
+        assert self._journal is not None
+        if frame.status == DELIVERED and frame.call is None:
+            self._meaning.delivered(frame)
+        result = result_message(frame, self._model.outputs, self._radio)
+        self._results_published += 1
+        result.incarnation, result.sequence = self.incarnation, self._results_published
+        # Who is killed between the journal's two notes publishes the result again, and says so.
+        result.redelivered = self._journal.may_be_told(frame.frame_id)
+        self._journal.telling(frame.frame_id)
+        self._results.publish(result)
+        self._journal.finished(frame.frame_id)
+        if frame.call is not None:
+            self._infer.finished(frame, result)
+        self._reports.publish(report_message(result, in_flight))
+
+    def _publish_hedge_plan(self) -> None:
+        """Let the worker of this device prepare the whole model for hedges, or let it go."""
+        status = PlanMessage.PROPOSED if self.params.flag('hedge') else PlanMessage.DROPPED
+        self._hedge_plans.publish(plan_message(self._dispatcher.hedge_plan, status))
+
+    def _publish_heartbeat(self) -> None:
         with self._lock:
-            if not self._plans.hear(plan, status_of(message)):
-                return
-            self._memory.keep(message)
-            self._admission.renew()
-            self._plans.tidy({frame.plan_version for frame in self._ledger.unfinished})
-            if self.active:
-                self._tick()
-                self._signs.publish_status()
+            plans, frames = self._dispatcher.plans, self._dispatcher.ledger.in_flight
+            message = Heartbeat(
+                device=self.topics.device, node='frame_source', incarnation=self.incarnation, model_sha256=self._model.sha256,
+                active_version=plans.active_version, active_scheduler=plans.active_scheduler, last_version=plans.last_version,
+                frames=frames, speed_factor=float('nan'), process_cpu_percent=float('nan'),
+                refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
+            )  # fmt: skip
+        message.stamp = self.get_clock().now().to_msg()
+        write_links(message, self._link.states())
+        self._heartbeats.publish(message)
 
-    def _shadow_plan(self, message: PlanMessage) -> None:
-        """Take a request for a shadow frame; workers alone prepare plans for it."""
-        if message.status != PlanMessage.ACTIVE:
-            return
-        plan = plan_for(message, self._fleet, self._model)
+    def _publish_status(self) -> None:
         with self._lock:
-            self._shadows.run.ask(plan, time.monotonic())
-
-    def _alive(self, message: Heartbeat) -> None:
-        if message.node != 'worker' or message.device not in self._fleet.devices:
-            return
-        self._hedging.alive(message)
-        if self._link is not None and message.device == self.topics.device:
-            self._link.on_states(links_in(message))
-        with self._lock:
-            anew, changed = self._plans.heartbeat(
-                message.device, message.incarnation, message.plan_versions, time.monotonic()
-            )
-            if anew and self._link is not None:
-                self._link.forget_device(message.device)
-            if changed:
-                self._tick()
-
-    def _failed(self, message: FrameFailure) -> None:
-        """A worker cannot process a frame: send it elsewhere, or end it."""
-        with self._lock:
-            now = time.monotonic()
-            if message.frame_id >= FIRST_NUMBER:
-                self._shadows.run.failed(message.frame_id)
-            else:
-                self._repetition.failed(failure_of(message), now)
-            self._tick()
+            dispatcher, ledger = self._dispatcher, self._dispatcher.ledger
+            message = SourceStatus(
+                device=self.topics.device, incarnation=self.incarnation, plan_version=dispatcher.plans.active_version,
+                **vars(ledger.counts), last_failure=ledger.last_failure, in_flight=ledger.in_flight,
+                hedged=dispatcher.hedger.started, hedge_won=dispatcher.hedger.won,
+                shadows=dispatcher.shadows.run, shadows_unanswered=dispatcher.shadows.unanswered,
+                image_encoding=self._inputs.last_encoding, image_bytes=self._inputs.last_bytes,
+            )  # fmt: skip
+        message.stamp = self.get_clock().now().to_msg()
+        self._statuses.publish(message)
 
 
 def main(args: Sequence[str] | None = None) -> int:

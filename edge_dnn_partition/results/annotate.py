@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_dnn_partition.inputs.image import Pixels
 
-from .postprocess import Outcome
+from .postprocess import Prediction
 
 _MASK_SHARE: Final = 0.45
 
@@ -24,7 +24,7 @@ def class_colour(index: int) -> tuple[int, int, int]:
     return int(pixel[0]), int(pixel[1]), int(pixel[2])
 
 
-def annotated(pixels: Pixels, outcome: Outcome, words: Sequence[str] = ()) -> Pixels:
+def annotated(pixels: Pixels, prediction: Prediction, words: Sequence[str] = ()) -> Pixels:
     """Return a copy of an image with its mask, boxes, best classes and other words on it.
 
     :param pixels: BGR, ``[height, width, 3]``.
@@ -33,16 +33,16 @@ def annotated(pixels: Pixels, outcome: Outcome, words: Sequence[str] = ()) -> Pi
     result = np.ascontiguousarray(pixels).copy()
     height, width = result.shape[:2]
     unit = max(0.35, min(width, height) / 700)
-    if outcome.mask is not None:
+    if prediction.mask is not None:
         table = np.array([(0, 0, 0), *(class_colour(index) for index in range(1, 256))], np.uint8)
-        mixed = cv2.addWeighted(result, 1 - _MASK_SHARE, table[outcome.mask], _MASK_SHARE, 0)
-        result = np.where((outcome.mask > 0)[:, :, None], mixed, result).astype(np.uint8)
-    for box in reversed(outcome.boxes):
+        mixed = cv2.addWeighted(result, 1 - _MASK_SHARE, table[prediction.mask], _MASK_SHARE, 0)
+        result = np.where((prediction.mask > 0)[:, :, None], mixed, result).astype(np.uint8)
+    for box in reversed(prediction.boxes):
         colour = class_colour(box.what.index)
         corner = (round(box.left), round(box.top))
         cv2.rectangle(result, corner, (round(box.right), round(box.bottom)), colour, max(1, round(2 * unit)))
         _write(result, f'{box.what.label} {box.what.score:.2f}', corner[0], corner[1] - round(4 * unit), unit, colour)
-    lines = [*words, *(f'{score.label} {score.score:.2f}' for score in outcome.scores)]
+    lines = [*words, *(f'{score.label} {score.score:.2f}' for score in prediction.scores)]
     for number, line in enumerate(lines, 1):
         _write(result, line, round(8 * unit), round(26 * unit * number), unit, (40, 40, 40))
     return result

@@ -48,7 +48,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Prediction:
     """What the model says of one image; what its kind does not tell is empty.
 
     ``mask`` holds a class for each pixel of the image, uint8 ``[height, width]``.
@@ -68,7 +68,7 @@ class Postprocessor(Protocol):
     def kind(self) -> str:
         """The name of the plugin that it is of: ``classification``, ``detection``, ``segmentation``, ``raw``, or another."""
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Outcome:
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return what the outputs mean.
 
         :param outputs: by name.

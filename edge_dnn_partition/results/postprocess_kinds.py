@@ -17,7 +17,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 from .boxes import suppressed
-from .postprocess import Arrays, Box, Outcome, Postprocessor, Score, name_of, output_named, read_labels, read_options
+from .postprocess import Arrays, Box, Postprocessor, Prediction, Score, name_of, output_named, read_labels, read_options
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Classification:
         if self.top < 1:
             raise UserError(f'postprocessing: top: {self.top} must be at least 1')
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Outcome:  # noqa: ARG002
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
         """Return the best classes, best first."""
         scores = np.asarray(output_named(outputs, self.output), np.float64)
         if scores.size != scores.shape[-1]:
@@ -52,7 +52,7 @@ class Classification:
             scores /= scores.sum()
         order = np.argsort(-scores, kind='stable')[: self.top]
         best = tuple(Score(int(i), name_of(int(i), self.names), float(scores[i])) for i in order)
-        return Outcome(self.kind, scores=best, labels=self.names)
+        return Prediction(self.kind, scores=best, labels=self.names)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Detection:
         if self.most < 1:
             raise UserError(f'postprocessing: most: {self.most} must be at least 1')
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Outcome:
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return the boxes that are left, best first."""
         rows = np.asarray(output_named(outputs, self.output), np.float64)
         first = 5 if self.objectness else 4
@@ -119,7 +119,7 @@ class Detection:
                 boxes[stay].tolist(), classes[kept][stay].tolist(), best[kept][stay].tolist(), strict=True
             )
         )
-        return Outcome(self.kind, boxes=found, labels=self.names)
+        return Prediction(self.kind, boxes=found, labels=self.names)
 
     def _in_image(
         self, values: NDArray[np.float64], size: tuple[int, int], preprocessing: Preprocessing | None
@@ -150,7 +150,7 @@ class Segmentation:
     names: tuple[str, ...] = field(default=(), init=False, repr=False)
     kind: str = field(default='segmentation', init=False)
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Outcome:
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return the mask; pixels that the preprocessing cut away are of class 0."""
         values = output_named(outputs, self.output)
         if values.ndim == 4 and values.shape[0] == 1:
@@ -162,7 +162,7 @@ class Segmentation:
         mask = np.ascontiguousarray(np.clip(classes, 0, 255), np.uint8)
         if preprocessing is None:
             whole = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-            return Outcome(self.kind, mask=whole, labels=self.names)
+            return Prediction(self.kind, mask=whole, labels=self.names)
         width, height = size
         corners = np.array([[0.0, 0.0], [width, height]])
         (left, top), (right, bottom) = preprocessing.from_image(corners, size)
@@ -173,7 +173,7 @@ class Segmentation:
         whole = mask[np.clip(rows, 0, mask.shape[0] - 1)[:, None], np.clip(columns, 0, mask.shape[1] - 1)[None, :]]
         whole[(rows < 0) | (rows >= mask.shape[0]), :] = 0
         whole[:, (columns < 0) | (columns >= mask.shape[1])] = 0
-        return Outcome(self.kind, mask=whole, labels=self.names)
+        return Prediction(self.kind, mask=whole, labels=self.names)
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,9 @@ class Raw:
 
     kind: str = field(default='raw', init=False)
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Outcome:  # noqa: ARG002
-        """Return an empty outcome."""
-        return Outcome(self.kind)
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
+        """Return an empty prediction."""
+        return Prediction(self.kind)
 
 
 def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:

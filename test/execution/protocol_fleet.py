@@ -16,15 +16,14 @@ import onnx
 
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.errors import NotReadyError
+from edge_dnn_partition.execution.frames.dispatcher import Accepted, Ended, FrameDispatcher, Send, Settings
 from edge_dnn_partition.execution.frames.failure import Failure, kind_of
-from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
-from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, HedgePipeline, is_hedge
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, WorkerPlans
-from edge_dnn_partition.execution.frames.repetition import Repetition
-from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER, ShadowRun
-from edge_dnn_partition.execution.frames.source_plans import Patience, SourcePlans
+from edge_dnn_partition.execution.frames.repetition import Patience
+from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, parse_label
@@ -91,13 +90,13 @@ class ProtocolFleet:
         self.disk = {}
         self.scheduler = Scheduler(self.record, self.now, 1)
         self.schedulers = 1
-        self.workers, self.said = {}, []
+        self.workers, self.most = {}, 1
         for device in DEVICES:
             self.start_worker(device)
         self.start_source(1)
         self.given_out, self.used, self.ended, self.said_ready = {}, [], [], set()
         self.blamed = {}
-        self.inputs_of, self.runs, self.shadows, self.inputs, self.lost = {}, {}, {}, None, 0
+        self.inputs_of, self.runs, self.shadows, self.not_kept, self.lost = {}, {}, {}, set(), 0
         self.failed = self.deaths = 0
         self.sign_of_life('all')
         self.propose_to(LABELS[0])
@@ -107,10 +106,11 @@ class ProtocolFleet:
         return self.disk[who].version if who in self.disk else 0
 
     def start_source(self, first_id):
-        self.plans, self.ledger = SourcePlans(), FrameLedger(waiting=1000, attempts=1000, first_id=first_id)
-        self.repetition = Repetition(self.plans, self.ledger, self, self.send, self.said.append)
+        ledger = FrameLedger(waiting=1000, attempts=1000, first_id=first_id)
+        self.dispatcher = FrameDispatcher(MODEL, 'pi', ledger, self, lambda: Settings(self.most, patience=PATIENCE))
+        self.plans, self.ledger = self.dispatcher.plans, ledger
         self.plans.begin(self.now, self.kept_version('source'))
-        self.shadow = ShadowRun(len(MODEL.outputs))
+        self.dispatcher.begin(self.now)
         self.heard_by_source, self.sent_to = {}, {}
         if self.scheduler is not None:
             self.air = [m for m in self.air if m[:2] != ('source', 'plan')]
@@ -153,7 +153,7 @@ class ProtocolFleet:
         elif device in self.workers:
             worker = self.workers[device]
             incarnation, last, prepared = worker.incarnation, worker.plans.last_version, frozenset(worker.prepared)
-            self.plans.heartbeat(device, incarnation, worker.pipeline.parts, self.now)
+            self.dispatcher.on_heartbeat(device, incarnation, worker.pipeline.parts, self.now)
             self.heard_by_source[device] = incarnation
             self.repeat_overdue()
         else:
@@ -184,9 +184,8 @@ class ProtocolFleet:
 
     def hear_plan(self, who, plan, status):
         if who == 'source':
-            if self.plans.hear(plan, status):
+            if self.dispatcher.on_plan(plan, status):
                 self.disk['source'] = plan
-                self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
                 self.repeat_overdue()
             return
         worker = self.workers[who]
@@ -257,19 +256,24 @@ class ProtocolFleet:
         active, suspects = self.plans.active, [f for f in self.ledger.unfinished if self.plans.suspect(f.frame_id)]
         return active is None or not self.plans.prepared(active) or frame in suspects[1:]
 
+    def reaches(self, plan):
+        return True
+
     def seconds_left(self, frame_id):
         return 0.0
 
-    def forget_frame(self, frame_id, *, late=False):
-        pass
-
-    def forget_device(self, device):
-        pass
-
-    def send(self, frame, plan):
-        self.plans.sent(frame.frame_id, plan)
-        self.sent_to[frame.frame_id] = {device: self.heard_by_source.get(device) for device in plan.devices}
-        self.send_inputs(frame.inputs, plan, frame.frame_id, frame.attempt)
+    def carry_out(self):
+        """Do what the source's dispatcher has decided."""
+        for action in self.dispatcher.take():
+            match action:
+                case Accepted(frame):
+                    self.inputs_of[frame.frame_id] = frame.inputs
+                case Send(inputs, plan, number, attempt):
+                    if number < FIRST_NUMBER:
+                        self.sent_to[number] = {device: self.heard_by_source.get(device) for device in plan.devices}
+                    self.send_inputs(inputs, plan, number, attempt)
+                case Ended(frame, _):
+                    self.check(frame)
 
     def send_inputs(self, inputs, plan, number, attempt):
         address = Address(MODEL.sha256, plan.version, number, attempt, SOURCE_STAGE)
@@ -278,9 +282,8 @@ class ProtocolFleet:
             self.air.append((device, 'tensors', (address, tensors, ())))
 
     def repeat_overdue(self):
-        for frame in self.ledger.unfinished:
-            self.repetition.again(frame, self.now, PATIENCE)
-        self.release()
+        self.dispatcher.tick(self.now)
+        self.carry_out()
         for frame in self.ledger.unfinished:
             for device, incarnation in self.sent_to[frame.frame_id].items():
                 same = incarnation == self.heard_by_source.get(device)
@@ -297,13 +300,9 @@ class ProtocolFleet:
             except NotReadyError as error:
                 self.fail(who, address, -1, error)
             return
-        if address.frame_id >= FIRST_NUMBER:
-            self.shadow.result(address.frame_id, tensors, stages, (), self.now)
-            return
         outputs = {name: array for name, array in tensors.items() if name in MODEL.outputs}
-        self.ledger.result(
-            address.frame_id, address.attempt, address.plan_version, outputs, stages, (), len(MODEL.outputs), self.now)
-        self.release()
+        self.dispatcher.on_outputs(address, outputs, stages, (), self.now)
+        self.carry_out()
 
     def fail(self, device, address, stage, error):
         """A worker says that it cannot process a frame."""
@@ -311,11 +310,6 @@ class ProtocolFleet:
         failure = Failure(
             kind_of(error), device, incarnation, address.frame_id, address.plan_version, address.attempt, stage, str(error))
         self.air.append(('source', 'failure', failure))
-
-    def release(self):
-        for frame in self.ledger.release():
-            self.plans.done(frame.frame_id)
-            self.check(frame)
 
     def deliver(self, message):
         who, kind, payload = message
@@ -326,8 +320,7 @@ class ProtocolFleet:
         elif kind == 'tensors':
             self.receive(who, *payload)
         elif kind == 'failure':
-            self.repetition.failed(payload, self.now)
-            self.release()
+            self.dispatcher.on_failure(payload, self.now)
             self.repeat_overdue()
         elif self.scheduler is not None:
             device, incarnation, *which = payload

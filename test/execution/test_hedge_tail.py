@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, Hedger
-from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline, MadeTensors, tail_plan
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, HedgePipeline, Hedger, MadeTensors, tail_plan
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.execution.stages.stage_store import StageStore

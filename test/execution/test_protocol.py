@@ -16,11 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from protocol_fleet import DEVICES, LABELS, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
 
 from edge_dnn_partition.errors import DeviceError, ModelError, WireError
-from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge
-from edge_dnn_partition.execution.frames.hedge_tail import tail_plan
-from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge, tail_plan
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED, LOST
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
-from edge_dnn_partition.execution.frames.source_plans import MOST_DEATHS
+from edge_dnn_partition.execution.frames.repetition import MOST_DEATHS
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE, parse_label
 
@@ -38,14 +37,14 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
             assert blamed or self.deaths >= MOST_DEATHS, frame.reason
             return
         if frame.status != DELIVERED:
-            assert frame.reason == 'its inputs were not kept'
+            assert frame.status == LOST and frame.frame_id in self.not_kept
             self.lost += 1
             return
-        self.inputs = frame.inputs
-        assert frame.inputs is self.inputs_of.pop(frame.frame_id)
-        x = int(frame.inputs.image.data[0])
+        inputs = self.inputs_of.pop(frame.frame_id)
+        assert frame.inputs is inputs or frame.frame_id in self.not_kept
+        x = int(inputs.image.data[0])
         a = 31 * x
-        b = 31 * (a + int(frame.inputs.values['k'][0])) + 1
+        b = 31 * (a + int(inputs.values['k'][0])) + 1
         assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) + 2}
         ran = {(timing.device, timing.stage) for timing in frame.stages}
         if is_hedge(frame.plan_version):
@@ -84,19 +83,19 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     @precondition(lambda self: self.accepts())
     @rule(count=st.integers(1, 3), most=st.integers(1, 4))
     def images(self, count, most):
+        self.most = most
         for _ in range(count):
             number = self.ledger.counts.offered % 200 + 1
             image = CameraImage(np.array([number], np.uint8), 'jpeg')
-            self.ledger.offer(FrameInputs({IMAGE: image, 'k': np.array([7 * number % 100])}))
-            frame = self.ledger.accept(self.now, self.plans.active.version, most)
-            if frame is not None:
-                self.inputs_of[frame.frame_id] = frame.inputs
-                self.send(frame, self.plans.active)
+            self.dispatcher.offer(FrameInputs({IMAGE: image, 'k': np.array([7 * number % 100])}), self.now)
+            self.carry_out()
 
     @precondition(lambda self: self.ledger.unfinished and 'pi' in self.workers)
     @rule(index=st.integers(0, 10))
     def hedge(self, index):
         frame = self.ledger.unfinished[index % len(self.ledger.unfinished)]
+        if not frame.inputs.values:  # an earlier run kept none
+            return
         self.ledger.hedged(frame.frame_id)
         self.send_inputs(frame.inputs, WHOLE, frame.frame_id, frame.attempt)
 
@@ -117,17 +116,15 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.shadows[plan.version] = plan
         self.air += [(who, 'plan', (plan, PlanStatus.PROPOSED)) for who in DEVICES]
 
-    @precondition(lambda self: self.shadows and self.inputs is not None and not self.ledger.in_flight)
+    @precondition(lambda self: self.shadows)
     @rule(index=st.integers(0, 10), drop=st.sampled_from([False, False, True]))
     def shadow_frame(self, index, drop):
         plan = list(self.shadows.values())[index % len(self.shadows)]
         if drop:
             self.air += [(who, 'plan', (plan, PlanStatus.DROPPED)) for who in DEVICES]
             return
-        self.shadow.ask(plan, self.now)
-        shadow = self.shadow.begin(self.now)
-        if shadow is not None:
-            self.send_inputs(self.inputs, plan, shadow.number, 0)
+        self.dispatcher.shadows.ask(plan, self.now)
+        self.repeat_overdue()
 
     @precondition(lambda self: self.air)
     @rule(index=st.integers(0, 1000), copies=st.sampled_from([0, 0, 0, 1]))
@@ -191,11 +188,9 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         self.used = []  # it takes up the plan that it finds, and what comes after that is newer
         for frame in sorted((*left, *done), key=lambda frame: frame.frame_id):
             runs = self.runs[frame.frame_id] = self.runs.get(frame.frame_id, 0) + 1
-            self.ledger.restore(frame.frame_id, frame.inputs, self.now, runs)
+            self.not_kept |= set() if journal else {frame.frame_id}
+            self.dispatcher.restore(frame.frame_id, None if frame.frame_id in self.not_kept else frame.inputs, runs, self.now)
             self.sent_to[frame.frame_id] = {}
-            if not journal:
-                self.ledger.lose(frame.frame_id, self.now, 'its inputs were not kept')
-        self.release()
 
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))
     def time_passes(self, seconds):

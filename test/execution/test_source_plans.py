@@ -10,8 +10,7 @@ import pytest
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import FAILED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus, WorkerPlans
-from edge_dnn_partition.execution.frames.repetition import Repetition
-from edge_dnn_partition.execution.frames.source_plans import (
+from edge_dnn_partition.execution.frames.repetition import (
     HOPELESS_SECONDS,
     MOST_DEATHS,
     MOST_OVERTAKEN,
@@ -19,6 +18,7 @@ from edge_dnn_partition.execution.frames.source_plans import (
     PROPOSAL_SECONDS,
     Overdue,
     Patience,
+    Repetition,
     SourcePlans,
 )
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs

@@ -16,7 +16,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.results import postprocess
 from edge_dnn_partition.results.annotate import annotated, class_colour
-from edge_dnn_partition.results.postprocess import Box, Outcome, Score, postprocessor_of
+from edge_dnn_partition.results.postprocess import Box, Prediction, Score, postprocessor_of
 
 HERE = Path('/nowhere')
 IMAGE = (640, 480)
@@ -26,10 +26,10 @@ def test_the_best_classes_with_their_labels(tmp_path):
     (tmp_path / 'labels.txt').write_text('cat\ndog\n\nowl\n')
     read = postprocessor_of({'kind': 'classification', 'labels': 'labels.txt', 'top': 3}, tmp_path)
     logits = np.array([[0.0, 3.0, 1.0, 2.0]], np.float32)
-    outcome = read({'y': logits}, IMAGE, None)
-    assert [score.label for score in outcome.scores] == ['dog', 'class 3', 'owl']
+    prediction = read({'y': logits}, IMAGE, None)
+    assert [score.label for score in prediction.scores] == ['dog', 'class 3', 'owl']
     exact = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    assert [score.score for score in outcome.scores] == pytest.approx([exact[1], exact[3], exact[2]], rel=1e-6)
+    assert [score.score for score in prediction.scores] == pytest.approx([exact[1], exact[3], exact[2]], rel=1e-6)
     plain = postprocessor_of({'kind': 'classification', 'softmax': False, 'top': 9}, tmp_path)({'y': logits}, IMAGE, None)
     assert [score.score for score in plain.scores] == [3, 2, 1, 0]
 
@@ -147,7 +147,7 @@ def test_outputs_that_do_not_fit(values, output, words):
 
 def test_a_plugin_of_another_package(monkeypatch):
     point = importlib.metadata.EntryPoint('count', f'{__name__}:none', postprocess.GROUP)
-    monkeypatch.setattr(importlib.metadata.EntryPoint, 'load', lambda _: lambda values, _base: lambda *_: Outcome(values['what']))
+    monkeypatch.setattr(importlib.metadata.EntryPoint, 'load', lambda _: lambda values, _base: lambda *_: Prediction(values['what']))
     monkeypatch.setattr(postprocess, 'entry_points', lambda group: [point] if group == postprocess.GROUP else [])
     postprocess.kinds.cache_clear()
     try:
@@ -168,9 +168,9 @@ def test_a_image_is_drawn_on():
     pixels = np.full((120, 160, 3), 128, np.uint8)
     mask = np.zeros((120, 160), np.uint8)
     mask[60:, :] = 3
-    outcome = Outcome('detection', scores=(Score(0, 'käse', 0.5),), boxes=(Box(60, 30, 140, 90, Score(1, 'box', 0.9)),), mask=mask)
+    prediction = Prediction('detection', scores=(Score(0, 'käse', 0.5),), boxes=(Box(60, 30, 140, 90, Score(1, 'box', 0.9)),), mask=mask)
     before = pixels.copy()
-    drawn = annotated(pixels, outcome, ['plan 3, 12 ms'])
+    drawn = annotated(pixels, prediction, ['plan 3, 12 ms'])
     np.testing.assert_array_equal(pixels, before)
     assert tuple(drawn[60, 140]) == class_colour(1)
     assert (drawn[110, 20] != 128).any() and (drawn[55, 20] == 128).all()

@@ -7,8 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from edge_dnn_partition.execution.frames.hedge import TAIL_VERSION, is_hedge
-from edge_dnn_partition.execution.frames.hedge_tail import HedgePipeline
+from edge_dnn_partition.execution.frames.hedge import TAIL_VERSION, HedgePipeline, is_hedge
 from edge_dnn_partition.execution.frames.pipeline import Array, FramePipeline, Job, Tensor
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.fragments import Address

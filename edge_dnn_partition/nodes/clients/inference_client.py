@@ -38,7 +38,7 @@ class _Call:
     request: Infer.Request
     seconds: float
     until: float
-    outcome: Future = field(default_factory=Future)
+    future: Future = field(default_factory=Future)
     sent: bool = False
 
 
@@ -84,14 +84,14 @@ class InferenceClient:
         :raises ValueError: if the image is none.
         :raises InferenceError: if there is no result; of a class and with a message that say why.
         """
-        outcome = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        future = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            result: InferenceResult = await outcome
+            result: InferenceResult = await future
             return result
         answer: asyncio.Future[InferenceResult] = loop.create_future()
-        outcome.add_done_callback(lambda done: loop.call_soon_threadsafe(_hand_over, done, answer))
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(_hand_over, done, answer))
         return await answer
 
     def infer_and_wait(
@@ -102,25 +102,25 @@ class InferenceClient:
 
         In a callback of the node it would wait for itself: use `infer` or `begin` there. See `infer`.
         """
-        outcome = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        future = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
         done = threading.Event()
-        outcome.add_done_callback(lambda _: done.set())
+        future.add_done_callback(lambda _: done.set())
         with self._spinning:
             executor = self._node.executor
             if executor is None or self._node not in executor.get_nodes():  # nobody spins it
-                self._spin_until(outcome)
+                self._spin_until(future)
         if not done.wait(timeout + 1.0):
             raise InferenceTimeoutError(
                 f'the node is not being spun, so no answer of {self._name} can arrive; in a callback use `await client.infer(…)`'
             )
-        result: InferenceResult = outcome.result()
+        result: InferenceResult = future.result()
         return result
 
-    def _spin_until(self, outcome: Future) -> None:
+    def _spin_until(self, future: Future) -> None:
         executor = SingleThreadedExecutor(context=self._node.context)
         executor.add_node(self._node)
         try:
-            executor.spin_until_future_complete(outcome)
+            executor.spin_until_future_complete(future)
         finally:
             self._node.executor = None
             executor.shutdown()
@@ -138,7 +138,7 @@ class InferenceClient:
         if (executor := self._node.executor) is not None:
             executor.wake()  # a wait that has begun does not know of the timer
         self._send(call)
-        return call.outcome
+        return call.future
 
     def _send(self, call: _Call) -> None:
         with self._lock:
@@ -162,14 +162,14 @@ class InferenceClient:
                     if call.sent
                     else f"nobody serves {self._name}; is the fleet running, is that its name, and is ROS_DOMAIN_ID the fleet's?"
                 )
-                call.outcome.set_exception(InferenceTimeoutError(what))
+                call.future.set_exception(InferenceTimeoutError(what))
 
     def _answered(self, call: _Call, answer: Any) -> None:
         if self._close(call):
             try:
-                call.outcome.set_result(result_of(answer.result()))
+                call.future.set_result(result_of(answer.result()))
             except Exception as error:  # noqa: BLE001
-                call.outcome.set_exception(error)
+                call.future.set_exception(error)
 
     def _close(self, call: _Call) -> bool:
         """Return whether a call was open until now."""

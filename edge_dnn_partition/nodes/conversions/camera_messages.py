@@ -1,19 +1,22 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera messages to images, by cv_bridge where it is installed and by the same steps where it is not."""
+"""Camera messages to a frame's inputs, by cv_bridge where it is installed and by the same steps where it is not."""
 
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.inputs.image import ENCODINGS, compressed_encoding
+from edge_dnn_partition.inputs.kinds import inputs_from_bytes, inputs_to_bytes
 
 _CHANNELS = {
     'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,
@@ -73,6 +76,23 @@ def from_image_message(message: Image) -> CameraImage:
         )
         pixels = np.ascontiguousarray(rows[:, :row])
     return CameraImage(pixels.reshape(message.height, message.width, channels), message.encoding)
+
+
+def content_of(inputs: FrameInputs) -> bytes:
+    """Return a frame's inputs with their header, to keep on disk."""
+    return inputs_to_bytes(inputs, serialize_message(inputs.header or Header()))
+
+
+def kept_inputs(content: bytes) -> FrameInputs:
+    """Return the inputs that `content_of` was given.
+
+    :raises WireError: if the content is damaged, or another release kept it.
+    """
+    try:
+        inputs, header = inputs_from_bytes(content)
+        return replace(inputs, header=deserialize_message(header, Header))
+    except (ValueError, RuntimeError) as error:
+        raise WireError(str(error)) from error
 
 
 def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:

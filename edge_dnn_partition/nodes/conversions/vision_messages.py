@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.results.postprocess import Outcome, Score
+from edge_dnn_partition.results.postprocess import Prediction, Score
 
 
 def installed() -> bool:
@@ -30,13 +30,13 @@ def publisher(node: FleetNode, kind: str) -> Any:
     return node.advertise(messages.Detection2DArray, node.topics.vision_detections, qos.RESULT)
 
 
-def message(outcome: Outcome, header: Header) -> Any:
+def message(prediction: Prediction, header: Header) -> Any:
     """Return what a model says of an image, with the image's header."""
     messages = import_module('vision_msgs.msg')
-    if outcome.kind == 'classification':
-        return messages.Classification(header=header, results=[_hypothesis(messages, score) for score in outcome.scores])
+    if prediction.kind == 'classification':
+        return messages.Classification(header=header, results=[_hypothesis(messages, score) for score in prediction.scores])
     result = messages.Detection2DArray(header=header)
-    for box in outcome.boxes:
+    for box in prediction.boxes:
         one = messages.Detection2D(header=header)
         one.results = [messages.ObjectHypothesisWithPose(hypothesis=_hypothesis(messages, box.what))]
         one.bbox.center.position.x = (box.left + box.right) / 2

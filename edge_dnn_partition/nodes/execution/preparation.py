@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edge_dnn_partition.errors import UserError, WireError
-from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION
-from edge_dnn_partition.execution.frames.hedge_tail import tail_plan
+from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, tail_plan
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.stage_store import StageStore, lower_priority
 from edge_dnn_partition.graph.model import Model

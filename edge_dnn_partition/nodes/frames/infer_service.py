@@ -7,13 +7,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from edge_dnn_partition.errors import UserError, WireError
-from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame, FrameLedger
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.kinds import check_inputs
 from edge_dnn_partition.msg import Result
@@ -21,10 +20,23 @@ from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
-from edge_dnn_partition.results.postprocess import Outcome
+from edge_dnn_partition.results.postprocess import Prediction
 from edge_dnn_partition.srv import Infer
 
 from .result_publisher import ResultPublisher, class_messages, detection_messages, way_of
+
+
+class WaitingFrames(Protocol):
+    """Where a call's inputs wait until a frame is made of them."""
+
+    def ask(self, inputs: FrameInputs, call: object) -> bool:
+        """Take a call's inputs; False if none are taken now."""
+
+    def withdraw(self, call: object) -> bool:
+        """Take a call's inputs back; False if they are no longer waiting."""
+
+    def obstacle(self) -> str:
+        """Return why inputs wait."""
 
 
 @dataclass(eq=False)
@@ -36,25 +48,21 @@ class Call:
     response: Infer.Response
     later: DeferredResponse = field(default_factory=DeferredResponse)
     entered: bool = False
-    """Whether its inputs were found to be good, and are in the ledger."""
+    """Whether its inputs were found to be good, and wait for their turn or are under way."""
 
 
 class InferService:
     """Turns calls into frames and the ends of frames into answers, exactly one for each call.
 
     :param node: a frame source, with its parameters.
-    :param lock: guards its ledger and this.
-    :param outcome: finds what a result means.
-    :param entered: called with the lock held after a call's inputs were put into the ledger.
-    :param obstacle: returns why none of the inputs that wait are accepted now.
+    :param frames: takes the inputs; called while no lock is held, but for `WaitingFrames.withdraw`.
+    :param results: finds what a result means.
     """
 
-    def __init__(
-        self, node: FleetNode, ledger: FrameLedger, lock: threading.RLock, outcome: ResultPublisher,
-        entered: Callable[[FrameInputs], None], obstacle: Callable[[], str],
-    ) -> None:  # fmt: skip
-        self._node, self._ledger, self._lock, self._outcome = node, ledger, lock, outcome
-        self._entered, self._obstacle = entered, obstacle
+    def __init__(self, node: FleetNode, frames: WaitingFrames, results: ResultPublisher) -> None:
+        self._node, self._frames, self._results = node, frames, results
+        self._lock = threading.RLock()
+        """Guards the open calls."""
         self._open: set[Call] = set()
         self._closed = ''
         self._checks = ThreadPoolExecutor(1, 'infer')  # one thread, so that calls stay in their order
@@ -71,7 +79,7 @@ class InferService:
         with self._lock:
             self._closed = reason
             for call in list(self._open):
-                if not call.entered or self._ledger.withdraw(call):
+                if not call.entered or self._frames.withdraw(call):
                     self._refuse(call, reason)
 
     def close(self, reason: str) -> None:
@@ -82,7 +90,7 @@ class InferService:
             for call in list(self._open):
                 if not call.response.success:
                     call.response.status, call.response.message = Infer.Response.LOST, f'the frame is lost: {reason}'
-                self._give(call)
+                self._answer(call)
 
     # Calls ----------------------------------------------------------------------------------------------------
 
@@ -103,25 +111,26 @@ class InferService:
         return call.later
 
     def _checked(self, call: Call, work: Future[Any]) -> None:
-        """Put inputs into the ledger, or refuse them; in the thread that looked at them."""
+        """Let inputs wait for their turn, or refuse them; in the thread that looked at them."""
         with self._lock:
             if call.later.sent:
                 return
-            error = work.exception()
-            if error is not None:
+            if (error := work.exception()) is not None:
                 self._node.refuse('infer', str(error))
                 self._refuse(call, str(error))
                 return
             call.entered = True
-            self._ledger.ask(call.inputs, call)
-            self._entered(call.inputs)
-            self.tick(time.monotonic())
+        if not self._frames.ask(call.inputs, call):
+            self._refuse(call, self._closed or 'the frame source is being stopped; ask again when it is active')
+        self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
         """Refuse those that have waited for a place for as long as they wanted to."""
-        for call in [call for call in self._open if now >= call.until]:
-            if self._ledger.withdraw(call):
-                self._refuse(call, self._obstacle())
+        with self._lock:
+            late = [call for call in self._open if now >= call.until]
+        for call in late:
+            if self._frames.withdraw(call):
+                self._refuse(call, self._frames.obstacle())
 
     # Answers --------------------------------------------------------------------------------------------------
 
@@ -133,7 +142,7 @@ class InferService:
         if frame.status == DELIVERED:
             response.success = True
             response.message = f'frame {frame.frame_id}, {way_of(frame)}, {frame.latency_seconds * 1e3:.1f} ms'
-            self._outcome.delivered(frame, lambda outcome, reason: self._told(call, outcome, reason))
+            self._results.delivered(frame, lambda prediction, reason: self._on_prediction(call, prediction, reason))
             return
         if frame.status == EXPIRED:
             response.message = f'frame {frame.frame_id} has expired: no result within max_age, {frame.latency_seconds:.3g} s'
@@ -141,23 +150,23 @@ class InferService:
             response.message = f'frame {frame.frame_id} cannot be processed: {frame.reason}'
         else:
             response.message = f'frame {frame.frame_id} is lost: {frame.reason or "no device gave a result"}; see /diagnostics'
-        self._give(call)
+        self._answer(call)
 
-    def _told(self, call: Call, outcome: Outcome | None, reason: str) -> None:
+    def _on_prediction(self, call: Call, prediction: Prediction | None, reason: str) -> None:
         response = call.response
-        if outcome is None:
+        if prediction is None:
             response.message += f'; what it means is not known: {reason}'
         else:
-            response.classes, response.detections = class_messages(outcome), detection_messages(outcome)
-            if outcome.mask is not None:
-                response.mask = image_message(outcome.mask, 'mono8', response.result.header)
-        self._give(call)
+            response.classes, response.detections = class_messages(prediction), detection_messages(prediction)
+            if prediction.mask is not None:
+                response.mask = image_message(prediction.mask, 'mono8', response.result.header)
+        self._answer(call)
 
     def _refuse(self, call: Call, reason: str) -> None:
         call.response.message = reason
-        self._give(call)
+        self._answer(call)
 
-    def _give(self, call: Call) -> None:
+    def _answer(self, call: Call) -> None:
         with self._lock:
             self._open.discard(call)
         call.later.send(call.response)
@@ -166,7 +175,7 @@ class InferService:
 def _inputs_of(request: Infer.Request) -> FrameInputs:
     """Return the inputs of a call.
 
-    :raises WireError: if there is none, or more than one, or it contradicts itself.
+    :raises WireError: if there is no image, or more than one, or it contradicts itself.
     """
     pixels, compressed = len(request.image.data) > 0 or bool(request.image.encoding), len(request.compressed.data) > 0
     if pixels == compressed:

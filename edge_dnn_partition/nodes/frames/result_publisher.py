@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the results mean: the frame source's postprocessing and the annotated image, on a thread of its own."""
+"""The frame source's postprocessing: publishes what results mean and the annotated image, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.results.annotate import annotated
-from edge_dnn_partition.results.postprocess import Outcome, Postprocessor, Score
+from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Score
 
 _MASK_BYTES: Final = 1 << 20
 """Of a mask of a megapixel."""
 _WAITING: Final = 16
 """Results that wait for their meaning; it is found in a fraction of what the model takes, so more means that it is not."""
 
-Tell = Callable[[Outcome | None, str], None]
+OnPrediction = Callable[[Prediction | None, str], None]
 """Takes what a result means, or None and why that is not known; called once, from any thread."""
 
 
@@ -55,24 +55,24 @@ class ResultPublisher:
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
         self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if kind == 'segmentation' else None
         self._vision = vision_messages.publisher(node, kind)
-        self._waiting: queue.Queue[tuple[Frame, Tell | None] | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._run, name='outcome', daemon=True)
+        self._waiting: queue.Queue[tuple[Frame, OnPrediction | None] | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name='postprocessing', daemon=True)
         self._thread.start()
 
-    def delivered(self, frame: Frame, tell: Tell | None = None) -> None:
+    def delivered(self, frame: Frame, on_prediction: OnPrediction | None = None) -> None:
         """Take a frame whose result is there; returns at once.
 
-        :param tell: of somebody who wants to know what it means, whoever else listens.
+        :param on_prediction: of somebody who wants to know what it means, whether or not anybody subscribes.
         """
-        if tell is None and not self._heard():
+        if on_prediction is None and not self._has_subscribers():
             return
         try:
-            self._waiting.put_nowait((frame, tell))
+            self._waiting.put_nowait((frame, on_prediction))
         except queue.Full:
             reason = f'{_WAITING} results wait for their postprocessing already; this one goes without'
-            self._node.refuse('outcome', reason)
-            if tell is not None:
-                tell(None, reason)
+            self._node.refuse('postprocessing', reason)
+            if on_prediction is not None:
+                on_prediction(None, reason)
 
     def stop(self) -> None:
         """End the thread."""
@@ -82,7 +82,7 @@ class ResultPublisher:
             return  # it is a daemon, and the node is about to end
         self._thread.join(1.0)
 
-    def _heard(self) -> bool:
+    def _has_subscribers(self) -> bool:
         own = (self._annotated, self._classes, self._boxes, self._mask, self._vision)
         return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
 
@@ -91,32 +91,32 @@ class ResultPublisher:
         while (entry := self._waiting.get()) is not None:
             work(*entry)
 
-    def _work(self, frame: Frame, tell: Tell | None) -> None:
+    def _work(self, frame: Frame, on_prediction: OnPrediction | None) -> None:
         outputs = {name: frame.outputs[name] for name in self._outputs if name in frame.outputs}
         image = frame.inputs.image
         try:
-            outcome = self._read(outputs, (0, 0) if image is None else image.size, self._preprocessing)
+            prediction = self._read(outputs, (0, 0) if image is None else image.size, self._preprocessing)
         except Exception as error:
-            if tell is not None:
-                tell(None, str(error))
+            if on_prediction is not None:
+                on_prediction(None, str(error))
             raise
-        if tell is not None:
-            tell(outcome, '')
-        self._publish(frame, outcome)
+        if on_prediction is not None:
+            on_prediction(prediction, '')
+        self._publish(frame, prediction)
 
-    def _publish(self, frame: Frame, outcome: Outcome) -> None:
+    def _publish(self, frame: Frame, prediction: Prediction) -> None:
         image, header = frame.inputs.image, frame.inputs.header or Header()
         if self._classes is not None:
-            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(outcome)))
+            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(prediction)))
         if self._boxes is not None:
-            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(outcome)))
-        if self._mask is not None and outcome.mask is not None:
-            self._mask.publish(image_message(outcome.mask, 'mono8', header))
+            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(prediction)))
+        if self._mask is not None and prediction.mask is not None:
+            self._mask.publish(image_message(prediction.mask, 'mono8', header))
         if self._vision is not None:
-            self._vision.publish(vision_messages.message(outcome, header))
+            self._vision.publish(vision_messages.message(prediction, header))
         if image is not None and self._annotated.get_subscription_count():
             words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
-            self._annotated.publish(image_message(annotated(image.pixels(), outcome, words), 'bgr8', header))
+            self._annotated.publish(image_message(annotated(image.pixels(), prediction, words), 'bgr8', header))
 
 
 def way_of(frame: Frame) -> str:
@@ -124,16 +124,16 @@ def way_of(frame: Frame) -> str:
     return 'hedge' if frame.plan_version == HEDGE_VERSION else f'plan {frame.plan_version}'
 
 
-def class_messages(outcome: Outcome) -> list[ClassScore]:
+def class_messages(prediction: Prediction) -> list[ClassScore]:
     """Return the classes that a model names, as messages."""
-    return [_class(score) for score in outcome.scores]
+    return [_class(score) for score in prediction.scores]
 
 
-def detection_messages(outcome: Outcome) -> list[Detection]:
+def detection_messages(prediction: Prediction) -> list[Detection]:
     """Return the objects in an image, as messages."""
     return [
         Detection(left=box.left, top=box.top, right=box.right, bottom=box.bottom, what=_class(box.what))
-        for box in outcome.boxes
+        for box in prediction.boxes
     ]
 
 

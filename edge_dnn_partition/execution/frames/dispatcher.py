@@ -1,0 +1,388 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frame source without ROS: an event goes in, and the actions that follow from it come out, in order.
+
+Inputs wait for their turn, an accepted frame is sent under the plan in force, again where it is lost, as a hedge where it is
+late, and ends in exactly one result. While nothing else is under way a shadow frame may run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from numpy.typing import NDArray
+
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.plan import Plan
+from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.timing import HopTime, StageTime
+
+from .admission import Admission
+from .failure import Failure, FailureKind
+from .hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
+from .ledger import DELIVERED, Frame, FrameLedger
+from .plan_registry import PlanStatus
+from .repetition import Patience, Repetition, SourcePlans
+from .shadow_run import FIRST_NUMBER, Shadow, ShadowRun
+
+_DISCOVERY_SECONDS: Final = 5.0
+_LISTENERS_SECONDS: Final = 1.0
+"""Who listens to results may take so long to be found, and others after the first: before that, nobody would hear the results
+of an earlier run's frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class Send:
+    """Send a frame's inputs to the devices that read them under a plan."""
+
+    inputs: FrameInputs
+    plan: Plan
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Send nothing more of a frame; ``late``: because a link may hold it up."""
+
+    frame_id: int
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class ForgetDevice:
+    """Send nothing more to a device, which has started anew."""
+
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Accepted:
+    """A frame has been accepted: note it on disk before it is sent."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A frame has ended, and it is its turn: publish its result.
+
+    :param in_flight: how many frames were under way when it was accepted, itself included.
+    """
+
+    frame: Frame
+    in_flight: int
+
+
+@dataclass(frozen=True)
+class ShadowEnded:
+    """A shadow frame has come to its end: report what it cost."""
+
+    shadow: Shadow
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Say why a frame cannot be processed."""
+
+    reason: str
+
+
+Action = Send | Forget | ForgetDevice | Accepted | Ended | ShadowEnded | Refuse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a frame source's user may set at any time; see its parameters of the same names.
+
+    :param max_in_flight: 0: as many as the plan can use.
+    :param max_age: seconds; 0: any.
+    """
+
+    max_in_flight: int = 0
+    max_age: float = 0.0
+    hedge: bool = False
+    hedge_share: float = 0.5
+    patience: Patience = field(default_factory=Patience)
+
+
+class Links(Protocol):
+    """What is known of the way to the devices."""
+
+    def reaches(self, plan: Plan) -> bool:
+        """Return whether the devices that get a plan's inputs can be sent to."""
+
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long what is left here of a frame will be on its way; 0 if nothing is, or that is not known."""
+
+
+@dataclass
+class FrameDispatcher:
+    """Decides what becomes of the frames of one source. Time is passed in; not thread safe.
+
+    :param model: runs whole on ``device`` for a hedge.
+    :param device: the source.
+    :param settings: returns those that hold now.
+    """
+
+    model: Model
+    device: str
+    ledger: FrameLedger
+    links: Links
+    settings: Callable[[], Settings] = Settings
+    plans: SourcePlans = field(default_factory=SourcePlans)
+    hedger: Hedger = field(default_factory=Hedger)
+    accepts: bool = True
+    """False while the frame source drains."""
+    _actions: deque[Action] = field(default_factory=deque)
+    _admission: Admission = field(default_factory=Admission)
+    _accepted_with: dict[int, int] = field(default_factory=dict)
+    _last_inputs: FrameInputs | None = None
+    """Of the last frame that was delivered, for a shadow frame."""
+    _hedge_ready: bool = False
+    _left: tuple[int, ...] = ()
+    """Frames of an earlier run whose inputs were not kept."""
+    _settle_at: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Make what needs the model."""
+        whole = [(self.device, True, ((0, len(self.model.layers)),))]
+        self.hedge_plan = compose(self.model, whole, version=HEDGE_VERSION, source=self.device, sink=self.device)
+        self.shadows = ShadowRun(len(self.model.outputs))
+        self._repetition = Repetition(self.plans, self.ledger, self, self._send, lambda why: self._actions.append(Refuse(why)))
+
+    def take(self) -> tuple[Action, ...]:
+        """Return the actions that have come up since the last call, in order."""
+        actions = tuple(self._actions)
+        self._actions.clear()
+        return actions
+
+    @property
+    def idle(self) -> bool:
+        """Whether every accepted frame has its result, and that has been taken."""
+        return not self.ledger.in_flight and not self._actions
+
+    # Start and end --------------------------------------------------------------------------------------------
+
+    def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
+        """Take up a frame of an earlier run; see `FrameLedger.restore`.
+
+        :param inputs: None: they were not kept, and the frame is lost once somebody can hear so.
+        """
+        self.ledger.restore(frame_id, inputs or FrameInputs(), now, runs)
+        if inputs is None:
+            self._left += (frame_id,)
+
+    def begin(self, now: float) -> None:
+        """The frame source has become active: those who want results may take a while to be found."""
+        self.accepts = True
+        self._settle_at = now + _DISCOVERY_SECONDS
+
+    def give_up(self, now: float) -> None:
+        """End every frame that is under way as lost."""
+        self.ledger.give_up(now)
+        self._release()
+
+    # Inputs ---------------------------------------------------------------------------------------------------
+
+    def offer(self, inputs: FrameInputs, now: float) -> None:
+        """Take inputs from the camera."""
+        self.ledger.offer(inputs)
+        self._pump(now)
+
+    def ask(self, inputs: FrameInputs, call: Any, now: float) -> bool:
+        """Take inputs whose result somebody waits for; False if none are taken now."""
+        if self.accepts:
+            self.ledger.ask(inputs, call)
+            self._pump(now)
+        return self.accepts
+
+    def obstacle(self) -> str:
+        """Return why inputs wait."""
+        plan = self.plans.active
+        if plan is None:
+            return 'no plan is in force; is the scheduler running?'
+        if not self._reachable(plan):
+            return f'plan {plan.version}, {plan.label()}, is not connected or not prepared yet'
+        return f'busy: {self.ledger.in_flight} frames in flight, bound {self._most(plan)}'
+
+    # Events ---------------------------------------------------------------------------------------------------
+
+    def on_plan(self, plan: Plan, status: PlanStatus) -> bool:
+        """Take in what is said of a plan; return True if it puts another one in force, after which `tick` is due."""
+        if not self.plans.hear(plan, status):
+            return False
+        self._admission.renew()
+        self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
+        return True
+
+    def on_heartbeat(self, device: str, incarnation: int, prepared: Collection[int], now: float) -> bool:
+        """Take a worker's heartbeat in; return True if it has prepared other plans than before, after which `tick` is due."""
+        if device == self.device:
+            self._hedge_ready = HEDGE_VERSION in prepared
+        anew, changed = self.plans.heartbeat(device, incarnation, prepared, now)
+        if anew:
+            self.forget_device(device)
+        return changed
+
+    def on_failure(self, failure: Failure, now: float) -> None:
+        """Take in that a device cannot process a frame."""
+        if failure.frame_id >= FIRST_NUMBER:
+            self.shadows.failed(failure.frame_id)
+        else:
+            self._repetition.failed(failure, now)
+            self._release()
+
+    def on_broken(self, address: Address, reason: str, incarnation: int, now: float) -> None:
+        """Take in that a frame's outputs came and cannot be decoded."""
+        self._hedge_came(address, now)
+        at = address.frame_id, address.plan_version, address.attempt
+        self.on_failure(Failure(FailureKind.DATA, self.device, incarnation, *at, -1, reason), now)
+
+    def on_outputs(
+        self, address: Address, outputs: Mapping[str, NDArray[Any]], stages: tuple[StageTime, ...], hops: tuple[HopTime, ...],
+        now: float,
+    ) -> None:  # fmt: skip
+        """Take a frame's outputs in, all of them or some, with how its stages and hops went."""
+        if address.frame_id >= FIRST_NUMBER:
+            self._on_shadow(address.frame_id, outputs, stages, hops, now)
+            return
+        self._hedge_came(address, now)
+        frame = self.ledger.result(
+            address.frame_id, address.attempt, address.plan_version, outputs, stages, hops, len(self.model.outputs), now
+        )
+        if frame is None:
+            return
+        self._admission.delivered(frame.plan_version, frame.stages, frame.hops)
+        self.plans.took(frame.plan_version, frame.latency_seconds)
+        hedge = is_hedge(frame.plan_version)
+        self.hedger.finished(frame.frame_id, frame.latency_seconds, self.settings().max_age, hedge=hedge)
+        self.forget_frame(frame.frame_id)
+        self._release()
+        self._pump(now)
+
+    def tick(self, now: float, listeners: int = 1) -> None:
+        """Send again what is overdue, end what is too old, accept what waits.
+
+        :param listeners: how many subscribe to results.
+        """
+        settled, settings = self._settle(now, listeners), self.settings()
+        if settings.max_age > 0:
+            for frame in self.ledger.expire(now, settings.max_age):
+                self.hedger.expired(settings.max_age)
+                self.forget_frame(frame.frame_id)
+        self._release()
+        for frame in self.ledger.unfinished:
+            if not self._repetition.again(frame, now, settings.patience, heard=settled):
+                self._hedge(frame, now)
+        self._release()
+        self._pump(now)
+
+    def _settle(self, now: float, listeners: int) -> bool:
+        """End what is left of an earlier run once its results can be heard; return whether they can."""
+        if listeners > 0:
+            self._settle_at = min(self._settle_at, now + _LISTENERS_SECONDS)
+        if now < self._settle_at:
+            return False
+        for frame_id in self._left:
+            self.ledger.lose(frame_id, now)
+        self._left = ()
+        return True
+
+    # Frames ---------------------------------------------------------------------------------------------------
+
+    def _most(self, plan: Plan) -> int:
+        """Return how many frames may be under way."""
+        return self.settings().max_in_flight or plan.max_in_flight
+
+    def _reachable(self, plan: Plan) -> bool:
+        """Return whether a plan's inputs can be sent, and all its devices take its frames; none is accepted before."""
+        return self.links.reaches(plan) and self.plans.prepared(plan)
+
+    def _pump(self, now: float) -> None:
+        """Accept inputs that wait while there is room; not faster than the plan's slowest part can take them."""
+        plan = self.plans.active
+        if plan is None or not self.accepts or not self._admission.may_accept(now) or not self._reachable(plan):
+            return
+        if any(self.plans.suspect(frame.frame_id) for frame in self.ledger.unfinished):
+            return  # a frame that may kill workers runs alone
+        if self.shadows.under_way(now) or (not self.ledger.in_flight and self._begin_shadow(now)):
+            return
+        most = self._most(plan)
+        frame = self.ledger.accept(now, plan.version, most)
+        if frame is None:
+            return
+        self._actions.append(Accepted(frame))
+        self._accepted_with[frame.frame_id] = self.ledger.in_flight
+        self._admission.accepted(plan, most, now)
+        self._send(frame, plan)
+        self._hedge(frame, now)
+
+    def _send(self, frame: Frame, plan: Plan) -> None:
+        self.plans.sent(frame.frame_id, plan)
+        self._actions.append(Send(frame.inputs, plan, frame.frame_id, frame.attempt))
+
+    def _release(self) -> None:
+        for frame in self.ledger.release():
+            self.plans.done(frame.frame_id)
+            if frame.status == DELIVERED and frame.inputs.values:  # not of an earlier run that kept none
+                self._last_inputs = frame.inputs
+            self._actions.append(Ended(frame, self._accepted_with.pop(frame.frame_id, 1)))
+
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long a frame will still be on its way; see `Links`."""
+        return self.links.seconds_left(frame_id)
+
+    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+        """Have nothing more sent of a frame."""
+        self._actions.append(Forget(frame_id, late))
+
+    def forget_device(self, device: str) -> None:
+        """Have nothing more sent to a device."""
+        self._actions.append(ForgetDevice(device))
+
+    # Hedges ---------------------------------------------------------------------------------------------------
+
+    def _hedge(self, frame: Frame, now: float) -> None:
+        """Send a frame to this device as well if it is time for that."""
+        plan, settings = self.plans.plan_of(frame), self.settings()
+        if plan is None or not self._hedge_ready or not settings.hedge or plan.placement == self.hedge_plan.placement:
+            return
+        self.hedger.share = settings.hedge_share
+        self.hedger.follow(plan.version, plan.latency_seconds)
+        age = now - frame.accepted_at
+        if self.hedger.due(frame.frame_id, age, now, settings.max_age):
+            self.hedger.start(frame.frame_id, age, now, settings.max_age)
+            self.ledger.hedged(frame.frame_id)
+            self._actions.append(Send(frame.inputs, self.hedge_plan, frame.frame_id, frame.attempt))
+
+    def _hedge_came(self, address: Address, now: float) -> None:
+        if is_hedge(address.plan_version):
+            self.hedger.came(address.frame_id, now, tail=address.plan_version == TAIL_VERSION)
+
+    # Shadow frames --------------------------------------------------------------------------------------------
+
+    def _begin_shadow(self, now: float) -> bool:
+        """Send inputs that have their result once more, if that was asked for; return whether a shadow frame is under way now."""
+        if self._last_inputs is None or (shadow := self.shadows.begin(now)) is None:
+            return False
+        if not self._reachable(shadow.plan):
+            self.shadows.forget()
+            return False
+        self._actions.append(Send(self._last_inputs, shadow.plan, shadow.number, 0))
+        return True
+
+    def _on_shadow(
+        self, number: int, outputs: Collection[str], stages: tuple[StageTime, ...], hops: tuple[HopTime, ...], now: float
+    ) -> None:
+        done = self.shadows.result(number, outputs, stages, hops, now)
+        if done is not None:
+            self.forget_frame(number)
+            self._actions.append(ShadowEnded(done))
+            self._pump(now)
