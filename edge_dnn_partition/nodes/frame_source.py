@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge_dnn_partition.cache import cache_dir, troubles
@@ -73,8 +73,7 @@ class FrameSource(FleetNode):
         """Guards the dispatcher; nothing is sent or published under it."""
         self._carrying_out = threading.Lock()
         """Keeps the dispatcher's actions in their order."""
-        self._ends: list[Callable[[], None]] = []
-        """What is to be let go at the end, the last one first."""
+        self._closing = ExitStack()
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -95,7 +94,8 @@ class FrameSource(FleetNode):
         hardware = hardware_of(fleet, device, model, runs_stages=False)
         self._link = DdsLink(self, fleet, hardware)
         self._inputs = InputSender(self, self._link, hardware)
-        self._ends += [self._link.stop, self._inputs.stop]
+        self._closing.callback(self._link.stop)
+        self._closing.callback(self._inputs.stop)
 
         most_bytes = largest_message(fleet.devices[device].memory)
         results = Expected({name: model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
@@ -118,7 +118,8 @@ class FrameSource(FleetNode):
         self._meaning = ResultPublisher(self, fleet, model.outputs)
 
         self._infer = InferService(self, self, self._meaning)
-        self._ends += [lambda: self._infer.close('the frame source was stopped'), self._meaning.stop]
+        self._closing.callback(self._infer.close, 'the frame source was stopped')
+        self._closing.callback(self._meaning.stop)
 
         self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
         self.every(_STATUS_SECONDS, self._publish_status)
@@ -131,7 +132,7 @@ class FrameSource(FleetNode):
         self._memory.begin(self._dispatcher.plans, self._model.sha256, now)
         if self._journal is None:  # not before: while it is inactive, another frame source may write to that file
             self._journal = self._open_journal(now)
-            self._ends.insert(0, self._journal.close)
+            self._closing.callback(self._journal.close)
         with self._lock:
             self._dispatcher.begin(now)
         self._infer.resume()
@@ -167,8 +168,7 @@ class FrameSource(FleetNode):
 
     def teardown(self) -> None:
         """Let go of threads, the journal and open calls."""
-        while self._ends:
-            self._ends.pop()()
+        self._closing.close()
 
     # Frames of an earlier run ---------------------------------------------------------------------------------
 

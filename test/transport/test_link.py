@@ -10,8 +10,7 @@ import pytest
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
-from edge_dnn_partition.execution.frames.repetition import Repetition
-from edge_dnn_partition.execution.frames.source_plans import SourcePlans
+from edge_dnn_partition.execution.frames.repetition import Repetition, SourcePlans
 from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.fragments import FRAME, Address

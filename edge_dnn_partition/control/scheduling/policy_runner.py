@@ -21,7 +21,7 @@ from edge_dnn_partition.control.decision.policies import LEARNING, learner_of, p
 from edge_dnn_partition.control.decision.policy import Assignment, Choice, Conditions, Frame, Policy
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.frames.frame_parts import device_seconds
+from edge_dnn_partition.execution.frames.admission import device_seconds
 from edge_dnn_partition.planning.cost_model.evaluate import frame_joules
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Fleet

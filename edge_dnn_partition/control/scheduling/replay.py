@@ -23,7 +23,7 @@ from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
 from edge_dnn_partition.control.state.readings import plan_of
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.frames.frame_parts import device_seconds
+from edge_dnn_partition.execution.frames.admission import device_seconds
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate

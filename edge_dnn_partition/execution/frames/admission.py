@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs
 from edge_dnn_partition.planning.plans.plan import Plan
@@ -42,6 +42,25 @@ def slowest_part(stages: Iterable[StageTime], hops: Iterable[HopTime]) -> float:
         parts[hop.sender,] += hop.encode_seconds
         parts[hop.sender, hop.receiver] += hop.spread_seconds
     return max(parts.values(), default=math.inf)
+
+
+def device_seconds(report: Any, plan: Plan) -> dict[str, float]:
+    """Return for how many seconds each device of a plan was at work on a frame, by the stages' own clocks.
+
+    Preprocessing counts, decoding of tensors does not: that is a part of their transfer.
+
+    :param report: a FrameReport of a frame that ran under the plan.
+    :return: empty if a stage of the plan was not timed.
+    """
+    found: dict[str, float] = {}
+    timed = {timing.stage: timing for timing in report.stages}
+    for index, stage in enumerate(plan.stages):
+        timing = timed.get(index)
+        if timing is None or timing.device != stage.device:
+            return {}
+        seconds = timing.run_seconds + (timing.decode_seconds if stage.preprocess else 0.0)
+        found[stage.device] = found.get(stage.device, 0.0) + seconds
+    return found
 
 
 @dataclass
