@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers and a frame source in simulated time, around the product's classes.
 
-The product's are `FramePipeline`, `FrameLedger`, `SourcePlans`, `Repetition`, `Admission` and what `simulated_transport`
+The product's are `FramePipeline`, `FrameDispatcher` and what `simulated_transport`
 names. Simulated are what a stage and an encoding take (the profile's seconds, times a little seeded noise), what preparing a plan
 takes, and what the nodes of the same names add with ROS. Hedging is off and no frame grows too old, as by default.
 """
@@ -19,12 +19,11 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import NotReadyError
-from edge_dnn_partition.execution.frames.admission import Admission
+from edge_dnn_partition.execution.frames.dispatcher import Ended, Forget, ForgetDevice, FrameDispatcher, Send
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import LINGER_SECONDS, PlanStatus
-from edge_dnn_partition.execution.frames.repetition import Patience, Repetition, SourcePlans
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.encodings import RAW
@@ -225,16 +224,11 @@ class Source:
     def __init__(self, simulation: Simulation, fps: float, on_report: Callable[[Frame, int], None]) -> None:
         self._simulation, self._on_report = simulation, on_report
         self.endpoint = simulation.endpoint((simulation.source, True), self._accept, 0.0)
-        self.plans = SourcePlans()
-        self.ledger = FrameLedger()
+        self.dispatcher = FrameDispatcher(simulation.model, simulation.source, FrameLedger(), self)
+        self.plans, self.ledger = self.dispatcher.plans, self.dispatcher.ledger
         self.frames: list[tuple[float, float]] = []
         """When each frame was accepted that has ended, and what it took until then; in the order of acceptance."""
-        self._admission = Admission()
-        self._patience = Patience()
-        self._repetition = Repetition(self.plans, self.ledger, self.endpoint, self._send, lambda _: None)
         self._inputs = FrameInputs.of_image(CameraImage(np.empty(0, np.uint8), 'jpeg'))
-        self._in_flight: dict[int, int] = {}
-        self._outputs = len(simulation.model.outputs)
         self._period = 1 / fps
         self._stopped = False
         simulation.loop.every(_PUMP_SECONDS, self._tick)
@@ -254,27 +248,25 @@ class Source:
         if self._stopped:
             return
         self.before_image()
-        self.ledger.offer(self._inputs)
-        self._pump()
+        self.dispatcher.offer(self._inputs, self._simulation.loop.now)
+        self._carry_out()
 
     def hear(self, plan: Plan, status: PlanStatus) -> None:
         """Take in what the scheduler says of a plan."""
-        if self.plans.hear(plan, status):
-            self._admission.renew()
-            self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
+        if self.dispatcher.on_plan(plan, status):
             self._tick()
 
     def alive(self, message: Any) -> None:
         """Take in a worker's heartbeat."""
         if message.device == self._simulation.source:
             self.endpoint.on_beat(message)
-        _, changed = self.plans.heartbeat(message.device, message.incarnation, message.plan_versions, self._simulation.loop.now)
-        if changed:
+        now = self._simulation.loop.now
+        if self.dispatcher.on_heartbeat(message.device, message.incarnation, message.plan_versions, now):
             self._tick()
 
     def failed(self, failure: Failure) -> None:
         """Take in that a worker cannot process a frame."""
-        self._repetition.failed(failure, self._simulation.loop.now)
+        self.dispatcher.on_failure(failure, self._simulation.loop.now)
         self._tick()
 
     def _beat(self) -> None:
@@ -286,49 +278,38 @@ class Source:
         self.endpoint.write_links(message)
         self.on_beat(message)
 
-    def _pump(self) -> None:
-        now, plan = self._simulation.loop.now, self.plans.active
-        if plan is None or not self._admission.may_accept(now) or not self.plans.prepared(plan):
-            return
-        frame = self.ledger.accept(now, plan.version, plan.max_in_flight)
-        if frame is not None:
-            self._in_flight[frame.frame_id] = self.ledger.in_flight
-            self._admission.accepted(plan, plan.max_in_flight, now)
-            self._send(frame, plan)
+    def reaches(self, plan: Plan) -> bool:  # noqa: ARG002
+        """Return that all devices can be sent to."""
+        return True
 
-    def _send(self, frame: Frame, plan: Plan) -> None:
-        self.plans.sent(frame.frame_id, plan)
-        address = Address(plan.model_sha256, plan.version, frame.frame_id, frame.attempt, SOURCE_STAGE)
-        for device, encodings in deliveries(plan).items():
-            self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._simulation.image_bytes))
+    def seconds_left(self, frame_id: int) -> float:
+        """Return how long what is left here of a frame will be on its way."""
+        return self.endpoint.seconds_left(frame_id)
 
     def _accept(self, received: Received, hop: HopTime) -> None:
-        address, now = received.address, self._simulation.loop.now
         outputs = {name: np.zeros(1) for name in names_of(received.layout)}
         hops = received.hops if hop.sender == hop.receiver else (*received.hops, hop)
-        whole = self.ledger.result(
-            address.frame_id, address.attempt, address.plan_version, outputs, received.stages, hops, self._outputs, now
-        )  # fmt: skip
-        if whole is not None:
-            self._admission.delivered(whole.plan_version, whole.stages, whole.hops)
-            self.plans.took(whole.plan_version, whole.latency_seconds)
-            self.endpoint.forget_frame(whole.frame_id)
-            self._deliver()
-            self._pump()
-
-    def _deliver(self) -> None:
-        for frame in self.ledger.release():
-            self.plans.done(frame.frame_id)
-            in_flight = self._in_flight.pop(frame.frame_id, 1)
-            self.frames.append((frame.accepted_at, frame.latency_seconds))
-            if frame.status == DELIVERED:
-                self._on_report(frame, in_flight)
+        self.dispatcher.on_outputs(received.address, outputs, received.stages, hops, self._simulation.loop.now)
+        self._carry_out()
 
     def _tick(self) -> None:
-        now = self._simulation.loop.now
-        for frame in self.ledger.unfinished:
-            self._repetition.again(frame, now, self._patience)
-        self._deliver()
-        self._pump()
+        self.dispatcher.tick(self._simulation.loop.now)
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        for action in self.dispatcher.take():
+            match action:
+                case Send(_, plan, number, attempt):
+                    address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
+                    for device, encodings in deliveries(plan).items():
+                        self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._simulation.image_bytes))
+                case Forget(frame_id, late):
+                    self.endpoint.forget_frame(frame_id, late=late)
+                case ForgetDevice(device):
+                    self.endpoint.forget_device(device)
+                case Ended(frame, in_flight):
+                    self.frames.append((frame.accepted_at, frame.latency_seconds))
+                    if frame.status == DELIVERED:
+                        self._on_report(frame, in_flight)
 
 

@@ -212,9 +212,9 @@ def running_fleet(path: str | Path, seconds: float) -> list[Check]:
     ros_env.require_ros('doctor --listen')
     fleet = load_fleet(path)
     join_network(fleet)
-    from edge_dnn_partition.nodes.clients import fleet_ear
+    from edge_dnn_partition.nodes.clients import liveness_listener
 
-    signs = fleet_ear.listen(fleet, seconds)
+    signs = liveness_listener.listen(fleet, seconds)
     return findings(fleet, signs, lambda: listen(ANNOUNCED_SECONDS))
 
 

@@ -206,7 +206,7 @@ class FrameSource(FleetNode):
 
     def ask(self, inputs: FrameInputs, call: object) -> bool:
         """Take inputs whose result a call of `infer` waits for; False if the node is being stopped."""
-        if not self._camera_shows:  # what images are like is the camera's to say, if there is one
+        if not self._camera_shows:  # the status describes the camera's images, if there is a camera
             self._inputs.saw(inputs)
         with self._deciding() as dispatcher:
             return dispatcher.ask(inputs, call, time.monotonic())
@@ -221,7 +221,7 @@ class FrameSource(FleetNode):
         with self._lock:
             return self._dispatcher.obstacle()
 
-    # What others say ------------------------------------------------------------------------------------------
+    # Messages ------------------------------------------------------------------------------------------------
 
     def _on_plan(self, message: PlanMessage) -> None:
         plan = plan_for(message, self._fleet, self._model)
@@ -338,9 +338,9 @@ class FrameSource(FleetNode):
         result = result_message(frame, self._model.outputs, self._radio)
         self._results_published += 1
         result.incarnation, result.sequence = self.incarnation, self._results_published
-        # Who is killed between the journal's two notes publishes the result again, and says so.
-        result.redelivered = self._journal.may_be_told(frame.frame_id)
-        self._journal.telling(frame.frame_id)
+        # If the process is killed between the journal's two notes, the next one publishes the result again, marked as such.
+        result.redelivered = self._journal.may_be_published(frame.frame_id)
+        self._journal.publishing(frame.frame_id)
         self._results.publish(result)
         self._journal.finished(frame.frame_id)
         if frame.call is not None:

@@ -223,7 +223,7 @@ class Worker(FleetNode):
 
     def _on_plan(self, message: PlanMessage) -> None:
         plan, status = plan_for(message, self._fleet, self._model), status_of(message)
-        if self._plans.hear(plan, status):
+        if self._plans.on_plan(plan, status):
             self._memory.keep(message)
         self._do(self._plans.task(plan, status, self._store.versions))
 

@@ -120,7 +120,7 @@ def test_whatever_versions_are_made_up_a_plan_is_followed_in_the_end(forged, fol
     for version in forged:
         switch.on_versions(version)
     for book, version in zip(books, followed, strict=True):
-        book.hear(Plan(version, 'm', 'pi', 'pi', (), (), scheduler=1), PlanStatus.ACTIVE)
+        book.on_plan(Plan(version, 'm', 'pi', 'pi', (), (), scheduler=1), PlanStatus.ACTIVE)
     for _ in range(len(books) + 2):
         for book in books:
             switch.on_versions(book.last_version, book.active_version, book.active_scheduler)
@@ -129,7 +129,7 @@ def test_whatever_versions_are_made_up_a_plan_is_followed_in_the_end(forged, fol
             switch.ready('pi', plan.version, switch.propose(plan, 0.0).scheduler)
         for book in books:
             if (plan := switch.to_repeat(book.active_version)) is not None:
-                book.hear(plan, PlanStatus.ACTIVE)
+                book.on_plan(plan, PlanStatus.ACTIVE)
     assert all(book.active == switch.active for book in books)
 
 
@@ -140,8 +140,8 @@ def test_versions_begin_anew_where_there_are_no_more():
         assert plan.version == expected
         switch.propose(plan, 0.0)
         activated = switch.ready('pi', plan.version, 7).plan
-        assert book.hear(activated, PlanStatus.ACTIVE)
+        assert book.on_plan(activated, PlanStatus.ACTIVE)
     for version in (0, LARGEST_VERSION + 1, 2**32 - 1):
         with pytest.raises(PlanError, match='versions go from 1'):
-            book.hear(Plan(version, 'm', 'pi', 'pi', (), ()), PlanStatus.ACTIVE)
+            book.on_plan(Plan(version, 'm', 'pi', 'pi', (), ()), PlanStatus.ACTIVE)
     assert book.active_version == 2

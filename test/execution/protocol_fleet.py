@@ -189,7 +189,7 @@ class ProtocolFleet:
                 self.repeat_overdue()
             return
         worker = self.workers[who]
-        if worker.plans.hear(plan, status):
+        if worker.plans.on_plan(plan, status):
             self.disk[who] = plan
         task = worker.plans.task(plan, status, worker.prepared)
         if task is not None:

@@ -34,7 +34,7 @@ def play(hedger, *, remote, local, max_age, period=0.1):
             events.remove(event)
             at, frame_id, version = event
             if version == HEDGE_VERSION:
-                hedger.came(frame_id, at)
+                hedger.on_result(frame_id, at)
             whole = ledger.result(frame_id, 0, version, {'y': np.ones(1)}, (), (), 1, at)
             if whole is not None:
                 hedger.finished(frame_id, whole.latency_seconds, max_age, hedge=version == HEDGE_VERSION)

@@ -180,11 +180,11 @@ def test_hedges_are_expected_to_take_what_those_that_begin_alike_took():
     hedger.follow(1, 0.1)
     for number in range(3):
         hedger.start(number, 0.0, 0.0, 0.5)
-        hedger.came(number, 0.2)
+        hedger.on_result(number, 0.2)
     assert due(hedger, 0.23) and not due(hedger, 0.4), 'a whole model takes 0.2 s, and up to 0.23 s'
     for number in range(10, 13):
         hedger.start(number, 0.0, 1.0, 0.5)
-        hedger.came(number, 1.05, tail=True)
+        hedger.on_result(number, 1.05, tail=True)
     assert due(hedger, 0.4) and not due(hedger, 0.23), 'a tail takes 0.05 s'
     hedger.follow(2, 0.1)
     assert due(hedger, 0.23), 'of another plan it is not known yet'

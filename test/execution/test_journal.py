@@ -20,7 +20,7 @@ def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
             known.add(frame)
             numbers.add(frame)
         elif event == 'tell':
-            journal.telling(frame)
+            journal.publishing(frame)
             told |= {frame} & known
         elif event == 'finish':
             journal.finished(frame)
@@ -32,11 +32,11 @@ def test_the_next_one_knows_what_is_unfinished(tmp_path_factory, events, torn):
     again = Journal(path, path.parent / 'images')
     assert again.last == max((frame for event, frame in events if event == 'accept'), default=0)
     assert sorted(again.unfinished) == sorted(known)
-    assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told)
-    again.telling(5)
+    assert [frame for frame in range(1, 9) if again.may_be_published(frame)] == sorted(told)
+    again.publishing(5)
     again.close()
     again = Journal(path, path.parent / 'images')
-    assert [frame for frame in range(1, 9) if again.may_be_told(frame)] == sorted(told | ({5} & known))
+    assert [frame for frame in range(1, 9) if again.may_be_published(frame)] == sorted(told | ({5} & known))
     assert all(again.inputs(frame) == bytes([frame]) for frame in known)
     assert len(list((path.parent / 'images').glob('*'))) == len(known)
     again.close()

@@ -36,8 +36,8 @@ def plan():
 @pytest.fixture
 def plans(plan):
     plans = SourcePlans()
-    plans.hear(plan, PlanStatus.ACTIVE)
-    plans.heartbeat('pi', 1, {1, 2}, 1e9)
+    plans.on_plan(plan, PlanStatus.ACTIVE)
+    plans.on_heartbeat('pi', 1, {1, 2}, 1e9)
     return plans
 
 
@@ -52,28 +52,28 @@ def test_where_frames_wait_for_one_another_none_is_sent_again(plans, plan):
     assert plans.overdue(first, 3.0, PATIENCE) is None
     assert plans.overdue(first, 3.1, PATIENCE) is Overdue.TIMEOUT
     for _ in range(3):
-        plans.took(plan.version, 4.0)
+        plans.on_result(plan.version, 4.0)
     assert not plans.overdue(first, 11.9, PATIENCE)
     assert plans.overdue(first, 12.1, PATIENCE)
 
 
 def test_what_an_earlier_plan_took_says_nothing_of_the_next(plans, plan):
     frame(plans, plan, 1, 0.0)
-    plans.took(plan.version, 40.0)
+    plans.on_result(plan.version, 40.0)
     plans.done(1)
     later = replace(plan, version=2)
-    plans.hear(later, PlanStatus.ACTIVE)
+    plans.on_plan(later, PlanStatus.ACTIVE)
     second = frame(plans, later, 2, 1.0)
     plans.tidy({2})
     assert plans.overdue(second, 4.1, PATIENCE)
-    plans.took(plan.version, 40.0)  # a late frame of a plan that is gone
+    plans.on_result(plan.version, 40.0)  # a late frame of a plan that is gone
     assert plans.overdue(second, 4.1, PATIENCE)
 
 
 def test_a_worker_keeps_a_plan_while_frames_of_it_may_be_on_their_way(plan):
     plans = WorkerPlans(device='pi')
     for version in (1, 2, 3):
-        plans.hear(replace(plan, version=version), PlanStatus.ACTIVE)
+        plans.on_plan(replace(plan, version=version), PlanStatus.ACTIVE)
     assert plans.idle({1, 2, 3}, lambda _: True, 5.0) == ()
     assert plans.idle({1, 2, 3}, lambda _: True, 5.0 + LINGER_SECONDS - 0.1) == ()
     assert plans.idle({1, 2, 3}, lambda _: False, 5.0 + LINGER_SECONDS) == ()
@@ -87,7 +87,7 @@ def slower(plan, **changes):
 def test_a_late_frame_of_an_earlier_plan_is_overtaken_but_not_without_end(plans, plan):
     late = frame(plans, plan, 1, 0.0)
     assert not plans.overtaken(late, 9.0, 1.5)  # there is no other plan
-    plans.hear(slower(plan), PlanStatus.ACTIVE)
+    plans.on_plan(slower(plan), PlanStatus.ACTIVE)
     assert not plans.overtaken(late, 0.2, 1.5)  # late, but the other plan takes as long
     assert plans.overtaken(late, 0.26, 1.5)
     assert not plans.overtaken(late, 9.0, 0.0)
@@ -100,9 +100,9 @@ def test_a_late_frame_of_an_earlier_plan_is_overtaken_but_not_without_end(plans,
 def test_a_frame_that_takes_no_longer_than_usual_is_not_overtaken(plans, plan):
     for _ in range(3):
         frame(plans, plan, 1, 0.0)
-        plans.took(plan.version, 1.0)
+        plans.on_result(plan.version, 1.0)
     late = frame(plans, plan, 2, 0.0)
-    plans.hear(slower(plan), PlanStatus.ACTIVE)
+    plans.on_plan(slower(plan), PlanStatus.ACTIVE)
     plans.tidy({plan.version})
     assert not plans.overtaken(late, 1.4, 1.5)
     assert plans.overtaken(late, 1.6, 1.5)
@@ -110,7 +110,7 @@ def test_a_frame_that_takes_no_longer_than_usual_is_not_overtaken(plans, plan):
 
 def test_where_energy_is_to_be_saved_no_frame_runs_twice(plans, plan):
     late = frame(plans, plan, 1, 0.0)
-    plans.hear(slower(plan, objective='energy'), PlanStatus.ACTIVE)
+    plans.on_plan(slower(plan, objective='energy'), PlanStatus.ACTIVE)
     assert not plans.overtaken(late, 9.0, 1.5)
 
 
@@ -122,7 +122,7 @@ class Source:
         self.repetition = Repetition(self.plans, self.ledger, self, self.send, lambda _: None)
         self.workers = {}
         self.worker('pi', 1, {1})
-        self.plans.hear(plan, PlanStatus.ACTIVE)
+        self.plans.on_plan(plan, PlanStatus.ACTIVE)
         for _ in range(in_flight):
             self.ledger.offer(FrameInputs.of_image(CameraImage(np.zeros(1, np.uint8), 'jpeg')))
             self.send(self.ledger.accept(0.0, 1, in_flight), plan)
@@ -142,7 +142,7 @@ class Source:
 
     def worker(self, device, incarnation, prepared):
         self.workers[device] = incarnation, prepared
-        self.plans.heartbeat(device, incarnation, prepared, self.now)
+        self.plans.on_heartbeat(device, incarnation, prepared, self.now)
 
     def passes(self, seconds):
         """Let time pass in which the workers live; return what was sent meanwhile."""
@@ -150,14 +150,14 @@ class Source:
         for _ in range(max(1, round(seconds * 10))):
             self.now += min(0.1, seconds)
             for device, (incarnation, prepared) in self.workers.items():
-                self.plans.heartbeat(device, incarnation, prepared, self.now)
+                self.plans.on_heartbeat(device, incarnation, prepared, self.now)
             for frame in self.ledger.unfinished:
                 self.repetition.again(frame, self.now, PATIENCE)
         return self.sent[before:]
 
     def fails(self, kind, device, frame_id=1):
         frame = self.ledger.under_way(frame_id)
-        self.repetition.failed(Failure(
+        self.repetition.on_failure(Failure(
             kind, device, self.workers[device][0], frame_id, frame.plan_version, frame.attempt, 0, f'on {device}'), self.now)
 
     @property
@@ -214,16 +214,16 @@ def test_what_may_be_the_devices_doing_is_tried_once_elsewhere(plan, prepared):
     other = replace(plan, version=2, stages=(replace(plan.stages[0], device='cloud'),))
     source.worker('cloud', 7, {2} if prepared else set())
     if prepared:
-        source.plans.hear(other, PlanStatus.ACTIVE)
-        source.plans.hear(replace(plan, version=3), PlanStatus.ACTIVE)
+        source.plans.on_plan(other, PlanStatus.ACTIVE)
+        source.plans.on_plan(replace(plan, version=3), PlanStatus.ACTIVE)
         source.plans.sent(99, other)  # it was used a while ago
     source.fails(FailureKind.DEVICE, 'pi')
     if not prepared:
         assert source.passes(PROPOSAL_SECONDS - 0.2) == []
-        source.plans.hear(other, PlanStatus.PROPOSED)
+        source.plans.on_plan(other, PlanStatus.PROPOSED)
         assert source.passes(PREPARATION_SECONDS / 2) == []
         source.worker('cloud', 7, {2})
-        source.plans.hear(other, PlanStatus.ACTIVE)
+        source.plans.on_plan(other, PlanStatus.ACTIVE)
     assert source.passes(0.1) == [(1, 1, 2)]
     source.fails(FailureKind.DEVICE, 'cloud')
     assert source.ends == [(FAILED, 'stage 0 on cloud: on cloud; before that, stage 0 on pi: on pi')]
@@ -262,7 +262,7 @@ def test_the_failure_of_an_earlier_sending_says_nothing(plan):
     source = Source(plan)
     source.worker('pi', 2, {1})
     assert source.passes(0.1) == [(1, 1, 1)]
-    source.repetition.failed(Failure(FailureKind.DATA, 'pi', 1, 1, 1, 0, 0, 'cut off'), source.now)
+    source.repetition.on_failure(Failure(FailureKind.DATA, 'pi', 1, 1, 1, 0, 0, 'cut off'), source.now)
     source.passes(0.1)
     assert source.ends == []
     source.fails(FailureKind.DATA, 'pi')

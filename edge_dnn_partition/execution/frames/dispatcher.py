@@ -33,8 +33,8 @@ from .shadow_run import FIRST_NUMBER, Shadow, ShadowRun
 
 _DISCOVERY_SECONDS: Final = 5.0
 _LISTENERS_SECONDS: Final = 1.0
-"""Who listens to results may take so long to be found, and others after the first: before that, nobody would hear the results
-of an earlier run's frames."""
+"""Subscribers of results may take so long to be discovered, and others after the first: before that, results of an earlier
+run's frames would reach nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +173,14 @@ class FrameDispatcher:
     def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
         """Take up a frame of an earlier run; see `FrameLedger.restore`.
 
-        :param inputs: None: they were not kept, and the frame is lost once somebody can hear so.
+        :param inputs: None: they were not kept, and the frame is lost, once a subscriber can get that result.
         """
         self.ledger.restore(frame_id, inputs or FrameInputs(), now, runs)
         if inputs is None:
             self._left += (frame_id,)
 
     def begin(self, now: float) -> None:
-        """The frame source has become active: those who want results may take a while to be found."""
+        """The frame source has become active: subscribers of results may take a while to be discovered."""
         self.accepts = True
         self._settle_at = now + _DISCOVERY_SECONDS
 
@@ -215,8 +215,8 @@ class FrameDispatcher:
     # Events ---------------------------------------------------------------------------------------------------
 
     def on_plan(self, plan: Plan, status: PlanStatus) -> bool:
-        """Take in what is said of a plan; return True if it puts another one in force, after which `tick` is due."""
-        if not self.plans.hear(plan, status):
+        """Take in a message about a plan; return True if it puts another one in force, after which `tick` is due."""
+        if not self.plans.on_plan(plan, status):
             return False
         self._admission.renew()
         self.plans.tidy({frame.plan_version for frame in self.ledger.unfinished})
@@ -226,7 +226,7 @@ class FrameDispatcher:
         """Take a worker's heartbeat in; return True if it has prepared other plans than before, after which `tick` is due."""
         if device == self.device:
             self._hedge_ready = HEDGE_VERSION in prepared
-        anew, changed = self.plans.heartbeat(device, incarnation, prepared, now)
+        anew, changed = self.plans.on_heartbeat(device, incarnation, prepared, now)
         if anew:
             self.forget_device(device)
         return changed
@@ -236,12 +236,12 @@ class FrameDispatcher:
         if failure.frame_id >= FIRST_NUMBER:
             self.shadows.failed(failure.frame_id)
         else:
-            self._repetition.failed(failure, now)
+            self._repetition.on_failure(failure, now)
             self._release()
 
     def on_broken(self, address: Address, reason: str, incarnation: int, now: float) -> None:
-        """Take in that a frame's outputs came and cannot be decoded."""
-        self._hedge_came(address, now)
+        """Take in that a frame's outputs cannot be decoded."""
+        self._on_hedge_result(address, now)
         at = address.frame_id, address.plan_version, address.attempt
         self.on_failure(Failure(FailureKind.DATA, self.device, incarnation, *at, -1, reason), now)
 
@@ -253,14 +253,14 @@ class FrameDispatcher:
         if address.frame_id >= FIRST_NUMBER:
             self._on_shadow(address.frame_id, outputs, stages, hops, now)
             return
-        self._hedge_came(address, now)
+        self._on_hedge_result(address, now)
         frame = self.ledger.result(
             address.frame_id, address.attempt, address.plan_version, outputs, stages, hops, len(self.model.outputs), now
         )
         if frame is None:
             return
         self._admission.delivered(frame.plan_version, frame.stages, frame.hops)
-        self.plans.took(frame.plan_version, frame.latency_seconds)
+        self.plans.on_result(frame.plan_version, frame.latency_seconds)
         hedge = is_hedge(frame.plan_version)
         self.hedger.finished(frame.frame_id, frame.latency_seconds, self.settings().max_age, hedge=hedge)
         self.forget_frame(frame.frame_id)
@@ -279,13 +279,13 @@ class FrameDispatcher:
                 self.forget_frame(frame.frame_id)
         self._release()
         for frame in self.ledger.unfinished:
-            if not self._repetition.again(frame, now, settings.patience, heard=settled):
+            if not self._repetition.again(frame, now, settings.patience, audible=settled):
                 self._hedge(frame, now)
         self._release()
         self._pump(now)
 
     def _settle(self, now: float, listeners: int) -> bool:
-        """End what is left of an earlier run once its results can be heard; return whether they can."""
+        """End what is left of an earlier run once its results reach a subscriber; return whether they do."""
         if listeners > 0:
             self._settle_at = min(self._settle_at, now + _LISTENERS_SECONDS)
         if now < self._settle_at:
@@ -362,9 +362,9 @@ class FrameDispatcher:
             self.ledger.hedged(frame.frame_id)
             self._actions.append(Send(frame.inputs, self.hedge_plan, frame.frame_id, frame.attempt))
 
-    def _hedge_came(self, address: Address, now: float) -> None:
+    def _on_hedge_result(self, address: Address, now: float) -> None:
         if is_hedge(address.plan_version):
-            self.hedger.came(address.frame_id, now, tail=address.plan_version == TAIL_VERSION)
+            self.hedger.on_result(address.frame_id, now, tail=address.plan_version == TAIL_VERSION)
 
     # Shadow frames --------------------------------------------------------------------------------------------
 

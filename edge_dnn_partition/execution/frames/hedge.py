@@ -125,7 +125,7 @@ class Hedger:
             self._credit -= statistics.median(self._hedges)
         self.started += 1
 
-    def came(self, frame_id: int, now: float, *, tail: bool = False) -> None:
+    def on_result(self, frame_id: int, now: float, *, tail: bool = False) -> None:
         """A hedge's result is here, first or not.
 
         :param tail: it began with tensors of the plan.

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which accepted frames have no result yet, on disk, so that a frame source that was killed can account for them."""
+"""The accepted frames without a result, on disk, so that a frame source that was killed can account for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .shadow_run import FIRST_NUMBER
 
 _RECORD: Final = struct.Struct('<cQ')
 _ACCEPTED: Final = b'+'
-_TELLING: Final = b'~'
+_PUBLISHING: Final = b'~'
 _FINISHED: Final = b'-'
 _LAST: Final = b'='
 _COMPACT_BYTES: Final = 1 << 16
@@ -28,7 +28,7 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 class _Patience:
-    """When what a disk refused is tried again: later each time."""
+    """Retries a write that the disk refused, later each time."""
 
     def __init__(self, folder: Path, without: str, clock: Callable[[], float]) -> None:
         self._folder, self._without, self._clock = folder, without, clock
@@ -71,25 +71,25 @@ class Journal:
         self._path, self._inputs = path, inputs
         self._handle: int | None = None
         self._size = 0
-        self._records = _Patience(path.parent, 'which frames are under way would not be known after a kill', clock)
-        self._kept = _Patience(inputs or path.parent, 'frames under way would not be sent again after a kill', clock)
-        self.runs, self.last, self._told = _read(path)
+        self._records = _Patience(path.parent, 'the frames under way cannot be reported after a kill', clock)
+        self._kept = _Patience(inputs or path.parent, 'frames under way cannot be sent again after a kill', clock)
+        self.runs, self.last, self._publishing = _read(path)
         """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
         of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
         self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
-        if not self._records.write(self._begin) and _read(path)[0]:  # it would be told of again at each start
+        if not self._records.write(self._begin) and _read(path)[0]:  # they would be reported again at each start
             self.runs = {}
             self._open.clear()
-            self._told.clear()
+            self._publishing.clear()
 
     @property
     def unfinished(self) -> tuple[int, ...]:
         """Frames of earlier runs that were accepted and have no result, oldest first."""
         return tuple(self.runs)
 
-    def may_be_told(self, frame_id: int) -> bool:
-        """True for a frame of an earlier run that was killed while its result went out: it may have, or may not."""
-        return frame_id in self._told
+    def may_be_published(self, frame_id: int) -> bool:
+        """Return whether an earlier run was killed while it published a frame's result, which may or may not have gone out."""
+        return frame_id in self._publishing
 
     def accepted(self, frame_id: int, inputs: Callable[[], bytes]) -> None:
         """Note a frame; ``inputs`` returns what is to be kept of it, if anything is kept."""
@@ -99,18 +99,18 @@ class Journal:
         if self._inputs is not None:
             self._kept.write(lambda: self._keep(frame_id, inputs()))
 
-    def telling(self, frame_id: int) -> None:
-        """Note that a frame's result goes out now; unknown frames are fine."""
-        if frame_id in self._open and frame_id not in self._told:
-            self._told.add(frame_id)
-            self._records.write(lambda: self._append(_TELLING, frame_id))
+    def publishing(self, frame_id: int) -> None:
+        """Note that a frame's result is being published; unknown frames are ignored."""
+        if frame_id in self._open and frame_id not in self._publishing:
+            self._publishing.add(frame_id)
+            self._records.write(lambda: self._append(_PUBLISHING, frame_id))
 
     def finished(self, frame_id: int) -> None:
-        """Note that a frame has had its result; unknown frames are fine."""
+        """Note that a frame's result has been published; unknown frames are ignored."""
         if frame_id not in self._open:
             return
         del self._open[frame_id]
-        self._told.discard(frame_id)
+        self._publishing.discard(frame_id)
         self._records.write(lambda: self._append(_FINISHED, frame_id))
         if self._inputs is not None:
             with contextlib.suppress(OSError):
@@ -160,8 +160,8 @@ class Journal:
         """Write what is under way into a new file and go on with that; return its size."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         under_way = (_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items())
-        told = (_RECORD.pack(_TELLING, frame_id) for frame_id in self._open if frame_id in self._told)
-        content = _RECORD.pack(_LAST, self.last) + b''.join(under_way) + b''.join(told)
+        publishing = (_RECORD.pack(_PUBLISHING, frame_id) for frame_id in self._open if frame_id in self._publishing)
+        content = _RECORD.pack(_LAST, self.last) + b''.join(under_way) + b''.join(publishing)
         try:
             write_atomic(self._path, content)
         except OSError:
@@ -183,7 +183,7 @@ def _read(path: Path) -> tuple[dict[int, int], int, set[int]]:
         return {}, 0, set()
     content = content[: len(content) // _RECORD.size * _RECORD.size]
     frames: dict[int, int] = {}
-    told: set[int] = set()
+    publishing: set[int] = set()
     last = 0
     for kind, frame_id in _RECORD.iter_unpack(content):
         if frame_id >= FIRST_NUMBER:
@@ -191,8 +191,8 @@ def _read(path: Path) -> tuple[dict[int, int], int, set[int]]:
         last = max(last, frame_id)
         if kind == _ACCEPTED:
             frames[frame_id] = frames.get(frame_id, 0) + 1
-        elif kind == _TELLING:
-            told.add(frame_id)
+        elif kind == _PUBLISHING:
+            publishing.add(frame_id)
         elif kind == _FINISHED:
             frames.pop(frame_id, None)
-    return frames, last, told & frames.keys()
+    return frames, last, publishing & frames.keys()

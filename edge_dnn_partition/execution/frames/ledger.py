@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source's books: each accepted frame ends in exactly one result, in order."""
+"""The frame source's ledger: each accepted frame ends in exactly one result, in order."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOST: Final = 'lost'
 EXPIRED: Final = 'expired'
 FAILED: Final = 'failed'
 _LARGEST_ATTEMPT: Final = 65535
-"""What a message can say."""
+"""The largest that a message can carry."""
 _SENDINGS: Final = 1000
-"""So often a frame is sent in one run at most, whatever for: attempts of the next run count on from there."""
+"""A frame is sent so often in one run at most, for whatever reason: the next run's attempts count on from there."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Frame:
     """That of this run: attempts of earlier ones have smaller numbers."""
     sent_at: float = 0.0
     timeouts: int = 0
-    """How many of its sendings drew neither a result nor a reason in time."""
+    """How many of its attempts got neither a result nor a failure in time."""
     outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     stages: tuple[StageTime, ...] = ()
     hops: tuple[HopTime, ...] = ()
@@ -80,7 +80,7 @@ class FrameLedger:
     Time is passed in; not thread safe.
 
     :param waiting: how many of the camera's inputs may wait to be accepted; newer ones push the oldest out.
-    :param attempts: after so many sendings without a result or a reason a frame is given up and counted as lost.
+    :param attempts: after so many attempts without a result or a failure a frame is given up and counted as lost.
     :param hold_bytes: of results that wait for the frame before them; while there is more no frame is accepted.
     """
 
@@ -93,7 +93,7 @@ class FrameLedger:
     _offered: deque[FrameInputs] = field(default_factory=deque)
     _asked: deque[tuple[FrameInputs, Any]] = field(default_factory=deque)
     _asked_next: bool = True
-    """Whose turn it is when both wait."""
+    """Whether inputs that were asked for are next when both wait."""
     _frames: OrderedDict[int, Frame] = field(default_factory=OrderedDict)
     _next_id: int = 0
     _without_result: OrderedDict[int, None] = field(default_factory=OrderedDict)
@@ -102,7 +102,7 @@ class FrameLedger:
     last_failure: str = ''
     """Why the last frame failed."""
     _hedged: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """The last frames of which two results are to be expected."""
+    """The last frames of which two results are expected."""
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -171,7 +171,7 @@ class FrameLedger:
     def repeat(self, frame_id: int, now: float, plan_version: int, *, timeout: bool = True) -> Frame | None:
         """Prepare a frame to be sent again under a plan; None if it is finished, or given up now.
 
-        :param timeout: nobody knows what became of it; else it is known, and says nothing against the frame.
+        :param timeout: its last attempt timed out; else its fate is known, and does not count against the frame.
         """
         frame = self.under_way(frame_id)
         if frame is None:
@@ -296,7 +296,7 @@ class FrameLedger:
     def give_up(self, now: float) -> None:
         """Count every frame that is under way as lost."""
         for frame in self.unfinished:
-            self.lose(frame.frame_id, now, 'the frame source was told to end')
+            self.lose(frame.frame_id, now, 'the frame source was stopped')
 
 
 def _bytes_of(frame: Frame) -> int:

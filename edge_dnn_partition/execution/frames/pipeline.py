@@ -58,7 +58,7 @@ class FrameState:
     hops: tuple[HopTime, ...] = ()
     touched: float = 0.0
     held_bytes: int = 0
-    """Of the tensors that came."""
+    """Of the tensors received."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Job:
 class FramePipeline:
     """The frames that one device works on. Time is passed in; not thread safe.
 
-    :param keep_seconds: a frame of which nothing has been heard for so long is let go
-        (the source sends it again if it still wants it).
+    :param keep_seconds: a frame that has received nothing for so long is dropped
+        (the source sends it again if it is still under way).
     """
 
     device: str
@@ -86,9 +86,9 @@ class FramePipeline:
     _latest: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
     superseded: int = 0
     max_bytes: int = 1 << 30
-    """Of tensors that came for frames that are not finished; the frame that has waited longest for others makes room."""
+    """Of tensors received for unfinished frames; the frame that has waited longest for others makes room."""
     crowded: int = 0
-    """How many did."""
+    """How many frames were dropped to make room."""
     _held_bytes: int = 0
     on_made: Callable[[FrameState, Mapping[str, Array], StageTime], None] | None = None
     """Called with what each stage makes."""
@@ -216,7 +216,7 @@ class FramePipeline:
         self._pop((address.frame_id, address.attempt, address.plan_version))
 
     def expire(self, now: float) -> int:
-        """Let frames go of which nothing has been heard for long; return how many."""
+        """Drop frames that have received nothing for long; return how many."""
         old = [key for key, frame in self._frames.items() if now - frame.touched > self.keep_seconds]
         for key in old:
             self._pop(key)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node knows of plans, and what a worker makes of each message about one."""
+"""The plans that a node knows of, and what a worker does about each message on one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.plans.plan import LARGEST_VERSION, Plan, believable, supersedes
 
 LINGER_SECONDS: Final = 10.0
-"""So long a worker keeps a plan that is not in force any more: frames of it may still be on their way."""
+"""A worker keeps a plan for so long after it is no longer in force: frames of it may still be on their way."""
 
 PATIENCE_SECONDS: Final = 3.0
-"""So long a node that has started waits for a plan of the scheduler's before it takes up the one on disk."""
+"""A node that has started waits so long for a plan from the scheduler before it follows the one on disk."""
 
 
 class PlanStatus(IntEnum):
@@ -48,7 +48,7 @@ class PlanRegistry:
 
     active: Plan | None = None
     last_version: int = 0
-    """The last version heard of, proposals included."""
+    """The last version received, proposals included."""
     _recall_at: float = math.inf
 
     @property
@@ -64,19 +64,19 @@ class PlanRegistry:
     def begin(self, now: float, kept_version: int = 0) -> None:
         """The node has started: wait for a plan of the scheduler's for a while.
 
-        :param kept_version: of the plan on disk; it counts as heard of, so that no other plan gets it.
+        :param kept_version: of the plan on disk; it counts as received, so that no other plan gets it.
         """
         self.last_version = max(self.last_version, kept_version)
         self._recall_at = now + PATIENCE_SECONDS
 
     def recall_due(self, now: float) -> bool:
-        """True, once, when nobody has said a plan for so long that the one on disk is to be taken up."""
+        """Return True, once, when no scheduler has published a plan for so long that the one on disk is to be followed."""
         if self.active is not None or now < self._recall_at:
             return False
         self._recall_at = math.inf
         return True
 
-    def hear(self, plan: Plan, status: PlanStatus) -> bool:
+    def on_plan(self, plan: Plan, status: PlanStatus) -> bool:
         """Take a message in; return True if it puts another plan in force (which is to be kept on disk).
 
         :raises PlanError: if no plan has such a version.
@@ -104,7 +104,7 @@ class WorkerPlans(PlanRegistry):
     """Whose plans were to be prepared, by version."""
 
     def task(self, plan: Plan, status: PlanStatus, prepared: Collection[int]) -> Prepare | Release | None:
-        """Return what a message that was heard asks for.
+        """Return what a message about a plan asks for.
 
         :param prepared: the versions whose stages are loaded here.
         """

@@ -21,15 +21,15 @@ from .plan_registry import PlanRegistry, PlanStatus
 
 _FRAMES: Final = 5
 MOST_OVERTAKEN: Final = 3
-"""So often a frame is sent again because a plan has come that is quicker."""
+"""A frame is sent again so often because a quicker plan has come into force."""
 MOST_DEATHS: Final = 3
-"""A frame that was under way at so many deaths of workers is taken for their cause."""
+"""A frame that was under way when so many workers died is taken for the cause."""
 PROPOSAL_SECONDS: Final = 2.0
-"""So long a frame that failed on a device waits for the scheduler to propose a plan without it ..."""
+"""A frame that failed on a device waits so long for the scheduler to propose a plan without it ..."""
 PREPARATION_SECONDS: Final = 20.0
 """... and so long, after it failed, for that plan to be in force."""
 HOPELESS_SECONDS: Final = 30.0
-"""Where that was in vain, later failures of the same device are not waited with for so long."""
+"""Where that was in vain, later failures of the same device end at once for so long."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Patience:
     :param factor: a frame is sent again after so many times its plan's latency, as predicted, or half as many times what the
         last frames took, if that is longer: frames wait for one another where the prediction is too short ...
     :param least_seconds: ... but not before.
-    :param heartbeat_seconds: after so long without a sign of life a worker counts as gone.
+    :param heartbeat_seconds: after so long without a heartbeat a worker counts as gone.
     :param overtake: a frame of an earlier plan is late after so many times its usual latency; 0: never.
     """
 
@@ -53,9 +53,9 @@ class Overdue(Enum):
     """Why a frame is to be sent again."""
 
     LOST = 'lost'
-    """Where it was it is no more: the worker died or refused it, or the frame is of an earlier run."""
+    """The worker that had it died or refused it, or the frame is of an earlier run."""
     TIMEOUT = 'timeout'
-    """Nobody knows what became of it."""
+    """It is unknown what became of it."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +96,21 @@ class SourcePlans(PlanRegistry):
     _plans: dict[int, Plan] = field(default_factory=dict)
     _workers: dict[str, _Worker] = field(default_factory=dict)
     _sent: dict[int, _Sending] = field(default_factory=dict)
-    _took: dict[int, deque[float]] = field(default_factory=dict)
-    """Of each plan that is in use, what its last frames took."""
+    _latencies: dict[int, deque[float]] = field(default_factory=dict)
+    """How long the last frames of each plan in use took, in seconds."""
     _proposed: Plan | None = None
     _hopeless: dict[str, float] = field(default_factory=dict)
     """Devices without which there was no plan a while ago, or none that helped, and until when that is not waited for again."""
 
-    def hear(self, plan: Plan, status: PlanStatus) -> bool:
+    def on_plan(self, plan: Plan, status: PlanStatus) -> bool:
         """Take a message in; return True if it puts another plan in force."""
         if status is PlanStatus.PROPOSED:
             self._proposed = plan
         elif self._proposed is not None and self._proposed.version <= plan.version:
             self._proposed = None
-        return super().hear(plan, status)
+        return super().on_plan(plan, status)
 
-    def heartbeat(self, device: str, incarnation: int, prepared: Collection[int], now: float) -> tuple[bool, bool]:
+    def on_heartbeat(self, device: str, incarnation: int, prepared: Collection[int], now: float) -> tuple[bool, bool]:
         """Take a worker's heartbeat in; return whether it has started anew, and whether it has prepared other plans than before.
 
         :param prepared: the versions whose frames it takes.
@@ -138,23 +138,23 @@ class SourcePlans(PlanRegistry):
         sending.workers |= {device: self._workers[device].incarnation for device in plan.devices if device in self._workers}
 
     def prepared(self, plan: Plan) -> bool:
-        """True if all workers of a plan take its frames, as far as they have said."""
+        """Return whether all workers of a plan accept its frames, by their last heartbeats."""
         return all(device in self._workers and plan.version in self._workers[device].prepared for device in plan.devices)
 
-    def refused(self, failure: Failure, now: float) -> bool:
+    def on_refusal(self, failure: Failure, now: float) -> bool:
         """Take in that a worker lacks a frame's plan, so that it waits for that; return whether the worker has started anew."""
         worker = self._workers.get(failure.device)
         anew = worker is not None and worker.incarnation != failure.incarnation
         known = frozenset() if worker is None or anew else worker.prepared - {failure.plan_version}
-        self.heartbeat(failure.device, failure.incarnation, known, now)
+        self.on_heartbeat(failure.device, failure.incarnation, known, now)
         self._sent.setdefault(failure.frame_id, _Sending()).lost = True
         return anew
 
-    def failed(self, failure: Failure, now: float) -> str:
+    def on_failure(self, failure: Failure, now: float) -> str:
         """Take in that a frame failed on a device and may succeed on another; return why it has failed for good, if it has."""
         sending = self._sent.setdefault(failure.frame_id, _Sending())
         if failure.device in sending.failed_on and not math.isnan(sending.failed_at):
-            return ''  # told again of the same sending, which came there twice
+            return ''  # reported twice: the attempt was received twice there
         if sending.failed_on:  # elsewhere, too
             self._hopeless |= dict.fromkeys((*sending.failed_on, failure.device), now + HOPELESS_SECONDS)
             return f'{failure}; before that, {next(iter(sending.failed_on.values()))}'
@@ -200,10 +200,10 @@ class SourcePlans(PlanRegistry):
         sending = self._sent.get(frame_id)
         return sending is not None and sending.deaths > 0
 
-    def took(self, version: int, seconds: float) -> None:
-        """Take in how long a frame of a plan took."""
+    def on_result(self, version: int, seconds: float) -> None:
+        """Record how long a frame of a plan took."""
         if version in self._plans:
-            self._took.setdefault(version, deque(maxlen=_FRAMES)).append(seconds)
+            self._latencies.setdefault(version, deque(maxlen=_FRAMES)).append(seconds)
 
     def done(self, frame_id: int) -> None:
         """Forget a frame that has ended."""
@@ -213,14 +213,14 @@ class SourcePlans(PlanRegistry):
         """Forget plans that no frame under way uses, and that are not prepared any more."""
         kept = using.union(*(worker.prepared for worker in self._workers.values()))
         self._plans = {version: plan for version, plan in self._plans.items() if version in kept or plan is self.active}
-        self._took = {version: seconds for version, seconds in self._took.items() if version in self._plans}
+        self._latencies = {version: seconds for version, seconds in self._latencies.items() if version in self._plans}
 
     def plan_of(self, frame: Frame) -> Plan | None:
         """Return the plan that a frame was sent under; None if that was in an earlier run."""
         return self._plans.get(frame.plan_version)
 
     def gone(self, device: str, now: float, patience: Patience) -> bool:
-        """True if a worker gives no sign of life, or never has."""
+        """Return whether a worker's heartbeat is overdue, or never came."""
         known = self._workers.get(device)
         return known is None or now - known.seen_at > patience.heartbeat_seconds
 
@@ -243,7 +243,7 @@ class SourcePlans(PlanRegistry):
             return False
         if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
             return False
-        usual = max(plan.latency_seconds, median(self._took.get(plan.version, (0.0,))))
+        usual = max(plan.latency_seconds, median(self._latencies.get(plan.version, (0.0,))))
         late = now - frame.sent_at > max(factor * usual, active.latency_seconds)
         return late or 0 < active.latency_seconds < seconds_left(frame.frame_id)
 
@@ -262,14 +262,14 @@ class SourcePlans(PlanRegistry):
         seconds = patience.least_seconds
         if plan.latency_seconds > 0:
             seconds = max(seconds, patience.factor * plan.latency_seconds)
-        if took := self._took.get(plan.version):
-            seconds = max(seconds, patience.factor / 2 * median(took))
+        if latencies := self._latencies.get(plan.version):
+            seconds = max(seconds, patience.factor / 2 * median(latencies))
         late = now - frame.sent_at > seconds * 2 ** min(frame.timeouts, 4)
         return Overdue.TIMEOUT if late else None
 
 
 class Sender(Protocol):
-    """Who has sent frames, and may still be at it."""
+    """Sends frames, and may still be at it."""
 
     def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
         """Send nothing more of a frame."""
@@ -285,33 +285,33 @@ class Repetition:
     """Sends lost and late frames again, and ends those that cannot be processed. Time is passed in; not thread safe.
 
     :param send: sends a frame out under a plan.
-    :param say: takes a line for each frame that cannot be processed.
+    :param refuse: takes the reason for each frame that cannot be processed.
     """
 
     def __init__(
         self, plans: SourcePlans, ledger: FrameLedger, sender: Sender, send: Callable[[Frame, Plan], None],
-        say: Callable[[str], None],
+        refuse: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._plans, self._ledger, self._sender, self._send, self._say = plans, ledger, sender, send, say
+        self._plans, self._ledger, self._sender, self._send, self._refuse = plans, ledger, sender, send, refuse
 
-    def failed(self, failure: Failure, now: float) -> None:
-        """Take in that a worker cannot process a frame; the failure of an earlier sending, or of a hedge, says nothing."""
+    def on_failure(self, failure: Failure, now: float) -> None:
+        """Take in that a worker cannot process a frame; the failure of an earlier attempt, or of a hedge, is ignored."""
         frame = self._ledger.under_way(failure.frame_id)
         if frame is None or (frame.attempt, frame.plan_version) != (failure.attempt, failure.plan_version):
             return
         match failure.kind:
             case FailureKind.NOT_READY:
-                if self._plans.refused(failure, now):
+                if self._plans.on_refusal(failure, now):
                     self._sender.forget_device(failure.device)
             case FailureKind.DEVICE:
-                self._end(frame, self._plans.failed(failure, now), now)
+                self._end(frame, self._plans.on_failure(failure, now), now)
             case FailureKind.DATA:
                 self._end(frame, str(failure), now)
 
-    def again(self, frame: Frame, now: float, patience: Patience, *, heard: bool = True) -> bool:
+    def again(self, frame: Frame, now: float, patience: Patience, *, audible: bool = True) -> bool:
         """End a frame that has failed, or send it again, if that is due; return whether it is.
 
-        :param heard: somebody would hear the result of a frame of an earlier run.
+        :param audible: somebody subscribes to results, and so gets that of a frame of an earlier run.
         """
         if self._end(frame, self._plans.verdict(frame, now, patience), now):
             return True
@@ -322,7 +322,7 @@ class Repetition:
         overdue = self._plans.overdue(frame, now, patience)
         if plan is None or not self._plans.prepared(plan) or not (overtaken or overdue) or not self._has_turn(frame):
             return False
-        if not heard and self._plans.plan_of(frame) is None:
+        if not audible and self._plans.plan_of(frame) is None:
             return False
         return self._repeat(frame, plan, now, overtaken=overtaken, timeout=not overtaken and overdue is Overdue.TIMEOUT)
 
@@ -344,7 +344,7 @@ class Repetition:
     def _end(self, frame: Frame, why: str, now: float) -> bool:
         """End a frame if there is a reason to."""
         if why:
-            self._say(f'frame {frame.frame_id} cannot be processed: {why}')
+            self._refuse(f'frame {frame.frame_id} cannot be processed: {why}')
             self._sender.forget_frame(frame.frame_id)
             self._ledger.fail(frame.frame_id, now, why)
         return bool(why)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A watcher of a running fleet, for the command line: what it says, and a few things to tell it."""
+"""A client of a running fleet, for the command line: it records what the fleet publishes, and sets a few things."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """One frame's end, as the result message tells it; ``at`` is this process's steady clock."""
+    """One frame's end, from its result message; ``at`` is this process's steady clock."""
 
     at: float
     stamp_ns: int
@@ -75,7 +75,7 @@ class FrameRecord:
 
 @dataclass
 class FleetNews:
-    """What was heard of the fleet so far."""
+    """What the fleet has published so far."""
 
     plans: list[tuple[float, Plan]] = field(default_factory=list)
     frames: list[FrameRecord] = field(default_factory=list)
@@ -135,7 +135,7 @@ class FleetClient:
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
-    # FleetEstimator --------------------------------------------------------------------------------------------------
+    # Subscriptions --------------------------------------------------------------------------------------------------
 
     def _plan(self, message: PlanMessage) -> None:
         if message.status != PlanMessage.ACTIVE:
@@ -216,7 +216,7 @@ class FleetClient:
     def emulate(self, slowdowns: Mapping[str, float], links: Mapping[tuple[str, str], tuple[float, float]]) -> None:
         """Set how slow devices are, and rate (bytes per second) and latency (seconds) of links, both directions.
 
-        What was set before is said again: of two messages in a row a reader may hear the last one only.
+        What was set before is published again: of two messages in a row a reader may get the last one only.
         """
         self._slowdowns |= slowdowns
         self._links |= {(min(pair), max(pair)): values for pair, values in links.items()}
@@ -249,7 +249,7 @@ class FleetClient:
     def follow(self, label: str, layers: int, seconds: float) -> Plan:
         """Make the fleet follow a plan, such as ``pi:pre-3 cloud:3-end``, and wait until it is in force.
 
-        The frame source may hear of it a little later.
+        The frame source may get it a little later.
 
         :param layers: the number of the model's layers.
         :raises UserError: if it is refused, or does not come.
@@ -283,7 +283,7 @@ class FleetClient:
         if not client.wait_for_service(timeout_sec=10.0):
             raise UserError(f'the {node} does not answer; check that it is running')
         request = SetParameters.Request(parameters=[parameter_message(name, value) for name, value in parameters.items()])
-        # A node that was killed is still taken to be there, and one that came in its place may not have been found yet.
+        # A killed node still counts as discovered for a while, and the one in its place may not be discovered yet.
         calls = [client.call_async(request)]
         again = time.monotonic() + _ANSWER_SECONDS
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of frames: that one failed, its result, and the report on it without the outputs."""
+"""Messages about frames: a failure, a result, and the report that has no outputs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def shadow_report(done: Shadow) -> FrameReport:
 
 
 def failure_of(message: FrameFailure) -> Failure:
-    """Return a failure as a worker told it.
+    """Return a failure from its message.
 
     :raises WireError: if its kind is none.
     """

@@ -58,7 +58,7 @@ class CameraFeed:
                 'for others set image_topic, or camera: {topic, images, video or camera} in the fleet file'
             )
             return
-        self._thread = threading.Thread(target=self._shoot, name='camera', daemon=True)
+        self._thread = threading.Thread(target=self._read, name='camera', daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,8 +71,8 @@ class CameraFeed:
     def _images(self) -> Iterator[CameraImage] | None:
         return images(self._camera, self._node.params.whole('jpeg_quality'))
 
-    def _shoot(self) -> None:
-        """Offer images; what cannot be read is tried again, later and later: a camera may be plugged in again."""
+    def _read(self) -> None:
+        """Offer images; a camera or file that cannot be read is tried again, later each time: it may be plugged in again."""
         node, stream, wait = self._node, self._images(), _FIRST_WAIT_SECONDS
         assert stream is not None
         due = time.monotonic()

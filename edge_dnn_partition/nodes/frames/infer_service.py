@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source's service `infer`: one image through the fleet for whoever asks, answered when its frame has ended."""
+"""The frame source's service `infer`: runs one image through the fleet, answered when the frame has ended."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WaitingFrames(Protocol):
 
 @dataclass(eq=False)
 class Call:
-    """Somebody who waits for a result; ``until`` is when a place for it must be found, on the steady clock."""
+    """An open call of the service; its frame must be accepted by ``until``, on the steady clock."""
 
     inputs: FrameInputs
     until: float
@@ -83,7 +83,7 @@ class InferService:
                     self._refuse(call, reason)
 
     def close(self, reason: str) -> None:
-        """Answer whoever is left: no frame will end any more."""
+        """Answer the calls that are left: no frame will end any more."""
         self.pause(reason)
         self._checks.shutdown(wait=False, cancel_futures=True)
         with self._lock:
@@ -105,13 +105,13 @@ class InferService:
             if len(self._open) >= most:
                 raise UserError(f'busy: {len(self._open)} calls are open, the limit set by the parameter calls')
             self._open.add(call)
-        # Who asks with an image that cannot be decoded hears so before a device has been kept busy with it.
+        # An image that cannot be decoded is refused before it keeps a device busy.
         work = self._checks.submit(check_inputs, call.inputs)
         work.add_done_callback(lambda done: self._checked(call, done))
         return call.later
 
     def _checked(self, call: Call, work: Future[Any]) -> None:
-        """Let inputs wait for their turn, or refuse them; in the thread that looked at them."""
+        """Let inputs wait for their turn, or refuse them; in the thread that checked them."""
         with self._lock:
             if call.later.sent:
                 return
@@ -125,7 +125,7 @@ class InferService:
         self.tick(time.monotonic())
 
     def tick(self, now: float) -> None:
-        """Refuse those that have waited for a place for as long as they wanted to."""
+        """Refuse the calls that have waited for as long as they asked for."""
         with self._lock:
             late = [call for call in self._open if now >= call.until]
         for call in late:

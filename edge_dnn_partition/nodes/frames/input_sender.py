@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source's sending of inputs: as they came, or encoded as the plan says, on a thread of its own."""
+"""Sends a frame's inputs from the source: as they are, or encoded as the plan says, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class InputSender:
             kind = kind_of(value)
             try:
                 sent[name], kinds[name] = kind.encode(value, encodings[name])
-            except UserError as error:  # it goes as it is: a frame that was accepted is not dropped
-                self._node.refuse('encode', f'frame {address.frame_id} goes as it came: {error}')
+            except UserError as error:  # sent as it is: an accepted frame is not dropped
+                self._node.refuse('encode', f'frame {address.frame_id} is sent as it is: {error}')
                 sent[name], kinds[name] = kind.encode(value, RAW)
         if not at_once:
             self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)
@@ -85,4 +85,4 @@ class InputSender:
             except Exception:  # noqa: BLE001, PERF203
                 if self._node.ending.is_set():
                     return
-                self._node.repeats.failure('inputs could not be sent, they are sent again later')
+                self._node.repeats.failure('inputs could not be sent; they are sent again later')

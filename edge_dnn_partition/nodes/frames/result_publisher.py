@@ -28,14 +28,14 @@ from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Sc
 _MASK_BYTES: Final = 1 << 20
 """Of a mask of a megapixel."""
 _WAITING: Final = 16
-"""Results that wait for their meaning; it is found in a fraction of what the model takes, so more means that it is not."""
+"""Results that wait for their postprocessing, which takes a fraction of the model's time: with more, it has fallen behind."""
 
 OnPrediction = Callable[[Prediction | None, str], None]
 """Takes what a result means, or None and why that is not known; called once, from any thread."""
 
 
 class ResultPublisher:
-    """Publishes what each result means, if the fleet file says how, and its image with that on it, if anybody looks.
+    """Publishes what each result means, if the fleet file says how, and the annotated image, if anybody subscribes.
 
     :param node: a frame source, with the parameter ``fleet_file``.
     :param fleet: whose ``model.postprocessing`` says what the outputs are.
@@ -62,14 +62,14 @@ class ResultPublisher:
     def delivered(self, frame: Frame, on_prediction: OnPrediction | None = None) -> None:
         """Take a frame whose result is there; returns at once.
 
-        :param on_prediction: of somebody who wants to know what it means, whether or not anybody subscribes.
+        :param on_prediction: takes what it means, whether or not anybody subscribes.
         """
         if on_prediction is None and not self._has_subscribers():
             return
         try:
             self._waiting.put_nowait((frame, on_prediction))
         except queue.Full:
-            reason = f'{_WAITING} results wait for their postprocessing already; this one goes without'
+            reason = f'{_WAITING} results wait for their postprocessing already; this one gets none'
             self._node.refuse('postprocessing', reason)
             if on_prediction is not None:
                 on_prediction(None, reason)
@@ -120,7 +120,7 @@ class ResultPublisher:
 
 
 def way_of(frame: Frame) -> str:
-    """Return the plan that a frame's result came by, in words."""
+    """Return the plan that gave a frame's result, in words."""
     return 'hedge' if frame.plan_version == HEDGE_VERSION else f'plan {frame.plan_version}'
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Listens to a running fleet for the doctor: its signs of life, and what the middleware says of who sent them."""
+"""Listens to a running fleet for the doctor: its found of life, and what the middleware says of who sent them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _ENOUGH: Final = 10
 
 
 def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceLiveness]:
-    """Return what was heard, by the devices' names; also of those that the fleet file does not name.
+    """Return what the devices published, by their names, also of those that the fleet file does not name.
 
     :param seconds: how long to listen at most.
     """
-    signs: dict[str, DeviceLiveness] = {}
+    found: dict[str, DeviceLiveness] = {}
     key = fleet_key(fleet)
     topics = Topics(fleet.fleet)
     context = rclpy.Context()
@@ -49,9 +49,9 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceLiveness]:
         except UserError:
             return  # of another build, or forged; nodes count it
         name, model = getattr(message, 'node', 'device_monitor'), getattr(message, 'model_sha256', '')
-        if message.device not in signs and len(signs) >= _MOST_DEVICES:
+        if message.device not in found and len(found) >= _MOST_DEVICES:
             return
-        device = signs.setdefault(message.device, DeviceLiveness())
+        device = found.setdefault(message.device, DeviceLiveness())
         device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
         device.unsealed += key is not None and Sealer(key, 0).check(topic, raw) is None
 
@@ -62,16 +62,16 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceLiveness]:
             node.create_subscription(kind, topic, partial(take, kind=kind, topic=topic), profile, raw=True)
         until = time.monotonic() + seconds
         while time.monotonic() < until and not all(
-            name in signs and signs[name].messages >= _ENOUGH for name in fleet.devices
+            name in found and found[name].messages >= _ENOUGH for name in fleet.devices
         ):
             executor.spin_once(timeout_sec=0.1)
         for topic in (topics.heartbeat, topics.telemetry):
             for end in node.get_publishers_info_by_topic(topic):
                 device = end.node_namespace.rpartition('/')[2]
-                if device in signs:
-                    signs[device].middlewares.add(middleware_of(bytes(end.endpoint_gid[:2])))
+                if device in found:
+                    found[device].middlewares.add(middleware_of(bytes(end.endpoint_gid[:2])))
     finally:
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
         rclpy.try_shutdown(context=context)
-    return signs
+    return found
