@@ -238,7 +238,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     @precondition(lambda self: self.scheduler is not None)
     @rule(ahead=st.sampled_from([1, 100, 200_000, 2**31 - 1, 2**32 - 1]))
     def a_heartbeat_is_forged(self, ahead):
-        self.apply(self.scheduler.switch.heard(min(self.scheduler.switch.last_version + ahead, 2**32 - 1)))
+        self.apply(self.scheduler.switch.on_versions(min(self.scheduler.switch.last_version + ahead, 2**32 - 1)))
 
     @rule(device=st.sampled_from(DEVICES), again=st.booleans())
     def worker_dies_or_comes(self, device, again):
