@@ -15,21 +15,21 @@ _LOSS_FLOOR: Final = 0.1
 _CONFIRMS: Final = 0.9
 _DOUBT: Final = math.log(1.4)
 STALE_SECONDS: Final = 2.0
-"""What was measured so much later elsewhere counts more than what was measured here."""
+"""What another process measured counts once it is this much newer than what was measured here."""
 _NEWS_SECONDS: Final = 0.05
-"""What was measured no later than this comes back from somebody who was told of it."""
+"""A report no newer than this is an echo of what was measured here."""
 _RETURNS: Final = 0.9
-"""Of what a link carried before it fell silent, so much is believed when it answers again: what was lost meanwhile was lost to
-the outage, and what is sent too fast now shows after a few fragments."""
+"""Of the rate before an outage, this share is believed after it: what was lost was lost to the outage, and what is sent too
+fast shows after a few fragments."""
 _OUTAGE: Final = 0.26
-"""A silence is an outage once less than this is believed of what was before it."""
+"""A silence is an outage once it has lowered the estimate to this share."""
 _FULL_SECONDS: Final = 0.2
-"""What was lost so soon after the link was seen full tells no less of it than that: of fragments that were lost a part
-crossed..."""
+"""A loss this soon after the link was seen full lowers the estimate no further than to the rate seen then, as lost fragments
+crossed in part..."""
 _IN_PART: Final = 2.0
-"""... and where it tells so many times less, the link has fallen since."""
+"""... unless the loss shows a rate this many times lower: then the link has become slower since."""
 _TOLD_SECONDS: Final = 2.0
-"""For so long after a silence receivers tell of what was lost in it."""
+"""For this long after a silence receivers report what was lost in it."""
 _WINDOW: Final = 3
 """How many transfers the median looks back."""
 
@@ -70,25 +70,25 @@ class LinkEstimator:
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
     last_at: float = float('-inf')
-    """When what is believed was measured, here or elsewhere."""
+    """When the estimate was measured, here or elsewhere."""
     _own_at: float = float('-inf')
-    """When something was last measured here: what did not come shows only that the link carries less than was believed."""
+    """When something was last measured here; what did not arrive shows only an upper bound."""
     _full: tuple[float, float] = (float('-inf'), 0.0)
-    """When a transfer came more slowly than it left, and how fast: that is what the link carried."""
+    """When a transfer arrived more slowly than it left, and its rate: that is what the link carried."""
     timed: bool = False
-    """What is believed was timed; else it follows from what did not come, and the link may carry more."""
+    """The estimate was timed; else it follows from what did not arrive, and the link may carry more."""
     silent: bool = False
-    """Nothing that was sent of late was answered."""
+    """Nothing has been acknowledged of late."""
     _before: float = 0.0
-    """What was believed when it fell silent."""
+    """The estimate when the link fell silent."""
     _returned_at: float = float('-inf')
     _at_last_answer: tuple[float, ...] | None = None
-    """What was believed when something was last answered, where silence has lowered it since."""
+    """The rates at the last acknowledgement, where silence has lowered them since."""
 
     def transfer(
         self, now: float, size: float, seconds: float, *, sender_limited: bool, found_room: bool = False, short: bool = False
     ) -> None:  # fmt: skip
-        """Take in one transfer: ``size`` bytes that came in ``seconds`` after its first fragment.
+        """Record one transfer: ``size`` bytes that came in ``seconds`` after its first fragment.
 
         :param found_room: the sender had looked for more than the estimate, and there was: what this transfer shows
             is believed at once if it is more.
@@ -124,7 +124,7 @@ class LinkEstimator:
 
     @property
     def settled(self) -> bool:
-        """As many transfers as the median looks back have shown what is believed."""
+        """True once the window of the median is full."""
         return len(self._rates) >= _WINDOW
 
     @property
@@ -136,11 +136,11 @@ class LinkEstimator:
 
     @property
     def doubtful(self) -> bool:
-        """What came last was of another rate than is believed, and nothing has confirmed it yet."""
+        """True if the last transfer had another rate than the estimate, and nothing has confirmed it yet."""
         return len(self._rates) > 1 and abs(math.log(self._rates[-1] / median(self._rates))) > _DOUBT
 
     def loss(self, now: float, size: float, seconds: float, *, bound: float = math.inf) -> None:
-        """Take in that fragments were lost: what has come shows what the link bears, and it is less than was believed.
+        """Record that fragments were lost: what has arrived shows what the link bears, which is less than the estimate.
 
         :param size: bytes that came in ``seconds``; 0 if that is not known.
         :param bound: the link bears no more bytes per second than this, since so much was sent at a known rate and so
@@ -161,12 +161,12 @@ class LinkEstimator:
             self.last_at = now
 
     def given_up(self, now: float, bound: float) -> None:
-        """Take in that nobody waits any longer for an answer on which the link bears no more than ``bound`` bytes per second."""
+        """Record that nobody waits any longer for an answer by which the link bears no more than ``bound`` bytes per second."""
         self._keep()
         self.loss(now, 0.0, 0.0, bound=bound)
 
     def silence(self, now: float) -> None:
-        """Take in that nothing was answered at all: half of what was believed, until something is measured."""
+        """Record that nothing is acknowledged: halve the estimate until something is measured."""
         self._keep()
         present = self.estimate.bytes_per_second
         if not self.silent:
@@ -178,7 +178,7 @@ class LinkEstimator:
         self.last_at = now
 
     def answered(self, now: float) -> None:
-        """Take in that something was answered. If that ends an outage (a silence that halved the rate twice), the link is back."""
+        """Record an acknowledgement. If it ends an outage (a silence that halved the rate twice), the link is back."""
         self._at_last_answer = None
         if self.silent:
             self.silent = False
@@ -187,9 +187,9 @@ class LinkEstimator:
                 self._restore(now)
 
     def receiver_anew(self, now: float) -> None:
-        """Take in that the receiver is another process now: the one before may have died, and its silence says nothing of the link.
+        """Record that another process receives now: the one before may have died, and its silence says nothing of the link.
 
-        What was believed at its last answer holds again, as old as this news.
+        The estimate at its last acknowledgement holds again, and is as old as this call.
         """
         if self._at_last_answer is not None:
             self._rates = deque(self._at_last_answer)
@@ -201,7 +201,7 @@ class LinkEstimator:
             self._at_last_answer = tuple(self._rates)
 
     def lost_whole(self, now: float) -> bool:
-        """Take in that nothing crossed of what is told to be missing; return whether that was lost to an outage.
+        """Record that all of what was sent is missing; return whether it was lost to an outage.
 
         A link that is merely slower than believed carries some of it, while this is not answered at all.
         """
@@ -218,7 +218,7 @@ class LinkEstimator:
             self.last_at = self._own_at = now
 
     def round_trip(self, now: float, seconds: float) -> None:
-        """Take in the round trip of a fragment and its acknowledgement, what the receiver held it for taken off."""
+        """Record the round trip of a fragment and its acknowledgement, without the time for which the receiver held it."""
         if not seconds >= 0:
             return
         while self._trips and (self._trips[-1][1] >= seconds or self._trips[0][0] < now - self.round_trip_seconds):
@@ -230,7 +230,7 @@ class LinkEstimator:
 
     @property
     def estimate(self) -> LinkEstimate:
-        """What is believed now."""
+        """The present estimate."""
         rate, latency = self.guess
         if self._rates:
             rate = median(self._rates)

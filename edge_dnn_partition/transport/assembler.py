@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The receiving end of a hop: fragments become messages again."""
+"""Fragments become messages again, in bounded memory and whatever is sent; what is missing, and how fast the rest arrived."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .timing import HopTime, StageTime
 
 MAX_FRAGMENTS: Final = 1 << 20
 MOST_MESSAGES: Final = 128
-"""So many messages of one sender may be under way at a time."""
+"""Incomplete messages of one sender at a time."""
 _LONG: Final = 32
 _MUCH_MISSING: Final = 0.3
-"""Where `MANY_MISSING` fragments and so large a share of those before the newest are missing, that is said before the last is
-here: the link is far slower than the pace."""
+"""If this share of the fragments before the newest one is missing, and at least `MANY_MISSING`, the sender is told at once: the
+link is far slower than the pace."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +69,27 @@ class Received:
 MessageKey = tuple[str, int, int]
 """Sender, its incarnation, the message's number."""
 
+
 @dataclass(frozen=True)
 class Gap:
-    """Fragments of a message that are to be asked for, and how fast the others came (0 if that was said before)."""
+    """Missing fragments of a message, and how fast the others arrived (0 if that was reported before)."""
 
     key: MessageKey
     address: Address
     kind: int
     missing: list[int]
-    came_bytes: int
-    came_seconds: float
+    spread_bytes: int
+    spread_seconds: float
 
 
 @dataclass
 class Assembler:
-    """Puts messages together from fragments that may come late, twice, in any order, or be wrong.
+    """Puts messages together from fragments that may come late, twice, in any order, or be wrong. Time is passed in.
 
-    Memory is taken as fragments come, whatever they claim, and bounded: the message that has waited longest makes room, and is
-    counted in ``evicted``. Time is passed in.
+    Memory is taken as fragments arrive, whatever they claim; the message that has waited longest is evicted when it is full.
 
-    :param max_bytes: of fragments of messages that are not whole yet; also of one message.
-    :param expect: raises `WireError` for a message's first fragment if nobody waits for what it says that the message has.
+    :param max_bytes: of one message, and of all incomplete messages together.
+    :param expect: raises `WireError` for the first fragment of a message that nobody waits for.
     """
 
     max_bytes: int = 1 << 30
@@ -98,16 +98,15 @@ class Assembler:
     _partial: OrderedDict[MessageKey, Partial] = field(default_factory=OrderedDict)
     _done: OrderedDict[MessageKey, Address] = field(default_factory=OrderedDict)
     _delivered: OrderedDict[tuple[str, int, Address], None] = field(default_factory=OrderedDict)
-    """What has been handed over: a message that was cut anew may come under both its numbers."""
+    """A message that was cut anew may arrive under both its numbers."""
     _refused: OrderedDict[MessageKey, None] = field(default_factory=OrderedDict)
-    """Of these nothing more is taken."""
     _under_way: Counter[str] = field(default_factory=Counter)
-    """Messages that are not whole yet, by sender."""
+    """Incomplete messages by sender."""
     held_bytes: int = 0
     evicted: int = 0
 
     def add(self, fragment: Fragment, now: float) -> Received | None:
-        """Take one fragment in; return the message if it is whole now.
+        """Take a fragment; return the message if it is complete now.
 
         :raises WireError: if the fragment contradicts itself or those before it; what was there stays.
         """
@@ -125,7 +124,7 @@ class Assembler:
             partial = self._begin(key, fragment, length, now)
         if fragment.index == 0 and partial.head is None:
             partial.head, partial.address = fragment, fragment.address
-        if partial.asked or partial.told_missing or fragment.index in partial.have:
+        if partial.asked or partial.reported_missing or fragment.index in partial.have:
             partial.repeated = True
         new = fragment.index not in partial.have
         if partial.left > new:
@@ -139,13 +138,13 @@ class Assembler:
         partial.left -= 1
         self._make_room(partial)
         if fragment.index == FRAGMENTS_FOR_DISPERSION - 1 and partial.left == partial.count - FRAGMENTS_FOR_DISPERSION:
-            partial.train = partial.came_bytes, partial.spread_seconds, partial.as_they_left()
+            partial.train = partial.arrived_bytes, partial.spread_seconds, partial.as_they_left()
         if fragment.index == 2 * FRAGMENTS_FOR_DISPERSION - 1 and partial.left == partial.count - 2 * FRAGMENTS_FOR_DISPERSION:
-            partial.settled = partial.came_bytes, now, fragment.sent_ns
+            partial.settled = partial.arrived_bytes, now, fragment.sent_ns
         return self._finish(key, partial) if partial.left == 0 else None
 
     def add_shared(self, fragment: Fragment, buffer: Any, now: float) -> Received | None:
-        """Take a message in that lies in shared memory; return it unless it was here before.
+        """Take a message that lies in shared memory; return it unless it was here before.
 
         :param buffer: its ``fragment.total`` bytes.
         :raises WireError: if layout and size contradict each other.
@@ -162,13 +161,11 @@ class Assembler:
         )  # fmt: skip
 
     def is_done(self, key: MessageKey) -> bool:
-        """True if that message was whole before, so that its fragments are repetitions."""
+        """True if that message has been complete, so that its fragments are repetitions."""
         return key in self._done
 
     def run(self, fragment: Fragment) -> Run | None:
-        """Return the run of its message that a fragment which has just come has ended, to be told of now; None if it has
-        ended none.
-        """
+        """Return the run that a fragment which has just arrived has ended, to be acknowledged; None if it has ended none."""
         partial = self._partial.get((fragment.sender, fragment.incarnation, fragment.message))
         if partial is None:
             return None
@@ -176,10 +173,9 @@ class Assembler:
         return run
 
     def gap(self, fragment: Fragment, now: float) -> Gap | None:
-        """Return what the message of a fragment that has just come lacks, to be asked for now; None if it is to be waited for.
+        """Return what is missing of a message after a fragment of it, to be asked for now; None if it is to be waited for.
 
-        That is when its last fragment is here and others are not, or when many that left before are not, and twice as many as
-        when that was said the last time.
+        That is when its last fragment is here and others are not, or many earlier ones are not, twice as many as last time.
         """
         key = (fragment.sender, fragment.incarnation, fragment.message)
         partial = self._partial.get(key)
@@ -188,23 +184,23 @@ class Assembler:
         if fragment.index == partial.count - 1:
             return self._ask(key, partial, now)
         lost = fragment.index + 1 - (partial.count - partial.left)
-        if lost < max(MANY_MISSING, _MUCH_MISSING * (fragment.index + 1), 2 * partial.told_missing):
+        if lost < max(MANY_MISSING, _MUCH_MISSING * (fragment.index + 1), 2 * partial.reported_missing):
             return None
-        partial.told_missing = lost
+        partial.reported_missing = lost
         return self._ask(key, partial, now, before=fragment.index)
 
     def overdue(self, now: float, quiet_seconds: float) -> Iterator[Gap]:
-        """Yield what each message lacks that has been quiet for so long, or for long as its fragments go.
+        """Yield what is missing of each message that has been quiet for so long, or for several times its fragments' spacing.
 
-        What has been asked for is asked for again later and later, at least once a second.
+        What has been asked for is asked for again ever later, at least once a second.
         """
         for key, partial in list(self._partial.items()):
-            came = partial.count - partial.left
-            usual = 4 * (partial.last_at - partial.first_at) / came
+            arrived = partial.count - partial.left
+            usual = 4 * (partial.last_at - partial.first_at) / arrived
             patience = max(quiet_seconds, min(usual, 1.0)) * 2 ** min(partial.asked, 4)
             if now - max(partial.last_at, partial.asked_at) >= min(patience, max(1.0, quiet_seconds)):
                 yield self._ask(key, partial, now)
-                if partial.kind == PROBE:  # what is missing of it does not come again
+                if partial.kind == PROBE:  # what is missing of it is not sent again
                     self._drop(key)
 
     @staticmethod
@@ -213,32 +209,32 @@ class Assembler:
         partial.asked_at = now
         partial.asked += before is None
         partial.repeated = True
-        bytes_, seconds = (partial.came_bytes, partial.spread_seconds) if lossy else (0, 0.0)
-        if lossy and partial.told_runs:
+        bytes_, seconds = (partial.arrived_bytes, partial.spread_seconds) if lossy else (0, 0.0)
+        if lossy and partial.has_runs:
             run = partial.last_run()
             bytes_, seconds = (run.bytes, run.seconds) if run is not None else (0, 0.0)
         return Gap(key, partial.address, partial.kind, partial.missing(MISSING_AT_ONCE, before), bytes_, seconds)
 
     def forget(self, now: float, after_seconds: float) -> int:
-        """Drop messages of which nothing has come for so long; return how many."""
+        """Drop messages of which nothing has arrived for so long; return how many."""
         old = [key for key, partial in self._partial.items() if now - partial.last_at > after_seconds]
         for key in old:
             self._drop(key)
         return len(old)
 
     def _check(self, fragment: Fragment) -> int:
-        """Raise if a fragment contradicts itself; return how long each fragment of its message but the last must be."""
+        """Return the length of each fragment of a message but the last; raise if the fragment contradicts itself."""
         where = f'message {fragment.message} of {fragment.sender}'
         size = len(fragment.data)
         last = fragment.count - 1
         if not 1 <= fragment.count <= MAX_FRAGMENTS or not 0 <= fragment.index <= last:
             raise WireError(f'{where}: there cannot be a fragment {fragment.index} of {fragment.count}')
         if fragment.kind not in (FRAME, PROBE):
-            raise WireError(f'{where}: is of the unknown kind {fragment.kind}')
+            raise WireError(f'{where}: unknown kind {fragment.kind}')
         if fragment.kind == PROBE and fragment.total > PROBE_FRAGMENTS * MAX_FRAGMENT_BYTES:
             raise WireError(f'{where}: a probe cannot have {fragment.total} bytes')
         if fragment.total > self.max_bytes:
-            raise WireError(f'{where}: {fragment.total} bytes are more than the inbox holds ({self.max_bytes})')
+            raise WireError(f'{where}: {fragment.total} bytes exceed what this device holds ({self.max_bytes})')
         if size > fragment.total:
             raise WireError(f'{where}: fragment {fragment.index} reaches past the end of the message')
         if last == 0 and size != fragment.total:
@@ -251,7 +247,7 @@ class Assembler:
         return length
 
     def _take_head(self, key: MessageKey, fragment: Fragment) -> None:
-        """Raise if a message contradicts itself, or is not waited for; of one that is not no more is taken then."""
+        """Raise if a message contradicts itself, or nobody waits for it; nothing more is taken of the latter."""
         check_layout(fragment.layout, fragment.total)
         if fragment.kind != FRAME:
             return
@@ -294,7 +290,7 @@ class Assembler:
             del self._under_way[key[0]]
 
     def _note_done(self, key: MessageKey, address: Address, kind: int) -> bool:
-        """Note that a message is whole; return whether it is new, and not the same one under another number."""
+        """Note that a message is complete; return whether it is new, and not the same one under another number."""
         _note(self._done, key, self.remember, address)
         if kind != FRAME:
             return True
@@ -311,25 +307,25 @@ class Assembler:
         if head is None:
             raise WireError(f'message {key[2]} of {key[0]} has no first fragment')
         since = 0
-        if partial.told_runs:
+        if partial.has_runs:
             run = partial.last_run()
-            came = (0, 0.0, False) if run is None else (run.bytes, run.seconds, run.as_they_left)
+            spread = (0, 0.0, False) if run is None else (run.bytes, run.seconds, run.as_they_left)
             since = 0 if run is None else run.since_sent_ns
         elif partial.repeated:
-            came = 0, 0.0, False
+            spread = 0, 0.0, False
         elif not partial.paced and partial.train is not None:
-            came = partial.train_or_tail(partial.train)  # only these were sent faster than the estimated rate
+            spread = partial.train_or_tail(partial.train)  # only these were sent faster than the estimated rate
         else:
             even = partial.as_they_left(LONG_STRETCHED if partial.count >= _LONG else STRETCHED)
-            came = partial.total - partial.first_bytes, partial.spread_seconds, even
+            spread = partial.total - partial.first_bytes, partial.spread_seconds, even
         return Received(
             partial.kind, key[0], key[1], partial.address, key[2], partial.buffer.data, head.layout, head.stages,
-            head.hops, head.encode_seconds, partial.last_at, *came, partial.echo_sent_ns, partial.fragment_bytes, since,
+            head.hops, head.encode_seconds, partial.last_at, *spread, partial.echo_sent_ns, partial.fragment_bytes, since,
         )  # fmt: skip
 
 
 def _note(table: OrderedDict[Any, Any], key: Any, most: int, value: Any = None) -> None:
-    """Note something in a table that forgets what it noted first."""
+    """Put something into a table that forgets its oldest entries."""
     table[key] = value
     while len(table) > most:
         table.popitem(last=False)

@@ -1,11 +1,10 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a link has room for more than is believed of it: which messages look for it, how, and what the answer means.
+"""Whether a link has headroom beyond its estimated rate: which messages look for it, how, and what the answer means.
 
-Every other cycle begins with a few fragments that are faster, to see whether there is room, followed by as many that are
-slower, to let the queue drain (the gain cycle of BBR, Cardwell et al., ACM Queue 14(5), 2016; but short, since what comes
-too fast for 5 ms fills a short queue). Where there was room the next cycle looks for twice as much more. A message begins a cycle;
-a long one has several, as its receiver acknowledges it in runs (:mod:`.partial`).
+Every other cycle begins with a short train of faster fragments, followed by as many slower ones that let the queue drain (the gain
+cycle of BBR, Cardwell et al., ACM Queue 14(5), 2016, kept short, since what arrives too fast for 5 ms fills a short queue). After a
+train that found headroom the next one looks for twice as much. A long message has several cycles, as it is acknowledged in runs.
 """
 
 from __future__ import annotations
@@ -19,18 +18,17 @@ PROBE_GAIN: Final = 1.12
 MOST_PROBE_GAIN: Final = 2.0
 DRAIN_GAIN: Final = 0.88
 STEADY_GAIN: Final = 0.98
-"""Pace over estimated rate: of fragments that look for room, of those after them, and of all others."""
+"""Pace over estimated rate: of fragments that look for headroom, of those after them, and of all others."""
 PROBE_QUEUE_SECONDS: Final = 0.002
 PROBE_QUEUE_BYTES: Final = 1_500.0
-"""On a slow link, whose fragments take long, the first look is for less, so that it fills no more of a queue than these."""
+"""On a slow link the first train looks for less, so that it fills no more of a queue than these."""
 LEAST_PROBE_GAIN: Final = 1.04
 
 TRAIN_FRAGMENTS: Final = FRAGMENTS_FOR_DISPERSION
 
-_ROOM: Final = 0.95
-"""Where a train came so fast, of the pace that it left at, there was room..."""
+_HEADROOM: Final = 0.95
 _MORE: Final = 0.5
-"""... if it also shows so much of what was looked for beyond the estimate."""
+"""A train shows headroom if it arrives at this share of its pace, and at this share of what it looked for beyond the estimate."""
 _FAR: Final = 1.5
 _LONG: Final = 1.5
 _MOST_CALM_CYCLES: Final = 8
@@ -41,9 +39,9 @@ _SHORTER_FRAGMENTS_FOR: Final = 64
 def fragment_gain(probe_gain: float, index: int, train: int = TRAIN_FRAGMENTS) -> float:
     """Return the pace of a fragment over the estimated rate.
 
-    :param probe_gain: of a cycle's first fragments; 0 if it does not look for room.
+    :param probe_gain: of the cycle's train; 0 if it does not look for headroom.
     :param index: of the fragment in its cycle.
-    :param train: how many these first fragments are.
+    :param train: fragments in the train.
     """
     if not probe_gain or index >= 2 * train:
         return STEADY_GAIN
@@ -51,28 +49,28 @@ def fragment_gain(probe_gain: float, index: int, train: int = TRAIN_FRAGMENTS) -
 
 
 def shows_headroom(probe_gain: float) -> float:
-    """Return from which rate on, over the estimated one, the first fragments of a message show that there is room."""
-    return max(_ROOM * probe_gain, 1 + _MORE * (probe_gain - 1))
+    """Return from which measured rate on, over the estimate, a train shows headroom."""
+    return max(_HEADROOM * probe_gain, 1 + _MORE * (probe_gain - 1))
 
 
 @dataclass
 class BandwidthProber:
-    """Looks for room on one link. Rates are in bytes per second; None: unknown or not worth a pace."""
+    """Looks for headroom on one link. Rates are in bytes per second; None: unknown, or not worth a pace."""
 
     patient_packets: int = PATIENT_PACKETS
-    """On a slow link a fragment has so many packets, even where they take longer than the few milliseconds of others..."""
+    """Packets that a fragment has on a slow link, even if they take longer than a few milliseconds."""
     _impatient: int = 0
-    """... and does not have more again for so many messages: its queue did not hold them."""
+    """For so many messages more there are fewer of them: the link's queue did not hold them."""
     _cycle: int = 0
     _doublings: int = 0
-    """How often in a row there was room."""
+    """How often in a row there was headroom."""
     _calm: int = 0
-    """For so many cycles more nothing looks for room: there was none..."""
+    """For so many cycles more nothing looks for headroom: there was none."""
     _calm_for: int = 1
-    """... and so many it is to be the next time."""
+    """The next time, for so many."""
 
     def next_cycle(self, *, guessed: bool) -> bool:
-        """Return whether the next cycle looks for room.
+        """Return whether the next cycle looks for headroom.
 
         :param guessed: the rate may be far too low.
         """
@@ -83,17 +81,17 @@ class BandwidthProber:
         return self._doublings > 0 or (self._cycle % 2 == 1 and not self._calm)
 
     def gain(self, rate: float | None, fragment_bytes: int) -> float:
-        """Return how fast the first fragments of a message are to be that looks for room, over the estimated rate."""
+        """Return the pace of a train over the estimated rate."""
         return min(MOST_PROBE_GAIN, 1 + self._least_gain(rate, fragment_bytes) * float(2**self._doublings))
 
     def far(self, probe_gain: float, rate: float | None, fragment_bytes: int) -> bool:
-        """Return whether a message looked for so much that the link's own rate has shown, if not all of it came."""
+        """Return whether a train looked for so much that it shows the link's own rate, even if there was less headroom."""
         return probe_gain > 1 + _FAR * self._least_gain(rate, fragment_bytes)
 
     def on_answer(self, *, found: bool, told: bool = True) -> None:
-        """Take in what a message found that looked for room and came whole at once.
+        """Record what a train found that arrived completely.
 
-        :param told: if it found none, there was none; False: its fragments left too slowly to find it.
+        :param told: if it found no headroom, there was none; False: its fragments left too slowly to find it.
         """
         if found:
             self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS)
@@ -105,9 +103,9 @@ class BandwidthProber:
             self.patient_packets = PATIENT_PACKETS
 
     def on_loss(self, rate: float | None, fragment_bytes: int, *, first: bool) -> None:
-        """Take in that fragments of a message were lost: look for no room for a while, and keep to fragments that the queue holds.
+        """Record that fragments were lost: look for no headroom for a while, and keep to fragments that the queue holds.
 
-        :param first: it is the first time for this message.
+        :param first: for the first time for this message.
         """
         self._doublings = 0
         if first:
@@ -120,7 +118,7 @@ class BandwidthProber:
 
     @staticmethod
     def _least_gain(rate: float | None, fragment_bytes: int) -> float:
-        """What the first look for room is for, beyond the estimated rate, as a share of it."""
+        """What the first train looks for beyond the estimated rate, as a share of it."""
         if rate is None:
             return PROBE_GAIN - 1
         more = max(PROBE_QUEUE_SECONDS * rate, PROBE_QUEUE_BYTES) / (TRAIN_FRAGMENTS * fragment_bytes)

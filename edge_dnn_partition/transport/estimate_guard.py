@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be said of a link beyond what was measured on it: a tensor that has not arrived in time, a rate that was higher.
+"""Bounds what is reported of a link beyond its measurements: while a message is overdue, and where only probes raised the rate.
 
 Pure; time is passed in, seconds; rates in bytes per second.
 """
@@ -21,21 +21,20 @@ OVERDUE: Final = 2.0
 OVERDUE_SECONDS: Final = 0.1
 """A message bounds its link's rate once its acknowledgement takes so many times the expected time, and so many seconds more."""
 BOUND_SECONDS: Final = 1.5
-"""So long a bound holds at least, and until something is measured after it: what has not come, and of which nothing was lost that
-tells, is no sign that the link is as it was."""
+"""A bound holds this long at least, and until something is measured after it: silence is no sign that the link is as before."""
 SEEN_SECONDS: Final = 120.0
-"""Of the last while: what a link was measured to carry in it, probes look for again."""
+"""Probes look again for what the link carried within this time."""
 SHY_SECONDS: Final = (4.0, 60.0)
-"""Where tensors did not find what probes have raised a link's rate to, and did not the time before either, probes look for no more
-than a little for so long, and three times as long each further time, up to the second of these: a token bucket lets probes pass
-that does not let tensors pass. Once is no evidence: a link that has just become slower looks the same."""
+"""Where tensors twice in a row do not find the rate that probes have raised, probes look for no more than a little for this long,
+and three times as long each further time, up to the second value: a token bucket lets probes pass and no tensors. Once is no
+evidence, as a link that has just become slower looks the same."""
 HOLDS_SECONDS: Final = 10.0
 """A raised rate that no tensor has contradicted for so long holds."""
 _MUCH: Final = 1.5
 
 
 def overdue_bound(estimate: LinkEstimate, trip_seconds: float, waiting: Waiting) -> float | None:
-    """Return the most that a link carries on which word of a message is overdue; None if it is not, or nothing was ever measured.
+    """Return the most that a link carries on which word of a message is overdue; None if it is not, or nothing has been measured.
 
     :param trip_seconds: there and back, without the message's own time on the link.
     """
@@ -54,33 +53,33 @@ class EstimateGuard:
     _bound_at: float = -math.inf
     _seen: HeldMax = field(default_factory=lambda: HeldMax(SEEN_SECONDS))
     _raised: tuple[float, float, float] = (-math.inf, 0.0, 0.0)
-    """When probes raised the rate by much, to what, and the bytes of each; no tensor has confirmed or contradicted it yet."""
+    """When probes raised the rate by much, to what, and the probe's bytes; no tensor has confirmed or contradicted it yet."""
     _contradicted: int = 0
-    """How often on end tensors have not found what probes had raised the rate to."""
+    """How often in a row tensors have not found the raised rate."""
     _shy_until: float = -math.inf
 
     def overdue(self, now: float, bound: float) -> None:
-        """Take in that a message is overdue, and what that allows of the link at most."""
+        """Record that a message is overdue, and what that allows of the link at most."""
         self._bound, self._bound_at = bound, now
 
     def no_longer_overdue(self) -> None:
-        """Take in that what was overdue says nothing any more: another process is to answer now, or a probe has found the rate."""
+        """Drop the bound: another process receives now, or a probe has confirmed the rate."""
         self._bound_at = -math.inf
 
     def bound(self, now: float, measured_at: float = math.inf) -> float:
-        """Return the most that may be said of the link now; infinite if no message was overdue of late.
+        """Return the most that may be reported of the link now; infinite if no message was overdue of late.
 
         :param measured_at: when something was measured last; infinite: a while ago at most.
         """
         return self._bound if now - self._bound_at <= BOUND_SECONDS or measured_at < self._bound_at else math.inf
 
     def probed(self, now: float, before: float, after: float, size: float = 0.0) -> None:
-        """Take in what a probe of ``size`` bytes has made of the link's rate, if it is more."""
+        """Record what a probe of ``size`` bytes has changed the estimate to."""
         if after > _MUCH * before:
             self._raised = now, after, size
 
     def tensor(self, now: float, rate: float, size: float = math.inf, *, at_least: bool = False) -> None:
-        """Take in what a tensor has shown of the link's rate.
+        """Record what a tensor has shown of the link's rate.
 
         :param size: its bytes: one that is no larger than a probe passes a token bucket as well.
         :param at_least: the link may carry more than that.
@@ -96,9 +95,9 @@ class EstimateGuard:
             self._shy_until = now + min(first * 3.0 ** (self._contradicted - 2), longest)
 
     def seen(self, now: float, estimate: LinkEstimate) -> float:
-        """Return the most that was measured of late, and held.
+        """Return the highest rate that held of late.
 
-        :param estimate: what is believed now; is remembered.
+        :param estimate: the present one, which is recorded.
         """
         return self._seen.add(now, estimate.bytes_per_second if estimate.measured else 0.0)
 

@@ -107,5 +107,5 @@ class FragmentReceiver:
         sender, incarnation, message = gap.key
         return Ack(
             AckState.MISSING, gap.kind, sender, incarnation, self._device, gap.address, message, missing=gap.missing,
-            spread_bytes=gap.came_bytes, spread_seconds=gap.came_seconds,
+            spread_bytes=gap.spread_bytes, spread_seconds=gap.spread_seconds,
         )  # fmt: skip

@@ -36,10 +36,9 @@ class Outbox:
     :param rate: the link's estimated rate in bytes per second; None: unknown, or not worth a pace.
     :param cautious: the rate is a guess: one message at a time, until one has shown it.
     :param numbers: numbers messages that are cut anew; None: they are not.
-    :param on_silence: called when a message has not been acknowledged, with the time and whether others have been since it was
-        sent; returns the new rate. At most every ``retry_seconds``, and from the second try on if nothing is acknowledged.
-    :param retry_seconds: after this time without an acknowledgement the message's last fragment is sent again, to draw one; then
-        ever later, up to eight times that. The first fragments to a new reader are lost, as it does not know this writer yet.
+    :param on_silence: called at most every ``retry_seconds`` when a message is not acknowledged, with the time and whether others
+        have been since it was sent (if not, from the second try on); returns the new rate.
+    :param retry_seconds: the last fragment is sent again after this time, then ever later, to draw an acknowledgement.
     :param give_up_seconds: a message that is not acknowledged for this long is dropped, if its deadline is not earlier.
     """
 
@@ -58,9 +57,8 @@ class Outbox:
     _waiting: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
     _probes: deque[Outgoing] = field(default_factory=lambda: deque(maxlen=8))
-    """The last ones that were sent completely."""
+    """Complete ones; those that were cut short are in ``_ended``."""
     _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
-    """The last ones that were cut short."""
     _answered_at: float = float('-inf')
     _silent_at: float = float('-inf')
     _prober: BandwidthProber = field(default_factory=BandwidthProber)
@@ -139,9 +137,7 @@ class Outbox:
         if len(outgoing.todo) == outgoing.message.count and not outgoing.rounds:
             self._cut_larger(outgoing)
         index = outgoing.todo.popleft()
-        at = now
-        size = outgoing.message.fragment_length(index)
-        paced = False
+        at, paced, size = now, False, outgoing.message.fragment_length(index)
         if self.shaper is not None:
             at = self.shaper.send(now, size)
         elif self.rate is not None:
@@ -207,30 +203,23 @@ class Outbox:
         outgoing.begin_train(self._prober.gain(self.rate, outgoing.message.fragment_bytes) if looks else 0.0)
 
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
-        """Return what is awaited of the message that has been on its way for longest; None if nothing is.
+        """Return what is awaited of the message (of a frame) that has been on its way for longest; None if nothing is.
 
-        Not one that was asked after in vain, as its receiver may have died (`on_silence`), nor one that was lost before, until
-        something of it is sent again.
-
-        :param frame_id: of this frame only.
+        Not one that was asked after in vain, as its receiver may have died, nor one that was lost, until it is sent again.
         """
         for outgoing in self._messages():
-            message = outgoing.message
-            reported = outgoing.silences >= _SILENT_ROUNDS[0] or outgoing.to_another
-            reported |= outgoing.rounds > 0 and outgoing.sent_at < self._answered_at
-            of_frame = frame_id in (None, message.address.frame_id)
-            if message.kind != PROBE and outgoing.first_sent_at and not reported and of_frame:
+            reported = outgoing.silences >= _SILENT_ROUNDS[0] or (outgoing.rounds > 0 and outgoing.sent_at < self._answered_at)
+            if outgoing.first_sent_at and not reported and not outgoing.to_another and outgoing.belongs_to(frame_id):
                 return outgoing.waiting(self.rate, now - max(outgoing.first_sent_at, self._answered_at))
         return None
 
     def bytes_left(self, frame_id: int) -> int:
         """Return how many bytes of a frame have not arrived yet."""
-        return sum(o.bytes_left for o in self._messages() if o.message.kind != PROBE and o.message.address.frame_id == frame_id)
+        return sum(outgoing.bytes_left for outgoing in self._messages() if outgoing.belongs_to(frame_id))
 
     def on_blocked(self, number: int, seconds: float) -> None:
         """Record for how long the network blocked the sending of a fragment."""
-        outgoing = self._queue.get(number) or self._waiting.get(number) or self._probe(number)
-        if outgoing is not None:
+        if (outgoing := self._queue.get(number) or self._waiting.get(number) or self._probe(number)) is not None:
             outgoing.blocked_seconds += seconds
 
     def acknowledge(
@@ -239,9 +228,8 @@ class Outbox:
     ) -> bool:  # fmt: skip
         """Forget a message that has arrived; return whether it was waited for.
 
-        :param measured: the rate at which its first fragments arrived, in bytes per second; 0 if it was not measured.
-        :param sender_limited: that is the rate at which they left: if it is below the pace, they say nothing of headroom.
-        :param sample: how it was sent, if not all of its fragments are meant.
+        :param measured: bytes per second at which its first fragments arrived; 0: not measured.
+        :param sender_limited: they left at that rate, and say nothing of headroom if it is below the pace.
         """
         self._answered_at = max(self._answered_at, now)
         if measured:
@@ -287,9 +275,9 @@ class Outbox:
         if lost.share <= MUCH_LOST:
             return Loss()
         outgoing.rounds += 1
-        self._on_loss(outgoing)
         outgoing.todo.extend(valid)
         outgoing.offered = len(outgoing.todo)
+        self._on_loss(outgoing)
         return lost
 
     def _on_loss(self, outgoing: Outgoing) -> None:
@@ -297,10 +285,9 @@ class Outbox:
         outgoing.begin_train(0.0)
 
     def probe_lost(self, number: int, missing: Sequence[int] = ()) -> Loss | None:
-        """Return what it says of the link that a probe did not arrive completely; None: nothing, nor does what arrived of it.
+        """Return what an incomplete probe says of the link; None: nothing, nor does what arrived of it.
 
-        Of a probe that was cut short, or that looked for much more than is believed, only what arrived counts; and not even that if
-        much of the latter is lost, unless the rate is a guess: the link does not carry what it left at.
+        Of one that was cut short, or that was bold, only what arrived counts; not even that if much of a bold one is lost.
         """
         if number in self._ended:
             return Loss()
@@ -324,7 +311,7 @@ class Outbox:
     def drop_frame(self, frame_id: int) -> None:
         """Forget the messages of a frame that has ended or is sent again."""
         for outgoing in list(self._messages()):
-            if outgoing.message.address.frame_id == frame_id and outgoing.message.kind != PROBE:
+            if outgoing.belongs_to(frame_id):
                 self._forget(outgoing.message.number)
 
     def on_new_receiver(self) -> None:
@@ -347,10 +334,9 @@ class Outbox:
         outgoing.cut_larger(self.fragment_bytes(len(message.buffer)))
 
     def _cut_anew(self, outgoing: Outgoing, now: float, *, in_vain: bool = False) -> bool:
-        """Replace a message by one of smaller fragments, if its fragments are too large for what the link has turned out to be.
+        """Replace a message by one of smaller fragments, if the link has turned out to need them.
 
-        A fragment that is larger than the link's queue never arrives, however slow the pace. All of the message is sent again
-        then, so not where some of it has arrived and the rest may follow.
+        A fragment that is larger than the link's queue never arrives. All of the message is sent again, unless some has arrived.
         """
         message = outgoing.message
         if self.rate is None or self.numbers is None or message.kind == PROBE:
@@ -404,8 +390,7 @@ class Outbox:
         return self.cautious and bool(self._waiting)
 
     def _give_up(self, number: int) -> None:
-        self._forget(number)
-        self.given_up += 1
+        self.given_up += self._forget(number)
 
     def _forget(self, number: int) -> bool:
         found = self._queue.pop(number, None) or self._waiting.pop(number, None)

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""When a link is probed, and how: by what the scheduler says that knowing more of it would be worth. Time is passed in."""
+"""When an idle link is probed, and how: by what the scheduler says that a measurement is worth. Time is passed in."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from .estimate_guard import EstimateGuard
 from .fragments import HEAD_BYTES, HEADER_BYTES, PROBE_FRAGMENTS, in_packets, packets_of, probe_fragment_size
 
 REMEMBER_SECONDS: Final = 120.0
-"""For so long the most that a link was seen to carry counts: one that is down now is looked for as often as before."""
+"""The budget follows the most that the link carried within this time: one that is down is probed as often as before."""
 LONGEST_SECONDS: Final = 30.0
-"""A link that answers nothing at all is asked after so long in any case; who shares it gets nothing through either."""
+"""A link that acknowledges nothing is probed this often in any case; whoever shares it gets nothing through either."""
 
 
 class ProbeBudget:
     """A token bucket of bytes for the probes of one link; it holds what one probe costs, and is full at first.
 
-    Over any time ``t`` at most ``share`` times the bytes that the link carries in ``t``, and two probes, are granted: on a
-    slow link probes are small (`affordable`) and then rare. A probe that showed another rate than was believed is
-    confirmed by a second one at once, which the next ones wait for. Beyond that only a link that answers nothing is
-    asked, once every :data:`LONGEST_SECONDS`.
+    In any time ``t`` it grants at most ``share`` times the bytes that the link carries in ``t``, and two probes: one that showed
+    another rate than the estimate is confirmed by a second one at once, which the next ones wait for.
 
-    :param share: of the link, from 0 (no probes at all) to 1.
+    :param share: of the link, from 0 (no probes) to 1.
     """
 
     def __init__(self, share: float) -> None:
@@ -48,9 +46,9 @@ class ProbeBudget:
         """Return whether a probe may be sent now, and count it if so.
 
         :param size_bytes: what it costs on the wire.
-        :param bytes_per_second: what the link is believed to carry.
-        :param silent: nothing that was sent to it of late was answered.
-        :param doubtful: what it showed last was not what is believed of it: the probe may be paid for later.
+        :param bytes_per_second: the estimated rate.
+        :param silent: nothing has been acknowledged of late.
+        :param doubtful: the last measurement differs from the estimate: the probe may be paid for later.
         """
         capacity = self._most.add(now, bytes_per_second)
         elapsed = now - self._at
@@ -66,30 +64,30 @@ class ProbeBudget:
 
 
 SOON_SECONDS: Final = 0.4
-"""A link that a better plan would need is looked at so often, with probes of what its share allows in that time."""
+"""How often a link is probed that a better plan would need, with probes of what its share allows in that time."""
 HOLD_UP_SECONDS: Final = 0.3
-"""Such a probe takes no longer at the rate that is believed: frames may wait behind it."""
+"""Such a probe takes no longer at the estimated rate: frames may wait behind it."""
 LEAST_FRAGMENTS: Final = 2
-"""The spacing of two packets tells a slow link that has become several times faster; a second, larger probe confirms it..."""
+"""The spacing of two packets shows that a slow link has become several times faster; a second, larger probe confirms it."""
 SHORT_SECONDS: Final = 0.003
-"""... since packets of a small probe that come closer to each other than this show only that the link carries so much."""
+"""Packets of a small probe that arrive closer to each other than this show only that the link carries so much."""
 MORE: Final = 2.0
-"""What a probe looks for at least, over the rate that is believed: so a rise to what was never seen is found as well."""
+"""What a probe looks for at least, over the estimated rate, so that a rise beyond all earlier rates is found."""
 UNWORTHY: Final = 0.05
-"""Share of the ceiling for a link of which enough was known once, and on which nothing could be gained at present..."""
+"""Share of the ceiling for a link that has been measured, and on which nothing could be gained at present."""
 UNTOLD: Final = 0.25
-"""... and for all links where no scheduler says which ones are worth it,"""
+"""Share for all links while no scheduler says which ones are worth it."""
+TOLD_SECONDS: Final = 5.0
+"""What the scheduler says expires after this time."""
 MOST_OF_BUSY: Final = 1 / 3
 """Of the pace, for probes of a link that a better plan would need and on which something is held up."""
-TOLD_SECONDS: Final = 5.0
-"""which is so after it has been silent for so long."""
 
 
 @dataclass(frozen=True)
 class Probe:
     """How a probe is sent.
 
-    :param bytes_per_second: what it looks for; 0: a little more than is believed.
+    :param bytes_per_second: the rate that it looks for; 0: a little more than the estimate.
     """
 
     fragments: int
@@ -110,13 +108,13 @@ class LinkProber:
         self._told_at = -math.inf
         self._share = self._hoped = 0.0
         self._news = False
-        """The link is worth looking at and was not before."""
+        """The link is worth probing and was not before."""
         self._probed_at = -math.inf
         self._settled = False
-        """Enough was measured of the link once."""
+        """The link has been measured often enough."""
 
     def on_exploration(self, now: float, share: float, bytes_per_second: float) -> None:
-        """Take in what the scheduler says.
+        """Record what the scheduler wants to know.
 
         :param share: of the ceiling, from 0 to 1: what knowing more of the link is worth.
         :param bytes_per_second: what the link may carry, for a better plan.
@@ -125,13 +123,13 @@ class LinkProber:
         self._told_at, self._share, self._hoped = now, share, bytes_per_second
 
     def next_probe(
-        self, now: float, link: LinkEstimator, doubt: EstimateGuard, *, ceiling: float, period: float, rate: float | None = None,
+        self, now: float, link: LinkEstimator, guard: EstimateGuard, *, ceiling: float, period: float, rate: float | None = None,
         busy: bool = False,
     ) -> Probe | None:  # fmt: skip
-        """Return the probe that is to be sent now over the link, and count it; None if none is due.
+        """Return the probe that is due now, and count it; None if none is.
 
         :param ceiling: the share of the link that probes may take at most, from 0 to 1.
-        :param period: seconds between probes that nothing depends on, at least.
+        :param period: the least seconds between probes that nothing depends on.
         :param rate: that fragments are paced to.
         :param busy: something is on its way there, and is held up.
         """
@@ -145,9 +143,9 @@ class LinkProber:
         hurry = (link.doubtful and worth > UNWORTHY) or (wanted and self._news)  # what that costs is paid for later
         if now - self._probed_at < (SOON_SECONDS if wanted else period) and not hurry:
             return None
-        believed, seen = link.estimate.bytes_per_second, doubt.seen(now, link.estimate)
+        believed, seen = link.estimate.bytes_per_second, guard.seen(now, link.estimate)
         self._budget.share = ceiling * worth
-        bold = 0.0 if doubt.shy(now) else max(seen, self._hoped if wanted else 0.0, MORE * believed)
+        bold = 0.0 if guard.shy(now) else max(seen, self._hoped if wanted else 0.0, MORE * believed)
         probe = self._shape(believed if link.estimate.measured else rate, believed, seen, bold, wanted=wanted)
         if busy and (not wanted or now - self._probed_at < probe.cost_bytes / (MOST_OF_BUSY * (rate or believed))):
             return None

@@ -65,7 +65,7 @@ def test_what_is_counted_is_no_less_than_what_is_taken(total):
 
 def test_more_than_the_inbox_holds_is_refused_and_what_has_waited_longest_makes_room():
     assembler = Assembler(1_000_000)
-    with pytest.raises(WireError, match='more than the inbox holds'):
+    with pytest.raises(WireError, match='exceed what this device holds'):
         assembler.add(claimed(1, 1_000_001, 3), 0.0)
     for number in range(30):
         assembler.add(claimed(number, 300_000, 3), 0.0)

@@ -43,7 +43,7 @@ def test_any_order_with_losses_and_repetitions(size, fragment_bytes, data):
         )  # fmt: skip
         assert not list(assembler.overdue(2.1, 0.5)), 'asked again too soon'
         (again,) = assembler.overdue(3.1, 0.5)
-        assert (again.missing, again.came_bytes) == (gap.missing, 0)
+        assert (again.missing, again.spread_bytes) == (gap.missing, 0)
     whole += [item for i in sorted(lost) if (item := assembler.add(sent.fragment(i), 3.0))]
     assert len(whole) == 1
     assert whole[0].buffer == bytes(sent.buffer)
@@ -218,8 +218,8 @@ def test_a_gap_says_what_is_missing_and_how_fast_the_rest_came():
     sent = message(1800, 90)
     assert assembler.gap(sent.fragment(18), 20.0) is None, 'too few to be worth an acknowledgement while others are coming'
     gap = assembler.gap(sent.fragment(19), 20.0)
-    assert (gap.missing, gap.came_bytes, gap.came_seconds) == ([3, 4, 11], 16 * 90, pytest.approx(0.095))
-    assert assembler.gap(sent.fragment(19), 20.1).came_bytes == 0
+    assert (gap.missing, gap.spread_bytes, gap.spread_seconds) == ([3, 4, 11], 16 * 90, pytest.approx(0.095))
+    assert assembler.gap(sent.fragment(19), 20.1).spread_bytes == 0
     assert assembler.gap(dataclasses.replace(sent, number=6).fragment(19), 20.0) is None
     whole = [assembler.add(sent.fragment(i), 21.0) for i in (3, 4, 11)][-1]
     assert whole.buffer == bytes(sent.buffer)
@@ -235,7 +235,7 @@ def test_many_missing_fragments_are_told_of_before_the_last_is_here():
         fragment = sent.fragment(index)
         assert assembler.add(fragment, 10.0 + index) is None
         if (gap := assembler.gap(fragment, 10.0 + index)) is not None:
-            told.append((index, gap.came_bytes, gap.came_seconds))
+            told.append((index, gap.spread_bytes, gap.spread_seconds))
             assert gap.missing == [i for i in range(index) if i % 4]
     assert told == [(24, 6 * 90, 24.0), (48, 0, 0.0), (96, 0, 0.0), (192, 0, 0.0)]
 
