@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 processes=(test/nodes test/testbed)
 slow=(test/graph test/package test/docs)    # what the third lane computes; the second computes the rest
 second=(test/testbed test/nodes/test_survival.py)
-third=(test/nodes/test_examples.py test/nodes/test_shared_hosts.py)
+third=(test/nodes/test_examples.py test/nodes/test_lifecycle_orders.py)
 first=(test/nodes)
 rest=()
 for part in "${second[@]}" "${third[@]}"; do first+=("--ignore=$part"); done

@@ -84,7 +84,7 @@ class Board:
         self._frames: deque[list[Any]] = deque(maxlen=FRAMES)
         self._states: deque[Document] = deque(maxlen=STATES)
         self._log: deque[Document] = deque(maxlen=LINES)
-        self._books: deque[Document] = deque(maxlen=1)
+        self._counters: deque[Document] = deque(maxlen=1)
         self._decision: deque[Document] = deque(maxlen=1)
         self._said = self._logged = ''
 
@@ -126,9 +126,9 @@ class Board:
         document = {'at': now, 'devices': [dict(d) for d in devices], 'links': [dict(link) for link in links]}
         self._emit('state', document, self._states)
 
-    def books(self, counts: Mapping[str, int]) -> None:
-        """Take in the frame source's books."""
-        self._emit('books', dict(counts), self._books)
+    def counters(self, counts: Mapping[str, int]) -> None:
+        """Record the frame source's counters."""
+        self._emit('counters', dict(counts), self._counters)
 
     def say(self, now: float, text: str, version: int | None = None) -> None:
         """Write a line into the log of decisions.
@@ -166,7 +166,7 @@ class Board:
     def _snapshot(self, now: float) -> Document:
         document = {
             **self._fixed, 'now': now, 'plans': list(self._plans), 'frames': list(self._frames),
-            'states': list(self._states), 'log': list(self._log), 'books': self._books[-1] if self._books else {},
+            'states': list(self._states), 'log': list(self._log), 'counters': self._counters[-1] if self._counters else {},
             'decision': self._decision[-1] if self._decision else None,
         }  # fmt: skip
         return plain(document)  # type: ignore[no-any-return]
@@ -218,8 +218,8 @@ class MeanPower:
     _incarnation: int = 0
     _totals: deque[tuple[float, float]] = field(default_factory=deque)
 
-    def take(self, incarnation: int, kind: str, covered_seconds: float, joules: float) -> None:
-        """Take in a total.
+    def record(self, incarnation: int, kind: str, covered_seconds: float, joules: float) -> None:
+        """Record a total.
 
         :param kind: ``measured``, ``modelled``, or empty for neither.
         :param covered_seconds: the time in which ``joules`` were drawn, since the start.

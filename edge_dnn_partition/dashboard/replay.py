@@ -58,7 +58,7 @@ def _run(report: Mapping[str, Any]) -> Board:
         board.frame(at, int(row['plan']), FrameParts(latency, compute, waiting), float('nan'), measured=False)
     counts = report.get('frames', {})
     shown = ('accepted', 'delivered', 'expired', 'lost', 'failed', 'repeated')
-    board.books({name: counts[name] for name in shown if name in counts})
+    board.counters({name: counts[name] for name in shown if name in counts})
     board.add(phases=phases, seconds=begin)
     return board
 

@@ -60,8 +60,8 @@ class RoleClaim:
     _others: dict[int, tuple[Claim, float]] = field(default_factory=dict)
     """By incarnation, those that are active and when they said so."""
 
-    def hear(self, claim: Claim, now: float) -> bool:
-        """Take another node's claim in; return whether this one, which is active, is to yield to it."""
+    def on_claim(self, claim: Claim, now: float) -> bool:
+        """Record another node's claim; return whether this node, being active, must yield to it."""
         other = claim.incarnation
         if other == self.incarnation:
             return False

@@ -101,13 +101,13 @@ class Dashboard(FleetNode):
         if message.device not in self._power and len(self._power) >= _MOST_DEVICES:
             return
         power = self._power.setdefault(message.device, MeanPower())
-        power.take(message.incarnation, message.kind, message.covered_seconds, message.total_joules)
+        power.record(message.incarnation, message.kind, message.covered_seconds, message.total_joules)
 
     def _decision(self, message: Decision) -> None:
         self._board.explain(board_time(), {name: getattr(message, name) for name in _DECISION_FIELDS})
 
     def _status(self, message: SourceStatus) -> None:
-        self._board.books({name: getattr(message, name) for name in _COUNTS})
+        self._board.counters({name: getattr(message, name) for name in _COUNTS})
 
     def _report(self, message: FrameReport) -> None:
         if message.shadow or message.status != Result.OK:

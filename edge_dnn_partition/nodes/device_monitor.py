@@ -68,7 +68,9 @@ class DeviceMonitor(FleetNode):
         if topic:
             meter = ExternalMeter(topic)
             sources.append(meter)
-            self.subscribe(Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR, overridable=True)
+            self.subscribe(
+                Float32, topic, lambda message: meter.on_watts(time.monotonic(), message.data), qos.SENSOR, overridable=True
+            )
         topic = self.params.text('battery_topic')
         if topic:
             battery = BatteryTopicSource(topic)
@@ -77,14 +79,14 @@ class DeviceMonitor(FleetNode):
 
             def take(message: BatteryState) -> None:
                 now = time.monotonic()
-                reading = battery.take(
+                reading = battery.on_state(
                     now,
                     fraction=message.percentage,
                     volts=message.voltage,
                     amperes=message.current,
                     discharging=_discharging(message),
                 )
-                discharge.take(now, math.nan if reading.charging else reading.discharge_watts)
+                discharge.on_watts(now, math.nan if reading.charging else reading.discharge_watts)
 
             self.subscribe(BatteryState, topic, take, qos.SENSOR, overridable=True)
         return sources

@@ -25,15 +25,15 @@ def test_a_snapshot_and_what_follows_it_are_the_whole_story():
     board.plan(3.0, plan(2, 'better'))
     board.frame(4.0, 2, FrameParts(0.2, 0.1, 0.03), math.nan, measured=False)
     board.state(5.0, [{'name': 'pi', 'watts': math.nan}], [])
-    board.books({'delivered': 1})
+    board.counters({'delivered': 1})
     after = board.snapshot(6.0)
     assert [p['version'] for p in before['plans']] == [1]
-    assert [kind for kind, _ in news] == ['plan', 'log', 'frame', 'state', 'books']
+    assert [kind for kind, _ in news] == ['plan', 'log', 'frame', 'state', 'counters']
     assert [p['version'] for p in after['plans']] == [1, 2]
     assert after['plans'][-1]['label'] == 'pi:pre-3 cloud:3-9'
     assert after['frames'] == [news[2][1]] and news[2][1][:1] == [4.0] and news[2][1][6] is None
     assert after['states'][0]['devices'] == [{'name': 'pi', 'watts': None}]
-    assert after['books'] == {'delivered': 1} and after['now'] == 6.0
+    assert after['counters'] == {'delivered': 1} and after['now'] == 6.0
     json.dumps(after, allow_nan=False)
 
 

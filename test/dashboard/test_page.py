@@ -81,7 +81,7 @@ def test_a_fleet_that_changes(show):
     link = {'sender': 'pi', 'receiver': 'cloud', 'measured': True, 'bytes_per_second': 1e6, 'latency_seconds': 0.015}
     board.state(1000.0, [{'name': 'pi', **device}, {'name': 'cloud', **device, 'alive': False, 'watts': math.nan}], [link])
     board.frame(1000.0, 3, FrameParts(0.12, 0.08, 0.01), 0.02, measured=False)
-    board.books({'delivered': 1, 'lost': 0})
+    board.counters({'delivered': 1, 'lost': 0})
     page.wait_for_selector('[data-device=cloud].gone')
     assert 'CPU 34 % · 2.7 W modelled' in page.locator('[data-device=pi]').text_content()
     assert '8 Mbit/s · 15 ms' in page.locator('#fleet').text_content()

@@ -24,7 +24,7 @@ def test_the_demos_report():
     assert len(shown['plans']) == 1 + report['plan_changes']
     assert [p['label'] for p in shown['plans'][1:]] == [change['plan'] for change in report['plan_change_log']]
     assert shown['log'][-1]['text'] == report['plan_change_log'][-1]['reason']
-    assert shown['books']['lost'] == report['frames']['lost']
+    assert shown['counters']['lost'] == report['frames']['lost']
 
 
 def test_frames_of_a_run_that_has_them(tmp_path):

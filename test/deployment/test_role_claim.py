@@ -36,7 +36,7 @@ def test_exactly_one_of_two_that_meet_stays_and_it_is_the_first(incarnations, ag
         for due in sorted((entry for entry in claims if entry[0] <= now), key=lambda entry: entry[0]):
             claims.remove(due)
             at, role, claim = due
-            if role.hear(claim, at):
+            if role.on_claim(claim, at):
                 role.active_since = None
     assert sum(role.active_since is not None for role in roles) == 1
     if abs(ages[0] - ages[1]) > delay:
@@ -61,33 +61,33 @@ def test_a_node_that_stands_by_takes_over_when_the_other_is_gone():
     role = RoleClaim(1, started=0.0, listening=0.0)
     at = [CLAIM_SECONDS * n for n in range(20)]
     for now in at:
-        assert not role.hear(Claim(2, active=True, active_seconds=now, host='robot'), now)
+        assert not role.on_claim(Claim(2, active=True, active_seconds=now, host='robot'), now)
         assert role.holder(now).host == 'robot'
         assert not role.free(now, others=True)
     assert role.holder(at[-1] + SILENT_SECONDS) is None
     assert not role.free(at[-1] + GONE_SECONDS - 0.01, others=True), 'it may be held up'
     assert role.free(at[-1] + GONE_SECONDS, others=True)
-    role.hear(Claim(2, active=True), 10.0)
-    role.hear(Claim(2, active=False), 10.1)
+    role.on_claim(Claim(2, active=True), 10.0)
+    role.on_claim(Claim(2, active=False), 10.1)
     assert role.free(10.1, others=True), 'it has said that it gives the place up'
 
 
 def test_claims_of_many_strangers_take_no_memory():
     role = RoleClaim(1, 0.0, 0.0)
     for number in range(2, 1000):
-        role.hear(Claim(number, active=True), 1.0)
+        role.on_claim(Claim(number, active=True), 1.0)
     assert len(role._others) < 20
     assert role.holder(1.0).incarnation == 999
 
 
 def test_whom_a_node_has_told_to_yield_it_does_not_yield_to():
     smaller, larger = RoleClaim(1, 0.0, 0.0, active_since=0.0), Claim(2, active=True, active_seconds=5.0)
-    assert not smaller.hear(larger, 6.0)
+    assert not smaller.on_claim(larger, 6.0)
     assert smaller.displaces == 2
-    assert not smaller.hear(Claim(2, active=True, active_seconds=50.0), 6.1)
+    assert not smaller.on_claim(Claim(2, active=True, active_seconds=50.0), 6.1)
 
 
 def test_what_one_node_tells_another_third_ones_do_not_heed():
     for told, mine in itertools.product((0, 5, 9), (7,)):
         role = RoleClaim(mine, 0.0, 0.0, active_since=0.0)
-        assert not role.hear(Claim(3, active=True, active_seconds=9.0, displaces=told), 1.0)
+        assert not role.on_claim(Claim(3, active=True, active_seconds=9.0, displaces=told), 1.0)

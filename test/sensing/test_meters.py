@@ -187,12 +187,12 @@ def test_an_external_meter_is_as_old_as_its_last_value():
     assert meter.probe() == 'wall_watts'
     assert math.isnan(meter.read(0.0)[0].watts)
     for now, watts in ((1.0, 4.0), (2.0, 6.5), (3.0, 6.0)):
-        meter.take(now, watts)
+        meter.on_watts(now, watts)
     (reading,) = meter.read(3.5)
     assert (reading.watts, reading.joules, reading.resolution_watts) == (6.0, pytest.approx(5.25 + 6.25), 0.5)
     assert math.isnan(meter.read(9.0)[0].watts)
     for bad in (-1.0, math.nan, math.inf):
-        meter.take(9.5, bad)
+        meter.on_watts(9.5, bad)
         assert math.isnan(meter.read(9.5)[0].watts)
     assert meter.read(9.5)[0].joules == pytest.approx(11.5)
 
@@ -201,11 +201,11 @@ def test_a_battery_on_a_topic():
     source = BatteryTopicSource('/robot/battery', stale_seconds=10.0)
     assert source.probe() == '/robot/battery'
     assert math.isnan(source.read(0.0).percent)
-    source.take(1.0, fraction=0.4, volts=12.0, amperes=-1.5, discharging=True)
+    source.on_state(1.0, fraction=0.4, volts=12.0, amperes=-1.5, discharging=True)
     assert source.read(5.0) == BatteryReading(40.0, 18.0, charging=False)
     assert math.isnan(source.read(12.0).percent)
-    source.take(13.0, fraction=math.nan, volts=12.0, amperes=2.0, discharging=False)
+    source.on_state(13.0, fraction=math.nan, volts=12.0, amperes=2.0, discharging=False)
     reading = source.read(13.0)
     assert math.isnan(reading.percent)
     assert (reading.discharge_watts, reading.charging) == (0.0, True)
-    assert math.isnan(source.take(14.0, fraction=0.4, volts=12.0, amperes=math.nan, discharging=True).discharge_watts)
+    assert math.isnan(source.on_state(14.0, fraction=0.4, volts=12.0, amperes=math.nan, discharging=True).discharge_watts)

@@ -4,10 +4,10 @@
 import { AT, COMPUTE, HOPS, LATENCY, WAITING, colour, devices, links, planAt, quantile, range } from './model.js';
 import { chart, make, scale, text, title } from './svg.js';
 
-function changes(world, time, { x, edge }, span, named) {
+function changes(fleet, time, { x, edge }, span, named) {
   const group = make('g');
   let free = -Infinity;
-  for (const plan of world.plans) {
+  for (const plan of fleet.plans) {
     if (plan.at < span[0] || plan.at > time) continue;
     const at = x(plan.at);
     group.append(make('line', { class: 'change', x1: at, x2: at, y1: edge.top - 6, y2: edge.bottom }, title(`plan ${plan.version}: ${plan.label}\n${plan.reason}`)));
@@ -38,10 +38,10 @@ function strokes(rows, plot, most) {
   return Object.entries(paths).map(([name, d]) => make('path', { class: `stroke ${name}`, 'stroke-width': width, d }));
 }
 
-function predicted(world, plot, span, time, most) {
+function predicted(fleet, plot, span, time, most) {
   const group = make('g');
-  world.plans.forEach((plan, i) => {
-    const end = Math.min(world.plans[i + 1]?.at ?? time, time), start = Math.max(plan.at, span[0]);
+  fleet.plans.forEach((plan, i) => {
+    const end = Math.min(fleet.plans[i + 1]?.at ?? time, time), start = Math.max(plan.at, span[0]);
     const value = plan.predicted_seconds === null ? null : plan.predicted_seconds * 1e3;
     if (value === null || value > most || end <= start) return;
     group.append(make('line', { class: 'predicted', x1: plot.x(start), x2: plot.x(end), y1: plot.y(value), y2: plot.y(value) }, title(`predicted ${value.toFixed(0)} ms`)));
@@ -49,15 +49,15 @@ function predicted(world, plot, span, time, most) {
   return group;
 }
 
-export function drawLatency(svg, world, time) {
-  const span = range(world, time);
-  const rows = world.frames.filter((row) => row[AT] >= span[0] && row[AT] <= time);
-  const phases = (world.phases ?? []).filter((phase) => phase.begin <= time);
-  const levels = (world.phases ?? []).flatMap((phase) => [phase.p95_ms ?? 0, phase.p50_ms ?? 0]);
+export function drawLatency(svg, fleet, time) {
+  const span = range(fleet, time);
+  const rows = fleet.frames.filter((row) => row[AT] >= span[0] && row[AT] <= time);
+  const phases = (fleet.phases ?? []).filter((phase) => phase.begin <= time);
+  const levels = (fleet.phases ?? []).flatMap((phase) => [phase.p95_ms ?? 0, phase.p50_ms ?? 0]);
   const values = rows.map((row) => row[LATENCY] * 1e3);
   // The axis follows most frames; one that took much longer is cut off at the top.
   const most = 1.15 * Math.max(10, Math.min(quantile(values, 1) ?? 0, 2.5 * (quantile(values, 0.9) ?? 0)), ...(values.length ? [] : levels));
-  const plot = chart(svg, span, most, world.mode);
+  const plot = chart(svg, span, most, fleet.mode);
   const bands = make('g');
   phases.forEach((phase, i) => {
     const [a, b] = [plot.x(phase.begin), plot.x(Math.min(phase.end, time))];
@@ -69,14 +69,14 @@ export function drawLatency(svg, world, time) {
       bands.append(make('line', { class: `stroke ${style}`, 'stroke-width': 3, x1: a + 2, x2: b - 2, y1: plot.y(phase[key]), y2: plot.y(phase[key]) }, title(`${phase.name}: ${key.slice(0, 3)} ${phase[key]} ms`)));
     }
   });
-  svg.replaceChildren(bands, plot.grid, ...strokes(rows, plot, most), predicted(world, plot, span, time, most), changes(world, time, plot, span, true));
+  svg.replaceChildren(bands, plot.grid, ...strokes(rows, plot, most), predicted(fleet, plot, span, time, most), changes(fleet, time, plot, span, true));
 }
 
-function drawLines(svg, world, time, series, empty) {
-  const span = range(world, time);
+function drawLines(svg, fleet, time, series, empty) {
+  const span = range(fleet, time);
   const seen = [...series.values()].filter((one) => one.points.length);
   const most = 1.15 * Math.max(1e-9, ...seen.flatMap((one) => one.points.map((point) => point[1])));
-  const plot = chart(svg, span, seen.length ? most : 1, world.mode);
+  const plot = chart(svg, span, seen.length ? most : 1, fleet.mode);
   if (!seen.length) {
     svg.replaceChildren(text(plot.edge.left, plot.edge.top + 24, empty, 'small'));
     return;
@@ -97,16 +97,16 @@ function drawLines(svg, world, time, series, empty) {
   });
   const frame = chart(svg, [span[0], span[0] + (span[1] - span[0]) * (plot.edge.right - plot.edge.left) / (plot.edge.right - room - plot.edge.left)], most, 'none');
   for (const label of [...frame.grid.querySelectorAll('.middle')]) label.remove();
-  const times = make('g', {}, text(x(span[0]), plot.edge.bottom + 16, world.mode === 'live' ? `−${span[1] - span[0]} s` : '0 s', 'small middle'), text(x(span[1]), plot.edge.bottom + 16, world.mode === 'live' ? 'now' : `${span[1].toFixed(0)} s`, 'small middle'));
-  const moved = changes(world, time, plot, span, false);
+  const times = make('g', {}, text(x(span[0]), plot.edge.bottom + 16, fleet.mode === 'live' ? `−${span[1] - span[0]} s` : '0 s', 'small middle'), text(x(span[1]), plot.edge.bottom + 16, fleet.mode === 'live' ? 'now' : `${span[1].toFixed(0)} s`, 'small middle'));
+  const moved = changes(fleet, time, plot, span, false);
   moved.setAttribute('class', 'faint');
   svg.replaceChildren(frame.grid, times, moved, ...paths, ...words);
 }
 
-export function drawBandwidth(svg, world, time) {
-  const span = range(world, time), series = new Map();
-  const plan = planAt(world, time);
-  for (const state of world.states) {
+export function drawBandwidth(svg, fleet, time) {
+  const span = range(fleet, time), series = new Map();
+  const plan = planAt(fleet, time);
+  for (const state of fleet.states) {
     if (state.at < span[0] || state.at > time) continue;
     for (const link of links(state, plan)) {
       if (!Number.isFinite(link.rate)) continue;
@@ -116,13 +116,13 @@ export function drawBandwidth(svg, world, time) {
       series.set(link.key, one);
     }
   }
-  drawLines(svg, world, time, series, world.mode === 'live' ? 'no link has been measured yet' : 'the report has no bandwidth over time');
+  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no link has been measured yet' : 'the report has no bandwidth over time');
 }
 
-export function drawPower(svg, world, time) {
-  const span = range(world, time), series = new Map();
-  for (const name of devices(world)) series.set(name, { name, style: colour(world, name), points: [], kind: '' });
-  for (const state of world.states) {
+export function drawPower(svg, fleet, time) {
+  const span = range(fleet, time), series = new Map();
+  for (const name of devices(fleet)) series.set(name, { name, style: colour(fleet, name), points: [], kind: '' });
+  for (const state of fleet.states) {
     if (state.at < span[0] || state.at > time) continue;
     for (const device of state.devices) {
       if (device.watts === null) continue;
@@ -132,5 +132,5 @@ export function drawPower(svg, world, time) {
       one.points.push([state.at, device.watts]);
     }
   }
-  drawLines(svg, world, time, series, world.mode === 'live' ? 'no device says what it draws: no meter, no model' : 'the report has no power over time');
+  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no device says what it draws: no meter, no model' : 'the report has no power over time');
 }

@@ -17,10 +17,10 @@ function places(names, width, height) {
   return new Map(names.map((name, i) => [name, [across[i], down[i]]]));
 }
 
-function box(world, plan, state, name, [x, y]) {
+function box(fleet, plan, state, name, [x, y]) {
   const device = state?.devices.find((one) => one.name === name);
   const gone = device && !device.alive;
-  const group = make('g', { class: `${colour(world, name)}${gone ? ' gone' : ''}`, transform: `translate(${x - WIDTH / 2} ${y - HEIGHT / 2})` });
+  const group = make('g', { class: `${colour(fleet, name)}${gone ? ' gone' : ''}`, transform: `translate(${x - WIDTH / 2} ${y - HEIGHT / 2})` });
   group.dataset.device = name;
   const work = runs(plan, name);
   group.append(
@@ -45,10 +45,10 @@ function box(world, plan, state, name, [x, y]) {
   return group;
 }
 
-export function drawFleet(svg, world, time) {
+export function drawFleet(svg, fleet, time) {
   const [width, height] = size(svg);
-  const plan = planAt(world, time), state = stateAt(world, time);
-  const at = places(devices(world), width, height);
+  const plan = planAt(fleet, time), state = stateAt(fleet, time);
+  const at = places(devices(fleet), width, height);
   const lines = make('g'), labels = make('g');
   for (const link of links(state, plan)) {
     const [a, b] = link.ends.map((name) => at.get(name));
@@ -64,5 +64,5 @@ export function drawFleet(svg, world, time) {
     labels.append(make('rect', { class: 'halo', x: x - words.length * 3.1 - 4, y: y - 9, width: words.length * 6.2 + 8, height: 18, rx: 4 }));
     labels.append(text(x, y + 4, words, 'small middle'));
   }
-  svg.replaceChildren(lines, ...devices(world).map((name) => box(world, plan, state, name, at.get(name))), labels);
+  svg.replaceChildren(lines, ...devices(fleet).map((name) => box(fleet, plan, state, name, at.get(name))), labels);
 }

@@ -8,11 +8,11 @@ import { apply, planAt } from './model.js';
 import { drawSplit } from './split.js';
 import { drawLog, drawPhases, drawTargets, drawTiles, drawWhy, html } from './words.js';
 
-const KINDS = ['plan', 'frame', 'state', 'books', 'log', 'decision'];
+const KINDS = ['plan', 'frame', 'state', 'counters', 'log', 'decision'];
 const REDRAW_MS = 100;
 const at = (name) => document.getElementById(name);
 
-let world = null;
+let fleet = null;
 let offset = 0; // the server's clock less this page's steady one, seconds
 let drawn = 0, asked = false;
 let cursor = 0, playing = null;
@@ -20,29 +20,29 @@ let cursor = 0, playing = null;
 // What a test looks at: when each plan was first on the page, by this page's clock.
 window.dashboard = { shown: {} };
 
-const now = () => (world.mode === 'live' ? performance.now() / 1e3 + offset : cursor);
+const now = () => (fleet.mode === 'live' ? performance.now() / 1e3 + offset : cursor);
 
 function begin(snapshot) {
-  world = snapshot;
+  fleet = snapshot;
   offset = snapshot.now - performance.now() / 1e3;
-  at('title').textContent = document.title = world.title;
+  at('title').textContent = document.title = fleet.title;
   const badges = [];
-  if (world.mode === 'replay') badges.push(['a run that has ended', '']);
-  if (world.emulated) badges.push(['emulated on one machine', 'warn']);
+  if (fleet.mode === 'replay') badges.push(['a run that has ended', '']);
+  if (fleet.emulated) badges.push(['emulated on one machine', 'warn']);
   at('badges').replaceChildren(...badges.map(([words, style]) => html('span', words, `badge ${style}`)));
-  at('replay').hidden = world.mode !== 'replay';
-  at('control-card').hidden = !world.controls;
-  if (!at('objective').length) at('objective').append(...world.objectives.map((name) => new Option(name)));
-  at('phases-card').hidden = !world.phases;
-  at('targets-card').hidden = world.mode !== 'benchmark';
-  for (const card of ['fleet', 'split', 'latency', 'bandwidth', 'power', 'log']) at(`${card}-card`).hidden = world.mode === 'benchmark';
-  if (world.mode === 'benchmark') drawTargets(world);
-  if (world.mode === 'replay') {
-    for (const card of ['bandwidth', 'power']) at(`${card}-card`).hidden = !world.states.length;
-    at('cursor').max = world.seconds;
-    seek(world.seconds);
+  at('replay').hidden = fleet.mode !== 'replay';
+  at('control-card').hidden = !fleet.controls;
+  if (!at('objective').length) at('objective').append(...fleet.objectives.map((name) => new Option(name)));
+  at('phases-card').hidden = !fleet.phases;
+  at('targets-card').hidden = fleet.mode !== 'benchmark';
+  for (const card of ['fleet', 'split', 'latency', 'bandwidth', 'power', 'log']) at(`${card}-card`).hidden = fleet.mode === 'benchmark';
+  if (fleet.mode === 'benchmark') drawTargets(fleet);
+  if (fleet.mode === 'replay') {
+    for (const card of ['bandwidth', 'power']) at(`${card}-card`).hidden = !fleet.states.length;
+    at('cursor').max = fleet.seconds;
+    seek(fleet.seconds);
   }
-  const parts = world.mode === 'live' || world.frames.length
+  const parts = fleet.mode === 'live' || fleet.frames.length
     ? [['compute', 'computing'], ['hops', 'on the way'], ['waiting', 'waiting']] : [['compute', 'median'], ['hops', '95 %']];
   at('latency-legend').replaceChildren(...[...parts, ['rule', 'predicted'], ['dashed', 'change of plan']].map(([style, words]) => {
     const entry = html('span');
@@ -55,18 +55,18 @@ function begin(snapshot) {
 function draw() {
   asked = false;
   drawn = performance.now();
-  if (!world || world.mode === 'benchmark') return;
+  if (!fleet || fleet.mode === 'benchmark') return;
   const time = now();
-  drawTiles(at('tiles'), world, time);
-  drawSplit(at('split'), world, time);
-  drawWhy(at('why'), at('next'), world, time);
-  drawFleet(at('fleet'), world, time);
-  drawLatency(at('latency'), world, time);
-  if (!at('bandwidth-card').hidden) drawBandwidth(at('bandwidth'), world, time);
-  if (!at('power-card').hidden) drawPower(at('power'), world, time);
-  drawLog(at('log'), world, time);
-  if (world.phases) drawPhases(at('phases'), world, time);
-  const version = planAt(world, time)?.version;
+  drawTiles(at('tiles'), fleet, time);
+  drawSplit(at('split'), fleet, time);
+  drawWhy(at('why'), at('next'), fleet, time);
+  drawFleet(at('fleet'), fleet, time);
+  drawLatency(at('latency'), fleet, time);
+  if (!at('bandwidth-card').hidden) drawBandwidth(at('bandwidth'), fleet, time);
+  if (!at('power-card').hidden) drawPower(at('power'), fleet, time);
+  drawLog(at('log'), fleet, time);
+  if (fleet.phases) drawPhases(at('phases'), fleet, time);
+  const version = planAt(fleet, time)?.version;
   if (version !== undefined) {
     document.body.dataset.plan = version;
     window.dashboard.shown[version] ??= Date.now() / 1e3;
@@ -87,25 +87,25 @@ function connect() {
     at('connection').textContent = words;
   };
   events.addEventListener('snapshot', (event) => {
-    say(true, world?.mode === 'replay' ? '' : '');
+    say(true, fleet?.mode === 'replay' ? '' : '');
     begin(JSON.parse(event.data));
-    if (world.mode === 'live') say(true, 'live');
+    if (fleet.mode === 'live') say(true, 'live');
   });
   for (const kind of KINDS) {
     events.addEventListener(kind, (event) => {
-      apply(world, kind, JSON.parse(event.data));
+      apply(fleet, kind, JSON.parse(event.data));
       ask(kind === 'plan');
     });
   }
   events.addEventListener('error', () => {
-    if (!world || world.mode === 'live') say(false, 'not connected, trying again');
+    if (!fleet || fleet.mode === 'live') say(false, 'not connected, trying again');
   });
 }
 
 function seek(seconds) {
-  cursor = Math.min(world.seconds, Math.max(0, seconds));
+  cursor = Math.min(fleet.seconds, Math.max(0, seconds));
   at('cursor').value = cursor;
-  at('moment').textContent = `${cursor.toFixed(1)} of ${world.seconds.toFixed(1)} s`;
+  at('moment').textContent = `${cursor.toFixed(1)} of ${fleet.seconds.toFixed(1)} s`;
   ask();
 }
 
@@ -116,12 +116,12 @@ function play() {
     at('play').textContent = 'Play';
   };
   if (playing) return stop();
-  if (cursor >= world.seconds) seek(0);
+  if (cursor >= fleet.seconds) seek(0);
   at('play').textContent = 'Pause';
   const start = performance.now() - cursor * 1e3;
   playing = setInterval(() => {
     seek((performance.now() - start) / 1e3);
-    if (cursor >= world.seconds) stop();
+    if (cursor >= fleet.seconds) stop();
   }, 50);
 }
 
@@ -131,6 +131,6 @@ at('cursor').addEventListener('input', (event) => {
   seek(Number(event.target.value));
 });
 window.addEventListener('resize', () => ask());
-setInterval(() => { if (world?.mode === 'live') ask(); }, 500);
+setInterval(() => { if (fleet?.mode === 'live') ask(); }, 500);
 listen();
 connect();

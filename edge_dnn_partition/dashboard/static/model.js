@@ -12,13 +12,13 @@ function keep(list, item, most) {
   if (list.length > most) list.splice(0, list.length - most);
 }
 
-export function apply(world, kind, news) {
-  if (kind === 'plan' && !world.plans.some((plan) => plan.version === news.version)) keep(world.plans, news, 400);
-  if (kind === 'frame') keep(world.frames, news, FRAMES);
-  if (kind === 'state') keep(world.states, news, STATES);
-  if (kind === 'log') keep(world.log, news, 400);
-  if (kind === 'books') world.books = news;
-  if (kind === 'decision') world.decision = news;
+export function apply(fleet, kind, news) {
+  if (kind === 'plan' && !fleet.plans.some((plan) => plan.version === news.version)) keep(fleet.plans, news, 400);
+  if (kind === 'frame') keep(fleet.frames, news, FRAMES);
+  if (kind === 'state') keep(fleet.states, news, STATES);
+  if (kind === 'log') keep(fleet.log, news, 400);
+  if (kind === 'counters') fleet.counters = news;
+  if (kind === 'decision') fleet.decision = news;
 }
 
 const last = (list, time) => {
@@ -26,28 +26,28 @@ const last = (list, time) => {
   return null;
 };
 
-export const planAt = (world, time) => last(world.plans, time);
-export const stateAt = (world, time) => last(world.states, time);
+export const planAt = (fleet, time) => last(fleet.plans, time);
+export const stateAt = (fleet, time) => last(fleet.states, time);
 
 // The span of time that the charts show.
-export function range(world, time) {
-  return world.mode === 'live' ? [time - WINDOW_SECONDS, time] : [0, world.seconds ?? 1];
+export function range(fleet, time) {
+  return fleet.mode === 'live' ? [time - WINDOW_SECONDS, time] : [0, fleet.seconds ?? 1];
 }
 
 // The devices in a fixed order: the source first, then those that the scheduler or any plan names.
-export function devices(world) {
+export function devices(fleet) {
   const names = new Set();
-  if (world.plans.length) names.add(world.plans[0].source);
-  for (const state of world.states.slice(-1)) for (const device of state.devices) names.add(device.name);
-  for (const plan of world.plans) for (const stage of plan.stages) names.add(stage.device);
+  if (fleet.plans.length) names.add(fleet.plans[0].source);
+  for (const state of fleet.states.slice(-1)) for (const device of state.devices) names.add(device.name);
+  for (const plan of fleet.plans) for (const stage of plan.stages) names.add(stage.device);
   return [...names];
 }
 
-export const colour = (world, name) => `d${Math.max(0, devices(world).indexOf(name)) % 8}`;
+export const colour = (fleet, name) => `d${Math.max(0, devices(fleet).indexOf(name)) % 8}`;
 
-export function layerCount(world) {
-  const ends = world.plans.flatMap((plan) => plan.stages.flatMap((stage) => stage.layers.map((pair) => pair[1])));
-  return Math.max(world.layers.length, 0, ...ends);
+export function layerCount(fleet) {
+  const ends = fleet.plans.flatMap((plan) => plan.stages.flatMap((stage) => stage.layers.map((pair) => pair[1])));
+  return Math.max(fleet.layers.length, 0, ...ends);
 }
 
 export function quantile(values, share) {
@@ -56,8 +56,8 @@ export function quantile(values, share) {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }
 
-export const recent = (world, time, seconds = 5) =>
-  world.frames.filter((row) => row[AT] > time - seconds && row[AT] <= time);
+export const recent = (fleet, time, seconds = 5) =>
+  fleet.frames.filter((row) => row[AT] > time - seconds && row[AT] <= time);
 
 // The links of the fleet, both directions as one: the slower rate, what is measured, and whether the plan uses it.
 export function links(state, plan) {

@@ -12,11 +12,11 @@ export function html(name, words = '', style = '') {
 
 const joules = (value) => (value < 0.1 ? `${(value * 1e3).toFixed(1)} mJ` : `${value.toFixed(2)} J`);
 
-export function drawTiles(list, world, time) {
+export function drawTiles(list, fleet, time) {
   const tiles = [];
-  const rows = recent(world, time);
+  const rows = recent(fleet, time);
   const ms = rows.map((row) => row[LATENCY] * 1e3);
-  const phase = world.phases?.findLast((one) => one.begin <= time);
+  const phase = fleet.phases?.findLast((one) => one.begin <= time);
   const median = quantile(ms, 0.5) ?? phase?.p50_ms, most = quantile(ms, 0.95) ?? phase?.p95_ms;
   tiles.push(['median latency', median == null ? '–' : `${median.toFixed(0)} ms`], ['95 %', most == null ? '–' : `${most.toFixed(0)} ms`]);
   const rate = rows.length ? rows.length / 5 : phase?.fps;
@@ -26,8 +26,8 @@ export function drawTiles(list, world, time) {
     const mean = known.reduce((sum, row) => sum + row[JOULES], 0) / known.length;
     tiles.push([`a frame, ${known.every((row) => row[MEASURED]) ? 'measured' : 'modelled'}`, joules(mean)]);
   }
-  if (world.books.delivered !== undefined) tiles.push(['delivered', String(world.books.delivered)], ['lost', String(world.books.lost)]);
-  if (world.books.failed) tiles.push(['failed', String(world.books.failed)]);
+  if (fleet.counters.delivered !== undefined) tiles.push(['delivered', String(fleet.counters.delivered)], ['lost', String(fleet.counters.lost)]);
+  if (fleet.counters.failed) tiles.push(['failed', String(fleet.counters.failed)]);
   list.replaceChildren(...tiles.map(([name, value]) => {
     const tile = html('div');
     tile.append(html('dt', name), html('dd', value));
@@ -35,30 +35,30 @@ export function drawTiles(list, world, time) {
   }));
 }
 
-export function drawWhy(why, next, world, time) {
-  const plan = planAt(world, time);
+export function drawWhy(why, next, fleet, time) {
+  const plan = planAt(fleet, time);
   if (!plan) {
     why.textContent = next.textContent = '';
     return;
   }
-  const decision = world.decision?.version === plan.version ? world.decision : null;
+  const decision = fleet.decision?.version === plan.version ? fleet.decision : null;
   why.textContent = decision ? decision.text : plan.reason;
   const parts = [`objective ${plan.objective}`];
   if (plan.predicted_seconds !== null) parts.push(`predicted ${(plan.predicted_seconds * 1e3).toFixed(0)} ms`);
   const coded = plan.transfers.filter((transfer) => transfer.encoding !== 'raw' && transfer.from !== transfer.to);
   if (coded.length) parts.push(`sent as ${[...new Set(coded.map((transfer) => transfer.encoding))].join(', ')}`);
-  if (world.mode !== 'live') parts.splice(0, 1);
+  if (fleet.mode !== 'live') parts.splice(0, 1);
   next.textContent = parts.join(' · ');
 }
 
-export function drawLog(list, world, time) {
-  const lines = world.log.filter((line) => line.at <= time).slice(-60).reverse();
+export function drawLog(list, fleet, time) {
+  const lines = fleet.log.filter((line) => line.at <= time).slice(-60).reverse();
   const key = `${lines.length} ${lines[0]?.at}`;
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   list.replaceChildren(...lines.map((line) => {
     const item = html('li', '', line.version === null ? 'kept' : '');
-    const when = world.mode === 'live' ? new Date(line.at * 1e3).toLocaleTimeString([], { hour12: false }) : `${line.at.toFixed(1)} s`;
+    const when = fleet.mode === 'live' ? new Date(line.at * 1e3).toLocaleTimeString([], { hour12: false }) : `${line.at.toFixed(1)} s`;
     item.append(html('time', when), html('b', line.version === null ? '' : `plan ${line.version}`), html('span', line.text));
     return item;
   }));
@@ -72,9 +72,9 @@ function table(element, heads, rows) {
 
 const ms = (value) => (value === null || value === undefined ? '–' : value.toFixed(0));
 
-export function drawPhases(element, world, time) {
+export function drawPhases(element, fleet, time) {
   const number = 'number';
-  const rows = world.phases.map((phase) => {
+  const rows = fleet.phases.map((phase) => {
     const row = html('tr', '', phase.begin <= time && time < phase.end ? 'present' : '');
     const base = phase.baselines;
     row.append(html('td', phase.name), html('td', phase.plan), html('td', ms(phase.p50_ms), number), html('td', ms(phase.p95_ms), number),
@@ -84,11 +84,11 @@ export function drawPhases(element, world, time) {
   table(element, [['phase', ''], ['plan', ''], ['median', number], ['95 %', number], ['all on the source', number], ['all on the cloud', number], ['best fixed', number]], rows);
 }
 
-export function drawTargets(world) {
-  document.getElementById('conclusion').textContent = world.conclusion;
-  document.getElementById('origin').textContent = [world.command, world.machine].filter(Boolean).join(' · ');
+export function drawTargets(fleet) {
+  document.getElementById('conclusion').textContent = fleet.conclusion;
+  document.getElementById('origin').textContent = [fleet.command, fleet.machine].filter(Boolean).join(' · ');
   const figure = (value) => (typeof value === 'number' ? String(Number(value.toPrecision(4))) : String(value ?? '–'));
-  const rows = world.targets.map((target) => {
+  const rows = fleet.targets.map((target) => {
     const row = html('tr');
     const verdict = target.met === null ? '' : target.met ? 'met' : 'missed';
     row.append(html('td', target.name), html('td', figure(target.asked), 'number'), html('td', figure(target.measured), 'number'), html('td', target.unit ?? ''), html('td', verdict, verdict));

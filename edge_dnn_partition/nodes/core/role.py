@@ -93,7 +93,7 @@ class Role:
             message.incarnation, message.active, message.active_seconds, message.displaces, message.host, message.process
         )
         before = self._claim.displaces
-        yields = self._claim.hear(claim, time.monotonic())
+        yields = self._claim.on_claim(claim, time.monotonic())
         if yields:
             self._claim.active_since = None
             self._give_way(self._words(claim))

@@ -133,7 +133,7 @@ class EnergyMonitor:
             return []
         meter = ExternalMeter(topic)
         self._node.subscribe(
-            Float32, topic, lambda message: meter.take(time.monotonic(), message.data), qos.SENSOR, overridable=True
+            Float32, topic, lambda message: meter.on_watts(time.monotonic(), message.data), qos.SENSOR, overridable=True
         )
         return [meter]
 

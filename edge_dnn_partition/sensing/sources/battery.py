@@ -102,10 +102,10 @@ class BatteryTopicSource(Source[BatteryReading]):
         self._last = BatteryReading()
         self._at = -math.inf
 
-    def take(
+    def on_state(
         self, now_seconds: float, *, fraction: float, volts: float, amperes: float, discharging: bool
     ) -> BatteryReading:
-        """Take in a state and return it as a reading.
+        """Record a state and return it as a reading.
 
         :param now_seconds: when it came, on the clock that `read` is given.
         :param fraction: of the charge it can hold, 0 to 1; NaN if not measured.

@@ -32,8 +32,8 @@ class ExternalMeter(Meter):
         self._at = -math.inf
         self._step = math.nan
 
-    def take(self, now_seconds: float, watts: float) -> None:
-        """Take in a value; one that is negative or no number is unknown.
+    def on_watts(self, now_seconds: float, watts: float) -> None:
+        """Record a value; a negative or non-finite one counts as unknown.
 
         :param now_seconds: when it came, on the clock that `read` is given.
         """
