@@ -1,0 +1,57 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""docs/concurrency.md names the threads that the code starts, and no others; no lock leaves its class."""
+
+import ast
+import re
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+PACKAGE = CHECKOUT / 'edge_dnn_partition'
+PAGE = (CHECKOUT / 'docs' / 'concurrency.md').read_text(encoding='utf-8')
+ROOMS = ('nodes', 'execution', 'transport', 'control', 'deployment', 'monitoring', 'sensing', 'inputs', 'results', 'dashboard')
+FILES = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob('*.py'))
+NAMED = ('run_in_background', 'run', 'worker', 'ThreadPoolExecutor')
+"""What else starts a thread (control/scheduling/background.py); its name is the second argument."""
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Call):
+            yield node, node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+
+
+def started():
+    """Return the names of threads by the code; a loop's names are those of the tuples that it goes through."""
+    found = set()
+    for path in FILES:
+        source = path.read_text(encoding='utf-8')
+        for call, made in calls(path):
+            if made == 'Thread':
+                name = next((word.value for word in call.keywords if word.arg == 'name'), None)
+            elif made in NAMED and len(call.args) == 2:
+                name = call.args[1]
+            else:
+                continue
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                found.add(name.value)
+            elif isinstance(name, ast.Name) and path.name == 'worker.py':
+                found |= set(re.findall(r"\('(\w+)', self\.\w+\.work\)", source))
+    return found
+
+
+def test_the_page_names_the_threads_that_are_started():
+    in_tables = {name for row in PAGE.splitlines() if row.startswith('|') for name in re.findall(r'^\| (?:[^|`]*\| )?`([\w ]+)` \|', row)}
+    code = started()
+    assert {'spin', 'inference', 'preparation', 'policy'} <= code
+    assert code - {'starter'} == in_tables - {'MainThread'}
+    assert '`starter`' in PAGE
+
+
+def test_no_lock_is_passed_to_another_object():
+    passed = [
+        f'{path.relative_to(PACKAGE)}:{call.lineno}: {made} is given {ast.unparse(value)}'
+        for path in FILES for call, made in calls(path) for value in (*call.args, *(word.value for word in call.keywords))
+        if re.fullmatch(r'self\._?(lock|condition)', ast.unparse(value))
+    ]
+    assert not passed
