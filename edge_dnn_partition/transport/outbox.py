@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .bandwidth_prober import TRAIN_FRAGMENTS, BandwidthProber
 from .fragments import MISSING_AT_ONCE, PROBE, Fragment, TensorMessage, fragment_size
 from .link import Shaper
-from .outgoing import MUCH_LOST, MUCH_SMALLER, Loss, Outgoing, PacingSample, Waiting, sent_ns
+from .outgoing import MUCH_LOST, MUCH_SMALLER, TRAIN_FRAGMENTS, BandwidthProber, Loss, Outgoing, PacingSample, Waiting, sent_ns
 
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _IN_VAIN: Final = 0.5

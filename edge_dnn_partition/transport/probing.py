@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge_dnn_partition.sensing.link import LinkEstimator
 from edge_dnn_partition.sensing.windowed_max import WindowedMax
 
-from .estimate_guard import EstimateGuard
 from .fragments import HEAD_BYTES, HEADER_BYTES, PROBE_FRAGMENTS, in_packets, packets_of, probe_fragment_size
+
+if TYPE_CHECKING:
+    from .link_model import EstimateGuard
 
 REMEMBER_SECONDS: Final = 120.0
 """The budget follows the most that the link carried within this time: one that is down is probed as often as before."""

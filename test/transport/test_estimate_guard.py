@@ -10,8 +10,8 @@ from outbox_drain import drain, message
 
 from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate
 from edge_dnn_partition.sensing.windowed_max import WindowedMax
-from edge_dnn_partition.transport.estimate_guard import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, EstimateGuard, overdue_bound
 from edge_dnn_partition.transport.fragments import PROBE
+from edge_dnn_partition.transport.link_model import BOUND_SECONDS, HOLDS_SECONDS, SEEN_SECONDS, EstimateGuard, overdue_bound
 from edge_dnn_partition.transport.outbox import Outbox
 from edge_dnn_partition.transport.outgoing import Loss, Waiting
 

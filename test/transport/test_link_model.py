@@ -5,9 +5,8 @@
 import pytest
 
 from edge_dnn_partition.sensing.link import LEAST_RATE
-from edge_dnn_partition.transport.estimate_guard import BOUND_SECONDS, OVERDUE_SECONDS
 from edge_dnn_partition.transport.fragments import NOWHERE, PROBE, Ack, AckState
-from edge_dnn_partition.transport.link_model import LEAST_PACE, LinkModel
+from edge_dnn_partition.transport.link_model import BOUND_SECONDS, LEAST_PACE, OVERDUE_SECONDS, LinkModel
 from edge_dnn_partition.transport.outgoing import PacingSample, Waiting
 
 

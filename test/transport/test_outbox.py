@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from outbox_drain import drain, drain_ready, message
 
-from edge_dnn_partition.transport.bandwidth_prober import (
+from edge_dnn_partition.transport.fragments import PROBE, fragment_size
+from edge_dnn_partition.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
+from edge_dnn_partition.transport.outgoing import (
     DRAIN_GAIN,
     PROBE_GAIN,
     PROBE_QUEUE_BYTES,
     PROBE_QUEUE_SECONDS,
     STEADY_GAIN,
     TRAIN_FRAGMENTS,
+    Loss,
+    Waiting,
 )
-from edge_dnn_partition.transport.fragments import PROBE, fragment_size
-from edge_dnn_partition.transport.outbox import BURST_BYTES, CATCH_UP_SECONDS, Outbox
-from edge_dnn_partition.transport.outgoing import Loss, Waiting
 
 
 def test_pace_follows_the_rate_and_probes_with_every_other_message():

@@ -7,10 +7,9 @@ import math
 import pytest
 from outbox_drain import drain, message
 
-from edge_dnn_partition.transport.bandwidth_prober import PROBE_GAIN, STEADY_GAIN
 from edge_dnn_partition.transport.fragments import PROBE, in_packets
 from edge_dnn_partition.transport.outbox import Outbox
-from edge_dnn_partition.transport.outgoing import Loss, PacingSample
+from edge_dnn_partition.transport.outgoing import PROBE_GAIN, STEADY_GAIN, Loss, PacingSample
 
 
 def test_a_message_that_is_still_being_sent_has_lost_nothing():

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from edge_dnn_partition.sensing.link import LEAST_BYTES, LinkEstimator
-from edge_dnn_partition.transport.estimate_guard import EstimateGuard
+from edge_dnn_partition.transport.link_model import EstimateGuard
 from edge_dnn_partition.transport.probing import SHORT_SECONDS, UNTOLD, UNWORTHY, LinkProber
 
 CEILING = 0.02
