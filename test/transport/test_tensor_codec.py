@@ -173,7 +173,7 @@ def test_a_missing_library_is_not_offered(monkeypatch):
     monkeypatch.setitem(tensor_codec._MODULES, 'zstd', 'no_such_library')
     tensor_codec._module.cache_clear()
     try:
-        assert available() == ('raw', 'lz4', 'float16', 'int8', 'float16+lz4', 'int8+lz4')
+        assert available() == tuple(name for name in TENSOR_ENCODINGS if 'zstd' not in name)
         with pytest.raises(WireError, match='install the package no_such_library'):
             encode(np.zeros(1000, np.float32), 'int8+zstd')
         with pytest.raises(WireError, match='install the package no_such_library'):
