@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.control.decision.auto import AutoPolicy
-from edge_dnn_partition.control.decision.decide import Settings
+from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Conditions
 from edge_dnn_partition.control.state.fleet_view import FleetView
 from edge_dnn_partition.graph.cuts import candidate_boundaries

@@ -21,8 +21,7 @@ from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
-from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, own_addresses
+from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
 

@@ -24,7 +24,7 @@ from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
-from edge_dnn_partition.monitoring.stream_watch import StreamWatch
+from edge_dnn_partition.monitoring.health import StreamWatch
 from edge_dnn_partition.msg import (
     DeviceEnergy,
     Exploration,

@@ -9,7 +9,7 @@ import pytest
 
 from edge_dnn_partition.control.decision.auto import TakeoverSettings
 from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.control.decision.decide import decide
+from edge_dnn_partition.control.decision.exact import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.control.decision.policies import policy_of
 from edge_dnn_partition.control.decision.policy import Conditions, Frame

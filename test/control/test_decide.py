@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge_dnn_partition.control.decision.decide import decide
+from edge_dnn_partition.control.decision.exact import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem

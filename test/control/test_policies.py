@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.decision import learned
+from edge_dnn_partition.control.decision import qlearning as learned
 from edge_dnn_partition.control.decision.auto import AutoPolicy
 from edge_dnn_partition.control.decision.candidates import Candidates, Predictor
 from edge_dnn_partition.control.decision.exact import ExactPolicy

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edge_dnn_partition.control.decision.decide import Settings
+from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policies import LEARNING, learner_of, policy_of
 from edge_dnn_partition.control.decision.policy import Choice, Conditions, Frame, StillPolicy
 from edge_dnn_partition.control.scheduling.policy_runner import PolicyWorker

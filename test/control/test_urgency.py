@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from edge_dnn_partition.control.scheduling.urgency import HURRY_SECONDS, LEAST_SECONDS, MOST_SHARE, Urgency
+from edge_dnn_partition.control.decision.steps import HURRY_SECONDS, LEAST_SECONDS, MOST_SHARE, Urgency
 
 LINK = ('pi', 'cloud')
 

@@ -8,8 +8,7 @@ from types import SimpleNamespace as Message
 import pytest
 
 from edge_dnn_partition.control.state.fleet_view import FleetView
-from edge_dnn_partition.monitoring.health import Level, Rising, device_health, pipeline_health
-from edge_dnn_partition.monitoring.stream_watch import StreamWatch
+from edge_dnn_partition.monitoring.health import Level, Rising, StreamWatch, device_health, pipeline_health
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 

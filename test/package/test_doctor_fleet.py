@@ -13,8 +13,7 @@ import pytest
 
 from edge_dnn_partition.cli import doctor_fleet, doctor_machine, doctor_ros
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
-from edge_dnn_partition.monitoring.rtps_presence import Presence, listen, middleware_of, port_of
+from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, middleware_of, port_of
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 
 FLEET = parse_fleet({'fleet': 'robot', 'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}})
@@ -24,7 +23,7 @@ SECOND = 10**9
 def signs(*nodes, late=0.01, middleware='Fast DDS', model='a' * 64):
     found = DeviceLiveness(middlewares={middleware})
     for node in nodes or ('device_monitor', 'worker', 'frame_source'):
-        found.heard(node, 100 * SECOND, int((100 + late) * SECOND), model if node == 'worker' else '')
+        found.on_message(node, 100 * SECOND, int((100 + late) * SECOND), model if node == 'worker' else '')
     return found
 
 
@@ -62,7 +61,7 @@ def test_a_clock_that_is_off_is_told_from_a_delay_where_that_can_be(late, words)
 
 def test_the_least_delay_counts():
     device = signs(late=5.0)
-    device.heard('worker', 200 * SECOND, 200 * SECOND + 1000)
+    device.on_message('worker', 200 * SECOND, 200 * SECOND + 1000)
     assert device.clock == ''
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.cli import bench
-from edge_dnn_partition.control.decision import ahead
+from edge_dnn_partition.control.decision import exact
 from edge_dnn_partition.control.decision.exact import ExactPolicy
 from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Conditions
@@ -102,10 +102,10 @@ def test_a_known_plan_is_kept_or_improved():
 
 
 def test_between_decisions_the_plan_gets_better_until_nothing_is_gained(monkeypatch):
-    monkeypatch.setattr(ahead, '_IN_VAIN', 2)
+    monkeypatch.setattr(exact, '_IN_VAIN', 2)
     problem = rich(3, 22, 4)
     policy = ExactPolicy(Settings('throughput'))
-    best, values = ahead.Ahead(Goal('throughput')), []
+    best, values = exact.Ahead(Goal('throughput')), []
     while not values or (len(values) < 20 and best._in_vain < 2):
         best.improve(problem)
         values.append(effective_bottleneck(problem, best.known(problem)[0]))

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.decision.decide import decide, feasible
+from edge_dnn_partition.control.decision.exact import decide
 from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
+from edge_dnn_partition.control.decision.policy import feasible
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_dnn_partition.control.decision.decide import decide
+from edge_dnn_partition.control.decision.exact import decide
 from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.decision.decide import decide
+from edge_dnn_partition.control.decision.exact import decide
 from edge_dnn_partition.control.decision.hysteresis import Hysteresis, Settings
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json

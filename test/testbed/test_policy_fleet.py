@@ -8,8 +8,8 @@ from edge_dnn_partition.benchmarks.policy_fleet import DEVICES, EFFECTS, Scenari
 from edge_dnn_partition.benchmarks.policy_oracle import fixed_seconds, oracle_seconds, plan_pool
 from edge_dnn_partition.benchmarks.policy_run import Estimates, Rules, run
 
-from edge_dnn_partition.control.decision.decide import Settings
 from edge_dnn_partition.control.decision.exact import ExactPolicy
+from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import FixedPolicy
 from edge_dnn_partition.control.decision.qlearning import QLearningPolicy
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 
-from .decide import feasible
 from .exact import ExactPolicy
 from .hysteresis import Settings
-from .policy import Assignment, Choice, Conditions, Frame
+from .policy import Assignment, Choice, Conditions, Frame, feasible
 from .qlearning import LearningSettings, QLearningPolicy
 
 

@@ -25,8 +25,7 @@ from edge_dnn_partition.planning.plans.plan import label_of
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.units import format_bytes, format_rate
 
-from .decide import feasible
-from .policy import Assignment
+from .policy import Assignment, feasible
 
 _SHOWN_SHARE: Final = 0.1
 """Transfers that take a smaller share of all transfers' time are not told of."""

@@ -93,14 +93,14 @@ class Hysteresis:
 
     def weigh(
         self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf,
-        came_at: float = -math.inf,
+        appeared_at: float = -math.inf,
     ) -> Verdict:  # fmt: skip
         """Return whether to move to the best candidate. Until that is told (`moved`) a move that was granted stays so.
 
         :param gain: the share of the present plan's value that it saves.
         :param least_gain: of `least_gain`.
         :param stepped_at: when a step has last made the plan in force worse or the candidate better.
-        :param came_at: when a device of the candidate has last come: a plan that was chosen without it need not stay.
+        :param appeared_at: when a device of the candidate has last come: a plan that was chosen without it need not stay.
         """
         words = f'{gain:.0%}'.replace('%', ' %') + ' better'
         if gain <= 0 or gain < least_gain:
@@ -113,7 +113,7 @@ class Hysteresis:
         explained = stepped_at > max(self.since, now - EXPLAINS_SECONDS)
         if gain < FAR_BETTER:
             dwell = self.settings.dwell_seconds
-            held = came_at <= self.since and not (explained and gain >= STEP_BETTER)
+            held = appeared_at <= self.since and not (explained and gain >= STEP_BETTER)
             if held and (left := self.since + dwell - now) > 0:
                 return Verdict(False, f'{words}, waiting out dwell_seconds ({left:.1f} s left)')
             if not explained and (left := self._restless_at + CALM_DWELLS * dwell - now) > 0:

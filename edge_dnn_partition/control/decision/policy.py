@@ -16,18 +16,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+import numpy as np
 
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.solvers.solve import solve
 
-from .decide import feasible
 from .steps import FRAMES, Steps, resources_of
 
 Assignment = tuple[str, ...]
 """The device of each node of a problem."""
+FIRST_PLAN: Final = 'first plan'
+"""Why a policy chooses that knows of no plan in force."""
+
+
+def feasible(problem: Problem, assignment: Sequence[str]) -> bool:
+    """True if every device of an assignment is there, can run its nodes, and has the links it needs."""
+    if len(assignment) != problem.nodes or not set(assignment) <= set(problem.names):
+        return False
+    return bool(np.isfinite(evaluate(problem, assignment).latency_seconds))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +85,9 @@ class Conditions:
         worse = self.steps.last({FRAMES, *used}, worse=True, large=large)
         return max(worse, self.steps.last(wanted, worse=False, large=large))
 
-    def came_at(self, plan: Assignment) -> float:
+    def appeared_at(self, plan: Assignment) -> float:
         """Return when a device of a plan has last come, or come back; minus infinity if none has."""
-        return -math.inf if self.steps is None else self.steps.came(set(plan))
+        return -math.inf if self.steps is None else self.steps.appeared(set(plan))
 
 
 

@@ -8,23 +8,28 @@ shadow frames tell, for a share of the frames at most.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
+from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.problem import Floats, Problem
 from edge_dnn_partition.planning.solvers.solve import solve
 
 from .candidates import LIMIT, Candidates, Predictor
-from .decide import FIRST_PLAN, feasible
 from .hysteresis import Hysteresis, Settings
-from .policy import Assignment, Choice, Conditions, Frame
+from .policy import FIRST_PLAN, Assignment, Choice, Conditions, Frame, feasible
 from .qtable import CONDITIONS, QSettings, QTable, condition_of
 
+FORMAT: Final = 2
 _SAVED, _SOON = 4.0, 0.8
 """Shadow frames that may be saved up for when they are of more use; from which credit on the next one's plan is prepared."""
 
@@ -180,8 +185,8 @@ class QLearningPolicy:
         stepped = conditions.stepped_at(self.present, plan)
         if shown < needed:  # the estimates alone would not move: what is learned must exceed its doubt, and no step explains it
             needed, stepped = self.hysteresis.least_gain(float(self._spread(slot)[best]), needed), -math.inf
-        came = conditions.came_at(plan)
-        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, came_at=came)
+        came = conditions.appeared_at(plan)
+        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, appeared_at=came)
         values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
 
@@ -271,3 +276,46 @@ def _improvement(score: float) -> float:
     """Return the expectation of ``max(-x, 0)`` for a normal ``x`` with mean ``score`` and variance 1."""
     density = math.exp(-score * score / 2) / math.sqrt(2 * math.pi)
     return density - score * 0.5 * math.erfc(score / math.sqrt(2))
+
+
+# What was learned, kept between runs --------------------------------------------------------------------------------
+
+
+def key_of(model_sha256: str, fleet: str, boundaries: Sequence[int], objective: str) -> str:
+    """Return what learned values belong to: they are of no use to another model, fleet, split or objective.
+
+    :param fleet: a text that changes with the fleet, such as its file's content.
+    """
+    text = json.dumps([FORMAT, model_sha256, fleet, list(boundaries), objective])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(path: Path, key: str, policy: QLearningPolicy) -> None:
+    """Write what a policy has learned, if that can be written; a reader sees the old file or the new, never a part."""
+    plans = [list(plan) for plan in policy.candidates.plans]
+    document = {'format': FORMAT, 'key': key, 'plans': plans, 'table': policy.table.to_json()}
+    keep(path, json.dumps(document, allow_nan=False).encode())
+
+
+def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
+    """Take up what was saved; return False if there is nothing, or it is of another model, fleet or release.
+
+    :param policy: a fresh policy; it is left as it is unless all of the file is right.
+    :raises PlanError: if the file is malformed.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if (document['format'], document['key']) != (FORMAT, key):
+            return False
+        plans = [tuple(map(str, plan)) for plan in document['plans'] if isinstance(plan, list) and plan]
+        if not 0 < len(plans) == len(document['plans']) <= policy.candidates.limit:
+            raise ValueError(path)
+        policy.table.restore(document['table'])
+    except FileNotFoundError:
+        return False
+    except PlanError as error:
+        raise PlanError(f'{path}: {error}') from None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise PlanError(f'{path}: what was learned cannot be read; delete the file') from None
+    policy.candidates.plans = plans
+    return True

@@ -15,8 +15,7 @@ from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.objectives import Latency, Objective
 
 from .calibration import Calibration
-from .decide import feasible
-from .policy import Assignment, Choice, Conditions, Frame, Policy
+from .policy import Assignment, Choice, Conditions, Frame, Policy, feasible
 from .steps import FEW_DEVICES, FRAMES, SETTLE_SECONDS, Steps, resources_of, signs_of
 
 UNKNOWN: Final = Costs(math.nan, math.nan, math.nan, 0, False)

@@ -10,7 +10,8 @@ explains a move, too, where it was since the plan in force was chosen. Devices d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Final
 
@@ -43,6 +44,14 @@ FEW_DEVICES: Final = 12
 """In a larger fleet only the devices of the plan in force are watched."""
 
 
+LEAST_SECONDS: Final = 0.06
+"""Between two decisions."""
+MOST_SHARE: Final = 0.25
+"""Decisions out of turn take no larger share of the time."""
+HURRY_SECONDS: Final = 0.3
+"""So long after a step decisions follow each other soon, so that one which needs confirmation gets it."""
+
+
 class Steps:
     """Follows estimates by name: devices' times, links' rates. Not thread safe."""
 
@@ -51,7 +60,7 @@ class Steps:
         """Of each estimate: its level, as a logarithm, and by how much it scatters around it."""
         self._at: dict[tuple[Hashable, bool, bool], float] = {}
         """When each has last made a step, by whether it rose, and whether the step was a large one."""
-        self._came: dict[Hashable, float] = {}
+        self._appeared: dict[Hashable, float] = {}
         """When each was last there that had not been."""
         self._observed_at = -math.inf
         self._marks: dict[Hashable, float] = {}
@@ -86,7 +95,7 @@ class Steps:
             else:
                 self._levels[name] = math.log(value), 0.0
                 if appearing and before:
-                    self._at[name, False, True] = self._at[name, True, True] = self._came[name] = now
+                    self._at[name, False, True] = self._at[name, True, True] = self._appeared[name] = now
                     found = True
         return found
 
@@ -127,12 +136,40 @@ class Steps:
         gone = (self._levels[name][0] - self._marks[name] for name in known)
         return any((-by if worse else by) > MUCH for by in gone)
 
-    def came(self, names: Iterable[Hashable]) -> float:
+    def appeared(self, names: Iterable[Hashable]) -> float:
         """Return when one of these was last there that had not been; minus infinity if none has come."""
-        return max((self._came.get(name, -math.inf) for name in names), default=-math.inf)
+        return max((self._appeared.get(name, -math.inf) for name in names), default=-math.inf)
 
     def _last(self, name: Hashable, *, rose: bool, large: bool = False) -> float:
         return max(self._at.get((name, rose, size), -math.inf) for size in ((True,) if large else (True, False)))
+
+
+@dataclass
+class Urgency:
+    """Tells from the estimates that the last decision rested on whether the next one should wait for its turn."""
+
+    _steps: Steps = field(default_factory=Steps)
+    _hurry_until: float = -math.inf
+    _next_at: float = -math.inf
+
+    def is_due(self, now: float, estimates: Callable[[], Mapping[Hashable, float]]) -> bool:
+        """Return whether to decide now.
+
+        :param estimates: returns the estimates by name, above 0: factors of devices, rates of links.
+        """
+        if now < self._next_at:
+            return False
+        return now <= self._hurry_until or self._steps.are_in(estimates())
+
+    def on_decision(self, now: float, estimates: Mapping[Hashable, float]) -> None:
+        """Record that a decision is taken now, on these estimates."""
+        if self._steps.observe(now, estimates):
+            self._hurry_until = now + HURRY_SECONDS
+        self._next_at = now + LEAST_SECONDS
+
+    def on_duration(self, now: float, seconds: float) -> None:
+        """Record how long a decision has taken, until now."""
+        self._next_at = max(self._next_at, now + seconds * (1 / MOST_SHARE - 1))
 
 
 def resources_of(problem: Problem, plan: Collection[str]) -> frozenset[Hashable]:

@@ -15,10 +15,9 @@ from typing import Any, Final, TypeVar
 
 from edge_dnn_partition.control.decision import calibration
 from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.control.decision.decide import feasible
-from edge_dnn_partition.control.decision.learned import key_of, load, save
 from edge_dnn_partition.control.decision.policies import LEARNING, learner_of, policy_of
-from edge_dnn_partition.control.decision.policy import Assignment, Choice, Conditions, Frame, Policy
+from edge_dnn_partition.control.decision.policy import Assignment, Choice, Conditions, Frame, Policy, feasible
+from edge_dnn_partition.control.decision.qlearning import key_of, load, save
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.admission import device_seconds
@@ -48,7 +47,7 @@ class PolicyWorker:
 
     :param policy: used by the worker only.
     :param file: where what it learns is kept; None: nowhere.
-    :param key: what that belongs to (`control.decision.learned.key_of`).
+    :param key: what that belongs to (`control.decision.qlearning.key_of`).
     :param complain: takes a line for each failure.
     """
 

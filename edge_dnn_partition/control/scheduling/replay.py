@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge_dnn_partition.control.decision.calibration import Calibration, CalibrationSettings
-from edge_dnn_partition.control.decision.decide import feasible
 from edge_dnn_partition.control.decision.explain import explain
 from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
-from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame
+from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame, feasible
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
+from edge_dnn_partition.control.decision.steps import Urgency
 from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
 from edge_dnn_partition.control.state.readings import plan_of
 from edge_dnn_partition.errors import PlanError
@@ -33,7 +33,6 @@ from edge_dnn_partition.planning.plans.compose import assignment_of, placement_o
 from edge_dnn_partition.planning.plans.plan import Plan, label_of
 
 from .settings import SchedulerSettings
-from .urgency import Urgency
 
 _OK: Final = 0
 """The status of a frame that has its result, as in FrameReport."""

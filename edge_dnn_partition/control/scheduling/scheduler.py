@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from edge_dnn_partition.control.decision.decide import FIRST_PLAN, feasible
 from edge_dnn_partition.control.decision.exploration import Hope, Pair
-from edge_dnn_partition.control.decision.policy import Assignment, Choice, Conditions, Policy
+from edge_dnn_partition.control.decision.policy import FIRST_PLAN, Assignment, Choice, Conditions, Policy, feasible
+from edge_dnn_partition.control.decision.steps import Urgency
 from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.admission import frames_at_a_time
@@ -36,7 +36,6 @@ from .settings import SchedulerSettings
 from .shadow_frames import ShadowFrames
 from .switch import Mover, PlanSwitch
 from .switch import Outlet as MoveOutlet
-from .urgency import Urgency
 
 _FIXED_DEVIATION: Final = 0.1
 """Relative standard deviation that the prediction of a pinned plan is given."""

@@ -15,8 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.monitoring.fleet_liveness import DeviceLiveness
-from edge_dnn_partition.monitoring.rtps_presence import middleware_of
+from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, middleware_of
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.reading import read
@@ -52,7 +51,7 @@ def listen(fleet: Fleet, seconds: float) -> dict[str, DeviceLiveness]:
         if message.device not in found and len(found) >= _MOST_DEVICES:
             return
         device = found.setdefault(message.device, DeviceLiveness())
-        device.heard(name, info['source_timestamp'], info['received_timestamp'], model)
+        device.on_message(name, info['source_timestamp'], info['received_timestamp'], model)
         device.unsealed += key is not None and Sealer(key, 0).check(topic, raw) is None
 
     try:

@@ -12,8 +12,7 @@ from std_msgs.msg import Float64
 
 from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
-from edge_dnn_partition.monitoring.health import Health, Rising, device_health, pipeline_health
-from edge_dnn_partition.monitoring.stream_watch import StreamWatch
+from edge_dnn_partition.monitoring.health import Health, Rising, StreamWatch, device_health, pipeline_health
 from edge_dnn_partition.msg import Calibration, DeviceEnergy, DeviceState, FleetState, LinkState
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode

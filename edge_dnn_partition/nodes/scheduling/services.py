@@ -13,7 +13,7 @@ from typing import Any, Final
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
-from edge_dnn_partition.control.decision.decide import feasible
+from edge_dnn_partition.control.decision.policy import feasible
 from edge_dnn_partition.control.scheduling.background import run_in_background
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who talks DDS on this network, in whichever ROS domain: what every participant announces of itself by multicast.
+"""Who is on the network: DDS participants in every ROS domain, by what they announce by multicast, and the devices of a fleet.
 
 Two machines with other domains never hear each other, and so cannot tell why. But the port that announcements go to
 follows from the domain (OMG DDSI-RTPS 2.5, 9.6.2.3), and the first bytes of each say whose DDS it is.
@@ -14,7 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _GROUP: Final = '239.255.0.1'
@@ -23,6 +23,10 @@ _PORTS_EACH: Final = 250
 _VENDORS: Final = {b'\x01\x01': 'Connext', b'\x01\x03': 'OpenDDS', b'\x01\x0f': 'Fast DDS', b'\x01\x10': 'Cyclone DDS'}
 SAFE_DOMAINS: Final = range(102)
 """Those that Linux leaves free of the ports that it gives to clients."""
+CLOCK_SECONDS: Final = 0.1
+"""A clock that is so much ahead is said to be so: messages cannot arrive before they were sent."""
+DELAY_SECONDS: Final = 0.5
+"""Messages that arrive so late may be late, or of a clock that is behind: nobody can tell from one side."""
 
 
 @dataclass(frozen=True, order=True)
@@ -87,3 +91,43 @@ def _socket(port: int, addresses: Sequence[str]) -> socket.socket:
         made.close()
         raise
     return made
+
+
+@dataclass
+class DeviceLiveness:
+    """What a device's messages show.
+
+    :param nodes: that it runs.
+    :param middlewares: whose DDS they use.
+    :param models: hashes of the worker's model file.
+    :param lateness: seconds from sending, by the sender's clock, to arrival, by this machine's; the least of all messages.
+    """
+
+    nodes: set[str] = field(default_factory=set)
+    middlewares: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    lateness: float | None = None
+    messages: int = 0
+    unsealed: int = 0
+    """Those without a valid seal, where the fleet has a key."""
+
+    def on_message(self, node: str, sent_ns: int, received_ns: int, model: str = '') -> None:
+        """Record a message; the times are in nanoseconds since 1970."""
+        self.nodes.add(node)
+        self.messages += 1
+        if model:
+            self.models.add(model)
+        if sent_ns and received_ns:
+            late = (received_ns - sent_ns) * 1e-9
+            self.lateness = late if self.lateness is None else min(self.lateness, late)
+
+    @property
+    def clock(self) -> str:
+        """What is wrong with its clock, in words; empty if nothing is, or it is not known."""
+        if self.lateness is None:
+            return ''
+        if self.lateness < -CLOCK_SECONDS:
+            return f'is {-self.lateness:.2f} s ahead of this machine, or more'
+        if self.lateness > DELAY_SECONDS:
+            return f'is {self.lateness:.2f} s behind this machine, or its messages take that long (clock or delay)'
+        return ''
