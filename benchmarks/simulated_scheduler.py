@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
-from edge_dnn_partition.control.decision.exploration import Hope, Pair
 from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Policy
 from edge_dnn_partition.control.scheduling.background import SimulatedBackground
+from edge_dnn_partition.control.scheduling.exploration import Hope, Pair
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop

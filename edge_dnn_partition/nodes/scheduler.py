@@ -13,8 +13,8 @@ from typing import Any
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.control.decision.auto import TakeoverSettings
-from edge_dnn_partition.control.decision.exploration import Hope, Pair
 from edge_dnn_partition.control.decision.hysteresis import Settings
+from edge_dnn_partition.control.scheduling.exploration import Hope, Pair
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop

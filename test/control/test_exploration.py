@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_dnn_partition.control.decision.exploration import FULL_GAIN, Hope, worth_probing
+from edge_dnn_partition.control.scheduling.exploration import FULL_GAIN, Hope, worth_probing
 from edge_dnn_partition.planning.cost_model.costs_json import from_costs_json
 from edge_dnn_partition.planning.objectives import Goal
 

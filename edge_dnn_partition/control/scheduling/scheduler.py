@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from edge_dnn_partition.control.decision.exploration import Hope, Pair
 from edge_dnn_partition.control.decision.policy import FIRST_PLAN, Assignment, Choice, Conditions, Policy, feasible
 from edge_dnn_partition.control.decision.steps import Urgency
 from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
@@ -30,7 +29,7 @@ from edge_dnn_partition.planning.plans.plan import Plan, placement_of_words
 
 from .background import Background
 from .encoding_choice import EncodingChoice
-from .explorer import Explorer
+from .exploration import Explorer, Hope, Pair
 from .policy_runner import PolicyRunner
 from .settings import SchedulerSettings
 from .shadow_frames import ShadowFrames
