@@ -193,7 +193,7 @@ def test_least_gain_counts_under_every_policy(name):
     assert len(moves) == 1
     moves, stream = after_a_step(name, least_gain=0.3)
     assert not moves
-    assert '% better, less than the 30 % that is needed' in stream.reason
+    assert '% better, less than the 30 % needed' in stream.reason
 
 
 @pytest.mark.parametrize('name', POLICIES)

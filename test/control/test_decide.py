@@ -58,7 +58,7 @@ def test_a_gain_is_confirmed_and_the_plan_dwells():
     assert moves[:8] == [None] * 8, 'moved within the dwell time'
     assert moves[8] == REMOTE
     assert moves[9:] == [None] * 3
-    assert decisions[1].reason == '33 % better, to be confirmed (2 of 3 decisions)'
+    assert decisions[1].reason == '33 % better, waiting for confirmation (2 of 3 decisions)'
     assert decisions[4].reason == '33 % better, waiting out dwell_seconds (1.0 s left)'
     hysteresis = Hysteresis(settings, LOCAL)
     assert [step(turn * 0.25, problem(), hysteresis).assignment for turn in range(3)] == [None, None, REMOTE]
@@ -89,7 +89,7 @@ def test_a_second_move_within_thirty_dwell_times_needs_a_step():
     assert step(0.0, problem(local=0.6), hysteresis).assignment == REMOTE
     back = problem(0.4, local=0.4)
     waiting = step(10.0, back, hysteresis)
-    assert waiting.reason == '33 % better, but no estimate has made a step lately (50 s left)'
+    assert waiting.reason == '33 % better, waiting: no estimate has made a step lately (50 s left)'
     assert step(10.0, back, hysteresis, stepped_at=lambda *_: 1.0).assignment is None, 'that was long ago'
     assert step(59.0, back, hysteresis).assignment is None
     assert step(10.0, back, Hysteresis(hysteresis.settings, REMOTE, 0.0)).assignment == LOCAL

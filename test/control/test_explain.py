@@ -50,10 +50,10 @@ def test_a_plan_is_explained_in_words():
 
 
 def test_a_plan_that_is_not_the_best_one_says_by_how_much_and_why_it_stays():
-    found = explain(three_devices(), ('pi',) * 3, BOUNDARIES, Goal(), reason='57 % better, to be confirmed (1 of 2 decisions)')
+    found = explain(three_devices(), ('pi',) * 3, BOUNDARIES, Goal(), reason='57 % better, waiting for confirmation (1 of 2 decisions)')
     assert found.text == (
         'all on pi; 610 ms predicted; predicted to be better: cut after layer 31 (pi to cloud), 57 % faster; '
-        'stays: 57 % better, to be confirmed (1 of 2 decisions)'
+        'stays: 57 % better, waiting for confirmation (1 of 2 decisions)'
     )
     assert found.best_latency_seconds < found.value
 

@@ -75,7 +75,7 @@ def knobs_of(tmp_path):
 def test_a_knob_that_is_set_reaches_the_policy_in_force(knobs_of, name):
     knobs = knobs_of(policy=name, dwell_seconds=0.0, confirmations=1, least_gain=0.3)
     knobs.runner.on_plan(('pi', 'pi'), time.monotonic())
-    less = f'{8 if name == "q_learning" else 10} % better, less than the 30 % that is needed'  # what a switch costs is in it
+    less = f'{8 if name == "q_learning" else 10} % better, less than the 30 % needed'  # what a switch costs is in it
     assert knobs.decide(0.04).reason.removeprefix('learned: ') == less
     knobs.set('least_gain', 0.05)
     choice = knobs.decide(0.04)
@@ -84,7 +84,7 @@ def test_a_knob_that_is_set_reaches_the_policy_in_force(knobs_of, name):
     share, new, old = map(float, re.search(r'(\d+) % better: ([\d.]+) instead of ([\d.]+) ms', text).groups())
     assert share == round(100 * (1 - new / old)) == int(less.partition(' ')[0])
     knobs.set('confirmations', 3)
-    assert 'to be confirmed (1 of 3 decisions)' in knobs.decide(0.04).reason
+    assert 'waiting for confirmation (1 of 3 decisions)' in knobs.decide(0.04).reason
     knobs.set('confirmations', 1)
     knobs.set('dwell_seconds', 1000.0)
     assert 'waiting out dwell_seconds' in knobs.decide(0.04).reason

@@ -50,11 +50,11 @@ class Takeover:
         self._switched_at = self._frame_at = -math.inf
 
     def switched(self, now: float) -> None:
-        """Take in that a plan has come into force."""
+        """Record that a plan has come into force."""
         self._switched_at = self._frame_at = now
 
     def frame(self, now: float, log_error: float, *, shadow: bool = False) -> bool:
-        """Take a frame in and return who decides now (:attr:`learning`).
+        """Record a frame, and return who decides now (:attr:`learning`).
 
         :param log_error: logarithm of what the frame cost over what the planner predicts for its plan.
         """
@@ -102,7 +102,7 @@ class AutoPolicy(QLearningPolicy):
         super().moved(now, plan)
 
     def learn(self, frame: Frame) -> None:
-        """Hold the planner's prediction against what came true, then learn from it."""
+        """Compare the planner's prediction with the frame's cost, then learn from it."""
         if self.conditions is not None and frame.cost > 0:
             problem = self.conditions.problem_for(frame.plan)
             if feasible(problem, frame.plan):
@@ -111,7 +111,7 @@ class AutoPolicy(QLearningPolicy):
         super().learn(frame)
 
     def maintain(self, conditions: Conditions) -> None:
-        """Tend the candidates, and the planner's next answer."""
+        """Refresh the candidates, and improve the planner's next answer."""
         super().maintain(conditions)
         if not self.learning:
             self.exact.maintain(conditions)

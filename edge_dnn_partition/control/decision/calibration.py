@@ -1,12 +1,12 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every switch's prediction held against what came true, and what follows for the next ones. Time is passed in.
+"""Compares each switch's prediction with the outcome, and adapts intervals and hysteresis to that. Time is passed in.
 
 Two things are predicted at a switch: what frames will take under the new plan, with an interval, and the gain over the old
-plan, in time or, for the objective energy, in joules. The median of the frames after it says what came true of the first. What
-the old plan would have cost then nobody has seen: it is what is predicted for it under the conditions after the switch, times
-what its own frames were over their predictions before. So a move that a step made necessary is not held against what frames
-took before the step. From the record of the last switches come
+plan, in time or, for the objective energy, in joules. The median of the frames after the switch shows the first.
+What the old plan would have cost is not measured: it is its prediction under the conditions after the switch, times the ratio
+of its own frames to their predictions before. So a move that a step made necessary is not compared with frames before the step.
+The record of the last switches gives
 
 - the width of the intervals: the least that would have held the truth at their nominal level (normalised conformal prediction:
   Papadopoulos, Gammerman and Vovk, "Normalized nonconformity measures for regression conformal prediction", 2008);
@@ -64,7 +64,7 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class Assessment:
-    """One switch: what was predicted and what came true.
+    """One switch: prediction and outcome.
 
     Gains are shares of what the old plan was to cost, seconds or joules, at the switch and after it; NaN if not known.
 
@@ -82,7 +82,7 @@ class Assessment:
 
     @property
     def inside(self) -> bool:
-        """Whether the interval held what came true."""
+        """Whether the interval held the outcome."""
         return self.low_seconds <= self.measured_seconds <= self.high_seconds
 
     @property
@@ -123,7 +123,7 @@ class Calibration:
         self.settings = settings or CalibrationSettings()
         self.assessments: tuple[Assessment, ...] = ()
         self.fresh: deque[Assessment] = deque()
-        """Assessments that nobody has taken yet; whoever wants them takes them off the left."""
+        """Assessments that were not published yet; the reader removes them from the left."""
         self._over: deque[float] = deque(maxlen=self.settings.frames)
         """What the last frames of the plan in force cost over their predictions."""
         self._open: _Open | None = None
@@ -134,7 +134,7 @@ class Calibration:
         self, predicted_seconds: float, deviation: float, *, old_predicted_seconds: float = math.nan,
         joules: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        """Take in that another plan has come into force.
+        """Record that another plan has come into force.
 
         :param predicted_seconds: what frames will take under it.
         :param deviation: relative standard deviation of that.
@@ -159,7 +159,7 @@ class Calibration:
     def frame(
         self, seconds: float, joules: float | None = None, *, predicted: float = math.nan, old_predicted: float = math.nan
     ) -> None:
-        """Take in what a frame of the plan in force took.
+        """Record what a frame of the plan in force cost.
 
         :param joules: where gains are those of energy; NaN if it is not known.
         :param predicted: what it is predicted to cost, under the conditions that it ran in: seconds, or joules with ``joules``.
@@ -189,7 +189,7 @@ class Calibration:
         return self._open is not None
 
     def stepped(self, *, old_only: bool = False) -> None:
-        """Take in a step since the switch: what comes now is not what was predicted for.
+        """Record a step since the switch: the prediction was for other conditions.
 
         :param old_only: it concerns the plan before alone: then only the gain is not assessed.
         """
@@ -202,9 +202,9 @@ class Calibration:
         found, self._open = self._open, None
         if found is None or len(found.seconds) < self.settings.least_frames:
             return
-        told = math.isfinite(found.predicted_gain) and min(len(found.costs), len(found.olds)) >= self.settings.least_frames
+        known = math.isfinite(found.predicted_gain) and min(len(found.costs), len(found.olds)) >= self.settings.least_frames
         gains = (math.nan, math.nan)
-        if told:
+        if known:
             gains = found.predicted_gain, 1 - median(found.costs) / (median(found.olds) * found.over)
         assessment = Assessment(
             found.predicted_seconds, found.deviation, *found.interval, median(found.seconds), *gains
@@ -239,7 +239,7 @@ class Calibration:
 
     @property
     def coverage(self) -> float:
-        """The share of intervals that held what came true; NaN without a record."""
+        """The share of intervals that held the outcome; NaN without a record."""
         return sum(a.inside for a in self.assessments) / len(self.assessments) if self.assessments else math.nan
 
     @property
@@ -270,7 +270,7 @@ def save(path: Path, key: str, record: Calibration) -> None:
 
 
 def load(path: Path, key: str, record: Calibration) -> bool:
-    """Take up what was saved; return False if there is nothing, or it is of something else.
+    """Restore what was saved; return False if there is nothing, or it is of something else.
 
     :raises PlanError: if the file is malformed.
     """

@@ -85,9 +85,9 @@ def decide(
 class Ahead:
     """Throughput: searches on after a decision, a course at a time, and gives the next decision what it has found.
 
-    The first course begins anew, the others at the best plan and are short, since the next decision waits for them. After eight
-    that found nothing better there are no more until the conditions change. For other objectives than throughput there is
-    nothing to do: their answers are exact, or quickly found again.
+    The first course starts from scratch, the others at the best plan and short, since the next decision waits for them. After
+    eight that found nothing better there are no more until the conditions change. For other objectives than throughput there
+    is nothing to do: their answers are exact, or quickly found again.
     """
 
     def __init__(self, goal: Goal) -> None:

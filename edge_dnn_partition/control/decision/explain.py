@@ -28,7 +28,7 @@ from edge_dnn_partition.units import format_bytes, format_rate
 from .policy import Assignment, feasible
 
 _SHOWN_SHARE: Final = 0.1
-"""Transfers that take a smaller share of all transfers' time are not told of."""
+"""Transfers that take a smaller share of all transfers' time are left out."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class _Scale:
 
     def against(self, assignment: Assignment, present: Assignment) -> str:
         """Say how another plan compares with the present one."""
-        costs, own = self.costs(assignment), self.costs(present)
+        costs, current = self.costs(assignment), self.costs(present)
         if self.goal.late(costs):
             return f'{(self.goal.counted(costs) - self.goal.deadline_seconds) * 1e3:.3g} ms over the deadline'
-        current, other = self.value(own), self.value(costs)
-        share = other / current - 1 if current > 0 else 0.0
+        before, after = self.value(current), self.value(costs)
+        share = after / before - 1 if before > 0 else 0.0
         if abs(share) < 0.005:
             return 'as good'
         return f'{100 * abs(share):.0f} % {self.goal.objective.worse if share > 0 else self.goal.objective.better}'

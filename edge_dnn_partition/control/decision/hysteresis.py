@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a better plan is moved to now: the one hysteresis, through which every policy passes its best candidate."""
+"""Whether to move to a better plan now: the one hysteresis, through which every policy passes its best candidate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from edge_dnn_partition.planning.objectives import Goal, goal_of
 
 FAR_BETTER: Final = 0.5
-"""A gain that waits for nothing but its confirmation: conditions have changed beyond what waiting is for."""
+"""A gain that waits only for its confirmation."""
 STEP_BETTER: Final = 0.25
 """A gain that does not wait out the dwell time if a step since the last move explains it."""
 CALM_DWELLS: Final = 30.0
@@ -79,7 +79,7 @@ class Hysteresis:
         return max(least, min(deviation, self.settings.most_gain))
 
     def moved(self, now: float, plan: Hashable) -> None:
-        """Take in that a plan has come into force, whoever asked for it."""
+        """Record that a plan has come into force, whoever asked for it."""
         if plan == self.plan:
             return
         if plan == self._unexplained:
@@ -88,28 +88,28 @@ class Hysteresis:
         self.calm()
 
     def calm(self) -> None:
-        """Take in that no plan is better now."""
+        """Record that no plan is better now."""
         self._count, self._unexplained = 0, None
 
     def weigh(
         self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf,
         appeared_at: float = -math.inf,
     ) -> Verdict:  # fmt: skip
-        """Return whether to move to the best candidate. Until that is told (`moved`) a move that was granted stays so.
+        """Return whether to move to the best candidate. A move that was granted stays granted until `moved`.
 
         :param gain: the share of the present plan's value that it saves.
         :param least_gain: of `least_gain`.
         :param stepped_at: when a step has last made the plan in force worse or the candidate better.
-        :param appeared_at: when a device of the candidate has last come: a plan that was chosen without it need not stay.
+        :param appeared_at: when a device of the candidate last appeared: a plan that was chosen without it need not stay.
         """
         words = f'{gain:.0%}'.replace('%', ' %') + ' better'
         if gain <= 0 or gain < least_gain:
             self.calm()
-            return Verdict(False, f'{words}, less than the {100 * least_gain:.0f} % that is needed')
+            return Verdict(False, f'{words}, less than the {100 * least_gain:.0f} % needed')
         self._count += 1
         needed = self.settings.confirmations
         if self._count < needed:
-            return Verdict(False, f'{words}, to be confirmed ({self._count} of {needed} decisions)')
+            return Verdict(False, f'{words}, waiting for confirmation ({self._count} of {needed} decisions)')
         explained = stepped_at > max(self.since, now - EXPLAINS_SECONDS)
         if gain < FAR_BETTER:
             dwell = self.settings.dwell_seconds
@@ -117,6 +117,6 @@ class Hysteresis:
             if held and (left := self.since + dwell - now) > 0:
                 return Verdict(False, f'{words}, waiting out dwell_seconds ({left:.1f} s left)')
             if not explained and (left := self._restless_at + CALM_DWELLS * dwell - now) > 0:
-                return Verdict(False, f'{words}, but no estimate has made a step lately ({left:.0f} s left)')
+                return Verdict(False, f'{words}, waiting: no estimate has made a step lately ({left:.0f} s left)')
         self._unexplained = None if explained or gain >= FAR_BETTER else plan
         return Verdict(True, words)

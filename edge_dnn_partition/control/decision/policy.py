@@ -1,14 +1,14 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy is asked and told: it chooses plans and learns from frames. Time and randomness are passed in.
+"""The interface of a policy: it chooses plans and learns from frames. Time and randomness are passed in.
 
 A policy is used so:
 
-1. ``choose`` before each decision's deadline, with the present conditions; it answers with a plan to move to, or None.
-2. ``moved`` when a plan has come into force (also one that somebody else asked for).
+1. ``choose`` at each decision, with the present conditions; it answers with a plan to move to, or None.
+2. ``moved`` when a plan has come into force (whoever asked for it).
 3. ``learn`` with each frame's cost, also a shadow frame's.
 4. ``shadow`` before a frame: whether it is to run under another, prepared plan too, its result thrown away.
-5. ``tend`` when there is time: what may take milliseconds and is no part of a decision.
+5. ``maintain`` after a decision: what may take milliseconds and is no part of it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Conditions:
         return max(worse, self.steps.last(wanted, worse=False, large=large))
 
     def appeared_at(self, plan: Assignment) -> float:
-        """Return when a device of a plan has last come, or come back; minus infinity if none has."""
+        """Return when a device of a plan last appeared; minus infinity if none has."""
         return -math.inf if self.steps is None else self.steps.appeared(set(plan))
 
 
@@ -129,10 +129,10 @@ class Policy(Protocol):
         """Return the plan to move to, if any."""
 
     def moved(self, now: float, plan: Assignment) -> None:
-        """Take in that a plan has come into force."""
+        """Record that a plan has come into force."""
 
     def learn(self, frame: Frame) -> None:
-        """Take in what a frame cost."""
+        """Record what a frame cost."""
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
         """Count a frame, and return one of the prepared plans to run the next frame under too, or None."""
@@ -155,11 +155,11 @@ class StillPolicy:
         return None
 
     def prefetch_candidates(self) -> Sequence[Assignment]:
-        """Wish for nothing."""
+        """Want nothing prepared."""
         return ()
 
     def maintain(self, conditions: Conditions) -> None:
-        """Have nothing to tend."""
+        """Do nothing."""
 
 
 class FixedPolicy(StillPolicy):

@@ -3,7 +3,7 @@
 """The policy that learns: tabular Q-learning over candidate plans, on top of the planner's predictions (:mod:`.qtable`).
 
 The table begins at nothing, so that its first choices are the planner's among the candidates. Of plans that are not in force
-shadow frames tell, for a share of the frames at most.
+it learns by shadow frames, for a share of the frames at most.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class QLearningPolicy:
         self._predictor = Predictor()
         self._first: Problem | None = None
         self.conditions: Conditions | None = None
-        """Those that were taken in last."""
+        """The last ones."""
         self._at = self._refreshed_at = -math.inf
         self._where = 0
         self._logs: Floats = np.zeros(0)
@@ -130,8 +130,8 @@ class QLearningPolicy:
 
         As far as the plan in force is from its prediction others may be.
         """
-        own = max(self.settings.plan_deviation, abs(float(self._beyond[slot]))) * self.table.doubt[: len(self._logs)]
-        return np.asarray(np.hypot(own, own[slot]), dtype=np.float64)
+        spread = max(self.settings.plan_deviation, abs(float(self._beyond[slot]))) * self.table.doubt[: len(self._logs)]
+        return np.asarray(np.hypot(spread, spread[slot]), dtype=np.float64)
 
     # Deciding -------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class QLearningPolicy:
         return self.pick(conditions)
 
     def watch(self, conditions: Conditions) -> None:
-        """Take the present conditions in, and learn from what the plan in force has led to."""
+        """Record the present conditions, and learn from what the plan in force has led to."""
         self.conditions, problem = conditions, conditions.problem
         self._first = self._first or problem
         self._where = condition_of(problem, self._first, conditions.temperature_celsius)
@@ -161,7 +161,7 @@ class QLearningPolicy:
         self._before = None if slot is None else (self._where, slot, now)
 
     def pick(self, conditions: Conditions) -> Choice:
-        """Return what :meth:`choose` returns, for conditions that were taken in."""
+        """Return what :meth:`choose` returns, for conditions that were recorded."""
         problem, slot = conditions.problem, self._slot
         if not self.candidates.plans and self.present is not None and feasible(problem, self.present):
             return Choice(None, 'no other plan is known')
@@ -185,8 +185,8 @@ class QLearningPolicy:
         stepped = conditions.stepped_at(self.present, plan)
         if shown < needed:  # the estimates alone would not move: what is learned must exceed its doubt, and no step explains it
             needed, stepped = self.hysteresis.least_gain(float(self._spread(slot)[best]), needed), -math.inf
-        came = conditions.appeared_at(plan)
-        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, appeared_at=came)
+        appeared = conditions.appeared_at(plan)
+        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, appeared_at=appeared)
         values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
 
@@ -203,19 +203,19 @@ class QLearningPolicy:
         self._begin(now)
 
     def learn(self, frame: Frame) -> None:
-        """Take a frame's surprise in."""
+        """Record by how much a frame's cost differs from its prediction."""
         if self.conditions is None or not frame.cost > 0 or (slot := self.candidates.index(frame.plan)) is None:
             return
         surprise = math.log(frame.cost) - float(self._logs[slot])
         if not math.isfinite(surprise):
             return
         if frame.shadow:
-            self.table.take(self._where, slot, surprise)
+            self.table.record(self._where, slot, surprise)
         elif frame.plan == self.present:
             self._surprises.append(surprise)
 
     def shadow(self, warm: Collection[Assignment]) -> Assignment | None:
-        """Return the prepared plan that a shadow frame tells most of, if one is affordable and worth it."""
+        """Return the prepared plan of which a shadow frame teaches most, if one is affordable and worth it."""
         self.budget.frame()
         if self.budget.available:
             for plan in self._promising():
@@ -298,7 +298,7 @@ def save(path: Path, key: str, policy: QLearningPolicy) -> None:
 
 
 def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
-    """Take up what was saved; return False if there is nothing, or it is of another model, fleet or release.
+    """Restore what was saved; return False if there is nothing, or it is of another model, fleet or release.
 
     :param policy: a fresh policy; it is left as it is unless all of the file is right.
     :raises PlanError: if the file is malformed.

@@ -117,19 +117,19 @@ class QTable:
         return np.asarray(excess + switch + self.future(conditions)[: len(excess)], dtype=np.float64)
 
     def learn(self, conditions: int, plan: int, surprise: float, seconds: float, then: int, excess: Floats) -> None:
-        """Take in that a plan was in force under some conditions for some seconds, and which came then.
+        """Record that a plan was in force under some conditions for some seconds, and which conditions followed.
 
         :param surprise: mean logarithm of the cost over its prediction.
-        :param excess: as in :meth:`q`, under the conditions that came.
+        :param excess: as in :meth:`q`, under the conditions that followed.
         """
         value = float(self.q(then, plan, excess).min())
         if self._mean is None:
             self._mean = value
         self._mean += (1 - math.exp(-seconds / self.settings.mean_seconds)) * (value - self._mean)
-        self.take(conditions, plan, surprise, self.settings.discount**seconds * (value - self._mean))
+        self.record(conditions, plan, surprise, self.settings.discount**seconds * (value - self._mean))
 
-    def take(self, conditions: int, plan: int, surprise: float, later: float = 0.0) -> None:
-        """Take a reward in.
+    def record(self, conditions: int, plan: int, surprise: float, later: float = 0.0) -> None:
+        """Record a reward.
 
         :param later: what the state that followed is worth.
         """
@@ -141,7 +141,7 @@ class QTable:
         self.values[conditions, plan] = min(max(float(new), -clip), clip)
 
     def forget_plan(self, plan: int) -> None:
-        """Begin anew with one plan: another has taken its number."""
+        """Reset one plan: another has its number now."""
         self.values[:, plan] = self.visits[:, plan] = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class QTable:
         return {'values': self.values.tolist(), 'visits': self.visits.tolist()}
 
     def restore(self, document: Any) -> None:
-        """Take up what :meth:`to_json` returned.
+        """Restore what :meth:`to_json` returned.
 
         :raises PlanError: if it is malformed or of another shape.
         """

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy whose switches are held against what came true, and to which no frame is told that a step overlapped."""
+"""A policy whose switches are assessed, and which learns from no frame that a step overlapped."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _FEW: Final = 3
 
 
 class RecordedPolicy:
-    """Passes everything on to a policy, keeps the record, tells the policy its hysteresis and which estimates made a step.
+    """Passes everything on to a policy, keeps the record of switches, and adds hysteresis and steps to the conditions.
 
     A frame is held back until the next decision, since it comes before the estimates that it changes. If an estimate that its
-    plan depends on has made a step by then, it was under way in two conditions and tells of none: it is let go.
+    plan depends on has made a step by then, it ran under two conditions and is dropped.
 
     :param policy: whose choices these are.
     :param record: goes on from policy to policy.
-    :param objective: of the policy; None: latency. Gains are held against frames where a frame tells its cost. Those of
+    :param objective: of the policy; None: latency. Gains are assessed where a frame shows its cost. Those of
         moves that Q-learning made are left out: it saw more in them than the planner.
     """
 
@@ -63,7 +63,7 @@ class RecordedPolicy:
         signs = {**signs_of(conditions.problem, self._present or ()), FRAMES: median(self._over)}
         if self._steps.observe(conditions.now, signs, appearing=len(conditions.problem.names) <= FEW_DEVICES):
             self._stepped(conditions)
-        self._tell_frames(conditions)
+        self._pass_frames_on(conditions)
         if self._present is not None:
             self._tried[self._present] = conditions.now
         self._tried = {plan: at for plan, at in self._tried.items() if conditions.now - at < _TRIED_SECONDS}
@@ -74,7 +74,7 @@ class RecordedPolicy:
         return self.policy.choose(conditions)
 
     def _stepped(self, conditions: Conditions) -> None:
-        """Let the record know if a step concerns the switch that is being assessed.
+        """Inform the record of a step that concerns the switch being assessed.
 
         An estimate that changes where only the new plan uses it was wrong, rather than that it has made a step.
         """
@@ -86,8 +86,8 @@ class RecordedPolicy:
         elif self._steps.last(old - new) == conditions.now:
             self.record.stepped(old_only=True)
 
-    def _tell_frames(self, conditions: Conditions) -> None:
-        """Tell policy and record of the frames that were held back."""
+    def _pass_frames_on(self, conditions: Conditions) -> None:
+        """Pass the frames that were held back on to policy and record."""
         while self._held:
             frame, predicted, old_predicted = self._held.popleft()
             stepped_at = self._steps.last(resources_of(conditions.problem, frame.plan))
@@ -109,9 +109,9 @@ class RecordedPolicy:
         """Note what is predicted of a plan that has come into force, and of the one before."""
         if plan != self._present:
             if self._conditions is not None:
-                self._tell_frames(self._conditions)
-                told = (self._objective.is_latency or self._objective.is_energy) and not self.learning
-                old = self._costs_of(self._present) if told else UNKNOWN
+                self._pass_frames_on(self._conditions)
+                assessed = (self._objective.is_latency or self._objective.is_energy) and not self.learning
+                old = self._costs_of(self._present) if assessed else UNKNOWN
                 new = self._costs_of(plan)
                 joules = (old.energy_joules, new.energy_joules) if self._objective.is_energy else None
                 self.record.switched(
@@ -143,5 +143,5 @@ class RecordedPolicy:
         return self.policy.prefetch_candidates()
 
     def maintain(self, conditions: Conditions) -> None:
-        """Tend the policy."""
+        """Let the policy do what may take long."""
         self.policy.maintain(conditions)

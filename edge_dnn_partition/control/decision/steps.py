@@ -1,9 +1,9 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which changes of an estimate are steps: larger than `MUCH` and than its own noise. Pure; times in seconds.
+"""Which changes of an estimate are steps, larger than `MUCH` and than its noise, and when to decide at once. Times in seconds.
 
-A step says that the world has changed, not that a prediction was wrong. It is decided on at once, it explains a move, and
-frames that were under way meanwhile are held against no plan and no prediction. A link may drift as far in small changes: that
+A step means that the world has changed, not that a prediction was wrong. It is decided on at once, it explains a move, and
+frames that were under way meanwhile count for no plan and no prediction. A link may drift as far in small changes: that
 explains a move, too, where it was since the plan in force was chosen. Devices do not drift, they are busy now and idle then.
 """
 
@@ -61,13 +61,13 @@ class Steps:
         self._at: dict[tuple[Hashable, bool, bool], float] = {}
         """When each has last made a step, by whether it rose, and whether the step was a large one."""
         self._appeared: dict[Hashable, float] = {}
-        """When each was last there that had not been."""
+        """When each last appeared."""
         self._observed_at = -math.inf
         self._marks: dict[Hashable, float] = {}
         """Each link's level when the plan in force was chosen."""
 
     def mark(self) -> None:
-        """Take in that a plan has come into force."""
+        """Record that a plan has come into force."""
         self._marks = {name: level for name, (level, _) in self._levels.items() if isinstance(name, tuple)}
 
     def are_in(self, signs: Mapping[Hashable, float]) -> bool:
@@ -78,7 +78,7 @@ class Steps:
         )
 
     def observe(self, now: float, signs: Mapping[Hashable, float], *, appearing: bool = False) -> bool:
-        """Take estimates in, and return whether one was a step. What is not among them is forgotten.
+        """Record estimates, and return whether one was a step. Those that are missing are forgotten.
 
         :param appearing: what was not there before is a step, too, but for the first time.
         """
@@ -137,7 +137,7 @@ class Steps:
         return any((-by if worse else by) > MUCH for by in gone)
 
     def appeared(self, names: Iterable[Hashable]) -> float:
-        """Return when one of these was last there that had not been; minus infinity if none has come."""
+        """Return when one of these last appeared; minus infinity if none has."""
         return max((self._appeared.get(name, -math.inf) for name in names), default=-math.inf)
 
     def _last(self, name: Hashable, *, rose: bool, large: bool = False) -> float:

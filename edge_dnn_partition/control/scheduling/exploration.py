@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which links and devices are worth probing: those that a better plan would need, if they were again what they may be.
+"""Which links and devices are worth probing: those that a better plan would need, if they are better than estimated.
 
 The best plan is looked for with every one at the most that can be hoped of it (optimism in the face of uncertainty; Lai and
 Robbins, Advances in Applied Mathematics 6, 1985). What it gains over the plan in force, were that so, times the chance, is what
@@ -28,7 +28,7 @@ from edge_dnn_partition.planning.solvers.solve import solve
 from .background import Background, DutyCycleLimiter
 
 FULL_GAIN: Final = 0.2
-"""What can be gained from which on a link is worth all that probes may take."""
+"""A gain from which on a link is worth the whole probing budget."""
 _ROUNDS: Final = 3
 _LEAST_SHARE: Final = 0.1
 
@@ -44,23 +44,23 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Hope:
-    """What may be more than is believed: a link's bytes per second, how many times as fast a device is; the chance, 0 to 1."""
+    """What may be above its estimate: a link's bytes per second, how many times as fast a device is; the chance, 0 to 1."""
 
     amount: float
     chance: float = 1.0
 
 
 def worth_probing(
-    problem: Problem, plan: Sequence[str], own: Problem, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
+    problem: Problem, plan: Sequence[str], current: Problem, hopes: Mapping[Pair, Hope], goal: Goal, least_gain: float
 ) -> dict[Pair, float]:
-    """Return what is worth probing, and what that is worth of the most that may be spent, 0 to 1.
+    """Return what is worth probing, and the share of the probing budget that it is worth, 0 to 1.
 
     What the plan in force uses is no reason to probe by itself: it would be quicker, but it would be no other plan.
 
     :param problem: under the present estimates.
     :param plan: the one in force, as the device of each node.
-    :param own: ``problem`` under the encodings that this plan has.
-    :param hopes: of links and devices that may be better than is believed.
+    :param current: ``problem`` under the encodings that this plan has.
+    :param hopes: of links and devices that may be better than estimated.
     :param least_gain: a plan that is better by less would not be moved to.
     """
     left, found, present = dict(hopes), {}, tuple(plan)
@@ -77,7 +77,7 @@ def worth_probing(
             break
         costs = evaluate(hoped, best)
         by = reference if np.isfinite(reference.latency_seconds) else costs
-        gain = goal.gain(evaluate(_with(own, left), present), costs, by)
+        gain = goal.gain(evaluate(_with(current, left), present), costs, by)
         if tuple(best) != present and gain < least_gain:
             break
         for pair in used:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the scheduler's policy: makes it as the settings say, asks it without waiting for long, tells it what happened."""
+"""Runs the scheduler's policy: makes it by the settings, asks it without waiting for long, reports events to it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _Answer = TypeVar('_Answer')
 
 
 class PolicyWorker:
-    """Asks one policy in order, tells it what happened, and keeps what it has learned. May be called from any thread.
+    """Calls one policy in order, and keeps what it has learned. May be called from any thread.
 
     :param policy: used by the worker only.
     :param file: where what it learns is kept; None: nowhere.
@@ -194,7 +194,7 @@ class PolicyRunner:
         return self.goal.name
 
     def on_watts(self, unknown: tuple[str, ...]) -> None:
-        """Record whose watts are unknown; the policy begins anew if that changes the objective."""
+        """Record whose watts are unknown; a new policy is made if that changes the objective."""
         if unknown == self._without_watts:
             return
         before, self._without_watts = self.objective, unknown
@@ -267,7 +267,7 @@ class PolicyRunner:
     # What happened --------------------------------------------------------------------------------------------
 
     def on_plan(self, assignment: Assignment | None, now: float) -> None:
-        """Tell the policy which plan is in force; one that the problem cannot express makes it begin anew."""
+        """Tell the policy which plan is in force; one that the problem cannot express makes a new policy necessary."""
         if assignment != self.assignment:
             self._in_force_at = now
         self.assignment = assignment

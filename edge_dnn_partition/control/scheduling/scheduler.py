@@ -145,7 +145,7 @@ class FleetScheduler:
         return restarted
 
     def on_profile(self, message: Any) -> None:
-        """Record how fast a device runs the model (Profile); the policy begins anew.
+        """Record how fast a device runs the model (Profile); a new policy is made.
 
         :raises PlanError: if the profile does not fit the model or the other devices'.
         """

@@ -99,7 +99,7 @@ class ShadowFrames:
         self._outlet.publish_plan(plan, status, shadow=True)
 
     def _follow_policy(self) -> None:
-        """Begin anew with a new policy: its plans may be cut elsewhere."""
+        """Start over with a new policy: its plans may be cut elsewhere."""
         if self._worker is not self._runner.worker:
             self._worker = self._runner.worker
             self._wanted, self._grants = None, []

@@ -39,7 +39,7 @@ _FAILED_MOST_SECONDS: Final = 600.0
 """... and no longer than that."""
 
 _FRAMES_FAULT_SECONDS: Final = 60.0
-"""So long failures are taken for the frames' own fault, after one has failed on two devices."""
+"""Failures count as the frames' fault for so long after one has failed on two devices."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ def weighted(device: Device, health: DeviceHealth, settings: DeratingSettings) -
 
 
 def with_watts(device: Device, health: DeviceHealth, given: frozenset[str]) -> Device:
-    """Return a device with the watts that its worker tells.
+    """Return a device with the watts that its worker reports.
 
     Measured ones count above the fleet file's; modelled ones stand in where it gives none. Idleness counts only where the
     fleet file counts it, since a file without it means that frames do not pay for it.

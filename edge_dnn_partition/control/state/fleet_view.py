@@ -29,7 +29,7 @@ _SOURCE_SECONDS: Final = 10.0
 """The source's worker is waited for so long at the start; then the others run the model without it."""
 _RATES: Final = 12
 _RATES_SECONDS: Final = 60.0
-"""So many different rates, and of so long, tell by how much a link's rate scatters."""
+"""The scatter of a link's rate is that of so many different rates, of so long."""
 _MOST_SCATTER: Final = 0.8
 """More is no scatter: such a link has made a step."""
 _OTHERS_READINGS: Final = 3
@@ -85,7 +85,7 @@ class DeviceView:
         return self.compute.factor(now) * self.quota_factor
 
     def hope(self, now: float) -> tuple[float, float] | None:
-        """Return how many times as fast as is believed it may be, by what it was of late or by its profile, and the chance."""
+        """Return how many times as fast as estimated it may be, by what it was lately or by its profile, and the chance."""
         factor = self.compute.factor(now)
         seen = self._speed.add(now, 1 / factor) * factor
         return (seen, 1.0) if seen > MORE else (factor, _GIVEN_CHANCE) if factor > MORE else None
@@ -155,14 +155,14 @@ class FleetView:
         self.heartbeat_timeout = heartbeat_timeout
         self.devices = {name: DeviceView(device.equivalent_cores) for name, device in fleet.devices.items()}
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
-        self._believed = {
+        self._estimates = {
             pair: LinkEstimate(link.rate, link.delay, measured=False)
             for link in fleet.links for pair in (link.between, (link.between[1], link.between[0]))
         }  # fmt: skip
         self._log_rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         """Of each link, when it was measured lately, and the rate's logarithm."""
         self._expected: dict[tuple[str, str], tuple[LinkEstimate, LinkEstimate]] = {}
-        self._given = dict(self._believed)
+        self._given = dict(self._estimates)
         self._shared = SharedLinks(fleet)
         self._seen: dict[tuple[str, str], HeldMax] = {}
 
@@ -218,10 +218,10 @@ class FleetView:
             latest = estimate if len(reports) == 1 else _latest(reports)
             pair = sender, receiver
             self._seen.setdefault(pair, HeldMax(SEEN_SECONDS)).add(now, latest.bytes_per_second)
-            if latest != self._believed.get(pair, latest):
-                self._believed[pair] = latest
+            if latest != self._estimates.get(pair, latest):
+                self._estimates[pair] = latest
             at = max(report.measured_at for report in reports.values())
-            self._shared.report(pair, latest, at, now, self._believed)
+            self._shared.report(pair, latest, at, now, self._estimates)
 
     def on_stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Record a stage's time."""
@@ -233,7 +233,7 @@ class FleetView:
         """Record the preprocessing's time; it depends on the images and so has a factor of its own.
 
         :param slower: how much slower the device was at that time, by the layers that it ran in the same stage; NaN: as it is
-            believed to be. What it is slower by is not the images' doing, and passes.
+            estimated. That part is not due to the images, and passes.
         """
         view = self.devices[device]
         present = slower if math.isfinite(slower) and slower > 0 else view.factor(now)
@@ -248,9 +248,9 @@ class FleetView:
         return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
 
     def awaits_source(self, now: float, since: float) -> bool:
-        """True while plans wait for the source's worker: it is not profiled yet, or was not heard of and may still come.
+        """True while plans wait for the source's worker: it is not profiled yet, or has sent no heartbeat and still may.
 
-        :param since: when the fleet began to be looked at.
+        :param since: when the scheduler started.
         """
         source = self.devices[self.fleet.source]
         if source.seen_at == -math.inf:
@@ -258,11 +258,11 @@ class FleetView:
         return source.profile is None and now - source.seen_at <= self.heartbeat_timeout
 
     def links(self) -> Mapping[tuple[str, str], LinkEstimate]:
-        """What is believed of each link, by sender and receiver; the fleet file's guess until it was measured.
+        """The estimate of each link, by sender and receiver; the fleet file's guess until it was measured.
 
-        What has not changed since the last time is the same object.
+        An estimate that has not changed is the same object.
         """
-        return {**self._believed, **self._shared.suspects}
+        return {**self._estimates, **self._shared.suspects}
 
     def expected_links(self, now: float) -> Mapping[tuple[str, str], LinkEstimate]:
         """What a link counts as, by sender and receiver, where the mean of a transfer's time is to be least.
@@ -282,11 +282,11 @@ class FleetView:
         return found
 
     def hopes(self, now: float) -> dict[tuple[str, str], tuple[float, float]]:
-        """Return what links may carry that is more than is believed, in bytes per second, and the chance that they do.
+        """Return what links may carry above their estimate, in bytes per second, and the chance that they do.
 
         That is what they carried of late, what the fleet file says, or more than was measured some seconds ago.
 
-        Under a device's name twice: how many times as fast as is believed it may be, and the chance.
+        Under a device's name twice: how many times as fast as estimated it may be, and the chance.
         """
         found = {(name, name): hope for name, view in self.devices.items() if (hope := view.hope(now)) is not None}
         for pair, estimate in self.links().items():
@@ -317,7 +317,7 @@ class FleetView:
     def estimates_of(
         self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
     ) -> dict[Hashable, float]:
-        """What is believed of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.
+        """The estimates of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.
 
         :param links: others, by sender and receiver; a device is named twice.
         """

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What messages say, as the project's own types.
+"""Messages as the project's own types.
 
 Reads whatever has a message's fields: the messages themselves, and records of them in a bag, so that
 nothing here imports ROS.
@@ -67,8 +67,8 @@ def profile_of(message: Any) -> Profile:
 
 def quota_of(message: Any) -> tuple[Quota, float]:
     """Return what telemetry says of a CPU quota, and how many cores are in use under it (Telemetry)."""
-    told = hasattr(message, 'quota_cores')  # bags may be older than that
-    return (Quota(message.quota_cores, message.quota_period_seconds), message.quota_used_cores) if told else (Quota(), math.nan)
+    known = hasattr(message, 'quota_cores')  # bags may be older than that
+    return (Quota(message.quota_cores, message.quota_period_seconds), message.quota_used_cores) if known else (Quota(), math.nan)
 
 
 def host_load(message: Any) -> HostLoad:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Links that share what limits them: where one of them collapses, the others are believed to have, until they are measured.
+"""Links that share what limits them: where one collapses, the others count as collapsed until they are measured.
 
 Links share a channel where the fleet file says so. Else two that begin, or end, at one device are suspected to where both carried
 about the same, at about the same latency: then what that device shares with the world may be what limits them. What is measured
@@ -33,7 +33,7 @@ COINCIDE_SECONDS: Final = 2.0
 _APART: Final = 2
 """So often on end: once the one that seemed to collapse may only have been held up."""
 SUSPECT_SECONDS: Final = 3.0
-"""A link that was not measured for so long after is believed to carry what it did."""
+"""A link that was not measured for so long after counts as before."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Suspect:
     cause: Pair
     cause_before: float
     before: float
-    believed: LinkEstimate
+    estimated: LinkEstimate
     measured_at: float
 
 
@@ -59,14 +59,14 @@ class SharedLinks:
         self._apart: dict[frozenset[Pair], int] = {}
         """How often on end one of two links was seen to collapse without the other."""
         self._cleared: dict[Pair, tuple[_Suspect, float]] = {}
-        """Links that were found not to have fallen, and what was believed then of the one that they were suspected for: where it is
+        """Links that were found not to have fallen, and the estimate then of the one that they were suspected for: where it is
         still slow when it is measured next, they do not share what limits it."""
 
-    def report(self, pair: Pair, estimate: LinkEstimate, at: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
-        """Take in what is believed of a link now: measured twice it is suspected no more; where it collapses others are.
+    def report(self, pair: Pair, estimate: LinkEstimate, at: float, now: float, estimated: Mapping[Pair, LinkEstimate]) -> None:
+        """Take in what is estimated of a link now: measured twice it is suspected no more; where it collapses others are.
 
         :param at: when that was measured.
-        :param believed: of all links.
+        :param estimated: of all links.
         """
         for old in [other for other, suspect in self._suspects.items() if now - suspect.since > SUSPECT_SECONDS]:
             del self._suspects[old]
@@ -80,7 +80,7 @@ class SharedLinks:
                 if shared:
                     self._together(pair, suspect.cause)
                 else:
-                    self._cleared[pair] = suspect, believed[suspect.cause].bytes_per_second
+                    self._cleared[pair] = suspect, estimated[suspect.cause].bytes_per_second
             else:
                 self._suspects[pair] = replace(suspect, measured_at=at)
         for other, (suspect, then) in list(self._cleared.items()):
@@ -95,18 +95,18 @@ class SharedLinks:
         if rate * COLLAPSE > before:
             return
         if now - self._fell_at.get(pair, -math.inf) > COINCIDE_SECONDS:
-            self._fell(pair, before, now, believed)
+            self._fell(pair, before, now, estimated)
         for other, suspect in self._suspects.items():
-            if suspect.cause == pair and suspect.believed.bytes_per_second > rate:
-                bounded = replace(suspect.believed, bytes_per_second=rate)
-                self._suspects[other] = replace(suspect, believed=bounded)
+            if suspect.cause == pair and suspect.estimated.bytes_per_second > rate:
+                bounded = replace(suspect.estimated, bytes_per_second=rate)
+                self._suspects[other] = replace(suspect, estimated=bounded)
 
-    def _fell(self, pair: Pair, before: float, now: float, believed: Mapping[Pair, LinkEstimate]) -> None:
+    def _fell(self, pair: Pair, before: float, now: float, estimated: Mapping[Pair, LinkEstimate]) -> None:
         for other, at in self._fell_at.items():
             if now - at <= COINCIDE_SECONDS and self._touch(pair, other):
                 self._together(pair, other)
-        self._fell_at[pair], latency = now, believed[pair].latency_seconds if pair in believed else 0.0
-        for other, estimate in believed.items():
+        self._fell_at[pair], latency = now, estimated[pair].latency_seconds if pair in estimated else 0.0
+        for other, estimate in estimated.items():
             fell_itself = now - self._fell_at.get(other, -math.inf) <= COINCIDE_SECONDS
             if other != pair and not fell_itself and self._may_share(pair, before, latency, other, estimate):
                 self._suspects[other] = _Suspect(now, pair, before, estimate.bytes_per_second, estimate, now)
@@ -117,8 +117,8 @@ class SharedLinks:
 
     @property
     def suspects(self) -> dict[Pair, LinkEstimate]:
-        """What is believed of the links that are suspected."""
-        return {pair: suspect.believed for pair, suspect in self._suspects.items()}
+        """What is estimated of the links that are suspected."""
+        return {pair: suspect.estimated for pair, suspect in self._suspects.items()}
 
     def _may_share(self, pair: Pair, before: float, latency: float, other: Pair, estimate: LinkEstimate) -> bool:
         channel = self._channels.get(pair)
