@@ -128,7 +128,7 @@ class Testbed(TestbedControls):
 
     def _start(self, stack: ExitStack) -> None:
         from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
-        from edge_dnn_partition.nodes.conversions.plan_memory import forget_plans
+        from edge_dnn_partition.nodes.conversions.plan_messages import forget_plans
 
         user_space = bool(self._user_space)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='testbed-')))

@@ -41,8 +41,7 @@ from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
-from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
-from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, plan_message, status_of
+from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, plan_message, status_of
 from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message, shadow_report
 from edge_dnn_partition.nodes.conversions.wire import links_in, write_links
 from edge_dnn_partition.nodes.core import qos

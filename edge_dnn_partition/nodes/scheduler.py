@@ -38,8 +38,7 @@ from edge_dnn_partition.msg import (
 )
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory, VersionMemory
-from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, plan_message
+from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, VersionMemory, plan_for, plan_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationPublisher

@@ -28,8 +28,7 @@ from edge_dnn_partition.execution.stages.stage_store import StageStore, give_way
 from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
-from edge_dnn_partition.nodes.conversions.plan_memory import PlanMemory
-from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
+from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, status_of
 from edge_dnn_partition.nodes.conversions.wire import worth_in, write_links
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node

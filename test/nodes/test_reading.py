@@ -80,7 +80,7 @@ def changed(raw, seeded):
 def test_changed_messages_are_read_or_refused_whatever_they_claim(quiet):
     from rclpy.serialization import serialize_message
 
-    from edge_dnn_partition.control.state.readings import host_load, profile_of
+    from edge_dnn_partition.control.state.fleet_estimator import host_load, profile_of
     from edge_dnn_partition.nodes.conversions.conversions import telemetry_from_message
     from edge_dnn_partition.nodes.conversions.plan_messages import plan_for, status_of
     from edge_dnn_partition.nodes.conversions.wire import tensor_array

@@ -316,6 +316,6 @@ def load(path: Path, key: str, policy: QLearningPolicy) -> bool:
     except PlanError as error:
         raise PlanError(f'{path}: {error}') from None
     except (OSError, ValueError, TypeError, KeyError):
-        raise PlanError(f'{path}: what was learned cannot be read; delete the file') from None
+        raise PlanError(f'{path}: the learned table cannot be read; delete the file') from None
     policy.candidates.plans = plans
     return True

@@ -20,8 +20,7 @@ from edge_dnn_partition.control.decision.policies import LEARNING, policy_of
 from edge_dnn_partition.control.decision.policy import Assignment, Conditions, Frame, feasible
 from edge_dnn_partition.control.decision.recorded import RecordedPolicy
 from edge_dnn_partition.control.decision.steps import Urgency
-from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
-from edge_dnn_partition.control.state.readings import plan_of
+from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator, plan_of
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.admission import device_seconds
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus

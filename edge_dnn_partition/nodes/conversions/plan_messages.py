@@ -1,27 +1,47 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans and profiles as messages, and plans of messages, checked."""
+"""Plans and profiles as messages, plans of messages, checked, and the last plan and version on disk.
+
+A transient-local message dies with the scheduler that sent it, so each node keeps the last plan itself.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from edge_dnn_partition.control.state.readings import plan_of
+from rclpy.serialization import deserialize_message, serialize_message
+
+from edge_dnn_partition.cache import cache_dir, keep
+from edge_dnn_partition.control.state.fleet_estimator import plan_of
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
+from edge_dnn_partition.execution.frames.plan_registry import PlanRegistry, PlanStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
 from edge_dnn_partition.planning.plans.encodings import parts
-from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, check_figures, check_layers, check_plan
+from edge_dnn_partition.planning.plans.plan import (
+    IMAGE,
+    LARGEST_VERSION,
+    SOURCE_STAGE,
+    Plan,
+    check_figures,
+    check_layers,
+    check_plan,
+)
 from edge_dnn_partition.planning.plans.profile import Profile
 
 if TYPE_CHECKING:
     from edge_dnn_partition.graph.model import Model
+    from edge_dnn_partition.nodes.core.base import FleetNode
     from edge_dnn_partition.planning.fleet.fleet import Fleet
+
+_DIGEST_BYTES: Final = 32
+_KINDS: Final = (PlanMessage, PlanStage, PlanTransfer)
 
 
 def plan_message(plan: Plan, status: int) -> PlanMessage:
@@ -126,3 +146,79 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
         codings=[CodingMessage(**dataclasses.asdict(coding)) for coding in profile.codings],
         image_bytes=profile.image_bytes,
     )
+
+
+# On disk ----------------------------------------------------------------------------------------------------------
+
+
+def forget_plans(fleet: str) -> None:
+    """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
+    for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
+        path.unlink(missing_ok=True)
+
+
+def _digest(content: bytes) -> bytes:
+    """Return one of a plan's message that differs between releases whose messages have other fields, or other names for inputs."""
+    fields = b''.join(repr(kind.get_fields_and_field_types()).encode() for kind in _KINDS)
+    return hashlib.sha256(fields + IMAGE.encode() + content).digest()
+
+
+class VersionMemory:
+    """Keeps the number of the last version that one scheduler gave to a plan."""
+
+    def __init__(self, node: FleetNode) -> None:
+        self._path = cache_dir('scheduler') / f'{node.topics.fleet.replace("/", "-")}.json'
+
+    @property
+    def last(self) -> int:
+        """The last one; 0 if none is known, or what is kept can be none."""
+        try:
+            version = int(json.loads(self._path.read_bytes())['last_version'])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return 0
+        return version if 0 < version <= LARGEST_VERSION else 0
+
+    def keep(self, version: int) -> None:
+        """Write one down."""
+        keep(self._path, json.dumps({'last_version': version}).encode())
+
+
+class PlanMemory:
+    """Keeps one node's last plan."""
+
+    def __init__(self, node: FleetNode) -> None:
+        self._node, topics = node, node.topics
+        name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node.get_name())))
+        self._path = cache_dir('plans') / f'{name}.plan'
+
+    def keep(self, message: PlanMessage) -> None:
+        """Write a plan down, if it can be written."""
+        content = serialize_message(message)
+        keep(self._path, _digest(content) + content)
+
+    def recall(self, model_sha256: str) -> PlanMessage | None:
+        """Return the plan that was kept last; None if there is none for this model, or it is damaged or of another release."""
+        try:
+            content = self._path.read_bytes()
+        except OSError:
+            return None
+        digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if _digest(content) != digest:
+            self._node.get_logger().info(f'{self._path}: ignored: damaged, or from another release; waiting for a scheduler')
+            return None
+        message: PlanMessage = deserialize_message(content, PlanMessage)
+        known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION
+        return message if known else None
+
+    def begin(self, registry: PlanRegistry, model_sha256: str, now: float) -> PlanMessage | None:
+        """Begin a node's registry with what is on disk, and return it."""
+        kept = self.recall(model_sha256)
+        registry.begin(now, 0 if kept is None else kept.version)
+        return kept
+
+    def resume(self, registry: PlanRegistry, model_sha256: str, now: float) -> PlanMessage | None:
+        """Return the plan on disk if it is to be followed, since no scheduler publishes one."""
+        kept = self.recall(model_sha256) if registry.recall_due(now) else None
+        if kept is not None:
+            self._node.get_logger().info(f'no scheduler has published a plan; resuming plan {kept.version} from disk')
+        return kept
