@@ -18,14 +18,14 @@ from edge_dnn_partition.units import format_bytes, format_rate
 
 WINDOW_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 3.0
-"""Without telemetry or results after which that is said."""
+"""Missing telemetry or results are reported after this time."""
 _HOT_CELSIUS: Final = 85.0
 _LITTLE_MEMORY: Final = 0.05
 _OFTEN_THROTTLED_PERCENT: Final = 10.0
 _SLOW: Final = 1.5
 """How many times the predicted time frames may take."""
 _NEWS_SECONDS: Final = 10.0
-"""How long a lost frame or a refused message is told of."""
+"""A lost frame or a refused message is reported for so long."""
 _OK: Final = 0
 """The status of a frame that has its result, as in FrameReport."""
 
@@ -167,12 +167,12 @@ def device_health(
                 f'{format_rate(link.bytes_per_second)}, {link.latency_seconds * 1e3:.1f} ms{guess}'
             )
     if device.seen_at == -math.inf:
-        return Health(Level.STALE, 'nothing heard of its worker yet', values)
+        return Health(Level.STALE, 'no heartbeat from its worker yet', values)
     if now - device.seen_at > view.heartbeat_timeout:
-        return Health(Level.ERROR, f'no sign of life of its worker for {now - device.seen_at:.1f} s', values)
+        return Health(Level.ERROR, f'no heartbeat from its worker for {now - device.seen_at:.1f} s', values)
     wrong = [] if device.profile is not None else ['not profiled yet']
     if now - heard_at > SILENT_SECONDS:
-        wrong.append('its device_monitor is silent')
+        wrong.append('no telemetry from its device_monitor')
     else:
         values |= {'battery percent': _number(host.battery_percent, 0), 'throttling': ', '.join(host.throttling) or 'no'}
         wrong += _host_troubles(host)
@@ -180,12 +180,12 @@ def device_health(
         wrong.append(derating)
     wrong += watch.troubles(name)
     if rising.lately(f'{name} refused', refused.count, now):
-        wrong.append(f'messages are refused: {refused.last}')
+        wrong.append(f'refuses messages: {refused.last}')
     return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or 'works', values)
 
 
 def _host_troubles(host: Any) -> list[str]:
-    """Return what is wrong with a host, of which a Telemetry tells."""
+    """Return what is wrong with a host, by its Telemetry."""
     wrong = []
     now_throttling = [flag for flag in host.throttling if not flag.endswith('_since_boot')]
     if now_throttling:
@@ -210,7 +210,7 @@ def pipeline_health(
     :param plan: in force.
     :param decision: the scheduler's last one, in words.
     :param gone: devices that cannot be planned with.
-    :param troubles: what the scheduler does without.
+    :param troubles: what the scheduler itself lacks.
     """
     counters, figures = watch.counters, watch.figures(now)
     values = {
@@ -229,22 +229,22 @@ def pipeline_health(
     if plan is None:
         return Health(Level.ERROR, f'no plan is in force: {decision}', values)
     if counters is None:
-        return Health(Level.STALE, 'nothing heard of the frame source yet', values)
+        return Health(Level.STALE, 'no status from the frame source yet', values)
     since = now - watch.result_at
     failing = f'frames fail: {counters.last_failure}' if rising.lately('failed', counters.failed, now) else ''
     if (counters.in_flight or failing) and since > max(SILENT_SECONDS, 3 * plan.latency_seconds):
         waited = f'for {since:.1f} s' if math.isfinite(since) else 'yet'
-        return Health(Level.ERROR, failing or f'frames are under way, yet no result has come {waited}', values)
+        return Health(Level.ERROR, failing or f'frames are in flight, but no result {waited}', values)
     wrong = [f'{name} frames' for name in ('lost', 'expired') if rising.lately(name, getattr(counters, name), now)]
     if failing:
         wrong.append(failing)
     if figures.latency_seconds > _SLOW * plan.latency_seconds:
-        wrong.append(f'frames take {figures.latency_seconds / plan.latency_seconds:.1f} times what was predicted')
+        wrong.append(f'frames take {figures.latency_seconds / plan.latency_seconds:.1f} times the prediction')
     if gone:
         wrong.append(f'without {", ".join(gone)}')
     wrong += troubles
     idle = not figures.fps
-    return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or ('no images come' if idle else 'works'), values)
+    return Health(Level.WARN if wrong else Level.OK, '; '.join(wrong) or ('no images arrive' if idle else 'works'), values)
 
 
 def _number(value: float, digits: int) -> str:

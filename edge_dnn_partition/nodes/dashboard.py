@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node `dashboard`: hears what a fleet says of itself, and serves it as a web page."""
+"""The node `dashboard`: subscribes to what a fleet publishes, and serves it as a web page."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Dashboard(FleetNode):
         self.get_logger().info(f'the dashboard is at {address}')
 
     def stop(self) -> None:
-        """Serve it no more."""
+        """Stop serving the page."""
         if self._server is not None:
             self._server.stop()
             self._server = None

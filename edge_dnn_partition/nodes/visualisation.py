@@ -23,7 +23,7 @@ from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.planning.plans.plan import Plan
 
 _LIFETIME_SECONDS: Final = 3
-"""What is not said again for so long, such as the markers of a fleet that has ended, goes from the screen."""
+"""Markers that are not published again for so long, as of a fleet that has ended, leave the screen."""
 
 
 class Visualisation(FleetNode):
@@ -42,7 +42,7 @@ class Visualisation(FleetNode):
         self.subscribe(FleetState, self.topics.state, self._state, qos.STATE)
 
     def teardown(self) -> None:
-        """Forget the plan; it is told again."""
+        """Forget the plan; its topic is transient local."""
         self._plan_in_force = None
 
     def _plan(self, message: PlanMessage) -> None:

@@ -45,7 +45,7 @@ def test_a_device_that_works(fleet):
 def test_a_device_that_was_never_heard_of_and_one_that_is_gone(fleet):
     assert device_health('cloud', *fleet, Rising(), PLAN, 10.0).level == Level.STALE
     gone = device_health('pi', *fleet, Rising(), PLAN, 12.7)
-    assert (gone.level, gone.message) == (Level.ERROR, 'no sign of life of its worker for 3.2 s')
+    assert (gone.level, gone.message) == (Level.ERROR, 'no heartbeat from its worker for 3.2 s')
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_silence_of_the_monitor_derating_and_refusals_warn(fleet):
     watch.on_heartbeat(Message(device='pi', node='worker', refused=4, last_refusal='before', troubles=[]))
     assert device_health('pi', view, watch, rising, PLAN, 10.0, derating='its battery is low').message == 'its battery is low'
     watch.on_heartbeat(Message(device='pi', node='worker', refused=5, last_refusal='a bad shape', troubles=[]))
-    assert device_health('pi', view, watch, rising, PLAN, 10.1).message == 'messages are refused: a bad shape'
+    assert device_health('pi', view, watch, rising, PLAN, 10.1).message == 'refuses messages: a bad shape'
     for node in ('worker', 'frame_source'):
         watch.on_heartbeat(Message(device='pi', node=node, refused=0, last_refusal='', troubles=['the disk is full']))
     full = device_health('pi', view, watch, Rising(), PLAN, 10.0)
@@ -80,7 +80,7 @@ def test_silence_of_the_monitor_derating_and_refusals_warn(fleet):
     watch.on_heartbeat(Message(device='pi', node='worker', refused=0, last_refusal='', troubles=[]))
     watch.on_heartbeat(Message(device='pi', node='frame_source', refused=0, last_refusal='', troubles=[]))
     view.on_heartbeat('pi', 1, 1.0, 30.0)
-    assert device_health('pi', view, watch, rising, PLAN, 30.0).message == 'its device_monitor is silent'
+    assert device_health('pi', view, watch, rising, PLAN, 30.0).message == 'no telemetry from its device_monitor'
 
 
 def counters(**changes):
@@ -102,7 +102,7 @@ def test_a_pipeline_works_stands_still_loses_frames_or_has_no_plan():
     assert health(0.0, None) == (Level.ERROR, 'no plan is in force: why')
     assert health(0.0)[0] == Level.STALE
     watch.on_source_status(counters())
-    assert health(0.5) == (Level.OK, 'no images come')
+    assert health(0.5) == (Level.OK, 'no images arrive')
     for at in (1.0, 2.0):
         watch.on_report(report(0.11), at)
     watch.on_report(report(9.0, status=1), 2.0)
@@ -110,14 +110,14 @@ def test_a_pipeline_works_stands_still_loses_frames_or_has_no_plan():
     assert health(2.5, gone=['cloud']) == (Level.WARN, 'without cloud')
     watch.on_source_status(counters(lost=1, in_flight=1))
     assert health(3.0) == (Level.WARN, 'lost frames')
-    assert health(5.5) == (Level.ERROR, 'frames are under way, yet no result has come for 3.5 s')
+    assert health(5.5) == (Level.ERROR, 'frames are in flight, but no result for 3.5 s')
     watch.on_source_status(counters(lost=1, failed=1, last_failure='the image is cut off'))
     assert health(5.7) == (Level.ERROR, 'frames fail: the image is cut off')
     watch.on_report(report(0.1), 5.8)
     assert health(5.9) == (Level.WARN, 'lost frames; frames fail: the image is cut off')
     for at in (20.0, 20.1, 20.2):
         watch.on_report(report(0.3), at)
-    assert health(20.5) == (Level.WARN, 'frames take 3.0 times what was predicted')
+    assert health(20.5) == (Level.WARN, 'frames take 3.0 times the prediction')
 
 
 def test_figures_are_of_the_last_five_seconds():

@@ -229,7 +229,7 @@ def test_diagnostics_tell_of_devices_and_pipeline_and_of_one_that_dies(trial, re
     assert float(whole()['latency ms']) > 0
     trial.supervisor.signal('cloud/worker', signal.SIGKILL)
     trial.client.wait_for(lambda: last()[devices[0]].level == DiagnosticStatus.ERROR, 20.0, 'an error of the dead device')
-    assert last()[devices[0]].message.startswith('no sign of life of its worker for ')
+    assert last()[devices[0]].message.startswith('no heartbeat from its worker for ')
     assert last()['trial/scheduler: pipeline'].level in (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
     trial.client.wait_for(lambda: 'cloud' not in trial.client.plan.devices, 20.0, 'a plan without it')
     trial.more_frames(5, trial.client.plan.version)

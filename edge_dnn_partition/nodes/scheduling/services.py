@@ -27,7 +27,7 @@ from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
 _SPARE_SECONDS: Final = 2.0
-"""Beyond the time to prepare a plan, after which one that was asked for is given up."""
+"""A requested plan is dropped so long after the time to prepare one."""
 
 _GONE_SECONDS: Final = 5.0
 """Without a heartbeat after which a worker that profiles counts as gone."""
@@ -37,7 +37,7 @@ _LOOK_SECONDS: Final = 0.5
 
 @dataclass
 class _Waiting:
-    """Somebody who waits for a plan to come into force."""
+    """A caller that waits for a plan to come into force."""
 
     later: DeferredResponse
     response: Any
@@ -60,7 +60,7 @@ class SchedulerServices:
         self._policy_before = ''
         self._waiting: list[_Waiting] = []
         self._profiling: dict[str, tuple[DeferredResponse, Any]] = {}
-        """Who waits for a device's profile."""
+        """By device: the caller that waits for its profile."""
         topics = node.topics
         node.serve(PinPlan, topics.pin_plan, self._pin)
         node.serve(Trigger, topics.free_plan, self._free)
@@ -204,7 +204,7 @@ class SchedulerServices:
         self._profile_next(devices, [], response, later)
         return later
 
-    def _profile_next(self, devices: Sequence[str], told: list[str], response: Any, later: DeferredResponse) -> None:
+    def _profile_next(self, devices: Sequence[str], answers: list[str], response: Any, later: DeferredResponse) -> None:
         """Profile the first of some devices, then the others: played on one machine, they would hold each other up."""
         device, *rest = devices
         client = self._profilers[device]
@@ -212,18 +212,18 @@ class SchedulerServices:
             later.send(_filled(response, f'{device} is already being profiled', success=False))
             return
         if not client.service_is_ready():
-            later.send(_filled(response, '; '.join([*told, f'{device}: its worker does not answer']), success=False))
+            later.send(_filled(response, '; '.join([*answers, f'{device}: its worker does not answer']), success=False))
             return
 
         def done(future: Any) -> None:
             if self._profiling.pop(device, None) is None:
-                return  # the worker was given up
+                return  # the worker counts as gone
             answer = future.result()
-            told.append(answer.message)
+            answers.append(answer.message)
             if rest and answer.success:
-                self._profile_next(rest, told, response, later)
+                self._profile_next(rest, answers, response, later)
             else:
-                later.send(_filled(response, '; '.join(told), success=answer.success))
+                later.send(_filled(response, '; '.join(answers), success=answer.success))
 
         self._profiling[device] = (later, response)
         client.call_async(Trigger.Request()).add_done_callback(done)
