@@ -10,22 +10,22 @@ pytest.importorskip('rclpy')
 
 from edge_dnn_partition.msg import Plan, PlanStage
 
-from edge_dnn_partition.nodes.conversions import plan_memory
+from edge_dnn_partition.nodes.conversions import plan_messages
 from edge_dnn_partition.nodes.core.topics import Topics
 
 
 def test_a_plan_of_another_release_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan_memory, 'cache_dir', lambda _: tmp_path)
+    monkeypatch.setattr(plan_messages, 'cache_dir', lambda _: tmp_path)
     said = []
     node = SimpleNamespace(
         topics=Topics('demo', 'pi'), get_name=lambda: 'worker', get_logger=lambda: SimpleNamespace(info=said.append),
     )  # fmt: skip
     plan = Plan(version=7, model_sha256='a' * 64, source='pi', sink='pi', stages=[PlanStage(device='pi', inputs=['@image'])])
-    memory = plan_memory.PlanMemory(node)
+    memory = plan_messages.PlanMemory(node)
     memory.keep(plan)
     assert memory.recall('a' * 64) == plan and memory.recall('b' * 64) is None and said == []
     with monkeypatch.context() as other:
-        other.setattr(plan_memory, 'IMAGE', '@picture')
+        other.setattr(plan_messages, 'IMAGE', '@picture')
         memory.keep(plan)
     assert memory.recall('a' * 64) is None
     assert len(said) == 1 and 'of another release' in said[0]
