@@ -31,7 +31,7 @@ class Switching(RuleBasedStateMachine):
         version = self.switch.next_version() + step
         plan = Plan(version, 'm', 'pi', 'pi', tuple(StagePlan(d, False, ()) for d in devices), ())
         if step < 0:
-            with pytest.raises(ValueError, match='given out'):
+            with pytest.raises(ValueError, match='in use already'):
                 self.switch.propose(plan, self.now)
             return
         plan = self.switch.propose(plan, self.now)

@@ -108,7 +108,7 @@ def test_the_budget_is_given_out():
             budget.spend()
             granted += 1
     assert granted == 20
-    with pytest.raises(PlanError, match='spent'):
+    with pytest.raises(PlanError, match='used up'):
         budget.spend()
     with pytest.raises(PlanError, match='shadow_share'):
         ShadowBudget(1.5)

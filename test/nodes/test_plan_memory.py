@@ -28,4 +28,4 @@ def test_a_plan_of_another_release_is_not_read(tmp_path, monkeypatch):
         other.setattr(plan_messages, 'IMAGE', '@picture')
         memory.keep(plan)
     assert memory.recall('a' * 64) is None
-    assert len(said) == 1 and 'of another release' in said[0]
+    assert len(said) == 1 and 'from another release' in said[0]
