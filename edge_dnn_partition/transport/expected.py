@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an inbox takes: the tensors that it waits for, as the model has them, and no larger than the device can hold."""
+"""What a device accepts: the tensors that it waits for, as the model has them, and no larger than it can hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .tensors import DTYPES, WireTensor, buffer_size, dtype_number
 from .timing import HopTime, StageTime
 
 _SHARE: Final = 4
-"""One message may take a fourth of the device's memory, and so may all that are not whole yet."""
+"""One message may take a fourth of the device's memory, and so may all incomplete ones together."""
 _LEAST_BYTES: Final = 64 << 20
 _MOST_BYTES: Final = 1 << 30
 _MOST_TIMINGS: Final = 1000
@@ -29,7 +29,7 @@ _LIMITS: Final = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.lim
 
 
 def memory_bytes() -> int:
-    """Return what this process may take of the machine's memory: all of it, or its container's part."""
+    """Return the memory that this process may use: the machine's, or its container's limit."""
     machine = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     return min(machine, *filter(None, map(_number_in, _LIMITS)), machine)
 
@@ -42,7 +42,7 @@ def _number_in(path: str) -> int:
 
 
 def largest_message(memory: float | None = None) -> int:
-    """Return how many bytes a message may have, and all that are not whole yet together.
+    """Return how many bytes a message may have, and all incomplete ones together.
 
     :param memory: the device's, in bytes; None: `memory_bytes`.
     """
@@ -52,11 +52,11 @@ def largest_message(memory: float | None = None) -> int:
 
 @dataclass(frozen=True)
 class Expected:
-    """The tensors of a model that may come, by name.
+    """The tensors of a model that may arrive, by name.
 
     :param tensors: their types and shapes; a shape that was only observed is open.
-    :param image: the camera's image may come as well.
-    :param most_bytes: what a tensor whose size is open may have, decoded, see `largest_message`.
+    :param image: the camera's image may arrive as well.
+    :param most_bytes: of a tensor whose shape is open, decoded; see `largest_message`.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -64,7 +64,7 @@ class Expected:
     most_bytes: int
 
     def check(self, fragment: Fragment) -> None:
-        """Raise if a message's first fragment says that it brings what cannot be.
+        """Raise if a message's first fragment announces what is not expected.
 
         :raises WireError: with the first contradiction found.
         """
@@ -95,7 +95,7 @@ class Expected:
 
 
 def check_timings(stages: Iterable[StageTime], hops: Iterable[HopTime], encode_seconds: float) -> None:
-    """Raise if what a message tells of its frame's way cannot be: the planner learns from it.
+    """Raise if a frame's timing is impossible: the planner learns from it.
 
     :raises WireError: if a time is negative, infinite or no number, or energy is infinite; or there is far too much.
     """

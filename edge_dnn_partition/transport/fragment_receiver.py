@@ -47,7 +47,7 @@ class FragmentReceiver:
         return evicted
 
     def on_fragment(self, fragment: Fragment, now: float) -> Ack | None:
-        """Take a fragment; return what its sender is to be told, if anything. An ack of state REFUSED says why."""
+        """Take a fragment; return the acknowledgement to send, if any. One of state REFUSED has a reason."""
         assembler = self.assembler
         key = (fragment.sender, fragment.incarnation, fragment.message)
         if assembler.is_done(key):
@@ -77,7 +77,7 @@ class FragmentReceiver:
         return None
 
     def on_tick(self, now: float) -> Iterator[Ack]:
-        """Yield what senders are to be told of messages that have been quiet; call it every `QUIET_SECONDS` / 2."""
+        """Yield requests for what is missing of messages that have been quiet; call it every `QUIET_SECONDS` / 2."""
         yield from map(self._missing, self.assembler.overdue(now, QUIET_SECONDS))
         self.assembler.forget(now, _FORGET_SECONDS)
 

@@ -27,7 +27,7 @@ link pays for a packet after it has gone (a token bucket), the next fragment com
 FRAGMENT_SECONDS: Final = 0.006
 """How long a fragment may take on its link, so that even a queue of 10 ms holds it."""
 PATIENT_PACKETS: Final = 3
-"""On a slow link a fragment is that long at least, where its queue has room: in single packets a tenth would be headers."""
+"""On a slow link a fragment is that long at least, where its queue holds it: in single packets a tenth would be headers."""
 LEAST_FRAGMENTS: Final = 2
 """A message of one fragment would show nothing of its link; one that is smaller than two of `MIN_FRAGMENT_BYTES` is one."""
 LEAST_SECONDS: Final = 0.001
@@ -210,7 +210,7 @@ class AckState(IntEnum):
 class Ack:
     """A receiver's acknowledgement of a message; see HopAck for its fields.
 
-    :param arrived: when the last of the fragments that it speaks of arrived, by the receiver's clock; NaN: it is not told.
+    :param arrived: when the last of its fragments arrived, by the receiver's clock; NaN: unknown.
     :param held_seconds: from then to the sending of this acknowledgement.
     """
 

@@ -194,7 +194,7 @@ class Outbox:
         :param sample: of `on_run`.
         """
         if sample.asked:
-            self._prober.on_answer(found=measured >= sample.asked, told=not sender_limited)
+            self._prober.on_answer(found=measured >= sample.asked, conclusive=not sender_limited)
         outgoing = self._queue.get(number)
         if outgoing is None or len(outgoing.todo) < TRAIN_FRAGMENTS or not (sample.asked or outgoing.train_over):
             return
@@ -234,7 +234,7 @@ class Outbox:
         if measured:
             self._doubtful = False
         if number in self._waiting and (asked := (sample or self.sample(number)).asked):
-            self._prober.on_answer(found=measured >= asked, told=not sender_limited)
+            self._prober.on_answer(found=measured >= asked, conclusive=not sender_limited)
         return self._forget(number)
 
     def resend(self, number: int, missing: Sequence[int], now: float = float('-inf')) -> Loss:

@@ -104,15 +104,15 @@ class BandwidthProber:
         """Return whether a train looked for so much that it shows the link's own rate, even if there was less headroom."""
         return probe_gain > 1 + _FAR * self._least_gain(rate, fragment_bytes)
 
-    def on_answer(self, *, found: bool, told: bool = True) -> None:
+    def on_answer(self, *, found: bool, conclusive: bool = True) -> None:
         """Record what a train found that arrived completely.
 
-        :param told: if it found no headroom, there was none; False: its fragments left too slowly to find it.
+        :param conclusive: if it found no headroom, there was none; False: its fragments left too slowly to find it.
         """
         if found:
             self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS)
             self._calm_for = 1
-        elif told:
+        elif conclusive:
             self._doublings = 0
         self._impatient = max(0, self._impatient - 1)
         if not self._impatient:

@@ -135,13 +135,13 @@ class LinkProber:
         :param rate: that fragments are paced to.
         :param busy: something is on its way there, and is held up.
         """
-        told = now - self._told_at <= TOLD_SECONDS
+        explored = now - self._told_at <= TOLD_SECONDS
         self._settled |= link.settled
-        wanted = told and self._share > UNWORTHY and link.estimate.measured
+        wanted = explored and self._share > UNWORTHY and link.estimate.measured
         if not (link.settled if wanted else self._settled):
             worth = 1.0
         else:
-            worth = max(self._share, UNWORTHY) if told else UNTOLD
+            worth = max(self._share, UNWORTHY) if explored else UNTOLD
         hurry = (link.doubtful and worth > UNWORTHY) or (wanted and self._news)  # what that costs is paid for later
         if now - self._probed_at < (SOON_SECONDS if wanted else period) and not hurry:
             return None
@@ -160,8 +160,8 @@ class LinkProber:
         if not wanted:
             return Probe(PROBE_FRAGMENTS, probe_fragment_size(rate, self._budget.affordable(believed)), bold)
         most = min(self._budget.affordable(max(believed, seen)) * SOON_SECONDS / LONGEST_SECONDS, believed * HOLD_UP_SECONDS)
-        told = min(max(bold, MORE * believed) * SHORT_SECONDS, believed * HOLD_UP_SECONDS)  # bytes that are timed, at least
-        timed = packets_of(math.ceil(told / (PROBE_FRAGMENTS - 1)) + HEAD_BYTES)
+        timed_bytes = min(max(bold, MORE * believed) * SHORT_SECONDS, believed * HOLD_UP_SECONDS)
+        timed = packets_of(math.ceil(timed_bytes / (PROBE_FRAGMENTS - 1)) + HEAD_BYTES)
         size = max(probe_fragment_size(rate, most), in_packets(timed) - HEAD_BYTES)
-        least = LEAST_FRAGMENTS if (LEAST_FRAGMENTS - 1) * size >= told else PROBE_FRAGMENTS
+        least = LEAST_FRAGMENTS if (LEAST_FRAGMENTS - 1) * size >= timed_bytes else PROBE_FRAGMENTS
         return Probe(min(max(least, int(most / (size + HEADER_BYTES))), PROBE_FRAGMENTS), size, bold)

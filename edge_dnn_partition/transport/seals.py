@@ -30,12 +30,12 @@ _LENGTH: Final = struct.pack('<I', SEAL_BYTES)
 _TAIL_BYTES: Final = len(_LENGTH) + SEAL_BYTES
 _WINDOW: Final = 1024
 _SESSIONS: Final = 1024
-"""So many processes a reader keeps apart: those of which it has not heard for longest are forgotten first."""
+"""Processes that a reader tells apart; the one that has been silent for longest is forgotten first."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """Who sealed a message, and the how manieth of that process it is."""
+    """Who sealed a message, and its number among that process's messages."""
 
     session: int
     count: int
@@ -86,15 +86,15 @@ class Sealer:
 
 
 class Verdict(Enum):
-    """What a reader makes of a message whose seal is right."""
+    """How a reader judges a message whose seal is valid."""
 
     BELIEVED = 'believed'
     KNOWN = 'known'
-    """It has come before."""
+    """It has arrived before."""
     EARLY = 'early'
-    """Its process sealed it before it knew this reader."""
+    """It was sealed before its process knew of this reader."""
     STRANGER = 'stranger'
-    """Its process is not known to have lived since this one started."""
+    """Its process may have ended before this one started: it may be a recording."""
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Window:
     _known: set[int] = field(default_factory=set)
 
     def take(self, count: int) -> bool:
-        """Return whether a count is new, and note it; where messages may overtake one another, the last 1024 are known."""
+        """Return whether a count is new, and note it; where messages may overtake one another, the last 1024 are kept."""
         if self.ordered:
             new = count > self.highest
             self.highest = max(count, self.highest)

@@ -3,8 +3,8 @@
 """Messages between processes of one device: the tensors lie in shared memory, and only their name travels.
 
 The sender copies a message into a segment once; the receiver's tensors are views of it. A segment's first byte says
-whether it is in use: the sender sets it, the receiver clears it when the last view is gone, and then the sender may
-fill the segment again. So no message is needed to give one back, and none can be lost.
+whether it is in use: the sender sets it, and the receiver clears it when the last view is gone. So a segment is returned
+without a message, and none can be lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .shared_memory import FOLDER, open_own, own_segments
 
 HEADER_BYTES: Final = 64
 LEAST_BYTES: Final = 16_000
-"""A smaller message travels in its fragment as quickly."""
+"""A smaller message is as quick in a fragment."""
 _NAME: Final = re.compile(r'edp_segment_[0-9a-z_]{1,60}')
 MessageName = tuple[int, int]
 """The sender's incarnation, and the message's number."""
@@ -43,7 +43,7 @@ _KEPT: Final = 32
 
 
 class Segment:
-    """One fragment of shared memory, on the sender's side.
+    """One segment of shared memory, on the sender's side.
 
     :param path: where its file is to be.
     :param capacity: bytes that fit behind its header.
@@ -118,7 +118,7 @@ class SegmentPool:
         return segment
 
     def clear(self) -> None:
-        """Give all up: the receiver has died, or this process ends."""
+        """Remove all: the receiver has died, or this process ends."""
         segments, self._segments = self._segments, []
         for segment in segments:
             segment.remove()

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame tells about its way: seconds by each device's own steady clock."""
+"""How long a frame's stages and hops took, by each device's own monotonic clock, and what its hops took on the radios."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class HopTime:
-    """One message; ``spread_*`` is what came after its first fragment, and in what time."""
+    """One message; ``spread_*`` is what arrived after its first fragment, and in what time."""
 
     sender: str
     receiver: str
@@ -47,10 +47,9 @@ _Time = TypeVar('_Time', StageTime, HopTime)
 
 
 def merged(have: tuple[_Time, ...], new: Iterable[_Time]) -> tuple[_Time, ...]:
-    """Return what is known with what is new of ``new``: a frame brings along what it has told before.
+    """Return the known timings and those of ``new`` that are not among them; a frame repeats what it has reported before.
 
-    What is unknown (NaN) is equal to what is unknown, which it is not to ``==``: else each device that a frame comes by
-    again would double what it tells.
+    NaN counts as equal to NaN here: else a device that a frame visits twice would double its timings.
     """
     found = {_fields(item): item for item in have}
     for item in new:
