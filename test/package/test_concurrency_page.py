@@ -55,3 +55,16 @@ def test_no_lock_is_passed_to_another_object():
         if re.fullmatch(r'self\._?(lock|condition)', ast.unparse(value))
     ]
     assert not passed
+
+
+def test_nothing_is_published_in_a_block_that_holds_a_lock():
+    """But for a `SealedPublisher`, whose lock keeps its messages in the order of their counts."""
+    found = [
+        f'{path.relative_to(PACKAGE)}:{call.lineno}'
+        for path in FILES if path.name != 'seals.py'
+        for block in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(block, ast.With)
+        if any(re.fullmatch(r'self\._?(lock|condition)', ast.unparse(item.context_expr)) for item in block.items)
+        for call in ast.walk(block) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        if call.func.attr.lstrip('_').startswith('publish')
+    ]
+    assert not found
