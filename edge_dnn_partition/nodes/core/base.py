@@ -151,7 +151,7 @@ class FleetNode(EntityNode):
         self._made(self.trigger_activate)
 
     def _made(self, trigger: Callable[[], TransitionCallbackReturn]) -> bool:
-        """Make a transition of a start; return whether it was made, else the process is told."""
+        """Make a transition of a start; return whether it was made, else report it to the process."""
         if self.ending.is_set():
             return False
         made = trigger() == TransitionCallbackReturn.SUCCESS

@@ -71,8 +71,8 @@ class Seals:
         topic = self.topics.group_sessions(group) if group else self.topics.sessions
         publisher = self._node.create_publisher(Sessions, topic, qos.SESSIONS)
         self._said.append(SealedPublisher(publisher, self._sealer))
-        hear = self._checking(self._node.resolve_topic_name(topic), self._sessions)
-        subscription = self._node.create_subscription(Sessions, topic, hear, qos.sessions_reader(), raw=True)
+        take = self._checking(self._node.resolve_topic_name(topic), self._sessions)
+        subscription = self._node.create_subscription(Sessions, topic, take, qos.sessions_reader(), raw=True)
         self._undo += [(self._node.destroy_publisher, publisher), (self._node.destroy_subscription, subscription)]
         self._soon.reset()
 
@@ -92,21 +92,21 @@ class Seals:
         return SealedPublisher(publisher, self._sealer)
 
     def checked(
-        self, message_type: type, topic: str, hear: Callback, profile: QoSProfile, *, raw: bool = False
+        self, message_type: type, topic: str, callback: Callback, profile: QoSProfile, *, raw: bool = False
     ) -> tuple[Callback, bool]:
         """Return the callback of a subscription, and whether it takes messages as bytes.
 
-        :param hear: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
+        :param callback: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
         :param profile: of the subscription.
         """
         if not _has_seal(message_type):
-            return hear, raw
-        take = hear if raw else self._reading(message_type, hear)
+            return callback, raw
+        take = callback if raw else self._reading(message_type, callback)
         if self._sealer is not None:
             take = self._believing(self._node.resolve_topic_name(topic), take, profile)
         return take, True
 
-    def _reading(self, message_type: type, hear: Callback) -> Callback:
+    def _reading(self, message_type: type, callback: Callback) -> Callback:
         """Return what takes messages as bytes, and refuses those that cannot be."""
 
         def take(raw: bytes) -> None:
@@ -118,7 +118,7 @@ class Seals:
             if message.seal and self._sealer is None and not self._missing_key_said:
                 self._missing_key_said = True
                 self._refuse('key', 'messages here are sealed, and this node has no key: give all devices security.key_file')
-            hear(message)
+            callback(message)
 
         return take
 
@@ -135,21 +135,21 @@ class Seals:
             except UserError as error:
                 self._refuse(type(error).__name__, str(error))
 
-        hear, raw = self.checked(message_type, topic, take_guarded, profile)
-        return self._node.create_subscription(message_type, topic, hear, profile, raw=raw)
+        take, raw = self.checked(message_type, topic, take_guarded, profile)
+        return self._node.create_subscription(message_type, topic, take, profile, raw=raw)
 
     def _checking(self, name: str, take: Callable[[Seal, bytes], None]) -> Callable[[bytes], None]:
         sealer = self._sealer
         assert sealer is not None
 
-        def heard(raw: bytes) -> None:
+        def check(raw: bytes) -> None:
             seal = sealer.check(name, raw)
             if seal is None:
                 self._refuse('seal', f'a message on {name} has no valid seal; is the key the same on all devices?')
             else:
                 take(seal, raw)
 
-        return heard
+        return check
 
     def _believing(self, name: str, take: Callable[[bytes], None], profile: QoSProfile) -> Callable[[bytes], None]:
         latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL

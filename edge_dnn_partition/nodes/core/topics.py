@@ -39,7 +39,8 @@ class FleetTopic(property):
     """The name of a topic or service of the whole fleet, with its meaning as docstring."""
 
     def __init__(self, leaf: str, meaning: str) -> None:
-        super().__init__(lambda topics: f'/{topics.fleet}/{leaf}', doc=meaning)
+        super().__init__(lambda topics: f'/{topics.fleet}/{leaf}')
+        self.__doc__ = meaning
 
     if TYPE_CHECKING:
 
