@@ -150,7 +150,7 @@ class _Demo:
         """Draw the live view meanwhile, or print plan changes where there is no terminal."""
         from rich.live import Live
 
-        from edge_dnn_partition.cli.live_view import render
+        from edge_dnn_partition.cli.top import render
 
         ended = threading.Event()
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console  # noqa: TID251
 
-from edge_dnn_partition.cli.live_view import render
+from edge_dnn_partition.cli.top import render
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 
