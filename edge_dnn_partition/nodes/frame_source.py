@@ -42,8 +42,14 @@ from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result,
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, plan_message, status_of
-from edge_dnn_partition.nodes.conversions.result_messages import failure_of, report_message, result_message, shadow_report
-from edge_dnn_partition.nodes.conversions.wire import links_in, write_links
+from edge_dnn_partition.nodes.conversions.wire import (
+    failure_of,
+    links_in,
+    report_message,
+    result_message,
+    shadow_report,
+    write_links,
+)
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
