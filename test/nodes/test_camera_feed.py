@@ -39,7 +39,7 @@ def test_images_that_go_away_and_come_again(tmp_path, monkeypatch):
     try:
         wait_until(lambda: len(node.said) > 1, 'two attempts')
         assert not offered
-        assert all(kind == 'camera' and 'holds no image' in text for kind, text in node.said)
+        assert all(kind == 'camera' and 'contains no image' in text for kind, text in node.said)
         folder.mkdir()
         partial = tmp_path / 'image.jpg'
         cv2.imwrite(str(partial), np.zeros((8, 8, 3), np.uint8))
