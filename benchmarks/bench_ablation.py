@@ -42,8 +42,10 @@ Results = list[dict[str, Any]]
 _SOLVERS: Final = 'edge_dnn_partition.planning.solvers'
 _SAME: Final = 1e-9
 """Relative difference up to which two values count as equal."""
-_COUNT, _QUICK_COUNT = 24, 3
+_COUNT, _QUICK_COUNT = 24, 6
 """Random problems."""
+_LARGEST, _QUICK_LARGEST = 100, 32
+"""Layers at most."""
 OBJECTIVES: Final = ('latency', 'energy', 'balanced', 'deadline', 'deadline tail', 'throughput', 'throughput quick')
 SINGLE_VISIT_OBJECTIVES: Final = ('latency', 'energy', 'deadline', 'throughput')
 
@@ -163,12 +165,12 @@ def fleet_chain(fleet: Fleet, nodes: int, rng: np.random.Generator) -> Problem:
     )  # fmt: skip
 
 
-def problems(count: int, *, seed: int = 0) -> Iterator[tuple[str, Problem]]:
+def problems(count: int, largest: int, *, seed: int = 0) -> Iterator[tuple[str, Problem]]:
     """Yield random problems with what they are: every fifth a chain, a third with memory that binds, a third with overheads."""
     for k in range(count):
         rng = np.random.default_rng([seed, k, 21])
         family = ('chain', *FAMILIES)[k % 5]
-        nodes, devices = int(rng.integers(20, 101)), 2 + (k // 5) % 7
+        nodes, devices = int(rng.integers(20, largest + 1)), 2 + k % 7
         problem = random_chain(nodes, devices, rng) if family == 'chain' else graph_problem(family, nodes, devices, rng)
         watts = rng.uniform(2, 30, devices)
         limited = k % 3 == 1
@@ -227,7 +229,7 @@ class Case:
 
 def cases(*, quick: bool) -> Iterator[Case]:
     """Yield all questions."""
-    for k, (name, problem) in enumerate(problems(_QUICK_COUNT if quick else _COUNT)):
+    for k, (name, problem) in enumerate(problems(*((_QUICK_COUNT, _QUICK_LARGEST) if quick else (_COUNT, _LARGEST)))):
         label = f'{name} {problem.nodes}x{len(problem.devices)}'
         for j, objective in enumerate(OBJECTIVES):
             if objective not in ('deadline tail', 'throughput') or (k + j) % 3 == 0:  # these take long

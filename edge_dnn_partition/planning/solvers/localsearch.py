@@ -37,12 +37,13 @@ def answer(question: Question) -> Answer:
     return Answer(judge.best, not question.adds_up and judge.best_value <= question.floor * (1 + _PROOF))
 
 
-def improve(judge: Judge, score: Callable[[Measured], Floats] | None = None) -> None:
-    """Move nodes of the judge's best plan until no single move helps, or the work is done.
+def improve(judge: Judge, score: Callable[[Measured], Floats] | None = None, start: Ints | None = None) -> None:
+    """Move nodes of a plan until no single move helps, or the work is done; offer what is reached.
 
     :param score: what to make least, ``(plans,)``; infinite forbids; by default the judge's values.
+    :param start: the plan; by default the judge's best.
     """
-    plan, problem, score = judge.best, judge.problem, score or judge.values
+    plan, problem, score = judge.best if start is None else start, judge.problem, score or judge.values
     if plan is None:
         return
     batch = Batch(problem)

@@ -53,7 +53,9 @@ def answer(question: Question) -> Answer | None:
             overfull.append((float(np.maximum(used - room, 0.0)[limited].sum()), turn, plan))
         price = np.maximum(0.0, price + size * excess / (1.0 + turn))
     for _, _, plan in sorted(overfull, key=lambda item: item[:2])[:_REPAIRED]:
-        judge.offer(repair(problem, plan))
+        repaired = repair(problem, plan)
+        if judge.accepts(repaired):
+            improve(judge, start=repaired)
     improve(judge)
     proven = judge.best is not None and cost.value(problem, judge.best) - bound <= _PROOF * abs(bound)
     return Answer(judge.best, True) if proven else None

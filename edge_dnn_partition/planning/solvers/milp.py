@@ -56,13 +56,13 @@ class Result:
 
 
 def answer(question: Question) -> Answer | None:
-    """Return the best plan, improved and proven by a program if it is small enough."""
+    """Return the best plan if a program, where it is small enough, proves it; else offer what it found."""
     problem, cost, judge = question.problem, question.costs[0], question.judge
     result = linear(problem, cost, judge.best)
     if result is None:
         return None
     judge.offer(result.assignment)
-    return Answer(judge.best, result.proves(problem, cost, judge.best))
+    return Answer(judge.best, True) if result.proves(problem, cost, judge.best) else None
 
 
 class Program:

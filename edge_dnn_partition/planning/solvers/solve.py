@@ -199,10 +199,10 @@ METHODS: Final = (
            'No good bound is known: stages are moved as long as that helps.'),
     Method('throughput', lambda q: not q.adds_up, throughput.answer,
            'NP-hard even on chains: prices for a bound, tabu search for a plan, HiGHS for the last gap.'),
-    Method('memory prices', lambda q: q.limited, memory.answer,
-           'A knapsack: prices on memory give a bound, and plans that are repaired.'),
     Method('HiGHS', lambda _: True, milp.answer,
            'HiGHS improves and proves the plan, where the program is small.'),
+    Method('memory prices', lambda q: q.limited, memory.answer,
+           'A knapsack too large for HiGHS: prices on memory give a bound, and plans that are repaired.'),
 )  # fmt: skip
 """The methods, in the order in which they are tried. (`deadline.answer_deadline` asks them at a price on seconds.)"""
 
