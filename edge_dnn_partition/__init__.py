@@ -4,7 +4,7 @@
 
 import os
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 # onnxruntime 1.29 and later send telemetry by default, and keep a database of it in the user's home, unless this is set when they
 # are imported; this module is always imported before. Who wants it sets 0.

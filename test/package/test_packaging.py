@@ -53,6 +53,7 @@ def test_no_pin_brings_cuda(library):
 def test_the_version_is_the_same_everywhere():
     package = ET.parse(ROOT / 'package.xml').getroot()
     assert package.findtext('version') == __version__
+    assert not package.find('maintainer').get('email').endswith('.invalid')
     assert config()['metadata']['version'] == 'attr: edge_dnn_partition.__version__'
     assert re.search(rf'^## {re.escape(__version__)}\b', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)
 
