@@ -25,7 +25,7 @@ class MissedResults:
         """Return whether a result is of a frame that has none here; to be asked before `received`.
 
         A frame source that is killed while it publishes a result can't know whether it went out: it publishes that again, as
-        ``redelivered``. Results come in the frames' order, so that the last one's number tells.
+        ``redelivered``. Results come in the frames' order, so the last one's number decides.
         """
         new = not (result.redelivered and result.frame_id <= self._frame_id)
         self.again += not new
@@ -34,7 +34,7 @@ class MissedResults:
     def received(self, result: Any) -> int:
         """Take a result in (Result); return how many were missed between it and the one before.
 
-        Of a frame source that has started anew, those before its first one count; the last ones of the run before are not known.
+        Of a frame source that has restarted, those before its first one count; the last ones of the run before are not known.
         """
         incarnation, sequence = int(result.incarnation), int(result.sequence)
         self._frame_id = max(self._frame_id, int(result.frame_id))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is on the network: DDS participants in every ROS domain, by what they announce by multicast, and the devices of a fleet.
 
-Two machines with other domains never hear each other, and so cannot tell why. But the port that announcements go to
+Machines in different domains do not discover each other, and so cannot tell why. But the port that announcements go to
 follows from the domain (OMG DDSI-RTPS 2.5, 9.6.2.3), and the first bytes of each say whose DDS it is.
 """
 
@@ -24,9 +24,9 @@ _VENDORS: Final = {b'\x01\x01': 'Connext', b'\x01\x03': 'OpenDDS', b'\x01\x0f': 
 SAFE_DOMAINS: Final = range(102)
 """Those that Linux leaves free of the ports that it gives to clients."""
 CLOCK_SECONDS: Final = 0.1
-"""A clock that is so much ahead is said to be so: messages cannot arrive before they were sent."""
+"""A clock that is so much ahead is reported: messages cannot arrive before they were sent."""
 DELAY_SECONDS: Final = 0.5
-"""Messages that arrive so late may be late, or of a clock that is behind: nobody can tell from one side."""
+"""Messages that arrive so late are delayed, or from a clock that is behind: one side alone cannot distinguish these."""
 
 
 @dataclass(frozen=True, order=True)

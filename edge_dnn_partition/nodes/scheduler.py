@@ -101,7 +101,7 @@ class Scheduler(FleetNode):
         self.params.on_change(lambda *_: scheduler.configure(settings_of(self.params, self._fleet)))
 
     def start(self) -> None:
-        """Give the workers time to be heard of; go on from what is on disk."""
+        """Give the workers time to send heartbeats; go on from what is on disk."""
         kept = self._memory.recall(self._model.sha256)
         try:
             earlier = None if kept is None else plan_for(kept, self._fleet, self._model)

@@ -92,7 +92,7 @@ class PlanSwitch:
         return self.last_version
 
     def to_repeat(self, active_version: int) -> Plan | None:
-        """Return the plan in force if a node that follows a version (0: none) must be told of it again."""
+        """Return the plan in force if a node that follows a version (0: none) must receive it again."""
         return self.active if self.active is not None and supersedes(self.active.version, active_version) else None
 
     def adopt(self, plan: Plan) -> None:

@@ -4,7 +4,7 @@
 
 Links share a channel where the fleet file says so. Else two that begin, or end, at one device are suspected to where both carried
 about the same, at about the same latency: then what that device shares with the world may be what limits them. What is measured
-next tells, and is remembered.
+next decides, and is remembered.
 Pure; time is passed in, seconds; rates in bytes per second.
 """
 

@@ -82,7 +82,7 @@ def plan_message(plan: Plan, status: int) -> PlanMessage:
 
 
 def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = None) -> Plan:
-    """Return a plan from its message; whoever hears one has it from here, so that all refuse the same.
+    """Return a plan from its message; every receiver uses this, so that all refuse the same.
 
     :param fleet: whose plan it is; None: not known here, as to who only shows it.
     :param model: that it is for; None: not known here.
