@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
 from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Policy
-from edge_dnn_partition.control.scheduling.background import SimulatedBackground
+from edge_dnn_partition.control.scheduling.background import Background, Task
+from edge_dnn_partition.control.scheduling.background import Worker as TaskWorker
 from edge_dnn_partition.control.scheduling.exploration import Hope, Pair
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
-from edge_dnn_partition.control.scheduling.switch import Activate, Drop
+from edge_dnn_partition.control.scheduling.switch import Activate, Drop, StagePhase
 from edge_dnn_partition.execution.frames.ledger import Frame
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -97,6 +99,34 @@ class Outlet:
         raise RuntimeError(f'{kind}: {text}')
 
 
+class SimulatedBackground(Background):
+    """Does all work at once, in simulated time.
+
+    :param clock: returns the simulated time at which work that begins now is done.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        """Return the simulated time."""
+        return self._clock()
+
+    def processor_seconds(self) -> float:
+        """Return 0: simulated work takes no processor time."""
+        return 0.0
+
+    def run(self, work: Callable[[], Any], name: str) -> Future[Any]:  # noqa: ARG002
+        """Do work at once."""
+        future: Future[Any] = Future()
+        future.set_result(work())
+        return future
+
+    def worker(self, run: Callable[[Task], None], name: str) -> TaskWorker:  # noqa: ARG002
+        """Return a worker that runs each task at once."""
+        return TaskWorker(run)
+
+
 class InformedScheduler(FleetScheduler):
     """Is told the links' true rates before each decision, and so has nothing probed."""
 
@@ -168,7 +198,8 @@ def play(
         scheduler.on_heartbeat(message, loop.now)
 
     def ready(device: str, plan: Plan) -> None:
-        scheduler.mover.on_ready(device, plan.version, plan.scheduler, loop.now)
+        state = SimpleNamespace(state=StagePhase.READY, device=device, plan_version=plan.version, scheduler=plan.scheduler)
+        scheduler.mover.on_stage(state, loop.now)
 
     def report(frame: Frame, in_flight: int) -> None:
         scheduler.on_report(SimpleNamespace(

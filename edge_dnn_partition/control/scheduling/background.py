@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where long work is done: on threads of this process, or at once in simulated time; and how often it may be done."""
+"""Where long work is done, on threads of this process, and how often it may be done."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _resolve(future: Future[_Result], work: Callable[[], _Result]) -> None:
 
 
 class Background:
-    """Threads of this process, with its clocks."""
+    """Threads of this process, with its clocks; a simulation overrides all of it."""
 
     def now(self) -> float:
         """Return seconds of the steady clock."""
@@ -90,34 +90,6 @@ class ThreadWorker(Worker):
     def _loop(self) -> None:
         while (task := self._tasks.get()) is not None:
             self._run_task(task)
-
-
-class SimulatedBackground(Background):
-    """Does all work at once, in simulated time.
-
-    :param clock: returns the simulated time at which work that begins now is done.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        """Return the simulated time."""
-        return self._clock()
-
-    def processor_seconds(self) -> float:
-        """Return 0: simulated work takes no processor time."""
-        return 0.0
-
-    def run(self, work: Callable[[], _Result], name: str) -> Future[_Result]:  # noqa: ARG002
-        """Do work at once."""
-        future: Future[_Result] = Future()
-        _resolve(future, work)
-        return future
-
-    def worker(self, run: Callable[[Task], None], name: str) -> Worker:  # noqa: ARG002
-        """Return a worker that runs each task at once."""
-        return Worker(run)
 
 
 @dataclass

@@ -262,10 +262,6 @@ class Mover:
         """Record what a worker says of its stages of a plan (StageState)."""
         self._apply(self.switch.on_stage(message), now)
 
-    def on_ready(self, device: str, version: int, scheduler: int, now: float) -> None:
-        """Record that a worker has prepared a plan."""
-        self._apply(self.switch.ready(device, version, scheduler), now)
-
     def failed_lately(self, what: object, now: float) -> bool:
         """Return whether an assignment, or a placement that is none, could not be prepared a short while ago."""
         return self._failed_until.get(what, -math.inf) > now
