@@ -132,5 +132,5 @@ export function drawPower(svg, fleet, time) {
       one.points.push([state.at, device.watts]);
     }
   }
-  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no device says what it draws: no meter, no model' : 'the report has no power over time');
+  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no device reports its power: none has a meter or a model' : 'the report has no power over time');
 }
