@@ -78,7 +78,7 @@ def test_with_threads_the_calling_threads_share_is_not_taken_for_the_whole(conv:
     ({'x': x().astype(np.float64)}, "input 'x' is float64, not float32"),
     ({'x': x()[..., :9]}, r'shape \[1, 3, 8, 9\], not \[1, 3, 8, 10\]'),
     ({'x': x()[0]}, r'shape \[3, 8, 10\]'),
-    ({'x': x(), 'z': x()}, "input 'z' is not one")])
+    ({'x': x(), 'z': x()}, "has no input 'z'")])
 def test_feeds_that_do_not_fit_are_refused(conv: Path, feeds: dict[str, Any], message: str) -> None:
     with pytest.raises(WireError, match=message):
         Engine(conv).run(feeds)

@@ -141,7 +141,7 @@ def test_rows_add_up_to_the_profile(model):
     assert math.isnan(again[2].joules)
     with pytest.raises(PlanError, match='other layers'):
         with_measurements(rows[1:], {'layers': [row.plain() for row in rows]})
-    with pytest.raises(PlanError, match='holds no layers'):
+    with pytest.raises(PlanError, match='has no layers'):
         with_measurements(rows, {})
 
 
