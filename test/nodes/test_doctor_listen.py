@@ -34,10 +34,10 @@ def test_a_running_fleet_is_looked_at(nodes, tmp_path):
     nodes.start_node('device_monitor', '/robot/jetson_1', rate_hz=20.0, fleet_file=fleet)
     done = subprocess.run([*DOCTOR, str(fleet)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
     checks = checks_of(done.stdout)
-    assert checks['device pi']['found'] == 'nothing heard of its frame_source and worker'
-    assert checks['device jetson']['found'] == 'nothing heard'
-    assert checks['fleet']['found'] == 'heard of jetson_1, which the fleet file does not name'
-    assert checks['key of the fleet']['found'] == 'no valid seal on messages of pi, so that nobody believes them'
+    assert checks['device pi']['found'] == 'no messages from its frame_source and worker'
+    assert checks['device jetson']['found'] == 'no messages'
+    assert checks['fleet']['found'] == 'found jetson_1, which the fleet file does not name'
+    assert checks['key of the fleet']['found'] == 'messages of pi have no valid seal, so nobody accepts them'
     assert checks['middleware of the fleet']['found'] == 'Fast DDS on pi'
     assert checks['clocks'] == {
         'name': 'clocks', 'status': 'ok', 'found': 'those of pi agree with this one', 'advice': '',
@@ -69,7 +69,7 @@ def test_a_device_in_another_domain_is_found_by_what_it_announces(tmp_path):
             monitor.terminate()
             monitor.wait(10)
             log.close()
-    assert checks['device jetson']['found'] == 'nothing heard'
+    assert checks['device jetson']['found'] == 'no messages'
     assert checks['domain']['status'] == 'warn'
-    assert checks['domain']['found'] == 'this is domain 5; others talk DDS in domain 77: this machine (Fast DDS)'
+    assert checks['domain']['found'] == 'this is domain 5; others use DDS in domain 77: this machine (Fast DDS)'
     assert 'ROS_DOMAIN_ID' in checks['domain']['advice']

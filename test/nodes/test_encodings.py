@@ -41,7 +41,7 @@ def test_tensors_travel_encoded_as_the_parameters_permit(tmp_path):
     with trial_fleet(tmp_path, parameters={'scheduler': settings}, camera=camera, shown=shown) as trial:
         client = trial.client
         for bad, words in (
-            ({'encodings': ['raw', 'int9']}, "no encoding 'int9'"),
+            ({'encodings': ['raw', 'int9']}, "unknown encoding 'int9'"),
             ({'encodings': 'raw'}, 'must be a list'),
             ({'largest_error': 1.5}, 'at most 1|out of range'),
         ):

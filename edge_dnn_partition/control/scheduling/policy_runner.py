@@ -175,7 +175,7 @@ class PolicyRunner:
     def configure(self, settings: SchedulerSettings) -> None:
         """Follow other settings: from the next decision on by a new policy, which begins with what was learned."""
         before, self._settings = self._settings, settings
-        if settings.decide.least_gain != before.decide.least_gain or settings.decide.objective != before.decide.objective:
+        if (settings.decide.least_gain, settings.decide.goal.name) != (before.decide.least_gain, before.decide.goal.name):
             self.record = self._recall()
         if not settings.same_policy(before):
             self.renew()
