@@ -296,4 +296,4 @@ def _clocks(heard: Mapping[str, DeviceLiveness]) -> list[Check]:
     if wrong:
         advice = 'run chrony on all machines: latencies are measured on one clock, but stamps, bags and tf need clocks that agree'
         return [Check('clocks', 'warn', '; '.join(wrong), advice)]
-    return [Check('clocks', 'ok', f'{", ".join(known)} agree with this machine')] if known else []
+    return [Check('clocks', 'ok', f"the clocks of {', '.join(known)} agree with this machine's")] if known else []

@@ -40,7 +40,7 @@ def test_a_running_fleet_is_looked_at(nodes, tmp_path):
     assert checks['key of the fleet']['found'] == 'messages of pi have no valid seal, so nobody accepts them'
     assert checks['middleware of the fleet']['found'] == 'Fast DDS on pi'
     assert checks['clocks'] == {
-        'name': 'clocks', 'status': 'ok', 'found': 'those of pi agree with this one', 'advice': '',
+        'name': 'clocks', 'status': 'ok', 'found': "the clocks of pi agree with this machine's", 'advice': '',
     }  # fmt: skip
     assert 'domain' not in checks, 'nothing announces itself on loopback'
 
