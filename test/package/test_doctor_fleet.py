@@ -35,7 +35,7 @@ def test_a_fleet_whose_machines_agree():
     checks = found({'pi': signs(), 'jetson': signs('device_monitor', 'worker')})
     assert {check.status for check in checks.values()} == {'ok'}
     assert checks['middleware of the fleet'].found == 'Fast DDS on pi, jetson'
-    assert checks['clocks'].found == 'pi, jetson agree with this machine'
+    assert checks['clocks'].found == "the clocks of pi, jetson agree with this machine's"
     assert 'domain' not in checks
 
 
