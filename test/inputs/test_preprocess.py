@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +118,80 @@ def test_a_center_crop_keeps_the_middle() -> None:
     assert (tall.apply(image.transpose(1, 0, 2).copy(), 'bgr8') == 255).all()
 
 
+def test_the_image_lies_at_the_top_left_of_a_letterbox() -> None:
+    image = np.full((50, 100, 3), 200, np.uint8)
+    settings = Preprocessing(64, 64, dtype='uint8', resize='letterbox', align='top_left')
+    result = settings.apply(image, 'bgr8')[0, 0]
+    assert (result[:32] == 200).all() and (result[32:] == 114).all()
+    assert settings.to_image(np.array([[0.0, 32.0]]), (100, 50)).tolist() == [[0, 50]]
+
+
+@pytest.mark.parametrize(('size', 'width'), [((100, 50), 96), ((101, 50), 97), ((400, 50), 320)])
+def test_the_width_follows_the_aspect_up_to_the_inputs(size: tuple[int, int], width: int) -> None:
+    # as PaddleOCR's recognition: ceil(48 * aspect), at most 320, zeros on the right after normalisation
+    image = np.full((size[1], size[0], 3), 255, np.uint8)
+    settings = Preprocessing(320, 48, resize='fit_height', mean=(0.5,), std=(0.5,), pad_value=127.5)
+    result = settings.apply(image, 'bgr8')[0]
+    assert (result[:, :, :width] == 1).all() and (result[:, :, width:] == 0).all()
+    edge = settings.to_image(np.array([[width, 48.0]]), size)[0]
+    assert tuple(edge) == pytest.approx(size)
+
+
+def test_a_crop_ratio_leaves_out_the_rim() -> None:
+    # Resize(256) and CenterCrop(224) of an image that is 256 high already
+    image = scene(320, 256)
+    settings = Preprocessing(224, 224, dtype='uint8', colour='bgr', resize='center_crop', crop_ratio=0.875)
+    assert np.array_equal(settings.apply(image, 'bgr8')[0], image[16:240, 48:272].transpose(2, 0, 1))
+    assert settings.from_image(np.array([[48.0, 16.0]]), (320, 256)).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(('layout', 'shape'), [('CHW', (3, 40, 64)), ('HWC', (40, 64, 3)), ('NHW', (1, 40, 64)), ('HW', (40, 64))])
+def test_inputs_without_a_batch_or_channels(layout: Any, shape: tuple[int, ...]) -> None:
+    settings = Preprocessing(64, 40, layout=layout, colour='rgb' if 'C' in layout else 'gray')
+    result = settings.apply(scene(), 'bgr8')
+    assert result.shape == settings.shape == shape
+    expected = Preprocessing(64, 40, colour=settings.colour).apply(scene(), 'bgr8')[0]
+    assert np.array_equal(result, expected.transpose(1, 2, 0) if layout == 'HWC' else expected.reshape(shape))
+    settings.check(TensorInfo('image', 1, shape))
+    with pytest.raises(ModelError, match='correct size, layout'):
+        settings.check(TensorInfo('image', 1, (*shape, 1)))
+
+
+def test_integer_inputs() -> None:
+    image = np.array([[[0, 127, 128], [200, 254, 255]]], np.uint8)
+    plain = Preprocessing(2, 1, dtype='int8', colour='bgr', layout='HWC')
+    assert plain.apply(image, 'bgr8').tolist() == [[[-128, -1, 0], [72, 126, 127]]]
+    plain.check(TensorInfo('image', 3, (1, 2, 3)))
+    # QuantizeLinear of (pixel / 255 - 0.5) / 0.5 with scale 1 / 100 and zero point 10; it saturates
+    settings = dataclasses.replace(plain, mean=(0.5,), std=(0.5,), quantisation=(0.01, 10))
+    values = np.rint((image / 255 - 0.5) / 0.5 / 0.01) + 10
+    assert np.array_equal(settings.apply(image, 'bgr8'), np.clip(values, -128, 127))
+    assert Preprocessing.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize('axes', [(0, 1, 2), (1, 2)])
+def test_an_image_is_normalised_by_itself(axes: tuple[int, ...]) -> None:
+    # TensorFlow: (x - mean) / max(deviation, 1 / sqrt(number of values))
+    settings = Preprocessing(128, 96, standardise='channel' if len(axes) == 2 else 'image')
+    values = scene()[:, :, ::-1].transpose(2, 0, 1) / 255
+    expected = (values - values.mean(axes, keepdims=True)) / values.std(axes, keepdims=True)
+    result = settings.apply(scene(), 'bgr8')
+    assert result[0] == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(result, settings.apply(encoded(scene(), '.png'), 'png'))
+    assert not settings.apply(np.full((96, 128, 3), 9, np.uint8), 'bgr8').any()
+
+
+def test_a_compressed_image_gives_what_its_pixels_give() -> None:
+    data = encoded(scene(640, 480))
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert np.array_equal(Preprocessing(100, 75).apply(data, 'jpeg'), Preprocessing(100, 75).apply(pixels, 'bgr8'))
+
+
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox', 'center_crop'])
 def test_reduced_decoding_changes_little_and_is_repeatable(resize: Any) -> None:
     data = encoded(scene(640, 480), '.jpg', cv2.IMWRITE_JPEG_QUALITY, 95)
-    reduced = Preprocessing(100, 75, dtype='uint8', resize=resize)
-    full = Preprocessing(100, 75, dtype='uint8', resize=resize, reduced_decoding=False)
+    reduced = Preprocessing(100, 75, dtype='uint8', resize=resize, reduced_decoding=True)
+    full = Preprocessing(100, 75, dtype='uint8', resize=resize)
     first, second = reduced.apply(data, 'jpeg'), reduced.apply(data.tobytes(), 'jpeg')
     assert np.array_equal(first, second)
     assert np.abs(first.astype(int) - full.apply(data, 'jpeg')).max() <= 6
@@ -240,7 +310,16 @@ def test_yaml_is_read_and_given_back(tmp_path: Path) -> None:
     ('size: [64, 48]\nwidth: 64', 'not both'),
     ('size: 64', r'size: 64 must be \[width, height\]'),
     ('size: [64, 0]', 'height: 0'), ('size: [64.5, 3]', 'width: 64.5'), ('size: [true, 3]', 'width: True'),
-    ('size: [64, 48]\nlayout: CHW', 'NCHW, NHWC'),
+    ('size: [64, 48]\nlayout: NCWH', 'NCHW, NHWC, CHW'), ('size: [64, 48]\nlayout: HW', 'set colour: gray'),
+    ('size: [64, 48]\nresize: center_crop\ncrop_ratio: 1.2', 'above 0, up to 1'),
+    ('size: [64, 48]\ncrop_ratio: 0.9', 'belongs to resize: center_crop'),
+    ('size: [64, 48]\nalign: top_left', 'belongs to resize: letterbox'),
+    ('size: [64, 48]\nquantisation: [0.1, 3]', 'belongs to dtype uint8 or int8'),
+    ('size: [64, 48]\ndtype: int8\nquantisation: [0.1, 128]', 'zero point from -128 to 127'),
+    ('size: [64, 48]\ndtype: int8\nquantisation: 0.1', 'zero point from -128 to 127'),
+    ('size: [64, 48]\ndtype: uint8\npad_value: 1.5', 'a whole number for dtype uint8'),
+    ('size: [64, 48]\nstandardise: image\nmean: 0.5', 'leave mean and std out'),
+    ('size: [64, 48]\nstandardise: image\ndtype: int8', 'needs quantisation'),
     ('size: [64, 48]\ncolour: [rgb]', 'rgb, bgr, gray'),
     ('size: [64, 48]\nmean: [1, 2]', '1 or 3 finite numbers'),
     ('size: [64, 48]\nmean: x', '1 or 3 finite numbers'),
