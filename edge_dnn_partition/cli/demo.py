@@ -86,7 +86,7 @@ class _Demo:
         from edge_dnn_partition.cli import demo_report
         from edge_dnn_partition.cli.demo_run import DemoRun
         from edge_dnn_partition.cli.running_fleet import join_network, running_fleet
-        from edge_dnn_partition.graph.model import load_model
+        from edge_dnn_partition.deployment.start_checks import model_of
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
         from edge_dnn_partition.planning.fleet.pipeline import Pipeline
         from edge_dnn_partition.testbed.emulation import played_profile
@@ -95,7 +95,7 @@ class _Demo:
         self._out.mkdir(parents=True, exist_ok=True)
         fleet = load_fleet(self._prepare())
         assert fleet.model is not None
-        model = load_model(fleet.model.path)
+        model = model_of(fleet)
         profile = self._profile(fleet, model)
         fleet_file = self._prepare(handicap(profile.total_seconds))
         fleet = load_fleet(fleet_file)

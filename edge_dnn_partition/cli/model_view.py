@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from edge_dnn_partition.execution.profiling.layer_costs import LayerCost
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 _ZOO: Final = 'zoo:'
 
@@ -30,9 +31,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                         help='the shape of an input whose size the file leaves open; repeat for each')
 
 
-def load_given_model(args: argparse.Namespace) -> Any:
+def load_given_model(args: argparse.Namespace, fleet: Fleet | None = None) -> Any:
     """Load the model that was named on the command line.
 
+    :param fleet: whose file settles sizes that the model leaves open and ``--shape`` does not give.
     :raises ModelError: the model cannot be used, or a shape is malformed or missing.
     """
     from edge_dnn_partition.graph.model import load_model
@@ -43,7 +45,12 @@ def load_given_model(args: argparse.Namespace) -> Any:
         from edge_dnn_partition.graph.zoo import model_path
 
         path = model_path(path.removeprefix(_ZOO))
-    return load_model(path, shapes=parse_shapes(args.shape))
+    shapes = parse_shapes(args.shape)
+    if fleet is None:
+        return load_model(path, shapes=shapes)
+    from edge_dnn_partition.deployment.start_checks import model_of
+
+    return model_of(fleet, path, shapes)
 
 
 def readable_bytes(count: int) -> str:

@@ -127,7 +127,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     fleet = load_fleet(args.fleet)
     goal = _goal(args, fleet.goal)
     check_watts(fleet, goal, measured=False)
-    model = load_given_model(args)
+    model = load_given_model(args, fleet)
     permitted = Permitted(names_of(args.encodings), args.largest_error)
     pipeline, problem = build(
         model, fleet, profiles=args.profile, image=args.image, runs=args.runs, permitted=permitted,

@@ -57,14 +57,14 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay the bag and print what came of it."""
     from edge_dnn_partition.control.scheduling.replay import Replay
-    from edge_dnn_partition.graph.model import load_model
+    from edge_dnn_partition.deployment.start_checks import model_of
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
     if fleet.model is None:
         raise UserError(f'{args.fleet} names no model; add model: {{path: …}}')
     settings = _settings(args, fleet)
-    replay = Replay(load_model(fleet.model.path), fleet, settings)
+    replay = Replay(model_of(fleet), fleet, settings)
     for kind, message, seconds in _records(Path(args.bag), fleet.fleet):
         replay.on_record(kind, message, seconds)
     result = replay.result

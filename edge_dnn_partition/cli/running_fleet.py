@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
 from edge_dnn_partition.deployment.processes import NodeProcess, fleet_processes
+from edge_dnn_partition.deployment.start_checks import model_of
 from edge_dnn_partition.deployment.supervisor import Supervisor
-from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 
@@ -71,7 +71,7 @@ class RunningFleet:
         self.fleet: Fleet = client.fleet
         if self.fleet.model is None:
             raise ValueError('a running fleet has a model')
-        self.model = load_model(self.fleet.model.path)
+        self.model = model_of(self.fleet)
         self.supervisor, self.client, self.log, self.news = supervisor, client, log, client.news
         topic = f'/{self.fleet.fleet}/{self.fleet.source}/{self.fleet.camera.topic}'
         self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), images, rate)

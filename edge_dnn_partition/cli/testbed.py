@@ -30,9 +30,9 @@ import yaml
 from edge_dnn_partition import ros_env
 from edge_dnn_partition.deployment.dds_environment import dds_environment, dds_profile
 from edge_dnn_partition.deployment.processes import SCHEDULER, NodeProcess, fleet_processes
+from edge_dnn_partition.deployment.start_checks import model_of
 from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.images import sample_image
 from edge_dnn_partition.planning.fleet.fleet import load_fleet
@@ -95,7 +95,7 @@ class Testbed(TestbedControls):
         ros_env.require_ros('a testbed')
         if file.model is None:
             raise UserError('the testbed file names no model; add model: {path: …}')
-        super().__init__(file, load_model(file.model.path))
+        super().__init__(file, model_of(file))
         self.images = list(images) if images else [sample_image(file.camera)]
         self._user_space = user_space
         self._keep_outputs = keep_outputs

@@ -8,13 +8,15 @@ The nodes call them, and so does ``doctor --fleet``; parameters are checked in `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.execution.stages.engine import check_providers
 from edge_dnn_partition.graph.model import Model, load_model
+from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
 from edge_dnn_partition.planning.fleet.pipeline import check_constraints
@@ -44,14 +46,24 @@ def too_many_threads(threads: int, limits: LimitsReading) -> str:
     return f'threads: {threads}, but this process may use {cores:g} cores{halted}; write threads: {max(1, round(cores))}'
 
 
-def model_of(fleet: Fleet) -> Model:
-    """Return the model that a fleet shares.
+def model_of(fleet: Fleet, path: str | Path | None = None, shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+    """Return the model that a fleet shares, with open sizes as `model.shapes` says, else as the preprocessing makes them.
 
+    :param path: of another file than the fleet's.
+    :param shapes: instead of those in the fleet file, by input.
     :raises UserError: if there is none, or it cannot be split.
     """
-    if fleet.model is None:
+    described = fleet.model
+    if path is None and described is not None:
+        path = described.path
+    if path is None:
         raise PlanError('the fleet file names no model; add model: {path: model.onnx, preprocessing: preprocessing.yaml}')
-    return load_model(fleet.model.path)
+    usual = {}
+    if described is not None and described.preprocessing is not None:
+        with suppress(UserError):  # `preprocessing_of` says why
+            usual[FIRST_INPUT] = Preprocessing.from_yaml(described.preprocessing).shape
+    given = {**({} if described is None else described.shapes), **(shapes or {})}
+    return load_model(path, shapes=given, usual=usual)
 
 
 def preprocessing_of(fleet: Fleet, model: Model) -> Preprocessing:

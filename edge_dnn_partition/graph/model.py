@@ -58,10 +58,12 @@ class Model:
     layer_nodes: tuple[tuple[int, ...], ...] = field(repr=False)
 
 
-def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None,
+               usual: Mapping[str, Sequence[int]] | None = None) -> Model:  # fmt: skip
     """Prepare a model (or take it from the cache) and find its layers.
 
-    :param shapes: for models with open dimensions, the shape of each open input.
+    :param shapes: for models with open dimensions, the shape of each open input; a batch is 1 without.
+    :param usual: what is open of an input otherwise, such as the preprocessing's shape; see `shapes.fix_shapes`.
     :raises ModelError: the file cannot be used; the message says what to do.
     """
     from edge_dnn_partition.graph.layers import build_layers
@@ -69,7 +71,7 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
     from edge_dnn_partition.graph.source import read_source
 
     source = read_source(path)
-    prepared = prepare(source, shapes)
+    prepared = prepare(source, shapes, usual)
     tensors = read_tensors(prepared.proto)
     layering = build_layers(prepared.proto, tensors)
     return Model(

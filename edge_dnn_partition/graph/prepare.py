@@ -36,7 +36,7 @@ from edge_dnn_partition.graph.tensors import annotate
 from edge_dnn_partition.graph.weights import copy_weights
 
 #: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
-PREPARATION_VERSION = 3
+PREPARATION_VERSION = 4
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 #: Initialisers of at most this many bytes (shapes, axes, scales) stay in the graph.
@@ -57,21 +57,24 @@ class Prepared:
     key: str
 
 
-def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None) -> Prepared:
+def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
+            usual: Mapping[str, Sequence[int]] | None = None) -> Prepared:  # fmt: skip
     """Prepare a model, or take the result from the cache.
 
     The key is made of the model's hash, onnxruntime's version, this module's
     version and the shapes of the inputs.
 
+    :param shapes: of open inputs; ``usual``: what they are otherwise (`fix_shapes`).
     :raises ModelError: shapes are missing, or onnxruntime refuses the model, crashes or does not come to an end with it.
     """
-    key = _key(source, shapes or {})
+    given, otherwise = ({name: list(shape) for name, shape in (sizes or {}).items()} for sizes in (shapes, usual))
+    key = _key(source, given, otherwise)
 
     def make(path: Path) -> None:
         temporary = Path(tempfile.mkdtemp(dir=path.parent.parent, prefix='.new-'))
         try:
             call_isolated(prepare_into, about=str(source.path), folder=str(temporary), path=str(source.path), sha256=source.sha256,
-                          shapes={name: list(shape) for name, shape in (shapes or {}).items()})
+                          shapes=given, usual=otherwise)
             _publish(temporary, path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -92,9 +95,8 @@ def onnxruntime_message(error: Exception) -> str:
     return re.sub(r'(/\S*)?onnxruntime/\S+ \S.*?\) ', '', text).strip()
 
 
-def _key(source: Source, shapes: Mapping[str, Sequence[int]]) -> str:
-    given = {name: list(shape) for name, shape in shapes.items()}
-    parts = [source.sha256, ort.__version__, PREPARATION_VERSION, DETACH_ABOVE_BYTES, given]
+def _key(source: Source, shapes: Mapping[str, list[int]], usual: Mapping[str, list[int]]) -> str:
+    parts = [source.sha256, ort.__version__, PREPARATION_VERSION, DETACH_ABOVE_BYTES, shapes, usual]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -116,7 +118,8 @@ def _load(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Sequence[int]]) -> None:
+def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Sequence[int]],
+                 usual: Mapping[str, Sequence[int]]) -> None:  # fmt: skip
     """Prepare a model into an empty folder; to be called in a process of its own.
 
     :raises ModelError: as `prepare` does, or the file is no longer that of the hash.
@@ -126,7 +129,7 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
         raise ModelError(f'{path} changed while it was read: load it again')
     proto = onnx.ModelProto()
     proto.CopyFrom(source.proto)
-    fix_shapes(proto, shapes)
+    fix_shapes(proto, shapes, usual)
     sort_nodes(proto.graph, path)
     detached = _attach_or_detach(source, proto)
     optimised = _optimise(Path(folder), source.path, proto)

@@ -6,10 +6,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from edge_dnn_partition.errors import ModelError
+
+FIRST_INPUT: Final = ''
+"""Among the usual shapes: the input that comes first, whatever its name."""
+_NO_NAME: Final = re.compile(r'\W*|-?\d+|none|dynamic|unk\w*|\w*_dynamic_axes_\d+', re.IGNORECASE)
+"""What exporters write for a size without a name; two of them need not be equal."""
+_BATCH: Final = re.compile(r'batch|^(n|b|bs)$', re.IGNORECASE)
+_PROPOSALS: Final = (
+    (re.compile(r'height|width|^[hw]\d*$', re.IGNORECASE), 224),
+    (re.compile(r'seq|len|time|token|frame|sample', re.IGNORECASE), 128),
+    (re.compile(r'channel|^c$', re.IGNORECASE), 3),
+)
+_PROPOSED_OTHERWISE: Final = 16
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -28,13 +41,16 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def fix_shapes(proto: ModelProto, shapes: Mapping[str, Sequence[int]] | None) -> None:
+def fix_shapes(proto: ModelProto, shapes: Mapping[str, Sequence[int]] | None,
+               usual: Mapping[str, Sequence[int]] | None = None) -> None:  # fmt: skip
     """Write the given shapes into the model's inputs, in place.
 
     A dimension with a name (``batch``) that one input's shape settles is settled
-    for the others too. What the file says about inner tensors is dropped where a
-    dimension was open, since it would contradict.
+    for the others too. A batch that is open still is 1. What the file says about inner
+    tensors is dropped where a dimension was open, since it would contradict.
 
+    :param usual: shapes of inputs that ``shapes`` does not name, for what is open of them; one that does not fit is
+        passed over, and so is one of an input that the model lacks. `FIRST_INPUT` stands for the first.
     :raises ModelError: an input stays open, or a shape does not fit.
     """
     graph = proto.graph
@@ -48,19 +64,20 @@ def fix_shapes(proto: ModelProto, shapes: Mapping[str, Sequence[int]] | None) ->
     changed = False
     for name, shape in given.items():
         changed |= _set_shape(inputs[name], tuple(shape), symbols)
+    for wanted, shape in (usual or {}).items():
+        name = wanted or next(iter(inputs), '')
+        if name in inputs and name not in given and _fits(inputs[name], shape, symbols):
+            changed |= _set_shape(inputs[name], tuple(shape), symbols)
     missing = []
     for value in inputs.values():
         if not value.type.HasField('tensor_type'):
             raise ModelError(f'input {value.name} is not a tensor: only tensors can be sent between devices')
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param in symbols:
-                dimension.dim_value = symbols[dimension.dim_param]
-                changed = True
+        changed |= _settle(value, symbols)
         if not value.type.tensor_type.HasField('shape') or any(
                 dimension.dim_value < 1 for dimension in value.type.tensor_type.shape.dim):
             missing.append(value)
     if missing:
-        raise ModelError(_question(missing))
+        raise ModelError(_question(missing, proto))
     if changed:
         del graph.value_info[:]
         for value in graph.output:
@@ -103,21 +120,73 @@ def _set_shape(value: ValueInfoProto, shape: tuple[int, ...], symbols: dict[str,
                 raise ModelError(f'input {value.name} has the fixed shape {_described(value)}, '
                                  f'which {_text(shape)} does not fit')
             continue
-        if dimension.dim_param and symbols.setdefault(dimension.dim_param, size) != size:
-            raise ModelError(f'the given shapes make {dimension.dim_param!r} both '
-                             f'{symbols[dimension.dim_param]} and {size}')
+        symbol = _symbol(dimension.dim_param)
+        if symbol and symbols.setdefault(symbol, size) != size:
+            raise ModelError(f'the given shapes make {symbol!r} both {symbols[symbol]} and {size}')
         dimension.dim_value = size
         changed = True
     return changed
 
 
-def _question(values: Sequence[ValueInfoProto]) -> str:
+def _settle(value: ValueInfoProto, symbols: Mapping[str, int]) -> bool:
+    """Give the sizes that follow: those whose name is settled, and a batch of 1."""
+    changed = False
+    for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+        symbol = _symbol(dimension.dim_param)
+        if dimension.dim_value > 0:
+            continue
+        if symbol in symbols or _BATCH.search(symbol) or (not symbol and not axis and _is_batch(value)):
+            dimension.dim_value = symbols.get(symbol, 1)
+            changed = True
+    return changed
+
+
+def _symbol(name: str) -> str:
+    """Return a size's name, empty where it is only a way to say that the size is open."""
+    return '' if _NO_NAME.fullmatch(name) else name
+
+
+def _is_batch(value: ValueInfoProto) -> bool:
+    """Tell whether an open first size without a name is a batch, which a list of as many rows as there are is not."""
+    sizes = value.type.tensor_type.shape.dim
+    return len(sizes) > 2 or (len(sizes) == 2 and sizes[1].dim_value > 0)
+
+
+def _fits(value: ValueInfoProto, shape: Sequence[int], symbols: Mapping[str, int]) -> bool:
+    tensor = value.type.tensor_type
+    return min(shape, default=1) > 0 and (not tensor.HasField('shape') or (len(shape) == len(tensor.shape.dim) and all(
+        dimension.dim_value == size if dimension.dim_value > 0 else symbols.get(_symbol(dimension.dim_param), size) == size
+        for dimension, size in zip(tensor.shape.dim, shape, strict=True))))  # fmt: skip
+
+
+def _question(values: Sequence[ValueInfoProto], proto: ModelProto) -> str:
     parts = [f'{value.name} {_described(value)}' for value in values]
-    value = values[0]
-    example = 'x'.join(str(dimension.dim_value) if dimension.dim_value > 0 else '1'
-                       for dimension in value.type.tensor_type.shape.dim) or '1x3x224x224'
-    return (f'the model leaves sizes open: {"; ".join(parts)}. Give the shape it will be used with, '
-            f'for example --shape {value.name}={example}')
+    proposed = {value.name: _proposed(value, proto) for value in values}
+    options = ' '.join(f'--shape {name}={_text(shape)}' for name, shape in proposed.items())
+    keys = ', '.join(f'{name}: {list(shape)}' for name, shape in proposed.items())
+    return (f'the model leaves sizes open: {"; ".join(parts)}. Give the shapes it will be used with, '
+            f'for example {options}, or in a fleet file model: {{shapes: {{{keys}}}}}')
+
+
+def _proposed(value: ValueInfoProto, proto: ModelProto) -> tuple[int, ...]:
+    """Return a shape that the model may well be used with: what its metadata says, else what is common."""
+    said = next((entry.value for entry in proto.metadata_props if entry.key == 'imgsz'), '')  # as ultralytics writes it
+    sides = [int(side) for side in re.findall(r'\d+', said)[:2]] or [224]
+    sizes = value.type.tensor_type.shape.dim
+    if not value.type.tensor_type.HasField('shape'):
+        return (1, 3, sides[0], sides[-1])
+    last = len(sizes) == 4 and (sizes[3].dim_value in (1, 3, 4) or bool(_PROPOSALS[2][0].search(sizes[3].dim_param)))
+    places = {1: sides[0], 2: sides[-1], 3: 3} if last else {1: 3, 2: sides[0], 3: sides[-1]}
+
+    def size(axis: int) -> int:
+        known: int = sizes[axis].dim_value
+        if known > 0:
+            return known
+        if len(sizes) == 4:
+            return places.get(axis, 1)
+        return next((number for name, number in _PROPOSALS if name.search(sizes[axis].dim_param)), _PROPOSED_OTHERWISE)
+
+    return tuple(map(size, range(len(sizes))))
 
 
 def _described(value: ValueInfoProto) -> str:

@@ -13,9 +13,9 @@ from rcl_interfaces.srv import SetParametersAtomically
 
 from edge_dnn_partition.dashboard.board import Board, FrameParts, MeanPower, board_time
 from edge_dnn_partition.dashboard.serve import new_server
+from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.fleet_key import read_token
 from edge_dnn_partition.deployment.node_parameters import DASHBOARD
-from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.msg import Decision, DeviceEnergy, FleetState, FrameReport, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.parameter_messages import parameter_message
@@ -49,7 +49,7 @@ class Dashboard(FleetNode):
             fleet = self.load_fleet()
             emulated = fleet.emulated
             if fleet.model is not None:
-                layers = tuple(layer.name for layer in load_model(fleet.model.path).layers)
+                layers = tuple(layer.name for layer in start_checks.model_of(fleet).layers)
         self._power: dict[str, MeanPower] = {}
         self._token = read_token(self.params.text('token_file'))
         self._board = Board(self.topics.fleet, layers=layers, emulated=emulated, controls=bool(self._token))

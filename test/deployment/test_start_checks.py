@@ -4,12 +4,14 @@
 
 import math
 
+import onnx
 import pytest
 
 from edge_dnn_partition.deployment.node_parameters import check_parameters
 from edge_dnn_partition.deployment.processes import fleet_processes
-from edge_dnn_partition.deployment.start_checks import goal_of
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.deployment.start_checks import goal_of, model_of
+from edge_dnn_partition.errors import ModelError, PlanError
+from edge_dnn_partition.graph.zoo.tiny import open_shapes
 from edge_dnn_partition.planning.cost_model.parts import Device, Link
 from edge_dnn_partition.planning.fleet.fleet import check_watts, parse_fleet
 
@@ -73,3 +75,22 @@ def test_a_problem_refuses_figures_that_are_not_known():
         Device(name='pi', active_watts=math.nan)
     with pytest.raises(PlanError, match='link from pi to box: bytes_per_second is unknown'):
         Link(sender='pi', reader='box', bytes_per_second=math.nan)
+
+
+def test_sizes_that_the_model_leaves_open_come_from_the_fleet_file(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    onnx.save(open_shapes(), tmp_path / 'model.onnx')
+    (tmp_path / 'preprocessing.yaml').write_text('size: [24, 16]')
+    (tmp_path / 'rows.yaml').write_text('{size: [24, 16], layout: NHWC}')
+
+    def shapes(**keys):
+        fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}}, 'model': {'path': 'model.onnx', **keys}}, base=tmp_path)
+        model = model_of(fleet)
+        return {name: model.tensors[name].shape for name in model.inputs}
+
+    assert shapes(preprocessing='preprocessing.yaml') == {'image': (1, 3, 16, 24), 'extra': (1, 4)}
+    assert shapes(shapes={'image': [2, 3, 8, 8]}) == {'image': (2, 3, 8, 8), 'extra': (2, 4)}
+    with pytest.raises(ModelError, match='leaves sizes open'):
+        shapes(preprocessing='rows.yaml')
+    with pytest.raises(PlanError, match='shapes.image.2'):
+        shapes(shapes={'image': [2, 3, 0, 8]})

@@ -159,7 +159,7 @@ def test_inputs_of_types_and_sizes_that_cannot_be(save):
 
 
 @pytest.mark.parametrize(('shapes', 'match'), [
-    (None, 'leaves sizes open: image .batch, 3, height, width.*--shape image=1x3x1x1'),
+    (None, 'leaves sizes open: image .1, 3, height, width.*--shape image=1x3x224x224'),
     ({'image': (1, 3, 8)}, 'has 4 dimensions'),
     ({'image': (1, 4, 8, 8)}, 'fixed shape'),
     ({'image': (1, 3, 8, 0)}, 'below 1'),

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -125,9 +125,11 @@ class ModelFile(Strict):
     """The ONNX file and the preprocessing file; relative paths start at the fleet file.
 
     ``postprocessing`` says what outputs mean (results/postprocess.py): ``{kind: classification, labels: labels.txt}``.
+    ``shapes`` are those of inputs whose sizes the file leaves open; the preprocessing's shape and batch 1 need not be given.
     """
 
     path: FilePath
+    shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default={})
     preprocessing: FilePath | None = None
     postprocessing: dict[str, Any] | None = None
 
