@@ -29,7 +29,8 @@ from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.fleet.fleet import Camera, load_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.planning.fleet.inputs import Camera
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.coding import Pixels, with_encodings
 from edge_dnn_partition.planning.plans.compose import compose, placement_of

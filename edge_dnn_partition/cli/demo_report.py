@@ -20,7 +20,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.fleet.fleet import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.testbed.scenario import panning_camera
 

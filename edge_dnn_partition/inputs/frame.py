@@ -66,8 +66,8 @@ InputValue = CameraImage | NDArray[Any]
 class FrameInputs:
     """The inputs of one frame.
 
-    :param values: by name. A `CameraImage` is named `IMAGE`, and the preprocessing makes one of the model's inputs of it; an
-        array is itself the model's input of that name.
+    :param values: by name. The preprocessing makes one of the model's inputs of each `CameraImage`, which is named as
+        `ModelInputs.images` says, `IMAGE` if it is the only one; an array is itself the model's input of that name.
     :param header: of the message that the frame began with, for its result; None: an empty one.
     """
 
@@ -81,7 +81,7 @@ class FrameInputs:
 
     @property
     def image(self) -> CameraImage | None:
-        """The camera's image; None if the frame has none."""
+        """The first camera's image; None if the frame has none."""
         value = self.values.get(IMAGE)
         return value if isinstance(value, CameraImage) else None
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.planning.fleet.fleet import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera
 
 _SUFFIXES: Final = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png'}
 JPEG_QUALITY: Final = 90

@@ -13,7 +13,7 @@ from typing import Final
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.graph.tensors import TensorInfo
-from edge_dnn_partition.planning.plans.plan import IMAGE
+from edge_dnn_partition.planning.plans.plan import is_image
 
 from .fragments import Fragment
 from .tensors import DTYPES, WireTensor, buffer_size, dtype_number
@@ -55,7 +55,7 @@ class Expected:
     """The tensors of a model that may arrive, by name.
 
     :param tensors: their types and shapes; a shape that was only observed is open.
-    :param image: the camera's image may arrive as well.
+    :param image: cameras' images may arrive as well.
     :param most_bytes: of a tensor whose shape is open, decoded; see `largest_message`.
     """
 
@@ -77,7 +77,7 @@ class Expected:
     def _check_tensor(self, tensor: WireTensor) -> None:
         known = self.tensors.get(tensor.name)
         size = math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-        if tensor.name == IMAGE and self.image:
+        if self.image and is_image(tensor.name):
             if tensor.dtype != _BYTES:
                 raise WireError(f'an image of dtype number {tensor.dtype}; pixels are bytes')
         elif known is None:
@@ -90,7 +90,7 @@ class Expected:
             raise WireError(
                 f'tensor {tensor.name!r} of {max(size, tensor.size)} bytes is more than this device holds ({self.most_bytes})'
             )
-        if tensor.size > size and tensor.name != IMAGE:
+        if tensor.size > size and not is_image(tensor.name):
             raise WireError(f'tensor {tensor.name!r} has {tensor.size} bytes as {tensor.encoding}, and {size} without that')
 
 

@@ -15,7 +15,7 @@ from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.fleet.fleet import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera
 from edge_dnn_partition.planning.plans.encodings import is_lossy
 from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.testbed import demo_model

@@ -15,7 +15,7 @@ from support import wait_until
 
 from edge_dnn_partition.nodes.frames import camera as module
 from edge_dnn_partition.nodes.frames.camera import CameraFeed
-from edge_dnn_partition.planning.fleet.fleet import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera
 
 
 class Node:

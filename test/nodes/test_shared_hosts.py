@@ -49,7 +49,7 @@ def profile_for_all():
     from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
     from edge_dnn_partition.graph.model import load_model
     from edge_dnn_partition.inputs.preprocess import Preprocessing
-    from edge_dnn_partition.planning.fleet.fleet import Camera
+    from edge_dnn_partition.planning.fleet.inputs import Camera
 
     samples = samples_of(Camera(topic='image/compressed'), Preprocessing.from_dict(demo_model.preprocessing()), raw=False)
     options = ProfileOptions('host', runs=RUNS)

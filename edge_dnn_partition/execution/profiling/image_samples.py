@@ -23,7 +23,8 @@ from edge_dnn_partition.inputs.image import Pixels
 from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, sample_image
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.fleet.fleet import Camera, Fleet
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.inputs import Camera
 from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW, TensorCoding
 from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.transport import tensor_codec

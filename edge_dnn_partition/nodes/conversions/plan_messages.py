@@ -23,6 +23,7 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import PlanStage, PlanTransfer
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.msg import TensorCoding as CodingMessage
+from edge_dnn_partition.planning.fleet.inputs import model_inputs
 from edge_dnn_partition.planning.plans.encodings import parts
 from edge_dnn_partition.planning.plans.plan import (
     IMAGE,
@@ -32,6 +33,8 @@ from edge_dnn_partition.planning.plans.plan import (
     check_figures,
     check_layers,
     check_plan,
+    check_private,
+    is_image,
 )
 from edge_dnn_partition.planning.plans.profile import Profile
 
@@ -97,7 +100,10 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     check_layers(plan, None if model is None else len(model.layers))
     check_figures(plan)
     if fleet is not None:
-        check_plan(plan, list(fleet.devices), _given(plan, model))
+        inputs = None if model is None else model_inputs(fleet, model)
+        check_plan(plan, list(fleet.devices), _given(plan) if inputs is None else inputs.sent)
+        if inputs is not None:
+            check_private(plan, inputs.held)
         if (plan.source, plan.sink) != (fleet.source, fleet.sink_device):
             raise PlanError(
                 f'plan {version} is from {plan.source} to {plan.sink}; give all devices of the fleet the same fleet file'
@@ -105,16 +111,14 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     for transfer in plan.transfers:
         parts(transfer.encoding)
     if model is not None:
-        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)} - {IMAGE}
-        if unknown := sorted(named - model.tensors.keys()):
+        named = {name for stage in plan.stages for name in (*stage.inputs, *stage.outputs)}
+        if unknown := sorted(name for name in named - model.tensors.keys() if not is_image(name)):
             raise PlanError(f'plan {version} names the tensor {unknown[0][:80]!r}, which is not in the model')
     return plan
 
 
-def _given(plan: Plan, model: Model | None) -> set[str]:
-    """Return the inputs that a frame may have; where the model is not known, those that the plan sends from the source."""
-    if model is not None:
-        return {IMAGE, *model.inputs}
+def _given(plan: Plan) -> set[str]:
+    """Return the inputs that a frame has, as far as a plan tells: the model is not known here."""
     return {IMAGE} | {t.tensor for t in plan.transfers if t.from_stage == SOURCE_STAGE}
 
 

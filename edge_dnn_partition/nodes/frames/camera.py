@@ -19,7 +19,7 @@ from edge_dnn_partition.inputs.images import images
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.planning.fleet.fleet import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera
 
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 30.0

@@ -20,11 +20,11 @@ from edge_dnn_partition.units import shortened
 from edge_dnn_partition.yaml_file import read_yaml
 
 from .board import board, board_names
+from .inputs import AnyInput, Camera, Synchronise
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAME_LENGTH = 60
 """A ROS name has at most 255 characters for a fleet's, a device's and a topic's name together."""
-_TOPIC = re.compile(r'(?:~/|/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*')
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
@@ -142,28 +142,6 @@ class Constraints(Strict):
     exclude: tuple[str, ...] = ()
 
 
-class Camera(Strict):
-    """Where images come from: a topic, a folder of images, a video file or the number of a camera."""
-
-    topic: str | None = None
-    images: FilePath | None = None
-    video: FilePath | None = None
-    camera: int | None = None
-    samples: FilePath | None = None
-    """A folder of images like the camera's, to profile with."""
-    rate: float = Field(default=10.0, gt=0, le=1000)
-    compressed: bool = True
-
-    @model_validator(mode='after')
-    def _one(self) -> Camera:
-        given = [name for name in ('topic', 'images', 'video', 'camera') if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f'camera: give one of topic, images, video, camera; not {" and ".join(given)}')
-        if self.topic is not None and not _TOPIC.fullmatch(self.topic):
-            raise ValueError(f'camera.topic: {shortened(self.topic)!r} is not a ROS topic; write one such as image/compressed')
-        return self
-
-
 class Tls(Strict):
     """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
 
@@ -232,6 +210,8 @@ class Fleet(Strict):
     links: tuple[Link, ...] = ()
     constraints: Constraints = Constraints()
     camera: Camera = Camera()
+    inputs: dict[str, AnyInput] = Field(default={})
+    synchronise: Synchronise = Synchronise()
     network: Network = Network()
     security: Security = Security()
     share: Share | None = None

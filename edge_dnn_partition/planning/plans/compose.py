@@ -12,19 +12,23 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.evaluate import Costs, evaluate
 from edge_dnn_partition.planning.cost_model.problem import Problem
 
-from .plan import IMAGE, SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
+from .model_inputs import ModelInputs
+from .plan import SOURCE_STAGE, PlacedStage, Plan, StagePlan, Transfer
 
 Placement = Sequence[PlacedStage]
 """Stages in order."""
 
 
-def compose(model: Model, placement: Placement, *, version: int, source: str, sink: str) -> Plan:
+def compose(
+    model: Model, placement: Placement, *, version: int, source: str, sink: str, inputs: ModelInputs | None = None
+) -> Plan:
     """Return the plan of a placement, without predictions.
 
-    A tensor goes from its producer straight to each other device that reads it, once. The producer of the image and of the
-    model's inputs, except the first, is the source.
+    A tensor goes from its producer straight to each other device that reads it, once. The producer of the images and of the
+    model's inputs that are not made of them is the source. A first stage that would have nothing to do is left out.
 
-    :param model: the prepared model; the preprocessing writes its first input.
+    :param model: the prepared model.
+    :param inputs: where its inputs arise; None: the preprocessing makes the first of one image, the others come as tensors.
     :raises PlanError: if a layer is missing or named twice, or a stage needs a tensor that a later stage makes.
     """
     layers = [i for _, _, ranges in placement for start, stop in ranges for i in range(start, stop)]
@@ -33,18 +37,24 @@ def compose(model: Model, placement: Placement, *, version: int, source: str, si
     if not placement or [pre for _, pre, _ in placement] != [i == 0 for i in range(len(placement))]:
         raise PlanError('preprocessing must be in the first stage of a placement, and in no other')
 
-    entry, given = model.inputs[0], {IMAGE, *model.inputs[1:]}
+    inputs = inputs or ModelInputs.of_image(model)
+    given, kept = inputs.sent, inputs.kept
+    if not inputs.images and not placement[0][2] and len(placement) > 1:
+        placement = [(placement[1][0], True, placement[1][2]), *placement[2:]]
     made = []
     read = []
     for _, preprocess, ranges in placement:
         members = [i for start, stop in ranges for i in range(start, stop)]
         outputs = [name for i in members for name in model.layers[i].outputs]
         if preprocess:
-            outputs.insert(0, entry)
+            outputs[:0] = inputs.images
         own = set(outputs)
-        needs = dict.fromkeys(name for i in members for name in model.layers[i].inputs if name not in own)
+        needs = list(dict.fromkeys(name for i in members for name in model.layers[i].inputs if name not in own))
         made.append(outputs)
-        read.append([IMAGE, *needs] if preprocess else list(needs))
+        images = inputs.images.values() if preprocess else ()
+        # What a device has itself is not sent, unless a stage reads nothing else and so would wait for nothing.
+        others = [*images, *(name for name in needs if name not in kept)]
+        read.append(others or [name for name in needs if name in inputs.constants])
 
     at = {name: i for i, names in enumerate(made) for name in names}
     for i, names in enumerate(read):

@@ -16,7 +16,7 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError, nearest
 
-from .plan import IMAGE
+from .plan import is_image
 
 RAW: Final = 'raw'
 REDUCTIONS: Final = ('float16', 'int8')
@@ -86,7 +86,7 @@ class Permitted:
 class TensorCoding:
     """What an encoding makes of one tensor on one device.
 
-    :param tensor: its name; `IMAGE` for the images that were coded while profiling.
+    :param tensor: its name; an image's for those that were coded while profiling.
     :param size: bytes as it is sent.
     :param encode_seconds: to encode it.
     :param decode_seconds: to decode it.
@@ -106,7 +106,7 @@ class TensorCoding:
     def __post_init__(self) -> None:
         """Check the name and the numbers."""
         parts(self.encoding)
-        if self.encoding not in (IMAGE_ENCODINGS if self.tensor == IMAGE else TENSOR_ENCODINGS):
+        if self.encoding not in (IMAGE_ENCODINGS if is_image(self.tensor) else TENSOR_ENCODINGS):
             raise PlanError(f'{self.tensor!r} cannot be sent as {self.encoding}')
         numbers = (self.size, self.encode_seconds, self.decode_seconds, self.error)
         if not all(math.isfinite(number) and number >= 0 for number in numbers):

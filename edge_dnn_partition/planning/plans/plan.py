@@ -11,8 +11,9 @@ from typing import Final
 
 from edge_dnn_partition.errors import PlanError
 
-IMAGE = '@image'
-"""The name of the camera's own bytes, the input of the preprocessing."""
+IMAGE: Final = '@image'
+"""The name of the camera's own bytes, the input of the preprocessing; of the first camera's, if there are several."""
+_OTHER_IMAGES: Final = f'{IMAGE}:'
 
 SOURCE_STAGE = -1
 """The stage index of the frame source."""
@@ -27,6 +28,21 @@ LARGEST_VERSION: Final = 2**31 - 1
 """Larger versions are for plans that never come into force."""
 
 _ANEW: Final = 100_000
+
+
+def image_name(before: int, name: str) -> str:
+    """Return the name of the image that a model's input is made of.
+
+    :param before: how many inputs before it are made of images.
+    :param name: of the model's input.
+    """
+    return f'{_OTHER_IMAGES}{name}' if before else IMAGE
+
+
+def is_image(name: str) -> bool:
+    """Return whether a value of a frame is a camera's image, and not a tensor of the model."""
+    return name == IMAGE or name.startswith(_OTHER_IMAGES)
+
 
 PlacedStage = tuple[str, bool, tuple[tuple[int, int], ...]]
 """A stage's device, whether it begins with the preprocessing, ``(start, stop)`` ranges of layers."""
@@ -273,3 +289,14 @@ def check_plan(plan: Plan, devices: Sequence[str], given: Collection[str] = (IMA
                     )
             here.update((name, stage.device) for name in stage.outputs)
         here.update((t.tensor, t.to_device) for t in plan.transfers if t.from_stage == i and not t.to_sink)
+
+
+def check_private(plan: Plan, held: Collection[str]) -> None:
+    """Raise if a plan sends an input away that may not leave the source.
+
+    :param held: the names of such inputs.
+    :raises PlanError: that names one.
+    """
+    for transfer in plan.transfers:
+        if transfer.tensor in held and transfer.to_device != plan.source:
+            raise PlanError(f'plan {plan.version} sends {transfer.tensor!r} to {transfer.to_device}, but it is private')
