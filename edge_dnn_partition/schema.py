@@ -39,7 +39,7 @@ def _read(kind: str) -> BeforeValidator:
         try:
             return parse(kind, value)
         except UserError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error).removeprefix('value: ')) from error
 
     return BeforeValidator(read)
 

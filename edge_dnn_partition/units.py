@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from .errors import UserError
@@ -59,12 +60,27 @@ def parse(kind: str, value: str | float, *, what: str = 'value') -> float:
     else:
         match = _NUMBER.match(str(value))
         if match is None or (match[2] and match[2] not in units):
-            some = ', '.join(units_of(kind))
-            raise UserError(f'{what}: {shortened(repr(value))} is not a {kind}; write a number and a unit ({some}, …)')
+            meant = f'did you mean {match[1]} {unit}?' if match is not None and (unit := _meant(match[2], units)) else ''
+            advice = meant or f'write a number and a unit ({", ".join(units_of(kind))}, …)'
+            raise UserError(f'{what}: {shortened(repr(value))} is not a {kind}; {advice}')
         number, factor = float(match[1]), units[match[2]] if match[2] else 1.0
     if not 0 <= number * factor < math.inf:
         raise UserError(f'{what}: {shortened(repr(value))} must be finite and not negative')
     return number * factor
+
+
+def _meant(written: str, units: Mapping[str, float]) -> str:
+    """Return the unit of another spelling, such as ``Mbit``, ``mb/s``, ``4G`` or ``msec``; empty if it is not plain which."""
+    plain = written.casefold()
+    if plain == 'm' or (plain == 'mb/s' and written != 'Mb/s'):  # milli or mega or minutes; bits or bytes
+        return ''
+    if written.endswith('b/s'):
+        plain = f'{plain[:-3]}bit/s'
+    known = {unit.casefold(): unit for unit in sorted(units, key=len)}
+    for spelling in (plain, f'{plain}/s', f'{plain}b', plain.removesuffix('ec'), plain.removesuffix('ond').removesuffix('ec')):
+        if spelling in known:
+            return known[spelling]
+    return ''
 
 
 def _as_float(value: float) -> float:

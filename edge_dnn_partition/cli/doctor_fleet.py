@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_dnn_partition.cli.doctor_machine import Check
+from edge_dnn_partition.cli.doctor_plan import check_any_plan, unused
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.fleet_key import fleet_key
 from edge_dnn_partition.deployment.node_parameters import check_parameters, parameters_of
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.images import images
+from edge_dnn_partition.inputs.images import image_folder, images
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
@@ -42,7 +43,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
-        asked.providers, asked.stages, asked.camera, asked.ports,
+        asked.plan, asked.unused, asked.providers, asked.stages, asked.camera, asked.ports,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -69,6 +70,7 @@ class _Asked:
         self._model: Model | None = None
         self._preprocessing: Preprocessing | None = None
         self._able: list[Device] = []
+        self._schedules = False
 
     def parameters(self) -> Check | None:
         return _refusal('parameters', lambda: check_parameters(self._fleet.parameters), 'correct parameters: in the fleet file')
@@ -97,22 +99,43 @@ class _Asked:
         look = functools.partial(start_checks.check_ends, self._fleet, self._fleet.source)
         return _refusal('source and sink', look, 'the frame source refuses to start with this')
 
+    def _parameters(self, node: str) -> dict[str, Any] | None:
+        """Return a node's parameters; None where they are refused, as `parameters` says."""
+        try:
+            return parameters_of(self._fleet.parameters, node)
+        except UserError:
+            return None
+
     def scheduling(self) -> Check | None:
+        parameters = self._parameters('scheduler')
+        if parameters is None:
+            return None
+
         def look() -> None:
-            parameters = parameters_of(self._fleet.parameters, 'scheduler')
             if self._model is None:
                 start_checks.goal_of(parameters, self._fleet)
             else:
                 start_checks.check_scheduling(self._fleet, self._model, parameters)
+                self._schedules = True
 
         return _refusal('planning', look, 'the scheduler refuses to start with this')
 
+    def plan(self) -> Check | None:
+        """Ask for any plan at all; what a device really takes is known when it runs."""
+        if self._model is None or not self._schedules:
+            return None
+        return _refusal('plan', functools.partial(check_any_plan, self._fleet, self._model), 'the fleet starts, but runs nothing')
+
+    def unused(self) -> Check | None:
+        parameters = self._parameters('scheduler')
+        found = [] if parameters is None else list(unused(self._fleet, parameters, self._preprocessing))
+        return Check('unused keys', 'warn', '; '.join(found), 'correct the fleet file, or remove the key') if found else None
+
     def providers(self) -> Check | None:
         """Ask for the providers of this machine's devices; of the others it can only be said what they need."""
-        try:
-            parameters = parameters_of(self._fleet.parameters, 'worker')
-        except UserError:
-            return None  # parameters() has said why
+        parameters = self._parameters('worker')
+        if parameters is None:
+            return None
         elsewhere: list[str] = []
         for name in self._fleet.devices:
             look = functools.partial(self._can_run, name, parameters)
@@ -144,12 +167,18 @@ class _Asked:
         return Check('model', 'ok', f'{what}; its stages run on {device.providers[0]}')
 
     def camera(self) -> Check | None:
-        """Take the first image of a folder or video; a topic is heard only when the fleet runs."""
-        camera = self._fleet.camera
-        if self._fleet.source not in self._here or (camera.images is None and camera.video is None):
-            return None
+        """Take the first image of a folder or video, and look for the samples; a topic is heard only when the fleet runs."""
 
         def look() -> None:
+            camera = self._fleet.camera
+            if camera.samples is not None and self._here:
+                next(image_folder(camera.samples))
+            if self._fleet.source not in self._here:
+                return
+            if camera.camera is not None and not (device := Path(f'/dev/video{camera.camera}')).exists():
+                raise UserError(f'camera.camera: {device} is not there; see which numbers /dev/video* has')
+            if camera.images is None and camera.video is None:
+                return
             stream = images(camera)
             assert stream is not None
             image = next(stream, None)

@@ -1,0 +1,74 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's questions whether a fleet file leaves any plan at all, and whether all that it says is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.graph.cuts import candidate_boundaries
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.pipeline import Pipeline
+from edge_dnn_partition.planning.plans.profile import Profile
+from edge_dnn_partition.planning.solvers.solve import solve
+from edge_dnn_partition.sensing.link import LinkEstimate
+
+_SECONDS: Final = 1e-3
+_IMAGE_BYTES: Final = 150_000.0
+
+
+def check_any_plan(fleet: Fleet, model: Model) -> None:
+    """Refuse a file whose constraints, memory and links leave no plan, however fast its devices and links are.
+
+    :raises PlanError: with the reason.
+    """
+    boundaries = tuple(candidate_boundaries(model))
+    profiles = {
+        name: Profile(
+            model_sha256=model.sha256, model=model.name, device=name, provider=device.providers[0] if device.providers else '',
+            threads=device.threads, onnxruntime_version='', boundaries=boundaries,
+            segment_seconds=(_SECONDS,) * (len(boundaries) - 1), seam_seconds=(0.0,) * (len(boundaries) - 2),
+            preprocess_seconds=_SECONDS,
+        )
+        for name, device in fleet.devices.items()
+    }  # fmt: skip
+    links = {
+        pair: LinkEstimate(link.rate, link.delay, measured=False)
+        for link in fleet.links for pair in (link.between, link.between[::-1])
+    }  # fmt: skip
+    problem = Pipeline(model, profiles, fleet).problem(
+        devices=list(fleet.devices), factors={}, links=links, input_bytes=_IMAGE_BYTES
+    )
+    found = solve(problem)
+    if not found.feasible and found.optimal:
+        raise PlanError(f'no plan can run: {found.reason}; see constraints, memory and links in the fleet file')
+
+
+def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: Preprocessing | None) -> Iterator[str]:
+    """Yield what the file says that does nothing, or hardly what was meant.
+
+    :param scheduler: its parameters.
+    """
+    objective = scheduler['objective'] or fleet.objective
+    for key, needed in (('deadline', 'deadline'), ('weights', 'balanced')):
+        if key in fleet.model_fields_set and objective != needed:
+            yield f'{key} counts only with objective: {needed}, and the objective is {objective}'
+    if scheduler['fixed_plan'] and scheduler['policy'] != 'fixed':
+        yield f'parameters.scheduler.fixed_plan counts only with policy: fixed, and the policy is {scheduler["policy"]}'
+    linked = {name for link in fleet.links for name in link.between}
+    alone = [name for name in fleet.devices if name not in linked]
+    if len(fleet.devices) > 1 and alone:
+        yield f'links: {", ".join(alone)} has none, so nothing is ever sent there or from there'
+    topic = fleet.camera.topic
+    if topic is not None and topic.endswith('/compressed') != fleet.camera.compressed:
+        kind = 'CompressedImage' if fleet.camera.compressed else 'Image'
+        yield f'camera.topic: {topic} with compressed: {str(fleet.camera.compressed).lower()} waits for messages of type {kind}'
+    if preprocessing is not None and max(preprocessing.mean) > 255 * preprocessing.scale:
+        yield (
+            f'preprocessing: mean {max(preprocessing.mean):g} is above every pixel times scale '
+            f'({255 * preprocessing.scale:g} at most): a mean of 0 to 255 needs scale: 1'
+        )

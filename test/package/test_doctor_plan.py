@@ -1,0 +1,113 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet file that starts and then never has a plan, or says what nothing reads, is not well for the doctor."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_dnn_partition.cli import doctor_fleet
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp('fleet')
+    weights = [numpy_helper.from_array(np.ones((192, 4), np.float32), 'w'), numpy_helper.from_array(np.array([1, 192]), 's')]
+    nodes = [
+        helper.make_node('Relu', ['x'], ['r'], name='relu'), helper.make_node('Reshape', ['r', 's'], ['f'], name='flat'),
+        helper.make_node('MatMul', ['f', 'w'], ['y'], name='fc'),
+    ]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (('x', [1, 3, 8, 8]), ('y', [1, 4]))]
+    graph = helper.make_graph(nodes, 'small', ends[:1], ends[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'model.onnx')
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'some').mkdir()
+    cv2.imwrite(str(tmp_path / 'some' / 'a.jpg'), np.zeros((16, 16, 3), np.uint8))
+
+    return tmp_path
+
+
+@pytest.fixture
+def asked(folder, monkeypatch):
+    """Return what changes a good fleet file and asks the doctor for all that is not well."""
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
+
+    def ask(change):
+        (folder / 'preprocessing.yaml').write_text('size: [8, 8]')
+        document = {
+            'fleet': 'asked', 'source': 'pi', 'model': {'path': 'model.onnx', 'preprocessing': 'preprocessing.yaml'},
+            'devices': {'pi': {'emulate': {}}, 'box': {'emulate': {}}},
+            'links': [{'between': ['pi', 'box'], 'rate': '1 MB/s', 'emulate': True}], 'constraints': {}, 'camera': {},
+        }  # fmt: skip
+        change(document, folder)
+        (folder / 'fleet.yaml').write_text(yaml.safe_dump(document))
+        return {check.name: check for check in doctor_fleet.fleet_file(folder / 'fleet.yaml') if check.status != 'ok'}
+
+    return ask
+
+
+NO_PLAN = {
+    'all excluded': ({'exclude': ['pi', 'box']}, 'cannot run on any device'),
+    'pinned where nothing may run': ({'exclude': ['box'], 'pin': {'fc': 'box'}}, "'flat … fc' cannot run"),
+    'private and pinned elsewhere': ({'private_until': 'fc', 'pin': {'relu': 'box'}}, "'relu … relu' cannot run"),
+    'private without the source': ({'private_until': 'relu', 'exclude': ['pi']}, 'cannot run'),
+}
+
+
+@pytest.mark.parametrize('name', NO_PLAN)
+def test_constraints_that_leave_no_plan_fail(asked, name):
+    constraints, words = NO_PLAN[name]
+    check = asked(lambda document, _: document.update(constraints=constraints))['plan']
+    assert check.status == 'fail' and words in check.found and 'constraints' in check.found
+
+
+def test_devices_too_small_for_any_layer_and_a_pin_without_a_link_fail(asked):
+    def small(document, _):
+        for device in document['devices'].values():
+            device['memory'] = '1 kB'
+
+    assert 'fit into no device' in asked(small)['plan'].found
+    assert 'links' in asked(lambda d, _: d.update(links=[], constraints={'pin': {'fc': 'box'}}))['plan'].found
+
+
+def test_constraints_that_leave_one_plan_pass(asked):
+    assert not asked(lambda d, _: d.update(constraints={'exclude': ['pi'], 'pin': {'fc': 'box'}}))
+
+
+UNUSED = {
+    'deadline': (lambda d, _: d.update(deadline='200 ms'), 'objective: deadline'),
+    'weights': (lambda d, _: d.update(weights=[0.7, 0.3]), 'objective: balanced'),
+    'fixed plan': (lambda d, _: d.update(parameters={'scheduler': {'fixed_plan': 'pi:pre-end'}}), 'policy: fixed'),
+    'a device without a link': (lambda d, _: d['devices'].update(far={'emulate': {}}), 'far has none'),
+    'a raw topic': (lambda d, _: d.update(camera={'topic': '/cam/image_raw'}), 'of type CompressedImage'),
+    'a compressed topic': (lambda d, _: d.update(camera={'topic': '/cam/compressed', 'compressed': False}), 'of type Image'),
+    'a mean of bytes': (lambda _, p: (p / 'preprocessing.yaml').write_text('{size: [8, 8], mean: [123.7, 116.3, 103.5]}'), 'scale: 1'),
+}
+
+
+@pytest.mark.parametrize('name', UNUSED)
+def test_what_does_nothing_is_named(asked, name):
+    change, words = UNUSED[name]
+    found = asked(change)
+    assert list(found) == ['unused keys'] and found['unused keys'].status == 'warn' and words in found['unused keys'].found
+
+
+WEIGHTLESS = {'emulate': {}, 'power': {'weight': 0}}
+
+
+def test_what_counts_is_not_named(asked):
+    assert not asked(lambda d, _: d.update(objective='balanced', weights=[0.7, 0.3], devices=dict.fromkeys(d['devices'], WEIGHTLESS)))
+    assert not asked(lambda d, _: d.update(camera={'topic': '/cam/image_raw', 'compressed': False}))
+
+
+def test_images_and_cameras_that_are_not_there_fail(asked):
+    assert 'contains no image' in asked(lambda d, _: d.update(camera={'topic': 'a/compressed', 'samples': 'none'}))['camera'].found
+    assert '/dev/video60001' in asked(lambda d, _: d.update(camera={'camera': 60001}))['camera'].found
+    assert not asked(lambda d, _: d.update(camera={'images': 'some', 'samples': 'some'}))
+
+
+def test_a_mistake_among_the_parameters_is_told_once(asked):
+    assert list(asked(lambda d, _: d.update(parameters={'scheduler': {'encodings': ['gzip']}}))) == ['parameters']
