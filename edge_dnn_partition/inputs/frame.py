@@ -13,19 +13,43 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.planning.plans.plan import IMAGE
 
-from .image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size
+from .image import (
+    COMPRESSED,
+    Pixels,
+    compressed_encoding,
+    decode_compressed,
+    decode_compressed_depth,
+    decode_raw,
+    image_size,
+    raw_size,
+    without_padding,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class CameraImage:
     """One camera image.
 
-    :param data: uint8, the bytes of a compressed image or pixels ``[height, width, channels]``.
+    :param data: uint8, the bytes of a compressed image or of pixels, ``[rows, width, bytes of a pixel]``, little-endian; there
+        are more rows than the image is high where planes of colour follow (nv12).
     :param encoding: ``jpeg``, ``png``, or a raw one such as ``bgr8`` (`image.ENCODINGS`).
     """
 
     data: NDArray[np.uint8]
     encoding: str
+
+    @classmethod
+    def of_bytes(cls, data: NDArray[np.uint8], said: str = '') -> CameraImage:
+        """Return a compressed image: a JPEG or PNG, by its first bytes, or what image_transport calls compressedDepth.
+
+        :param data: its bytes; zeros behind it are left out.
+        :param said: what its publisher calls it.
+        :raises WireError: if it is none of these.
+        """
+        if 'compresseddepth' in said.lower():
+            depth = decode_compressed_depth(data, said)
+            return cls(depth.view(np.uint8).reshape(*depth.shape, -1), '16UC1' if depth.dtype == np.uint16 else '32FC1')
+        return cls(without_padding(data), compressed_encoding(data, said))
 
     @property
     def is_compressed(self) -> bool:
@@ -40,7 +64,7 @@ class CameraImage:
         """
         if self.is_compressed:
             return image_size(self.data, self.encoding)
-        return int(self.data.shape[1]), int(self.data.shape[0])
+        return raw_size(self.data.shape, self.encoding)
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +74,7 @@ class CameraImage:
     def pixels(self) -> Pixels:
         """Return BGR pixels ``[height, width, 3]``.
 
-        :raises WireError: if the image is broken.
+        :raises WireError: if the image is broken, or one of depth.
         """
         if self.is_compressed:
             return decode_compressed(self.data, self.encoding)

@@ -16,7 +16,7 @@ from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.fleet.inputs import Camera
 
-_SUFFIXES: Final = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png'}
+_SUFFIXES: Final = ('.jpg', '.jpeg', '.png')
 JPEG_QUALITY: Final = 90
 
 
@@ -36,14 +36,21 @@ def encode(pixels: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> CameraImag
 def image_folder(folder: Path) -> Iterator[CameraImage]:
     """Yield the images of a folder by name, over and over; their bytes are read as they are.
 
-    :raises UserError: if there is none.
+    :raises UserError: if there is none, or one is neither JPEG nor PNG.
     """
     paths = sorted(p for p in folder.glob('*') if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
     if not paths:
         raise UserError(f'{folder}: contains no image; put JPEG or PNG files there')
     while True:
         for path in paths:
-            yield CameraImage(np.frombuffer(path.read_bytes(), np.uint8), _SUFFIXES[path.suffix.lower()])
+            yield _read(path)
+
+
+def _read(path: Path) -> CameraImage:
+    try:
+        return CameraImage.of_bytes(np.frombuffer(path.read_bytes(), np.uint8))
+    except WireError as error:
+        raise UserError(f'{path}: {error}') from error
 
 
 def captured(device: Path | int, quality: int = JPEG_QUALITY) -> Iterator[CameraImage]:

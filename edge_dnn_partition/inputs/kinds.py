@@ -3,8 +3,8 @@
 """The kinds of inputs that a frame may have: how each is checked, encoded for the wire and kept on disk.
 
 An image that comes as pixels is sent as ``jpeg`` (baseline, quality `JPEG_QUALITY`, OpenCV's default subsampling of colour),
-so that it arrives as a camera with a JPEG of its own would have sent it, or without loss as ``zstd`` or ``lz4``. An image that
-is compressed already goes as it is.
+so that it arrives as a camera with a JPEG of its own would have sent it, or without loss as ``zstd`` or ``lz4``, as depth
+always is. An image that is compressed already goes as it is.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW
+from edge_dnn_partition.planning.plans.encodings import COMPRESSORS, IMAGE_ENCODINGS, JPEG, RAW
 from edge_dnn_partition.transport import tensor_codec
 from edge_dnn_partition.transport.tensors import DTYPES, Array, Coded, dtype_number
 
 from . import images
 from .frame import CameraImage, FrameInputs, InputValue
-from .image import check_image
+from .image import check_image, is_depth
 
 
 class InputKind(ABC):
@@ -89,6 +89,8 @@ class ImageKind(InputKind):
             raise PlanError(f'an image cannot be sent as {encoding!r}; choose {", ".join(IMAGE_ENCODINGS)}')
         if self.is_encoded(value, encoding):
             return value.data, value.encoding
+        if encoding == JPEG and is_depth(value.encoding):
+            encoding = COMPRESSORS[0]  # JPEG holds no distances
         if encoding == JPEG:
             coded = images.encode(value.pixels())
             return coded.data, coded.encoding

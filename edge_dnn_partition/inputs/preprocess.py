@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -33,15 +33,16 @@ from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
 from edge_dnn_partition.yaml_file import read_yaml
 
-from .image import COMPRESSED, Pixels, decode_compressed, decode_raw, image_size, largest_reduction
+from .image import COMPRESSED, Depth, Pixels, decode_compressed, decode_depth, decode_raw, image_size, largest_reduction, raw_size
 
+_Image = TypeVar('_Image', Pixels, Depth)
 _INTERPOLATION: Final = {'linear': cv2.INTER_LINEAR_EXACT, 'nearest': cv2.INTER_NEAREST_EXACT,
                          'area': cv2.INTER_AREA, 'cubic': cv2.INTER_CUBIC}
 _DTYPES: Final = {'float32': (1, np.float32), 'uint8': (2, np.uint8), 'int8': (3, np.int8), 'float16': (10, np.float16)}
 _WHOLE: Final = ('uint8', 'int8')
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     'layout': ('NCHW', 'NHWC', 'CHW', 'HWC', 'NHW', 'HW'),
-    'colour': ('rgb', 'bgr', 'gray'),
+    'colour': ('rgb', 'bgr', 'gray', 'depth'),
     'resize': ('stretch', 'letterbox', 'center_crop', 'fit_height'),
     'align': ('center', 'top_left'),
     'standardise': ('none', 'image', 'channel'),
@@ -61,7 +62,9 @@ class Preprocessing:
     :param height: of the model's input, in pixels.
     :param layout: the axes: ``NCHW`` or ``NHWC`` (the batch is 1), ``CHW`` or ``HWC`` without a batch, and for one channel
         ``NHW`` or ``HW``.
-    :param colour: the channels' order, ``rgb``, ``bgr`` or ``gray``.
+    :param colour: the channels' order, ``rgb``, ``bgr`` or ``gray``; or ``depth``: the image is one of distances, and a pixel is
+        metres, 0 where nothing was measured and in a border. Distances are never mixed: ``interpolation`` is nearest, which in
+        YAML is then the default, as ``scale`` 1 is.
     :param dtype: ``float32``, ``float16``, ``uint8`` or ``int8``.
     :param scale: multiplies each pixel's 0 .. 255.
     :param mean: subtracted after scaling; one number or one for each channel.
@@ -86,7 +89,7 @@ class Preprocessing:
     width: int
     height: int
     layout: Literal['NCHW', 'NHWC', 'CHW', 'HWC', 'NHW', 'HW'] = 'NCHW'
-    colour: Literal['rgb', 'bgr', 'gray'] = 'rgb'
+    colour: Literal['rgb', 'bgr', 'gray', 'depth'] = 'rgb'
     dtype: Literal['float32', 'float16', 'uint8', 'int8'] = 'float32'
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
@@ -124,6 +127,10 @@ class Preprocessing:
             raise UserError(f'preprocessing: pad_value: {self.pad_value!r} must be a number from 0 to 255')
         if not _is_number(self.crop_ratio) or not 0 < self.crop_ratio <= 1:
             raise UserError(f'preprocessing: crop_ratio: {self.crop_ratio!r} must be a number above 0, up to 1')
+        if self.colour == 'depth' and (self.interpolation, self.standardise) != ('nearest', 'none'):
+            raise UserError('preprocessing: colour: depth needs interpolation: nearest, and no standardise')
+        if self.colour == 'depth' and self.dtype in _WHOLE and self.quantisation is None:
+            raise UserError(f'preprocessing: colour: depth with dtype {self.dtype} needs quantisation: [scale, zero point]')
         self._check_together()
 
     def _check_together(self) -> None:
@@ -153,7 +160,7 @@ class Preprocessing:
     @property
     def channels(self) -> int:
         """The number of colour channels."""
-        return 1 if self.colour == 'gray' else 3
+        return 1 if self.colour in ('gray', 'depth') else 3
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,6 +178,8 @@ class Preprocessing:
         if not isinstance(values, Mapping):
             raise UserError('preprocessing: must be a mapping such as {size: [512, 288]}')
         keys = dict(values)
+        if keys.get('colour') == 'depth':
+            keys = {'scale': 1.0, 'interpolation': 'nearest', **keys}
         if 'size' in keys:
             size = keys.pop('size')
             if not isinstance(size, (list, tuple)) or len(size) != 2:
@@ -246,6 +255,8 @@ class Preprocessing:
         flat = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
         if flat.dtype != np.uint8:
             raise WireError(f'an image must be uint8, not {flat.dtype}')
+        if encoding in COMPRESSED and self.colour == 'depth':
+            return self._normalised(*self._resized(decode_depth(flat.reshape(-1), encoding, width=0, height=0)))
         if encoding in COMPRESSED:
             flat = flat.reshape(-1)
             reduction = 1
@@ -255,10 +266,12 @@ class Preprocessing:
             pixels = decode_compressed(flat, encoding, reduction=reduction)
         else:
             if flat.ndim >= 2:
-                width = flat.shape[1] if width is None else width
-                height = flat.shape[0] if height is None else height
+                size = raw_size(flat.shape, encoding)
+                width, height = size[0] if width is None else width, size[1] if height is None else height
             if width is None or height is None:
                 raise WireError(f'a raw image ({encoding}) needs a width and height')
+            if self.colour == 'depth':
+                return self._normalised(*self._resized(decode_depth(flat, encoding, width=width, height=height, step=step)))
             pixels = decode_raw(flat, encoding, width=width, height=height, step=step)
         return self._normalised(*self._resized(pixels))
 
@@ -298,12 +311,12 @@ class Preprocessing:
         factor = choose(want / side for want, side in zip(wanted, (width, height), strict=True))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
-    def _resized(self, pixels: Pixels) -> tuple[Pixels, tuple[int, int]]:
+    def _resized(self, pixels: _Image) -> tuple[_Image, tuple[int, int]]:
         """Return the part of the scaled image that the model sees, and where its corner lies in the input."""
         scaled = self._scaled_size(pixels.shape[1], pixels.shape[0])
         if scaled != (pixels.shape[1], pixels.shape[0]):
             pixels = np.asarray(cv2.resize(pixels, scaled, interpolation=_INTERPOLATION[self.interpolation]),
-                                np.uint8)
+                                pixels.dtype)
         left, top = self._offsets(scaled)
         if self.resize == 'center_crop':
             return pixels[-top:-top + self.height, -left:-left + self.width], (0, 0)
@@ -344,7 +357,12 @@ class Preprocessing:
         deviation = math.sqrt(total * second - first * first) / total
         return self.scale * first / total, max(self.scale * deviation, 1 / math.sqrt(total))
 
-    def _normalised(self, pixels: Pixels, corner: tuple[int, int]) -> np.ndarray[Any, Any]:
+    def _normalised(self, pixels: Pixels | Depth, corner: tuple[int, int]) -> np.ndarray[Any, Any]:
+        (left, top), (height, width) = corner, pixels.shape[:2]
+        if self.colour == 'depth':
+            metres = np.zeros((self.height, self.width))
+            metres[top:top + height, left:left + width] = pixels
+            return self._value(metres, self.mean[0], self.std[0]).reshape(self.shape)
         if self.colour == 'gray':
             planes = [np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY))]
         else:
@@ -352,7 +370,6 @@ class Preprocessing:
         tables = self._tables if self.standardise == 'none' else self._tables_of(planes)
         result = np.empty(self.shape, _DTYPES[self.dtype][1])
         batch = result[0] if self.layout[0] == 'N' else result
-        (left, top), (height, width) = corner, pixels.shape[:2]
         for index, (plane, table) in enumerate(zip(planes, tables, strict=True)):
             target = batch if 'C' not in self.layout else batch[index] if self.layout.endswith('HW') else batch[:, :, index]
             if (width, height) != (self.width, self.height):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.inputs.image import compressed_encoding, decode_compressed, image_size, largest_reduction
+from edge_dnn_partition.inputs.image import decode_compressed, image_size, largest_reduction
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 
@@ -273,18 +273,6 @@ def test_raw_images_whose_bytes_do_not_fit_are_refused(arguments: dict[str, int]
         Preprocessing(16, 16).apply(scene().tobytes(), 'bgr8', **arguments)
 
 
-@pytest.mark.parametrize(('text', 'encoding'), [
-    ('jpeg', 'jpeg'), ('jpg', 'jpeg'), ('png', 'png'), ('rgb8; jpeg compressed bgr8', 'jpeg'),
-    ('bgr8; png compressed', 'png')])
-def test_formats_of_compressed_images(text: str, encoding: str) -> None:
-    assert compressed_encoding(text) == encoding
-
-
-def test_a_format_that_is_not_read_is_refused() -> None:
-    with pytest.raises(WireError, match='tiff'):
-        compressed_encoding('tiff')
-
-
 def test_the_models_input_is_checked() -> None:
     preprocessing = Preprocessing(64, 48)
     preprocessing.check(TensorInfo('image', 1, (1, 3, 48, 64)))
@@ -320,7 +308,7 @@ def test_yaml_is_read_and_given_back(tmp_path: Path) -> None:
     ('size: [64, 48]\ndtype: uint8\npad_value: 1.5', 'a whole number for dtype uint8'),
     ('size: [64, 48]\nstandardise: image\nmean: 0.5', 'leave mean and std out'),
     ('size: [64, 48]\nstandardise: image\ndtype: int8', 'needs quantisation'),
-    ('size: [64, 48]\ncolour: [rgb]', 'rgb, bgr, gray'),
+    ('size: [64, 48]\ncolour: [rgb]', 'rgb, bgr, gray, depth'),
     ('size: [64, 48]\nmean: [1, 2]', '1 or 3 finite numbers'),
     ('size: [64, 48]\nmean: x', '1 or 3 finite numbers'),
     ('size: [64, 48]\nstd: 0', 'above 0'), ('size: [64, 48]\nscale: .nan', 'above 0'),

@@ -214,9 +214,9 @@ def jpeg(cut=0):
     [
         (dict, 'no image: fill either image or compressed'),
         (lambda: {'image': image(), 'compressed': jpeg()}, 'two images'),
-        (lambda: {'image': image('32FC1')}, "image encoding '32FC1' is not supported"),
-        (lambda: {'image': image(step=100)}, 'with rows of 100 bytes'),
-        (lambda: {'image': image(size=90)}, 'has 90 bytes'),
+        (lambda: {'image': image('64FC1')}, "image encoding '64FC1' is not supported"),
+        (lambda: {'image': image(step=100)}, 'with 100 bytes in a row'),
+        (lambda: {'image': image(size=90)}, 'needs 32400 bytes, not 90'),
         (lambda: {'image': image('uyvy', 90, 121, 242, 90 * 242)}, 'cannot be converted'),
         (lambda: {'compressed': jpeg(cut=200)}, 'broken JPEG: its end is missing'),
         (lambda: {'image': image(), 'wait_seconds': float('nan')}, 'wait_seconds is nan'),

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera messages to a frame's inputs, by cv_bridge where it is installed and by the same steps where it is not."""
+"""Camera messages to a frame's inputs, and back."""
 
 from __future__ import annotations
 
@@ -15,67 +15,31 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
-from edge_dnn_partition.inputs.image import ENCODINGS, compressed_encoding
+from edge_dnn_partition.inputs.image import raw_bytes, raw_size, raw_values
 from edge_dnn_partition.inputs.kinds import inputs_from_bytes, inputs_to_bytes
-
-_CHANNELS = {
-    'bgr8': 3, 'rgb8': 3, '8UC3': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1, '8UC1': 1,
-    'yuv422': 2, 'uyvy': 2, 'yuv422_yuy2': 2, 'yuyv': 2,
-}  # fmt: skip
-
-
-def _bridge() -> Any:
-    """Return cv_bridge's converter; None where it is missing or broken (as with numpy 2)."""
-    try:
-        from cv_bridge import CvBridge
-
-        return CvBridge()
-    except Exception:  # noqa: BLE001 - its extension module fails to load in many ways
-        return None
-
-
-_BRIDGE = _bridge()
 
 
 def from_compressed_message(message: CompressedImage) -> CameraImage:
-    """Return a compressed image's bytes as they are.
+    """Return a compressed image's bytes; what they are, they say themselves.
 
-    :raises WireError: if the format is neither JPEG nor PNG, or there are no bytes.
+    :raises WireError: if they are neither JPEG nor PNG, or there are none.
     """
-    encoding = compressed_encoding(message.format)
     if len(message.data) == 0:
         raise WireError('a compressed image without data; check its publisher')
-    return CameraImage(np.frombuffer(message.data, np.uint8), encoding)
+    return CameraImage.of_bytes(np.frombuffer(message.data, np.uint8), message.format)
 
 
 def from_image_message(message: Image) -> CameraImage:
-    """Return a raw image's pixels, rows without padding.
+    """Return a raw image's bytes, rows without padding, values little-endian.
 
     :raises WireError: if the encoding is unknown or the sizes contradict each other.
     """
-    if message.encoding not in ENCODINGS:
-        known = ', '.join(e for e in ENCODINGS if e not in ('jpeg', 'png'))
-        raise WireError(f'image encoding {message.encoding!r} is not supported; use {known}')
-    channels = _CHANNELS.get(message.encoding, 1)
-    row = message.width * channels
-    if (
-        message.width == 0
-        or message.height == 0
-        or message.step < row
-        or len(message.data) < message.step * message.height
-    ):
-        raise WireError(
-            f'an image of {message.width} x {message.height} {message.encoding} with rows of {message.step} bytes '
-            f'has {len(message.data)} bytes; check its publisher'
-        )
-    if _BRIDGE is not None:
-        pixels = np.ascontiguousarray(_BRIDGE.imgmsg_to_cv2(message, 'passthrough'), np.uint8)
-    else:
-        rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(
-            message.height, message.step
-        )
-        pixels = np.ascontiguousarray(rows[:, :row])
-    return CameraImage(pixels.reshape(message.height, message.width, channels), message.encoding)
+    size = raw_bytes(message.encoding, message.height, message.step)  # some have more behind it
+    data = np.frombuffer(message.data, np.uint8)[:size]
+    values = raw_values(data, message.encoding, width=message.width, height=message.height, step=message.step)
+    if message.is_bigendian:
+        values = values.byteswap()
+    return CameraImage(values.reshape(*values.shape[:2], -1).view(np.uint8), message.encoding)
 
 
 def content_of(inputs: FrameInputs) -> bytes:
@@ -96,9 +60,9 @@ def kept_inputs(content: bytes) -> FrameInputs:
 
 
 def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -> Image:
-    """Return pixels, uint8 ``[height, width]`` or ``[height, width, channels]``, as a message."""
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height)
+    """Return pixels, uint8 ``[rows, width]`` or ``[rows, width, bytes of a pixel]``, as a message."""
+    width, height = raw_size(pixels.shape, encoding)
+    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // pixels.shape[0])
     message.data = _bytes_of(pixels)
     return message
 

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.msg import ClassScore
 from edge_dnn_partition.results.postprocess import Box, Score
 from edge_dnn_partition.srv import Infer
@@ -24,7 +25,6 @@ from .wire import tensor_array
 ImageGiven: TypeAlias = NDArray[np.uint8] | bytes | Image | CompressedImage
 
 _ENCODINGS: Final = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}
-_BEGINNINGS: Final = {b'\xff\xd8': 'jpeg', b'\x89P': 'png'}
 
 
 class InferenceError(UserError):
@@ -91,9 +91,11 @@ def request_of(image: ImageGiven, encoding: str, header: Header | None, wait_sec
     elif isinstance(image, CompressedImage):
         request.compressed = image
     elif isinstance(image, bytes):
-        if image[:2] not in _BEGINNINGS:
-            raise ValueError('the bytes are neither a JPEG nor a PNG; give pixels as an array')
-        request.compressed = compressed_message(np.frombuffer(image, np.uint8), _BEGINNINGS[image[:2]], Header())
+        try:
+            compressed = CameraImage.of_bytes(np.frombuffer(image, np.uint8))
+        except UserError:
+            raise ValueError('the bytes are neither a JPEG nor a PNG; give pixels as an array') from None
+        request.compressed = compressed_message(compressed.data, compressed.encoding, Header())
     elif isinstance(image, np.ndarray):
         request.image = _image_of(image, encoding)
     else:
