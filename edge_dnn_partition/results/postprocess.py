@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
+from .actions import Actions
+
 GROUP: Final = 'edge_dnn_partition.postprocessing'
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -58,6 +60,7 @@ class Prediction:
     scores: tuple[Score, ...] = ()
     boxes: tuple[Box, ...] = ()
     mask: NDArray[np.uint8] | None = None
+    actions: Actions | None = None
     labels: tuple[str, ...] = field(default=(), repr=False)
 
 

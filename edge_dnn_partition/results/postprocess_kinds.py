@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of postprocessing that come with this package: classification, detection, segmentation, raw."""
+"""The kinds of postprocessing that come with this package: classification, detection, segmentation, raw, action_chunk."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
+from .action_chunk import action_chunk
 from .boxes import suppressed
 from .postprocess import Arrays, Box, Postprocessor, Prediction, Score, name_of, output_named, read_labels, read_options
 
@@ -216,4 +217,7 @@ def _labelled(made: Any, base: Path) -> Postprocessor:
     return made  # type: ignore[no-any-return]
 
 
-BUILT_IN: Final = {'classification': classification, 'detection': detection, 'segmentation': segmentation, 'raw': raw}
+BUILT_IN: Final = {
+    'classification': classification, 'detection': detection, 'segmentation': segmentation, 'raw': raw,
+    'action_chunk': action_chunk,
+}  # fmt: skip

@@ -112,6 +112,9 @@ was, is half a second at 125 results a second: a reader that was stopped for 1.5
 INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
 
+ACTIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Each trajectory replaces the one before it, which is then of no use."""
+
 ANNOTATED: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Images for people: large, so few are kept; reliable, since a best-effort one of many fragments hardly comes through, and
 rviz asks for reliable ones unless told."""

@@ -134,6 +134,7 @@ class Topics:
     vision_detections = FleetTopic(
         'vision/detections', 'The objects, where vision_msgs is installed (vision_msgs/Detection2DArray).'
     )
+    actions = FleetTopic('actions', 'What the joints are to do from now on (trajectory_msgs/JointTrajectory).')
     annotated = FleetTopic('annotated', 'Each image with what the model says of it (sensor_msgs/Image).')
     markers = FleetTopic('markers', 'The fleet for rviz (visualization_msgs/MarkerArray).')
 

@@ -22,8 +22,11 @@ from edge_dnn_partition.nodes.conversions.camera_messages import image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.results.action_chunk import KIND as ACTION_CHUNK
 from edge_dnn_partition.results.annotate import annotated
 from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Score
+
+from .trajectory_publisher import TrajectoryPublisher
 
 _MASK_BYTES: Final = 1 << 20
 """Of a mask of a megapixel."""
@@ -55,6 +58,7 @@ class ResultPublisher:
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
         self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if kind == 'segmentation' else None
         self._vision = vision_messages.publisher(node, kind)
+        self._actions = TrajectoryPublisher(node) if kind == ACTION_CHUNK else None
         self._waiting: queue.Queue[tuple[Frame, OnPrediction | None] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='postprocessing', daemon=True)
         self._thread.start()
@@ -84,6 +88,8 @@ class ResultPublisher:
 
     def _has_subscribers(self) -> bool:
         own = (self._annotated, self._classes, self._boxes, self._mask, self._vision)
+        if self._actions is not None and self._actions.has_subscribers():
+            return True
         return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
 
     def _run(self) -> None:
@@ -114,6 +120,8 @@ class ResultPublisher:
             self._mask.publish(image_message(prediction.mask, 'mono8', header))
         if self._vision is not None:
             self._vision.publish(vision_messages.message(prediction, header))
+        if self._actions is not None and prediction.actions is not None:
+            self._actions.publish(prediction.actions, header, frame.latency_seconds)
         if image is not None and self._annotated.get_subscription_count():
             words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
             self._annotated.publish(image_message(annotated(image.pixels(), prediction, words), 'bgr8', header))
