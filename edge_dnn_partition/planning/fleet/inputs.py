@@ -93,7 +93,10 @@ class ImageInput(Camera, Input):
 
 
 class MessageInput(Input):
-    """The numbers in a message: one ``field`` of it, or ``fields`` of each point of a cloud."""
+    """The numbers in a topic's messages: one ``field``, several one after the other, or ``fields`` of each point of a cloud.
+
+    A number becomes ``(number * scale - mean) / std``; one that is not finite is ``invalid`` first.
+    """
 
     topic: Topic
     type: MessageType
@@ -102,6 +105,20 @@ class MessageInput(Input):
     names: tuple[str, ...] = ()
     """Of the joints, in the model's order."""
     points: int | None = Field(default=None, gt=0, le=10_000_000)
+    latest: bool = False
+    """Each frame takes the newest message, however old it is, and does not wait for one of its own."""
+    invalid: float | None = None
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode='after')
+    def _together(self) -> MessageInput:
+        if self.field is not None and self.fields:
+            raise ValueError('give either field or fields')
+        if min(self.std, default=0) <= 0 or not self.mean:
+            raise ValueError('mean and std are one number or one for each value, and std is above 0')
+        return self
 
 
 class ConstantInput(Input):
@@ -133,13 +150,13 @@ class OtherInput(Input):
 
 
 class Synchronise(Strict):
-    """Which messages of several topics make a frame: those whose stamps differ by at most ``slop``.
-
-    ``queue`` is how many messages of each topic wait for the others.
+    """Which messages of several topics make a frame: each of ``reference`` (the first input that the file names), with those of
+    the others whose stamps are nearest, at most ``slop`` away. It waits for them for ``wait`` at most.
     """
 
     slop: Seconds = 0.05
-    queue: int = Field(default=10, ge=1, le=1000)
+    wait: Seconds = 1.0
+    reference: str | None = None
 
 
 BUILT_IN: Final[Mapping[str, type[Input]]] = {
