@@ -3,6 +3,7 @@
 """Writes a model for the examples: an architecture with seeded random weights, in place of your own export.
 
     python examples/make_model.py detector model.onnx           a YOLO-like detector for images of 320 x 320
+    python examples/make_model.py act model.onnx                a policy with two images and a state, of ACT's shape
     python examples/make_model.py vit_b16 model.onnx            any network of the zoo by its name
     python examples/make_model.py detector_small model.onnx     for images of 64 x 64
 

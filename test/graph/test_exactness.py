@@ -20,7 +20,7 @@ ALL = (*TINY, *zoo.small_names())
 #: fuses (a convolution and the residual sum after it, SiLU's two halves, scale and Softmax of attention), the
 #: fused kernel rounds at other places. The others are equal bit for bit, as measured on x86 with AVX-512.
 ROUNDED = frozenset({'gated', 'half', 'digits', 'resnet18_small', 'resnet50_small', 'mobilenetv2_small', 'efficientnet_small',
-                     'inception_small', 'vit_small', 'bert_small', 'yolo_small'})
+                     'inception_small', 'vit_small', 'bert_small', 'yolo_small', 'act_small'})
 
 
 def whole(model, seed=0):

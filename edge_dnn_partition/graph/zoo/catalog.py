@@ -47,6 +47,10 @@ def _text(length: int) -> dict[str, tuple[int, ...]]:
     return {'input_ids': (1, length), 'attention_mask': (1, length)}
 
 
+def _arm(size: int) -> dict[str, tuple[int, ...]]:
+    return {'front': (1, 3, size, size), 'wrist': (1, 3, size, size), 'state': (1, 6)}
+
+
 _SCALES = ('large_objects', 'middle_objects', 'small_objects')
 
 _ENTRIES: dict[str, Entry] = {
@@ -60,6 +64,7 @@ _ENTRIES: dict[str, Entry] = {
     'vit_b16': Entry('transformers', 'vit', _image(224)),
     'bert': Entry('transformers', 'bert', _text(128), ('states', 'pooled'), words=30522),
     'yolo': Entry('detector', 'yolo', _image(320), _SCALES),
+    'act': Entry('policy', 'act', _arm(224), ('actions',)),
     'digits': Entry('digits', 'digits', {'image': (1, 1, 8, 8)}),
 }
 
@@ -75,6 +80,8 @@ _SMALL: dict[str, Entry] = {
                        arguments={'size': 32, 'patch': 8, 'width': 48, 'depth': 3, 'heads': 3, 'classes': 10}),
     'bert_small': Entry('transformers', 'bert', _text(16), ('states', 'pooled'), words=100,
                         arguments={'vocabulary': 100, 'width': 48, 'depth': 3, 'heads': 3, 'length': 16}),
+    'act_small': Entry('policy', 'act', _arm(64), ('actions',),
+                       arguments={'width': 48, 'channels': 8, 'depth': 1, 'heads': 3, 'side': 64}),
     'yolo_small': Entry('detector', 'yolo', _image(64), _SCALES, arguments={'width': 0.25, 'classes': 4}),
 }
 

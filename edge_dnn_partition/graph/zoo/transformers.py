@@ -9,24 +9,27 @@ from torch import nn
 
 
 class Attention(nn.Module):  # type: ignore[misc]
-    """Multi-head self-attention, written out."""
+    """Multi-head attention, written out."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads, self.scale = heads, (width // heads) ** -0.5
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, states: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """Attend; ``bias`` (1, 1, 1, length) is added to the scores."""
+    def forward(
+        self, states: torch.Tensor, bias: torch.Tensor | None = None, memory: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Attend to the states, or to a memory; ``bias`` (1, 1, 1, length) is added to the scores."""
         batch, length, width = states.shape
+        seen = states if memory is None else memory
 
         def split(rows: torch.Tensor) -> torch.Tensor:
-            return rows.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+            return rows.reshape(batch, rows.shape[1], self.heads, width // self.heads).transpose(1, 2)
 
-        scores = split(self.query(states)) @ split(self.key(states)).transpose(2, 3) * self.scale
+        scores = split(self.query(states)) @ split(self.key(seen)).transpose(2, 3) * self.scale
         if bias is not None:
             scores = scores + bias
-        mixed = torch.softmax(scores, dim=-1) @ split(self.value(states))
+        mixed = torch.softmax(scores, dim=-1) @ split(self.value(seen))
         return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
