@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError, WireError
-from edge_dnn_partition.graph.model import TensorInfo
-from edge_dnn_partition.planning.fleet.inputs import MessageInput
+from edge_dnn_partition.graph.model import Model, TensorInfo
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.inputs import GROUP, MessageInput, OtherInput
 from edge_dnn_partition.transport.tensors import DTYPES
 
 from .point_cloud import laid_out, points_of
@@ -21,6 +24,78 @@ from .point_cloud import laid_out, points_of
 Array = NDArray[Any]
 _TENSOR: Final = 'TensorData'
 _CLOUD: Final = 'PointCloud2'
+
+
+class Reader(Protocol):
+    """Makes one of the model's inputs of a topic's messages."""
+
+    @property
+    def topic(self) -> str:
+        """Which topic."""
+
+    @property
+    def type(self) -> str:
+        """Of its messages, such as ``sensor_msgs/msg/Imu``."""
+
+    @property
+    def latest(self) -> bool:
+        """Whether a frame takes the newest message, however old it is."""
+
+    @property
+    def missing(self) -> str:
+        """What no message has told of yet, in words."""
+
+    def __call__(self, message: Any) -> Array | None:
+        """Return the input, in the model's dtype and shape; None while something is missing.
+
+        :raises WireError: if the message does not have it.
+        """
+
+
+Factory = Callable[[Mapping[str, Any], TensorInfo, Path], Reader]
+"""Of a further kind: takes its other keys in the fleet file, what the model wants, and the folder of relative paths."""
+
+
+def readers_of(fleet: Fleet, model: Model, base: Path) -> dict[str, Reader]:
+    """Return what reads the inputs of a fleet's model that come in messages, by input.
+
+    Further kinds are entry points in the group ``edge_dnn_partition.inputs``, each a `Factory`.
+
+    :param base: the folder that relative paths start from.
+    :raises UserError: if the keys of one do not go together, or not with the model's input.
+    """
+    readers: dict[str, Reader] = {}
+    for name, given in fleet.inputs.items():
+        if isinstance(given, MessageInput):
+            readers[name] = MessageReader(name, given, model.tensors[name])
+        elif isinstance(given, OtherInput):
+            factory: Factory = next(point for point in entry_points(group=GROUP) if point.name == given.kind).load()
+            reader = factory(given.model_extra or {}, model.tensors[name], base)
+            readers[name] = _Checked(name, reader, model.tensors[name])
+    return readers
+
+
+class _Checked:
+    """A reader of a further kind, whose arrays are checked."""
+
+    latest = False
+    missing = 'all it needs'
+
+    def __init__(self, name: str, reader: Reader, tensor: TensorInfo) -> None:
+        self._name, self._reader, self._tensor = name, reader, tensor
+        self.topic, self.type = reader.topic, reader.type
+        self.latest = getattr(reader, 'latest', False)
+
+    def __call__(self, message: Any) -> Array | None:
+        value = self._reader(message)
+        if value is None:
+            return None
+        if value.dtype != DTYPES[self._tensor.dtype] or value.shape != self._tensor.shape:
+            raise WireError(
+                f'inputs.{self._name}: its kind made {value.dtype} {list(value.shape)} of {self.topic}; the model takes '
+                f'{DTYPES[self._tensor.dtype]} {list(self._tensor.shape)}'
+            )
+        return value
 
 
 class MessageReader:
@@ -35,6 +110,7 @@ class MessageReader:
 
     def __init__(self, name: str, given: MessageInput, tensor: TensorInfo) -> None:
         self._what, self._given, self._tensor = f'inputs.{name}', given, tensor
+        self.topic, self.type, self.latest = given.topic, given.type, given.latest
         self._dtype, self._shape = DTYPES[tensor.dtype], tuple(tensor.shape)
         self._kind = given.type.rpartition('/')[2]
         self._fields = given.fields or ((given.field,) if given.field else ())
@@ -74,9 +150,9 @@ class MessageReader:
         return self._cast(self._scaled(self._finite(values))).reshape(self._shape)
 
     @property
-    def missing(self) -> tuple[str, ...]:
+    def missing(self) -> str:
         """The joints that were named and that no message has told of yet."""
-        return tuple(joint for joint in self._given.names if joint not in self._seen)
+        return ', '.join(joint for joint in self._given.names if joint not in self._seen)
 
     def _remember(self, message: Any) -> None:
         names = list(getattr(message, 'name', ()))

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import statistics
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from edge_dnn_partition.errors import UserError, nearest
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 _GAPS: Final = 9
 """So many gaps between messages tell a topic's period."""
@@ -32,7 +35,7 @@ class Synchroniser:
     """
 
     def __init__(self, names: Sequence[str], *, slop_seconds: float, wait_seconds: float, latest: Collection[str] = ()) -> None:
-        self._reference, self._others = names[0], tuple(names[1:])
+        self.reference, self._others = names[0], tuple(names[1:])
         self._slop, self._wait, self._latest = slop_seconds, wait_seconds, tuple(latest)
         self.dropped = 0
         """Messages of the reference that made no group."""
@@ -54,7 +57,7 @@ class Synchroniser:
         if stamp < self._last.get(name, stamp) - self._wait - self._slop:
             self._clear()
         self._last[name] = max(stamp, self._last.get(name, stamp))
-        if name == self._reference:
+        if name == self.reference:
             insort(self._waiting, _Waiting(stamp, value, now), key=lambda one: one.stamp)
         else:
             self._queues[name].add(stamp, value, keep_seconds=self._wait + 2 * self._slop)
@@ -74,7 +77,7 @@ class Synchroniser:
             far = {name: one for name, one in found.items() if not one.distance <= self._slop}
             if not absent and not far:
                 groups.append({
-                    self._reference: first.value, **{name: one.value for name, one in found.items()},
+                    self.reference: first.value, **{name: one.value for name, one in found.items()},
                     **{name: self._newest[name] for name in self._latest},
                 })  # fmt: skip
                 continue
@@ -90,7 +93,7 @@ class Synchroniser:
         if one.value is None:
             return f'nothing comes of {name} any more; check its publisher'
         return (
-            f'the nearest message of {name} is {one.distance:.3g} s from that of {self._reference}, more than slop, '
+            f'the nearest message of {name} is {one.distance:.3g} s from that of {self.reference}, more than slop, '
             f"{self._slop:g} s; raise synchronise.slop, or check the publishers' clocks and stamps"
         )
 
@@ -99,6 +102,24 @@ class Synchroniser:
         self._queues = {name: _Queue() for name in self._others}
         self._newest: dict[str, Any] = {}
         self._last: dict[str, float] = {}
+
+
+def synchroniser_of(fleet: Fleet, names: Collection[str], latest: Collection[str]) -> Synchroniser:
+    """Return what groups the inputs of a fleet's frames.
+
+    :param names: of the inputs that have a source.
+    :param latest: those of which the newest message counts.
+    :raises UserError: if the reference is none of them.
+    """
+    unnamed = [name for name in names if name not in fleet.inputs]  # that of the camera
+    matched = [name for name in (*unnamed, *fleet.inputs) if name in names and name not in latest]
+    if not matched:
+        raise UserError('inputs: with latest: true in all of them nothing begins a frame; leave it out in one')
+    reference = fleet.synchronise.reference or matched[0]
+    if reference not in matched:
+        raise UserError(f'synchronise.reference: {reference!r} is no input that begins frames{nearest(reference, matched)}')
+    matched.sort(key=lambda name: name != reference)
+    return Synchroniser(matched, slop_seconds=fleet.synchronise.slop, wait_seconds=fleet.synchronise.wait, latest=latest)
 
 
 @dataclass(frozen=True)
@@ -130,14 +151,14 @@ class _Queue:
     def add(self, stamp: float, value: Any, keep_seconds: float) -> None:
         if self.stamps and stamp > self.stamps[-1]:
             self.gaps.append(stamp - self.stamps[-1])
-        at = bisect_left(self.stamps, stamp)
+        at = bisect_right(self.stamps, stamp)
         self.stamps.insert(at, stamp)
         self.values.insert(at, value)
         old = bisect_left(self.stamps, self.stamps[-1] - keep_seconds)
         del self.stamps[:old], self.values[:old]
 
     def nearest(self, stamp: float) -> _Nearest:
-        after = bisect_left(self.stamps, stamp)
+        after = bisect_right(self.stamps, stamp)  # of equal stamps the one that came last
         places = [at for at in (after - 1, after) if 0 <= at < len(self.stamps)]
         if not places:
             return _Nearest(None, float('inf'), final=False)
@@ -145,4 +166,4 @@ class _Queue:
         distance = abs(self.stamps[at] - stamp)
         # The next one may be nearer if it is due within that distance behind the stamp.
         half = statistics.median(self.gaps) / 2 if self.gaps else 0.0
-        return _Nearest(self.values[at], distance, final=after < len(self.stamps) or distance < half)
+        return _Nearest(self.values[at], distance, final=distance == 0 or after < len(self.stamps) or distance < half)

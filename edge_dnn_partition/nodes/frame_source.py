@@ -52,8 +52,8 @@ from edge_dnn_partition.nodes.conversions.wire import (
 )
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode, run_node
-from edge_dnn_partition.nodes.frames.camera import CameraFeed
 from edge_dnn_partition.nodes.frames.infer_service import InferService
+from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
 from edge_dnn_partition.nodes.transport.dds_link import DdsLink
@@ -112,7 +112,7 @@ class FrameSource(FleetNode):
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
         self.subscribe(Heartbeat, self.topics.heartbeat, self._on_heartbeat, qos.heartbeat_reader())
         hardware.connect(self, self._link.reshape)
-        self._camera = CameraFeed(self, fleet.camera, self._on_image)
+        self._feed = InputFeed(self, fleet, model, self._on_inputs)
 
         size = sum(model.tensors[name].bytes for name in self._outputs)
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
@@ -142,7 +142,7 @@ class FrameSource(FleetNode):
             self._dispatcher.begin(now)
         self._infer.resume()
         self._publish_hedge_plan()
-        self._camera.start()
+        self._feed.start()
 
     def begin_drain(self, *, ending: bool) -> float:  # noqa: ARG002
         """Accept nothing more, and wait for the results of what is under way."""
@@ -158,7 +158,7 @@ class FrameSource(FleetNode):
 
     def stop(self) -> None:
         """Take no more images; frames under way are kept, and go on when the node is active again."""
-        self._camera.stop()
+        self._feed.stop()
         self._publish_status()
 
     def give_up(self) -> None:
@@ -203,7 +203,7 @@ class FrameSource(FleetNode):
 
     # Inputs ---------------------------------------------------------------------------------------------------
 
-    def _on_image(self, inputs: FrameInputs) -> None:
+    def _on_inputs(self, inputs: FrameInputs) -> None:
         self._camera_shows = True
         self._inputs.saw(inputs)
         with self._deciding() as dispatcher:

@@ -54,7 +54,7 @@ def test_joints_come_in_the_models_order_whatever_the_messages_order_is():
 
 def test_joints_of_several_publishers_are_put_together():
     read = reader(STATE, (4,), fields=['position', 'velocity'], names=['arm', 'gripper'])
-    assert read(joints(['arm'], position=[1.0], velocity=[3.0])) is None and read.missing == ('gripper',)
+    assert read(joints(['arm'], position=[1.0], velocity=[3.0])) is None and read.missing == 'gripper'
     assert read(joints(['gripper'], position=[2.0], velocity=[4.0])).tolist() == [1, 2, 3, 4]
     assert read(joints(['arm'], position=[5.0], velocity=[6.0])).tolist() == [5, 2, 6, 4]
 

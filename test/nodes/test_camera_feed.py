@@ -14,7 +14,7 @@ import numpy as np
 from support import wait_until
 
 from edge_dnn_partition.nodes.frames import camera as module
-from edge_dnn_partition.nodes.frames.camera import CameraFeed
+from edge_dnn_partition.nodes.frames.camera import CameraReader
 from edge_dnn_partition.planning.fleet.inputs import Camera
 
 
@@ -26,15 +26,11 @@ class Node:
         self.params = SimpleNamespace(text=lambda _: '', whole=lambda _: 90, number=lambda _: 0.0)
         self.repeats = SimpleNamespace(warning=lambda kind, text: self.said.append((kind, text)))
 
-    def get_clock(self):
-        return SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: None))
-
 
 def test_images_that_go_away_and_come_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_FIRST_WAIT_SECONDS', 0.01)
-    monkeypatch.setattr(module, 'Header', lambda frame_id: SimpleNamespace(stamp=None, frame_id=frame_id))
     folder, node, offered = tmp_path / 'images', Node(), []
-    feed = CameraFeed(node, Camera(images=folder, rate=100.0), offered.append)
+    feed = CameraReader(node, {'x': Camera(images=folder, rate=100.0)}, offered.append)
     feed.start()
     try:
         wait_until(lambda: len(node.said) > 1, 'two attempts')

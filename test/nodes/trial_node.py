@@ -21,7 +21,7 @@ from edge_dnn_partition.client import MissedResults  # noqa: E402
 from edge_dnn_partition.errors import UserError  # noqa: E402
 from edge_dnn_partition.nodes.core import qos  # noqa: E402
 from edge_dnn_partition.nodes.core.base import FleetNode, Parameter, run_node  # noqa: E402
-from edge_dnn_partition.nodes.frames.camera import CameraSubscription  # noqa: E402
+from edge_dnn_partition.nodes.frames.camera import SensorSubscription  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
 FRAGMENT_BYTES = 60_000
@@ -147,7 +147,7 @@ class Watcher(FleetNode):
         super().__init__('watcher')
 
     def setup(self):
-        CameraSubscription(self, Image, 'image', lambda message: say(f'image of {len(message.data)} bytes'))
+        SensorSubscription(self, Image, 'image', lambda message: say(f'image of {len(message.data)} bytes'), follows=True)
 
 
 class Reader(FleetNode):

@@ -39,6 +39,9 @@ poor already. The depth is for one reader of many devices."""
 SENSOR: Final = _profile(8, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """Of drivers that are not ours (a power meter, a battery): a best-effort reader matches reliable writers as well."""
 
+KEPT: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Of a publisher that is not ours, sends seldom and keeps its last message for late readers, such as of a task."""
+
 PIXELS: Final = _profile(2, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of a camera that is not ours and offers as much: an image of many fragments hardly comes through best effort. An old one is
 of no use."""

@@ -73,6 +73,12 @@ class Camera(Strict):
         return self
 
 
+    @property
+    def given(self) -> bool:
+        """Whether it says where images come from."""
+        return any(value is not None for value in (self.topic, self.images, self.video, self.camera))
+
+
 class Input(Strict):
     """One input of the model. A ``private`` one is not sent off the source: what reads it runs there."""
 
@@ -87,7 +93,7 @@ class ImageInput(Camera, Input):
 
     @model_validator(mode='after')
     def _some(self) -> ImageInput:
-        if all(given is None for given in (self.topic, self.images, self.video, self.camera)):
+        if not self.given:
             raise ValueError('give one of topic, images, video, camera')
         return self
 
@@ -189,6 +195,12 @@ def _read(given: Any, info: ValidationInfo) -> Any:
 
 AnyInput = Annotated[SerializeAsAny[Input], BeforeValidator(_read)]
 """Of the class that its kind says."""
+
+
+def cameras_of(fleet: Fleet, inputs: ModelInputs) -> dict[str, Camera]:
+    """Return where the images come from, by the model's input: as ``inputs`` says, else from ``camera``."""
+    named = {name: fleet.inputs.get(name) for name in inputs.images}
+    return {name: given if isinstance(given, ImageInput) else fleet.camera for name, given in named.items()}
 
 
 def model_inputs(fleet: Fleet, model: Model) -> ModelInputs:
