@@ -26,10 +26,10 @@ from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries, linear_cuts
+from edge_dnn_partition.graph.difference import compare
+from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.stages import extract_stages
-from edge_dnn_partition.graph.tensors import random_feeds
-from edge_dnn_partition.graph.verify import compare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

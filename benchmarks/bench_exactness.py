@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries, linear_cuts
+from edge_dnn_partition.graph.difference import TOLERANCE, compare
+from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.stages import extract_stages
-from edge_dnn_partition.graph.tensors import random_feeds
-from edge_dnn_partition.graph.verify import TOLERANCE, compare, run_chain, run_file
+from edge_dnn_partition.graph.verify import run_chain, run_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(document(model, cuts, rows), allow_nan=False))
     else:
-        _print_tables(model, rows)
+        _print_tables(model, cuts, rows)
     return 0
 
 
@@ -94,12 +94,13 @@ def document(model: Any, cuts: Any, rows: Sequence[LayerCost]) -> dict[str, Any]
             for layer, plain in zip(model.layers, (row.plain() for row in rows), strict=True)],
         'cuts': [
             {'index': cut.index, 'bytes': cut.bytes,
-             'tensors': [{'name': tensor.name, 'dtype': tensor.dtype, 'shape': list(tensor.shape),
-                          'bytes': tensor.bytes} for tensor in cut.tensors]} for cut in cuts],
+             'tensors': [{'name': tensor.name, 'dtype': tensor.dtype, 'shape': list(tensor.shape), 'bytes': tensor.bytes,
+                          **({'example': True} if tensor.observed else {})} for tensor in cut.tensors]} for cut in cuts],
+        **({'remark': model.remark} if model.remark else {}),
     }
 
 
-def _print_tables(model: Any, rows: Sequence[LayerCost]) -> None:
+def _print_tables(model: Any, cuts: Any, rows: Sequence[LayerCost]) -> None:
     from rich.markup import escape
 
     print_layers(f'{model.name}  ·  sha256 {model.sha256[:12]}…', rows)
@@ -107,5 +108,12 @@ def _print_tables(model: Any, rows: Sequence[LayerCost]) -> None:
     for heading, names in (('input', model.inputs), ('output', model.outputs)):
         for name in names:
             tensor = model.tensors[name]
+            example = ', for example: that size depends on the data' if tensor.observed else ''
             console.print(f'{heading}: {escape(name)} {"x".join(map(str, tensor.shape)) or "scalar"}, '
-                          f'{readable_bytes(tensor.bytes)}', highlight=False)
+                          f'{readable_bytes(tensor.bytes)}{example}', highlight=False)
+    varying = sorted({cut.index for cut in cuts if any(tensor.observed for tensor in cut.tensors)} - {len(model.layers)})
+    if varying:
+        console.print(f'Sizes at the cuts {", ".join(map(str, varying))} depend on the data: those shown are an example.',
+                      highlight=False, soft_wrap=True)  # fmt: skip
+    if model.remark:
+        console.print(f"The author's operators are used as they are: {escape(model.remark)}", highlight=False, soft_wrap=True)

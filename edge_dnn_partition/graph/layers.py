@@ -15,7 +15,7 @@ from edge_dnn_partition.graph.fusion import group_nodes
 from edge_dnn_partition.graph.model import Layer
 from edge_dnn_partition.graph.nodes import NodeTable, tabulate
 from edge_dnn_partition.graph.order import small_frontier_order
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensors import SENDABLE, TensorInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Layering:
 def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layering:
     """Find the layers of a prepared model.
 
-    :param tensors: the tensors that can cross a cut.
+    :param tensors: those of known shapes; what a type keeps from being sent stays within a layer.
     :raises ModelError: an output of the model is no tensor.
     """
     table = tabulate(proto)
@@ -39,7 +39,9 @@ def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layeri
         if name not in tensors:
             raise ModelError(f'{name} is an input or output of the model, and not a tensor of a known shape: '
                              'only such tensors can be sent between devices')
-    groups = group_nodes(table, tensors)
+    ends = {*table.inputs, *table.outputs}
+    sendable = {name: tensor for name, tensor in tensors.items() if tensor.dtype in SENDABLE or name in ends}
+    groups = group_nodes(table, sendable)
     reads = [_reads(table, group) for group in groups]
     writes = [_writes(table, group, set(group)) for group in groups]
     order = small_frontier_order(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from edge_dnn_partition.graph.tensors import TensorInfo, read_tensors
+from edge_dnn_partition.graph.tensors import TensorInfo, example_kind, read_tensors, remark
 
 __all__ = ['Layer', 'Model', 'TensorInfo', 'load_model']
 
@@ -56,6 +56,10 @@ class Model:
     proto: onnx.ModelProto = field(repr=False)
     #: For each layer, the positions of its nodes in ``proto.graph.node``, in that order.
     layer_nodes: tuple[tuple[int, ...], ...] = field(repr=False)
+    #: Why the author's nodes were kept as they are; empty where they were optimised.
+    remark: str = ''
+    #: The kind of made-up inputs (`feeds.KINDS`) on which tensors have the sizes that depend on data.
+    example: int = 0
 
 
 def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None,
@@ -77,4 +81,5 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
     return Model(
         name=source.path.stem, sha256=source.sha256, key=prepared.key, path=prepared.path,
         source_path=source.path, layers=layering.layers, tensors=tensors, inputs=layering.inputs,
-        outputs=layering.outputs, proto=prepared.proto, layer_nodes=layering.layer_nodes)
+        outputs=layering.outputs, proto=prepared.proto, layer_nodes=layering.layer_nodes,
+        remark=remark(prepared.proto), example=example_kind(prepared.proto))

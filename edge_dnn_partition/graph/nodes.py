@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.shapes import true_inputs
 
-_RANDOM = frozenset({'RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike',
+RANDOM = frozenset({'RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike',
                      'Bernoulli', 'Multinomial'})
 
 
@@ -73,7 +73,7 @@ def tabulate(proto: ModelProto) -> NodeTable:
         made = protos.node_writes(node)
         is_output = any(name in outputs for name in made)
         constant = not needed and not any(
-            inner.op_type in _RANDOM for inner in (node, *_inner_nodes(node)))
+            inner.op_type in RANDOM for inner in (node, *_inner_nodes(node)))
         is_copied.append(not is_output and (constant or _dequantizes(node, needed)))
         reads.append(tuple(needed))
         weights.append(tuple(needed_weights))

@@ -6,6 +6,8 @@ BASIC is the level whose result stays portable: EXTENDED adds operators of
 onnxruntime's own and ALL binds the file to one instruction set. The prepared
 file has the original's IR version and operator sets. Its large weights lie in
 a file beside it, so that reading it again costs no more than reading the graph.
+What the optimisation made is loaded and compared with the original on made-up
+input before it is kept.
 """
 
 from __future__ import annotations
@@ -18,29 +20,35 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnx.inliner
 import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edge_dnn_partition.cache import check_room, needed
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.casts import drop_inserted_casts, hide_casts, restore_casts
+from edge_dnn_partition.graph.conditions import fold_conditions
+from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.isolation import call_isolated
-from edge_dnn_partition.graph.repair import repair, sort_nodes
+from edge_dnn_partition.graph.outline import INLINE_BYTES
+from edge_dnn_partition.graph.reference import Reference
+from edge_dnn_partition.graph.repair import lift_constants, name_apart, repair, sort_nodes
 from edge_dnn_partition.graph.shapes import fix_shapes
-from edge_dnn_partition.graph.source import Source, read_source
-from edge_dnn_partition.graph.tensors import annotate
-from edge_dnn_partition.graph.weights import copy_weights
+from edge_dnn_partition.graph.source import Source, read_source, weights_file
+from edge_dnn_partition.graph.tensors import add_remark, annotate, input_infos
+from edge_dnn_partition.graph.trial import onnxruntime_message, open_session, run_once
 
 #: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
 PREPARATION_VERSION = 4
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
-#: Initialisers of at most this many bytes (shapes, axes, scales) stay in the graph.
-INLINE_BYTES = 1024
 WEIGHTS_FILE = 'prepared.weights'
 #: Left to the sessions that run the stages: it wraps each product of a transformer in two Reshapes, between
 #: which a cut would be worthless, and onnxruntime 1.32 then fails to fuse the same model a second time
@@ -83,16 +91,9 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
     return Prepared(path=path, proto=_load(path), key=key)
 
 
-def weights_folder(prepared_folder: Path, source_path: Path, location: str) -> Path:
-    """Return the folder that an external location of a prepared file is relative to."""
-    return prepared_folder if location == WEIGHTS_FILE else source_path.parent
-
-
-def onnxruntime_message(error: Exception) -> str:
-    """Return onnxruntime's complaint as one line without its preamble."""
-    text = ' '.join(str(error).split())
-    text = re.sub(r'^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ', '', text)
-    return re.sub(r'(/\S*)?onnxruntime/\S+ \S.*?\) ', '', text).strip()
+def prepared_weights(prepared_folder: Path, source_path: Path, location: str) -> Path:
+    """Return the file of an external location of a prepared model."""
+    return prepared_folder / location if location == WEIGHTS_FILE else weights_file(source_path, location)
 
 
 def _key(source: Source, shapes: Mapping[str, list[int]], usual: Mapping[str, list[int]]) -> str:
@@ -122,53 +123,101 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
                  usual: Mapping[str, Sequence[int]]) -> None:  # fmt: skip
     """Prepare a model into an empty folder; to be called in a process of its own.
 
+    Where the result of the optimisation cannot be loaded, or computes something else, the author's nodes are kept, and the
+    metadata say why.
+
     :raises ModelError: as `prepare` does, or the file is no longer that of the hash.
     """
     source = read_source(path)
     if source.sha256 != sha256:
         raise ModelError(f'{path} changed while it was read: load it again')
+
+    def weights_at(location: str) -> Path:
+        return prepared_weights(Path(folder), source.path, location)
+
+    whole = onnx.ModelProto()
+    whole.CopyFrom(source.proto)
+    fix_shapes(whole, shapes, usual)
+    sort_nodes(whole.graph, path)
+    name_apart(whole.graph)
+
+    def evaluate(part: onnx.ModelProto, names: list[str]) -> dict[str, Any]:
+        session = open_session(part, source.weights_at, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+        return dict(zip(names, run_once(session, names, random_feeds(input_infos(whole)), about=path), strict=True))
+
+    with suppress(Exception):  # what cannot be run here is refused below
+        fold_conditions(whole, evaluate)
+    reference = Reference(whole, source.weights_at, about=path)
+    remark = ''
+    try:
+        prepared = _optimised(Path(folder), source, whole)
+        annotate(prepared, about=path, weights_at=weights_at)
+        remark = reference.objection(prepared, weights_at) if _is_small(source) else ''
+    except ModelError as refusal:
+        if not reference.loads:
+            raise
+        remark = str(refusal)
+    if remark:
+        prepared = _plain(whole)
+        Path(folder, WEIGHTS_FILE).unlink(missing_ok=True)
+        annotate(prepared, about=path, weights_at=weights_at)
+        add_remark(prepared, remark)
+    Path(folder, 'model.onnx').write_bytes(prepared.SerializeToString(deterministic=True))
+
+
+def _is_small(source: Source) -> bool:
+    return source.external_bytes <= DETACH_ABOVE_BYTES
+
+
+def _plain(whole: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model as its author wrote it, fit for splitting."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(onnx.inliner.inline_local_functions(whole) if whole.functions else whole)
+    lift_constants(plain.graph)
+    repair(plain, original=whole)
+    return plain
+
+
+def _optimised(folder: Path, source: Source, whole: onnx.ModelProto) -> onnx.ModelProto:
+    """Return what onnxruntime makes of a model, fit for splitting."""
     proto = onnx.ModelProto()
-    proto.CopyFrom(source.proto)
-    fix_shapes(proto, shapes, usual)
-    sort_nodes(proto.graph, path)
-    detached = _attach_or_detach(source, proto)
-    optimised = _optimise(Path(folder), source.path, proto)
+    proto.CopyFrom(whole)
+    lift_constants(proto.graph)
+    hidden = hide_casts(proto)
+    detached = _detach(proto) if not _is_small(source) else {}
+    optimised = _optimise(folder, source, proto)
     _reattach(optimised.graph, detached)
-    repair(optimised, original=source.proto)
-    annotate(optimised, about=path, weights_at=lambda location: weights_folder(Path(folder), source.path, location) / location)
-    Path(folder, 'model.onnx').write_bytes(optimised.SerializeToString(deterministic=True))
+    drop_inserted_casts(optimised.graph, whole.graph)
+    restore_casts(optimised.graph, hidden, whole.graph)
+    repair(optimised, original=whole)
+    return optimised
 
 
-def _attach_or_detach(source: Source, proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Load the external weights, or turn them into inputs if they are many bytes.
+def _detach(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Turn the external weights into inputs, which no optimisation reads.
 
     :returns: the initialisers that became inputs.
     """
     detached: dict[str, onnx.TensorProto] = {}
-    if source.external_bytes > DETACH_ABOVE_BYTES:
-        kept = []
-        named = {value.name for value in proto.graph.input}
-        for tensor in proto.graph.initializer:
-            copy = onnx.TensorProto()
-            copy.CopyFrom(tensor)
-            if not protos.is_external(tensor) or protos.initializer_bytes(tensor) <= INLINE_BYTES:
-                kept.append(copy)
-                continue
-            detached[tensor.name] = copy
-            if tensor.name not in named:
-                proto.graph.input.append(onnx.helper.make_tensor_value_info(
-                    tensor.name, tensor.data_type, list(tensor.dims)))
-        del proto.graph.initializer[:]
-        proto.graph.initializer.extend(kept)
-    copy_weights(proto, lambda location: source.path.parent / location)
+    kept = []
+    named = {value.name for value in proto.graph.input}
+    for tensor in proto.graph.initializer:
+        copy = onnx.TensorProto()
+        copy.CopyFrom(tensor)
+        if not protos.is_external(tensor) or protos.initializer_bytes(tensor) <= INLINE_BYTES:
+            kept.append(copy)
+            continue
+        detached[tensor.name] = copy
+        if tensor.name not in named:
+            proto.graph.input.append(onnx.helper.make_tensor_value_info(
+                tensor.name, tensor.data_type, list(tensor.dims)))
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
     return detached
 
 
-def _optimise(folder: Path, path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
+def _optimise(folder: Path, source: Source, proto: onnx.ModelProto) -> onnx.ModelProto:
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     optimised = folder / 'optimised.onnx'
     options.optimized_model_filepath = str(optimised)
     options.add_session_config_entry(
@@ -176,11 +225,13 @@ def _optimise(folder: Path, path: Path, proto: onnx.ModelProto) -> onnx.ModelPro
     options.add_session_config_entry(
         'session.optimized_model_external_initializers_min_size_in_bytes', str(INLINE_BYTES + 1))
     try:
-        ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'],
-                             disabled_optimizers=_DISABLED_OPTIMISERS)
+        open_session(proto, source.weights_at, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, options,
+                     disabled_optimizers=_DISABLED_OPTIMISERS)
+    except ModelError:
+        raise
     except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
         check_room(folder, proto.ByteSize())
-        raise ModelError(_refusal(path, proto, error)) from None
+        raise ModelError(_refusal(source.path, proto, error)) from None
     result = _load(optimised)
     ends = [sum(protos.external_entry(t)[1:]) for t in result.graph.initializer
             if protos.is_external(t) and protos.external_entry(t)[0] == WEIGHTS_FILE]

@@ -11,18 +11,14 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 
-_INSERTED_CAST = 'InsertedPrecisionFreeCast_'
-
 
 def repair(proto: ModelProto, *, original: ModelProto) -> None:
     """Make an optimised model fit for splitting, in place.
 
-    The original's IR version comes back, operator sets that no node needs go,
-    casts that onnxruntime adds for its own CPU kernels go, every node has a
+    The original's IR version comes back, operator sets that no node needs go, every node has a
     name of its own, no output is a constant, and nodes are sorted.
     """
     graph = proto.graph
-    _drop_inserted_casts(graph)
     _rename_generated(graph, original.graph)
     _name_nodes(graph)
     _make_outputs_computed(graph)
@@ -94,6 +90,39 @@ def sort_nodes(graph: GraphProto, where: str) -> None:
         graph.node.extend(nodes)
 
 
+def name_apart(graph: GraphProto) -> None:
+    """Give nodes of the same name names of their own, at any depth, in place: onnxruntime refuses a model with two."""
+    taken: set[str] = set()
+    names = {node.name for node in graph.node}
+    for node in graph.node:
+        if node.name in taken:
+            count = 2
+            while f'{node.name}_{count}' in names:
+                count += 1
+            node.name = f'{node.name}_{count}'
+            names.add(node.name)
+        elif node.name:
+            taken.add(node.name)
+        for inner in protos.subgraphs(node):
+            name_apart(inner)
+
+
+def lift_constants(graph: GraphProto) -> None:
+    """Turn Constant nodes whose values lie outside the graph into initialisers, in place."""
+    lifted = [node for node in graph.node if node.op_type == 'Constant' and any(
+        attribute.HasField('t') and protos.is_external(attribute.t) for attribute in node.attribute)]  # fmt: skip
+    if not lifted:
+        return
+    for node in lifted:
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(next(attribute.t for attribute in node.attribute if attribute.HasField('t')))
+        tensor.name = node.output[0]
+    names = {node.output[0] for node in lifted}
+    kept = [NodeProto.FromString(node.SerializeToString()) for node in graph.node if not names.intersection(node.output)]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def label(node: NodeProto) -> str:
     """Return how to call a node in a message."""
     return f'{node.op_type} {node.name}' if node.name else f'{node.op_type} making {", ".join(node.output)}'
@@ -153,21 +182,3 @@ def _make_outputs_computed(graph: GraphProto) -> None:
             if entry.name == value.name:
                 entry.name = inner
         graph.node.append(helper.make_node('Identity', [inner], [value.name], name=f'Identity_{value.name}'))
-
-
-def _drop_inserted_casts(graph: GraphProto) -> None:
-    """Take out the casts between float16 and float32 that onnxruntime puts around nodes without a kernel.
-
-    It names what it inserts after the tensor that was there, which gets its place back.
-    """
-    kept = [node for node in graph.node if not (node.op_type == 'Cast' and node.name.startswith(_INSERTED_CAST))]
-    if len(kept) == len(graph.node):
-        return
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
-    del graph.node[:]
-    graph.node.extend(copies)
-    for node in protos.all_nodes(graph):
-        for names in (node.input, node.output):
-            for position, name in enumerate(names):
-                names[position] = name.removeprefix(_INSERTED_CAST)
-    del graph.value_info[:]

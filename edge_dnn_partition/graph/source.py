@@ -1,11 +1,12 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The user's ONNX file: reading it without its external weights, and knowing it again."""
+"""The user's ONNX file: reading it without its weights, and knowing it again."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.outline import outline
 from edge_dnn_partition.graph.validate import check_proto
 
 _CHUNK_BYTES = 1 << 22
@@ -25,9 +27,11 @@ _REMEMBER_ABOVE_BYTES = 1 << 26
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model as its user gave it; external weights are named in it, not loaded.
+    """A model as its user gave it; its weights stay in their files, those that the file itself holds too.
 
     A large file whose hash is known is read when ``proto`` is first asked for.
+
+    :param external_bytes: in other files.
     """
 
     path: Path
@@ -41,7 +45,11 @@ class Source:
 
         :raises ModelError: the file has been damaged since it was hashed.
         """
-        return self.known_proto or _parse(self.path, _read(self.path))
+        return self.known_proto or _parse(self.path)
+
+    def weights_at(self, location: str) -> Path:
+        """Return the file of an external location."""
+        return weights_file(self.path, location)
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
@@ -59,10 +67,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     note = _note(path, 'complete')
     if note is not None and (known := _recall(note)):
         return Source(path=path, sha256=known, external_bytes=0)
-    content = _read(path)
-    proto = _parse(path, content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    del content
+    proto = _parse(path)
+    sha256 = _hash(_chunks(path))
     files, external_bytes = _external_files(path, proto)
     if files:
         digest = hashlib.sha256(bytes.fromhex(sha256))
@@ -75,10 +81,23 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     return Source(path=path, sha256=sha256, external_bytes=external_bytes, known_proto=proto)
 
 
-def _parse(path: Path, content: bytes) -> onnx.ModelProto:
+def weights_file(path: Path, location: str) -> Path:
+    """Return the file that a model keeps weights in: beside it, or beside what it links to."""
+    beside, linked = path.parent / location, path.resolve().parent / location
+    return linked if not beside.exists() and linked.exists() else beside
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    _check_file(path)
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(content)
+        with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            try:
+                proto.ParseFromString(outline(content, path.name))
+            except (ValueError, DecodeError):
+                proto.ParseFromString(content[:])
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror}') from None
     except DecodeError:
         raise ModelError(f'{path} is not an ONNX file, or is cut off: export or copy it again') from None
     if not proto.ir_version or not proto.HasField('graph'):
@@ -89,24 +108,24 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     return proto
 
 
-def _read(path: Path) -> bytes:
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise ModelError(f'{path} does not exist: give the path of an ONNX file')
     if path.is_dir():
         raise ModelError(f'{path} is a folder: give the path of the ONNX file in it')
     try:
-        content = path.read_bytes()
+        with path.open('rb') as stream:
+            content = stream.read(64)
     except OSError as error:
         raise ModelError(f'{path} cannot be read: {error.strerror}') from None
     if not content:
         raise ModelError(f'{path} is empty: export or copy it again')
     if content.startswith(b'version https://git-lfs'):
         raise ModelError(f"{path} is a Git LFS pointer and not the model: run 'git lfs pull' where it came from")
-    return content
 
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Path], int]:
-    """Return the external files by location and the bytes of all values in them."""
+    """Return the external files by location and the bytes of all values in them, without the model's file itself."""
     files: dict[str, Path] = {}
     total = 0
     for tensor in protos.all_tensors(proto.graph):
@@ -124,9 +143,10 @@ def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Path]
                 f'{files[location]} is too short: {tensor.name} of {path.name} should lie at bytes '
                 f'{offset} to {offset + length}; copy the file again')
         if length != protos.initializer_bytes(tensor):
-            raise ModelError(f'{path}: the external data of {tensor.name} has {length} bytes where its shape '
+            raise ModelError(f'{path}: the data of {tensor.name} has {length} bytes where its shape '
                              f'needs {protos.initializer_bytes(tensor)}; export the model again')
-        total += length
+        total += length if location != path.name else 0
+    files.pop(path.name, None)
     return files, total
 
 
@@ -137,6 +157,7 @@ def _external_file(path: Path, location: str) -> Path:
                          'save it with its external data beside it')
     file = path.parent / relative
     try:
+        file = weights_file(path, location)
         is_there = file.is_file()
     except (OSError, ValueError):  # a name of 5000 letters, or with a NUL in it
         is_there = False

@@ -18,7 +18,7 @@ from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.entry import add_entry_operators
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.graph.prepare import weights_folder
+from edge_dnn_partition.graph.prepare import prepared_weights
 from edge_dnn_partition.graph.repair import set_opsets
 from edge_dnn_partition.graph.tensors import value_info
 from edge_dnn_partition.graph.weights import EMBED_AT_MOST_BYTES, copy_weights, external_bytes, move_weights
@@ -79,7 +79,7 @@ def extract_stage(
     add_entry_operators(proto, model.tensors, enabled=entry_operators)
 
     def weights_at(location: str) -> Path:
-        return weights_folder(model.path.parent, model.source_path, location) / location
+        return prepared_weights(model.path.parent, model.source_path, location)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if external_bytes(proto) <= embed_at_most:

@@ -6,22 +6,33 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-import psutil
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.feeds import KINDS, random_feeds
 from edge_dnn_partition.graph.shapes import true_inputs
-from edge_dnn_partition.graph.trial import run_once
-from edge_dnn_partition.graph.weights import copy_weights
+from edge_dnn_partition.graph.trial import open_session, run_once
 
 _OBSERVED = 'edge_dnn_partition.observed'
+_EXAMPLE = 'edge_dnn_partition.example'
+_REMARK = 'edge_dnn_partition.remark'
+#: Of the sizes that trial runs gave, the one that counts.
+_QUANTILE = 0.75
+#: After which no further kind of input is tried.
+_MOST_SECONDS = 20.0
+#: The types whose tensors can be sent; those of others stay within a stage.
+SENDABLE = frozenset({
+    TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16, TensorProto.INT32,
+    TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT32, TensorProto.UINT64,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class TensorInfo:
     """A tensor's name, type and shape.
 
     ``dtype`` is a number of ``TensorProto.DataType``. ``observed`` tells that the
-    shape depends on the data: it is the one that a trial run gave, and others can occur.
+    shape depends on the data: it is an example, which a trial run gave, and others occur.
     """
 
     name: str
@@ -46,8 +57,8 @@ class TensorInfo:
 def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> None:
     """Write the type and shape of every tensor into the model, in place.
 
-    Shapes that depend on data (NonZero, a Loop's results) are taken from one trial
-    run on seeded inputs, and remembered as such in the model's metadata.
+    Shapes that depend on data (NonZero, a Loop's results) are taken from trial
+    runs on seeded inputs, and remembered as such in the model's metadata.
 
     :param about: the file that errors name.
     :param weights_at: gives the file of an external location.
@@ -63,7 +74,7 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
             known[value.name] = value
     made = [name for node in proto.graph.node for name in protos.node_writes(node)]
     unknown = [name for name in made if name not in known]
-    observed = _observe(proto, unknown, about, weights_at) if unknown else {}
+    observed, kind = _observe(proto, unknown, about, weights_at) if unknown else ({}, 0)
     outputs = {value.name: value for value in proto.graph.output}
     del proto.graph.value_info[:]
     for name in made:
@@ -74,15 +85,12 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
             outputs[name].CopyFrom(value)
         else:
             proto.graph.value_info.add().CopyFrom(value)
-    helper.set_model_props(proto, {_OBSERVED: json.dumps(sorted(observed))} if observed else {})
+    helper.set_model_props(proto, {_OBSERVED: json.dumps(sorted(observed)), _EXAMPLE: str(kind)} if observed else {})
 
 
 def read_tensors(proto: ModelProto) -> dict[str, TensorInfo]:
     """Return the tensors of an annotated model; values that are no tensors are left out."""
-    observed: set[str] = set()
-    for entry in proto.metadata_props:
-        if entry.key == _OBSERVED:
-            observed.update(json.loads(entry.value))
+    observed = set(json.loads(_metadata(proto, _OBSERVED) or '[]'))
     tensors = {}
     for value in (*true_inputs(proto.graph), *proto.graph.value_info, *proto.graph.output):
         if _is_settled(value):
@@ -99,36 +107,37 @@ def value_info(tensor: TensorInfo) -> ValueInfoProto:
     return helper.make_tensor_value_info(tensor.name, tensor.dtype, shape)
 
 
-def random_feeds(tensors: Iterable[TensorInfo], seed: int = 0) -> dict[str, np.ndarray]:
-    """Return seeded values for inputs: normal for floats, 0 or 1 for integers and booleans.
+def input_infos(proto: ModelProto) -> list[TensorInfo]:
+    """Return the inputs of a model whose shapes are fixed."""
+    names = {value.name for value in true_inputs(proto.graph)}
+    return [tensor for name, tensor in read_tensors(proto).items() if name in names]
 
-    Small integers stay valid where they are indices, such as words of a vocabulary.
 
-    :raises ModelError: they need more memory than is free.
+def example_feeds(proto: ModelProto, inputs: Iterable[TensorInfo]) -> dict[str, np.ndarray]:
+    """Return the made-up inputs whose shapes an annotated model has.
+
+    :raises ModelError: as `random_feeds` does.
     """
-    tensors = tuple(tensors)
-    needed = sum(8 * math.prod(tensor.shape) for tensor in tensors)  # as the generator makes them
-    try:
-        if needed > psutil.virtual_memory().available:
-            raise MemoryError
-        return _random_values(tensors, seed)
-    except MemoryError:
-        names = ', '.join(tensor.name for tensor in tensors)
-        raise ModelError(f'values for {names} need {needed} bytes, more memory than is free here: give smaller shapes') from None
+    return random_feeds(inputs, kind=example_kind(proto))
 
 
-def _random_values(tensors: Iterable[TensorInfo], seed: int) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    feeds = {}
-    for tensor in tensors:
-        kind = helper.tensor_dtype_to_np_dtype(tensor.dtype)
-        if tensor.dtype == TensorProto.STRING:
-            feeds[tensor.name] = np.full(tensor.shape, 'a', dtype=object)
-        elif np.issubdtype(kind, np.integer) or kind == np.bool_:
-            feeds[tensor.name] = generator.integers(0, 2, tensor.shape).astype(kind)
-        else:
-            feeds[tensor.name] = generator.standard_normal(tensor.shape).astype(kind)
-    return feeds
+def example_kind(proto: ModelProto) -> int:
+    """Return the kind of made-up inputs on which the tensors of an annotated model have their shapes."""
+    return int(_metadata(proto, _EXAMPLE) or 0)
+
+
+def remark(proto: ModelProto) -> str:
+    """Return why a model was not optimised; empty if it was."""
+    return _metadata(proto, _REMARK)
+
+
+def add_remark(proto: ModelProto, text: str) -> None:
+    """Note why a model was not optimised."""
+    proto.metadata_props.add(key=_REMARK, value=text)
+
+
+def _metadata(proto: ModelProto, key: str) -> str:
+    return next((entry.value for entry in proto.metadata_props if entry.key == key), '')
 
 
 def _is_settled(value: ValueInfoProto) -> bool:
@@ -138,28 +147,39 @@ def _is_settled(value: ValueInfoProto) -> bool:
             and all(dimension.HasField('dim_value') and dimension.dim_value >= 0 for dimension in kind.shape.dim))
 
 
-def _observe(proto: ModelProto, names: list[str], about: str, weights_at: protos.Locate) -> dict[str, ValueInfoProto]:
-    """Run the model once and return what the named tensors turned out to be."""
+def _observe(proto: ModelProto, names: list[str], about: str, weights_at: protos.Locate) -> tuple[dict[str, ValueInfoProto], int]:
+    """Run the model on made-up inputs of all kinds; return what the named tensors turned out to be, and on which kind.
+
+    That is the run at the quantile `_QUANTILE` of the tensors' bytes, among those in which none of the outputs is empty.
+    """
     trial = ModelProto()
     trial.CopyFrom(proto)
-    present = {value.name for value in trial.graph.output}
-    trial.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in present)
-    copy_weights(trial, weights_at)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    inputs = [value for value in read_tensors(proto).values() if value.name in
-              {entry.name for entry in true_inputs(proto.graph)}]
+    outputs = {value.name for value in trial.graph.output}
+    trial.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in outputs)
+    inputs = input_infos(proto)
+    seen: list[tuple[bool, int, int, dict[str, np.ndarray]]] = []
+    began = time.monotonic()
     try:
-        session = ort.InferenceSession(trial.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        values = run_once(session, names, random_feeds(inputs), about=about)
-    except ModelError:
-        raise
+        session = open_session(trial, weights_at, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     except Exception:  # no trial run, no shapes: these tensors are then kept inside layers  # noqa: BLE001
-        return {}
-    seen = {}
-    for name, value in zip(names, values, strict=True):
-        if isinstance(value, np.ndarray) and value.dtype != object:
-            dtype = helper.np_dtype_to_tensor_dtype(value.dtype)
-            seen[name] = helper.make_tensor_value_info(name, dtype, list(value.shape))
-    return seen
+        return {}, 0
+    for kind in range(KINDS):
+        if seen and time.monotonic() - began > _MOST_SECONDS:
+            break
+        try:
+            values = run_once(session, names, random_feeds(inputs, kind=kind), about=about)
+        except ModelError:
+            raise
+        except Exception:  # this kind of input is refused  # noqa: BLE001, S112
+            continue
+        arrays = {name: value for name, value in zip(names, values, strict=True)
+                  if isinstance(value, np.ndarray) and value.dtype != object}  # fmt: skip
+        seen.append((any(not value.size for name, value in arrays.items() if name in outputs),
+                     sum(value.nbytes for value in arrays.values()), kind, arrays))  # fmt: skip
+    if not seen:
+        return {}, 0
+    telling = sorted(run[:3] for run in seen if run[0] == min(seen, key=lambda run: run[0])[0])
+    _, _, chosen = telling[math.ceil(_QUANTILE * (len(telling) - 1))]
+    arrays = next(run[3] for run in seen if run[2] == chosen)
+    return {name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
+            for name, value in arrays.items()}, chosen  # fmt: skip

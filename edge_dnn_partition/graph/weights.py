@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.outline import INLINE_BYTES
 
 #: A model whose weights are more bytes than this keeps them in a file of their own: a protobuf
 #: message ends at 2 GiB, and building one takes three times its size in memory.
@@ -44,6 +45,35 @@ def copy_weights(proto: ModelProto, weights_at: protos.Locate) -> None:
         tensor.data_location = TensorProto.DEFAULT
 
 
+def map_weights(proto: ModelProto, weights_at: protos.Locate) -> str:
+    """Name the files of a model's external initialisers from one folder, so that a runtime can map them, in place.
+
+    What is small, or no initialiser of the outermost graph, is read into the model.
+
+    :returns: that folder: the root, since links lead anywhere and onnxruntime follows none out of it.
+    :raises ModelError: as `copy_weights` does.
+    """
+    files: dict[str, str] = {}
+    for tensor in proto.graph.initializer:
+        if protos.is_external(tensor) and protos.initializer_bytes(tensor) > INLINE_BYTES:
+            location, offset, length = protos.external_entry(tensor)
+            if location not in files:
+                files[location] = str(weights_at(location).resolve())[1:]
+            _point(tensor, files[location], offset, length)
+            tensor.data_location = TensorProto.DEFAULT  # passed over by copy_weights
+    copy_weights(proto, weights_at)
+    for tensor in proto.graph.initializer:
+        if tensor.external_data:
+            tensor.data_location = TensorProto.EXTERNAL
+    return '/'
+
+
+def _point(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    del tensor.external_data[:]
+    for key, value in (('location', location), ('offset', offset), ('length', length)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
 def external_bytes(proto: ModelProto) -> int:
     """Return the bytes of a model's external initialisers."""
     return sum(protos.external_entry(tensor)[2] for tensor in protos.all_tensors(proto.graph)
@@ -63,9 +93,7 @@ def move_weights(proto: ModelProto, weights_at: protos.Locate, stream: BinaryIO,
         position = -(-position // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         with weights_at(old).open('rb', buffering=0) as source:
             _copy_range(source, offset, stream, position, length)
-        del tensor.external_data[:]
-        for key, value in (('location', location), ('offset', position), ('length', length)):
-            tensor.external_data.add(key=key, value=str(value))
+        _point(tensor, location, position, length)
         position += length
     stream.truncate(position)
 

@@ -80,6 +80,8 @@ class Worker(FleetNode):
         if words := start_checks.too_many_threads(self._config.threads, limits_now()):
             self.get_logger().warning(words)
         self._model = start_checks.model_of(self._fleet)
+        if self._model.remark:
+            self.get_logger().warning(f"the model's operators are used as they are: {self._model.remark}")
         preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
         self._hardware = hardware_of(self._fleet, device, self._model, runs_stages=True)
         if self._fleet.share is not None:

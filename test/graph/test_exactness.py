@@ -9,10 +9,11 @@ import onnx
 import pytest
 
 from edge_dnn_partition.graph import zoo
+from edge_dnn_partition.graph.difference import HALF_TOLERANCE, TOLERANCE, compare
+from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.protos import all_tensors, node_reads
 from edge_dnn_partition.graph.stages import extract_stage
-from edge_dnn_partition.graph.tensors import random_feeds
-from edge_dnn_partition.graph.verify import HALF_TOLERANCE, TOLERANCE, compare, run_chain, run_file
+from edge_dnn_partition.graph.verify import run_chain, run_file
 from edge_dnn_partition.graph.zoo.tiny import TINY
 
 ALL = (*TINY, *zoo.small_names())

@@ -9,8 +9,8 @@ import pytest
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import zoo
+from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.stages import extract_stages
-from edge_dnn_partition.graph.tensors import random_feeds
 from edge_dnn_partition.graph.verify import run_chain, run_file
 
 REQUIRED = ('alexnet', 'vgg16', 'resnet18', 'resnet50', 'mobilenetv2', 'efficientnet_b0', 'inception', 'vit_b16',
