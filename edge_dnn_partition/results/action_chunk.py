@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -43,6 +43,8 @@ class Options(Strict):
 @dataclass(frozen=True)
 class ActionChunk:
     """Actions of a robot's joints."""
+
+    topics: ClassVar[tuple[str, ...]] = ('actions',)
 
     options: Options
     kind: str = KIND

@@ -39,21 +39,37 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Keypoint:
+    """One point of an object, in pixels of the camera's image; ``score`` is 1 where the model gives none."""
+
+    x: float
+    y: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Box:
-    """One object, in pixels of the camera's image: left, top, right, bottom."""
+    """One object, in pixels of the camera's image: left, top, right, bottom.
+
+    ``angle`` turns the box about its centre, in radians from x to y (clockwise on the screen).
+    """
 
     left: float
     top: float
     right: float
     bottom: float
     what: Score
+    angle: float = 0.0
+    keypoints: tuple[Keypoint, ...] = ()
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What the model says of one image; what its kind does not tell is empty.
 
-    ``mask`` holds a class for each pixel of the image, uint8 ``[height, width]``.
+    ``mask`` holds for each pixel of the image its class (segmentation), or the place of its object in ``boxes``, from 1, and 0
+    where there is none (instance segmentation), uint8 ``[height, width]``. ``depth`` is float32 ``[height, width]``, NaN where
+    nothing is known, and ``vector`` an embedding, float32 ``[values]``.
     """
 
     kind: str
@@ -61,15 +77,21 @@ class Prediction:
     boxes: tuple[Box, ...] = ()
     mask: NDArray[np.uint8] | None = None
     actions: Actions | None = None
+    depth: NDArray[np.float32] | None = None
+    vector: NDArray[np.float32] | None = None
     labels: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Postprocessor(Protocol):
-    """Turns outputs into their meaning."""
+    """Turns outputs into their meaning.
+
+    It may have an attribute ``topics``, a tuple of those on which its predictions are published: ``classification`` (scores),
+    ``detections`` (boxes), ``mask``, ``depth``, ``embedding`` (vector), ``actions``; see `topics_of`.
+    """
 
     @property
     def kind(self) -> str:
-        """The name of the plugin that it is of: ``classification``, ``detection``, ``segmentation``, ``raw``, or another."""
+        """The name of the plugin that it is of, such as ``classification``, ``detection`` or ``raw``."""
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return what the outputs mean.
@@ -79,6 +101,11 @@ class Postprocessor(Protocol):
         :param preprocessing: what was done to the image; None: nothing.
         :raises UserError: if the outputs do not have the form that this kind reads.
         """
+
+
+def topics_of(postprocessor: Postprocessor) -> tuple[str, ...]:
+    """Return the topics on which a postprocessor's predictions are published; none for one that does not say."""
+    return tuple(getattr(postprocessor, 'topics', ()))
 
 
 Factory = Callable[[Mapping[str, Any], Path], Postprocessor]
@@ -103,7 +130,8 @@ def postprocessor_of(values: Mapping[str, Any], base: Path) -> Postprocessor:
     kind = keys.pop('kind', None)
     known = kinds()
     if kind not in known:
-        raise UserError(f'postprocessing: kind: there is no {kind!r}; {_nearest(str(kind), list(known))}')
+        what = f'there is no {kind!r}' if kind else 'is missing'
+        raise UserError(f'postprocessing: kind: {what}; {_nearest(str(kind or ""), list(known))}')
     found = known[kind]
     factory: Factory = found.load() if hasattr(found, 'load') else found
     return factory(keys, base)
@@ -134,24 +162,36 @@ _WORDS: Final = {int: 'a whole number', float: 'a number', str: 'text', bool: 't
 def read_labels(text: str, base: Path) -> tuple[str, ...]:
     """Return the lines of a labels file, one class each in the order of the model's output; nothing for an empty path.
 
+    An empty line among them is a class without a name; those at the end are none. A byte-order mark is no part of a name.
+
     :raises UserError: if it cannot be read or is empty.
     """
     if not text:
         return ()
-    path = base / text
+    labels = [line.strip() for line in read_lines(base / text)]
+    while labels and not labels[-1]:
+        labels.pop()
+    if not labels:
+        raise UserError(f'postprocessing: labels: {base / text} is empty; give one class a line')
+    return tuple(labels)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a labels file without what ends them (LF or CRLF).
+
+    :raises UserError: if it cannot be read.
+    """
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'postprocessing: labels: {path} cannot be read; give a text file with one class a line') from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise UserError(f'postprocessing: labels: {path} is empty; give one class a line')
-    return labels
+    lines = text.split('\n')
+    return lines[:-1] if lines[-1] == '' else lines
 
 
 def name_of(index: int, labels: Sequence[str]) -> str:
     """Return a class's label, or its number where it has none."""
-    return labels[index] if index < len(labels) else f'class {index}'
+    return labels[index] if index < len(labels) and labels[index] else f'class {index}'
 
 
 def output_named(outputs: Arrays, name: str) -> NDArray[Any]:

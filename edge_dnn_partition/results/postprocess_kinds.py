@@ -1,15 +1,14 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of postprocessing that come with this package: classification, detection, segmentation, raw, action_chunk."""
+"""The kinds of postprocessing that come with this package, by name, and those of them that read a few values or points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +16,22 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 from .action_chunk import action_chunk
-from .boxes import suppressed
-from .postprocess import Arrays, Box, Postprocessor, Prediction, Score, name_of, output_named, read_labels, read_options
+from .checks import check_classes, check_scores, refusal
+from .dense import Depth, Segmentation
+from .detection import Detection, InstanceSegmentation, OrientedDetection, Pose, keypoints_at
+from .heads import HEADS, Floats, shapes_of, sigmoid, softmax
+from .postprocess import (
+    Arrays,
+    Box,
+    Postprocessor,
+    Prediction,
+    Score,
+    name_of,
+    output_named,
+    read_labels,
+    read_lines,
+    read_options,
+)
 
 
 @dataclass(frozen=True)
@@ -27,154 +40,218 @@ class Classification:
 
     :param labels: path of a text file, one class a line.
     :param top: how many.
-    :param output: the output's name; empty: the first one. It holds one score for each class, ``[…, classes]``.
+    :param output: the output's name; empty: the first one. It holds one score for each class; other axes are 1.
     :param softmax: the output holds logits, which become probabilities.
+    :param logits: the output holds logits of classes that do not exclude each other: a sigmoid for each, in place of softmax.
     """
+
+    topics: ClassVar[tuple[str, ...]] = ('classification',)
 
     labels: str = ''
     top: int = 5
     output: str = ''
     softmax: bool = True
+    logits: bool = False
     names: tuple[str, ...] = field(default=(), init=False, repr=False)
     kind: str = field(default='classification', init=False)
 
     def __post_init__(self) -> None:
-        if self.top < 1:
-            raise UserError(f'postprocessing: top: {self.top} must be at least 1')
+        _check_top(self.top)
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
         """Return the best classes, best first."""
-        scores = np.asarray(output_named(outputs, self.output), np.float64)
-        if scores.size != scores.shape[-1]:
-            raise UserError(f'postprocessing: an output of shape {list(scores.shape)} is no list of classes; name another output')
+        scores, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        if not scores.size or scores.size != max(scores.shape):
+            problem = f'an output of shape {list(scores.shape)} is no list of classes; name another output'
+            raise refusal(problem, shapes, self.kind)
         scores = scores.reshape(-1)
-        if self.softmax:
-            scores = np.exp(scores - scores.max())
-            scores /= scores.sum()
-        order = np.argsort(-scores, kind='stable')[: self.top]
-        best = tuple(Score(int(i), name_of(int(i), self.names), float(scores[i])) for i in order)
-        return Prediction(self.kind, scores=best, labels=self.names)
+        check_classes(len(scores), self.names, shapes, self.kind)
+        if self.logits:
+            scores = sigmoid(scores)
+        elif self.softmax:
+            if len(scores) > 2 and scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+                raise refusal('the scores are probabilities already (their sum is 1); set softmax: false', shapes, self.kind)
+            scores = softmax(scores)
+        else:
+            check_scores(scores, shapes, self.kind, '; if these are logits leave softmax: false out')
+        return Prediction(self.kind, scores=_best(scores, self.top, self.names), labels=self.names)
 
 
 @dataclass(frozen=True)
-class Detection:
-    """Boxes of a YOLO-like head: rows of ``[x, y, width, height, (objectness,) class scores…]`` in pixels of the model's input.
+class Keypoints:
+    """Points of one object that the image shows: its pose, a face's landmarks. They come as one box that holds them.
 
-    :param labels: path of a text file, one class a line.
-    :param output: the output's name; empty: the first one. ``[1, boxes, values]``, or transposed.
-    :param transposed: the output is ``[1, values, boxes]`` (YOLOv8 and newer).
-    :param objectness: the fifth value says whether there is anything, and multiplies the scores (YOLOv5, YOLOX).
-    :param corners: the first four values are left, top, right, bottom instead of a centre and a size.
-    :param normalised: they are shares of the input's width and height instead of pixels.
-    :param logits: objectness and scores go through a sigmoid first.
-    :param least_score: boxes below it are left out.
-    :param overlap: of two boxes of a class whose intersection over union is above it, the better one stays.
-    :param most: how many boxes at most.
+    :param labels: path of a text file with the points' names, one a line; they are checked, not sent.
+    :param form: ``heatmaps`` ``[1, points, height, width]``, each point the highest value, moved by a quarter towards its higher
+        neighbours (HRNet); ``simcc``: two outputs, ``[1, points, columns]`` and ``[1, points, rows]``, each point the highest
+        value of both (RTMPose); ``coordinates`` ``[1, points, 2 or 3]``: x, y and a score in pixels of the input.
+    :param output: the output's name, of ``simcc`` that of the columns; empty: the first one.
+    :param rows: of ``simcc``: the name of the output with the rows; empty: the second one.
+    :param normalised: ``coordinates`` are shares of the input's width and height.
     """
 
+    topics: ClassVar[tuple[str, ...]] = ('detections',)
+
     labels: str = ''
+    form: str = 'heatmaps'
     output: str = ''
-    transposed: bool = False
-    objectness: bool = False
-    corners: bool = False
+    rows: str = ''
     normalised: bool = False
-    logits: bool = False
-    least_score: float = 0.25
-    overlap: float = 0.45
-    most: int = 100
     names: tuple[str, ...] = field(default=(), init=False, repr=False)
-    kind: str = field(default='detection', init=False)
+    kind: str = field(default='keypoints', init=False)
 
     def __post_init__(self) -> None:
-        for name in ('least_score', 'overlap'):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f'postprocessing: {name}: {getattr(self, name)} must be from 0 to 1')
-        if self.most < 1:
-            raise UserError(f'postprocessing: most: {self.most} must be at least 1')
+        if self.form not in _FORMS:
+            raise UserError(f'postprocessing: form: {self.form!r} is none of {", ".join(_FORMS)}')
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
-        """Return the boxes that are left, best first."""
-        rows = np.asarray(output_named(outputs, self.output), np.float64)
-        first = 5 if self.objectness else 4
-        if rows.ndim == 3 and rows.shape[0] == 1:
-            rows = rows[0].T if self.transposed else rows[0]
-        if rows.ndim != 2 or rows.shape[1] <= first:
-            raise UserError(
-                f'postprocessing: an output of shape {list(rows.shape)} has no boxes of {first} values and scores; '
-                'see transposed and objectness, or name another output'
-            )
-        if preprocessing is None and self.normalised:
-            raise UserError('postprocessing: normalised boxes need the preprocessing that says how large the input is')
-        scores = _sigmoid(rows[:, first:]) if self.logits else rows[:, first:]
-        if self.objectness:
-            there = _sigmoid(rows[:, 4]) if self.logits else rows[:, 4]
-            scores = scores * there[:, None]
-        classes = scores.argmax(axis=1)
-        best = scores[np.arange(len(rows)), classes]
-        kept = np.flatnonzero(best >= self.least_score)
-        boxes = self._in_image(rows[kept, :4], size, preprocessing)
-        stay = suppressed(boxes, best[kept], classes[kept], self.overlap, self.most)
-        found = tuple(
-            Box(left, top, right, bottom, Score(number, name_of(number, self.names), score))
-            for (left, top, right, bottom), number, score in zip(
-                boxes[stay].tolist(), classes[kept][stay].tolist(), best[kept][stay].tolist(), strict=True
-            )
-        )
-        return Prediction(self.kind, boxes=found, labels=self.names)
+        """Return one box around the points, with the mean of their scores."""
+        shapes = shapes_of(outputs)
+        if preprocessing is None and (self.form != 'coordinates' or self.normalised):
+            raise UserError('postprocessing: keypoints need the preprocessing that says how large the input is')
+        values = np.asarray(output_named(outputs, self.output), np.float64)
+        if self.form == 'heatmaps':
+            points, scores = _of_heatmaps(values, shapes)
+        elif self.form == 'simcc':
+            other = self.rows or next((name for name in list(outputs)[1:] if name != self.output), '')
+            points, scores = _of_simcc(values, np.asarray(output_named(outputs, other), np.float64), shapes)
+        else:
+            rows = values[0] if values.ndim == 3 and len(values) == 1 else values
+            if rows.ndim != 2 or rows.shape[1] not in (2, 3):
+                raise refusal('coordinates of points are [1, points, 2 or 3]', shapes, self.kind)
+            points, scores = rows[:, :2], rows[:, 2] if rows.shape[1] == 3 else np.ones(len(rows))
+        check_classes(len(points), self.names, shapes, self.kind)
+        if preprocessing is not None and (self.form != 'coordinates' or self.normalised):
+            points = points * (preprocessing.width, preprocessing.height)
+        found = keypoints_at(points, scores, size, preprocessing)
+        across, down = [point.x for point in found], [point.y for point in found]
+        score = Score(0, name_of(0, ()), float(np.mean(scores)))
+        box = Box(min(across), min(down), max(across), max(down), score, keypoints=found)
+        return Prediction(self.kind, boxes=(box,), labels=self.names)
 
-    def _in_image(
-        self, values: NDArray[np.float64], size: tuple[int, int], preprocessing: Preprocessing | None
-    ) -> NDArray[np.float64]:
-        """Return corners in the image's pixels, cut off at its edges."""
-        boxes = values.copy()
-        if not self.corners:
-            boxes[:, :2] = values[:, :2] - values[:, 2:] / 2
-            boxes[:, 2:] = values[:, :2] + values[:, 2:] / 2
-        if preprocessing is not None:
-            if self.normalised:
-                boxes *= np.array([preprocessing.width, preprocessing.height] * 2)
-            boxes = preprocessing.to_image(boxes.reshape(-1, 2), size).reshape(-1, 4)
-        return np.clip(boxes, 0, np.array([*size, *size], np.float64))
+
+_FORMS: Final = ('heatmaps', 'simcc', 'coordinates')
+
+
+def _of_heatmaps(values: Floats, shapes: Any) -> tuple[Floats, Floats]:
+    """Return points as shares of the input, and scores."""
+    if values.ndim != 4 or len(values) != 1 or not values.size:
+        raise refusal('heatmaps of points are [1, points, height, width]', shapes, 'keypoints')
+    _, count, height, width = values.shape
+    flat = values.reshape(count, -1)
+    down, across = np.divmod(flat.argmax(axis=1), width)
+    padded = np.pad(values[0], ((0, 0), (1, 1), (1, 1)), mode='edge')
+    at = np.arange(count)
+    right, left = padded[at, down + 1, across + 2], padded[at, down + 1, across]
+    below, above = padded[at, down + 2, across + 1], padded[at, down, across + 1]
+    inside_x, inside_y = (across > 0) & (across < width - 1), (down > 0) & (down < height - 1)
+    x = across + 0.25 * np.sign(right - left) * (inside_x & inside_y)
+    y = down + 0.25 * np.sign(below - above) * (inside_x & inside_y)
+    return np.stack([x / width, y / height], axis=1), flat.max(axis=1)
+
+
+def _of_simcc(columns: Floats, rows: Floats, shapes: Any) -> tuple[Floats, Floats]:
+    """Return points as shares of the input, and scores: the lesser of both maxima."""
+    if columns.ndim != 3 or rows.ndim != 3 or columns.shape[:2] != rows.shape[:2] or len(rows) != 1 or not rows.shape[1]:
+        raise refusal('simcc is two outputs, [1, points, columns] and [1, points, rows]', shapes, 'keypoints')
+    x, y = columns[0].argmax(axis=1) / columns.shape[2], rows[0].argmax(axis=1) / rows.shape[2]
+    return np.stack([x, y], axis=1), np.minimum(columns[0].max(axis=1), rows[0].max(axis=1))
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """A class for each pixel of the image.
+class Embedding:
+    """A vector that stands for the image, or the known things that it is nearest to.
 
-    :param labels: path of a text file, one class a line.
-    :param output: the output's name; empty: the first one. Scores ``[1, classes, height, width]``, or classes
-        ``[1, height, width]``.
+    :param output: the output's name; empty: the first one. ``[1, values]``, ``[1, values, 1, 1]``, or ``[1, tokens, values]``.
+    :param pool: of tokens: their ``mean``, or the ``first`` (a class token).
+    :param normalise: divide by the length, so that a product of two is their cosine.
+    :param gallery: path of an .npy file ``[things, values]``; the nearest by cosine become classes, with the cosine as score.
+    :param labels: path of a text file with the gallery's names, one a line.
+    :param top: how many of the gallery.
     """
 
-    labels: str = ''
     output: str = ''
+    pool: str = 'mean'
+    normalise: bool = True
+    gallery: str = ''
+    labels: str = ''
+    top: int = 5
     names: tuple[str, ...] = field(default=(), init=False, repr=False)
-    kind: str = field(default='segmentation', init=False)
+    known: NDArray[np.float64] | None = field(default=None, init=False, repr=False, compare=False)
+    kind: str = field(default='embedding', init=False)
 
-    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
-        """Return the mask; pixels that the preprocessing cut away are of class 0."""
-        values = output_named(outputs, self.output)
-        if values.ndim == 4 and values.shape[0] == 1:
-            classes = values[0].argmax(axis=0) if values.shape[1] > 1 else values[0, 0]
-        elif values.ndim == 3 and values.shape[0] == 1:
-            classes = values[0]
-        else:
-            raise UserError(f'postprocessing: an output of shape {list(values.shape)} is no mask; name another output')
-        mask = np.ascontiguousarray(np.clip(classes, 0, 255), np.uint8)
-        if preprocessing is None:
-            whole = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-            return Prediction(self.kind, mask=whole, labels=self.names)
-        width, height = size
-        corners = np.array([[0.0, 0.0], [width, height]])
-        (left, top), (right, bottom) = preprocessing.from_image(corners, size)
-        across = (np.arange(width) + 0.5) * (right - left) / width + left
-        down = (np.arange(height) + 0.5) * (bottom - top) / height + top
-        columns = np.floor(across * mask.shape[1] / preprocessing.width).astype(int)
-        rows = np.floor(down * mask.shape[0] / preprocessing.height).astype(int)
-        whole = mask[np.clip(rows, 0, mask.shape[0] - 1)[:, None], np.clip(columns, 0, mask.shape[1] - 1)[None, :]]
-        whole[(rows < 0) | (rows >= mask.shape[0]), :] = 0
-        whole[:, (columns < 0) | (columns >= mask.shape[1])] = 0
-        return Prediction(self.kind, mask=whole, labels=self.names)
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Where predictions go: see `postprocess.topics_of`."""
+        return ('embedding', 'classification') if self.gallery else ('embedding',)
+
+    def __post_init__(self) -> None:
+        _check_top(self.top)
+        if self.pool not in ('mean', 'first'):
+            raise UserError(f'postprocessing: pool: {self.pool!r} is none of mean, first')
+
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
+        """Return the vector, and the nearest of the gallery, nearest first."""
+        values, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        if values.ndim == 3 and len(values) == 1 and values.shape[1]:
+            values = values[0].mean(axis=0) if self.pool == 'mean' else values[0, 0]
+        if not values.size or values.size != max(values.shape):
+            raise refusal(f'an output of shape {list(values.shape)} is no vector', shapes, self.kind)
+        values = values.reshape(-1)
+        unit = values / max(float(np.linalg.norm(values)), 1e-12)
+        scores: tuple[Score, ...] = ()
+        if self.known is not None:
+            if len(unit) != self.known.shape[1]:
+                raise refusal(f'the gallery has vectors of {self.known.shape[1]} values, the output {len(unit)}', shapes, self.kind)
+            scores = _best(self.known @ unit, self.top, self.names)
+        vector = np.asarray(unit if self.normalise else values, np.float32)
+        return Prediction(self.kind, scores=scores, vector=vector, labels=self.names)
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line of text, read by connectionist temporal classification (CRNN, PaddleOCR): a class whose label is the text.
+
+    :param labels: path of a text file with the characters, one a line, in the order of the model's output, without the blank.
+    :param output: the output's name; empty: the first one. ``[1, steps, characters]``, or ``[steps, 1, characters]``.
+    :param softmax: the output holds logits, which become probabilities.
+    :param blank: where the class is that stands for no character: ``first`` (PaddleOCR) or ``last``.
+    :param space: a space follows the last character of the file (PaddleOCR's use_space_char).
+    """
+
+    topics: ClassVar[tuple[str, ...]] = ('classification',)
+
+    labels: str
+    output: str = ''
+    softmax: bool = False
+    blank: str = 'first'
+    space: bool = False
+    names: tuple[str, ...] = field(default=(), init=False, repr=False)
+    kind: str = field(default='text', init=False)
+
+    def __post_init__(self) -> None:
+        if self.blank not in ('first', 'last'):
+            raise UserError(f'postprocessing: blank: {self.blank!r} is none of first, last')
+
+    def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
+        """Return the text, with the mean probability of its characters; no class where there is none."""
+        values, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        if values.ndim == 3 and 1 in values.shape[:2]:
+            values = values.reshape(-1, values.shape[2])
+        characters = self.names + ((' ',) if self.space else ())
+        if values.ndim != 2 or values.shape[1] != len(characters) + 1:
+            raise refusal(
+                f'an output of shape {list(values.shape)} is no row of {len(characters)} characters and a blank; '
+                'see labels and space', shapes, self.kind)  # fmt: skip
+        scores = softmax(values) if self.softmax else values
+        check_scores(scores, shapes, self.kind, '; if the output is a logit set softmax: true')
+        best = scores.argmax(axis=1)
+        blank = 0 if self.blank == 'first' else len(characters)
+        kept = (best != blank) & np.append(True, best[1:] != best[:-1]) if len(best) else np.zeros(0, bool)
+        text = ''.join(characters[index - (blank == 0)] for index in best[kept].tolist())
+        if not text:
+            return Prediction(self.kind)
+        return Prediction(self.kind, scores=(Score(0, text, float(scores.max(axis=1)[kept].mean())),))
 
 
 @dataclass(frozen=True)
@@ -188,36 +265,85 @@ class Raw:
         return Prediction(self.kind)
 
 
-def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -50, 50))))
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise UserError(f'postprocessing: top: {top} must be at least 1')
 
 
-def classification(values: Mapping[str, Any], base: Path) -> Postprocessor:
-    """Return a `Classification`; see `postprocess.Factory`."""
-    return _labelled(Classification(**read_options(Classification, values)), base)
+def _best(scores: Floats, top: int, names: tuple[str, ...]) -> tuple[Score, ...]:
+    order = np.argsort(-scores, kind='stable')[:top].tolist()
+    return tuple(Score(index, name_of(index, names), float(scores[index])) for index in order)
 
 
-def detection(values: Mapping[str, Any], base: Path) -> Postprocessor:
-    """Return a `Detection`; see `postprocess.Factory`."""
-    return _labelled(Detection(**read_options(Detection, values)), base)
+def _factory(kind: type[Any]) -> Callable[[Mapping[str, Any], Path], Postprocessor]:
+    """Return what makes a postprocessor of a kind from its keys; see `postprocess.Factory`."""
+
+    def make(values: Mapping[str, Any], base: Path) -> Postprocessor:
+        options = read_options(kind, values)
+        head = options.get('head', getattr(kind, 'head', ''))
+        made = kind(**{**HEADS.get(head, {}), **options})
+        if getattr(made, 'labels', ''):
+            object.__setattr__(made, 'names', read_labels(made.labels, base))
+        return made  # type: ignore[no-any-return]
+
+    return make
 
 
-def segmentation(values: Mapping[str, Any], base: Path) -> Postprocessor:
-    """Return a `Segmentation`; see `postprocess.Factory`."""
-    return _labelled(Segmentation(**read_options(Segmentation, values)), base)
+classification = _factory(Classification)
+detection = _factory(Detection)
+instance_segmentation = _factory(InstanceSegmentation)
+pose = _factory(Pose)
+oriented_detection = _factory(OrientedDetection)
+segmentation = _factory(Segmentation)
+depth = _factory(Depth)
+keypoints = _factory(Keypoints)
+raw = _factory(Raw)
 
 
-def raw(values: Mapping[str, Any], _base: Path) -> Postprocessor:
-    """Return a `Raw`; see `postprocess.Factory`."""
-    return Raw(**read_options(Raw, values))
+def embedding(values: Mapping[str, Any], base: Path) -> Postprocessor:
+    """Return an `Embedding` with its gallery; see `postprocess.Factory`."""
+    made = _factory(Embedding)(values, base)
+    assert isinstance(made, Embedding)
+    if made.gallery:
+        object.__setattr__(made, 'known', _gallery(base / made.gallery, made.names))
+    return made
 
 
-def _labelled(made: Any, base: Path) -> Postprocessor:
-    object.__setattr__(made, 'names', read_labels(made.labels, base))
-    return made  # type: ignore[no-any-return]
+def _gallery(path: Path, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return the vectors of a gallery, each of length 1."""
+    try:
+        known = np.asarray(np.load(path, allow_pickle=False), np.float64)
+    except (OSError, ValueError) as error:
+        raise UserError(f'postprocessing: gallery: {path} cannot be read; give an .npy file [things, values]') from error
+    if known.ndim != 2 or not known.size or (names and len(names) != len(known)):
+        raise UserError(f'postprocessing: gallery: {path} holds {list(known.shape)}, not one vector for each line of labels')
+    return np.asarray(known / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-12))
 
 
-BUILT_IN: Final = {
-    'classification': classification, 'detection': detection, 'segmentation': segmentation, 'raw': raw,
+def text(values: Mapping[str, Any], base: Path) -> Postprocessor:
+    """Return a `Text` with its characters, blanks and all; see `postprocess.Factory`."""
+    if not values.get('labels'):
+        raise UserError('postprocessing: text needs labels: a text file with one character a line')
+    made = Text(**read_options(Text, values))
+    characters = tuple(read_lines(base / made.labels))
+    if not characters:
+        raise UserError(f'postprocessing: labels: {base / made.labels} is empty; give one character a line')
+    object.__setattr__(made, 'names', tuple(line.removesuffix('\r') for line in characters))
+    return made
+
+
+#: kind -> what makes a postprocessor from its keys
+BUILT_IN: Final[dict[str, Callable[[Mapping[str, Any], Path], Postprocessor]]] = {
+    'classification': classification,
+    'detection': detection,
+    'instance_segmentation': instance_segmentation,
+    'pose': pose,
+    'oriented_detection': oriented_detection,
+    'segmentation': segmentation,
+    'depth': depth,
+    'keypoints': keypoints,
+    'embedding': embedding,
+    'text': text,
     'action_chunk': action_chunk,
-}  # fmt: skip
+    'raw': raw,
+}

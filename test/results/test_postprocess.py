@@ -27,11 +27,11 @@ def test_the_best_classes_with_their_labels(tmp_path):
     read = postprocessor_of({'kind': 'classification', 'labels': 'labels.txt', 'top': 3}, tmp_path)
     logits = np.array([[0.0, 3.0, 1.0, 2.0]], np.float32)
     prediction = read({'y': logits}, IMAGE, None)
-    assert [score.label for score in prediction.scores] == ['dog', 'class 3', 'owl']
+    assert [score.label for score in prediction.scores] == ['dog', 'owl', 'class 2']
     exact = np.exp(logits[0]) / np.exp(logits[0]).sum()
     assert [score.score for score in prediction.scores] == pytest.approx([exact[1], exact[3], exact[2]], rel=1e-6)
-    plain = postprocessor_of({'kind': 'classification', 'softmax': False, 'top': 9}, tmp_path)({'y': logits}, IMAGE, None)
-    assert [score.score for score in plain.scores] == [3, 2, 1, 0]
+    plain = postprocessor_of({'kind': 'classification', 'softmax': False, 'top': 9}, tmp_path)({'y': logits / 4}, IMAGE, None)
+    assert [score.score for score in plain.scores] == [0.75, 0.5, 0.25, 0]
 
 
 def letterbox(**more):
@@ -101,7 +101,7 @@ def test_a_mask_lies_on_what_it_is_of():
     assert mask.shape == (480, 640) and set(np.unique(mask)) == {0, 1}
     assert (mask != (pixels[:, :, 0] > 127)).mean() < 0.01
     classes = postprocessor_of({'kind': 'segmentation'}, HERE)({'y': scores.argmax(1)}, IMAGE, settings).mask
-    np.testing.assert_array_equal(classes, mask)
+    assert (classes != mask).mean() < 0.01  # classes cannot be interpolated, scores are
 
 
 def test_what_was_cut_away_has_no_class():
@@ -114,7 +114,7 @@ def test_what_was_cut_away_has_no_class():
     ('values', 'words'),
     [
         ({'kind': 'clasification'}, "did you mean 'classification'"),
-        ({}, 'known are classification, detection, segmentation, raw'),
+        ({}, 'kind: is missing; known are classification, detection, instance_segmentation, pose, .*, raw'),
         ({'kind': 'classification', 'lables': 'x'}, "unknown key 'lables'; did you mean 'labels'"),
         ({'kind': 'classification', 'top': 'five'}, "'five' is not a whole number"),
         ({'kind': 'classification', 'top': True}, 'is not a whole number'),
