@@ -14,13 +14,13 @@ from edge_dnn_partition.results.postprocess import Box, Prediction, Score
 
 
 def test_classes():
-    found = message(Prediction('classification', scores=(Score(3, 'cat', 0.75),)), Header(frame_id='camera'))
+    found = message(Prediction('classification', scores=(Score(3, 'cat', 0.75),)), Header(frame_id='camera'), ('classification',))
     assert found.header.frame_id == 'camera'
     assert [(one.class_id, one.score) for one in found.results] == [('cat', 0.75)]
 
 
 def test_boxes():
-    found = message(Prediction('detection', boxes=(Box(10.0, 20.0, 30.0, 60.0, Score(1, 'dog', 0.5)),)), Header(frame_id='camera'))
+    found = message(Prediction('detection', boxes=(Box(10.0, 20.0, 30.0, 60.0, Score(1, 'dog', 0.5)),)), Header(frame_id='camera'), ('detections',))
     (one,) = found.detections
     centre = one.bbox.center.position
     assert (centre.x, centre.y, one.bbox.size_x, one.bbox.size_y) == (20.0, 40.0, 20.0, 40.0)

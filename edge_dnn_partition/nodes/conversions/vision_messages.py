@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -20,20 +21,23 @@ def installed() -> bool:
     return find_spec('vision_msgs') is not None
 
 
-def publisher(node: FleetNode, kind: str) -> Any:
-    """Return a publisher of Classification or Detection2DArray; None for other kinds, or where the messages are missing."""
-    if kind not in ('classification', 'detection') or not installed():
+def publisher(node: FleetNode, gives: Sequence[str]) -> Any:
+    """Return a publisher of Detection2DArray or Classification; None for kinds with neither, or where the messages are missing.
+
+    :param gives: the topics of the fleet's kind (`postprocess.topics_of`).
+    """
+    if not {'classification', 'detections'} & set(gives) or not installed():
         return None
     messages = import_module('vision_msgs.msg')
-    if kind == 'classification':
+    if 'detections' not in gives:
         return node.advertise(messages.Classification, node.topics.vision_classification, qos.RESULT)
     return node.advertise(messages.Detection2DArray, node.topics.vision_detections, qos.RESULT)
 
 
-def message(prediction: Prediction, header: Header) -> Any:
+def message(prediction: Prediction, header: Header, gives: Sequence[str]) -> Any:
     """Return what a model says of an image, with the image's header."""
     messages = import_module('vision_msgs.msg')
-    if prediction.kind == 'classification':
+    if 'detections' not in gives:
         return messages.Classification(header=header, results=[_hypothesis(messages, score) for score in prediction.scores])
     result = messages.Detection2DArray(header=header)
     for box in prediction.boxes:
@@ -41,6 +45,7 @@ def message(prediction: Prediction, header: Header) -> Any:
         one.results = [messages.ObjectHypothesisWithPose(hypothesis=_hypothesis(messages, box.what))]
         one.bbox.center.position.x = (box.left + box.right) / 2
         one.bbox.center.position.y = (box.top + box.bottom) / 2
+        one.bbox.center.theta = box.angle
         one.bbox.size_x, one.bbox.size_y = box.right - box.left, box.bottom - box.top
         result.detections.append(one)
     return result

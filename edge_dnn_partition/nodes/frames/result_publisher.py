@@ -22,9 +22,8 @@ from edge_dnn_partition.nodes.conversions.camera_messages import image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.results.action_chunk import KIND as ACTION_CHUNK
 from edge_dnn_partition.results.annotate import annotated
-from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Score
+from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Score, topics_of
 
 from .trajectory_publisher import TrajectoryPublisher
 
@@ -52,13 +51,13 @@ class ResultPublisher:
         self._read: Postprocessor = postprocessing_of(fleet, node.params.text('fleet_file'))
         settings = fleet.model.preprocessing
         self._preprocessing = Preprocessing.from_yaml(settings) if settings is not None else None
-        topics, kind = node.topics, self._read.kind
+        topics, gives = node.topics, topics_of(self._read)
         self._annotated = node.advertise(Image, topics.annotated, qos.ANNOTATED)
-        self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if kind == 'classification' else None
-        self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if kind == 'detection' else None
-        self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if kind == 'segmentation' else None
-        self._vision = vision_messages.publisher(node, kind)
-        self._actions = TrajectoryPublisher(node) if kind == ACTION_CHUNK else None
+        self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if 'classification' in gives else None
+        self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if 'detections' in gives else None
+        self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if 'mask' in gives else None
+        self._vision = vision_messages.publisher(node, gives)
+        self._actions = TrajectoryPublisher(node) if 'actions' in gives else None
         self._waiting: queue.Queue[tuple[Frame, OnPrediction | None] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='postprocessing', daemon=True)
         self._thread.start()
@@ -119,7 +118,7 @@ class ResultPublisher:
         if self._mask is not None and prediction.mask is not None:
             self._mask.publish(image_message(prediction.mask, 'mono8', header))
         if self._vision is not None:
-            self._vision.publish(vision_messages.message(prediction, header))
+            self._vision.publish(vision_messages.message(prediction, header, topics_of(self._read)))
         if self._actions is not None and prediction.actions is not None:
             self._actions.publish(prediction.actions, header, frame.latency_seconds)
         if image is not None and self._annotated.get_subscription_count():
