@@ -20,11 +20,13 @@ from edge_dnn_partition.deployment.node_parameters import check_parameters, para
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.images import image_folder, images
-from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
+from edge_dnn_partition.planning.fleet.inputs import Camera, cameras_of, place_of
+from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
 
 ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
@@ -43,7 +45,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
-        asked.plan, asked.unused, asked.providers, asked.stages, asked.camera, asked.ports,
+        asked.plan, asked.unused, asked.providers, asked.stages, asked.cameras, asked.ports,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -68,7 +70,7 @@ class _Asked:
     def __init__(self, fleet: Fleet, path: Path, here: tuple[str, ...]) -> None:
         self._fleet, self._path, self._here = fleet, path, here
         self._model: Model | None = None
-        self._preprocessing: Preprocessing | None = None
+        self._preprocessing: FramePreprocessing | None = None
         self._able: list[Device] = []
         self._schedules = False
 
@@ -162,32 +164,44 @@ class _Asked:
         wrong = _refusal('stages', look, 'no device can profile the model, so there is no plan; export the model differently')
         if wrong is not None:
             return wrong
-        entry = model.tensors[model.inputs[0]]
-        what = f'{model.name}: {len(model.layers)} layers, input {entry.name} {list(entry.shape)}'
+        inputs = ', '.join(f'{name} {list(model.tensors[name].shape)}{self._origin(name)}' for name in model.inputs)
+        what = f'{model.name}: {len(model.layers)} layers, input{"s" * (len(model.inputs) > 1)} {inputs}'
         return Check('model', 'ok', f'{what}; its stages run on {device.providers[0]}')
 
-    def camera(self) -> Check | None:
-        """Take the first image of a folder or video, and look for the samples; a topic is heard only when the fleet runs."""
+    def _origin(self, name: str) -> str:
+        """Return where an input comes from, in words; nothing for the camera's image."""
+        given = self._fleet.inputs.get(name)
+        if given is not None:
+            return f' ({given.kind}{", private" * given.private})'
+        assert self._preprocessing is not None
+        return '' if name in self._preprocessing.images else ' (by infer)'
 
-        def look() -> None:
-            camera = self._fleet.camera
-            if camera.samples is not None and self._here:
-                next(image_folder(camera.samples))
-            if self._fleet.source not in self._here:
-                return
-            if camera.camera is not None and not (device := Path(f'/dev/video{camera.camera}')).exists():
-                raise UserError(f'camera.camera: {device} is not there; see which numbers /dev/video* has')
-            if camera.images is None and camera.video is None:
-                return
-            stream = images(camera)
-            assert stream is not None
-            image = next(stream, None)
-            if image is None:
-                raise UserError(f'{camera.video}: contains no image')
-            if self._preprocessing is not None:
-                self._preprocessing.apply(image.data, image.encoding)
+    def cameras(self) -> Check | None:
+        """Take the first image of each folder or video, and look for the samples; a topic is heard only when the fleet runs."""
+        inputs = ModelInputs() if self._preprocessing is None else self._preprocessing.inputs
+        for name, camera in (cameras_of(self._fleet, inputs) or {'': self._fleet.camera}).items():
+            place = place_of(self._fleet, name)
+            look = functools.partial(self._first_image, camera, place, name)
+            if (wrong := _refusal('camera', look, f'correct {place}: in the fleet file')) is not None:
+                return wrong
+        return None
 
-        return _refusal('camera', look, 'correct camera: in the fleet file')
+    def _first_image(self, camera: Camera, place: str, name: str) -> None:
+        if camera.samples is not None and self._here:
+            next(image_folder(camera.samples))
+        if self._fleet.source not in self._here:
+            return
+        if camera.camera is not None and not (device := Path(f'/dev/video{camera.camera}')).exists():
+            raise UserError(f'{place}.camera: {device} is not there; see which numbers /dev/video* has')
+        if camera.images is None and camera.video is None:
+            return
+        stream = images(camera)
+        assert stream is not None
+        image = next(stream, None)
+        if image is None:
+            raise UserError(f'{camera.video}: contains no image')
+        if self._preprocessing is not None and name in self._preprocessing.images:
+            self._preprocessing.images[name].apply(image.data, image.encoding)
 
     def ports(self) -> Check | None:
         """Look whether the ports that other machines come to are free: the server's, and the dashboard's where the file sets it."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.planning.fleet.inputs import cameras_of, place_of
 from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve
@@ -48,7 +49,7 @@ def check_any_plan(fleet: Fleet, model: Model) -> None:
         raise PlanError(f'no plan can run: {found.reason}; see constraints, memory and links in the fleet file')
 
 
-def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: Preprocessing | None) -> Iterator[str]:
+def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePreprocessing | None) -> Iterator[str]:
     """Yield what the file says that does nothing, or hardly what was meant.
 
     :param scheduler: its parameters.
@@ -63,12 +64,18 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: Preprocess
     alone = [name for name in fleet.devices if name not in linked]
     if len(fleet.devices) > 1 and alone:
         yield f'links: {", ".join(alone)} has none, so nothing is ever sent there or from there'
-    topic = fleet.camera.topic
-    if topic is not None and topic.endswith('/compressed') != fleet.camera.compressed:
-        kind = 'CompressedImage' if fleet.camera.compressed else 'Image'
-        yield f'camera.topic: {topic} with compressed: {str(fleet.camera.compressed).lower()} waits for messages of type {kind}'
-    if preprocessing is not None and max(preprocessing.mean) > 255 * preprocessing.scale:
-        yield (
-            f'preprocessing: mean {max(preprocessing.mean):g} is above every pixel times scale '
-            f'({255 * preprocessing.scale:g} at most): a mean of 0 to 255 needs scale: 1'
-        )
+    cameras = {} if preprocessing is None else cameras_of(fleet, preprocessing.inputs)
+    places = {place_of(fleet, name): camera for name, camera in cameras.items()} or {'camera': fleet.camera}
+    if fleet.inputs and fleet.camera.model_fields_set and 'camera' not in places:
+        yield 'camera: the images come from where inputs says'
+    for place, camera in places.items():
+        topic = camera.topic
+        if topic is not None and topic.endswith('/compressed') != camera.compressed:
+            kind = 'CompressedImage' if camera.compressed else 'Image'
+            yield f'{place}.topic: {topic} with compressed: {str(camera.compressed).lower()} waits for messages of type {kind}'
+    for name, image in () if preprocessing is None else preprocessing.images.items():
+        if max(image.mean) > 255 * image.scale:
+            yield (
+                f'preprocessing{f" of {name}" if len(cameras) > 1 else ""}: mean {max(image.mean):g} is above every pixel times '
+                f'scale ({255 * image.scale:g} at most): a mean of 0 to 255 needs scale: 1'
+            )

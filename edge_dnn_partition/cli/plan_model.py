@@ -22,7 +22,7 @@ from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
+    from edge_dnn_partition.execution.profiling.image_samples import InputSamples
 
 
 def build(
@@ -32,8 +32,8 @@ def build(
     """Return a model's pipeline and its problem with the fleet file's links and slowdowns.
 
     A device without a profile of its own takes ``emulate.slowdown`` times what this machine takes with as many threads, or
-    what the figures of ``emulate.board`` say. Without a preprocessing file in the fleet, the preprocessing takes no time
-    and its input is as large as the model's.
+    what the figures of ``emulate.board`` say. Without a model in the fleet file, the preprocessing takes no time and its
+    input is as large as the model's.
 
     :param profiles: ``DEVICE=FILE.json`` each.
     :param image: a file as the camera sends it; ``None`` for the fleet's first, or a made-up one.
@@ -44,13 +44,10 @@ def build(
     from edge_dnn_partition.testbed.emulation import played_profile
 
     given = _given(profiles, fleet)
-    samples: ImageSamples | None = None
-    input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs))
-    described = None if fleet.model is None else fleet.model.preprocessing
-    if described is not None:
-        samples = _samples(described, model, fleet, image)
-        input_bytes = float(samples.timed.data.nbytes)
-    elif image is not None:
+    samples = None if fleet.model is None else _samples(model, fleet, image)
+    first = samples.cameras[0].timed if samples is not None and samples.cameras else None
+    input_bytes = float(sum(model.tensors[name].bytes for name in model.inputs) if first is None else first.nbytes)
+    if first is None and image is not None:
         raise UserError('--image needs a preprocessing; name its file in the fleet file (model.preprocessing)')
     measured: dict[int, Profile] = {}
     known: dict[str, Profile] = {}
@@ -61,7 +58,7 @@ def build(
             if device.threads not in measured:
                 measured[device.threads] = _measure(model, device.threads, runs, samples)
             profile = played_profile(device, measured[device.threads], model)
-        if described is None:
+        if first is None:
             profile = dataclasses.replace(profile, preprocess_seconds=0.0)
         elif profile.preprocess_seconds is None:
             raise PlanError(
@@ -76,7 +73,10 @@ def build(
     }
     problem = pipeline.problem(
         devices=list(fleet.devices), factors={}, links=links, input_bytes=input_bytes, permitted=permitted,
-        encode_for=encode_for, pixels=Pixels() if samples is not None and not samples.timed.is_compressed else None,
+        other_bytes={
+            pipeline.inputs.images[camera.entry]: camera.timed.nbytes for camera in (() if samples is None else samples.cameras)
+        },
+        encode_for=encode_for, pixels=None if first is None or first.is_compressed else Pixels(),
     )  # fmt: skip
     return pipeline, problem
 
@@ -98,19 +98,19 @@ def _given(entries: Sequence[str], fleet: Fleet) -> dict[str, Profile]:
     return given
 
 
-def _samples(path: Path, model: Model, fleet: Fleet, image: str | None) -> ImageSamples:
-    from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of, samples_of_files
-    from edge_dnn_partition.inputs.preprocess import Preprocessing
+def _samples(model: Model, fleet: Fleet, image: str | None) -> InputSamples:
+    from edge_dnn_partition.deployment import start_checks
+    from edge_dnn_partition.execution.profiling.image_samples import samples_for, samples_of_files
 
-    preprocessing: Preprocessing = Preprocessing.from_yaml(path)
-    if len(model.inputs) != 1:
-        raise PlanError(f'{model.name} has {len(model.inputs)} inputs; a preprocessing feeds models with one')
-    preprocessing.check(model.tensors[model.inputs[0]])
-    raw = gives_pixels(fleet)
-    return samples_of(fleet.camera, preprocessing, raw=raw) if image is None else samples_of_files([image], preprocessing, raw=raw)
+    found = samples_for(fleet, start_checks.preprocessing_of(fleet, model))
+    if image is None or not found.cameras:
+        return found
+    first = found.cameras[0]
+    named = samples_of_files([image], first.preprocessing, raw=not first.timed.is_compressed)
+    return dataclasses.replace(found, cameras=(dataclasses.replace(named, entry=first.entry), *found.cameras[1:]))
 
 
-def _measure(model: Model, threads: int, runs: int, samples: ImageSamples | None) -> Profile:
+def _measure(model: Model, threads: int, runs: int, samples: InputSamples | None) -> Profile:
     from rich.progress import Progress
 
     from edge_dnn_partition.cli.console import console

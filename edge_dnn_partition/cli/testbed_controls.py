@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.processes import NodeProcess
 from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.image_samples import samples_for
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, load_or_profile
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.planning.plans.profile import Profile
@@ -188,9 +188,7 @@ def measured_profiles(fleet: Fleet, model: Model) -> dict[str, Profile]:
 
     :raises UserError: if a stage cannot be extracted or run.
     """
-    samples = None
-    if fleet.model is not None and fleet.model.preprocessing is not None:
-        samples = samples_of(fleet.camera, Preprocessing.from_yaml(fleet.model.preprocessing), raw=gives_pixels(fleet))
+    samples = samples_for(fleet, start_checks.preprocessing_of(fleet, model))
     runs = int(fleet.parameters.get('worker', {}).get('profile_runs', ProfileOptions.runs))
     found = {}
     for name, device in fleet.devices.items():

@@ -17,11 +17,13 @@ from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.execution.stages.engine import check_providers
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.shapes import FIRST_INPUT
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing, array_in, filled
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
+from edge_dnn_partition.planning.fleet.inputs import ConstantInput, ImageInput, model_inputs
 from edge_dnn_partition.planning.fleet.pipeline import check_constraints
 from edge_dnn_partition.planning.objectives import Goal, check_weights
-from edge_dnn_partition.planning.plans.plan import placement_of_words
+from edge_dnn_partition.planning.plans.plan import IMAGE, placement_of_words
 from edge_dnn_partition.results.postprocess import Postprocessor, postprocessor_of
 from edge_dnn_partition.results.postprocess_kinds import Raw
 from edge_dnn_partition.sensing.sources.limits import LimitsReading
@@ -62,29 +64,52 @@ def model_of(fleet: Fleet, path: str | Path | None = None, shapes: Mapping[str, 
     if described is not None and described.preprocessing is not None:
         with suppress(UserError):  # `preprocessing_of` says why
             usual[FIRST_INPUT] = Preprocessing.from_yaml(described.preprocessing).shape
-    given = {**({} if described is None else described.shapes), **(shapes or {})}
-    return load_model(path, shapes=given, usual=usual)
+    for name, given in fleet.inputs.items():
+        if isinstance(given, ImageInput):
+            with suppress(UserError):
+                usual[name] = Preprocessing.from_yaml(given.preprocessing).shape
+    fixed = {**({} if described is None else described.shapes), **(shapes or {})}
+    return load_model(path, shapes=fixed, usual=usual)
 
 
-def preprocessing_of(fleet: Fleet, model: Model) -> Preprocessing:
-    """Return what makes the model's input of a camera's image.
+def preprocessing_of(fleet: Fleet, model: Model) -> FramePreprocessing:
+    """Return what makes the model's inputs of a frame's values.
 
-    :raises UserError: if it cannot be read, or does not make that input.
+    :raises UserError: if it cannot be read, or does not make those inputs.
     """
-    described = None if fleet.model is None else fleet.model.preprocessing
-    if len(model.inputs) != 1:
-        raise PlanError(
-            f'{model.name} has {len(model.inputs)} inputs ({", ".join(model.inputs)}), and a fleet feeds a model with one '
-            'image; export it with the others as constants'
-        )
-    if described is None:
+    inputs = model_inputs(fleet, model)
+    camera = {'topic', 'images', 'video', 'camera'} & fleet.camera.model_fields_set
+    if camera and IMAGE not in inputs.images.values():
         raise PlanError(
             f'the fleet file does not say how an image becomes {model.inputs[0]!r} {list(model.tensors[model.inputs[0]].shape)}; '
             'add preprocessing: preprocessing.yaml under model'
         )
-    preprocessing = Preprocessing.from_yaml(described)
-    preprocessing.check(model.tensors[model.inputs[0]])
-    return preprocessing
+    streams = [name for name in fleet.inputs if name in inputs.given or name in inputs.images]
+    unsaid = [name for name in inputs.tensors if name not in fleet.inputs]
+    if unsaid and (camera or streams):
+        raise PlanError(
+            f'nothing gives the input {unsaid[0]!r}, so no frame would be complete; name it under inputs in the fleet file, or '
+            f'name no sources, and give {model.name} all its inputs by infer'
+        )
+    images, constants = {}, {}
+    for name in inputs.images:
+        images[name] = Preprocessing.from_yaml(_preprocessing_file(fleet, name))
+        images[name].check(model.tensors[name])
+    for name in inputs.constants:
+        given, what = fleet.inputs[name], f'inputs.{name}'
+        assert isinstance(given, ConstantInput)
+        value = given.value if given.file is None else array_in(given.file, f'{what}.file')
+        constants[name] = filled(value, model.tensors[name], what)
+    return FramePreprocessing(inputs, images, constants)
+
+
+def _preprocessing_file(fleet: Fleet, name: str) -> Path:
+    given = fleet.inputs.get(name)
+    if isinstance(given, ImageInput):
+        return given.preprocessing
+    assert fleet.model is not None
+    assert fleet.model.preprocessing is not None
+    return fleet.model.preprocessing
 
 
 def postprocessing_of(fleet: Fleet, fleet_file: str | Path) -> Postprocessor:

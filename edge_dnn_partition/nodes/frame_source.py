@@ -38,6 +38,7 @@ from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Patience
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.inputs.given import GivenInputs
 from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
@@ -95,10 +96,11 @@ class FrameSource(FleetNode):
         self._results_published = 0
         self._camera_shows = False
         ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
-        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings)
+        preprocessing = start_checks.preprocessing_of(fleet, model)
+        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings, preprocessing.inputs)
         hardware = hardware_of(fleet, device, model, runs_stages=False)
         self._link = DdsLink(self, fleet, hardware)
-        self._inputs = InputSender(self, self._link, hardware)
+        self._inputs = InputSender(self, self._link, hardware, preprocessing.constants)
         self._closing.callback(self._link.stop)
         self._closing.callback(self._inputs.stop)
 
@@ -120,9 +122,9 @@ class FrameSource(FleetNode):
         self._statuses = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
         self._heartbeats = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._hedge_plans = self.advertise(PlanMessage, self.topics.hedge_plan(), qos.PLAN)
-        self._meaning = ResultPublisher(self, fleet, model.outputs)
+        self._meaning = ResultPublisher(self, fleet, model.outputs, preprocessing.first)
 
-        self._infer = InferService(self, self, self._meaning)
+        self._infer = InferService(self, self, self._meaning, GivenInputs(model, preprocessing.inputs))
         self._closing.callback(self._infer.close, 'the frame source was stopped')
         self._closing.callback(self._meaning.stop)
 
@@ -379,6 +381,7 @@ class FrameSource(FleetNode):
                 hedged=dispatcher.hedger.started, hedge_won=dispatcher.hedger.won,
                 shadows=dispatcher.shadows.run, shadows_unanswered=dispatcher.shadows.unanswered,
                 image_encoding=self._inputs.last_encoding, image_bytes=self._inputs.last_bytes,
+                input_names=list(self._inputs.other_bytes), input_bytes=list(self._inputs.other_bytes.values()),
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._statuses.publish(message)

@@ -31,7 +31,7 @@ def test_codings_of_a_model():
     segments = Segments(model, boundaries, providers=(CPU_PROVIDER,), threads=1)
 
     def measure(given=prepared, **more):
-        return measure_codings(segments, given, **more)
+        return measure_codings(segments, [{entry: p} for p in given], **more)
 
     found = measure(limit_seconds=60.0)
     assert len({(c.tensor, c.encoding) for c in found}) == len(found)

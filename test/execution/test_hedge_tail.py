@@ -12,6 +12,7 @@ from edge_dnn_partition.execution.frames.pipeline import FramePipeline
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.execution.stages.stage_store import StageStore
 from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, parse_label
@@ -35,7 +36,7 @@ class Device:
     def __init__(self, model, plan):
         self.model, self.plan = model, plan
         preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
-        self.store = StageStore(model, preprocessing, providers=(CPU_PROVIDER,), threads=1)
+        self.store = StageStore(model, FramePreprocessing.of_image('image', preprocessing), providers=(CPU_PROVIDER,), threads=1)
         self.pipeline = FramePipeline('pi')
         self.hedges = HedgePipeline(self.pipeline)
         self.whole = planned(model, 'pi:pre-end', HEDGE_VERSION)

@@ -10,6 +10,7 @@ from edge_dnn_partition.errors import ModelError, UserError, WireError
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.execution.stages.stage_store import PreparedStage, StageStore
 from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, parse_label
@@ -39,7 +40,7 @@ def ended(monkeypatch):
     return engines
 
 
-def store(model, preprocessing=PREPROCESSING, **options):
+def store(model, preprocessing=FramePreprocessing.of_image('image', PREPROCESSING), **options):  # noqa: B008
     return StageStore(model, preprocessing, providers=[CPU_PROVIDER], threads=1, **options)
 
 
@@ -188,7 +189,7 @@ def test_when_the_process_is_to_end_nothing_more_is_loaded(model):
 
 
 def test_a_image_is_taken_for_a_jpeg_unless_it_says_otherwise_and_a_broken_one_is_refused():
-    runner = PreparedStage(StagePlan('pi', True, (), (IMAGE,), ('image',)), 'image', PREPROCESSING, None)
+    runner = PreparedStage(StagePlan('pi', True, (), (IMAGE,), ('image',)), FramePreprocessing.of_image('image', PREPROCESSING), None)
     jpeg = cv2.imencode('.jpg', PIXELS)[1].reshape(-1)
     np.testing.assert_array_equal(runner.decode({IMAGE: jpeg}, {})['image'], PREPROCESSING.apply(jpeg, 'jpeg'))
     values = runner.decode({IMAGE: PIXELS}, {IMAGE: 'rgb8'})

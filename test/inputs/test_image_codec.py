@@ -10,6 +10,7 @@ import pytest
 from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.execution.stages.stage_store import PreparedStage
 from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -19,7 +20,7 @@ from edge_dnn_partition.transport.tensors import Coded, image_parts, pack, unpac
 
 encode_image = ImageKind().encode
 PREPROCESSING = Preprocessing(32, 24)
-RUNNER = PreparedStage(StagePlan('cloud', True, (), (IMAGE,), ('x',)), 'x', PREPROCESSING, None)
+RUNNER = PreparedStage(StagePlan('cloud', True, (), (IMAGE,), ('x',)), FramePreprocessing.of_image('x', PREPROCESSING), None)
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]
 SMOOTH = (4 * np.stack([ROWS, COLUMNS // 2, (ROWS + COLUMNS) // 2], axis=-1) % 256).astype(np.uint8)
 PIXELS = {

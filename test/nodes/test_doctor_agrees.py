@@ -56,9 +56,16 @@ def refusals(path):
 
 
 BAD = {
-    'two inputs': ({'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}}, 'worker', 'model has 2 inputs'),
+    'two inputs': (
+        {'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}, 'change': lambda d: d.update(camera={'topic': 'a/compressed'})},
+        'worker', "nothing gives the input 'state'"),
+    'no such input': ({'change': lambda d: d.update(inputs={'y': {'kind': 'constant', 'value': 1}})}, 'worker', "has no input 'y'"),
+    'constant': (
+        {'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}, 'change': lambda d: d.update(inputs={'state': {'kind': 'constant', 'value': [1, 2]}})},
+        'worker', r"\[2\] does not fit 'state'"),
     'open size': ({'model': {'x': ['batch', 3, 8, 8]}}, 'worker', 'leaves sizes open'),
-    'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'does not say how'),
+    'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: (d['model'].pop('preprocessing'), d.update(camera={'topic': 'a'}))}, 'worker',
+                 'does not say how'),
     'int8 input': ({'dtype': TensorProto.INT8}, 'worker', 'preprocessing gives float32|cannot|INT8|int8'),
     'other size': ({'preprocessing': 'size: [8, 9]'}, 'worker', r'gives \[1, 3, 9, 8\]'),
     'bad preprocessing': ({'preprocessing': 'size: [8, 8'}, 'worker', 'is not valid YAML'),

@@ -228,6 +228,6 @@ class Model:
     """As much of a model as a plan is checked against."""
 
     sha256: str = SHA
-    inputs: tuple = ()
+    inputs: tuple = ('x',)
     layers: tuple = (None,) * 10
     tensors: dict = dataclasses.field(default_factory=lambda: {'y': None})

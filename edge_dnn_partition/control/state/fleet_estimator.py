@@ -46,6 +46,8 @@ class CameraImages:
         self.bytes = bytes_
         self._are_pixels: bool | None = None
         self._shares: dict[str, float] = {}
+        self.others: dict[str, float] = {}
+        """The same of further cameras' images, by name, as far as they were seen."""
 
     @property
     def pixels(self) -> Pixels | None:
@@ -59,6 +61,9 @@ class CameraImages:
             weight = _NEWEST if pixels == self._are_pixels else 1.0  # the first says it all
             self._are_pixels = pixels
             self.bytes += weight * (message.image_bytes - self.bytes)
+        for name, size in zip(message.input_names, message.input_bytes, strict=False):
+            known = self.others.get(name, size)
+            self.others[name] = known + _NEWEST * (size - known)
 
     def on_report(self, message: Any, plan: Plan) -> None:
         """Record how small a plan's encoding has made a frame's image (FrameReport)."""
@@ -246,7 +251,7 @@ class FleetEstimator:
         links = self.view.links() if goal.counts_scatter else self.view.expected_links(now)
         problem = self.pipeline.problem(
             devices=devices, factors=self.view.factors(now), preprocessing_factors=self.view.preprocessing_factors(now),
-            links=links, input_bytes=self.images.bytes, permitted=permitted,
+            links=links, input_bytes=self.images.bytes, other_bytes=self.images.others, permitted=permitted,
             encode_for=goal.objective.encode_for, pixels=self.images.pixels, memory_bytes=self.view.memory_bytes(),
         )  # fmt: skip
         if self.sharing is not None:

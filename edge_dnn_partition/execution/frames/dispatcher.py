@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.planning.plans.compose import compose
+from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
@@ -129,6 +130,7 @@ class FrameDispatcher:
     :param model: runs whole on ``device`` for a hedge.
     :param device: the source.
     :param settings: returns those that hold now.
+    :param inputs: where the model's inputs arise; None: see `compose`.
     """
 
     model: Model
@@ -136,6 +138,7 @@ class FrameDispatcher:
     ledger: FrameLedger
     links: Links
     settings: Callable[[], Settings] = Settings
+    inputs: ModelInputs | None = None
     plans: SourcePlans = field(default_factory=SourcePlans)
     hedger: Hedger = field(default_factory=Hedger)
     accepts: bool = True
@@ -153,7 +156,9 @@ class FrameDispatcher:
     def __post_init__(self) -> None:
         """Make what needs the model."""
         whole = [(self.device, True, ((0, len(self.model.layers)),))]
-        self.hedge_plan = compose(self.model, whole, version=HEDGE_VERSION, source=self.device, sink=self.device)
+        self.hedge_plan = compose(
+            self.model, whole, version=HEDGE_VERSION, source=self.device, sink=self.device, inputs=self.inputs
+        )
         self.shadows = ShadowRun(len(self.model.outputs))
         self._repetition = Repetition(self.plans, self.ledger, self, self._send, lambda why: self._actions.append(Refuse(why)))
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, Transfer, ranges_of
+from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan, Transfer, ranges_of
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
@@ -163,7 +164,7 @@ class Hedger:
             del self._under_way[frame_id]
 
 
-def tail_plan(model: Model, plan: Plan) -> Plan | None:
+def tail_plan(model: Model, plan: Plan, inputs: ModelInputs | None = None) -> Plan | None:
     """Return what is left of the model when the source has run the stages of a plan that need nothing from elsewhere.
 
     It has one stage, on the source, whose inputs are tensors of the plan and inputs of the frame, and which passes on those of
@@ -171,22 +172,23 @@ def tail_plan(model: Model, plan: Plan) -> Plan | None:
 
     :return: None where the source makes nothing first, or everything.
     """
-    given = {IMAGE, *model.inputs[1:]}
-    here = set(given)
+    inputs = inputs or ModelInputs.of_image(model)
+    here = set(inputs.sent)
     done: set[int] = set()
     for stage in plan.stages:
         if stage.device == plan.source and here.issuperset(stage.inputs):
             here.update(stage.outputs)
             done.update(stage.layer_indices)
     rest = [i for i in range(len(model.layers)) if i not in done]
-    if here == given or not rest:
+    if here == inputs.sent or not rest:
         return None
     made = {name for i in rest for name in model.layers[i].outputs}
+    made |= inputs.kept
     read = dict.fromkeys(name for i in rest for name in model.layers[i].inputs if name not in made)
-    inputs = tuple(dict.fromkeys((*read, *(name for name in model.outputs if name not in made))))
-    if not here.issuperset(inputs):  # the preprocessing runs elsewhere
+    reads = tuple(dict.fromkeys((*read, *(name for name in model.outputs if name not in made))))
+    if not here.issuperset(reads):  # the preprocessing runs elsewhere
         return None
-    stage = StagePlan(plan.source, False, ranges_of(rest), inputs, tuple(model.outputs))
+    stage = StagePlan(plan.source, False, ranges_of(rest), reads, tuple(model.outputs))
     transfers = tuple(Transfer(name, 0, plan.source, plan.source, to_sink=True) for name in model.outputs)
     return Plan(TAIL_VERSION, model.sha256, plan.source, plan.source, (stage,), transfers)
 

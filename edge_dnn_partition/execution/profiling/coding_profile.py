@@ -22,6 +22,7 @@ import numpy as np
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.planning.plans.encodings import REDUCTIONS, TensorCoding, is_lossy, parts
 from edge_dnn_partition.transport.tensor_codec import available, decode, encode
 from edge_dnn_partition.transport.tensors import DTYPES, Array, Coded
@@ -52,8 +53,11 @@ class Segments:
         self.home = {name: made.get(name, 0) for name in (*model.inputs, *made)}
         """The segments that have run before a tensor is there."""
 
-    def inputs(self, prepared: Array | None, seed: int = 0) -> dict[str, Array]:
-        """Return the model's inputs: a prepared image where it fits the first, else values made up as in profiling."""
+    def inputs(self, given: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+        """Return the model's inputs: what is given of them, by name, where it fits, else values made up as in profiling.
+
+        :param given: `FIRST_INPUT` names the first.
+        """
         random = np.random.default_rng(seed)
         values: dict[str, Array] = {}
         known: set[str] = set()
@@ -62,8 +66,9 @@ class Segments:
                 if name in known:
                     continue
                 known.add(name)
-                if prepared is not None and not values and (prepared.shape, prepared.dtype) == (ones.shape, ones.dtype):
-                    values[name] = prepared
+                value = given.get(name, given.get(FIRST_INPUT) if not values else None)
+                if value is not None and (value.shape, value.dtype) == (ones.shape, ones.dtype):
+                    values[name] = value
                 elif np.issubdtype(ones.dtype, np.floating):
                     values[name] = random.standard_normal(ones.shape).astype(ones.dtype)
                 else:
@@ -83,19 +88,19 @@ class Segments:
 
 
 def measure_codings(
-    segments: Segments, prepared: Sequence[Array] = (), *, limit_seconds: float = 6.0,
+    segments: Segments, prepared: Sequence[Mapping[str, Array]] = (), *, limit_seconds: float = 6.0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[TensorCoding, ...]:  # fmt: skip
     """Return the encodings of the tensors between a model's segments, those that save no bytes left out.
 
-    :param prepared: the model's input for each image; none: two are made up.
+    :param prepared: the model's inputs for each image, see `Segments.inputs`; none: two are made up.
     :param limit_seconds: for the first image, and again for all others.
     :raises ProfilingCancelledError: if ``cancelled`` says so.
     :raises ModelError: if a segment cannot be run.
     """
     found: dict[tuple[str, str], TensorCoding] = {}
     deadline = time.monotonic() + limit_seconds
-    for number, given in enumerate(prepared or (None, None)):
+    for number, given in enumerate(prepared or ({}, {})):
         values = segments.run(segments.inputs(given, number))
         for name in sorted(values, key=lambda n: (values[n].nbytes, n)):
             if values[name].dtype not in DTYPES.values() or values[name].nbytes < _LEAST_BYTES:

@@ -1,30 +1,32 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The images that a device is profiled with, and what encodings make of them where the camera gives pixels."""
+"""What a device is profiled with: images, and what encodings make of them where the camera gives pixels; constants."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
 
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, fastest
+from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.image import Pixels
 from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, sample_image
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.planning.fleet.inputs import Camera
+from edge_dnn_partition.planning.fleet.inputs import Camera, cameras_of
 from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW, TensorCoding
 from edge_dnn_partition.planning.plans.plan import IMAGE
 from edge_dnn_partition.transport import tensor_codec
@@ -34,25 +36,48 @@ COUNT: Final = 4
 """So many images an encoding's error is measured on, at most."""
 
 
+class Samples(Protocol):
+    """Values like those of frames."""
+
+    @property
+    def key(self) -> str:
+        """What tells these samples from others."""
+
+    @property
+    def bytes(self) -> float:
+        """What an image has on average that encodings are measured on; 0: there is none."""
+
+    def prepare(self) -> None:
+        """Do what the preprocessing of a frame does, to be timed."""
+
+    def prepared(self) -> list[dict[str, Array]]:
+        """Return inputs of the model, by name, for each sample."""
+
+    def codings(self, segments: Segments) -> tuple[TensorCoding, ...]:
+        """Measure the encodings of images on this device."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSamples:
-    """Images as the camera gives them.
+    """Images as one camera gives them.
 
     :param timed: times the preprocessing.
     :param images: show what encodings lose.
+    :param entry: the model's input that is made of them.
     """
 
     preprocessing: Preprocessing
     timed: CameraImage
     images: tuple[CameraImage, ...]
+    entry: str = FIRST_INPUT
 
-    def prepare(self) -> Array:
+    def prepare(self) -> None:
         """Prepare the timed image."""
-        return self._prepared(self.timed)
+        self._prepared(self.timed)
 
-    def prepared(self) -> list[Array]:
+    def prepared(self) -> list[dict[str, Array]]:
         """Return the model's input for each image."""
-        return [self._prepared(image) for image in self.images]
+        return [{self.entry: self._prepared(image)} for image in self.images]
 
     def _prepared(self, image: CameraImage) -> Array:
         return self.preprocessing.apply(image.data, image.encoding)
@@ -102,14 +127,71 @@ class ImageSamples:
             return data.nbytes, seconds, 0.0, 0.0, False
         plain = fastest(partial(self._prepared, image))
         slower = fastest(partial(self.preprocessing.apply, data, kind))
-        exact, changed = (segments.run(segments.inputs(self.preprocessing.apply(*p))) for p in (
+        exact, changed = (segments.run(segments.inputs({self.entry: self.preprocessing.apply(*p)})) for p in (
             (image.data, image.encoding), (data, kind)))  # fmt: skip
         return data.nbytes, seconds, max(0.0, slower - plain), *compare(exact, changed, segments.outputs)
 
 
+@dataclass(frozen=True, eq=False)
+class InputSamples:
+    """Samples for a model with several inputs; those that are in neither are made up.
+
+    :param cameras: encodings are measured on the first one's images.
+    :param constants: by the model's input.
+    """
+
+    cameras: tuple[ImageSamples, ...] = ()
+    constants: Mapping[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """What tells these samples from others."""
+        if len(self.cameras) == 1 and not self.constants:
+            return self.cameras[0].key
+        found = hashlib.sha256()
+        for camera in self.cameras:
+            found.update(f'{camera.entry} {camera.key}'.encode())
+        for name, value in self.constants.items():
+            found.update(name.encode() + value.tobytes())
+        return found.hexdigest()
+
+    @property
+    def bytes(self) -> float:
+        """What an image of the first camera has on average; 0: there is none."""
+        return self.cameras[0].bytes if self.cameras else 0.0
+
+    def prepare(self) -> None:
+        """Prepare the timed image of each camera."""
+        for camera in self.cameras:
+            camera.prepare()
+
+    def prepared(self) -> list[dict[str, Array]]:
+        """Return what is known of the model's inputs, as often as the camera with the most images has one."""
+        each = [camera.prepared() for camera in self.cameras]
+        count = max(map(len, each), default=COUNT // 2)
+        return [{**self.constants, **{k: v for one in each for k, v in one[i % len(one)].items()}} for i in range(count)]
+
+    def codings(self, segments: Segments) -> tuple[TensorCoding, ...]:
+        """Measure the encodings of the first camera's images; see `ImageSamples.codings`."""
+        return self.cameras[0].codings(segments) if self.cameras else ()
+
+
+def samples_for(fleet: Fleet, preprocessing: FramePreprocessing) -> InputSamples:
+    """Return samples for the model of a fleet: of each camera, and the constants."""
+    parameters = fleet.parameters.get('frame_source', {})
+    cameras = []
+    for name, camera in cameras_of(fleet, preprocessing.inputs).items():
+        found = samples_of(camera, preprocessing.images[name], raw=_pixels_from(camera, parameters))
+        cameras.append(replace(found, entry=name))
+    return InputSamples(tuple(cameras), preprocessing.constants)
+
+
 def gives_pixels(fleet: Fleet) -> bool:
     """Return whether a fleet's camera, or who asks if there is none, gives images as pixels, as far as the fleet file says."""
-    camera, parameters = fleet.camera, fleet.parameters.get('frame_source', {})
+    return _pixels_from(fleet.camera, fleet.parameters.get('frame_source', {}))
+
+
+def _pixels_from(camera: Camera, parameters: Mapping[str, Any]) -> bool:
     if all(given is None for given in (camera.images, camera.video, camera.camera)):
         return not (camera.compressed and parameters.get('compressed', True))
     return camera.images is None and parameters.get('jpeg_quality', JPEG_QUALITY) == 0

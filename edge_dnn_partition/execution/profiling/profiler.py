@@ -19,7 +19,7 @@ import onnxruntime
 
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.execution.profiling.image_samples import ImageSamples
+from edge_dnn_partition.execution.profiling.image_samples import Samples
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs
 from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
@@ -80,7 +80,7 @@ class ProfileOptions:
 
 
 def profile_model(model: Model, options: ProfileOptions, *,
-                  samples: ImageSamples | None = None,
+                  samples: Samples | None = None,
                   progress: Callable[[float], None] = lambda share: None,
                   cancel: threading.Event | None = None) -> Profile:
     """Time a model's segments, their boundary overheads and some held-back stages on this device.
@@ -88,7 +88,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
     With one thread on the CPU a run's seconds are its thread's CPU time, so that other
     processes and a CPU quota do not count; else wall time, less what the quota halted it for. The calling thread does the work.
 
-    :param samples: images; preparing one is timed with the rest, and encodings are measured on all.
+    :param samples: preparing one is timed with the rest, and encodings are measured on all; None: all inputs are made up.
     :param progress: is given the share that is done, 0 to 1.
     :param cancel: gives up when it is set.
     :raises ProfilingCancelledError: if it was.
@@ -170,7 +170,7 @@ def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
 
 
 def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: bool = False,
-                    refresh: bool = False, samples: ImageSamples | None = None,
+                    refresh: bool = False, samples: Samples | None = None,
                     progress: Callable[[float], None] = lambda share: None,
                     cancel: threading.Event | None = None) -> Profile:
     """Return the profile from the cache, or make it and put it there.

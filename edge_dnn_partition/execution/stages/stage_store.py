@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
+from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
 
@@ -33,10 +33,9 @@ class PreparedStage:
     """One stage of a plan, ready to run: the preprocessing, the engine, or both."""
 
     def __init__(
-        self, stage: StagePlan, entry: str, preprocessing: Preprocessing | None, engine: Engine | None
+        self, stage: StagePlan, preprocessing: FramePreprocessing | None, engine: Engine | None
     ) -> None:
         self.stage = stage
-        self._entry = entry
         self._preprocessing = preprocessing
         self.engine = engine
         if stage.preprocess and preprocessing is None:
@@ -45,15 +44,15 @@ class PreparedStage:
             )
 
     def decode(self, inputs: Mapping[str, Array | Coded], encodings: Mapping[str, str]) -> dict[str, Array]:
-        """Return the stage's input tensors decoded, the image resized and normalised too.
+        """Return the stage's input tensors decoded, images resized and normalised too, and constants.
 
-        :raises WireError: if the image or an encoded tensor is broken.
+        :raises WireError: if an image or an encoded tensor is broken.
         """
         values = {name: decode(value) if isinstance(value, Coded) else value for name, value in inputs.items()}
-        if self.stage.preprocess and self._preprocessing is not None:
-            image = values.pop(IMAGE)
-            values[self._entry] = self._preprocessing.apply(image, encodings.get(IMAGE, 'jpeg'))
-        return values
+        if self._preprocessing is None:
+            return values
+        made = self._preprocessing.apply(values, encodings) if self.stage.preprocess else values
+        return {**self._preprocessing.constants, **made}
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Run the layers on decoded inputs; return the stage's outputs.
@@ -79,7 +78,7 @@ class StageStore:
     def __init__(
         self,
         model: Model,
-        preprocessing: Preprocessing | None,
+        preprocessing: FramePreprocessing | None,
         *,
         providers: Sequence[str],
         threads: int,
@@ -112,11 +111,10 @@ class StageStore:
 
         :raises ModelError: if a stage cannot be loaded or run; the plans prepared before stay.
         """
-        entry = self.model.inputs[0]
         prepared: dict[int, PreparedStage] = {}
         for index, stage in enumerate(plan.stages):
             if stage.device == device and not self._cancelled():
-                prepared[index] = PreparedStage(stage, entry, self.preprocessing, self._engine(stage))
+                prepared[index] = PreparedStage(stage, self.preprocessing, self._engine(stage))
         # Only with the prepared stages, which hold them: an engine above the budget would be let go before its plan has it.
         with self._lock:
             self._plans[plan.version] = prepared

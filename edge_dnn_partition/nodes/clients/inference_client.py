@@ -19,7 +19,7 @@ from rclpy.task import Future
 from std_msgs.msg import Header
 
 from edge_dnn_partition.nodes.conversions.inference_messages import (
-    ImageGiven,
+    Given,
     InferenceResult,
     InferenceTimeoutError,
     request_of,
@@ -43,7 +43,7 @@ class _Call:
 
 
 class InferenceClient:
-    """Sends images through a fleet and returns what its model says.
+    """Sends images and tensors through a fleet and returns what its model says.
 
     Any number of calls may be open, from any thread. Its entities have a callback group of their own, so that ``await`` works in
     callbacks of the node's default group; the executor must be one that takes coroutines (``SingleThreadedExecutor``,
@@ -69,22 +69,26 @@ class InferenceClient:
         self._node.destroy_client(self._client)
 
     async def infer(
-        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
-        timeout: float = 60.0,
+        self, image: Given, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        timeout: float = 60.0, reset_state: bool = False,
     ) -> InferenceResult:  # fmt: skip
-        """Run one image through the fleet, as a frame among the camera's.
+        """Run one image, or the model's inputs by name, through the fleet, as a frame among the camera's.
 
         Awaited in a callback of the node, or in an asyncio task while another thread spins the node.
 
-        :param image: uint8 ``[height, width]`` or ``[height, width, 3]`` RGB, the bytes of a JPEG or PNG, or a camera's message.
+        :param image: uint8 ``[height, width]`` or ``[height, width, 3]`` RGB, the bytes of a JPEG or PNG, or a camera's message;
+            for other models a mapping: ``infer({'image': pixels, 'state': [0.1, 0.2]})``.
         :param encoding: of an array, as in ``sensor_msgs/Image``, such as ``bgr8``; empty: ``mono8``, ``rgb8``, ``rgba8``.
         :param header: of the result on the topic ``result``; None: the message's, else an empty one.
         :param wait_seconds: how long the image may wait for a place among the frames under way; 0: not at all.
         :param timeout: seconds for all of it, until somebody serves the fleet included.
+        :param reset_state: begin with the initial state, where the model carries one from frame to frame.
         :raises ValueError: if the image is none.
         :raises InferenceError: if there is no result; of a class and with a message that say why.
         """
-        future = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        future = self.begin(
+            image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout, reset_state=reset_state
+        )
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -95,14 +99,16 @@ class InferenceClient:
         return await answer
 
     def infer_and_wait(
-        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
-        timeout: float = 60.0,
+        self, image: Given, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        timeout: float = 60.0, reset_state: bool = False,
     ) -> InferenceResult:  # fmt: skip
         """Do the same and return when it is done: for a script, or a thread beside the one that spins the node.
 
         In a callback of the node it would wait for itself: use `infer` or `begin` there. See `infer`.
         """
-        future = self.begin(image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout)
+        future = self.begin(
+            image, encoding=encoding, header=header, wait_seconds=wait_seconds, timeout=timeout, reset_state=reset_state
+        )
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         with self._spinning:
@@ -126,11 +132,11 @@ class InferenceClient:
             executor.shutdown()
 
     def begin(
-        self, image: ImageGiven, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
-        timeout: float = 60.0,
+        self, image: Given, *, encoding: str = '', header: Header | None = None, wait_seconds: float = 10.0,
+        timeout: float = 60.0, reset_state: bool = False,
     ) -> Future:  # fmt: skip
         """Do the same and return at once: a future of the `InferenceResult`, for ``add_done_callback``. See `infer`."""
-        request = request_of(image, encoding, header, wait_seconds)
+        request = request_of(image, encoding, header, wait_seconds, reset_state=reset_state)
         call = _Call(request, timeout, time.monotonic() + timeout)
         with self._lock:
             self._open.add(call)

@@ -15,14 +15,16 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.msg import ClassScore
+from edge_dnn_partition.msg import ClassScore, TensorData
 from edge_dnn_partition.results.postprocess import Box, Score
 from edge_dnn_partition.srv import Infer
 
 from .camera_messages import compressed_message, from_image_message, image_message
-from .wire import tensor_array
+from .wire import tensor_array, tensor_message
 
 ImageGiven: TypeAlias = NDArray[np.uint8] | bytes | Image | CompressedImage
+Given: TypeAlias = ImageGiven | Mapping[str, Any]
+"""The first image, or arrays by the names of the model's inputs."""
 
 _ENCODINGS: Final = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}
 
@@ -77,16 +79,21 @@ class InferenceResult:
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
-def request_of(image: ImageGiven, encoding: str, header: Header | None, wait_seconds: float) -> Infer.Request:
-    """Return the request for an image.
+def request_of(
+    image: Given, encoding: str, header: Header | None, wait_seconds: float, *, reset_state: bool = False
+) -> Infer.Request:
+    """Return the request for an image, or for tensors.
 
-    :param image: uint8 ``[height, width]`` or ``[height, width, channels]``, the bytes of a JPEG or PNG, or a camera's message.
+    :param image: uint8 ``[height, width]`` or ``[height, width, channels]``, the bytes of a JPEG or PNG, or a camera's message;
+        or a mapping of the model's inputs: arrays, numbers or lists of them, for an image as above but for messages.
     :param encoding: of an array, as in ``sensor_msgs/Image``; empty: ``mono8``, ``rgb8`` or ``rgba8`` by its channels.
     :param header: of the result; None: the message's, else an empty one.
     :raises ValueError: if it is none of these; what a message holds is for the fleet to check.
     """
-    request = Infer.Request(wait_seconds=float(wait_seconds))
-    if isinstance(image, Image):
+    request = Infer.Request(wait_seconds=float(wait_seconds), reset_state=reset_state)
+    if isinstance(image, Mapping):
+        request.tensors = [_tensor_of(name, value) for name, value in image.items()]
+    elif isinstance(image, Image):
         request.image = image
     elif isinstance(image, CompressedImage):
         request.compressed = image
@@ -99,10 +106,20 @@ def request_of(image: ImageGiven, encoding: str, header: Header | None, wait_sec
     elif isinstance(image, np.ndarray):
         request.image = _image_of(image, encoding)
     else:
-        raise ValueError(f"an image is an array, bytes, or a camera's message, not {type(image).__name__}")
+        raise ValueError(
+            f"an image is an array, bytes, or a camera's message, not {type(image).__name__}; give other inputs by name"
+        )
     if header is not None:
         (request.image if request.image.encoding else request.compressed).header = header
     return request
+
+
+def _tensor_of(name: str, value: Any) -> TensorData:
+    try:
+        array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
+        return tensor_message(name, array)
+    except (UserError, ValueError) as error:
+        raise ValueError(f'input {name!r}: {error}; give an array of numbers') from None
 
 
 def _image_of(image: NDArray[Any], encoding: str) -> Image:

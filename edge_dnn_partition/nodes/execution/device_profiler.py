@@ -11,11 +11,11 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.execution.profiling.image_samples import gives_pixels, samples_of
+from edge_dnn_partition.execution.profiling.image_samples import samples_for
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
@@ -35,7 +35,7 @@ class DeviceProfiler:
     """
 
     def __init__(
-        self, node: FleetNode, publisher: Any, model: Model, fleet: Fleet, preprocessing: Preprocessing | None,
+        self, node: FleetNode, publisher: Any, model: Model, fleet: Fleet, preprocessing: FramePreprocessing,
         config: Callable[[], Device], hardware: Hardware, put: Callable[[Callable[[], None]], None],
         learned: Callable[[Profile], None],
     ) -> None:  # fmt: skip
@@ -52,8 +52,7 @@ class DeviceProfiler:
         :raises UserError: if a stage cannot be run.
         """
         node, config = self._node, self._config()
-        preprocessing, fleet = self._preprocessing, self._fleet
-        samples = None if preprocessing is None else samples_of(fleet.camera, preprocessing, raw=gives_pixels(fleet))
+        samples = samples_for(self._fleet, self._preprocessing)
         options = ProfileOptions(
             device=node.topics.device if self._hardware.real else 'host',
             providers=config.providers, threads=config.threads, runs=node.params.whole('profile_runs'),

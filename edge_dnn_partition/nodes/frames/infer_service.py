@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The frame source's service `infer`: runs one image through the fleet, answered when the frame has ended."""
+"""The frame source's service `infer`: runs an image, or tensors, through the fleet, answered when the frame has ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Any, Protocol
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, EXPIRED, FAILED, Frame
 from edge_dnn_partition.inputs.frame import FrameInputs
+from edge_dnn_partition.inputs.given import GivenInputs
 from edge_dnn_partition.inputs.kinds import check_inputs
 from edge_dnn_partition.msg import Result
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message, image_message
+from edge_dnn_partition.nodes.conversions.wire import tensor_array
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
@@ -57,10 +59,11 @@ class InferService:
     :param node: a frame source, with its parameters.
     :param frames: takes the inputs; called while no lock is held, but for `WaitingFrames.withdraw`.
     :param results: finds what a result means.
+    :param given: what a call must give.
     """
 
-    def __init__(self, node: FleetNode, frames: WaitingFrames, results: ResultPublisher) -> None:
-        self._node, self._frames, self._results = node, frames, results
+    def __init__(self, node: FleetNode, frames: WaitingFrames, results: ResultPublisher, given: GivenInputs) -> None:
+        self._node, self._frames, self._results, self._given = node, frames, results, given
         self._lock = threading.RLock()
         """Guards the open calls."""
         self._open: set[Call] = set()
@@ -97,7 +100,7 @@ class InferService:
     def _serve(self, request: Infer.Request, response: Infer.Response) -> DeferredResponse:
         if not 0 <= request.wait_seconds < math.inf:
             raise WireError(f'wait_seconds is {request.wait_seconds:g}; give seconds, 0 or more')
-        call = Call(_inputs_of(request), time.monotonic() + request.wait_seconds, response)
+        call = Call(self._inputs_of(request), time.monotonic() + request.wait_seconds, response)
         most = self._node.params.whole('calls')
         with self._lock:
             if self._closed:
@@ -131,6 +134,23 @@ class InferService:
         for call in late:
             if self._frames.withdraw(call):
                 self._refuse(call, self._frames.obstacle())
+
+    def _inputs_of(self, request: Infer.Request) -> FrameInputs:
+        """Return the inputs of a call.
+
+        :raises WireError: if one is missing, given twice, or does not fit the model.
+        """
+        pixels, compressed = len(request.image.data) > 0 or bool(request.image.encoding), len(request.compressed.data) > 0
+        if pixels and compressed:
+            raise WireError('two images: fill either image or compressed')
+        if not (pixels or compressed or request.tensors):
+            raise WireError('no image: fill either image or compressed, or tensors')
+        image = from_image_message(request.image) if pixels else None
+        if compressed:
+            image = from_compressed_message(request.compressed)
+        arrays = {tensor.name: tensor_array(tensor) for tensor in request.tensors}
+        header = request.image.header if pixels else request.compressed.header
+        return FrameInputs(self._given.values(arrays, image), header)
 
     # Answers --------------------------------------------------------------------------------------------------
 
@@ -170,16 +190,3 @@ class InferService:
         with self._lock:
             self._open.discard(call)
         call.later.send(call.response)
-
-
-def _inputs_of(request: Infer.Request) -> FrameInputs:
-    """Return the inputs of a call.
-
-    :raises WireError: if there is no image, or more than one, or it contradicts itself.
-    """
-    pixels, compressed = len(request.image.data) > 0 or bool(request.image.encoding), len(request.compressed.data) > 0
-    if pixels == compressed:
-        raise WireError(f'{"two images" if pixels else "no image"}: fill either image or compressed')
-    if pixels:
-        return FrameInputs.of_image(from_image_message(request.image), request.image.header)
-    return FrameInputs.of_image(from_compressed_message(request.compressed), request.compressed.header)

@@ -18,7 +18,7 @@ from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.kinds import kind_of
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.plans.encodings import RAW
-from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.link import TensorLink
 from edge_dnn_partition.transport.tensors import Array, Coded
@@ -28,25 +28,31 @@ class InputSender:
     """Sends a frame's inputs to the devices that read them; encoding one holds nobody up.
 
     :param hardware: of this device, which encodes the inputs.
+    :param constants: by the model's input; sent where a stage waits for nothing else (`compose`).
     """
 
-    def __init__(self, node: FleetNode, link: TensorLink, hardware: Hardware) -> None:
-        self._node, self._link, self._hardware = node, link, hardware
+    def __init__(
+        self, node: FleetNode, link: TensorLink, hardware: Hardware, constants: Mapping[str, Array] | None = None
+    ) -> None:
+        self._node, self._link, self._hardware, self._constants = node, link, hardware, constants or {}
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.last_encoding, self.last_bytes = '', 0
+        self.other_bytes: dict[str, int] = {}
+        """Of the last value of each other input, by name."""
         self._thread = threading.Thread(target=self._run, name='input_sender', daemon=True)
         self._thread.start()
 
     def saw(self, inputs: FrameInputs) -> None:
-        """Take in what the camera's images are like, for the node's status."""
+        """Take in what the cameras' images and other inputs are like, for the node's status."""
         if (image := inputs.image) is not None:
             self.last_encoding, self.last_bytes = image.encoding, image.nbytes
+        self.other_bytes = {name: value.nbytes for name, value in inputs.values.items() if name != IMAGE}
 
     def send(self, inputs: FrameInputs, plan: Plan, number: int, attempt: int) -> None:
         """Send a frame's inputs; those to a device for which one is to be encoded follow when it is."""
         address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
         for device, encodings in deliveries(plan).items():
-            values = {name: inputs.values[name] for name in encodings}
+            values = {name: inputs.values[name] if name in inputs.values else self._constants[name] for name in encodings}
             at_once = all(kind_of(value).is_encoded(value, encodings[name]) for name, value in values.items())
             task = partial(self._deliver, values, encodings, device, address, at_once=at_once)
             if at_once:

@@ -42,15 +42,16 @@ class ResultPublisher:
     :param node: a frame source, with the parameter ``fleet_file``.
     :param fleet: whose ``model.postprocessing`` says what the outputs are.
     :param outputs: of the model, by name, in its order; they come in any.
+    :param preprocessing: of the first image; None: the model takes none.
     :raises UserError: if it cannot be followed.
     """
 
-    def __init__(self, node: FleetNode, fleet: Fleet, outputs: Sequence[str]) -> None:
-        assert fleet.model is not None
+    def __init__(
+        self, node: FleetNode, fleet: Fleet, outputs: Sequence[str], preprocessing: Preprocessing | None
+    ) -> None:
         self._node, self._outputs = node, tuple(outputs)
         self._read: Postprocessor = postprocessing_of(fleet, node.params.text('fleet_file'))
-        settings = fleet.model.preprocessing
-        self._preprocessing = Preprocessing.from_yaml(settings) if settings is not None else None
+        self._preprocessing = preprocessing
         topics, gives = node.topics, topics_of(self._read)
         self._annotated = node.advertise(Image, topics.annotated, qos.ANNOTATED)
         self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if 'classification' in gives else None

@@ -203,6 +203,11 @@ def cameras_of(fleet: Fleet, inputs: ModelInputs) -> dict[str, Camera]:
     return {name: given if isinstance(given, ImageInput) else fleet.camera for name, given in named.items()}
 
 
+def place_of(fleet: Fleet, name: str) -> str:
+    """Return the keys under which a fleet file says where the images for a model's input come from."""
+    return f'inputs.{name}' if name in fleet.inputs else 'camera'
+
+
 def model_inputs(fleet: Fleet, model: Model) -> ModelInputs:
     """Return where the inputs of a fleet's model arise.
 

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planning problem of a real model: the preprocessing, then the segments of its profiles, on a fleet's devices.
 
-Node 0 is the preprocessing (decode the image, resize, normalise), whose input is the camera's
-own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``.
+Node 0 is the preprocessing (decode each image, resize, normalise), whose inputs are the cameras'
+own bytes; node ``i`` is the segment between boundaries ``i - 1`` and ``i``. Tensors that are no images go from
+the source to the segments that read them; what each device has itself, constants, costs nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
+from edge_dnn_partition.planning.fleet.inputs import model_inputs
 from edge_dnn_partition.planning.objectives import LATENCY, Criterion
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
-from edge_dnn_partition.planning.plans.plan import IMAGE, Plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, is_image
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.link import LinkEstimate
 
@@ -68,6 +70,7 @@ class Pipeline:
             raise PlanError('the devices were profiled with different boundaries; profile them again with one release')
         self.model = model
         self.fleet = fleet
+        self.inputs = model_inputs(fleet, model)
         self.profiles = dict(profiles)
         self.boundaries: tuple[int, ...] = boundaries.pop()
         ranges = list(zip(self.boundaries, self.boundaries[1:], strict=False))
@@ -84,7 +87,7 @@ class Pipeline:
         self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
         """The last estimate and its `Link` by sender and receiver: in a large fleet few change between two decisions."""
         self._last: Problem | None = None
-        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if name != IMAGE}
+        sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if not is_image(name)}
         self._codings = CodingChooser(sizes, self.profiles)
         layer = {candidate.name: candidate.index for candidate in model.layers}
         limits = fleet.constraints
@@ -97,36 +100,37 @@ class Pipeline:
                     f'constraints.pin: {name!r} is in one segment with a layer pinned to {self._pins[index]!r}; '
                     'pin both to one device'
                 )
-        self._private_nodes: list[int] = []
-        self._private_results: list[str] = []
-        if (until := limits.private_until) is not None:
-            self._hold_private(-1 if until == PREPROCESSING else layer[until])
+        until = limits.private_until
+        last = None if until is None else -1 if until == PREPROCESSING else layer[until]
+        self._private_nodes, self._private_results = self._held_private(last)
 
-    def _hold_private(self, last: int) -> None:
-        """Find what ``private_until`` a layer (-1: the preprocessing) keeps on the source.
+    def _held_private(self, last: int | None) -> tuple[list[int], list[str]]:
+        """Return the nodes and the results that stay on the source.
 
-        Layers up to and including it run there, and tensors of earlier layers do not leave. So every segment with such a layer,
-        or with a layer that reads such a tensor, runs there as a whole.
+        What reads a private input runs there. So do the layers up to and including that of ``private_until`` (-1: the
+        preprocessing; None: there is none), and tensors of earlier ones do not leave. Every segment with such a layer, or with
+        one that reads such a tensor, runs there as a whole.
         """
-        layers = self.model.layers
-        private = {name for before in layers[: max(last, 0)] for name in before.outputs}
-        if last >= 0:
-            private.update(self.model.inputs)
-        held = {self._node_of_layer[at.index] for at in layers if at.index <= last or not private.isdisjoint(at.inputs)}
-        self._private_nodes = [0, *sorted(held)]
-        self._private_results = [name for name in self.model.outputs if name in private]
+        layers, private = self.model.layers, set(self.inputs.private)
+        held: set[int] = set() if private.isdisjoint(self.inputs.images) and last is None else {0}
+        if last is not None and last >= 0:
+            private.update(self.model.inputs, (name for before in layers[:last] for name in before.outputs))
+        held.update(
+            self._node_of_layer[at.index] for at in layers
+            if (last is not None and at.index <= last) or not private.isdisjoint(at.inputs)
+        )  # fmt: skip
+        return sorted(held), [name for name in self.model.outputs if name in private]
 
     def _find_tensors(self) -> tuple[Tensor, ...]:
         model = self.model
-        entry = set(model.inputs)
-        producer = dict.fromkeys(model.inputs, 0)
-        readers: dict[str, set[int]] = {name: set() for name in model.inputs}
+        producer = dict.fromkeys(self.inputs.images, 0) | dict.fromkeys(self.inputs.tensors, INPUT)
+        readers: dict[str, set[int]] = {name: set() for name in producer}
         for layer in model.layers:
             for name in layer.outputs:
                 producer[name] = self._node_of_layer[layer.index]
                 readers.setdefault(name, set())
             for name in layer.inputs:
-                if name in readers or name in entry:
+                if name in readers:
                     readers[name].add(self._node_of_layer[layer.index])
         # What one node makes for the same readers travels in one bundle, and so waits for the link's latency once.
         bundles: dict[tuple[int, tuple[int, ...], bool], list[str]] = {}
@@ -135,7 +139,7 @@ class Pipeline:
             elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
             if elsewhere or name in outputs:
                 bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
-        self._bundles = [(IMAGE,), *(tuple(names) for names in bundles.values())]
+        self._bundles = [*((name,) for name in self.inputs.images.values()), *(tuple(names) for names in bundles.values())]
         return tuple(
             Tensor(
                 name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
@@ -143,6 +147,14 @@ class Pipeline:
             )
             for (node, elsewhere, at_sink), names in bundles.items()
         )  # fmt: skip
+
+    def _private_words(self) -> str:
+        held = sorted(self.inputs.private)
+        return f'what reads the private input {held[0]!r}' if held else 'what constraints.private_until keeps private'
+
+    def _images(self, size: float, others: Mapping[str, float]) -> Iterator[Tensor]:
+        for name in self.inputs.images.values():
+            yield Tensor(name=name, producer=INPUT, readers=(0,), bytes=size if name == IMAGE else others.get(name, size))
 
     def plan(self, assignment: Sequence[str], version: int = 0) -> Plan:
         """Return the plan of an assignment of the nodes to devices, without predictions, all tensors raw.
@@ -153,7 +165,9 @@ class Pipeline:
 
     def composed(self, placement: Placement, version: int) -> Plan:
         """Return the plan of a placement, which may be cut anywhere; see `compose`."""
-        return compose(self.model, placement, version=version, source=self.fleet.source, sink=self.fleet.sink_device)
+        return compose(
+            self.model, placement, version=version, source=self.fleet.source, sink=self.fleet.sink_device, inputs=self.inputs
+        )
 
     def encoded(
         self, problem: Problem, encodings: Mapping[tuple[str, str, str], str], factors: Mapping[str, float],
@@ -180,6 +194,7 @@ class Pipeline:
         preprocessing_factors: Mapping[str, float] | None = None,
         links: Mapping[tuple[str, str], LinkEstimate],
         input_bytes: float,
+        other_bytes: Mapping[str, float] | None = None,
         permitted: Permitted | None = None,
         encode_for: Criterion = LATENCY,
         pixels: Pixels | None = None,
@@ -192,6 +207,7 @@ class Pipeline:
         :param preprocessing_factors: the same for the preprocessing; ``factors`` where it is None.
         :param links: by sender and receiver.
         :param input_bytes: the size of a camera image as it arrives.
+        :param other_bytes: that of further cameras' images, by name; ``input_bytes`` where it is not known.
         :param permitted: the encodings that tensors may be sent in; None: all go raw.
         :param encode_for: what the encodings are chosen by, see `Objective.encode_for`.
         :param pixels: for images that arrive as pixels and may be encoded; None: they are compressed already.
@@ -203,8 +219,7 @@ class Pipeline:
         if self.fleet.source not in runs:
             if self._private_nodes:
                 raise PlanError(
-                    f'constraints.private_until keeps the first layers on the source {self.fleet.source!r}, which is offline or '
-                    'not profiled'
+                    f'{self._private_words()} runs on the source {self.fleet.source!r} alone, which is offline or not profiled'
                 )
             devices = [name for name in self.fleet.devices if name in runs or name == self.fleet.source]
         if self._private_results and self.fleet.sink_device != self.fleet.source:
@@ -223,6 +238,7 @@ class Pipeline:
                 raise PlanError(f'{name} has no profile; profile the model there')
             factor = factors.get(name, 1.0)
             preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
+            preprocess = preprocess if self.inputs.images else 0.0
             first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
             columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
             if name != self.fleet.source:
@@ -251,7 +267,7 @@ class Pipeline:
                 self._link(pair, estimate) for pair, estimate in links.items() if pair[0] in there and pair[1] in there
             ),
             node_names=self.names,
-            tensors=(Tensor(name=IMAGE, producer=INPUT, readers=(0,), bytes=input_bytes), *self._tensors),
+            tensors=(*self._images(input_bytes, other_bytes or {}), *self._tensors),
             seconds=np.stack(columns, axis=1),
             weight_bytes=self.weight_bytes,
             seam_seconds=np.stack(overheads, axis=1),
