@@ -38,8 +38,8 @@ NODES: Final = {
         ('profile_again_here',),
     ),
     'frame_source': Ends(
-        (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'classification', 'detections', 'frame_report', 'heartbeat', 'hedge_plan',
-         'mask', 'result', 'source_status', 'vision_classification', 'vision_detections'),
+        (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'annotated_compressed', 'classification', 'detections', 'frame_report',
+         'heartbeat', 'hedge_plan', 'mask', 'result', 'source_status', 'vision_classification', 'vision_detections'),
         (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'acks', 'results', 'shadow'), ('infer',),
     ),
     'scheduler': Ends(
@@ -89,8 +89,9 @@ def _enclave(enclaves: ET.Element, fleet: Fleet, name: str, nodes: list[tuple[st
         profile = ET.SubElement(profiles, 'profile', ns=namespace, node=node)
         ends, device = NODES[node], namespace.rpartition('/')[2] if namespace.count('/') > fleet.fleet.count('/') + 1 else ''
         hears = {'/clock', '/parameter_events', *_names(fleet, node, device, ends.hears, own=True)}
-        if node == 'frame_source' and (topic := fleet.camera.topic):
-            hears.add(topic if topic.startswith('/') else f'{namespace}/{topic}')
+        if node == 'frame_source':
+            topics = (getattr(given, 'topic', None) for given in (fleet.camera, *fleet.inputs.values()))
+            hears.update(topic if topic.startswith('/') else f'{namespace}/{topic}' for topic in topics if topic)
         _rules(profile, 'topic', {'publish': 'ALLOW'}, {'/rosout', '/parameter_events', '~/transition_event',
                                                         *_names(fleet, node, device, ends.publishes, own=False)})  # fmt: skip
         _rules(profile, 'topic', {'subscribe': 'ALLOW'}, hears)

@@ -19,8 +19,10 @@ from .image import (
     compressed_encoding,
     decode_compressed,
     decode_compressed_depth,
+    decode_depth,
     decode_raw,
     image_size,
+    is_depth,
     raw_size,
     without_padding,
 )
@@ -80,6 +82,20 @@ class CameraImage:
             return decode_compressed(self.data, self.encoding)
         width, height = self.size
         return decode_raw(self.data, self.encoding, width=width, height=height)
+
+
+    def shown(self) -> Pixels:
+        """Return BGR pixels to look at; of raw depth, the nearer the brighter, and black where nothing was measured.
+
+        :raises WireError: if the image is broken.
+        """
+        if not is_depth(self.encoding):
+            return self.pixels()
+        width, height = self.size
+        metres = decode_depth(self.data, self.encoding, width=width, height=height)
+        nearest = metres[metres > 0].min(initial=np.inf)
+        shades = np.divide(255 * nearest, metres, out=np.zeros_like(metres), where=metres > 0)
+        return np.repeat(shades.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 InputValue = CameraImage | NDArray[Any]

@@ -188,6 +188,14 @@ def test_depth_and_light_are_not_taken_for_each_other():
         CameraImage.of_bytes(np.zeros(40, np.uint8), '16UC1; compressedDepth rvl')
 
 
+def test_depth_is_shown_in_shades():
+    shown = depth_images()['16UC1'].shown()
+    assert shown.shape == (48, 64, 3) and shown[0, 0].tolist() == [255] * 3 and (shown[5:9, 20:30] == 0).all()
+    assert (np.diff(shown[10:, 0, 0].astype(int)) <= 0).all() and shown[-1, -1, 0] > 0
+    blind = CameraImage(np.zeros((4, 4, 2), np.uint8), '16UC1')
+    assert not blind.shown().any()
+
+
 def test_depth_travels_and_is_kept_without_loss():
     image = depth_images()['16UC1']
     for encoding in ('raw', 'zstd', 'lz4', 'jpeg'):

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -131,14 +132,15 @@ def test_markers(shown):
 
 def test_results_mean_something(shown):
     from edge_dnn_partition.msg import Classification
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import CompressedImage, Image
 
     from edge_dnn_partition.nodes.core import qos
 
     topics, news = shown.client.topics, shown.trial.news
     classes = shown.collect(Classification, topics.classification, qos.RESULT)
     images = shown.collect(Image, topics.annotated, qos.ANNOTATED)
-    shown.client.wait_for(lambda: len(classes) > 3 and len(images) > 3, 20.0, 'classes and annotated images')
+    small = shown.collect(CompressedImage, '/trial/annotated/compressed', qos.ANNOTATED)
+    shown.client.wait_for(lambda: min(map(len, (classes, images, small))) > 3, 20.0, 'classes and annotated images')
 
     def stamp_of(message):
         return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
@@ -157,6 +159,13 @@ def test_results_mean_something(shown):
         assert stamp_of(image) in shown.trial.camera.shown and image.header.frame_id == 'camera'
         assert (image.width, image.height, image.encoding, image.step) == (160, 120, 'bgr8', 480)
         assert len(np.unique(np.frombuffer(image.data, np.uint8))) > 10
+    raw = {stamp_of(image): np.frombuffer(image.data, np.uint8).reshape(120, 160, 3) for image in list(images)}
+    pairs = [(one, raw[stamp_of(one)]) for one in list(small) if stamp_of(one) in raw]
+    assert pairs
+    for one, pixels in pairs:
+        assert one.format == 'bgr8; jpeg compressed bgr8' and one.header.frame_id == 'camera'
+        difference = cv2.imdecode(np.frombuffer(one.data, np.uint8), cv2.IMREAD_COLOR).astype(int) - pixels
+        assert np.abs(difference).mean() < 4
 
 
 def test_top_once_waits_for_the_fleet(shown, tmp_path):

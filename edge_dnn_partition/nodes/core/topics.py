@@ -136,6 +136,7 @@ class Topics:
     )
     actions = FleetTopic('actions', 'What the joints are to do from now on (trajectory_msgs/JointTrajectory).')
     annotated = FleetTopic('annotated', 'Each image with what the model says of it (sensor_msgs/Image).')
+    annotated_compressed = FleetTopic('annotated/compressed', 'The same as JPEG (sensor_msgs/CompressedImage).')
     markers = FleetTopic('markers', 'The fleet for rviz (visualization_msgs/MarkerArray).')
 
     def plot(self, figure: str) -> str:

@@ -9,16 +9,18 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.deployment.start_checks import postprocessing_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION
 from edge_dnn_partition.execution.frames.ledger import Frame
+from edge_dnn_partition.inputs.frame import CameraImage
+from edge_dnn_partition.inputs.images import encode
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
 from edge_dnn_partition.nodes.conversions import vision_messages
-from edge_dnn_partition.nodes.conversions.camera_messages import image_message
+from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -54,6 +56,7 @@ class ResultPublisher:
         self._preprocessing = preprocessing
         topics, gives = node.topics, topics_of(self._read)
         self._annotated = node.advertise(Image, topics.annotated, qos.ANNOTATED)
+        self._compressed = node.advertise(CompressedImage, topics.annotated_compressed, qos.ANNOTATED)
         self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if 'classification' in gives else None
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if 'detections' in gives else None
         self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if 'mask' in gives else None
@@ -87,7 +90,7 @@ class ResultPublisher:
         self._thread.join(1.0)
 
     def _has_subscribers(self) -> bool:
-        own = (self._annotated, self._classes, self._boxes, self._mask, self._vision)
+        own = (self._annotated, self._compressed, self._classes, self._boxes, self._mask, self._vision)
         if self._actions is not None and self._actions.has_subscribers():
             return True
         return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
@@ -122,9 +125,22 @@ class ResultPublisher:
             self._vision.publish(vision_messages.message(prediction, header, topics_of(self._read)))
         if self._actions is not None and prediction.actions is not None:
             self._actions.publish(prediction.actions, header, frame.latency_seconds)
-        if image is not None and self._annotated.get_subscription_count():
-            words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
-            self._annotated.publish(image_message(annotated(image.pixels(), prediction, words), 'bgr8', header))
+        if image is not None:
+            self._publish_annotated(frame, image, prediction, header)
+
+    def _publish_annotated(self, frame: Frame, image: CameraImage, prediction: Prediction, header: Header) -> None:
+        """Publish an image with what the model says of it, as pixels, as JPEG, or both, as far as anybody subscribes."""
+        raw, compressed = (publisher.get_subscription_count() > 0 for publisher in (self._annotated, self._compressed))
+        if not (raw or compressed):
+            return
+        words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
+        drawn = annotated(image.shown(), prediction, words)
+        if raw:
+            self._annotated.publish(image_message(drawn, 'bgr8', header))
+        if compressed:
+            message = compressed_message(encode(drawn).data, 'jpeg', header)
+            message.format = 'bgr8; jpeg compressed bgr8'  # as image_transport's plugins write it
+            self._compressed.publish(message)
 
 
 def way_of(frame: Frame) -> str:
