@@ -4,12 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.model import Model, TensorInfo
 from edge_dnn_partition.graph.work import layer_operations
+
+#: At so many shares of the work, and within so much of each, the candidates are as small as a cut can be.
+SHARES: Final = 20
+SHARE_TOLERANCE: Final = 0.05
+_ABOUT_EQUAL: Final = 1.02
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,11 @@ def linear_cuts(model: Model) -> tuple[Cut, ...]:
 def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
     """Return the indices of linear cuts worth cutting at, always with 0 and the last.
 
-    The model's arithmetic is divided into ``limit - 2`` equal parts. Each part gives the
-    cut with the fewest tensors and, among those, the fewest bytes; of equals the first.
-    A part that only has cuts of several tensors gives none if a part next to it, or next
-    but one, has one of a single tensor: several tensors cost the runtime fusions as well as the link bytes.
-    Cuts with no arithmetic between them are one place, of which the smallest is kept.
+    For each of twenty shares of the model's arithmetic one of the cuts near it with the fewest bytes is there; of about equal
+    ones that with the fewest tensors, which cost the runtime fusions. One cut serves as many shares as it can. What is left of
+    ``limit`` spreads: the arithmetic is divided into ``limit - 2`` equal parts, and each without a cut gives the one with the
+    fewest tensors and, among those, the fewest bytes, unless it has only cuts of several tensors and a part next to it, or
+    next but one, has one of a single tensor. Cuts with no arithmetic between them are one place, of which the smallest is kept.
 
     :param limit: the most boundaries to return, 0 and the last among them; at least 2.
     """
@@ -84,31 +92,62 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
     last = len(cuts) - 1
     if limit < 2:
         raise ModelError(f'a model has at least two boundaries; set the limit above {limit}')
-    done = [0.0]
-    for operations in layer_operations(model):
-        done.append(done[-1] + operations)
+    shares = work_shares(model)
+    inner = [cut for cut in cuts[1:last] if 0 < shares[cut.index] < 1]
+    chosen = _cheapest(inner, shares)[: limit - 2]
     parts = limit - 2
+
+    def part_of(cut: Cut) -> int:
+        return min(int(shares[cut.index] * parts), parts - 1)
+
     best: dict[int, Cut] = {}
-    for cut in cuts[1:last]:
-        if not 0 < done[cut.index] < done[-1]:
-            continue
-        part = min(int(done[cut.index] / done[-1] * parts), parts - 1) if parts else -1
-        if part < 0:
-            continue
-        held = best.get(part)
+    for cut in inner if parts else ():
+        held = best.get(part_of(cut))
         if held is None or (len(cut.tensors), cut.bytes) < (len(held.tensors), held.bytes):
-            best[part] = cut
+            best[part_of(cut)] = cut
+    taken = {part_of(cut) for cut in chosen}
     single = {part for part, cut in best.items() if len(cut.tensors) == 1}
-    inner: list[Cut] = []
-    for part, cut in sorted(best.items()):
-        if part not in single and single & {part - 2, part - 1, part + 1, part + 2}:
-            continue
-        if inner and done[inner[-1].index] == done[cut.index]:
-            if cut.bytes < inner[-1].bytes:
-                inner[-1] = cut
-            continue
-        inner.append(cut)
-    return (0, *(cut.index for cut in inner), last)
+    for part, cut in sorted(best.items(), key=lambda item: (len(item[1].tensors), item[1].bytes, item[0])):
+        lonely = part in single or not single & {part - 2, part - 1, part + 1, part + 2}
+        if len(chosen) < parts and part not in taken and lonely:
+            chosen.append(cut)
+    kept: list[Cut] = []
+    for cut in sorted(chosen, key=lambda cut: cut.index):
+        if not kept or shares[kept[-1].index] != shares[cut.index]:
+            kept.append(cut)
+        elif cut.bytes < kept[-1].bytes:
+            kept[-1] = cut
+    return (0, *(cut.index for cut in kept), last)
+
+
+def work_shares(model: Model) -> tuple[float, ...]:
+    """Return for each linear cut the share of the model's arithmetic that is done there, 0 to 1."""
+    done = [0.0, *accumulate(layer_operations(model))]
+    return tuple(amount / done[-1] if done[-1] else 0.0 for amount in done)
+
+
+def near_shares(shares: Sequence[float]) -> list[list[int]]:
+    """Return for each of twenty shares of the work which places are near it.
+
+    :param shares: of the places, 0 to 1.
+    """
+    middles = [(number + 0.5) / SHARES for number in range(SHARES)]
+    return [[place for place, share in enumerate(shares) if abs(share - middle) <= SHARE_TOLERANCE] for middle in middles]
+
+
+def _cheapest(cuts: Sequence[Cut], shares: Sequence[float]) -> list[Cut]:
+    """Return few cuts, those that serve most shares first: near each share one of those with the fewest bytes (set cover)."""
+    wanted = []
+    for near in near_shares([shares[cut.index] for cut in cuts]):
+        least = min((cuts[place].bytes for place in near), default=0)
+        wanted.append({place for place in near if cuts[place].bytes <= _ABOUT_EQUAL * least})
+    chosen: list[Cut] = []
+    while wanted := [places for places in wanted if places]:
+        counts = Counter(place for places in wanted for place in places)
+        place = min(counts, key=lambda place: (-counts[place], len(cuts[place].tensors), cuts[place].bytes, place))
+        chosen.append(cuts[place])
+        wanted = [places for places in wanted if place not in places]
+    return chosen
 
 
 def _checked(model: Model, layers: Collection[int]) -> frozenset[int]:

@@ -4,18 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from onnx import ModelProto
 
+from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.closed_sets import Dataflow, levels
 from edge_dnn_partition.graph.fusion import group_nodes
 from edge_dnn_partition.graph.model import Layer
 from edge_dnn_partition.graph.nodes import NodeTable, tabulate
 from edge_dnn_partition.graph.order import small_frontier_order
 from edge_dnn_partition.graph.tensors import SENDABLE, TensorInfo
+from edge_dnn_partition.graph.work import operations
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +34,11 @@ class Layering:
     outputs: tuple[str, ...]
 
 
-def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layering:
+def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo], order_file: Path) -> Layering:
     """Find the layers of a prepared model.
 
     :param tensors: those of known shapes; what a type keeps from being sent stays within a layer.
+    :param order_file: keeps the layers' order, which takes a second to find for a large model.
     :raises ModelError: an output of the model is no tensor.
     """
     table = tabulate(proto)
@@ -44,8 +51,12 @@ def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layeri
     groups = group_nodes(table, sendable)
     reads = [_reads(table, group) for group in groups]
     writes = [_writes(table, group, set(group)) for group in groups]
-    order = small_frontier_order(
-        reads, writes, sizes={name: tensor.bytes for name, tensor in tensors.items()}, outputs=table.outputs)
+    members = [sorted({*group, *(copy for node in group for copy in table.copied[node])}) for group in groups]
+    order = _kept(order_file, reads, writes)
+    if order is None:
+        order = _order(reads, writes, sizes={name: tensor.bytes for name, tensor in tensors.items()}, outputs=table.outputs,
+                       work=operations(proto, tensors, members))
+        keep(order_file, json.dumps(order).encode())
     weight_bytes = {tensor.name: protos.initializer_bytes(tensor) for tensor in proto.graph.initializer}
     weight_bytes.update(
         (tensor.values.name, protos.initializer_bytes(tensor.values) + protos.initializer_bytes(tensor.indices))
@@ -53,7 +64,7 @@ def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layeri
     layers, layer_nodes = [], []
     for index, number in enumerate(order):
         group = groups[number]
-        own = sorted({*group, *(copy for node in group for copy in table.copied[node])})
+        own = members[number]
         layers.append(Layer(
             index=index, name=table.nodes[group[0]].name,
             operators=tuple(table.nodes[node].op_type for node in own),
@@ -63,6 +74,31 @@ def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> Layeri
             + sum(_attribute_bytes(table, node) for node in own)))
         layer_nodes.append(tuple(own))
     return Layering(tuple(layers), tuple(layer_nodes), table.inputs, table.outputs)
+
+
+def _kept(order_file: Path, reads: Sequence[Sequence[str]], writes: Sequence[Sequence[str]]) -> list[int] | None:
+    """Return the order that a file holds; None: it holds no order of these layers."""
+    try:
+        order = json.loads(order_file.read_bytes())
+        made: set[str] = set()
+        later = {name for names in writes for name in names}
+        for layer in order:
+            made.update(writes[layer])
+            if any(name in later and name not in made for name in reads[layer]):
+                return None
+    except (OSError, ValueError, TypeError, IndexError):
+        return None
+    return order if sorted(order) == list(range(len(reads))) else None
+
+
+def _order(reads: Sequence[Sequence[str]], writes: Sequence[Sequence[str]], *, sizes: Mapping[str, int],
+           outputs: Sequence[str], work: Sequence[float]) -> list[int]:  # fmt: skip
+    """Return an order with few bytes at each share of the work: a list scheduler's, or one through better closed sets."""
+    schedule = partial(small_frontier_order, reads, writes, sizes=sizes, outputs=outputs)
+    first = schedule()
+    flow = Dataflow(reads, writes, sizes=sizes, outputs=outputs, work=work)
+    found = levels(flow, first, lambda levels: schedule(levels=levels))
+    return first if found is None else schedule(levels=found)
 
 
 def _reads(table: NodeTable, group: list[int]) -> tuple[str, ...]:

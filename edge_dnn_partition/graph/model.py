@@ -77,7 +77,7 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
     source = read_source(path)
     prepared = prepare(source, shapes, usual)
     tensors = read_tensors(prepared.proto)
-    layering = build_layers(prepared.proto, tensors)
+    layering = build_layers(prepared.proto, tensors, prepared.path.with_name('order.json'))
     return Model(
         name=source.path.stem, sha256=source.sha256, key=prepared.key, path=prepared.path,
         source_path=source.path, layers=layering.layers, tensors=tensors, inputs=layering.inputs,

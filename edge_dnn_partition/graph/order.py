@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 def small_frontier_order(
     reads: Sequence[Sequence[str]], writes: Sequence[Sequence[str]], *,
-    sizes: Mapping[str, int], outputs: Sequence[str],
+    sizes: Mapping[str, int], outputs: Sequence[str], levels: Sequence[int] | None = None,
 ) -> list[int]:
     """Return a topological order of layers that keeps few bytes alive.
 
@@ -21,6 +21,7 @@ def small_frontier_order(
     :param reads: per layer, the tensors it reads; those no layer writes are the model's inputs.
     :param sizes: bytes per tensor.
     :param outputs: tensors that stay alive to the end.
+    :param levels: of layers; a lower one goes first. No layer may need one of a higher level.
     """
     producer = {name: index for index, names in enumerate(writes) for name in names}
     readers: dict[str, list[int]] = {}
@@ -36,9 +37,9 @@ def small_frontier_order(
     added = [sum(sizes.get(name, 0) for name in names if unread.get(name)) for names in writes]
     order: list[int] = []
 
-    def rank(index: int) -> tuple[int, int, int]:
+    def rank(index: int) -> tuple[int, int, int, int]:
         freed = sum(sizes.get(name, 0) for name in reads[index] if unread[name] == 1)
-        return added[index] - freed, -age[index], index
+        return levels[index] if levels else 0, added[index] - freed, -age[index], index
 
     while ready:
         index = min(ready, key=rank)

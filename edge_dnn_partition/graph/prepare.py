@@ -46,7 +46,7 @@ from edge_dnn_partition.graph.tensors import add_remark, annotate, input_infos
 from edge_dnn_partition.graph.trial import onnxruntime_message, open_session, run_once
 
 #: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
-PREPARATION_VERSION = 4
+PREPARATION_VERSION = 5
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 WEIGHTS_FILE = 'prepared.weights'

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
-from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.graph.model import Model
 
 _FREE = frozenset(
     [
@@ -55,7 +60,7 @@ class Work:
 
 def layer_work(model: Model) -> tuple[Work, ...]:
     """Return the arithmetic of each layer."""
-    shapes = _shapes(model)
+    shapes = _shapes(model.proto, model.tensors)
     found = []
     for members in model.layer_nodes:
         amounts: dict[str, float] = {}
@@ -70,14 +75,20 @@ def layer_work(model: Model) -> tuple[Work, ...]:
 
 def layer_operations(model: Model) -> tuple[float, ...]:
     """Return, per layer, multiply-adds of convolutions and matrix products, and elements of the rest."""
-    shapes = _shapes(model)
-    nodes = model.proto.graph.node
-    return tuple(sum(_operations(nodes[index], shapes) for index in members) for members in model.layer_nodes)
+    return operations(model.proto, model.tensors, model.layer_nodes)
 
 
-def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.proto.graph.initializer}
-    shapes.update((name, tensor.shape) for name, tensor in model.tensors.items())
+def operations(
+    proto: ModelProto, tensors: Mapping[str, TensorInfo], groups: Sequence[Sequence[int]],
+) -> tuple[float, ...]:
+    """Return the same per group of nodes, before they are layers."""
+    shapes = _shapes(proto, tensors)
+    return tuple(sum(_operations(proto.graph.node[index], shapes) for index in members) for members in groups)
+
+
+def _shapes(proto: ModelProto, tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    shapes.update((name, tensor.shape) for name, tensor in tensors.items())
     return shapes
 
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes one layer, and in which order layers stand."""
 
+import json
+
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -110,3 +112,15 @@ def test_strongly_connected_components_are_those_of_networkx(successors):
     graph.add_edges_from((start, stop) for start, stops in enumerate(successors) for stop in stops)
     assert sorted(strongly_connected(successors)) == sorted(
         sorted(component) for component in networkx.strongly_connected_components(graph))
+
+
+def test_order_is_kept_beside_the_prepared_model(models):
+    model = models('inception_small')
+    kept = model.path.with_name('order.json')
+    content = kept.read_bytes()
+    names = [layer.name for layer in load_model(model.source_path).layers]
+    order = json.loads(content)
+    for broken in (b'', b'[]', b'{}', b'[0, 0]', json.dumps(order[::-1]).encode(), json.dumps([len(order), *order[1:]]).encode()):
+        kept.write_bytes(broken)
+        assert [layer.name for layer in load_model(model.source_path).layers] == names
+    assert kept.read_bytes() == content

@@ -41,7 +41,7 @@ _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Of a run's wall time is its own at least, whatever it was halted for.
 _LEAST_SHARE: Final = 0.05
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
-_METHOD_VERSION: Final = 4
+_METHOD_VERSION: Final = 5
 
 
 @dataclass(frozen=True)
