@@ -90,6 +90,7 @@ class _Asked:
         def read() -> None:
             assert self._model is not None
             self._preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
+            start_checks.check_sources(self._fleet, self._model, self._path)
 
         return None if self._model is None else _refusal('preprocessing', read, 'no frame can be processed without it')
 
@@ -124,7 +125,7 @@ class _Asked:
 
     def plan(self) -> Check | None:
         """Ask for any plan at all; what a device really takes is known when it runs."""
-        if self._model is None or not self._schedules:
+        if self._model is None or self._preprocessing is None or not self._schedules:
             return None
         return _refusal('plan', functools.partial(check_any_plan, self._fleet, self._model), 'the fleet starts, but runs nothing')
 

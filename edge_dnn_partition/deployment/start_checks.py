@@ -18,7 +18,9 @@ from edge_dnn_partition.execution.stages.engine import check_providers
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing, array_in, filled
+from edge_dnn_partition.inputs.messages import readers_of
 from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.inputs.synchroniser import synchroniser_of
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
 from edge_dnn_partition.planning.fleet.inputs import ConstantInput, ImageInput, model_inputs
 from edge_dnn_partition.planning.fleet.pipeline import check_constraints
@@ -101,6 +103,17 @@ def preprocessing_of(fleet: Fleet, model: Model) -> FramePreprocessing:
         value = given.value if given.file is None else array_in(given.file, f'{what}.file')
         constants[name] = filled(value, model.tensors[name], what)
     return FramePreprocessing(inputs, images, constants)
+
+
+def check_sources(fleet: Fleet, model: Model, fleet_file: str | Path) -> None:
+    """Refuse sources that the frame source cannot follow; paths in the fleet file start at its folder.
+
+    :raises UserError: with what to change.
+    """
+    inputs = model_inputs(fleet, model)
+    readers = readers_of(fleet, model, Path(fleet_file).resolve().parent)
+    if names := [*inputs.images, *inputs.tensors]:
+        synchroniser_of(fleet, names, [name for name, reader in readers.items() if reader.latest])
 
 
 def _preprocessing_file(fleet: Fleet, name: str) -> Path:

@@ -185,7 +185,7 @@ def _read(given: Any, info: ValidationInfo) -> Any:
     if 'kind' not in given:
         raise ValueError(f'kind is missing; choose {", ".join(known)}')
     if given['kind'] not in known:
-        raise ValueError(f'kind: there is no {given["kind"]!r}{nearest(str(given["kind"]), known)}; known are {", ".join(known)}')
+        raise ValueError(f'kind: there is no {given["kind"]!r}{nearest(str(given["kind"]), known)}')
     schema = BUILT_IN.get(given['kind'], OtherInput)
     try:
         return schema.model_validate(dict(given), context=info.context)
@@ -218,8 +218,7 @@ def model_inputs(fleet: Fleet, model: Model) -> ModelInputs:
     named = fleet.inputs
     for name in named:
         if name not in model.inputs:
-            its = ', '.join(model.inputs)
-            raise PlanError(f'inputs: {model.name} has no input {name!r}{nearest(name, model.inputs)}; it has {its}')
+            raise PlanError(f'inputs: {model.name} has no input {name!r}{nearest(name, model.inputs)}')
     short = fleet.model is None or fleet.model.preprocessing is not None
     first = model.inputs[0] if model.inputs else ''
     if short and first in named:
