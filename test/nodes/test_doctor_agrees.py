@@ -63,7 +63,9 @@ BAD = {
     'constant': (
         {'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}, 'change': lambda d: d.update(inputs={'state': {'kind': 'constant', 'value': [1, 2]}})},
         'worker', r"\[2\] does not fit 'state'"),
-    'open size': ({'model': {'x': ['batch', 3, 8, 8]}}, 'worker', 'leaves sizes open'),
+    'open size': ({'model': {'x': [1, 1, 'samples']}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'leaves sizes open'),
+    'no reference': (
+        {'change': lambda d: d.update(synchronise={'reference': 'y'})}, 'frame_source', "'y' is no input that begins frames"),
     'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: (d['model'].pop('preprocessing'), d.update(camera={'topic': 'a'}))}, 'worker',
                  'does not say how'),
     'int8 input': ({'dtype': TensorProto.INT8}, 'worker', 'preprocessing gives float32|cannot|INT8|int8'),
