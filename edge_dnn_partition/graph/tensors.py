@@ -25,7 +25,7 @@ _OBSERVED = 'edge_dnn_partition.observed'
 _EXAMPLE = 'edge_dnn_partition.example'
 _REMARK = 'edge_dnn_partition.remark'
 #: Of the sizes that trial runs gave, the one that counts.
-_QUANTILE = 0.75
+QUANTILE = 0.75
 #: After which no further kind of input is tried.
 _MOST_SECONDS = 20.0
 #: The types whose tensors can be sent; those of others stay within a stage.
@@ -150,7 +150,7 @@ def _is_settled(value: ValueInfoProto) -> bool:
 def _observe(proto: ModelProto, names: list[str], about: str, weights_at: protos.Locate) -> tuple[dict[str, ValueInfoProto], int]:
     """Run the model on made-up inputs of all kinds; return what the named tensors turned out to be, and on which kind.
 
-    That is the run at the quantile `_QUANTILE` of the tensors' bytes, among those in which none of the outputs is empty.
+    That is the run at the quantile `QUANTILE` of the tensors' bytes, among those in which none of the outputs is empty.
     """
     trial = ModelProto()
     trial.CopyFrom(proto)
@@ -179,7 +179,7 @@ def _observe(proto: ModelProto, names: list[str], about: str, weights_at: protos
     if not seen:
         return {}, 0
     telling = sorted(run[:3] for run in seen if run[0] == min(seen, key=lambda run: run[0])[0])
-    _, _, chosen = telling[math.ceil(_QUANTILE * (len(telling) - 1))]
+    _, _, chosen = telling[math.ceil(QUANTILE * (len(telling) - 1))]
     arrays = next(run[3] for run in seen if run[2] == chosen)
     return {name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
             for name, value in arrays.items()}, chosen  # fmt: skip

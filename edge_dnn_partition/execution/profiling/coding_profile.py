@@ -19,10 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_dnn_partition.execution.stages.engine import Engine
+from edge_dnn_partition.execution.stages.engine import Engine, model_feeds
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.planning.plans.encodings import REDUCTIONS, TensorCoding, is_lossy, parts
 from edge_dnn_partition.transport.tensor_codec import available, decode, encode
 from edge_dnn_partition.transport.tensors import DTYPES, Array, Coded
@@ -44,6 +43,7 @@ class Segments:
     """
 
     def __init__(self, model: Model, boundaries: Sequence[int], *, providers: Sequence[str], threads: int) -> None:
+        self._model = model
         self.outputs = model.outputs
         self._engines = [
             Engine(stage_file(model, range(start, stop)).path, providers=providers, threads=threads)
@@ -58,23 +58,7 @@ class Segments:
 
         :param given: `FIRST_INPUT` names the first.
         """
-        random = np.random.default_rng(seed)
-        values: dict[str, Array] = {}
-        known: set[str] = set()
-        for engine in self._engines:
-            for name, ones in engine.made_up_feeds().items():
-                if name in known:
-                    continue
-                known.add(name)
-                value = given.get(name, given.get(FIRST_INPUT) if not values else None)
-                if value is not None and (value.shape, value.dtype) == (ones.shape, ones.dtype):
-                    values[name] = value
-                elif np.issubdtype(ones.dtype, np.floating):
-                    values[name] = random.standard_normal(ones.shape).astype(ones.dtype)
-                else:
-                    values[name] = ones
-            known.update(tensor.name for tensor in engine.outputs)
-        return values
+        return model_feeds(self._model, given, seed)
 
     def run(self, values: Mapping[str, Array], first: int = 0) -> dict[str, Array]:
         """Return the tensors with those that the segments from ``first`` on make.
@@ -136,11 +120,13 @@ def _worst(coding: TensorCoding, error: float, top_changed: bool) -> TensorCodin
 def compare(exact: Mapping[str, Array], changed: Mapping[str, Array], outputs: Sequence[str]) -> tuple[float, bool]:
     """Return the largest difference in a model's outputs as a share of each one's range, and whether a top class changes.
 
-    An output of ``(1, classes)`` has a top class. An error that is not finite counts as 1e9.
+    An output of ``(1, classes)`` has a top class. An error that is not finite, or another shape, counts as 1e9.
     """
     largest, top_changed = 0.0, False
     for name in outputs:
         one, other = np.asarray(exact[name]), np.asarray(changed[name])
+        if one.shape != other.shape:  # another number of detections, say
+            return 1e9, top_changed
         if not one.size or one.dtype.kind not in 'fiu':
             continue
         a, b = one.astype(np.float64), other.astype(np.float64)

@@ -31,7 +31,7 @@ def layer_shares(model: Model, boundaries: Sequence[int], *, providers: Sequence
     :raises ModelError: if a segment cannot be extracted or run.
     """
     owners = owners_of(model)
-    inputs = StageInputs()
+    inputs = StageInputs(model)
     shares: list[float] = []
     for start, stop in zip(boundaries, boundaries[1:], strict=False):
         path = stage_file(model, range(start, stop)).path

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import math
 import os
 import threading
 import time
@@ -24,10 +25,12 @@ from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, Sta
 from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.tensors import QUANTILE
 from edge_dnn_partition.planning.plans.encodings import TensorCoding
 from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 from edge_dnn_partition.sensing.sources.limits import Halts, memory_now
 from edge_dnn_partition.transport.tensor_codec import available
+from edge_dnn_partition.transport.tensors import Array
 
 from .coding_profile import Segments, measure_codings
 from .spans import Bench, ProfilingCancelledError, Span, fit_spans, in_groups, spans_to_fit, spans_to_hold_back, time_spans
@@ -41,7 +44,7 @@ _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Of a run's wall time is its own at least, whatever it was halted for.
 _LEAST_SHARE: Final = 0.05
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
-_METHOD_VERSION: Final = 5
+_METHOD_VERSION: Final = 6
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def profile_model(model: Model, options: ProfileOptions, *,
     memory, halts = memory_now().available_bytes, Halts()
     free = int(memory * _SHARE_OF_FREE_MEMORY) if memory > 0 else 0
     fitted = spans_to_fit(segments)
+    if samples is not None and stages.memory_bytes((0, segments)) <= free:
+        stages.run_on(_typical(model, boundaries, options, samples))
     held_back = spans_to_hold_back(segments, fitted, options.held_back, model.sha256)
     groups = in_groups([*fitted, *held_back], stages.memory_bytes, free)
     bench = Bench(open_spans=stages.open, idle=lambda seconds: _wait(cancelled, seconds),
@@ -150,10 +155,26 @@ def try_segments(model: Model, options: ProfileOptions) -> None:
 
     :raises ModelError: if one cannot be extracted or run.
     """
-    inputs = StageInputs()
+    inputs = StageInputs(model)
     for start, stop in itertools.pairwise(candidate_boundaries(model, limit=options.boundaries)):
         engine = Engine(stage_file(model, range(start, stop)).path, providers=options.providers, threads=options.threads)
         inputs.compute(engine)
+
+
+def _typical(model: Model, boundaries: Sequence[int], options: ProfileOptions, samples: Samples) -> Mapping[str, Array]:
+    """Return the sample on which the tensors whose sizes depend on the data have a size that counts; nothing if there is none.
+
+    It is the one at the quantile that sizes are taken at, among those on which the tensors are not empty.
+    """
+    varying = [name for name, tensor in model.tensors.items() if tensor.observed]
+    if not varying:
+        return {}
+    loaded = Segments(model, boundaries, providers=options.providers, threads=options.threads)
+    given = samples.prepared()
+    found = [loaded.run(loaded.inputs(inputs)) for inputs in given]
+    sizes = [(sum(tensors[name].nbytes for name in varying if name in tensors), number) for number, tensors in enumerate(found)]
+    telling = sorted(size for size in sizes if size[0])
+    return given[telling[math.ceil(QUANTILE * (len(telling) - 1))][1]] if telling else {}
 
 
 def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
@@ -210,9 +231,13 @@ class _Stages:
         self._boundaries = boundaries
         self._options = options
         self._shares = shares  # of each run, wall time over busy time
-        self._inputs = StageInputs()
+        self._inputs = StageInputs(model)
         self._halts = Halts()
         self._computed = 0  # segments whose outputs are among the inputs
+
+    def run_on(self, given: Mapping[str, Array]) -> None:
+        """Run from now on with those inputs of the model."""
+        self._inputs = StageInputs(self._model, given)
 
     def memory_bytes(self, span: Span) -> int:
         layers = self._model.layers[self._boundaries[span[0]]:self._boundaries[span[1]]]

@@ -129,7 +129,7 @@ def segment_energy(model: Model, profile: Profile, host: Host, power: PowerModel
     """
     measured, processor = None, processor_of(profile.provider)
     if measured_for(host.sample(time.monotonic()).power, processor) is not None:
-        inputs = StageInputs()
+        inputs = StageInputs(model)
         runs: list[Callable[[], object]] = []
         for start, stop in zip(profile.boundaries, profile.boundaries[1:], strict=False):
             path = stage_file(model, range(start, stop)).path

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ import numpy as np
 import onnxruntime
 
 from edge_dnn_partition.errors import DeviceError, ModelError, UserError, WireError
-from edge_dnn_partition.graph.model import TensorInfo
+from edge_dnn_partition.graph.feeds import random_feeds
+from edge_dnn_partition.graph.model import Model, TensorInfo
 from edge_dnn_partition.graph.trial import ended_in_time
 from edge_dnn_partition.sensing.power.reading import Processor
 
@@ -187,21 +189,31 @@ class Engine:
         with ended_in_time(self.terminate, about=str(self.path)):
             return self.run(feeds)
 
-    def warm_up(self, runs: int = 1) -> None:
+    def warm_up(self, runs: int = 1, tensors: Mapping[str, TensorInfo] | None = None) -> None:
         """Run on made-up input so that the first frame does not pay for first touches.
 
-        Inputs are ones, which are valid indices too; a dimension that is not fixed counts 1.
+        Inputs are ones, which are valid indices too. They may be refused where the stage reads sizes, indices or what has a
+        size that depends on the data; then it stays cold.
 
+        :param tensors: the model's, whose shapes count where the stage's are open.
         :raises ModelError: as `try_out` does.
         """
-        feeds = self.made_up_feeds()
-        for _ in range(runs):
-            self.try_out(feeds)
+        feeds = self.made_up_feeds(tensors)
+        may_refuse = any(-1 in tensor.shape or feeds[tensor.name].dtype in (np.int32, np.int64) for tensor in self.inputs)
+        with ended_in_time(self.terminate, about=str(self.path)), suppress(ModelError) if may_refuse else nullcontext():
+            for _ in range(runs):
+                self.run(feeds)
 
-    def made_up_feeds(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return ones in the shape of each input."""
-        return {tensor.name: np.ones([abs(size) for size in tensor.shape], self._dtypes[tensor.name])
-                for tensor in self.inputs}
+    def made_up_feeds(self, tensors: Mapping[str, TensorInfo] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """Return ones in the shape of each input; an open size is that of the model's tensor, 1 without."""
+        feeds = {}
+        for tensor in self.inputs:
+            known = (tensors or {}).get(tensor.name, tensor).shape
+            if len(known) != len(tensor.shape):
+                known = tensor.shape
+            shape = [abs(given) if size == -1 else size for size, given in zip(tensor.shape, known, strict=True)]
+            feeds[tensor.name] = np.ones(shape, self._dtypes[tensor.name])
+        return feeds
 
     def _check(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> None:
         for tensor in self.inputs:
@@ -267,24 +279,32 @@ class Engine:
 class StageInputs:
     """Inputs of a model's stages, one after another, so that each runs on what the stages before it computed.
 
-    The model's own inputs are made up, with a seed.
+    :param given: of the model's own inputs; the others are made up, of the kind on which its tensors have their sizes.
     """
 
-    def __init__(self) -> None:
-        self._values: dict[str, np.ndarray[Any, Any]] = {}
-        self._random = np.random.default_rng(0)
+    def __init__(self, model: Model, given: Mapping[str, np.ndarray[Any, Any]] | None = None) -> None:
+        self._values = model_feeds(model, given or {})
 
     def feeds(self, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
-        """Return what a stage reads: computed, or made up as normal values, or ones where a value may be an index."""
-        for name, ones in engine.made_up_feeds().items():
-            if name not in self._values:
-                floats = np.issubdtype(ones.dtype, np.floating)
-                self._values[name] = self._random.standard_normal(ones.shape).astype(ones.dtype) if floats else ones
+        """Return what a stage reads, once `compute` has had the stages that make it."""
         return {tensor.name: self._values[tensor.name] for tensor in engine.inputs}
 
     def compute(self, engine: Engine) -> None:
         """Run a stage once and keep what it makes."""
         self._values |= engine.try_out(self.feeds(engine))
+
+
+def model_feeds(model: Model, given: Mapping[str, np.ndarray[Any, Any]], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """Return a model's inputs: what is given of them, by name, where it fits, else seeded values.
+
+    :param given: `FIRST_INPUT` names the first.
+    """
+    values = random_feeds((model.tensors[name] for name in model.inputs), seed, model.example)
+    for wanted, value in given.items():
+        name = wanted or model.inputs[0]
+        if name in values and (values[name].shape, values[name].dtype) == (value.shape, value.dtype):
+            values[name] = value
+    return values
 
 
 def _tensor_info(value: Any, path: Path) -> TensorInfo:

@@ -154,7 +154,7 @@ class StageStore:
             return engine
         file = stage_file(self.model, stage.layer_indices)
         engine = Engine(file.path, providers=self._providers, threads=threads, optimised_cache=True)
-        engine.warm_up(2)
+        engine.warm_up(2, self.model.tensors)
         return engine
 
     def _shrink(self) -> None:
