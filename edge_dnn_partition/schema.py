@@ -93,7 +93,7 @@ def check(schema: type[Table], document: Mapping[str, Any], *, what: str, base: 
 
 _KINDS: Final = {
     'string_type': 'a text', 'float_type': 'a number', 'int_type': 'a whole number', 'bool_type': 'true or false',
-    'tuple_type': 'a list', 'dict_type': 'a table', 'model_type': 'a table', 'dataclass_type': 'a table',
+    'tuple_type': 'a list', 'dict_type': 'a table', 'model_type': 'a table', 'dataclass_type': 'a table', 'path_type': 'a path',
 }  # fmt: skip
 
 
@@ -117,8 +117,12 @@ def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> s
     if kind == 'string_type' and isinstance(given, (bool, int, float)):
         read = str(given).lower() if isinstance(given, bool) else 'a number'
         return f'{where} must be a text, but without quotes it is read as {read}; put it in quotes'
+    if kind == 'too_long':
+        return f'{where} has {len(given)} values; keep {first["ctx"]["max_length"]}'
     must = f'must be {_KINDS[kind]}' if kind in _KINDS else first['msg'].replace('Input should be', 'must be')
-    return f'{where or "it"} {must}, not {shortened(repr(given))}'
+    field = _table_at(schema, first['loc'][:-1]).model_fields.get(str(first['loc'][-1])) if schema and where else None
+    such = f' such as {field.examples[0]}' if field is not None and field.examples else ''
+    return f'{where or "it"} {must}{such}, not {shortened(repr(given))}'
 
 
 def _table_at(schema: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:

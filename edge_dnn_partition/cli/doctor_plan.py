@@ -74,7 +74,7 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePrepr
             kind = 'CompressedImage' if camera.compressed else 'Image'
             yield f'{place}.topic: {topic} with compressed: {str(camera.compressed).lower()} waits for messages of type {kind}'
     for name, image in () if preprocessing is None else preprocessing.images.items():
-        if max(image.mean) > 255 * image.scale:
+        if image.colour != 'depth' and max(image.mean) > 255 * image.scale:
             yield (
                 f'preprocessing{f" of {name}" if len(cameras) > 1 else ""}: mean {max(image.mean):g} is above every pixel times '
                 f'scale ({255 * image.scale:g} at most): a mean of 0 to 255 needs scale: 1'

@@ -37,6 +37,7 @@ class Verb:
 VERBS: Final[dict[str, Verb]] = {
     'inspect': Verb('show the layers and cuts of an ONNX model'),
     'split': Verb('write the stages between some cuts as ONNX files'),
+    'init': Verb('write a fleet file from what a model says of itself'),
     'profile': Verb("time the model's segments and boundary overheads on this machine"),
     'plan': Verb("place a model's layers on a fleet, offline"),
     'calibrate': Verb("fit this device's power model to a meter"),

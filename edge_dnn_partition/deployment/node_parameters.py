@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
+from edge_dnn_partition.planning.fleet.inputs import check_topic
 from edge_dnn_partition.planning.objectives import OBJECTIVES, summaries
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, check_names
 from edge_dnn_partition.units import parse
@@ -93,10 +94,20 @@ AUTOSTART: Final = Parameter(
     'autostart', True, 'configure and activate at startup; false: wait for a lifecycle manager', read_only=True
 )
 
+
+def _check_topic(given: Value) -> None:
+    if given:
+        try:
+            check_topic(given)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
 _FLEET_FILE: Final = Parameter('fleet_file', '', 'path of the fleet file', read_only=True)
 _KEY_FILE: Final = Parameter('fleet_file', '', "path of the fleet file, for the fleet's key; empty: no key", read_only=True)
 _POWER_TOPIC: Final = Parameter(
-    'power_topic', '', 'topic of a power meter on this device, std_msgs/Float32 in watts; empty: none', read_only=True
+    'power_topic', '', 'topic of a power meter on this device, std_msgs/Float32 in watts; empty: none', read_only=True,
+    validate=_check_topic,
 )
 _HEARTBEAT_TIMEOUT: Final = Parameter(
     'heartbeat_timeout', 1.0, 'seconds without a heartbeat after which a worker counts as dead', 0.2, 60.0
@@ -109,7 +120,8 @@ ENERGY: Final[tuple[Parameter, ...]] = (
 
 CAMERA: Final[tuple[Parameter, ...]] = (
     Parameter(
-        'image_topic', '', "camera topic, relative to /<fleet>/<device>; empty: the fleet file's", read_only=True
+        'image_topic', '', "camera topic, relative to /<fleet>/<device>; empty: the fleet file's", read_only=True,
+        validate=_check_topic,
     ),
     Parameter('compressed', True, 'the camera topic carries CompressedImage; false: Image', read_only=True),
     Parameter('rate', 0.0, "images per second from a folder, video or camera; 0: the fleet file's", 0.0, 1000.0),
@@ -216,7 +228,8 @@ DEVICE_MONITOR: Final[tuple[Parameter, ...]] = (
     Parameter('rate_hz', 2.0, 'rate of telemetry and heartbeats, Hz', 0.1, 50.0),
     _POWER_TOPIC,
     Parameter(
-        'battery_topic', '', "topic of this device's battery, sensor_msgs/BatteryState; empty: none", read_only=True
+        'battery_topic', '', "topic of this device's battery, sensor_msgs/BatteryState; empty: none", read_only=True,
+        validate=_check_topic,
     ),
 )
 

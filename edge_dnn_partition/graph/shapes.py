@@ -161,14 +161,14 @@ def _fits(value: ValueInfoProto, shape: Sequence[int], symbols: Mapping[str, int
 
 def _question(values: Sequence[ValueInfoProto], proto: ModelProto) -> str:
     parts = [f'{value.name} {_described(value)}' for value in values]
-    proposed = {value.name: _proposed(value, proto) for value in values}
+    proposed = {value.name: proposed_shape(value, proto) for value in values}
     options = ' '.join(f'--shape {name}={_text(shape)}' for name, shape in proposed.items())
     keys = ', '.join(f'{name}: {list(shape)}' for name, shape in proposed.items())
     return (f'the model leaves sizes open: {"; ".join(parts)}. Give the shapes it will be used with, '
             f'for example {options}, or in a fleet file model: {{shapes: {{{keys}}}}}')
 
 
-def _proposed(value: ValueInfoProto, proto: ModelProto) -> tuple[int, ...]:
+def proposed_shape(value: ValueInfoProto, proto: ModelProto) -> tuple[int, ...]:
     """Return a shape that the model may well be used with: what its metadata says, else what is common."""
     said = next((entry.value for entry in proto.metadata_props if entry.key == 'imgsz'), '')  # as ultralytics writes it
     sides = [int(side) for side in re.findall(r'\d+', said)[:2]] or [224]

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,8 @@ from .inputs import AnyInput, Camera, Synchronise
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAME_LENGTH = 60
 """A ROS name has at most 255 characters for a fleet's, a device's and a topic's name together."""
+TODO: Final = 'TODO'
+"""What a value begins with that a person has to fill in; what belongs there follows."""
 NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
@@ -78,9 +80,9 @@ class Device(Strict):
 
     threads: int = Field(default=1, ge=1, le=1024)
     memory: Bytes | None = None
-    power: Power = Power()
-    providers: tuple[str, ...] = ('CPUExecutionProvider',)
-    emulate: Emulate | None = None
+    power: Power = Field(default=Power(), examples=['{idle: 2.7 W, active: 4 W}'])
+    providers: tuple[str, ...] = Field(default=('CPUExecutionProvider',), examples=['[CPUExecutionProvider]'])
+    emulate: Emulate | None = Field(default=None, examples=['{slowdown: 8}'])
 
     @model_validator(mode='before')
     @classmethod
@@ -114,7 +116,7 @@ class Link(Strict):
     unless ``emulate`` is set, or, for the delay alone, is ``delay``. Links with the same ``channel`` share their rate.
     """
 
-    between: tuple[str, str]
+    between: tuple[str, str] = Field(examples=['[pi, jetson]'])
     rate: Rate
     delay: Seconds = 0.0
     channel: str | None = None
@@ -130,8 +132,8 @@ class ModelFile(Strict):
 
     path: FilePath
     shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default={})
-    preprocessing: FilePath | None = None
-    postprocessing: dict[str, Any] | None = None
+    preprocessing: FilePath | None = Field(default=None, examples=['preprocessing.yaml'])
+    postprocessing: dict[str, Any] | None = Field(default=None, examples=['{kind: classification, labels: labels.txt}'])
 
 
 class Constraints(Strict):
@@ -139,7 +141,7 @@ class Constraints(Strict):
 
     private_until: str | None = None
     pin: dict[str, str] = Field(default={})
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = Field(default=(), examples=['[jetson]'])
 
 
 class Tls(Strict):
@@ -200,19 +202,19 @@ class Fleet(Strict):
     """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
 
     fleet: str = 'fleet'
-    model: ModelFile | None = None
+    model: ModelFile | None = Field(default=None, examples=['{path: model.onnx, preprocessing: preprocessing.yaml}'])
     source: str
     sink: str | None = None
     objective: str = Latency.name
     weights: tuple[float, float] = HALVES
     deadline: Seconds | None = None
-    devices: dict[str, Device] = Field(min_length=1)
-    links: tuple[Link, ...] = ()
+    devices: dict[str, Device] = Field(min_length=1, examples=['{pi: {}, jetson: {}}'])
+    links: tuple[Link, ...] = Field(default=(), examples=['[{between: [pi, jetson], rate: 40 Mbit/s}]'])
     constraints: Constraints = Constraints()
-    camera: Camera = Camera()
+    camera: Camera = Field(default=Camera(), examples=['{topic: image/compressed}'])
     inputs: dict[str, AnyInput] = Field(default={})
     synchronise: Synchronise = Synchronise()
-    network: Network = Network()
+    network: Network = Field(default=Network(), examples=['{kind: lan}'])
     security: Security = Security()
     share: Share | None = None
     parameters: dict[str, dict[str, Any]] = Field(default={})
@@ -318,7 +320,17 @@ def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fle
     """
     if not isinstance(document, Mapping):
         raise PlanError(f'{what}: write a table with fleet, model, source, devices, links; see config/')
+    if open_places := list(_to_fill_in(document, '')):
+        raise PlanError(f'{what}: still to be filled in: {"; ".join(open_places[:8])}')
     return check(Fleet, document, what=what, base=base)
+
+
+def _to_fill_in(value: Any, where: str) -> Iterator[str]:
+    """Yield the places that `init` left to a person, with what belongs there."""
+    if isinstance(value, str) and value.startswith(TODO):
+        yield f'{where.lstrip(".")} ({value.removeprefix(TODO).lstrip(": ") or "its value"})'
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ():
+        yield from _to_fill_in(item, f'{where}.{key}')
 
 
 def load_fleet(path: str | Path) -> Fleet:

@@ -37,7 +37,11 @@ _TOPIC: Final = re.compile(r'(?:~/|/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z
 _TYPE: Final = re.compile(r'[a-z][a-z0-9_]*/(?:msg/)?[A-Z][A-Za-z0-9]*')
 
 
-def _topic(given: str) -> str:
+def check_topic(given: str) -> str:
+    """Return a topic's name.
+
+    :raises ValueError: if it is none.
+    """
     if not _TOPIC.fullmatch(given):
         raise ValueError(f'{shortened(given)!r} is not a ROS topic; write one such as image/compressed')
     return given
@@ -49,7 +53,7 @@ def _type(given: str) -> str:
     return given
 
 
-Topic = Annotated[str, AfterValidator(_topic)]
+Topic = Annotated[str, AfterValidator(check_topic)]
 MessageType = Annotated[str, AfterValidator(_type)]
 
 
