@@ -38,8 +38,9 @@ NODES: Final = {
         ('profile_again_here',),
     ),
     'frame_source': Ends(
-        (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'annotated_compressed', 'classification', 'detections', 'frame_report',
-         'heartbeat', 'hedge_plan', 'mask', 'result', 'source_status', 'vision_classification', 'vision_detections'),
+        (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'annotated_compressed', 'classification', 'depth', 'detections', 'embedding',
+         'frame_report', 'heartbeat', 'hedge_plan', 'mask', 'result', 'source_status', 'vision_classification',
+         'vision_detections'),
         (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'acks', 'results', 'shadow'), ('infer',),
     ),
     'scheduler': Ends(
@@ -54,8 +55,8 @@ NODES: Final = {
     'visualisation': Ends((*_ALL, 'markers'), (*_ALL, 'plan', 'state')),
     'tools': Ends(
         ('sessions', 'emulation'),
-        ('sessions', 'actions', 'calibration', 'classification', 'decision', 'detections', 'frame_report', 'heartbeat', 'mask',
-         'plan', 'result', 'source_status', 'state', 'telemetry'),
+        ('sessions', 'actions', 'calibration', 'classification', 'decision', 'depth', 'detections', 'embedding', 'frame_report',
+         'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
         (), ('free_plan', 'infer', 'pin_plan', 'profile_again', 'replan', 'all_parameters'),
     ),
 }  # fmt: skip

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
 from edge_dnn_partition.inputs.image import Pixels
 
-from .postprocess import Prediction
+from .postprocess import Box, Prediction
 
 _MASK_SHARE: Final = 0.45
+_LEAST_KEYPOINT: Final = 0.3
+"""Points with a lower score are not drawn: the model does not see them."""
 
 
 def class_colour(index: int) -> tuple[int, int, int]:
@@ -25,7 +27,7 @@ def class_colour(index: int) -> tuple[int, int, int]:
 
 
 def annotated(pixels: Pixels, prediction: Prediction, words: Sequence[str] = ()) -> Pixels:
-    """Return a copy of an image with its mask, boxes, best classes and other words on it.
+    """Return a copy of an image with its mask or depth, boxes, keypoints, best classes and other words on it.
 
     :param pixels: BGR, ``[height, width, 3]``.
     :param words: lines above the classes.
@@ -33,19 +35,40 @@ def annotated(pixels: Pixels, prediction: Prediction, words: Sequence[str] = ())
     result = np.ascontiguousarray(pixels).copy()
     height, width = result.shape[:2]
     unit = max(0.35, min(width, height) / 700)
-    if prediction.mask is not None:
+    if prediction.depth is not None and prediction.depth.shape == (height, width):
+        result = cv2.addWeighted(result, 1 - _MASK_SHARE, _depth_colours(prediction.depth), _MASK_SHARE, 0)
+    if prediction.mask is not None and prediction.mask.shape == (height, width):
         table = np.array([(0, 0, 0), *(class_colour(index) for index in range(1, 256))], np.uint8)
         mixed = cv2.addWeighted(result, 1 - _MASK_SHARE, table[prediction.mask], _MASK_SHARE, 0)
         result = np.where((prediction.mask > 0)[:, :, None], mixed, result).astype(np.uint8)
     for box in reversed(prediction.boxes):
         colour = class_colour(box.what.index)
         corner = (round(box.left), round(box.top))
-        cv2.rectangle(result, corner, (round(box.right), round(box.bottom)), colour, max(1, round(2 * unit)))
+        cv2.polylines(result, [_outline(box)], True, colour, max(1, round(2 * unit)))
+        for point in box.keypoints:
+            if point.score >= _LEAST_KEYPOINT:
+                cv2.circle(result, (round(point.x), round(point.y)), max(1, round(3 * unit)), colour, cv2.FILLED)
         _write(result, f'{box.what.label} {box.what.score:.2f}', corner[0], corner[1] - round(4 * unit), unit, colour)
     lines = [*words, *(f'{score.label} {score.score:.2f}' for score in prediction.scores)]
     for number, line in enumerate(lines, 1):
         _write(result, line, round(8 * unit), round(26 * unit * number), unit, (40, 40, 40))
     return result
+
+
+def _outline(box: Box) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Return the corners of a box, which may be turned, ``[4, 2]``."""
+    centre = np.array([box.left + box.right, box.top + box.bottom]) / 2
+    corners = np.array([(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)]) - centre
+    cosine, sine = np.cos(box.angle), np.sin(box.angle)
+    return np.asarray(np.rint(corners @ np.array([[cosine, sine], [-sine, cosine]]) + centre), np.int32)
+
+
+def _depth_colours(depth: np.ndarray[Any, np.dtype[np.float32]]) -> Pixels:
+    """Return near in warm and far in cold colours, of the range in this image; black where nothing is known."""
+    known = np.isfinite(depth)
+    near, far = (float(depth[known].min()), float(depth[known].max())) if known.any() else (0.0, 1.0)
+    shares = np.where(known, (far - depth) / max(far - near, 1e-9) * 255, 0).astype(np.uint8)
+    return np.asarray(np.where(known[:, :, None], cv2.applyColorMap(shares, cv2.COLORMAP_TURBO), 0), np.uint8)
 
 
 def _write(pixels: Pixels, text: str, left: int, bottom: int, unit: float, ground: tuple[int, int, int]) -> None:

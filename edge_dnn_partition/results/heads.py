@@ -24,8 +24,8 @@ HEADS: Final[dict[str, dict[str, Any]]] = {
     'yolov8': {'transposed': True},  # and YOLOv9, 11, 12
     'yolox': {'objectness': True},  # exported without its decoding
     'end_to_end': {'corners': True, 'overlap': 1.0},  # YOLOv10, YOLO26, exports with NMS inside
-    'detr': {'normalised': True, 'softmax': True, 'background': 'last', 'overlap': 1.0},  # and Conditional DETR's relatives, YOLOS
-    'rt_detr': {'normalised': True, 'logits': True, 'overlap': 1.0},  # and D-FINE, Deformable DETR
+    'detr': {'normalised': True, 'softmax': True, 'background': 'last', 'overlap': 1.0},  # and YOLOS
+    'rt_detr': {'normalised': True, 'logits': True, 'overlap': 1.0},  # and D-FINE, Conditional and Deformable DETR
     'rf_detr': {'normalised': True, 'logits': True, 'background': 'last', 'overlap': 1.0},
     'ssd': {'normalised': True, 'corners': True, 'background': 'first'},
     'lists': {'corners': True, 'overlap': 1.0},  # torchvision's detectors: boxes, scores, labels
@@ -59,7 +59,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Found:
-    """What a head gives: ``boxes`` ``[n, 4]`` as left, top, right, bottom (a centre and a size where ``centres``)."""
+    """What a head gives: ``boxes`` ``[n, 4]`` as left, top, right, bottom, or of turned ones a centre and a size."""
 
     boxes: Floats
     scores: Floats
@@ -79,7 +79,7 @@ def read_head(layout: Layout, outputs: Arrays, least_score: float, size: tuple[i
 
     :param outputs: of the model, by name.
     :param size: width and height of the model's input; None: not known.
-    :param centres: leave boxes as a centre and a size (oriented ones).
+    :param centres: boxes are a centre and a size, and stay so (turned ones).
     :raises UserError: if the outputs do not have such a head.
     """
     shapes = shapes_of(outputs)
@@ -98,15 +98,11 @@ def read_head(layout: Layout, outputs: Arrays, least_score: float, size: tuple[i
         if size is None:
             raise UserError('postprocessing: normalised boxes need the preprocessing that says how large the input is')
         boxes = boxes * np.array([*size, *size])
-    if not centres or layout.corners:
+    if not centres:
         boxes = boxes if layout.corners else corners_of(boxes)
         if (boxes[:, 2:] - boxes[:, :2] < -0.5).any():
-            advice = 'a box whose right is left of its left; leave out corners' if layout.corners else (
-                'a box of negative size is grid-coded; use head: yolox, or export the model with its decoding'
-            )
-            raise refusal(advice, shapes, layout.kind)
-        if centres:
-            boxes = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+            way = 'like a centre and a size: leave out corners' if layout.corners else 'grid-coded: use head: yolox'
+            raise refusal(f'boxes whose right side is left of the left one look {way}', shapes, layout.kind)
     return Found(boxes, found.scores, found.classes, found.extras, found.count)
 
 

@@ -15,8 +15,8 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.frame import CameraImage
-from edge_dnn_partition.msg import ClassScore, TensorData
-from edge_dnn_partition.results.postprocess import Box, Score
+from edge_dnn_partition.msg import ClassScore, Detection, TensorData
+from edge_dnn_partition.results.postprocess import Box, Keypoint, Score
 from edge_dnn_partition.srv import Infer
 
 from .camera_messages import compressed_message, from_image_message, image_message
@@ -152,9 +152,14 @@ def result_of(response: Infer.Response) -> InferenceResult:
         frame_id=result.frame_id, plan_version=result.plan_version, latency_seconds=result.latency_seconds,
         message=response.message, outputs={tensor.name: tensor_array(tensor) for tensor in result.outputs},
         classes=tuple(map(_score, response.classes)),
-        detections=tuple(Box(one.left, one.top, one.right, one.bottom, _score(one.what)) for one in response.detections),
+        detections=tuple(map(_box, response.detections)),
         mask=np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.width) if mask.height else None,
     )  # fmt: skip
+
+
+def _box(message: Detection) -> Box:
+    points = tuple(Keypoint(point.x, point.y, point.score) for point in message.keypoints)
+    return Box(message.left, message.top, message.right, message.bottom, _score(message.what), message.angle, points)
 
 
 def _score(message: ClassScore) -> Score:

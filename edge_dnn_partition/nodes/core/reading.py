@@ -41,7 +41,7 @@ _ALIKE: Final = {
 """Lists that have one entry for each thing, by message."""
 _RANGES: Final = {('Emulation', 'slowdowns'): (1e-3, 1e4), ('Emulation', 'link_bytes_per_second'): (1.0, 1e12),
                   ('Emulation', 'link_latency_seconds'): (0.0, 60.0), ('Heartbeat', 'speed_factor'): (0.0, 1e6)}  # fmt: skip
-_SHOWN: Final = ('Result', 'FleetState', 'Decision', 'Calibration', 'Classification', 'Detections', 'Plan')
+_SHOWN: Final = ('Result', 'FleetState', 'Decision', 'Calibration', 'Classification', 'Detections', 'Embedding', 'Plan')
 """People read these, and `plan_for` checks a plan."""
 
 Check = Callable[[Any], Iterator[str]]

@@ -127,7 +127,9 @@ class Topics:
     result = FleetTopic('result', 'The results, for everyone (Result).')
     classification = FleetTopic('classification', 'The best classes of each image (Classification).')
     detections = FleetTopic('detections', 'The objects in each image (Detections).')
-    mask = FleetTopic('mask', 'The class of each pixel (sensor_msgs/Image, mono8).')
+    mask = FleetTopic('mask', 'The class or object of each pixel (sensor_msgs/Image, mono8).')
+    depth = FleetTopic('depth', 'The distance of each pixel, NaN where it is not known (sensor_msgs/Image, 32FC1).')
+    embedding = FleetTopic('embedding', 'The vector that stands for each image (Embedding).')
     vision_classification = FleetTopic(
         'vision/classification', 'The best classes, where vision_msgs is installed (vision_msgs/Classification).'
     )

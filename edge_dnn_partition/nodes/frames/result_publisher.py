@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -18,7 +19,8 @@ from edge_dnn_partition.execution.frames.ledger import Frame
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.images import encode
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections
+from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections, Embedding
+from edge_dnn_partition.msg import Keypoint as KeypointMessage
 from edge_dnn_partition.nodes.conversions import vision_messages
 from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
 from edge_dnn_partition.nodes.core import qos
@@ -60,6 +62,8 @@ class ResultPublisher:
         self._classes = node.advertise(Classification, topics.classification, qos.RESULT) if 'classification' in gives else None
         self._boxes = node.advertise(Detections, topics.detections, qos.RESULT) if 'detections' in gives else None
         self._mask = node.advertise(Image, topics.mask, qos.result_writer(_MASK_BYTES)) if 'mask' in gives else None
+        self._depth = node.advertise(Image, topics.depth, qos.result_writer(4 * _MASK_BYTES)) if 'depth' in gives else None
+        self._embedding = node.advertise(Embedding, topics.embedding, qos.RESULT) if 'embedding' in gives else None
         self._vision = vision_messages.publisher(node, gives)
         self._actions = TrajectoryPublisher(node) if 'actions' in gives else None
         self._waiting: queue.Queue[tuple[Frame, OnPrediction | None] | None] = queue.Queue(_WAITING)
@@ -90,7 +94,8 @@ class ResultPublisher:
         self._thread.join(1.0)
 
     def _has_subscribers(self) -> bool:
-        own = (self._annotated, self._compressed, self._classes, self._boxes, self._mask, self._vision)
+        own = (self._annotated, self._compressed, self._classes, self._boxes, self._mask, self._depth, self._embedding,
+               self._vision)  # fmt: skip
         if self._actions is not None and self._actions.has_subscribers():
             return True
         return any(publisher is not None and publisher.get_subscription_count() for publisher in own)
@@ -121,6 +126,10 @@ class ResultPublisher:
             self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(prediction)))
         if self._mask is not None and prediction.mask is not None:
             self._mask.publish(image_message(prediction.mask, 'mono8', header))
+        if self._depth is not None and prediction.depth is not None:
+            self._depth.publish(image_message(prediction.depth[:, :, None].view(np.uint8), '32FC1', header))
+        if self._embedding is not None and prediction.vector is not None:
+            self._embedding.publish(Embedding(header=header, frame_id=frame.frame_id, values=prediction.vector))
         if self._vision is not None:
             self._vision.publish(vision_messages.message(prediction, header, topics_of(self._read)))
         if self._actions is not None and prediction.actions is not None:
@@ -156,7 +165,8 @@ def class_messages(prediction: Prediction) -> list[ClassScore]:
 def detection_messages(prediction: Prediction) -> list[Detection]:
     """Return the objects in an image, as messages."""
     return [
-        Detection(left=box.left, top=box.top, right=box.right, bottom=box.bottom, what=_class(box.what))
+        Detection(left=box.left, top=box.top, right=box.right, bottom=box.bottom, what=_class(box.what), angle=box.angle,
+                  keypoints=[KeypointMessage(x=point.x, y=point.y, score=point.score) for point in box.keypoints])
         for box in prediction.boxes
     ]
 

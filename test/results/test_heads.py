@@ -1,0 +1,231 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors' heads, read as the libraries that they come from read them; heads of another kind are refused with their likely kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_heads as heads
+from synthetic_heads import CLASSES, IMAGE, POINTS, SIZE
+
+from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.results.boxes import overlaps
+from edge_dnn_partition.results.checks import likely_kind
+from edge_dnn_partition.results.postprocess import postprocessor_of
+
+HERE = Path('/nowhere')
+LETTERBOX = Preprocessing(SIZE, SIZE, resize='letterbox')
+STRETCH = Preprocessing(SIZE, SIZE)
+ULTRALYTICS, TRANSFORMERS = (np.load(Path(__file__).with_name(f'{name}.npz')) for name in ('ultralytics', 'transformers'))
+
+
+def read(outputs, size=IMAGE, preprocessing=LETTERBOX, **values):
+    outputs = outputs if isinstance(outputs, dict) else {'output0': outputs}
+    return postprocessor_of({'kind': 'detection', **values}, HERE)(outputs, size, preprocessing)
+
+
+def table(boxes):
+    return np.array([[box.left, box.top, box.right, box.bottom, box.what.score, box.what.index] for box in boxes]).reshape(-1, 6)
+
+
+def same(boxes, expected):
+    assert len(boxes) == len(expected)
+    np.testing.assert_allclose(table(boxes), expected, atol=2e-3)
+
+
+def test_yolov8_as_ultralytics():
+    same(read(heads.detect(), head='yolov8').boxes, ULTRALYTICS['detect'])
+
+
+def test_yolov5_is_the_same_with_objectness():
+    rows = heads.detect()[0].T.astype(np.float64)
+    there = np.random.default_rng(9).uniform(0.9, 1, (len(rows), 1))
+    split = np.concatenate([rows[:, :4], there, rows[:, 4:] / there], axis=1)
+    same(read(split[None], head='yolov5').boxes, ULTRALYTICS['detect'])
+    shares = np.clip(split[:, 4:], 1e-9, 1 - 1e-9)
+    logits = np.concatenate([rows[:, :4], np.log(shares / (1 - shares))], axis=1)
+    same(read(logits[None], head='yolov5', logits=True).boxes, ULTRALYTICS['detect'])
+
+
+def test_an_end_to_end_head_as_ultralytics():
+    same(read(heads.end_to_end(), head='end_to_end').boxes, ULTRALYTICS['end_to_end'])
+
+
+def test_poses_as_ultralytics():
+    expected = ULTRALYTICS['pose']
+    found = read(heads.pose(), kind='pose', keypoints=POINTS).boxes
+    same(found, expected[:, :6])
+    points = [[(point.x, point.y, point.score) for point in box.keypoints] for box in found]
+    np.testing.assert_allclose(points, expected[:, 6:].reshape(-1, POINTS, 3), atol=2e-3)
+
+
+def test_masks_of_instances_as_ultralytics():
+    values, prototypes = heads.segment()
+    found = read({'output0': values, 'output1': prototypes}, (SIZE, SIZE), STRETCH, kind='instance_segmentation')
+    masks = np.unpackbits(ULTRALYTICS['masks']).reshape(-1, SIZE, SIZE)
+    assert len(found.boxes) == len(masks)
+    expected = ULTRALYTICS['segment']
+    expected[:, :4] = np.clip(expected[:, :4], 0, SIZE)
+    same(found.boxes, expected)
+    first = np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)  # the best object has the pixel
+    assert (found.mask != first).mean() < 1e-3
+
+
+def test_turned_boxes_as_ultralytics():
+    expected = ULTRALYTICS['oriented']
+    found = read(heads.oriented(), kind='oriented_detection').boxes
+    sides = table(found)
+    centres = np.concatenate([(sides[:, :2] + sides[:, 2:4]) / 2, sides[:, 2:4] - sides[:, :2], sides[:, 4:]], axis=1)
+    np.testing.assert_allclose(centres, expected[:, :6], atol=2e-3)
+    np.testing.assert_allclose([box.angle for box in found], expected[:, 6], atol=1e-5)
+
+
+def test_a_turned_box_in_a_stretched_image():
+    # 160 x 160 -> 320 x 160: a box at a right angle swaps which of its sides is stretched
+    row = np.array([80.0, 80, 40, 20, 0.9, np.pi / 2])
+    (box,) = read(row[None, :, None], (320, 160), STRETCH, kind='oriented_detection').boxes
+    assert (box.right - box.left, box.bottom - box.top, box.angle) == pytest.approx((40, 40, np.pi / 2))
+    assert (box.left + box.right) / 2 == pytest.approx(160)
+
+
+def test_end_to_end_heads_with_more_values():
+    row = np.zeros((1, 300, 6 + POINTS * 3))
+    row[0, 0, :6] = 40, 40, 80, 120, 0.9, 2
+    row[0, 0, 6:9] = 60, 80, 0.7
+    (box,) = read(row, kind='pose', head='end_to_end', keypoints=POINTS).boxes
+    assert (box.left, box.bottom, box.keypoints[0].y) == (160, 400, 240)
+    turned = np.zeros((1, 300, 7))
+    turned[0, 0] = 80, 80, 40, 20, 0.9, 1, 0.5
+    (box,) = read(turned, kind='oriented_detection', head='end_to_end').boxes
+    assert ((box.left + box.right) / 2, box.right - box.left, box.angle) == (320, 160, 0.5)
+
+
+def test_yolox_boxes_come_off_their_grid():
+    # what decoding must undo: (centre / stride - cell, log(size / stride)), rows of cells from the finest grid to the coarsest
+    given = heads.boxes(7)
+    cells = [(x, y, stride) for stride in (8, 16, 32) for y in range(SIZE // stride) for x in range(SIZE // stride)]
+    coded = [[c[0] / s - x, c[1] / s - y, np.log(c[2] / s), np.log(c[3] / s)] for c, (x, y, s) in zip(given, cells, strict=True)]
+    rows = np.concatenate([coded, np.ones((len(cells), 1)), heads.scores(7)], axis=1)
+    plain = np.concatenate([given, np.ones((len(cells), 1)), heads.scores(7)], axis=1)
+    topleft = Preprocessing(SIZE, SIZE, resize='letterbox', align='top_left')
+    same(read(rows[None], preprocessing=topleft, head='yolox').boxes, table(read(plain[None], preprocessing=topleft, head='yolov5').boxes))
+    with pytest.raises(UserError, match='grid-coded; use head: yolox'):
+        read(rows[None] * [0.1, 0.1, 0.1, 0.1, *[1] * 7], head='yolov5')
+    with pytest.raises(UserError, match='YOLOX has 525 boxes'):
+        read(rows[None, :500], head='yolox')
+
+
+@pytest.mark.parametrize('head', ['detr', 'rt_detr'])
+def test_queries_as_transformers(head):
+    outputs, rows = heads.queries(), TRANSFORMERS[head]
+    rows = rows[np.argsort(-rows[:, 4], kind='stable')]
+    assert len(rows) > 10
+    rows[:, :4] = np.clip(rows[:, :4], 0, [640, 480, 640, 480])
+    same(read(outputs, preprocessing=STRETCH, head=head, least_score=0.4).boxes, rows)
+    backwards = dict(reversed([*outputs.items(), ('encoder', np.zeros((1, 9)))]))
+    same(read(backwards, preprocessing=STRETCH, head=head, least_score=0.4).boxes, rows)
+
+
+def test_three_classes_are_not_taken_for_boxes():
+    # RF-DETR with three classes: four logits, four sides; the names decide
+    random = np.random.default_rng(12)
+    outputs = {'dets': random.uniform(0.1, 0.4, (1, 20, 4)), 'labels': random.normal(0, 2, (1, 20, 4))}
+    found = table(read(outputs, preprocessing=STRETCH, head='rf_detr').boxes)
+    scores = 1 / (1 + np.exp(-outputs['labels'][0, :, :3]))
+    assert found[0, 4] == pytest.approx(scores.max()) and found[:, 5].max() < 3
+    with pytest.raises(UserError, match='cannot be told apart'):
+        read({'a': outputs['dets'], 'b': outputs['labels']}, preprocessing=STRETCH, head='rf_detr')
+    named = read({'a': outputs['dets'], 'b': outputs['labels']}, preprocessing=STRETCH, head='rf_detr', output='a', scores='b')
+    np.testing.assert_allclose(table(named.boxes), found)
+
+
+def test_ssd_suppresses_class_by_class():
+    random = np.random.default_rng(13)
+    boxes = heads.boxes(13, 1200) / SIZE
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    logits = random.normal([3, 0, 0, 0], 2, (1200, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = []
+    for label in (1, 2, 3):  # the textbook's loop
+        left = []
+        for index in np.argsort(-shares[:, label], kind='stable'):
+            if shares[index, label] >= 0.3 and not any(overlaps(corners[index], corners[[other]])[0] > 0.45 for other in left):
+                left.append(index)
+                expected.append([*(corners[index] * [640, 480, 640, 480]), shares[index, label], label - 1])
+    expected = np.array(sorted(expected, key=lambda row: -row[4]))
+    expected[:, :4] = np.clip(expected[:, :4], 0, [640, 480, 640, 480])
+    keys = {'preprocessing': STRETCH, 'head': 'ssd', 'least_score': 0.3}
+    same(read({'scores': shares[None], 'boxes': corners[None]}, **keys).boxes, expected)
+    same(read({'scores': logits[None], 'boxes': corners[None]}, softmax=True, **keys).boxes, expected)
+
+
+def test_lists_of_boxes_scores_and_classes():
+    boxes, scores, labels = np.array([[40.0, 40, 80, 80], [0, 0, 9, 9]]), np.array([0.9, 0.1]), np.array([3, 1])
+    (box,) = read({'boxes': boxes, 'labels': labels, 'scores': scores}, head='lists').boxes
+    assert (box.left, box.top, box.what.index) == (160, 80, 3)
+    google = {'detection_classes': labels[None] * 1.0, 'detection_scores': scores[None], 'num_detections': np.array([2.0]),
+              'detection_boxes': boxes[None][:, :, [1, 0, 3, 2]] / SIZE}  # fmt: skip
+    (other,) = read(google, head='tensorflow').boxes
+    assert (other.left, other.right, other.what.index) == (pytest.approx(160), pytest.approx(320), 2)
+
+
+def test_without_an_image_boxes_are_in_pixels_of_the_input():
+    (box, *_) = read(heads.detect(), (0, 0), None, head='yolov8').boxes
+    assert 0 < box.right - box.left < 100
+
+
+COLUMNS = np.full((1, 4 + 1 + 51, 8400), 0.4)
+COLUMNS[:, :4], COLUMNS[:, 5:] = 90.0, 70.0
+ROWS = np.zeros((1, 300, 6))
+ROWS[0, 0] = 10, 10, 50, 50, 0.9, 16
+
+
+@pytest.mark.parametrize(('outputs', 'values', 'words'), [
+    (ROWS, {'corners': True}, r'a score of 16 is no probability; .*looks like \{kind: detection, head: end_to_end\}'),
+    (COLUMNS, {'head': 'yolov8'}, r'a score of 70 .*looks like \{kind: pose, head: yolov8, keypoints: 17\}'),
+    ({'output0': np.concatenate([COLUMNS, -COLUMNS], 1), 'output1': np.zeros((1, 32, 160, 160))}, {'head': 'yolov8'},
+     r'a score of .* looks like \{kind: instance_segmentation, head: yolov8\}'),
+    ({'logits': np.zeros((1, 100, 92)), 'pred_boxes': np.zeros((1, 100, 4))}, {'output': 'pred_boxes'},
+     r'no boxes of 4 values and scores.*looks like \{kind: detection, head: detr\}'),
+    (np.zeros((1, 8400, 84)), {'head': 'end_to_end'}, r'four sides, score, class; .*looks like \{kind: detection, head: yolov5\}'),
+    (np.full((1, 84, 8400), np.nan), {'head': 'yolov8'}, 'nan is no probability'),
+    (heads.detect() / np.array([SIZE] * 4 + [1] * CLASSES)[None, :, None], {'head': 'yolov8'}, 'set normalised: true'),
+    (heads.detect(), {'head': 'yolov8', 'normalised': True}, 'leave out normalised'),
+    (heads.detect(), {'head': 'yolov8', 'corners': True}, 'leave out corners'),
+    (heads.pose(), {'kind': 'pose', 'keypoints': 17}, 'has no boxes of 4 values, scores and 51 more'),
+    (heads.detect(), {'kind': 'instance_segmentation'}, 'prototypes of masks are one output'),
+    ({'logits': np.ones((1, 9, 4)) * 3, 'pred_boxes': np.zeros((1, 9, 4))}, {'head': 'ssd'}, 'set softmax: true or logits: true'),
+    ({'a': np.zeros(3)}, {'head': 'lists'}, 'are not called boxes, scores, labels'),
+])  # fmt: skip
+def test_a_head_of_another_kind_is_refused(outputs, values, words):
+    with pytest.raises(UserError, match=words) as caught:
+        read(outputs, **values)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_head_with_other_classes_than_the_labels_is_refused(tmp_path):
+    (tmp_path / 'labels.txt').write_text('\n'.join('abcde'))
+    reader = postprocessor_of({'kind': 'detection', 'head': 'yolov8', 'labels': 'labels.txt'}, tmp_path)
+    with pytest.raises(UserError, match='room for 6 classes, the labels file has 5 lines'):
+        reader({'output0': heads.detect()}, IMAGE, LETTERBOX)
+
+
+@pytest.mark.parametrize(('values', 'words'), [
+    ({'head': 'yolo8'}, "head: 'yolo8' is none of yolov5, yolov8"), ({'kind': 'pose', 'head': 'detr'}, "'detr' is none of yolov5, yolov8, end"),
+    ({'background': 'middle'}, 'none of none, first, last'), ({'kind': 'pose', 'keypoint_values': 4}, '2 or 3'),
+])  # fmt: skip
+def test_settings_of_heads_that_do_not_fit(values, words):
+    with pytest.raises(UserError, match=words):
+        read(heads.detect(), **values)
+
+
+@pytest.mark.parametrize(('shapes', 'kind'), [
+    ({'y': (1, 1000)}, 'classification'), ({'y': (1, 21, 65, 65)}, 'segmentation'), ({'predicted_depth': (1, 384, 384)}, 'depth'),
+    ({'a': (1, 300, 38), 'b': (1, 32, 160, 160)}, 'instance_segmentation'), ({'y': (1, 20, 21504)}, 'oriented_detection'),
+    ({'dets': (1, 300, 4), 'labels': (1, 300, 91)}, 'detection'), ({'y': (1, 84, 189)}, 'detection'), ({'y': ()}, None), ({}, None),
+])  # fmt: skip
+def test_shapes_tell_the_likely_kind(shapes, kind):
+    found = likely_kind(shapes)
+    assert (found and found['kind']) == kind
