@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,11 @@ import yaml
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
-FLEETS = {'detector_pi_jetson': ('detector_small', 64), 'vit_robot_cloud': ('vit_small', 32), 'battery_saver': ('mobilenetv2_small', 64)}
+FLEETS = {
+    'detector_pi_jetson': ('detector_small', 64), 'vit_robot_cloud': ('vit_small', 32), 'battery_saver': ('mobilenetv2_small', 64),
+    'policy_arm': ('act_small', 64),
+}  # fmt: skip
+JOINTS = ['shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll', 'gripper']
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +77,7 @@ def fleet(built, package, **changes):
         document = yaml.safe_load((folder / name).read_text())
         (folder / name).write_text(yaml.safe_dump(document | values))
     pixels = np.random.default_rng(5).integers(0, 256, (48, 64, 3)).astype(np.uint8)
-    shown = [CameraImage(cv2.imencode('.jpg', cv2.resize(pixels, (640, 480)))[1].reshape(-1), 'jpeg')]
+    shown = [] if package == 'policy_arm' else [CameraImage(cv2.imencode('.jpg', cv2.resize(pixels, (640, 480)))[1].reshape(-1), 'jpeg')]
     with running_fleet(folder / 'one_machine.yaml', shown) as running:
         try:
             yield running
@@ -89,12 +94,13 @@ def test_its_fleet_files_fit_each_other(package):
     real, played = (load_fleet(EXAMPLES / package / 'config' / name) for name in ('robot.yaml', 'one_machine.yaml'))
     assert list(real.devices) == list(played.devices) and played.emulated and not real.emulated
     assert (real.source, real.objective, real.constraints) == (played.source, played.objective, played.constraints)
-    assert real.model.postprocessing == played.model.postprocessing
+    assert (real.model.postprocessing, real.inputs) == (played.model.postprocessing, played.inputs)
 
 
-def test_the_detectors_launch_file_hands_on_what_the_included_one_asks_for():
+@pytest.mark.parametrize('package', ['detector_pi_jetson', 'policy_arm'])
+def test_the_launch_file_hands_on_what_the_included_one_asks_for(package):
     """The `launch` package does not look at the arguments of whoever includes a file."""
-    text = (EXAMPLES / 'detector_pi_jetson' / 'launch' / 'robot.launch.py').read_text()
+    text = (EXAMPLES / package / 'launch' / 'robot.launch.py').read_text()
     root = EXAMPLES.parent
     included = (root / 'launch' / 'device.launch.py').read_text()
     shared = (root / 'edge_dnn_partition' / 'nodes' / 'launching.py').read_text().partition('def tool_arguments')[0]
@@ -137,3 +143,29 @@ def test_a_battery_that_runs_low_spares_the_rover(ros_domain, built):
         with node(built, 'battery_saver', 'play_battery', begin=60.0, end=5.0, seconds=2.0):
             running.client.wait_for(lambda: 'rover' not in running.client.plan.devices, 40.0, 'a plan without the rover')
         assert any('battery' in plan.reason for _, plan in running.news.plans)
+
+
+def test_a_policy_moves_the_arm_and_goes_on_without_its_server(ros_domain, built):
+    from sensor_msgs.msg import JointState
+    from trajectory_msgs.msg import JointTrajectory
+
+    def seconds(part):
+        return part.sec + part.nanosec * 1e-9
+
+    with node(built, 'policy_arm', 'play_arm'), fleet(built, 'policy_arm') as running:
+        client, trajectories, states = running.client, [], []
+        client.node.create_subscription(JointTrajectory, '/policy/actions', lambda m: trajectories.append((m, time.time())), 10)
+        client.node.create_subscription(JointState, '/joint_states', lambda m: states.append(list(m.position)), 10)
+        client.wait_for(lambda: len(trajectories) >= 10, 30.0, 'trajectories')
+        for message, at in trajectories:
+            age, first, last = at - seconds(message.header.stamp), *(seconds(message.points[n].time_from_start) for n in (0, -1))
+            assert message.joint_names == JOINTS and 0 < age < 1.7 and last == pytest.approx(49 / 30)
+            assert first < age + 1 / 30 + 0.01 and len(message.points) == round((last - first) * 30) + 1
+        client.wait_for(lambda: np.abs(states[-1]).max() > 0.05, 20.0, 'a movement')
+        assert np.abs(np.diff(states, axis=0)).max() < 0.1
+        client.emulate({}, {('arm', 'server'): (0.0, 0.005)})
+        cut = time.time()
+        client.wait_for(
+            lambda: sum(seconds(m.header.stamp) > cut + 1.0 for m, _ in trajectories) >= 10, 30.0, 'trajectories without the server'
+        )
+        client.emulate({}, {('arm', 'server'): (5e6, 0.005)})

@@ -64,7 +64,7 @@ _ENTRIES: dict[str, Entry] = {
     'vit_b16': Entry('transformers', 'vit', _image(224)),
     'bert': Entry('transformers', 'bert', _text(128), ('states', 'pooled'), words=30522),
     'yolo': Entry('detector', 'yolo', _image(320), _SCALES),
-    'act': Entry('policy', 'act', _arm(224), ('actions',)),
+    'act': Entry('policy', 'act', _arm(128), ('actions',), arguments={'side': 128}),
     'digits': Entry('digits', 'digits', {'image': (1, 1, 8, 8)}),
 }
 
