@@ -8,7 +8,7 @@ its mind a little with each observation. The arm lags behind what is commanded, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,23 +72,24 @@ class Arm:
             self._position = self.commands[-1] + (self._position - self.commands[-1]) * np.exp((self._at - now) / _LAG_SECONDS)
         self._at = now
 
-    def measures(self, seconds: float) -> dict[str, Any]:
-        """Return how well it went in a run of so many seconds.
+    def measures(self, begin: float, end: float) -> dict[str, float]:
+        """Return how well it went in a part of the run.
 
         ``ready_share``: of the actions that were due; ``longest_hold_seconds``: without an action; ``largest_jump``: between
         two commands, radians; ``path_error``: RMS of what was commanded, held where nothing was, radians; ``age_p95_seconds``
-        of the observations behind the commands.
+        of the observations behind the commands. NaN where there is no command to tell.
         """
-        times, commands = np.array(self.times), np.array(self.commands)
-        gaps = np.diff([0.0, *self.times, seconds])
-        ticks = np.arange(0, seconds, 1 / HERTZ)
-        held = commands[np.clip(np.searchsorted(times, ticks, 'right') - 1, 0, None)]
+        chosen = [number for number, at in enumerate(self.times) if begin <= at < end]
+        times, commands = np.array(self.times)[chosen], np.array(self.commands).reshape(-1, _JOINTS)[chosen]
+        ticks = np.arange(begin, end, 1 / HERTZ)
+        last = np.searchsorted(self.times, ticks, 'right') - 1
+        jumps, ages = np.abs(np.diff(commands, axis=0)), times - np.array(self.observed)[chosen]
         return {
-            'ready_share': min(1.0, len(times) / (seconds * HERTZ)),
-            'longest_hold_seconds': max(0.0, float(gaps.max()) - 1 / HERTZ),
-            'largest_jump': float(np.abs(np.diff(commands, axis=0)).max()),
-            'path_error': float(np.sqrt(np.mean((held - path(ticks)) ** 2))),
-            'age_p95_seconds': float(np.quantile(times - np.array(self.observed), 0.95)),
+            'ready_share': min(1.0, len(times) / len(ticks)),
+            'longest_hold_seconds': max(0.0, float(np.diff([begin, *times, end]).max()) - 1 / HERTZ),
+            'largest_jump': float(jumps.max()) if len(jumps) else np.nan,
+            'path_error': float(np.sqrt(np.mean((np.array(self.commands)[last] - path(ticks))[last >= 0] ** 2))),
+            'age_p95_seconds': float(np.quantile(ages, 0.95)) if len(ages) else np.nan,
         }
 
 
@@ -144,13 +145,3 @@ def alone(board_seconds: float, seconds: float, period_seconds: float = 0.1) -> 
 
 Trace = Sequence[tuple[float, float, float]]
 """From when (seconds) which rate (bytes per second, 0: cut) and one-way delay (seconds)."""
-
-
-def between(motion: Arm, begin: float, end: float) -> Mapping[str, float]:
-    """Return the share of actions that were ready in a part of the run, and the longest hold within it."""
-    inside = [at for at in motion.times if begin <= at < end]
-    gaps = np.diff([begin, *inside, end])
-    return {
-        'ready_share': min(1.0, len(inside) / ((end - begin) * HERTZ)),
-        'longest_hold_seconds': max(0.0, float(gaps.max()) - 1 / HERTZ),
-    }
