@@ -8,6 +8,9 @@ figure is the median of the pairs' ratios: what other processes on the machine t
 
 ``balanced`` cuts at the five of the planner's candidate boundaries that come closest to equal times, ``random``
 at five of the candidates by lot. ``any`` draws from all cuts, also those that no plan uses; it has no target.
+
+``bytes`` holds what the candidates carry against the least that any closed set of layers carries (benchmarks/cut_bounds.py), near
+each of twenty shares of the work: of the zoo, and of ONNX files in a folder (its sub-folders are families).
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from edge_dnn_partition.benchmarks.cut_bounds import offered
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.graph import zoo
 from edge_dnn_partition.graph.cuts import candidate_boundaries, linear_cuts
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEEDS = ('torch', 'transformers')
+OPTIONS = ('models',)
 CUTS = 5
 #: What the sum of the stages may be above the original: a fixed share and one per cut.
 ALLOWED = {'resnet50': (0.02, 0.015), 'vit_b16': (0.02, 0.015), 'mobilenetv2': (0.0, 0.025)}
@@ -64,26 +70,52 @@ class Chain:
         return total
 
 
-def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
-    """Measure the three networks that have targets and, unless ``quick``, four more."""
+def run(*, quick: bool, progress: Callable[[str], None], models: Path | None = None) -> BenchResult:
+    """Measure the three networks that have targets and, unless ``quick``, four more; count the bytes of these, or of all.
+
+    :param models: a folder of further ONNX files to count.
+    """
     names = tuple(ALLOWED) if quick else (*ALLOWED, *MORE_MODELS)
-    results: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = _bytes(tuple(ALLOWED) if quick else zoo.names(), models, progress)
+    counted = len(results)
     for name in names:
         progress(f'{name}: exporting and preparing')
         model = load_model(zoo.model_path(name))
         with tempfile.TemporaryDirectory(prefix='bench_cuts_') as folder:
             results += measure(model, Path(folder), quick=quick, progress=progress)
+    counts, results = results[:counted], results[counted:]
     targets = [target for name in ALLOWED for target in _targets(name, results)]
+    points = sum(count['points'] for count in counts)
+    within = points - sum(len(count['above']) for count in counts)
+    targets.append(Target(f'candidates within 5 % of the least bytes, of {points} shares of {len(counts)} models', f'>= {points}',
+                          within, 'shares', within == points))  # fmt: skip
     met = sum(target.met for target in targets)
     worst = max(results, key=lambda result: result['overhead_per_cut'] if result['kind'] != 'any' else -1.0)
     dearest = max((result for result in results if result['kind'] == 'any'),
                   key=lambda result: result['overhead_per_cut'])
     return BenchResult(
-        results=results, targets=targets, plot=lambda figure: _plot(figure, results),
+        results=[*counts, *results], targets=targets, plot=lambda figure: _plot(figure, results),
         conclusion=(
             f'{met} of {len(targets)} targets are met. Among the cuts that plans use the dearest places are those of '
             f'{worst["model"]} ({worst["kind"]}), at {worst["overhead_per_cut"]:.1%} per cut. Cuts anywhere, which no '
             f'plan uses, cost up to {dearest["overhead_per_cut"]:.1%} per cut ({dearest["model"]}).'))
+
+
+def _bytes(names: Sequence[str], folder: Path | None, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Count the bytes at the candidates of the zoo's models and of the files in a folder; what cannot be used is left out."""
+    paths = [('zoo', zoo.model_path(name)) for name in names]
+    if folder is not None:
+        paths += [(path.parent.name, path) for path in sorted(folder.rglob('*.onnx'))]
+    counts = []
+    for family, path in paths:
+        try:
+            counts.append(offered(load_model(path), family))
+        except ModelError as error:
+            progress(f'{path.stem}: left out ({error})')
+            continue
+        count = counts[-1]
+        progress(f'{family} {path.stem}: {count["points"] - len(count["above"])} of {count["points"]} shares')
+    return counts
 
 
 def measure(model: Model, folder: Path, *, quick: bool, progress: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
     parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to check that it runs')
     parser.add_argument('--traces', type=Path, metavar='DIR', help='trace: a folder of recordings, CSV seconds,bits_per_second')
+    parser.add_argument('--models', type=Path, metavar='DIR', help='cuts: a folder of ONNX files to count with the zoo')
     parser.add_argument('--seconds', type=float, metavar='N', help='trace: seconds of each recording to play; default: all')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
     parser.add_argument('--linked', action='store_true', help='report: link to the plots in DIR instead of embedding them')
@@ -64,16 +65,18 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--out {args.out}: is a file; name a folder')
     takes = _named(files[args.name], 'OPTIONS')
     options: dict[str, Any] = {}
-    for name in ('traces', 'seconds'):
+    for name in ('traces', 'models', 'seconds'):
         if (given := getattr(args, name)) is not None:
             if name not in takes:
-                raise UserError(f'the benchmark `{args.name}` takes no --{name}; `trace` does')
+                able = next(other for other, path in files.items() if name in _named(path, 'OPTIONS'))
+                raise UserError(f'the benchmark `{args.name}` takes no --{name}; `{able}` does')
             options[name] = given
     if args.seconds is not None and not 0 < args.seconds < math.inf:
         raise UserError(f'--seconds {args.seconds:g}: must be more than 0')
     check_needs(args.name, files[args.name], quick=args.quick)
     quick = ' --quick' if args.quick else ''
-    given = ' --traces DIR' if 'traces' in options else ''  # a folder of the user's machine says nothing to others
+    # a folder of the user's machine says nothing to others
+    given = ''.join(f' --{name} DIR' for name in ('traces', 'models') if name in options)
     given += f' --seconds {args.seconds:g}' if 'seconds' in options else ''
     command = f'edge-dnn-partition bench {args.name}{given}{quick} --out {shlex.quote(str(args.out))}'
     if 'rows' in takes:

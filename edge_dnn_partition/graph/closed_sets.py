@@ -14,6 +14,7 @@ All arithmetic is on integers or single IEEE operations: every device of a fleet
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -25,21 +26,19 @@ _Ints = npt.NDArray[np.int64]
 
 #: The work is divided into so many windows; each gets one closed set at most.
 _WINDOWS: Final = 40
-#: What is wanted of the frontier is asked at half as many shares, each within a twentieth of the work.
-_REACH: Final = 2
 _UNITS: Final = 1 << 20
-#: How far around a share layers are free, in units of the work, and how far apart such shares are.
-_REGIONS: Final = tuple((int(free * _UNITS), int(apart * _UNITS)) for free, apart in (
-    (0.0125, 0.0125), (0.025, 0.025), (0.05, 0.025), (0.1, 0.05), (0.2, 0.1), (0.4, 0.1), (1.0, 0.5)))  # fmt: skip
-_STEPS: Final = 6
+#: What leaves less work than this before or after it is no cut.
+_END: Final = _UNITS // 10_000
+#: How far around a share layers are free at first, and how far apart such shares are; both in units of the work.
+_REGIONS: Final = tuple(_UNITS // part for part in (80, 40, 20, 10, 5, 1))
+_APART: Final = _UNITS // 40
+_STEPS: Final = 16
 _ROUNDS: Final = 2
 #: Chains and sets of one window that the choice looks at.
-_CHAINS: Final = 48
-_SETS: Final = 24
+_CHAINS: Final = 64
+_SETS: Final = 16
 _MISSING: Final = 3.0
 _MINOR: Final = 0.02
-#: A window counts in full if what it offers is within this of the best nearby.
-_NEAR: Final = 1.05
 #: A chain must be better than the first order's by this to be worth leaving it.
 _GAIN: Final = 0.02
 
@@ -151,9 +150,9 @@ def levels(flow: Dataflow, first: Sequence[int], order_of: Callable[[Sequence[in
     along = _along(flow, first)
     order, pool = list(first), set(along)
     found: list[int] = []
-    asked: set[tuple[int, int]] = set()
+    known: dict[tuple[int, int], _Set] = {}
     for _ in range(_ROUNDS):
-        pool.update(_cuts_near(flow, order, asked))
+        pool.update(_cuts_near(flow, order, known))
         cost, chosen = _chain(flow, pool, pool)
         if _chain(flow, pool, along)[0] <= cost + _GAIN:
             return None
@@ -180,67 +179,104 @@ def _along(flow: Dataflow, order: Sequence[int]) -> list[_Set]:
     return found
 
 
-def _cuts_near(flow: Dataflow, order: Sequence[int], asked: set[tuple[int, int]]) -> Iterator[_Set]:
+def _cuts_near(flow: Dataflow, order: Sequence[int], known: dict[tuple[int, int], _Set]) -> Iterator[_Set]:
     """Yield closed sets with few bytes near each share of the work, from narrow and wide regions of an order.
 
-    :param asked: pairs of sets between which a minimum cut has been looked for, or is now.
+    :param known: the least sets between two that have been looked for; what is found is added.
     """
     place = np.array(order, dtype=np.int64)
-    ends = np.cumsum(flow.work[place])
-    starts = ends - flow.work[place]
-    for free, apart in _REGIONS:
-        for share in range(apart, _UNITS, apart):
-            inside, within = np.zeros(flow.layers, dtype=np.bool_), np.zeros(flow.layers, dtype=np.bool_)
-            inside[place[ends <= share - free]] = True
-            within[place[starts < share + free]] = True
-            below, above = flow.measured(inside), flow.measured(within)
+    nothing, all_layers = flow.measured(np.zeros(flow.layers, dtype=np.bool_)), flow.measured(np.ones(flow.layers, dtype=np.bool_))
+    for free in _REGIONS:
+        for share in range(_APART, _UNITS, _APART):
+            below, above = _around(flow, place, nothing, all_layers, share, free)
             for _ in range(_STEPS):
-                if above.work <= below.work or (below.bits, above.bits) in asked:
+                if above.work <= below.work:
                     break
-                asked.add((below.bits, above.bits))
-                found = flow.least(below, above)
-                if found.bits in (below.bits, above.bits):
+                between = below.bits, above.bits
+                if between not in known:
+                    known[between] = flow.least(below, above)
+                found = known[between]
+                if found.bits not in between:
+                    below, above = (found, above) if found.work < share else (below, found)
+                    yield found
+                    continue
+                # no set lies below the line between the two: ask nearer to the share
+                closer = _around(flow, place, below, above, share, (above.work - below.work) // 4)
+                if closer == (below, above):
                     break
-                yield found
-                if found.work < share:
-                    below = found
-                else:
-                    above = found
+                below, above = closer
+                yield from closer
+
+
+def _around(flow: Dataflow, place: _Ints, below: _Set, above: _Set, share: int, free: int) -> tuple[_Set, _Set]:
+    """Return two closed sets between two others, of which an order makes the one before a share of the work, the other after."""
+    inside, within = flow.members(below.bits), flow.members(above.bits)
+    between = place[within[place] & ~inside[place]]
+    ends = below.work + np.cumsum(flow.work[between])
+    inside[between[ends <= share - free]] = True
+    within[between[ends - flow.work[between] >= share + free]] = False
+    return flow.measured(inside), flow.measured(within)
+
+
+class _Path(NamedTuple):
+    """A chain of closed sets so far: what it lacks, also near shares that are past, and per share the fewest bytes (0: none)."""
+
+    score: float
+    settled: float
+    bits: int
+    served: tuple[int, ...]
+    sets: tuple[_Set, ...]
 
 
 def _chain(flow: Dataflow, pool: Iterable[_Set], allowed: Iterable[_Set]) -> tuple[float, list[_Set]]:
-    """Return the best chain of sets, each inside the next, and what it lacks of the pool's best in each window."""
-    windows = _windows(flow, pool)
-    least = [min((one.bytes for one in window), default=0) for window in windows]
-    weights = [_MINOR] * _WINDOWS
-    for share in range(0, _WINDOWS, 2):
-        near = [number for number in range(share + 1 - _REACH, share + 1 + _REACH) if 0 <= number < _WINDOWS and windows[number]]
-        best = min((least[number] for number in near), default=0)
-        for number in near:
-            if least[number] <= _NEAR * best:
-                weights[number] = 1.0
-    states: list[tuple[float, int, tuple[_Set, ...]]] = [(0.0, 0, ())]
-    for number, window in enumerate(_windows(flow, allowed)):
-        if not windows[number]:
-            continue
-        reached: dict[int, tuple[float, int, tuple[_Set, ...]]] = {}
-        for one in sorted(window, key=lambda one: (one.bytes, one.bits))[:_SETS]:
-            excess = weights[number] * (one.bytes / max(least[number], 1) - 1.0)
-            for cost, bits, sets in states:
-                if not bits & ~one.bits and (one.bits not in reached or cost + excess < reached[one.bits][0]):
-                    reached[one.bits] = (cost + excess, one.bits, (*sets, one))
-        for cost, bits, sets in states:
-            skipped = cost + weights[number] * _MISSING
-            if bits not in reached or skipped < reached[bits][0]:
-                reached[bits] = (skipped, bits, sets)
-        states = sorted(reached.values(), key=lambda state: state[:2])[:_CHAINS]
-    cost, _, sets = states[0]
-    return cost, list(sets)
+    """Return the best chain of sets, each inside the next, and what it lacks of the pool's best near each share."""
+    total, shares = flow.total_work, range(_WINDOWS // 2)
+    least = [0] * len(shares)
+    for one in itertools.chain(*_windows(flow, pool)):
+        for share in _served(one, total):
+            least[share] = min(least[share] or one.bytes, max(one.bytes, 1))
+    windows = _windows(flow, allowed)
+    fewest = [min((one.bytes for one in window), default=0) for window in windows]
+
+    def lacking(served: Sequence[int], first: int, last: int, missing: float) -> float:
+        return sum((min(served[share] / least[share] - 1.0, _MISSING) if served[share] else missing)
+                   for share in range(first, last) if least[share])  # fmt: skip
+
+    paths = [_Path(0.0, 0.0, 0, (0,) * len(shares), ())]
+    for number, window in enumerate(windows):
+        closed, closing = (number - 1) // 2 if number else 0, number // 2  # near shares before these are no further sets
+        reached: dict[tuple[int, tuple[int, ...]], _Path] = {}
+        choices = [(one, _served(one, total), _MINOR * min(one.bytes / max(fewest[number], 1) - 1.0, _MISSING))
+                   for one in sorted(window, key=lambda one: (one.bytes, one.bits))[:_SETS]]  # fmt: skip
+        for path in paths:
+            options = [(path.bits, path.served, path.sets, _MINOR * _MISSING if window else 0.0)]
+            for one, near, minor in choices:
+                if not path.bits & ~one.bits:
+                    served = list(path.served)
+                    for share in near:
+                        served[share] = min(served[share] or one.bytes, max(one.bytes, 1))
+                    options.append((one.bits, tuple(served), (*path.sets, one), minor))
+            for bits, found, sets, minor in options:
+                settled = path.settled + minor + lacking(found, closed, closing, _MISSING)
+                state = _Path(settled + lacking(found, closing, min(len(shares), closing + 3), 0.0),
+                              settled, bits, found, sets)  # fmt: skip
+                key = bits, found[closing:]
+                if key not in reached or state[:4] < reached[key][:4]:
+                    reached[key] = state
+        paths = sorted(reached.values(), key=lambda path: path[:4])[:_CHAINS]
+    best = min(paths, key=lambda path: lacking(path.served, 0, len(shares), _MISSING))
+    return lacking(best.served, 0, len(shares), _MISSING), list(best.sets)
+
+
+def _served(one: _Set, total: int) -> range:
+    """Return the shares near which a set is: a twentieth of the work to either side of the middles of as many parts."""
+    place = one.work * (_WINDOWS // 2) / total
+    return range(max(math.ceil(place - 1.5), 0), min(math.floor(place + 0.5), _WINDOWS // 2 - 1) + 1)
 
 
 def _windows(flow: Dataflow, sets: Iterable[_Set]) -> list[list[_Set]]:
     found: list[list[_Set]] = [[] for _ in range(_WINDOWS)]
     for one in sets:
-        if 0 < one.work < flow.total_work:
+        if _END < one.work < flow.total_work - _END:
             found[one.work * _WINDOWS // flow.total_work].append(one)
     return found

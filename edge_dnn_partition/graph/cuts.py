@@ -17,6 +17,8 @@ from edge_dnn_partition.graph.work import layer_operations
 #: At so many shares of the work, and within so much of each, the candidates are as small as a cut can be.
 SHARES: Final = 20
 SHARE_TOLERANCE: Final = 0.05
+#: What leaves less of the work than this before or after it is a cut in name only.
+END_SHARE: Final = 1e-4
 _ABOUT_EQUAL: Final = 1.02
 
 
@@ -94,7 +96,7 @@ def candidate_boundaries(model: Model, *, limit: int = 20) -> tuple[int, ...]:
         raise ModelError(f'a model has at least two boundaries; set the limit above {limit}')
     shares = work_shares(model)
     inner = [cut for cut in cuts[1:last] if 0 < shares[cut.index] < 1]
-    chosen = _cheapest(inner, shares)[: limit - 2]
+    chosen = _cheapest([cut for cut in inner if END_SHARE <= shares[cut.index] <= 1 - END_SHARE], shares)[: limit - 2]
     parts = limit - 2
 
     def part_of(cut: Cut) -> int:

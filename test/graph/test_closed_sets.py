@@ -63,7 +63,7 @@ def graphs(draw):
     return Graph([sorted(sources) for sources in reads], sizes, draw(st.lists(st.integers(1, 50), min_size=count, max_size=count)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(graphs())
 def test_orders_are_topological_and_sets_are_measured(graph):
     order = graph.chosen()

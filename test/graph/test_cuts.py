@@ -6,7 +6,7 @@ import pytest
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import zoo
-from edge_dnn_partition.graph.cuts import candidate_boundaries, frontier, linear_cuts, near_shares, work_shares
+from edge_dnn_partition.graph.cuts import END_SHARE, candidate_boundaries, frontier, linear_cuts, near_shares, work_shares
 from edge_dnn_partition.graph.stages import extract_stages, stage_boundary
 from edge_dnn_partition.graph.zoo.tiny import TINY
 
@@ -37,7 +37,7 @@ def test_candidate_boundaries(name, models):
     if name in ('resnet18_small', 'resnet50_small', 'mobilenetv2_small', 'inception_small', 'vit_small'):
         assert len(bounds) >= 8
     shares = work_shares(model)
-    inner = [index for index in range(1, len(cuts) - 1) if 0 < shares[index] < 1]
+    inner = [index for index in range(1, len(cuts) - 1) if END_SHARE <= shares[index] <= 1 - END_SHARE]
     for near in near_shares([shares[index] for index in inner]):
         least = min((cuts[inner[place]].bytes for place in near), default=0)
         offered = min((cuts[inner[place]].bytes for place in near if inner[place] in bounds), default=0)
