@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError, nearest
+from edge_dnn_partition.graph.states import STATE_INTERVAL
 from edge_dnn_partition.planning.fleet.inputs import check_topic
 from edge_dnn_partition.planning.objectives import OBJECTIVES, summaries
 from edge_dnn_partition.planning.plans.encodings import LOSSLESS, check_names
@@ -260,6 +261,11 @@ FRAME_SOURCE: Final[tuple[Parameter, ...]] = (
     *CAMERA,
     Parameter('max_in_flight', 0, 'frames in flight at a time; 0: as many as the plan can use', 0, 1000),
     Parameter('waiting', 1, 'images waiting to be accepted; a newer one drops the oldest', 1, 1000, read_only=True),
+    Parameter(
+        'state_interval', STATE_INTERVAL,
+        'of a model that carries state: frames between two copies of its state that come to the source; as many run again '
+        'where the state is lost', 1, 10_000,
+    ),
     Parameter('max_age', 0.0, 'age in seconds after which a frame gets the result EXPIRED; 0: never', 0.0, 3600.0),
     Parameter(
         'journal', '',

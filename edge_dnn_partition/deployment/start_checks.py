@@ -22,13 +22,14 @@ from edge_dnn_partition.inputs.messages import readers_of
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.inputs.synchroniser import synchroniser_of
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
-from edge_dnn_partition.planning.fleet.inputs import ConstantInput, ImageInput, model_inputs
+from edge_dnn_partition.planning.fleet.inputs import ConstantInput, ImageInput, StateInput, model_inputs, states_of
 from edge_dnn_partition.planning.fleet.pipeline import check_constraints
 from edge_dnn_partition.planning.objectives import Goal, check_weights
 from edge_dnn_partition.planning.plans.plan import IMAGE, placement_of_words
 from edge_dnn_partition.results.postprocess import Postprocessor, postprocessor_of
 from edge_dnn_partition.results.postprocess_kinds import Raw
 from edge_dnn_partition.sensing.sources.limits import LimitsReading
+from edge_dnn_partition.transport.tensors import Array
 
 
 def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
@@ -71,7 +72,7 @@ def model_of(fleet: Fleet, path: str | Path | None = None, shapes: Mapping[str, 
             with suppress(UserError):
                 usual[name] = Preprocessing.from_yaml(given.preprocessing).shape
     fixed = {**({} if described is None else described.shapes), **(shapes or {})}
-    return load_model(path, shapes=fixed, usual=usual)
+    return load_model(path, shapes=fixed, usual=usual, states=states_of(fleet))
 
 
 def preprocessing_of(fleet: Fleet, model: Model) -> FramePreprocessing:
@@ -114,6 +115,29 @@ def check_sources(fleet: Fleet, model: Model, fleet_file: str | Path) -> None:
     readers = readers_of(fleet, model, Path(fleet_file).resolve().parent)
     if names := [*inputs.images, *inputs.tensors]:
         synchroniser_of(fleet, names, [name for name, reader in readers.items() if reader.latest])
+
+
+def initial_states(fleet: Fleet, model: Model) -> dict[str, Array]:
+    """Return the state before the first frame, by the model's input.
+
+    :raises UserError: if it does not fit the model.
+    """
+    found = {}
+    for name in model.states:
+        given, what = fleet.inputs[name], f'inputs.{name}'
+        assert isinstance(given, StateInput)
+        value = given.initial if given.file is None else array_in(given.file, f'{what}.file')
+        found[name] = filled(value, model.tensors[name], what)
+    return found
+
+
+def check_stateful(*, hedge: bool) -> None:
+    """Refuse what a frame source cannot do with a model that carries state.
+
+    :raises PlanError: with what to change.
+    """
+    if hedge:
+        raise PlanError('hedge: each frame of a model that carries state runs once; set hedge to false')
 
 
 def _preprocessing_file(fleet: Fleet, name: str) -> Path:
@@ -170,5 +194,7 @@ def check_scheduling(fleet: Fleet, model: Model, parameters: Mapping[str, Any]) 
     """
     goal_of(parameters, fleet)
     check_constraints(fleet.constraints, model)
+    if model.states and goal_of(parameters, fleet).pipelined:
+        raise PlanError('objective throughput: a model that carries state runs one frame after the other; choose latency')
     if parameters['fixed_plan']:
         placement_of_words(parameters['fixed_plan'], len(model.layers), tuple(fleet.devices))

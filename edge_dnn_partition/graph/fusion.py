@@ -62,10 +62,14 @@ _POINTWISE = frozenset(
 )
 
 
-def group_nodes(table: NodeTable, tensors: Mapping[str, TensorInfo]) -> list[list[int]]:
+def group_nodes(
+    table: NodeTable, tensors: Mapping[str, TensorInfo], states: Mapping[str, str] | None = None
+) -> list[list[int]]:
     """Return the layers as lists of nodes in ascending order; copied nodes are in none.
 
     :param tensors: the tensors that can cross a cut; others keep their ends together.
+    :param states: outputs by the inputs that they become for the next frame. What lies between the readers of such an input and
+        the maker of its output is one layer: a state stays on one device.
     """
     leader = list(range(len(table.nodes)))
 
@@ -92,7 +96,7 @@ def group_nodes(table: NodeTable, tensors: Mapping[str, TensorInfo]) -> list[lis
     for index in range(len(table.nodes)):
         if not table.is_copied[index]:
             groups.setdefault(find(index), []).append(index)
-    return _without_cycles(table, list(groups.values()))
+    return _without_cycles(table, list(groups.values()), states or {})
 
 
 def _activation(table: NodeTable, producer: int) -> list[int]:
@@ -154,13 +158,18 @@ def _is_pointwise(node: NodeProto) -> bool:
     return node.op_type in _POINTWISE and node.domain in ('', 'ai.onnx', 'com.microsoft')
 
 
-def _without_cycles(table: NodeTable, groups: list[list[int]]) -> list[list[int]]:
-    """Join the groups that need each other, so that the rest form a DAG."""
+def _without_cycles(table: NodeTable, groups: list[list[int]], states: Mapping[str, str]) -> list[list[int]]:
+    """Join the groups that need each other, in one frame or from frame to frame, so that the rest form a DAG."""
     group_of = {index: number for number, group in enumerate(groups) for index in group}
     successors: list[set[int]] = [set() for _ in groups]
     for name, readers in table.readers.items():
         maker = table.producer.get(name)
         if maker is not None:
             successors[group_of[maker]].update(group_of[reader] for reader in readers)
+    for state, output in states.items():
+        maker = group_of[table.producer[output]]
+        for reader in (group_of[index] for index in table.readers.get(state, ())):
+            successors[maker].add(reader)
+            successors[reader].add(maker)
     joined = strongly_connected([sorted(targets - {number}) for number, targets in enumerate(successors)])
     return sorted(sorted(index for number in component for index in groups[number]) for component in joined)

@@ -34,11 +34,14 @@ class Layering:
     outputs: tuple[str, ...]
 
 
-def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo], order_file: Path) -> Layering:
+def build_layers(
+    proto: ModelProto, tensors: Mapping[str, TensorInfo], order_file: Path, states: Mapping[str, str] | None = None
+) -> Layering:
     """Find the layers of a prepared model.
 
     :param tensors: those of known shapes; what a type keeps from being sent stays within a layer.
     :param order_file: keeps the layers' order, which takes a second to find for a large model.
+    :param states: outputs by the inputs that they become for the next frame.
     :raises ModelError: an output of the model is no tensor.
     """
     table = tabulate(proto)
@@ -48,7 +51,7 @@ def build_layers(proto: ModelProto, tensors: Mapping[str, TensorInfo], order_fil
                              'only such tensors can be sent between devices')
     ends = {*table.inputs, *table.outputs}
     sendable = {name: tensor for name, tensor in tensors.items() if tensor.dtype in SENDABLE or name in ends}
-    groups = group_nodes(table, sendable)
+    groups = group_nodes(table, sendable, states)
     reads = [_reads(table, group) for group in groups]
     writes = [_writes(table, group, set(group)) for group in groups]
     members = [sorted({*group, *(copy for node in group for copy in table.copied[node])}) for group in groups]

@@ -60,26 +60,33 @@ class Model:
     remark: str = ''
     #: The kind of made-up inputs (`feeds.KINDS`) on which tensors have the sizes that depend on data.
     example: int = 0
+    #: What is carried from frame to frame: outputs by the inputs that they become.
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None,
-               usual: Mapping[str, Sequence[int]] | None = None) -> Model:  # fmt: skip
+               usual: Mapping[str, Sequence[int]] | None = None, states: Mapping[str, str] | None = None) -> Model:  # fmt: skip
     """Prepare a model (or take it from the cache) and find its layers.
 
     :param shapes: for models with open dimensions, the shape of each open input; a batch is 1 without.
     :param usual: what is open of an input otherwise, such as the preprocessing's shape; see `shapes.fix_shapes`.
+    :param states: outputs by the inputs that they become for the next frame; no cut parts the two.
     :raises ModelError: the file cannot be used; the message says what to do.
     """
     from edge_dnn_partition.graph.layers import build_layers
     from edge_dnn_partition.graph.prepare import prepare
     from edge_dnn_partition.graph.source import read_source
+    from edge_dnn_partition.graph.states import check_states, key_with
 
     source = read_source(path)
     prepared = prepare(source, shapes, usual)
     tensors = read_tensors(prepared.proto)
-    layering = build_layers(prepared.proto, tensors, prepared.path.with_name('order.json'))
+    states = check_states(prepared.proto, tensors, states or {})
+    key = key_with(prepared.key, states)
+    order = prepared.path.with_name(f'order_{key[:16]}.json' if states else 'order.json')
+    layering = build_layers(prepared.proto, tensors, order, states)
     return Model(
-        name=source.path.stem, sha256=source.sha256, key=prepared.key, path=prepared.path,
+        name=source.path.stem, sha256=source.sha256, key=key, path=prepared.path,
         source_path=source.path, layers=layering.layers, tensors=tensors, inputs=layering.inputs,
         outputs=layering.outputs, proto=prepared.proto, layer_nodes=layering.layer_nodes,
-        remark=remark(prepared.proto), example=example_kind(prepared.proto))
+        remark=remark(prepared.proto), example=example_kind(prepared.proto), states=states)

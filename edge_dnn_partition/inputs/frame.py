@@ -109,10 +109,12 @@ class FrameInputs:
     :param values: by name. The preprocessing makes one of the model's inputs of each `CameraImage`, which is named as
         `ModelInputs.images` says, `IMAGE` if it is the only one; an array is itself the model's input of that name.
     :param header: of the message that the frame began with, for its result; None: an empty one.
+    :param reset_state: the frame begins with the initial state, where the model carries one (docs/state.md).
     """
 
     values: Mapping[str, InputValue] = field(default_factory=dict)
     header: Any = None
+    reset_state: bool = False
 
     @classmethod
     def of_image(cls, image: CameraImage, header: Any = None) -> FrameInputs:

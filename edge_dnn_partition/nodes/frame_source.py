@@ -28,7 +28,6 @@ from edge_dnn_partition.execution.frames.dispatcher import (
     ForgetDevice,
     FrameDispatcher,
     Refuse,
-    Send,
     Settings,
     ShadowEnded,
 )
@@ -36,7 +35,10 @@ from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Patience
+from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
+from edge_dnn_partition.execution.frames.state_tracker import StateTracker
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.given import GivenInputs
 from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
@@ -58,6 +60,7 @@ from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
 from edge_dnn_partition.nodes.transport.dds_link import DdsLink
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
@@ -97,7 +100,8 @@ class FrameSource(FleetNode):
         self._camera_shows = False
         ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         preprocessing = start_checks.preprocessing_of(fleet, model)
-        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings, preprocessing.inputs)
+        states = self._states_of(fleet, model)
+        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings, preprocessing.inputs, states)
         hardware = hardware_of(fleet, device, model, runs_stages=False)
         self._link = DdsLink(self, fleet, hardware)
         self._inputs = InputSender(self, self._link, hardware, preprocessing.constants)
@@ -105,7 +109,8 @@ class FrameSource(FleetNode):
         self._closing.callback(self._inputs.stop)
 
         most_bytes = largest_message(fleet.devices[device].memory)
-        results = Expected({name: model.tensors[name] for name in self._outputs}, image=False, most_bytes=most_bytes)
+        tensors = {name: model.tensors[name] for name in self._outputs}
+        results = Expected(tensors, image=False, most_bytes=most_bytes, kept=frozenset(model.states.values()))
         self._link.listen(True, self._on_outputs, expect=results.check, max_bytes=most_bytes)
         for name in fleet.devices:
             self._link.connect((name, False))
@@ -132,6 +137,12 @@ class FrameSource(FleetNode):
         self.every(_STATUS_SECONDS, self._publish_status)
         self.every(_TICK_SECONDS, self._tick)
         self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
+
+    def _states_of(self, fleet: Fleet, model: Model) -> StateTracker | None:
+        if not model.states:
+            return None
+        start_checks.check_stateful(hedge=self.params.flag('hedge'))
+        return StateTracker(model, start_checks.initial_states(fleet, model), lambda: self.params.whole('state_interval'))
 
     def start(self) -> None:
         """Begin to take images, if they do not come over a topic."""
@@ -323,8 +334,8 @@ class FrameSource(FleetNode):
             case Accepted(frame):
                 assert self._journal is not None
                 self._journal.accepted(frame.frame_id, lambda: content_of(frame.inputs))
-            case Send(inputs, plan, number, attempt):
-                self._inputs.send(inputs, plan, number, attempt)
+            case Send():
+                self._inputs.send(action.inputs, action.plan, action.address)
             case Forget(frame_id, late):
                 self._link.forget_frame(frame_id, late=late)
             case ForgetDevice(device):
@@ -356,7 +367,7 @@ class FrameSource(FleetNode):
 
     def _publish_hedge_plan(self) -> None:
         """Let the worker of this device prepare the whole model for hedges, or let it go."""
-        status = PlanMessage.PROPOSED if self.params.flag('hedge') else PlanMessage.DROPPED
+        status = PlanMessage.PROPOSED if self.params.flag('hedge') and not self._model.states else PlanMessage.DROPPED
         self._hedge_plans.publish(plan_message(self._dispatcher.hedge_plan, status))
 
     def _publish_heartbeat(self) -> None:

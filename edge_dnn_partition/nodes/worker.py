@@ -94,8 +94,8 @@ class Worker(FleetNode):
         energy = self.advertise(DeviceEnergy, self.topics.energy, qos.TELEMETRY, overridable=True)
 
         most_bytes = largest_message(self._config.memory)
-        self._expected = Expected(self._model.tensors, image=True, most_bytes=most_bytes)
-        self._frames = DeviceFrames(device, most_bytes)
+        self._expected = Expected(self._model.tensors, image=True, most_bytes=most_bytes, kept=self._model.states.keys())
+        self._frames = DeviceFrames(device, most_bytes, self._model)
         self._plans, self._memory = WorkerPlans(device=device), PlanMemory(self)
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,

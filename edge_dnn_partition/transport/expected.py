@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,12 +56,14 @@ class Expected:
 
     :param tensors: their types and shapes; a shape that was only observed is open.
     :param image: cameras' images may arrive as well.
+    :param kept: tensors that may come without values, since they stay where they were made.
     :param most_bytes: of a tensor whose shape is open, decoded; see `largest_message`.
     """
 
     tensors: Mapping[str, TensorInfo]
     image: bool
     most_bytes: int
+    kept: Collection[str] = ()
 
     def check(self, fragment: Fragment) -> None:
         """Raise if a message's first fragment announces what is not expected.
@@ -84,7 +86,7 @@ class Expected:
             raise WireError(f'tensor {tensor.name[:80]!r} is not expected here')
         elif tensor.dtype != known.dtype or len(tensor.shape) != len(known.shape):
             raise WireError(f'tensor {tensor.name!r} has dtype {tensor.dtype} and shape {list(tensor.shape)}; {_words(known)}')
-        elif tensor.shape != known.shape and not known.observed:
+        elif tensor.shape != known.shape and not known.observed and (any(tensor.shape) or tensor.name not in self.kept):
             raise WireError(f'tensor {tensor.name!r} has shape {list(tensor.shape)}; {_words(known)}')
         if max(size, tensor.size) > self.most_bytes:
             raise WireError(

@@ -108,6 +108,8 @@ def _write_head(writer: _Writer, fragment: Fragment) -> None:
     writer.number('I', address.plan_version)
     writer.number('H', address.attempt)
     writer.number('h', address.from_stage)
+    writer.numbers('QQ', 8, (address.run, address.after))
+    writer.number('?', address.snapshot)
     writer.number('d', fragment.encode_seconds)
     writer.sequence(fragment.layout, _write_tensor)
     writer.sequence(fragment.stages, _write_stage)
@@ -118,8 +120,10 @@ def _read_head(reader: _Reader) -> dict[str, Any]:
     model, segment = reader.text(), reader.text()
     frame_id, version = reader.number('Q'), reader.number('I')
     attempt, stage = reader.number('H'), reader.number('h')
+    run, after = reader.numbers('QQ', 8)
+    address = Address(model, version, frame_id, attempt, stage, run, after, reader.number('?'))
     return {
-        'address': Address(model, version, frame_id, attempt, stage), 'segment': segment,
+        'address': address, 'segment': segment,
         'encode_seconds': reader.number('d'), 'layout': reader.sequence(_read_tensor),
         'stages': reader.sequence(_read_stage), 'hops': reader.sequence(_read_hop),
     }  # fmt: skip

@@ -109,13 +109,23 @@ MANY_MISSING: Final = 16
 
 @dataclass(frozen=True)
 class Address:
-    """What a message belongs to. ``from_stage`` -1 is the frame source."""
+    """What a message belongs to. ``from_stage`` -1 is the frame source.
+
+    The rest is of models that carry state from frame to frame (docs/state.md).
+
+    :param run: the number of this sending; no other has it.
+    :param after: the run whose state this one begins with; 0: the message brings the state.
+    :param snapshot: the state that it makes goes to the source as well.
+    """
 
     model_sha256: str
     plan_version: int
     frame_id: int
     attempt: int
     from_stage: int
+    run: int = 0
+    after: int = 0
+    snapshot: bool = False
 
 
 NOWHERE: Final = Address('', 0, 0, 0, -1)

@@ -16,22 +16,24 @@ import onnx
 
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.errors import NotReadyError
-from edge_dnn_partition.execution.frames.dispatcher import Accepted, Ended, FrameDispatcher, Send, Settings
+from edge_dnn_partition.execution.frames.dispatcher import Accepted, Ended, FrameDispatcher, Settings
 from edge_dnn_partition.execution.frames.failure import Failure, kind_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, HedgePipeline, is_hedge
+from edge_dnn_partition.execution.frames.kept_states import KeptStates
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, WorkerPlans
 from edge_dnn_partition.execution.frames.repetition import Patience
+from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose
-from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, parse_label
-from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.planning.plans.plan import IMAGE, parse_label
 from edge_dnn_partition.transport.timing import StageTime
 
 DEVICES = ('pi', 'jetson', 'cloud')
 HISTORY = 8
+LARGEST = 1_000_003
 PATIENCE = Patience()
 
 
@@ -47,8 +49,9 @@ LABELS = (
 )  # fmt: skip
 
 
-def plan_of(label, version):
-    return compose(MODEL, parse_label(label, len(LAYERS)), version=version, source='pi', sink='pi')
+def plan_of(label, version, model=MODEL):
+    label += ' pi:3-4' * (len(model.layers) - len(LAYERS))
+    return compose(model, parse_label(label, len(model.layers)), version=version, source='pi', sink='pi')
 
 
 WHOLE = plan_of('pi:pre-3', HEDGE_VERSION)
@@ -68,9 +71,10 @@ class Scheduler:
 class Worker:
     """`WorkerPlans`, a `FramePipeline` and hedges; preparing and running take a step of their own."""
 
-    def __init__(self, device, incarnation, now, kept_version):
+    def __init__(self, device, incarnation, now, kept_version, model):
         self.incarnation = incarnation
-        self.plans, self.pipeline = WorkerPlans(device=device), FramePipeline(device)
+        states = KeptStates(model) if model.states else None
+        self.plans, self.pipeline = WorkerPlans(device=device), FramePipeline(device, states=states)
         self.plans.begin(now, kept_version)
         self.prepared, self.tasks, self.jobs = {}, [], []
         self.hedges = HedgePipeline(self.pipeline)
@@ -82,6 +86,8 @@ class Worker:
 
 class ProtocolFleet:
     """What is in the air arrives when it is told to; ``check`` looks at every frame that comes out."""
+
+    model = MODEL
 
     def __init__(self):
         super().__init__()
@@ -107,7 +113,8 @@ class ProtocolFleet:
 
     def start_source(self, first_id):
         ledger = FrameLedger(waiting=1000, attempts=1000, first_id=first_id)
-        self.dispatcher = FrameDispatcher(MODEL, 'pi', ledger, self, lambda: Settings(self.most, patience=PATIENCE))
+        settings = lambda: Settings(self.most, patience=PATIENCE)  # noqa: E731
+        self.dispatcher = FrameDispatcher(self.model, 'pi', ledger, self, settings, states=self.tracker())
         self.plans, self.ledger = self.dispatcher.plans, ledger
         self.plans.begin(self.now, self.kept_version('source'))
         self.dispatcher.begin(self.now)
@@ -116,9 +123,12 @@ class ProtocolFleet:
             self.air = [m for m in self.air if m[:2] != ('source', 'plan')]
             self.air += [('source', 'plan', message) for message in self.scheduler.history]
 
+    def tracker(self):
+        """Return what follows the model's state."""
+
     def start_worker(self, device):
         self.incarnations += 1
-        self.workers[device] = Worker(device, self.incarnations, self.now, self.kept_version(device))
+        self.workers[device] = Worker(device, self.incarnations, self.now, self.kept_version(device), self.model)
         self.air = [m for m in self.air if m[0] != device]
         if device in self.disk and (task := self.workers[device].plans.task(self.disk[device], PlanStatus.PROPOSED, ())) is not None:
             self.workers[device].tasks.append(task)
@@ -138,7 +148,7 @@ class ProtocolFleet:
             self.publish(outcome.plan, PlanStatus.DROPPED)
 
     def propose_to(self, label):
-        plan = plan_of(label, self.scheduler.switch.next_version())
+        plan = plan_of(label, self.scheduler.switch.next_version(), self.model)
         if self.shadows.pop(plan.version, None) is not None:  # one that nobody had heard of when its scheduler lost its record
             assert all(plan.version not in worker.prepared for worker in self.workers.values())
         plan = self.scheduler.switch.propose(plan, self.now)
@@ -236,7 +246,8 @@ class ProtocolFleet:
         if stage.preprocess:
             made['x'] = made[IMAGE]
         for i in stage.layer_indices:
-            made.update({name: 31 * sum(made[n] for n in LAYERS[i].inputs) + i for name in LAYERS[i].outputs})
+            one = self.model.layers[i]
+            made.update({name: 31 * sum(made[n] for n in one.inputs) % LARGEST + i for name in one.outputs})
         timing = StageTime(device, job.stage, float(address.attempt), float(address.plan_version), 0.0, 0.0)
         outputs = {name: np.array([made[name]]) for name in stage.outputs}
         sends, jobs = pipeline.finished(job, outputs, timing, self.now)
@@ -268,16 +279,15 @@ class ProtocolFleet:
             match action:
                 case Accepted(frame):
                     self.inputs_of[frame.frame_id] = frame.inputs
-                case Send(inputs, plan, number, attempt):
+                case Send(inputs, plan, number, _):
                     if number < FIRST_NUMBER:
                         self.sent_to[number] = {device: self.heard_by_source.get(device) for device in plan.devices}
-                    self.send_inputs(inputs, plan, number, attempt)
+                    self.send_inputs(inputs, plan, action.address)
                 case Ended(frame, _):
                     self.check(frame)
 
-    def send_inputs(self, inputs, plan, number, attempt):
-        address = Address(MODEL.sha256, plan.version, number, attempt, SOURCE_STAGE)
-        for device, encodings in deliveries(plan).items():
+    def send_inputs(self, inputs, plan, address):
+        for device, encodings in deliveries(plan, inputs.values).items():
             tensors = {name: inputs.image.data if name == IMAGE else inputs.values[name] for name in encodings}
             self.air.append((device, 'tensors', (address, tensors, ())))
 
@@ -300,7 +310,7 @@ class ProtocolFleet:
             except NotReadyError as error:
                 self.fail(who, address, -1, error)
             return
-        outputs = {name: array for name, array in tensors.items() if name in MODEL.outputs}
+        outputs = {name: array for name, array in tensors.items() if name in self.model.outputs}
         self.dispatcher.on_outputs(address, outputs, stages, (), self.now)
         self.carry_out()
 

@@ -13,13 +13,14 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from protocol_fleet import DEVICES, LABELS, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
+from protocol_fleet import DEVICES, LABELS, LARGEST, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
 
 from edge_dnn_partition.errors import DeviceError, ModelError, WireError
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge, tail_plan
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED, LOST
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.execution.frames.repetition import MOST_DEATHS
+from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE, parse_label
 
@@ -43,9 +44,9 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         inputs = self.inputs_of.pop(frame.frame_id)
         assert frame.inputs is inputs or frame.frame_id in self.not_kept
         x = int(inputs.image.data[0])
-        a = 31 * x
-        b = 31 * (a + int(inputs.values['k'][0])) + 1
-        assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) + 2}
+        a = 31 * x % LARGEST
+        b = 31 * (a + int(inputs.values['k'][0])) % LARGEST + 1
+        assert {name: int(v[0]) for name, v in frame.outputs.items()} == {'b': b, 'c': 31 * (a + b) % LARGEST + 2}
         ran = {(timing.device, timing.stage) for timing in frame.stages}
         if is_hedge(frame.plan_version):
             assert {device for device, _ in ran} == {'pi'}
@@ -97,7 +98,7 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         if not frame.inputs.values:  # an earlier run kept none
             return
         self.ledger.hedged(frame.frame_id)
-        self.send_inputs(frame.inputs, WHOLE, frame.frame_id, frame.attempt)
+        self.send_inputs(frame.inputs, WHOLE, Send(frame.inputs, WHOLE, frame.frame_id, frame.attempt).address)
 
     @precondition(lambda self: 'pi' in self.workers)
     @rule()

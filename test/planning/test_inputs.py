@@ -101,17 +101,17 @@ def plan(label, model=POLICY, inputs=None):
 def test_images_are_prepared_together_and_what_devices_have_is_not_sent():
     inputs = model_inputs(fleet(), POLICY)
     made = plan('jetson:pre-1 cloud:1-5', inputs=inputs)
-    assert [stage.inputs for stage in made.stages] == [(IMAGE, '@image:depth'), ('depth', 'pose', 'a')]
+    assert [stage.inputs for stage in made.stages] == [(IMAGE, '@image:depth'), ('depth', 'pose', 'h', 'a')]
     assert made.stages[0].outputs == ('depth', 'a')
     sent = [(t.tensor, t.to_device) for t in made.transfers if t.from_stage == SOURCE_STAGE]
-    assert sent == [(IMAGE, 'jetson'), ('@image:depth', 'jetson'), ('pose', 'cloud')]
+    assert sent == [(IMAGE, 'jetson'), ('@image:depth', 'jetson'), ('pose', 'cloud'), ('h', 'cloud')]  # where it is lost
     check_plan(made, DEVICES, inputs.sent)
 
 
 def test_a_stage_that_reads_constants_alone_is_sent_them():
     inputs = model_inputs(fleet(), POLICY)
     made = plan('pi:pre-2 cloud:2-3 pi:3-5', inputs=inputs)
-    assert [stage.inputs for stage in made.stages] == [(IMAGE, '@image:depth'), ('task',), ('pose', 'a', 'b', 'c')]
+    assert [stage.inputs for stage in made.stages] == [(IMAGE, '@image:depth'), ('task',), ('pose', 'h', 'a', 'b', 'c')]
     check_plan(made, DEVICES, inputs.sent)
 
 

@@ -51,6 +51,7 @@ def message_of(fragment):
         message.head = [FragmentHead(
             model_sha256=fragment.address.model_sha256, segment=fragment.segment, frame_id=fragment.address.frame_id,
             plan_version=fragment.address.plan_version, attempt=fragment.address.attempt, from_stage=fragment.address.from_stage,
+            run=fragment.address.run, after=fragment.address.after, snapshot=fragment.address.snapshot,
             encode_seconds=fragment.encode_seconds,
             tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,
                                 size=t.size) for t in fragment.layout],

@@ -95,7 +95,7 @@ class FleetScheduler:
         self.mover = Mover(outlet, incarnation, settings.prepare_timeout, self.runner.on_plan)
         self.explorer = Explorer(self.view, outlet.publish_exploration, self._background)
         self.shadows: ShadowFrames | None = None
-        if policy is None:
+        if policy is None and not model.states:
             self.shadows = ShadowFrames(self.runner, outlet, self._shadow_plan, incarnation)
         self._urgency = Urgency()
         self._began = -math.inf
@@ -329,7 +329,7 @@ class FleetScheduler:
         plan, costs, goal = move.plan, move.costs, self.runner.goal
         if costs is not None:
             plan = replace(
-                plan, max_in_flight=frames_at_a_time(len(plan.stages), costs, pipelined=goal.pipelined),
+                plan, max_in_flight=1 if self.model.states else frames_at_a_time(len(plan.stages), costs, pipelined=goal.pipelined),
                 latency_seconds=costs.latency_seconds, latency_deviation=move.deviation * costs.latency_seconds,
                 energy_joules=costs.energy_joules, bottleneck_seconds=costs.bottleneck_seconds,
             )  # fmt: skip

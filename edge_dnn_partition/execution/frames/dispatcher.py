@@ -4,6 +4,9 @@
 
 Inputs wait for their turn, an accepted frame is sent under the plan in force, again where it is lost, as a hedge where it is
 late, and ends in exactly one result. While nothing else is under way a shadow frame may run.
+
+Where the model carries state, frames run one at a time, without hedges and shadow frames; frames that have had their result may
+run again to bring the state back (`StateTracker`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
@@ -30,22 +33,16 @@ from .hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from .ledger import DELIVERED, Frame, FrameLedger
 from .plan_registry import PlanStatus
 from .repetition import Patience, Repetition, SourcePlans
+from .sending import Send
 from .shadow_run import FIRST_NUMBER, Shadow, ShadowRun
+from .state_tracker import StateTracker, homes_of
 
 _DISCOVERY_SECONDS: Final = 5.0
+_RUN_BITS: Final = 16
+"""Runs are numbered from so many times a frame's number on: no earlier frame source has come so far."""
 _LISTENERS_SECONDS: Final = 1.0
 """Subscribers of results may take so long to be discovered, and others after the first: before that, results of an earlier
 run's frames would reach nobody."""
-
-
-@dataclass(frozen=True, eq=False)
-class Send:
-    """Send a frame's inputs to the devices that read them under a plan."""
-
-    inputs: FrameInputs
-    plan: Plan
-    number: int
-    attempt: int
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,7 @@ class FrameDispatcher:
     :param device: the source.
     :param settings: returns those that hold now.
     :param inputs: where the model's inputs arise; None: see `compose`.
+    :param states: of a model that carries state from frame to frame.
     """
 
     model: Model
@@ -139,6 +137,7 @@ class FrameDispatcher:
     links: Links
     settings: Callable[[], Settings] = Settings
     inputs: ModelInputs | None = None
+    states: StateTracker | None = None
     plans: SourcePlans = field(default_factory=SourcePlans)
     hedger: Hedger = field(default_factory=Hedger)
     accepts: bool = True
@@ -178,8 +177,10 @@ class FrameDispatcher:
     def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
         """Take up a frame of an earlier run; see `FrameLedger.restore`.
 
-        :param inputs: None: they were not kept, and the frame is lost, once a subscriber can get that result.
+        :param inputs: None: they were not kept, and the frame is lost, once a subscriber can get that result. So it is where the
+            model carries state, which that run had.
         """
+        inputs = inputs if self.states is None else None
         self.ledger.restore(frame_id, inputs or FrameInputs(), now, runs)
         if inputs is None:
             self._left += (frame_id,)
@@ -188,6 +189,8 @@ class FrameDispatcher:
         """The frame source has become active: subscribers of results may take a while to be discovered."""
         self.accepts = True
         self._settle_at = now + _DISCOVERY_SECONDS
+        if self.states is not None:
+            self.states.number_above(self.ledger.next_id << _RUN_BITS)
 
     def give_up(self, now: float) -> None:
         """End every frame that is under way as lost."""
@@ -238,10 +241,15 @@ class FrameDispatcher:
 
     def on_failure(self, failure: Failure, now: float) -> None:
         """Take in that a device cannot process a frame."""
-        if failure.frame_id >= FIRST_NUMBER:
+        if self.states is not None:
+            found = self._with_state(self.states, failure)
+        elif failure.frame_id >= FIRST_NUMBER:
             self.shadows.failed(failure.frame_id)
+            return
         else:
-            self._repetition.on_failure(failure, now)
+            found = failure
+        if found is not None:
+            self._repetition.on_failure(found, now)
             self._release()
 
     def on_broken(self, address: Address, reason: str, incarnation: int, now: float) -> None:
@@ -256,7 +264,10 @@ class FrameDispatcher:
     ) -> None:  # fmt: skip
         """Take a frame's outputs in, all of them or some, with how its stages and hops went."""
         if address.frame_id >= FIRST_NUMBER:
-            self._on_shadow(address.frame_id, outputs, stages, hops, now)
+            if self.states is None:
+                self._on_shadow(address.frame_id, outputs, stages, hops, now)
+            else:
+                self._do(self.states.on_replayed(address.frame_id, outputs, now))
             return
         self._on_hedge_result(address, now)
         frame = self.ledger.result(
@@ -264,6 +275,8 @@ class FrameDispatcher:
         )
         if frame is None:
             return
+        if self.states is not None:
+            self.states.on_result(frame)
         self._admission.delivered(frame.plan_version, frame.stages, frame.hops)
         self.plans.on_result(frame.plan_version, frame.latency_seconds)
         hedge = is_hedge(frame.plan_version)
@@ -304,7 +317,7 @@ class FrameDispatcher:
 
     def _most(self, plan: Plan) -> int:
         """Return how many frames may be under way."""
-        return self.settings().max_in_flight or plan.max_in_flight
+        return 1 if self.states is not None else self.settings().max_in_flight or plan.max_in_flight
 
     def _reachable(self, plan: Plan) -> bool:
         """Return whether a plan's inputs can be sent, and all its devices take its frames; none is accepted before."""
@@ -317,7 +330,7 @@ class FrameDispatcher:
             return
         if any(self.plans.suspect(frame.frame_id) for frame in self.ledger.unfinished):
             return  # a frame that may kill workers runs alone
-        if self.shadows.under_way(now) or (not self.ledger.in_flight and self._begin_shadow(now)):
+        if self.states is None and (self.shadows.under_way(now) or (not self.ledger.in_flight and self._begin_shadow(now))):
             return
         most = self._most(plan)
         frame = self.ledger.accept(now, plan.version, most)
@@ -331,7 +344,29 @@ class FrameDispatcher:
 
     def _send(self, frame: Frame, plan: Plan) -> None:
         self.plans.sent(frame.frame_id, plan)
-        self._actions.append(Send(frame.inputs, plan, frame.frame_id, frame.attempt))
+        if self.states is None:
+            self._actions.append(Send(frame.inputs, plan, frame.frame_id, frame.attempt))
+            return
+        homes = homes_of(plan, self.model.states, self.plans.incarnation)
+        patience = self.settings().patience.seconds(plan)
+        self._do(self.states.begin(frame, plan, homes, frame.sent_at, patience, moving=self.plans.moving))
+
+    def _do(self, action: Action | None) -> None:
+        if action is not None:
+            self._actions.append(action)
+
+    def _with_state(self, states: StateTracker, failure: Failure) -> Failure | None:
+        """Return a frame's failure; that of one that ran again is the waiting frame's. None: it concerns no frame under way."""
+        found: Failure | None = failure
+        if failure.frame_id >= FIRST_NUMBER:
+            frame = states.replay_failed(failure.frame_id)
+            kind = FailureKind.DEVICE if failure.kind is FailureKind.DATA else failure.kind  # it has run elsewhere
+            found = None if frame is None else replace(
+                failure, kind=kind, frame_id=frame.frame_id, plan_version=frame.plan_version, attempt=frame.attempt
+            )  # fmt: skip
+        if failure.kind is FailureKind.NOT_READY:
+            states.distrust()
+        return found
 
     def _release(self) -> None:
         for frame in self.ledger.release():
@@ -358,6 +393,8 @@ class FrameDispatcher:
         """Send a frame to this device as well if it is time for that."""
         plan, settings = self.plans.plan_of(frame), self.settings()
         if plan is None or not self._hedge_ready or not settings.hedge or plan.placement == self.hedge_plan.placement:
+            return
+        if self.states is not None:
             return
         self.hedger.share = settings.hedge_share
         self.hedger.follow(plan.version, plan.latency_seconds)

@@ -108,6 +108,11 @@ class FrameLedger:
         """Begin to count."""
         self._next_id = self.first_id
 
+    @property
+    def next_id(self) -> int:
+        """The number that the next frame gets."""
+        return self._next_id
+
     def number_above(self, frame_id: int) -> None:
         """Give the frames to come numbers above one that was given out before."""
         self._next_id = max(self._next_id, frame_id + 1)

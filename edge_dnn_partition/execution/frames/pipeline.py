@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from edge_dnn_partition.planning.plans.plan import SOURCE_STAGE, Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, StageTime, merged
+
+from .kept_states import KeptStates, without_values
 
 Array = NDArray[Any]
 Tensor = Array | Coded
@@ -92,6 +94,8 @@ class FramePipeline:
     _held_bytes: int = 0
     on_made: Callable[[FrameState, Mapping[str, Array], StageTime], None] | None = None
     """Called with what each stage makes."""
+    states: KeptStates | None = None
+    """Of a model that carries state from frame to frame."""
 
     def add_plan(self, plan: Plan) -> None:
         """Make frames of a plan acceptable; its stages are prepared."""
@@ -102,6 +106,8 @@ class FramePipeline:
         self.parts.pop(version, None)
         for key in [k for k in self._frames if k[2] == version]:
             self._pop(key)
+        if self.states is not None and not any(self._state_of(part) for part in self.parts.values()):
+            self.states.clear()
 
     def drained(self, version: int) -> bool:
         """True if no frame of that plan is here."""
@@ -143,7 +149,8 @@ class FramePipeline:
     ) -> list[Job]:
         """Take tensors in; return the stages that can run now.
 
-        :raises NotReadyError: if the plan is unknown, or the frames whose stages wait for their turn leave no room.
+        :raises NotReadyError: if the plan is unknown, the state that the frame begins with is not here, or the frames whose stages
+            wait for their turn leave no room.
         :raises WireError: as `check`.
         """
         part = self.check(address, tensors)
@@ -159,6 +166,7 @@ class FramePipeline:
             if latest == (address.attempt, address.plan_version):
                 return []  # finished here already: a repetition
             frame = FrameState(address, part)
+            self._begin_state(frame, now)
         new = sum(_bytes_of(array) for name, array in tensors.items() if name not in frame.tensors)
         self._make_room(new, key)
         self._frames[key] = frame
@@ -192,14 +200,37 @@ class FramePipeline:
         for name in frame.part.plan.stages[job.stage].outputs:
             frame.tensors[name] = outputs[name]
             frame.arrived[name] = now
+        if self.states is not None:
+            self.states.keep(frame.address, outputs)
         sends = []
         for target, wanted in frame.part.sends(job.stage).items():
-            arrays = {name: frame.tensors[name] for name, _ in wanted}
-            sends.append((target, arrays, dict(wanted)))
+            arrays = {name: self._sent(frame, name, to_sink=target[1]) for name, _ in wanted}
+            carried = frozenset() if self.states is None or not target[1] else self.states.outputs  # they are not to change
+            sends.append((target, arrays, {name: RAW if name in carried else encoding for name, encoding in wanted}))
         jobs = self._ready(frame)
         if len(frame.ran) == len(frame.part.stages):
             self._pop((frame.address.frame_id, frame.address.attempt, frame.address.plan_version))
         return sends, jobs
+
+    def _state_of(self, part: Part) -> tuple[str, ...]:
+        """Return the states that this device holds under a plan."""
+        names = (name for index in part.stages for name in part.plan.stages[index].inputs)
+        return () if self.states is None else self.states.among(names)
+
+    def _begin_state(self, frame: FrameState, now: float) -> None:
+        """Give a frame the state that it begins with, unless its messages bring that."""
+        if self.states is None or not frame.address.after:
+            return
+        wanted = self._state_of(frame.part)
+        frame.tensors.update(self.states.after(frame.address.after, wanted))
+        frame.encodings.update(dict.fromkeys(wanted, RAW))
+        frame.arrived.update(dict.fromkeys(wanted, now))
+
+    def _sent(self, frame: FrameState, name: str, *, to_sink: bool) -> Tensor:
+        """Return a tensor as it is sent: state stays here, but for snapshots; that it was made is said in any case."""
+        tensor = frame.tensors[name]
+        kept = to_sink and self.states is not None and name in self.states.outputs and not frame.address.snapshot
+        return without_values(tensor) if kept and not isinstance(tensor, Coded) else tensor
 
     def running(self, frame_id: int) -> bool:
         """True if a stage of a frame runs, or waits for nothing but its turn."""
@@ -255,13 +286,16 @@ def _bytes_of(tensor: Tensor) -> int:
     return tensor.data.nbytes if isinstance(tensor, Coded) else tensor.nbytes
 
 
-def deliveries(plan: Plan) -> dict[str, dict[str, str]]:
-    """Return which inputs of a frame the source sends to which device, and how: encodings by input, by device."""
+def deliveries(plan: Plan, given: Collection[str] | None = None) -> dict[str, dict[str, str]]:
+    """Return which inputs of a frame the source sends to which device, and how: encodings by input, by device.
+
+    :param given: those that the frame has; None: all that it can have. One that brings no state has fewer.
+    """
     made = {name for stage in plan.stages for name in stage.outputs}
     encodings = {(t.tensor, t.to_device): t.encoding for t in plan.transfers if t.from_stage == SOURCE_STAGE}
     found: dict[str, dict[str, str]] = {}
     for stage in plan.stages:
         for name in stage.inputs:
-            if name not in made:
+            if name not in made and (given is None or name in given):
                 found.setdefault(stage.device, {})[name] = encodings.get((name, stage.device), RAW)
     return found

@@ -48,6 +48,10 @@ class Patience:
     heartbeat_seconds: float = 1.0
     overtake: float = 1.5
 
+    def seconds(self, plan: Plan) -> float:
+        """Return how long a frame may take under a plan, as far as its prediction tells."""
+        return max(self.least_seconds, self.factor * plan.latency_seconds if plan.latency_seconds > 0 else 0.0)
+
 
 class Overdue(Enum):
     """Why a frame is to be sent again."""
@@ -136,6 +140,15 @@ class SourcePlans(PlanRegistry):
         sending = self._sent.setdefault(frame_id, _Sending())
         sending.devices, sending.lost, sending.failed_at = plan.devices, False, math.nan
         sending.workers |= {device: self._workers[device].incarnation for device in plan.devices if device in self._workers}
+
+    @property
+    def moving(self) -> bool:
+        """Whether a plan has been proposed that may come into force next."""
+        return self._proposed is not None
+
+    def incarnation(self, device: str) -> int:
+        """Return the incarnation of a device's worker by its last heartbeat; 0: none came."""
+        return self._workers[device].incarnation if device in self._workers else 0
 
     def prepared(self, plan: Plan) -> bool:
         """Return whether all workers of a plan accept its frames, by their last heartbeats."""
@@ -259,9 +272,7 @@ class SourcePlans(PlanRegistry):
         gone = any(self.gone(device, now, patience) for device in plan.devices)
         if gone or self.waits(frame):
             return Overdue.LOST if gone and self.active is not plan else None
-        seconds = patience.least_seconds
-        if plan.latency_seconds > 0:
-            seconds = max(seconds, patience.factor * plan.latency_seconds)
+        seconds = patience.seconds(plan)
         if latencies := self._latencies.get(plan.version):
             seconds = max(seconds, patience.factor / 2 * median(latencies))
         late = now - frame.sent_at > seconds * 2 ** min(frame.timeouts, 4)

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from edge_dnn_partition.execution.frames.hedge import TAIL_VERSION, HedgePipeline, is_hedge
+from edge_dnn_partition.execution.frames.kept_states import KeptStates
 from edge_dnn_partition.execution.frames.pipeline import Array, FramePipeline, Job, Tensor
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
@@ -20,11 +22,12 @@ class DeviceFrames:
     A hedge does not supersede its frame's other attempt.
 
     :param max_bytes: see `FramePipeline`.
+    :param model: whose state is kept from frame to frame, if it carries some.
     """
 
-    def __init__(self, device: str, max_bytes: int) -> None:
+    def __init__(self, device: str, max_bytes: int, model: Model) -> None:
         self._lock = threading.Lock()
-        self._plans = FramePipeline(device, max_bytes=max_bytes)
+        self._plans = FramePipeline(device, max_bytes=max_bytes, states=KeptStates(model) if model.states else None)
         self._hedges = HedgePipeline(self._plans)
 
     def _of(self, version: int) -> FramePipeline:

@@ -150,7 +150,9 @@ class InferService:
             image = from_compressed_message(request.compressed)
         arrays = {tensor.name: tensor_array(tensor) for tensor in request.tensors}
         header = request.image.header if pixels else request.compressed.header
-        return FrameInputs(self._given.values(arrays, image), header)
+        if request.reset_state and not self._given.model.states:
+            raise WireError('reset_state: the model carries no state, as far as inputs in the fleet file says')
+        return FrameInputs(self._given.values(arrays, image), header, request.reset_state)
 
     # Answers --------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.kinds import kind_of
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.plans.encodings import RAW
-from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan
+from edge_dnn_partition.planning.plans.plan import IMAGE, Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.link import TensorLink
 from edge_dnn_partition.transport.tensors import Array, Coded
@@ -48,10 +48,9 @@ class InputSender:
             self.last_encoding, self.last_bytes = image.encoding, image.nbytes
         self.other_bytes = {name: value.nbytes for name, value in inputs.values.items() if name != IMAGE}
 
-    def send(self, inputs: FrameInputs, plan: Plan, number: int, attempt: int) -> None:
+    def send(self, inputs: FrameInputs, plan: Plan, address: Address) -> None:
         """Send a frame's inputs; those to a device for which one is to be encoded follow when it is."""
-        address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
-        for device, encodings in deliveries(plan).items():
+        for device, encodings in deliveries(plan, {*inputs.values, *self._constants}).items():
             values = {name: inputs.values[name] if name in inputs.values else self._constants[name] for name in encodings}
             at_once = all(kind_of(value).is_encoded(value, encodings[name]) for name, value in values.items())
             task = partial(self._deliver, values, encodings, device, address, at_once=at_once)

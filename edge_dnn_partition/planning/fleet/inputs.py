@@ -207,6 +207,11 @@ def cameras_of(fleet: Fleet, inputs: ModelInputs) -> dict[str, Camera]:
     return {name: given if isinstance(given, ImageInput) else fleet.camera for name, given in named.items()}
 
 
+def states_of(fleet: Fleet) -> dict[str, str]:
+    """Return what a fleet's model carries from frame to frame: outputs by the inputs that they become."""
+    return {name: given.output for name, given in fleet.inputs.items() if isinstance(given, StateInput)}
+
+
 def place_of(fleet: Fleet, name: str) -> str:
     """Return the keys under which a fleet file says where the images for a model's input come from."""
     return f'inputs.{name}' if name in fleet.inputs else 'camera'
@@ -228,7 +233,7 @@ def model_inputs(fleet: Fleet, model: Model) -> ModelInputs:
     if short and first in named:
         raise PlanError(f'inputs.{first}: model.preprocessing makes it of the camera already; remove one of the two')
     made = [name for name in model.inputs if (name == first and short) or isinstance(named.get(name), ImageInput)]
-    states = {name: given.output for name, given in named.items() if isinstance(given, StateInput)}
+    states = states_of(fleet)
     for name, output in states.items():
         if output not in model.outputs:
             raise PlanError(f'inputs.{name}.output: {model.name} has no output {output!r}{nearest(output, model.outputs)}')

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_dnn_partition.errors import PlanError, nearest
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.states import SMALL_BYTES, STATE_INTERVAL
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
@@ -82,6 +83,7 @@ class Pipeline:
         self.weight_bytes = np.array(
             [0.0, *(float(sum(model.layers[i].weight_bytes for i in range(start, stop))) for start, stop in ranges)]
         )
+        self.state_bytes = self._state_of_nodes()
         self._tensors = self._find_tensors()
         self._channels = {pair: link.channel for link in fleet.links for pair in (link.between, link.between[::-1])}
         self._links: dict[tuple[str, str], tuple[LinkEstimate, Link]] = {}
@@ -134,19 +136,39 @@ class Pipeline:
                     readers[name].add(self._node_of_layer[layer.index])
         # What one node makes for the same readers travels in one bundle, and so waits for the link's latency once.
         bundles: dict[tuple[int, tuple[int, ...], bool], list[str]] = {}
-        outputs = set(model.outputs)
+        outputs = set(model.outputs) - set(model.states.values())
         for name, node in producer.items():
             elsewhere = tuple(sorted(reader for reader in readers[name] if reader != node))
             if elsewhere or name in outputs:
                 bundles.setdefault((node, elsewhere, name in outputs), []).append(name)
-        self._bundles = [*((name,) for name in self.inputs.images.values()), *(tuple(names) for names in bundles.values())]
+        snapshots = self._snapshots()
+        self._bundles = [*((name,) for name in self.inputs.images.values()), *map(tuple, bundles.values()), *((),) * len(snapshots)]
         return tuple(
             Tensor(
                 name=' '.join(names), producer=node, readers=elsewhere, at_sink=at_sink,
                 bytes=float(sum(model.tensors[name].bytes for name in names)),
             )
             for (node, elsewhere, at_sink), names in bundles.items()
+        ) + snapshots  # fmt: skip
+
+    def _snapshots(self) -> tuple[Tensor, ...]:
+        """Return the state that comes to the source with some frames, a part of it with each; that is never encoded."""
+        given = self.fleet.parameters.get('frame_source', {}).get('state_interval', STATE_INTERVAL)
+        interval = 1 if sum(self.state_bytes) <= SMALL_BYTES or not isinstance(given, int) else max(given, 1)
+        return tuple(
+            Tensor(name=f'state of {self.names[node]}', producer=node, readers=(), at_sink=True, bytes=size / interval)
+            for node, size in enumerate(self.state_bytes) if size
         )  # fmt: skip
+
+    def _state_of_nodes(self) -> tuple[float, ...]:
+        """Return the bytes of state that each node keeps from frame to frame."""
+        sizes, node_of = [0.0] * len(self.names), {
+            name: self._node_of_layer[layer.index] for layer in self.model.layers for name in layer.outputs
+        }
+        for name, output in self.model.states.items():
+            if output in node_of:
+                sizes[node_of[output]] += self.model.tensors[name].bytes
+        return tuple(sizes)
 
     def _private_words(self) -> str:
         held = sorted(self.inputs.private)

@@ -38,7 +38,7 @@ def compose(
         raise PlanError('preprocessing must be in the first stage of a placement, and in no other')
 
     inputs = inputs or ModelInputs.of_image(model)
-    given, kept = inputs.sent, inputs.kept
+    given = inputs.sent
     if not inputs.images and not placement[0][2] and len(placement) > 1:
         placement = [(placement[1][0], True, placement[1][2]), *placement[2:]]
     made = []
@@ -52,8 +52,8 @@ def compose(
         needs = list(dict.fromkeys(name for i in members for name in model.layers[i].inputs if name not in own))
         made.append(outputs)
         images = inputs.images.values() if preprocess else ()
-        # What a device has itself is not sent, unless a stage reads nothing else and so would wait for nothing.
-        others = [*images, *(name for name in needs if name not in kept)]
+        # Constants, which a device has, are not sent, unless a stage reads nothing else and so would wait for nothing.
+        others = [*images, *(name for name in needs if name not in inputs.constants)]
         read.append(others or [name for name in needs if name in inputs.constants])
 
     at = {name: i for i, names in enumerate(made) for name in names}

@@ -19,7 +19,7 @@ class ModelInputs:
     :param images: made by the preprocessing, in the first stage of a plan: the image's name (`image_name`) by the input's.
     :param tensors: sent by the source under their own names.
     :param constants: known to every device, never sent.
-    :param states: the output of the frame before, by input; it stays where its layers run.
+    :param states: the output of the frame before, by input; it stays where its layers run, and is sent where it is not there.
     :param private: inputs that do not leave the source, and neither do images that they are made of.
     """
 
@@ -41,12 +41,12 @@ class ModelInputs:
 
     @property
     def sent(self) -> frozenset[str]:
-        """The names of the values that the source may send: those, and constants that a stage with no other input waits for."""
-        return self.given | self.constants
+        """The names of what the source may send: also constants that a stage with no other input waits for, and state."""
+        return self.given | self.kept
 
     @property
     def kept(self) -> frozenset[str]:
-        """The inputs that a device has itself when a frame comes: constants and state."""
+        """The inputs that nobody gives: constants and state, which devices have themselves."""
         return self.constants | self.states.keys()
 
     @property

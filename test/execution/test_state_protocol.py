@@ -1,0 +1,145 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""The protocol of a model that carries state: each result is what the whole model gives on the frames delivered before it.
+
+Plans switch, workers die one after the other, frames fail at any stage, are reset, lost and sent again, and messages come late,
+twice, in any order.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from protocol_fleet import LARGEST, layer
+from test_protocol import ERRORS, Protocol
+
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, LOST
+from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
+from edge_dnn_partition.execution.frames.state_tracker import StateTracker
+from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
+from edge_dnn_partition.planning.plans.plan import IMAGE
+
+STATES = {'s': 't', 'u': 'v', 'w': 'n'}
+LAYERS = (layer(0, ('x', 's'), ('a', 't')), layer(1, ('a', 'k'), ('b',)), layer(2, ('a', 'b', 'u'), ('c', 'v')), layer(3, ('w',), ('d', 'n')))
+TENSORS = {name: TensorInfo(name, 7, (1,)) for name in 'xksuwabcdtvn'}
+STATEFUL = Model(
+    'net', 'a' * 64, 'key', Path(), Path(), LAYERS, TENSORS, ('x', 'k', 's', 'u', 'w'), ('b', 'c', 'd', 't', 'v', 'n'), onnx.ModelProto(), (), states=STATES
+)
+INITIAL = {'s': 3, 'u': 5, 'w': 7}
+
+
+def whole_model(x, k, state):
+    """Return what the model gives, and the state for the next frame."""
+    a = 31 * (x + state['s']) % LARGEST
+    b = 31 * (a + k) % LARGEST + 1
+    c = 31 * (a + b + state['u']) % LARGEST + 2
+    d = 31 * state['w'] % LARGEST + 3
+    return {'b': b, 'c': c, 'd': d}, {'s': a, 'u': c, 'w': d}
+
+
+class StatefulProtocol(Protocol):
+    model = STATEFUL
+    hedge = tail_follows = shadow_plan = shadow_frame = None
+
+    def __init__(self):
+        self.earlier = {}  # the state of frames under way when their frame source was killed
+        super().__init__()
+
+    def tracker(self):
+        self.state = INITIAL  # a frame source that starts begins anew
+        small = {name: np.array([value]) for name, value in INITIAL.items()}
+        tracker = StateTracker(STATEFUL, small, lambda: self.most)
+        tracker._small = False
+        return tracker
+
+    def check(self, frame):
+        self.ended.append(frame.frame_id)
+        inputs, earlier = self.inputs_of.pop(frame.frame_id), self.earlier.get(frame.frame_id)
+        if frame.status == LOST:
+            assert earlier is not None
+            self.lost += 1
+        if frame.status != DELIVERED:
+            return
+        before = INITIAL if inputs.reset_state else earlier or self.state
+        expected, state = whole_model(int(inputs.image.data[0]), int(inputs.values['k'][0]), before)
+        self.state = self.state if earlier else state
+        assert {name: int(v[0]) for name, v in frame.outputs.items()} == expected, 'the state is not that of the frames before'
+        sendings = {(timing.queue_seconds, timing.decode_seconds) for timing in frame.stages}
+        assert sendings == {(frame.attempt, frame.plan_version)}, 'two sendings are mixed'
+
+    @precondition(lambda self: self.accepts())
+    @rule(count=st.integers(1, 3), most=st.integers(1, 4), reset=st.sampled_from([False, False, False, True]))
+    def images(self, count, most, reset):
+        self.most = most  # frames between two snapshots
+        for _ in range(count):
+            number = self.ledger.counts.offered % 200 + 1
+            image = CameraImage(np.array([number], np.uint8), 'jpeg')
+            self.dispatcher.offer(FrameInputs({IMAGE: image, 'k': np.array([7 * number % 100])}, reset_state=reset), self.now)
+            self.carry_out()
+
+    @rule(journal=st.booleans())
+    def source_is_killed_and_started(self, journal):
+        self.earlier = dict.fromkeys((frame.frame_id for frame in self.ledger.unfinished), self.state) | self.earlier
+        super().source_is_killed_and_started(journal)
+        self.not_kept = self.earlier.keys()
+
+    def repeat_overdue(self):
+        self.dispatcher.tick(self.now)
+        self.carry_out()
+        under_way = {frame.frame_id for frame in self.ledger.unfinished} - self.earlier.keys()
+        assert len(under_way) <= 1, 'frames of one state run at the same time'
+
+    @precondition(lambda self: self.accepts())
+    @rule(count=st.integers(2, 6), most=st.integers(3, 8), fails=st.none() | st.tuples(st.integers(0, 5), st.integers(0, 2)))
+    def many_frames(self, count, most, fails):
+        """Frames come one after the other, of which one fails at one of its stages: it does not change the state."""
+        for number in range(count):
+            self.sign_of_life('all')
+            self.images(1, most, False)
+            stages = 0
+            while self.air or any(worker.tasks or worker.jobs for worker in self.workers.values()):
+                busy = next((device for device, worker in self.workers.items() if worker.jobs), None)
+                if busy is None:
+                    self.quiesce_messages()
+                    continue
+                self.run(busy, 0, ERRORS[0] if (number, stages) == fails else None)
+                stages += 1
+            self.time_passes(0.2)
+            self.quiesce()
+
+    def quiesce_messages(self):
+        """Let one message arrive, or one plan be prepared."""
+        if self.air:
+            self.deliver(self.air.pop(0))
+        else:
+            self.work(next(device for device, worker in self.workers.items() if worker.tasks))
+
+
+StatefulProtocol.TestCase.settings = settings(max_examples=250, stateful_step_count=60, deadline=None, derandomize=True)
+TestStatefulProtocol = StatefulProtocol.TestCase
+
+
+def test_replays_happen():
+    """The machine above goes through what it is for: a state that is brought back by frames that run again."""
+    fleet = StatefulProtocol()
+    fleet.sign_of_life('all')
+    fleet.images(3, 10, False)
+    for _ in range(3):
+        fleet.quiesce()
+        fleet.time_passes(1.0)
+    assert fleet.ended == [1, 2, 3]
+    fleet.propose_to('cloud:pre-2 jetson:2-3')
+    fleet.quiesce()
+    fleet.sign_of_life('all')
+    fleet.images(1, 10, False)
+    replays = [m for m in fleet.air if m[1] == 'tensors' and m[2][0].frame_id >= FIRST_NUMBER]
+    assert replays, 'no snapshot was taken, so the first frame runs again'
+    fleet.quiesce()
+    fleet.time_passes(0.1)
+    assert fleet.ended == [1, 2, 3, 4]
+    assert fleet.dispatcher.states.replayed == 3
