@@ -129,7 +129,8 @@ class FrameSource(FleetNode):
         self._hedge_plans = self.advertise(PlanMessage, self.topics.hedge_plan(), qos.PLAN)
         self._meaning = ResultPublisher(self, fleet, model.outputs, preprocessing.first)
 
-        self._infer = InferService(self, self, self._meaning, GivenInputs(model, preprocessing.inputs))
+        self._given = GivenInputs(model, preprocessing.inputs)
+        self._infer = InferService(self, self, self._meaning, self._given)
         self._closing.callback(self._infer.close, 'the frame source was stopped')
         self._closing.callback(self._meaning.stop)
 
@@ -209,7 +210,10 @@ class FrameSource(FleetNode):
         """Return the inputs that were kept of a frame; None if there are none that can be read."""
         content = journal.inputs(frame_id)
         try:
-            return kept_inputs(content) if content else None
+            inputs = kept_inputs(content) if content else None
+            if inputs is not None:
+                self._given.check(inputs.values)  # the fleet file may say otherwise now
+            return inputs
         except WireError as error:
             self.get_logger().warning(f'frame {frame_id} of an earlier run: {error}')
             return None

@@ -20,7 +20,7 @@ from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.objectives import Goal
 from edge_dnn_partition.planning.plans.coding import Pixels, image_encoding
 from edge_dnn_partition.planning.plans.encodings import RAW, Permitted, TensorCoding
-from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, StagePlan, Transfer
+from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, Plan, StagePlan, Transfer, is_image
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.contention import HostLoad, Quota
 from edge_dnn_partition.sensing.link import LinkEstimate
@@ -66,11 +66,14 @@ class CameraImages:
             self.others[name] = known + _NEWEST * (size - known)
 
     def on_report(self, message: Any, plan: Plan) -> None:
-        """Record how small a plan's encoding has made a frame's image (FrameReport)."""
+        """Record how small a plan's encoding has made a frame's image (FrameReport), less what went with it in one message."""
         encoding = image_encoding(plan)
+        sent = [(t.tensor, t.to_device) for t in plan.transfers if t.from_stage == SOURCE_STAGE]
         for hop in message.hops:
-            if hop.from_stage == SOURCE_STAGE and encoding != RAW and self._are_pixels:
-                share = hop.size / self.bytes
+            own = hop.from_stage == SOURCE_STAGE and (IMAGE, hop.receiver) in sent
+            if own and encoding != RAW and self._are_pixels:
+                others = sum(self.others.get(name, 0.0) for name, device in sent if device == hop.receiver and name != IMAGE)
+                share = max(0.0, hop.size - others) / self.bytes
                 known = self._shares.get(encoding, share)
                 self._shares[encoding] = known + _NEWEST_SHARE * (share - known)
 
@@ -230,7 +233,7 @@ class FleetEstimator:
                 continue
             stage = plan.stages[timing.stage]
             known = view.profile.known_seconds(stage.layers)
-            if stage.preprocess:
+            if any(map(is_image, stage.inputs)):
                 profiled = self.images.preprocessing_seconds(view.profile, plan)
                 slower = timing.run_seconds / known if known > 0 and timing.run_seconds > 0 else math.nan
                 self.view.on_preprocessing(timing.device, timing.decode_seconds, profiled, now, slower)

@@ -260,8 +260,7 @@ class Pipeline:
                 raise PlanError(f'{name} has no profile; profile the model there')
             factor = factors.get(name, 1.0)
             preprocess = math.inf if profile.preprocess_seconds is None else profile.preprocess_seconds
-            preprocess = preprocess if self.inputs.images else 0.0
-            first = preprocess * (preprocessing_factors or factors).get(name, 1.0)
+            first = preprocess * (preprocessing_factors or factors).get(name, 1.0) if self.inputs.images else 0.0
             columns.append(np.array([first, *(seconds * factor for seconds in profile.segment_seconds)]))
             if name != self.fleet.source:
                 columns[-1][self._private_nodes] = math.inf
