@@ -102,3 +102,13 @@ def made_up(seed: int) -> CameraImage:
     waves = np.stack([np.sin(rows / (7 + c) + seed) * np.cos(columns / (11 - c)) for c in range(3)], axis=-1)
     noise = np.random.default_rng(seed).normal(0, 12, waves.shape)
     return encode(np.clip(128 + 90 * waves + noise, 0, 255).astype(np.uint8))
+
+
+def made_up_depth(seed: int) -> CameraImage:
+    """Return a depth image of a wall with waves, noise and holes, as PNG, 640 x 480."""
+    rows, columns = np.mgrid[0:480, 0:640]
+    random = np.random.default_rng(seed)
+    metres = 2 + np.sin(rows / 60 + seed) * np.cos(columns / 90) + random.normal(0, 0.005, rows.shape)
+    metres[random.random(rows.shape) < 0.05] = 0
+    _, data = cv2.imencode('.png', np.round(1000 * metres).astype(np.uint16))
+    return CameraImage(np.asarray(data, np.uint8).reshape(-1), 'png')

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured of encodings: bytes as they are sent, and the error in the model's output."""
 
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 
@@ -86,6 +89,23 @@ def test_codings_of_images():
     compressed = samples_of(Camera(topic='image'), preprocessing, raw=False)
     assert compressed.codings(segments) == ()
     assert compressed.key != samples.key
+
+
+@pytest.mark.parametrize('raw', [True, False])
+def test_samples_of_depth_are_of_depth(raw, tmp_path):
+    preprocessing = Preprocessing.from_dict({'size': [24, 16], 'colour': 'depth'})
+    model = SimpleNamespace(run=lambda _: {'y': np.ones(3)}, inputs=dict, outputs=('y',))
+    cv2.imwrite(str(tmp_path / 'wall.png'), np.full((40, 60), 1500, np.uint16))
+    for camera in (Camera(topic='depth'), Camera(topic='depth', samples=tmp_path)):
+        samples = samples_of(camera, preprocessing, raw=raw)
+        samples.prepare()
+        assert {image.encoding for image in (samples.timed, *samples.images)} == {'16UC1' if raw else 'png'}
+        depth = samples.prepared()[0]['']
+        assert depth.shape == (1, 1, 16, 24) and 1 < np.median(depth) < 3
+        found = {coding.encoding for coding in samples.codings(model)}
+        assert found <= {'zstd', 'lz4'} and bool(found) == raw  # JPEG holds no distances
+    (one,) = samples_of_files([str(tmp_path / 'wall.png')], preprocessing, raw=raw).images
+    np.testing.assert_allclose(preprocessing.apply(one.data, one.encoding), 1.5)
 
 
 def test_images_that_the_user_gives(tmp_path):

@@ -21,8 +21,8 @@ from edge_dnn_partition.execution.profiling.coding_profile import Segments, comp
 from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
-from edge_dnn_partition.inputs.image import Pixels
-from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, sample_image
+from edge_dnn_partition.inputs.image import Pixels, decode_depth, is_depth
+from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, made_up_depth, sample_image
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -105,7 +105,8 @@ class ImageSamples:
         for encoding in IMAGE_ENCODINGS:
             if encoding == RAW or (encoding != JPEG and encoding not in tensor_codec.available()):
                 continue
-            rows = [self._coded(image, encoding, segments) for image in self.images if not image.is_compressed]
+            fit = [one for one in self.images if not (one.is_compressed or (encoding == JPEG and is_depth(one.encoding)))]
+            rows = [self._coded(image, encoding, segments) for image in fit]
             size, encoding_seconds, decoding_seconds, errors, changed = zip(*rows, strict=True) if rows else ((),) * 5
             if rows and np.mean(size) < self.bytes:
                 found.append(TensorCoding(
@@ -203,10 +204,15 @@ def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> Im
     :param raw: the camera gives pixels.
     """
     given = tuple(_given(camera))
-    timed = given[0] if given else sample_image(camera)
-    chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
+    if preprocessing.colour == 'depth':
+        chosen = given or tuple(map(made_up_depth, range(COUNT)))
+        timed = chosen[0]
+    else:
+        chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
+        timed = given[0] if given else sample_image(camera)
     if raw:
-        timed, chosen = _pixels(timed), tuple(map(_pixels, chosen))
+        timed, *rest = (_pixels(image, preprocessing) for image in (timed, *chosen))
+        chosen = tuple(rest)
     return ImageSamples(preprocessing, timed, chosen)
 
 
@@ -223,9 +229,9 @@ def samples_of_files(paths: Sequence[str], preprocessing: Preprocessing, *, raw:
             data = np.frombuffer(Path(path).read_bytes(), np.uint8)
         except OSError as error:
             raise UserError(f'{path}: {error.strerror}; give a JPEG or PNG file') from None
-        image = CameraImage(data, 'png' if data[:4].tobytes() == b'\x89PNG' else 'jpeg')
+        image = CameraImage.of_bytes(data)
         preprocessing.apply(image.data, image.encoding)
-        chosen.append(_pixels(image) if raw else image)
+        chosen.append(_pixels(image, preprocessing) if raw else image)
     return ImageSamples(preprocessing, chosen[0], tuple(chosen))
 
 
@@ -241,8 +247,13 @@ def _given(camera: Camera) -> Iterator[CameraImage]:
         return
 
 
-def _pixels(image: CameraImage) -> CameraImage:
-    return CameraImage(image.pixels(), 'bgr8') if image.is_compressed else image
+def _pixels(image: CameraImage, preprocessing: Preprocessing) -> CameraImage:
+    if not image.is_compressed:
+        return image
+    if preprocessing.colour != 'depth':
+        return CameraImage(image.pixels(), 'bgr8')
+    millimetres = np.round(1000 * decode_depth(image.data, image.encoding, width=0, height=0)).astype('<u2')
+    return CameraImage(millimetres.view(np.uint8).reshape(*millimetres.shape, 2), '16UC1')
 
 
 def _photographs() -> Iterator[CameraImage]:
