@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +22,14 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
-from edge_dnn_partition.inputs.images import image_folder, images
+from edge_dnn_partition.inputs.images import image_folder, images, sample_image
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
 from edge_dnn_partition.planning.fleet.inputs import Camera, cameras_of, place_of
 from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
+from edge_dnn_partition.results.postprocess import Postprocessor
+from edge_dnn_partition.transport.tensors import Array
 
 ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
@@ -45,7 +48,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
-        asked.plan, asked.unused, asked.providers, asked.stages, asked.cameras, asked.ports,
+        asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.ports,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -73,6 +76,9 @@ class _Asked:
         self._preprocessing: FramePreprocessing | None = None
         self._able: list[Device] = []
         self._schedules = False
+        self._postprocessor: Postprocessor | None = None
+        self._outputs: dict[str, Array] | None = None
+        self._size = (640, 480)
 
     def parameters(self) -> Check | None:
         return _refusal('parameters', lambda: check_parameters(self._fleet.parameters), 'correct parameters: in the fleet file')
@@ -95,7 +101,9 @@ class _Asked:
         return None if self._model is None else _refusal('preprocessing', read, 'no frame can be processed without it')
 
     def postprocessing(self) -> Check | None:
-        look = functools.partial(start_checks.postprocessing_of, self._fleet, self._path)
+        def look() -> None:
+            self._postprocessor = start_checks.postprocessing_of(self._fleet, self._path)
+
         return _refusal('postprocessing', look, 'correct postprocessing: under model, or leave it out')
 
     def ends(self) -> Check | None:
@@ -160,7 +168,8 @@ class _Asked:
         model, device = self._model, self._able[0]
 
         def look() -> None:
-            try_segments(model, ProfileOptions(providers=device.providers, threads=device.threads))
+            options = ProfileOptions(providers=device.providers, threads=device.threads)
+            self._outputs = try_segments(model, options, self._samples())
 
         wrong = _refusal('stages', look, 'no device can profile the model, so there is no plan; export the model differently')
         if wrong is not None:
@@ -168,6 +177,25 @@ class _Asked:
         inputs = ', '.join(f'{name} {list(model.tensors[name].shape)}{self._origin(name)}' for name in model.inputs)
         what = f'{model.name}: {len(model.layers)} layers, input{"s" * (len(model.inputs) > 1)} {inputs}'
         return Check('model', 'ok', f'{what}; its stages run on {device.providers[0]}')
+
+    def _samples(self) -> dict[str, Array]:
+        """Return the model's inputs for an image like the camera's, as far as they can be known."""
+        assert self._preprocessing is not None
+        values = dict(self._preprocessing.constants)
+        cameras = cameras_of(self._fleet, self._preprocessing.inputs)
+        for name, preprocessing in self._preprocessing.images.items():
+            image = sample_image(cameras.get(name, self._fleet.camera))
+            with suppress(UserError):  # a depth image is none that could be made up
+                values[name] = preprocessing.apply(image.data, image.encoding)
+                self._size = image.size
+        return values
+
+    def meaning(self) -> Check | None:
+        """Read the outputs of the trial run as the frame source will."""
+        if self._outputs is None or self._preprocessing is None or self._postprocessor is None:
+            return None
+        look = functools.partial(self._postprocessor, self._outputs, self._size, self._preprocessing.first)
+        return _refusal('postprocessing', look, 'correct postprocessing: under model, or leave it out')
 
     def _origin(self, name: str) -> str:
         """Return where an input comes from, in words; nothing for the camera's image."""

@@ -103,6 +103,23 @@ def test_what_counts_is_not_named(asked):
     assert not asked(lambda d, _: d.update(camera={'topic': '/cam/image_raw', 'compressed': False}))
 
 
+MEANINGS = {
+    'an output that is not there': ({'kind': 'classification', 'output': 'z'}, "the model has no 'z'"),
+    'too few labels': ({'kind': 'classification', 'labels': 'two.txt'}, 'the output has room for 4 classes, the labels file has 2'),
+    'boxes of a classifier': ({'kind': 'detection', 'head': 'yolov8'}, 'that looks like {kind: classification}'),
+    'logits as probabilities': ({'kind': 'classification', 'softmax': False}, 'is no probability'),
+}
+
+
+@pytest.mark.parametrize('name', MEANINGS)
+def test_a_postprocessing_that_the_outputs_do_not_fit_fails(asked, name):
+    """One run of the model tells what no key does."""
+    meaning, words = MEANINGS[name]
+    found = asked(lambda d, p: ((p / 'two.txt').write_text('a\nb'), d['model'].update(postprocessing=meaning)))
+    assert list(found) == ['postprocessing'] and words in found['postprocessing'].found
+    assert not asked(lambda d, _: d['model'].update(postprocessing={'kind': 'classification'}))
+
+
 def test_images_and_cameras_that_are_not_there_fail(asked):
     assert 'contains no image' in asked(lambda d, _: d.update(camera={'topic': 'a/compressed', 'samples': 'none'}))['camera'].found
     assert '/dev/video60001' in asked(lambda d, _: d.update(camera={'camera': 60001}))['camera'].found

@@ -150,15 +150,17 @@ def profile_model(model: Model, options: ProfileOptions, *,
     return with_held_back(profile, {span: median(times[span]) for span in held_back})
 
 
-def try_segments(model: Model, options: ProfileOptions) -> None:
-    """Run each segment once, as profiling does, and keep nothing.
+def try_segments(model: Model, options: ProfileOptions, given: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """Run each segment once, as profiling does, and return the model's outputs.
 
+    :param given: of the model's inputs; the others are made up.
     :raises ModelError: if one cannot be extracted or run.
     """
-    inputs = StageInputs(model)
+    inputs = StageInputs(model, given)
     for start, stop in itertools.pairwise(candidate_boundaries(model, limit=options.boundaries)):
         engine = Engine(stage_file(model, range(start, stop)).path, providers=options.providers, threads=options.threads)
         inputs.compute(engine)
+    return inputs.computed(model.outputs)
 
 
 def _typical(model: Model, boundaries: Sequence[int], options: ProfileOptions, samples: Samples) -> Mapping[str, Array]:

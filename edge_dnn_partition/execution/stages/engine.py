@@ -293,6 +293,10 @@ class StageInputs:
         """Run a stage once and keep what it makes."""
         self._values |= engine.try_out(self.feeds(engine))
 
+    def computed(self, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+        """Return tensors that stages made."""
+        return {name: self._values[name] for name in names}
+
 
 def model_feeds(model: Model, given: Mapping[str, np.ndarray[Any, Any]], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
     """Return a model's inputs: what is given of them, by name, where it fits, else seeded values.
