@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -140,11 +140,13 @@ class InstanceSegmentation(Detection):
         kept: list[Box] = []
         mask = np.zeros(seen.shape, np.uint8)
         for index, box in zip(stay, boxes, strict=True):
+            rows, columns = (slice(math.ceil(low), math.ceil(high)) for low, high in ((box.top, box.bottom), (box.left, box.right)))
             values = np.tensordot(found.extras[index].astype(np.float32), prototypes, 1)
-            inside = (resampling.linear(values) > 0) & seen & _within(box, mask.shape)
+            inside = (resampling.part(rows, columns).linear(values) > 0) & seen[rows, columns]
             if inside.any() and len(kept) < np.iinfo(np.uint8).max:
                 kept.append(box)
-                mask[inside & (mask == 0)] = len(kept)
+                part = mask[rows, columns]
+                part[inside & (part == 0)] = len(kept)
         return Prediction(self.kind, boxes=tuple(kept), mask=mask, labels=self.names)
 
 
@@ -230,8 +232,3 @@ def _turned_in_image(boxes: Floats, size: tuple[int, int], preprocessing: Prepro
     uniform = np.isclose(*(ones - origin))
     result[:, 4] = angle if uniform else np.arctan2(across[:, 1], across[:, 0])
     return result
-
-
-def _within(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    down, across = np.arange(shape[0]), np.arange(shape[1])
-    return ((down >= box.top) & (down < box.bottom))[:, None] & ((across >= box.left) & (across < box.right))[None, :]

@@ -44,6 +44,10 @@ class Resampling:
         down = (np.arange(height) + 0.5) * (bottom - top) / height + top
         return cls(across * plane_width / whole_width, down * plane_height / whole_height, plane_width, plane_height)
 
+    def part(self, rows: slice, columns: slice) -> Resampling:
+        """Return it for a part of the image."""
+        return Resampling(self.across[columns], self.down[rows], self.width, self.height)
+
     def seen(self) -> NDArray[np.bool_]:
         """Return which pixels of the image the model has seen, ``[height, width]``."""
         rows, columns = (self.down >= 0) & (self.down < self.height), (self.across >= 0) & (self.across < self.width)

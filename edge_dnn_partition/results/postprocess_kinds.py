@@ -65,7 +65,8 @@ class Classification:
             problem = f'an output of shape {list(scores.shape)} is no list of classes; name another output'
             raise refusal(problem, shapes, self.kind)
         scores = scores.reshape(-1)
-        check_classes(len(scores), self.names, shapes, self.kind)
+        if len(self.names) > len(scores) or len(self.names) == len(scores) - 1:  # one more is a background, and moves all names
+            check_classes(len(scores), self.names, shapes, self.kind)
         if self.logits:
             scores = sigmoid(scores)
         elif self.softmax:

@@ -120,6 +120,15 @@ def test_labels_as_editors_write_them(tmp_path):
     assert [score.label for score in found.scores] == ['class 1', 'owl', 'cat']
 
 
+def test_names_that_would_be_moved_are_refused(tmp_path):
+    (tmp_path / 'labels.txt').write_text('cat\nowl\n')
+    keys = {'base': tmp_path, 'kind': 'classification', 'labels': 'labels.txt'}
+    assert read(np.zeros((1, 9)), **keys).scores[2].label == 'class 2'
+    for count in (1, 3):
+        with pytest.raises(UserError, match=f'room for {count} classes, the labels file has 2 lines'):
+            read(np.zeros((1, count)), **keys)
+
+
 def test_classes_that_do_not_exclude_each_other():
     found = read(np.array([[0.0, 2.0]]), kind='classification', logits=True)
     assert [score.score for score in found.scores] == pytest.approx([1 / (1 + np.exp(-2)), 0.5])

@@ -67,6 +67,11 @@ def image_message(pixels: np.ndarray[Any, Any], encoding: str, header: Header) -
     return message
 
 
+def depth_message(depth: np.ndarray[Any, np.dtype[np.float32]], header: Header) -> Image:
+    """Return distances ``[rows, width]`` as a message, 32FC1."""
+    return image_message(np.ascontiguousarray(depth, '<f4')[:, :, None].view(np.uint8), '32FC1', header)
+
+
 def compressed_message(data: np.ndarray[Any, Any], encoding: str, header: Header) -> CompressedImage:
     """Return a compressed image's bytes, uint8, as a message.
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -22,7 +21,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.msg import Classification, ClassScore, Detection, Detections, Embedding
 from edge_dnn_partition.msg import Keypoint as KeypointMessage
 from edge_dnn_partition.nodes.conversions import vision_messages
-from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, image_message
+from edge_dnn_partition.nodes.conversions.camera_messages import compressed_message, depth_message, image_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -127,7 +126,7 @@ class ResultPublisher:
         if self._mask is not None and prediction.mask is not None:
             self._mask.publish(image_message(prediction.mask, 'mono8', header))
         if self._depth is not None and prediction.depth is not None:
-            self._depth.publish(image_message(prediction.depth[:, :, None].view(np.uint8), '32FC1', header))
+            self._depth.publish(depth_message(prediction.depth, header))
         if self._embedding is not None and prediction.vector is not None:
             self._embedding.publish(Embedding(header=header, frame_id=frame.frame_id, values=prediction.vector))
         if self._vision is not None:
