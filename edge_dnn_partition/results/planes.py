@@ -68,13 +68,26 @@ class Resampling:
 
     def strongest(self, planes: Plane) -> NDArray[np.uint8]:
         """Return which of several planes ``[n, height, width]`` is the highest at each of the image's pixels, bilinear."""
-        best, which = self.linear(planes[0]), np.zeros((len(self.down), len(self.across)), np.uint8)
-        for index in range(1, len(planes)):
+        first, *others = _able_to_win(planes)
+        best, which = self.linear(planes[first]), np.full((len(self.down), len(self.across)), first, np.uint8)
+        for index in others:
             values = self.linear(planes[index])
-            higher = values > best
-            which[higher] = index
+            which[values > best] = index
             np.maximum(best, values, out=best)
         return which
+
+
+def _able_to_win(planes: Plane) -> list[int]:
+    """Return the planes that may be the highest somewhere between four neighbouring pixels: most classes are not in the image.
+
+    There no plane is above its own highest of the four, and the best is at least as high as the lowest of any plane.
+    """
+    padded = np.pad(planes, ((0, 0), (0, 1), (0, 1)), mode='edge')
+    rows = padded[:, :-1], padded[:, 1:]
+    low, high = np.minimum(*rows), np.maximum(*rows)
+    low, high = np.minimum(low[:, :, :-1], low[:, :, 1:]), np.maximum(high[:, :, :-1], high[:, :, 1:])
+    able = np.flatnonzero((high >= low.max(axis=0)).any(axis=(1, 2))).tolist()
+    return able or [0]  # nothing is higher than NaN
 
 
 def _neighbours(places: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

@@ -176,6 +176,31 @@ def test_without_an_image_boxes_are_in_pixels_of_the_input():
     assert 0 < box.right - box.left < 100
 
 
+EMPTY = {'boxes': np.zeros((0, 4)), 'scores': np.zeros(0), 'labels': np.zeros(0, np.int64)}
+QUIET = {'logits': np.full((1, 9, 4), -9.0), 'pred_boxes': np.zeros((1, 9, 4))}
+
+
+@pytest.mark.parametrize(('outputs', 'values'), [
+    (np.zeros((1, 84, 525)), {'head': 'yolov8'}), (np.zeros((1, 525, 85)), {'head': 'yolov5'}), (np.zeros((1, 0, 6)), {'head': 'end_to_end'}),
+    (np.zeros((1, 525, 85)), {'head': 'yolox'}), (EMPTY, {'head': 'lists'}), (QUIET, {'head': 'rt_detr'}),
+    ({'scores': np.eye(1, 4).repeat(20, 0)[None], 'boxes': np.zeros((1, 20, 4))}, {'head': 'ssd'}),
+    (np.zeros((1, 56, 525)), {'kind': 'pose'}), (np.zeros((1, 20, 525)), {'kind': 'oriented_detection'}),
+    ({'a': np.zeros((1, 300, 38)), 'b': np.zeros((1, 32, 40, 40))}, {'kind': 'instance_segmentation', 'head': 'end_to_end'}),
+])  # fmt: skip
+def test_an_image_with_nothing_in_it(outputs, values):
+    found = read(outputs, **values)
+    assert found.boxes == () and (found.mask is None or not found.mask.any())
+
+
+def test_yolov5_has_masks_too():
+    values, prototypes = heads.segment()
+    rows = values[0].T
+    split = np.concatenate([rows[:, :4], np.full((len(rows), 1), 1.0), rows[:, 4:]], axis=1)[None]
+    keys = {'size': (SIZE, SIZE), 'preprocessing': STRETCH, 'kind': 'instance_segmentation'}
+    found = read({'a': split, 'b': prototypes, 'c': np.zeros((1, 9))}, head='yolov5', output='a', **keys)
+    np.testing.assert_array_equal(found.mask, read({'a': values, 'b': prototypes}, **keys).mask)
+
+
 COLUMNS = np.full((1, 4 + 1 + 51, 8400), 0.4)
 COLUMNS[:, :4], COLUMNS[:, 5:] = 90.0, 70.0
 ROWS = np.zeros((1, 300, 6))

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_heads as heads
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_heads import CHARACTERS, IMAGE
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.results.annotate import annotated
+from edge_dnn_partition.results.planes import Resampling
 from edge_dnn_partition.results.postprocess import postprocessor_of, read_labels, topics_of
 
 HERE = Path('/nowhere')
@@ -28,6 +31,15 @@ def test_a_segmentation_as_transformers():
     assert (mask != TRANSFORMERS['mask']).mean() < 1e-4  # equal scores of two classes aside
     last = read(heads.planes().transpose(0, 2, 3, 1), kind='segmentation', layout='NHWC').mask
     np.testing.assert_array_equal(last, mask)
+
+
+@given(st.integers(0, 999), st.floats(0, 3), st.sampled_from(['stretch', 'letterbox', 'center_crop']))
+def test_the_highest_of_interpolated_scores(seed, spread, resize):
+    random = np.random.default_rng(seed)
+    planes = (random.normal(0, 1, (12, 5, 7)) + random.normal(0, spread, (12, 1, 1))).astype(np.float32)
+    resampling = Resampling.of((5, 7), (33, 21), Preprocessing(14, 10, resize=resize))
+    expected = np.stack([resampling.linear(plane) for plane in planes]).argmax(axis=0)
+    np.testing.assert_array_equal(resampling.strongest(planes), expected)
 
 
 def test_one_probability_a_pixel():
