@@ -17,6 +17,8 @@ TOLERANCE: Final = 1e-4
 #: The same for models with 16-bit floats: a few units in their last place, since onnxruntime keeps 32 bits
 #: between the operators of a whole model where a cut rounds to 16.
 HALF_TOLERANCE: Final = 4e-3
+#: No model is so sensitive to rounding that more is allowed.
+MOST_TOLERANCE: Final = 0.1
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ def _plain(whole: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model as its author wrote it, fit for splitting."""
     plain = onnx.ModelProto()
     plain.CopyFrom(onnx.inliner.inline_local_functions(whole) if whole.functions else whole)
+    del plain.graph.value_info[:]  # a converter to 16 bits leaves the old types there
     lift_constants(plain.graph)
     repair(plain, original=whole)
     return plain
@@ -253,7 +254,8 @@ def _refusal(path: Path, proto: onnx.ModelProto, error: Exception) -> str:
     try:
         onnx.checker.check_model(proto)
     except Exception as finding:  # the checker's message is the better one where it finds something  # noqa: BLE001
-        text = ' '.join(str(finding).split())
+        if 'should be stored in' not in str(finding):  # the weights are not in it
+            text = ' '.join(str(finding).split())
     return f'{path} is not a valid model: {text[:400]}; export it again'
 
 

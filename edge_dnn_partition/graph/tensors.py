@@ -65,7 +65,7 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
     :raises ModelError: the shapes contradict each other, or the trial run does not end.
     """
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        inferred = _inferred(proto)
     except Exception as error:  # onnx's own exceptions share no base class but this one  # noqa: BLE001
         raise ModelError(f'{about} has no consistent shapes: {" ".join(str(error).split())[:400]}; export it again') from None
     known: dict[str, ValueInfoProto] = {}
@@ -86,6 +86,17 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
         else:
             proto.graph.value_info.add().CopyFrom(value)
     helper.set_model_props(proto, {_OBSERVED: json.dumps(sorted(observed)), _EXAMPLE: str(kind)} if observed else {})
+
+
+def _inferred(proto: ModelProto) -> ModelProto:
+    """Return the model with types and shapes, without what the file says of inner tensors if that contradicts them."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except Exception:  # onnx's own exceptions share no base class but this one
+        if not proto.graph.value_info:
+            raise
+        del proto.graph.value_info[:]
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
 
 
 def read_tensors(proto: ModelProto) -> dict[str, TensorInfo]:

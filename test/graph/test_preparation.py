@@ -6,17 +6,20 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import prepare
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.outline import outline
 from edge_dnn_partition.graph.source import read_source
 from edge_dnn_partition.graph.stages import extract_stages
+from edge_dnn_partition.graph.tensors import annotate, read_tensors
 from edge_dnn_partition.graph.verify import verify_stages
 from edge_dnn_partition.graph.weights import copy_weights
 
@@ -33,9 +36,9 @@ def values(name, *shape, dtype=np.float32):
     return numpy_helper.from_array((generator.standard_normal(shape) / 4).astype(dtype), name)
 
 
-def model(nodes, inputs, outputs, weights=()):
+def model(nodes, inputs, outputs, weights=(), opset=17):
     graph = helper.make_graph(nodes, 'g', inputs, outputs, list(weights))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', opset)], ir_version=8)
 
 
 def half_inside():
@@ -53,6 +56,13 @@ def mixed():
              node('Cast', ['d'], ['narrow'], to=HALF), node('MatMul', ['narrow', 'v'], ['n']), node('Cast', ['n'], ['y'], to=FLOAT)]
     return model(nodes, [tensor('x', [1, 8], HALF)], [tensor('y', [1, 8])],
                  [values('w', 8, 8, dtype=np.float16), values('v', 8, 8, dtype=np.float16)])
+
+
+def half_function():
+    """An operator of which onnxruntime has only a function, in 32 bits, for a CPU."""
+    nodes = [node('MatMul', ['x', 'w'], ['a']), node('Add', ['a', 'x'], ['b']), node('Relu', ['b'], ['c']),
+             node('MatMul', ['c', 'w'], ['y'])]
+    return model(nodes, [tensor('x', [1, 8], HALF)], [tensor('y', [1, 8], HALF)], [values('w', 8, 8, dtype=np.float16)], 18)
 
 
 def half_in_a_branch():
@@ -92,14 +102,45 @@ def unsendable(dtype):
 
 
 @pytest.mark.parametrize(('build', 'shapes'), [
-    (half_inside, None), (mixed, None), (half_in_a_branch, None), (squeezed_if_one, {'x': (1, 3, 8, 8)}), (same_names, None),
+    (half_inside, None), (mixed, None), (half_function, None), (half_in_a_branch, None), (squeezed_if_one, {'x': (1, 3, 8, 8)}), (same_names, None),
     (lambda: unsendable(BRAIN), None), (lambda: unsendable(TensorProto.STRING), None),
-], ids=['half_inside', 'mixed', 'half_in_a_branch', 'squeezed_if_one', 'same_names', 'bfloat16', 'strings'])  # fmt: skip
+], ids=['half_inside', 'mixed', 'half_function', 'half_in_a_branch', 'squeezed_if_one', 'same_names', 'bfloat16', 'strings'])  # fmt: skip
 def test_any_cut_computes_what_the_whole_does(build, shapes, save, tmp_path):
     prepared = load_model(save(build()), shapes=shapes)
     for cut in range(1, len(prepared.layers)):
         assert verify_stages(prepared, extract_stages(prepared, [cut], tmp_path / str(cut))).passed, cut
-    assert bool(prepared.remark) == (build is half_in_a_branch), 'there onnxruntime merges casts out of our sight'
+    assert bool(prepared.remark) == (build in (half_in_a_branch, half_function)), 'there onnxruntime merges casts out of our sight'
+
+
+def test_a_model_that_rounding_changes_much_may_differ_by_as_much(save, tmp_path):
+    """The difference of near values, of which nearly nothing is left at a cut in 16 bits."""
+    nodes = [node('MatMul', ['x', 'w'], ['a']), node('Neg', ['a'], ['b']), node('MatMul', ['b', 'w'], ['c']),
+             node('Sub', ['c', 'x'], ['y'])]  # fmt: skip
+    rotation = numpy_helper.from_array(np.array([[0, 1.02], [-1, 0]], np.float16), 'w')
+    prepared = load_model(save(model(nodes, [tensor('x', [1, 2], HALF)], [tensor('y', [1, 2], HALF)], [rotation])))
+    stages = extract_stages(prepared, [1, 2], tmp_path)
+    found = verify_stages(prepared, stages)
+    assert found.passed and found.tolerance > 4e-3
+    wrong = onnx.load(stages[1].path)
+    wrong.graph.initializer[0].raw_data = np.ones((2, 2), np.float16).tobytes()
+    onnx.save(wrong, stages[1].path)
+    assert not verify_stages(prepared, stages).passed
+
+
+def test_a_refusal_is_about_the_model_not_about_where_its_weights_lie(save):
+    whole = large(2, 64)
+    whole.graph.input[0].CopyFrom(tensor('x', [1, 63]))
+    with pytest.raises(ModelError, match='not a valid model') as caught:
+        load_model(save(whole))
+    assert 'stored' not in str(caught.value)
+
+
+def test_what_a_converter_left_of_old_types_is_not_believed():
+    whole = half_inside()
+    whole.graph.value_info.extend([tensor('a', [1, 4, 14, 14]), tensor('b', [1, 4, 14, 14])])
+    plain = prepare._plain(whole)
+    annotate(plain, about='m', weights_at=Path)
+    assert read_tensors(plain)['a'].dtype == HALF
 
 
 def test_the_authors_casts_stay(save):

@@ -127,3 +127,31 @@ def test_a_model_without_images_needs_no_preprocessing(nodes, context, tmp_path)
     whole = Engine(tmp_path / 'audio.onnx')
     for given, result in zip(asked, results, strict=True):
         np.testing.assert_allclose(result.outputs['y'], whole.run(given)['y'], rtol=1e-4, atol=1e-5)
+
+
+def test_results_of_any_size_even_none(nodes, context, tmp_path):
+    """The places where a sound is loud: another number of them in every frame, sent from one device to the other."""
+    from edge_dnn_partition.execution.stages.engine import Engine
+
+    nodes_ = [
+        helper.make_node('Conv', ['sound', 'k'], ['a'], strides=[8]), helper.make_node('Relu', ['a'], ['b']),
+        helper.make_node('Greater', ['b', 'least'], ['loud']), helper.make_node('NonZero', ['loud'], ['places']),
+        helper.make_node('Cast', ['places'], ['wide'], to=TensorProto.FLOAT), helper.make_node('Mul', ['wide', 'least'], ['y']),
+    ]  # fmt: skip
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+             for name, shape in (('sound', ['batch', 1, 400]), ('y', [3, 'n']))]  # fmt: skip
+    graph = helper.make_graph(nodes_, 'g', infos[:1], infos[1:],
+                              [weights('k', 4, 1, 16), onnx.numpy_helper.from_array(np.float32(2), 'least')])  # fmt: skip
+    path = tmp_path / 'loud.onnx'
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
+    document = {'model': {'path': 'loud.onnx'}, 'parameters': fixed('pi:pre-2 box:2-end')}
+    asked = [RANDOM.standard_normal((1, 1, 400)).astype(np.float32) * loudness for loudness in (1.0, 0.0, 3.0)]
+    with client_of(nodes, context, tmp_path, document) as client:
+        results = [client.infer_and_wait({'sound': given}, timeout=20.0) for given in asked]
+    whole = Engine(path)
+    counts = []
+    for given, result in zip(asked, results, strict=True):
+        expected = whole.run({'sound': given})['y']
+        np.testing.assert_array_equal(result.outputs['y'], expected)
+        counts.append(expected.shape[1])
+    assert counts[1] == 0 < counts[0] < counts[2]
