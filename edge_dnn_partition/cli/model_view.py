@@ -25,16 +25,18 @@ _ZOO: Final = 'zoo:'
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add MODEL and ``--shape``."""
+    """Add MODEL, ``--shape`` and ``--fleet``."""
     parser.add_argument('model', metavar='MODEL.onnx', help='the ONNX file, or zoo:NAME for one of the zoo, such as zoo:vit_b16')
     parser.add_argument('--shape', action='append', default=[], metavar='NAME=1x3x224x224',
-                        help='the shape of an input whose size the file leaves open; repeat for each')
+                        help='the shape of an input whose size the file leaves open; repeat for each (a batch is 1 without)')
+    parser.add_argument('--fleet', metavar='FLEET.yaml',
+                        help='take shapes that are not given from a fleet file and its preprocessing')
 
 
 def load_given_model(args: argparse.Namespace, fleet: Fleet | None = None) -> Any:
     """Load the model that was named on the command line.
 
-    :param fleet: whose file settles sizes that the model leaves open and ``--shape`` does not give.
+    :param fleet: settles sizes that the model leaves open and ``--shape`` does not give; None: that of ``--fleet``, if any.
     :raises ModelError: the model cannot be used, or a shape is malformed or missing.
     """
     from edge_dnn_partition.graph.model import load_model
@@ -46,10 +48,12 @@ def load_given_model(args: argparse.Namespace, fleet: Fleet | None = None) -> An
 
         path = model_path(path.removeprefix(_ZOO))
     shapes = parse_shapes(args.shape)
-    if fleet is None:
+    if fleet is None and args.fleet is None:
         return load_model(path, shapes=shapes)
     from edge_dnn_partition.deployment.start_checks import model_of
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
+    fleet = fleet or load_fleet(args.fleet)
     return model_of(fleet, path, shapes)
 
 

@@ -20,6 +20,7 @@ from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.feeds import KINDS, random_feeds
 from edge_dnn_partition.graph.shapes import true_inputs
 from edge_dnn_partition.graph.trial import open_session, run_once
+from edge_dnn_partition.graph.validate import check_size
 
 _OBSERVED = 'edge_dnn_partition.observed'
 _EXAMPLE = 'edge_dnn_partition.example'
@@ -81,6 +82,8 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
         value = known.get(name) or observed.get(name)
         if value is None:
             continue
+        kind = value.type.tensor_type
+        check_size(name, kind.elem_type, tuple(dimension.dim_value for dimension in kind.shape.dim), about)
         if name in outputs:
             outputs[name].CopyFrom(value)
         else:

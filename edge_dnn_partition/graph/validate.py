@@ -34,16 +34,20 @@ def check_proto(proto: ModelProto, path: object) -> None:
             raise ModelError(f'{path}: {value.name} is of type {value.type.tensor_type.elem_type}, which {_UNKNOWN}')
     for value in proto.graph.input:
         sizes = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
-        _check_size(value.name, value.type.tensor_type.elem_type, sizes, path)
+        check_size(value.name, value.type.tensor_type.elem_type, sizes, path)
     for tensor in protos.all_tensors(proto.graph):
         if tensor.data_type not in _TYPES:
             raise ModelError(f'{path}: the weights {tensor.name} are of type {tensor.data_type}, which {_UNKNOWN}')
         if any(size < 0 for size in tensor.dims):
             raise ModelError(f'{path}: the weights {tensor.name} have a size below 0: export it again')
-        _check_size(tensor.name, tensor.data_type, tuple(tensor.dims), path)
+        check_size(tensor.name, tensor.data_type, tuple(tensor.dims), path)
 
 
-def _check_size(name: str, dtype: int, shape: tuple[int, ...], path: object) -> None:
+def check_size(name: str, dtype: int, shape: tuple[int, ...], path: object) -> None:
+    """Check that a tensor can be.
+
+    :raises ModelError: it has too many dimensions or bytes.
+    """
     if len(shape) > _MOST_DIMENSIONS:
         raise ModelError(f'{path}: {name} has {len(shape)} dimensions, more than {_MOST_DIMENSIONS}: export it again')
     if max(prod(shape), protos.tensor_bytes(dtype, shape)) > _MOST_BYTES:

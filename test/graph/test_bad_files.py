@@ -189,5 +189,14 @@ def test_shape_texts():
         parse_shapes(['a=1', 'a=2'])
 
 
+def test_inner_tensors_of_sizes_that_cannot_be(save):
+    huge = helper.make_node('Expand', ['x', 'sizes'], ['a'])
+    sizes = numpy_helper.from_array(np.array([1 << 45, 2, 2], np.int64), 'sizes')
+    end = helper.make_node('ReduceSum', ['a'], ['y'], keepdims=0)
+    model = small([huge, end], weights=[sizes])
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info('y', TensorProto.FLOAT, []))
+    refused(save(model), 'no device can hold')
+
+
 def test_stored_model_is_checked_as_a_whole(save):
     onnx.checker.check_model(str(load_model(save(chain())).path), full_check=True)

@@ -11,7 +11,22 @@ import onnxruntime
 import pytest
 
 from edge_dnn_partition.cli.main import main
-from edge_dnn_partition.graph.zoo.tiny import TINY
+from edge_dnn_partition.graph.zoo.tiny import TINY, open_shapes
+
+
+def test_shapes_come_from_a_fleet_file(tmp_path, capsys):
+    onnx.save(open_shapes(), tmp_path / 'model.onnx')
+    (tmp_path / 'fleet.yaml').write_text('{source: pi, devices: {pi: {}}, model: {path: model.onnx, shapes: {image: [2, 3, 8, 8]}}}')
+    arguments = ['inspect', str(tmp_path / 'model.onnx'), '--json']
+    assert main([*arguments, '--fleet', str(tmp_path / 'fleet.yaml')]) == 0
+    assert [t['shape'] for t in json.loads(capsys.readouterr().out)['cuts'][0]['tensors']] == [[2, 3, 8, 8], [2, 4]]
+    assert main(arguments) == 2
+    assert 'shapes: {image: [1, 3, 224, 224]}' in capsys.readouterr().err
+
+
+def test_inspect_says_which_sizes_are_examples(models, capsys):
+    assert main(['inspect', str(models('data_dependent').source_path)]) == 0
+    assert 'depend on the data: those shown are an example' in capsys.readouterr().out
 
 
 def test_inspect_prints_the_fixed_document(models, capsys):
