@@ -103,6 +103,7 @@ class EntityNode(LifecycleNode):
         *,
         overridable: bool = False,
         raw: bool = False,
+        foreign: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
@@ -110,10 +111,13 @@ class EntityNode(LifecycleNode):
         Transient-local messages are received while the node is inactive, too: they are sent once.
 
         :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message was received.
+        :param foreign: they come from users' nodes, of whichever type they are: they have no seals.
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         with_time = raw
-        take, raw = self.seals.checked(message_type, topic, self.guarded(callback, always=always), qos, raw=raw)
+        take = self.guarded(callback, always=always)
+        if not foreign:
+            take, raw = self.seals.checked(message_type, topic, take, qos, raw=raw)
         take = timed(take, functools.partial(setattr, self, 'arrived')) if with_time else take
         create = functools.partial(self.create_subscription, callback=take, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)

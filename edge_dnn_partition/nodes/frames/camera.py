@@ -103,7 +103,7 @@ class SensorSubscription:
     ) -> None:  # fmt: skip
         self._node, self._kind, self._topic, self._callback, self._keeps = node, kind, topic, callback, keeps
         self._offered = (False, False)
-        self._subscription = node.subscribe(kind, topic, callback, qos_profile_sensor_data, overridable=True)
+        self._subscription = node.subscribe(kind, topic, callback, qos_profile_sensor_data, overridable=True, foreign=True)
         override = f'qos_overrides.{node.resolve_topic_name(topic)}.subscription.reliability'
         if (follows or keeps) and override not in node._parameter_overrides:  # noqa: SLF001 (rclpy tells nobody what was given)
             node.every(_FOLLOW_SECONDS, self._follow)
@@ -116,7 +116,7 @@ class SensorSubscription:
             return
         self._offered = (reliable, kept)
         self._node.destroy_subscription(self._subscription)
-        self._subscription = self._node.subscribe(self._kind, self._topic, self._callback, self._profile())
+        self._subscription = self._node.subscribe(self._kind, self._topic, self._callback, self._profile(), foreign=True)
 
     def _profile(self) -> QoSProfile:
         reliable, kept = self._offered
