@@ -90,16 +90,21 @@ def _preprocessing(end: End, facts: Facts | None, made: Written) -> tuple[str, P
     if end.dtype in _DTYPES:
         values['dtype'] = Fact(_DTYPES[end.dtype], f'input {end.name}')
     said = dict(facts.preprocessing) if facts is not None else {}
-    if end.channels == 1 and said.get('colour', Fact('')).value != 'gray':
+    depth = _is_depth(end)
+    if depth:
+        said = {'colour': Fact('depth', 'a guess by the name: metres', guess=True)}
+    elif end.channels == 1 and said.get('colour', Fact('')).value != 'gray':
         said['colour'] = Fact('gray', f'input {end.name} has one channel')
         for key in ('mean', 'std'):
             if key in said and len(said[key].value) == 3:
                 said[key] = Fact([float(np.mean(said[key].value))], f'the mean of {said[key].origin}', guess=True)
     if not known:
         whole = end.dtype in (TensorProto.UINT8, TensorProto.INT8)
-        said = {'colour': said.get('colour', Fact('rgb', 'a guess', guess=True)), **({} if whole else _GUESSED),
+        said = {'colour': said.get('colour', Fact('rgb', 'a guess', guess=True)), **({} if whole or depth else _GUESSED),
                 'resize': Fact('stretch', 'a guess; center_crop and letterbox keep the shape', guess=True)}  # fmt: skip
-        if not whole:
+        if depth:
+            made.unknown.append(f'preprocessing of {end.name}: what makes its values of metres (scale, mean, std)')
+        elif not whole:
             made.unknown.append(
                 f'preprocessing of {end.name}: nothing says how its pixels are scaled (scale, mean, std), in which order the '
                 'colours are, and how it is resized: see how the model was trained'
@@ -207,7 +212,8 @@ def _inputs(ends: Ends, wanted: Wanted, made: Written) -> Iterator[str]:
     yield _line('inputs:', "by the model's input (docs/inputs.md); one that is not named here comes by infer alone")
     for end in ends.inputs:
         if end.layout:
-            where = camera or f"topic: '{TODO}: the camera topic of {end.name}'"
+            raw = ', compressed: false' if _is_depth(end) and not camera else ''
+            where = camera or f"topic: '{TODO}: the camera topic of {end.name}'{raw}"
             yield f'  {_flow(end.name)}: {{kind: image, {where}, preprocessing: {_file_name(end.name)}.yaml}}'
         elif end.name in states:
             state = f'{{kind: state, output: {_flow(states[end.name])}, initial: 0.0}}'
@@ -218,6 +224,10 @@ def _inputs(ends: Ends, wanted: Wanted, made: Written) -> Iterator[str]:
             keys = {'kind': 'message', **{key: f'{TODO}: {what}' for key, what in todo.items()}}
             yield f'  # {_described(end)}; or kind: constant with a value'
             yield f'  {_flow(end.name)}: {_flow(keys)}'
+
+
+def _is_depth(end: End) -> bool:
+    return end.channels == 1 and 'depth' in end.name.lower() and end.dtype not in _DTYPES
 
 
 def _described(end: End) -> str:

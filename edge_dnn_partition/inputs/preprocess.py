@@ -39,6 +39,7 @@ _Image = TypeVar('_Image', Pixels, Depth)
 _INTERPOLATION: Final = {'linear': cv2.INTER_LINEAR_EXACT, 'nearest': cv2.INTER_NEAREST_EXACT,
                          'area': cv2.INTER_AREA, 'cubic': cv2.INTER_CUBIC}
 _DTYPES: Final = {'float32': (1, np.float32), 'uint8': (2, np.uint8), 'int8': (3, np.int8), 'float16': (10, np.float16)}
+_CUTTING: Final = ('center_crop', 'stretch')
 _WHOLE: Final = ('uint8', 'int8')
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     'layout': ('NCHW', 'NHWC', 'CHW', 'HWC', 'NHW', 'HW'),
@@ -77,7 +78,7 @@ class Preprocessing:
     :param resize: ``stretch`` to the size; ``letterbox`` keeps the aspect and pads; ``center_crop`` keeps the aspect and
         cuts off; ``fit_height`` scales to the height and lets the width follow up to ``width``, pads on the right, and
         squeezes what is wider (text recognition).
-    :param crop_ratio: of ``center_crop``: the share of the scaled image's shorter side that is kept; 0.875 is
+    :param crop_ratio: of ``center_crop`` and ``stretch``: the share of the scaled image's shorter side that is kept; 0.875 is
         torchvision's Resize(256) before CenterCrop(224), and timm's crop_pct.
     :param align: where a letterbox puts the image: ``center``, or ``top_left`` as YOLOX does.
     :param interpolation: ``linear``, ``nearest``, ``area`` or ``cubic``.
@@ -137,8 +138,8 @@ class Preprocessing:
         """Check the values that hold for some others only."""
         if 'C' not in self.layout and self.channels > 1:
             raise UserError(f'preprocessing: layout: {self.layout} has no channels; set colour: gray')
-        if self.crop_ratio < 1 and self.resize != 'center_crop':
-            raise UserError('preprocessing: crop_ratio belongs to resize: center_crop')
+        if self.crop_ratio < 1 and self.resize not in _CUTTING:
+            raise UserError('preprocessing: crop_ratio belongs to resize: center_crop or stretch')
         if self.align != 'center' and self.resize != 'letterbox':
             raise UserError('preprocessing: align belongs to resize: letterbox')
         if self.quantisation is not None:
@@ -302,12 +303,12 @@ class Preprocessing:
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size that the whole image is scaled to."""
-        if self.resize == 'stretch':
-            return self.width, self.height
         if self.resize == 'fit_height':
             return min(self.width, max(1, math.ceil(self.height * width / height))), self.height
         choose = min if self.resize == 'letterbox' else max
-        wanted = (math.floor(side / self.crop_ratio + 1e-9) for side in (self.width, self.height))
+        wanted = math.floor(self.width / self.crop_ratio + 1e-9), math.floor(self.height / self.crop_ratio + 1e-9)
+        if self.resize == 'stretch':
+            return wanted
         factor = choose(want / side for want, side in zip(wanted, (width, height), strict=True))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
@@ -318,7 +319,7 @@ class Preprocessing:
             pixels = np.asarray(cv2.resize(pixels, scaled, interpolation=_INTERPOLATION[self.interpolation]),
                                 pixels.dtype)
         left, top = self._offsets(scaled)
-        if self.resize == 'center_crop':
+        if self.resize in _CUTTING:
             return pixels[-top:-top + self.height, -left:-left + self.width], (0, 0)
         return pixels, (left, top)
 

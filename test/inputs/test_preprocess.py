@@ -143,6 +143,10 @@ def test_a_crop_ratio_leaves_out_the_rim() -> None:
     settings = Preprocessing(224, 224, dtype='uint8', colour='bgr', resize='center_crop', crop_ratio=0.875)
     assert np.array_equal(settings.apply(image, 'bgr8')[0], image[16:240, 48:272].transpose(2, 0, 1))
     assert settings.from_image(np.array([[48.0, 16.0]]), (320, 256)).tolist() == [[0, 0]]
+    squashed = Preprocessing(224, 224, dtype='uint8', colour='bgr', crop_ratio=0.875)  # DeiT, timm's crop_mode squash
+    whole = Preprocessing(256, 256, dtype='uint8', colour='bgr').apply(image, 'bgr8')
+    assert np.array_equal(squashed.apply(image, 'bgr8'), whole[:, :, 16:240, 16:240])
+    assert squashed.from_image(np.array([[20.0, 16.0]]), (320, 256)).tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize(('layout', 'shape'), [('CHW', (3, 40, 64)), ('HWC', (40, 64, 3)), ('NHW', (1, 40, 64)), ('HW', (40, 64))])
@@ -300,7 +304,7 @@ def test_yaml_is_read_and_given_back(tmp_path: Path) -> None:
     ('size: [64, 0]', 'height: 0'), ('size: [64.5, 3]', 'width: 64.5'), ('size: [true, 3]', 'width: True'),
     ('size: [64, 48]\nlayout: NCWH', 'NCHW, NHWC, CHW'), ('size: [64, 48]\nlayout: HW', 'set colour: gray'),
     ('size: [64, 48]\nresize: center_crop\ncrop_ratio: 1.2', 'above 0, up to 1'),
-    ('size: [64, 48]\ncrop_ratio: 0.9', 'belongs to resize: center_crop'),
+    ('size: [64, 48]\nresize: letterbox\ncrop_ratio: 0.9', 'belongs to resize: center_crop'),
     ('size: [64, 48]\nalign: top_left', 'belongs to resize: letterbox'),
     ('size: [64, 48]\nquantisation: [0.1, 3]', 'belongs to dtype uint8 or int8'),
     ('size: [64, 48]\ndtype: int8\nquantisation: [0.1, 128]', 'zero point from -128 to 127'),

@@ -107,6 +107,13 @@ def test_several_inputs_have_to_be_filled_in(folder):
     assert Preprocessing.from_yaml(folder / 'front.yaml').shape == (1, 3, 16, 16)
 
 
+def test_a_depth_image_beside_colour(folder):
+    save(folder / 'rgbd.onnx', {'rgb': [1, 3, 16, 16], 'depth': [1, 1, 16, 16]}, {'y': [1, 4]})
+    assert main(['init', 'rgbd.onnx']) == 0
+    assert Preprocessing.from_yaml(folder / 'depth.yaml').colour == 'depth' and Preprocessing.from_yaml(folder / 'rgb.yaml').colour == 'rgb'
+    assert "'TODO: the camera topic of depth', compressed: false" in (folder / 'robot.yaml').read_text()
+
+
 def test_a_model_without_images_is_left_to_infer(folder):
     save(folder / 'speech.onnx', {'audio': [1, 1600]}, {'y': [1, 4]})
     assert main(['init', 'speech.onnx']) == 0

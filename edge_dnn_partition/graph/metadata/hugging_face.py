@@ -105,8 +105,10 @@ def _steps(image: Mapping[str, Any], ends: Ends, unknown: list[str]) -> tuple[di
         made |= facts(origin, scale=float(image.get('rescale_factor', 1 / 255)))
     mean, std = image.get('image_mean'), image.get('image_std')
     shift = 1.0 if image.get('rescale_offset') else 0.0
-    if image.get('do_normalize', mean is not None) and mean and std:
-        made |= facts(origin, mean=[value + shift for value in _list(mean)], std=_list(std))
+    twice = _type(image).startswith('EfficientNet') and image.get('include_top', True)  # it divides by std again
+    if image.get('do_normalize', not _type(image).startswith('MobileViT')) and mean and std:
+        deviations = [value**2 if twice else value for value in _list(std)]
+        made |= facts(origin, mean=[value + shift for value in _list(mean)], std=deviations)
     elif image.get('do_normalize'):
         unknown.append("preprocessing: do_normalize is true and image_mean or image_std is missing; see its processor's defaults")
     elif shift:
@@ -136,10 +138,10 @@ def _resize(image: Mapping[str, Any], wanted: tuple[int, int] | None, origin: st
     if image.get('do_center_crop') and crop:
         cut = (crop.get('width') or crop.get('shortest_edge', 0), crop.get('height') or crop.get('shortest_edge', 0))
         if shortest and min(cut) <= shortest:
-            ratio = min(cut) / shortest
+            ratio = min(cut) / (int(256 / 224 * shortest) if _type(image).startswith('Levit') else shortest)
             return facts(origin, resize='center_crop', crop_ratio=ratio), cut
-        if exact == cut:
-            return facts(origin, resize='stretch'), cut
+        if exact and cut[0] * exact[1] == cut[1] * exact[0] and cut[0] <= exact[0]:
+            return facts(origin, resize='stretch', crop_ratio=cut[0] / exact[0]), cut
         unknown.append(f'preprocessing: size {size} with a crop of {crop} cannot be said here; the image is stretched')
         return facts(f'{origin} says more than that', resize='stretch'), cut
     if exact:
@@ -164,9 +166,14 @@ def _black(image: Mapping[str, Any]) -> float:
     return round(min(255.0, max(0.0, sum(mean) / len(mean) / factor)), 1)
 
 
+def _type(image: Mapping[str, Any]) -> str:
+    return str(image.get('image_processor_type') or image.get('feature_extractor_type') or '')
+
+
 def _keeps_shape(image: Mapping[str, Any]) -> bool:
     """Return whether a size of one number is of the shortest edge, as processors mean it that then cut or pad."""
-    return bool(image.get('do_center_crop') or image.get('crop_pct') or image.get('max_size'))
+    crops = image.get('do_center_crop') and not _type(image).startswith('DeiT')
+    return bool(crops or image.get('crop_pct') or image.get('max_size'))
 
 
 def _sides(size: Any, *, keeps: bool = False) -> dict[str, int]:

@@ -35,9 +35,7 @@ def _facts(ends: Ends, origin: str, table: Mapping[str, Any], config: Mapping[st
         unknown.append(f'preprocessing: {origin} lacks mean and std; see the page of the weights')
     mode, ratio = config.get('crop_mode', 'center'), config.get('crop_pct')
     if mode == 'squash':
-        preprocessing |= facts(origin, resize='stretch')
-        if ratio and ratio < 1:
-            unknown.append(f'preprocessing: crop_pct {ratio} of crop_mode squash cannot be said here; the image is not cut')
+        preprocessing |= facts(origin, resize='stretch', crop_ratio=float(ratio or 1.0))
     elif mode == 'border':
         preprocessing |= facts(origin, resize='letterbox') | facts(f'{origin}: the mean colour', pad_value=_grey(mean))
         if ratio and ratio < 1:
