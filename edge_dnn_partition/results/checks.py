@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
+
+from .postprocess import Arrays, output_named
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -25,6 +28,23 @@ def refusal(problem: str, shapes: Shapes, kind: str) -> UserError:
     keys = ', '.join(f'{key}: {value}' for key, value in likely.items())
     hint = f'that looks like {{{keys}}}' if tells else 'docs/seeing.md has the kinds and their keys'
     return UserError(f'postprocessing: {kind}: {problem}; the model gives {outputs}; {hint}')
+
+
+def shapes_of(outputs: Arrays) -> Shapes:
+    """Return the outputs' shapes by name."""
+    return {name: values.shape for name, values in outputs.items()}
+
+
+def numbers_named(outputs: Arrays, name: str, kind: str) -> NDArray[np.float64]:
+    """Return one output as float64; the first one if the name is empty.
+
+    :raises UserError: if there is none of that name, or it holds whole numbers or text: labels, or quantised values.
+    """
+    values = output_named(outputs, name)
+    if values.dtype.kind in 'iubOSU':
+        what = f'the output holds {values.dtype}: classes or quantised values; name another output, or export it as float'
+        raise refusal(what, shapes_of(outputs), kind)
+    return np.asarray(values, np.float64)
 
 
 def check_scores(scores: NDArray[Any], shapes: Shapes, kind: str, advice: str = '') -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
-from .checks import check_classes, check_scores, refusal
-from .heads import shapes_of, sigmoid
+from .checks import check_classes, check_scores, refusal, shapes_of
+from .heads import sigmoid
 from .planes import Resampling
 from .postprocess import Arrays, Prediction, output_named
 

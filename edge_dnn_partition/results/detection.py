@@ -14,8 +14,8 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 from .boxes import suppressed, suppressed_oriented
-from .checks import check_classes, refusal
-from .heads import HEADS, Floats, Found, Layout, read_head, shapes_of
+from .checks import check_classes, refusal, shapes_of
+from .heads import HEADS, Floats, Found, Layout, read_head
 from .planes import Resampling
 from .postprocess import Arrays, Box, Keypoint, Prediction, Score, name_of, output_named
 

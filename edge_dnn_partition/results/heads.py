@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
 
-from .checks import Shapes, check_scores, refusal
+from .checks import Shapes, check_scores, numbers_named, refusal, shapes_of
 from .postprocess import Arrays, output_named
 
 Floats = NDArray[np.float64]
@@ -69,11 +69,6 @@ class Found:
     """The number of classes; None where the outputs do not tell."""
 
 
-def shapes_of(outputs: Arrays) -> Shapes:
-    """Return the outputs' shapes by name."""
-    return {name: values.shape for name, values in outputs.items()}
-
-
 def read_head(layout: Layout, outputs: Arrays, least_score: float, size: tuple[int, int] | None, *, centres: bool = False) -> Found:
     """Return the boxes whose score is high enough, as they stand in the outputs' order.
 
@@ -114,7 +109,7 @@ def corners_of(boxes: Floats) -> Floats:
 
 def _dense(layout: Layout, outputs: Arrays, least_score: float, size: tuple[int, int] | None) -> Found:
     """Rows of a box, perhaps objectness, and a score for each class: YOLO."""
-    rows, shapes = np.asarray(output_named(outputs, layout.output), np.float64), shapes_of(outputs)
+    rows, shapes = numbers_named(outputs, layout.output, layout.kind), shapes_of(outputs)
     first = 5 if layout.objectness else 4
     if rows.ndim == 3 and rows.shape[0] == 1:
         rows = rows[0].T if layout.transposed else rows[0]
@@ -168,7 +163,7 @@ def _on_grid(rows: Floats, size: tuple[int, int] | None, shapes: Shapes) -> Floa
 
 def _end_to_end(layout: Layout, outputs: Arrays, least_score: float) -> Found:
     """Rows of left, top, right, bottom, score and class, then what each box has besides."""
-    rows, shapes = np.asarray(output_named(outputs, layout.output), np.float64), shapes_of(outputs)
+    rows, shapes = numbers_named(outputs, layout.output, layout.kind), shapes_of(outputs)
     rows = rows[0] if rows.ndim == 3 and rows.shape[0] == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != 6 + layout.extras:
         more = f' and {layout.extras} more' if layout.extras else ''
@@ -182,7 +177,7 @@ def _pairs(layout: Layout, outputs: Arrays, least_score: float) -> Found:
     """Boxes ``[1, n, 4]`` in one output and scores ``[1, n, classes]`` in another: DETR and its relatives, SSD."""
     shapes = shapes_of(outputs)
     box_name, score_name = _pair_names(layout, outputs)
-    boxes, scores = (np.asarray(outputs[name], np.float64) for name in (box_name, score_name))
+    boxes, scores = (numbers_named(outputs, name, layout.kind) for name in (box_name, score_name))
     boxes, scores = (values[0] if values.ndim == 3 and values.shape[0] == 1 else values for values in (boxes, scores))
     if boxes.ndim != 2 or scores.ndim != 2 or len(boxes) != len(scores) or boxes.shape[1] != 4:
         raise refusal(f'{box_name!r} and {score_name!r} are no boxes and scores of the same number', shapes, layout.kind)

@@ -16,10 +16,10 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 from .action_chunk import action_chunk
-from .checks import check_classes, check_scores, refusal
+from .checks import check_classes, check_scores, numbers_named, refusal, shapes_of
 from .dense import Depth, Segmentation
 from .detection import Detection, InstanceSegmentation, OrientedDetection, Pose, keypoints_at
-from .heads import HEADS, Floats, shapes_of, sigmoid, softmax
+from .heads import HEADS, Floats, sigmoid, softmax
 from .postprocess import (
     Arrays,
     Box,
@@ -27,7 +27,6 @@ from .postprocess import (
     Prediction,
     Score,
     name_of,
-    output_named,
     read_labels,
     read_lines,
     read_options,
@@ -60,7 +59,7 @@ class Classification:
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
         """Return the best classes, best first."""
-        scores, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        scores, shapes = numbers_named(outputs, self.output, self.kind), shapes_of(outputs)
         if not scores.size or scores.size != max(scores.shape):
             problem = f'an output of shape {list(scores.shape)} is no list of classes; name another output'
             raise refusal(problem, shapes, self.kind)
@@ -110,12 +109,12 @@ class Keypoints:
         shapes = shapes_of(outputs)
         if preprocessing is None and (self.form != 'coordinates' or self.normalised):
             raise UserError('postprocessing: keypoints need the preprocessing that says how large the input is')
-        values = np.asarray(output_named(outputs, self.output), np.float64)
+        values = numbers_named(outputs, self.output, self.kind)
         if self.form == 'heatmaps':
             points, scores = _of_heatmaps(values, shapes)
         elif self.form == 'simcc':
             other = self.rows or next((name for name in list(outputs)[1:] if name != self.output), '')
-            points, scores = _of_simcc(values, np.asarray(output_named(outputs, other), np.float64), shapes)
+            points, scores = _of_simcc(values, numbers_named(outputs, other, self.kind), shapes)
         else:
             rows = values[0] if values.ndim == 3 and len(values) == 1 else values
             if rows.ndim != 2 or rows.shape[1] not in (2, 3):
@@ -193,7 +192,7 @@ class Embedding:
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
         """Return the vector, and the nearest of the gallery, nearest first."""
-        values, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        values, shapes = numbers_named(outputs, self.output, self.kind), shapes_of(outputs)
         if values.ndim == 3 and len(values) == 1 and values.shape[1]:
             values = values[0].mean(axis=0) if self.pool == 'mean' else values[0, 0]
         if not values.size or values.size != max(values.shape):
@@ -236,7 +235,7 @@ class Text:
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:  # noqa: ARG002
         """Return the text, with the mean probability of its characters; no class where there is none."""
-        values, shapes = np.asarray(output_named(outputs, self.output), np.float64), shapes_of(outputs)
+        values, shapes = numbers_named(outputs, self.output, self.kind), shapes_of(outputs)
         if values.ndim == 3 and 1 in values.shape[:2]:
             values = values.reshape(-1, values.shape[2])
         characters = self.names + ((' ',) if self.space else ())

@@ -148,6 +148,7 @@ def test_classes_that_do_not_exclude_each_other():
 
 @pytest.mark.parametrize(('outputs', 'values', 'words'), [
     (np.array([[0.2, 0.5, 0.3]]), {'kind': 'classification'}, 'probabilities already .*set softmax: false'),
+    (np.array([3]), {'kind': 'classification'}, 'holds int64: classes or quantised values; name another output'),
     (np.array([[0.2, 9.0]]), {'kind': 'classification', 'softmax': False}, 'a score of 9 is no probability'),
     (np.zeros((1, 84, 8400)), {'kind': 'classification'}, r'no list of classes.*looks like \{kind: detection, head: yolov8\}'),
     (heads.planes(1), {'kind': 'segmentation'}, 'set logits: true'),
