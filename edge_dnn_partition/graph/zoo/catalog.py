@@ -37,6 +37,8 @@ class Entry:
     outputs: tuple[str, ...] = ('scores',)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     words: int | None = None
+    #: An axis that stays open, by input and output.
+    open_axes: Mapping[str, int] = field(default_factory=dict)
 
 
 def _image(size: int) -> dict[str, tuple[int, ...]]:
@@ -49,6 +51,20 @@ def _text(length: int) -> dict[str, tuple[int, ...]]:
 
 def _arm(size: int) -> dict[str, tuple[int, ...]]:
     return {'front': (1, 3, size, size), 'wrist': (1, 3, size, size), 'state': (1, 6)}
+
+
+def _decoder(depth: int, shared: int, size: int, **arguments: Any) -> Entry:
+    """Return a decoder with its cache as exporters write it: open in the number of tokens before."""
+    ends = [f'{block}.{what}' for block in range(depth) for what in ('key', 'value')]
+    past, present = [f'past_key_values.{end}' for end in ends], [f'present.{end}' for end in ends]
+    tokens = 4
+    return Entry(
+        'decoder', 'decoder',
+        {'input_ids': (1, 1), 'attention_mask': (1, tokens + 1), 'position_ids': (1, 1)}
+        | dict.fromkeys(past, (1, shared, tokens, size)),
+        ('logits', *present), {'depth': depth, 'shared': shared, **arguments}, words=arguments['vocabulary'],
+        open_axes={'attention_mask': 1, **dict.fromkeys((*past, *present), 2)},
+    )  # fmt: skip
 
 
 _SCALES = ('large_objects', 'middle_objects', 'small_objects')
@@ -85,6 +101,9 @@ _SMALL: dict[str, Entry] = {
     'yolo_small': Entry('detector', 'yolo', _image(64), _SCALES, arguments={'width': 0.25, 'classes': 4}),
 }
 
+_STATEFUL: dict[str, Entry] = {'decoder_small': _decoder(3, 2, 8, vocabulary=61, width=32, heads=4)}
+"""Carry state from frame to frame, and need shapes."""
+
 
 def names() -> tuple[str, ...]:
     """Return the names of the models in full size."""
@@ -101,9 +120,9 @@ def entry(name: str) -> Entry:
 
     :raises ModelError: the zoo has no such model.
     """
-    found = _ENTRIES.get(name) or _SMALL.get(name)
+    found = _ENTRIES.get(name) or _SMALL.get(name) or _STATEFUL.get(name)
     if found is None:
-        raise ModelError(f'the zoo has no model {name}: it has {", ".join((*_ENTRIES, *_SMALL))}')
+        raise ModelError(f'the zoo has no model {name}: it has {", ".join((*_ENTRIES, *_SMALL, *_STATEFUL))}')
     return found
 
 

@@ -36,7 +36,8 @@ def build(entry: Entry, path: Path) -> None:
         with _quiet(), torch.no_grad():
             torch.onnx.export(
                 network, examples, str(path), dynamo=False, opset_version=_OPSET,
-                input_names=list(entry.inputs), output_names=list(entry.outputs))
+                input_names=list(entry.inputs), output_names=list(entry.outputs),
+                dynamic_axes={name: [axis] for name, axis in entry.open_axes.items()} or None)
 
 
 def settle_statistics(network: nn.Module, examples: tuple[torch.Tensor, ...]) -> None:
@@ -58,7 +59,7 @@ def _examples(entry: Entry, batch: int) -> tuple[torch.Tensor, ...]:
     examples = []
     for name, shape in entry.inputs.items():
         wide = (batch, *shape[1:])
-        if entry.words is None:
+        if entry.words is None or name.startswith('past_'):
             examples.append(torch.randn(wide))
         elif name == 'attention_mask':
             examples.append(torch.ones(wide, dtype=torch.int64))
