@@ -198,3 +198,14 @@ def test_a_plan_that_would_get_other_encodings_than_the_best_is_not_taken_for_th
         hysteresis = Hysteresis(settings, LOCAL)
         made = [step(turn, hopeful, hysteresis, problem_for=under).assignment for turn in range(20)]
         assert len(made) - made.count(None) == moves
+
+
+def test_a_move_makes_up_for_the_state_that_it_takes_along():
+    settings = Settings(least_gain=0.08, dwell_seconds=2.0, confirmations=1)  # moves that no step explains come once a minute
+    given = problem(local=0.6)
+    light, heavy = (dataclasses.replace(given, state_bytes=(0.0, size)) for size in (1e6, 1e8))
+    assert light.state_seconds(LOCAL, REMOTE) == 1.0 and light.state_seconds(LOCAL, SPLIT) == 1.0
+    assert light.state_seconds(REMOTE, SPLIT) == 0.0 and light.state_seconds(REMOTE, LOCAL) == 1.0
+    assert step(10.0, light, Hysteresis(settings, LOCAL, 0.0)).assignment == REMOTE
+    held = step(10.0, heavy, Hysteresis(settings, LOCAL, 0.0))
+    assert held.assignment is None and 'less than the 175 % needed' in held.reason

@@ -75,7 +75,9 @@ def decide(
         return Choice(None, 'the present plan is the best one', costs)
     stepped = -math.inf if stepped_at is None else stepped_at(current, best)
     appeared = -math.inf if appeared_at is None else appeared_at(best)
-    verdict = hysteresis.weigh(now, best, gain, threshold, stepped_at=stepped, appeared_at=appeared)
+    verdict = hysteresis.weigh(
+        now, best, gain, threshold, stepped_at=stepped, appeared_at=appeared, move_seconds=problem.state_seconds(current, best)
+    )
     move = best if verdict.moves else None
     if goal.late(present):
         return Choice(move, f'the present plan misses the deadline; {verdict.reason}', costs)

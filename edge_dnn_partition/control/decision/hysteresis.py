@@ -93,7 +93,7 @@ class Hysteresis:
 
     def weigh(
         self, now: float, plan: Hashable, gain: float, least_gain: float, *, stepped_at: float = -math.inf,
-        appeared_at: float = -math.inf,
+        appeared_at: float = -math.inf, move_seconds: float = 0.0,
     ) -> Verdict:  # fmt: skip
         """Return whether to move to the best candidate. A move that was granted stays granted until `moved`.
 
@@ -101,7 +101,9 @@ class Hysteresis:
         :param least_gain: of `least_gain`.
         :param stepped_at: when a step has last made the plan in force worse or the candidate better.
         :param appeared_at: when a device of the candidate last appeared: a plan that was chosen without it need not stay.
+        :param move_seconds: for so long the move itself stops the stream, which it must make up for while moves are rare.
         """
+        least_gain += move_seconds / max(CALM_DWELLS * self.settings.dwell_seconds, 1.0)
         words = f'{gain:.0%}'.replace('%', ' %') + ' better'
         if gain <= 0 or gain < least_gain:
             self.calm()

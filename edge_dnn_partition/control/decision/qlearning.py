@@ -186,7 +186,10 @@ class QLearningPolicy:
         if shown < needed:  # the estimates alone would not move: what is learned must exceed its doubt, and no step explains it
             needed, stepped = self.hysteresis.least_gain(float(self._spread(slot)[best]), needed), -math.inf
         appeared = conditions.appeared_at(plan)
-        verdict = self.hysteresis.weigh(conditions.now, plan, gain, needed, stepped_at=stepped, appeared_at=appeared)
+        verdict = self.hysteresis.weigh(
+            conditions.now, plan, gain, needed, stepped_at=stepped, appeared_at=appeared,
+            move_seconds=problem.state_seconds(self.present, plan),
+        )  # fmt: skip
         values = (math.exp(float(q[slot]) + self._reference), math.exp(float(q[best]) + self._reference))
         return Choice(plan if verdict.moves else None, f'learned: {verdict.reason}', evaluate(problem, plan), values)
 

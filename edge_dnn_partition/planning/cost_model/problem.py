@@ -40,6 +40,7 @@ class Problem:
     :param coding: how tensors are encoded; ``None``: all go raw.
     :param node_joules: ``(nodes, devices)``: joules of a run above idle, learned from a meter; where NaN, or ``None`` for all,
         the device's ``active_watts`` times its seconds count.
+    :param state_bytes: of what each node keeps from frame to frame, which moves with it; empty: none keeps anything.
     :raises PlanError: if a node's seconds on a device are not known (NaN).
     """
 
@@ -54,6 +55,7 @@ class Problem:
     seam_seconds: Floats | None = None
     coding: Coding | None = None
     node_joules: Floats | None = None
+    state_bytes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if np.isnan(self.seconds).any():
@@ -286,6 +288,22 @@ class Problem:
             node_joules=None if self.node_joules is None else self.node_joules[:, at],
             coding=None if self.coding is None else self.coding.among(at),
         )  # fmt: skip
+
+    def state_seconds(self, before: Sequence[str], after: Sequence[str]) -> float:
+        """Return what it takes to bring state, by way of the source, from where one plan has it to where another needs it.
+
+        :return: seconds; infinite where a link is missing.
+        """
+        moved: dict[tuple[str, str], float] = {}
+        for size, old, new in zip(self.state_bytes, before, after, strict=False):
+            for pair in ((old, self.source), (self.source, new)) if size and old != new else ():
+                if pair[0] != pair[1]:
+                    moved[pair] = moved.get(pair, 0.0) + size
+        seconds = 0.0
+        for (sender, reader), size in moved.items():
+            rate = self.rate[self.position[sender], self.position[reader]] if sender in self.position else 0.0
+            seconds += size / rate if rate > 0 else np.inf
+        return seconds
 
     def indices(self, assignment: Sequence[str] | Sequence[int] | Ints) -> Ints:
         """Return an assignment as device indices, shape ``(nodes,)``.

@@ -292,6 +292,7 @@ class Pipeline:
             seconds=np.stack(columns, axis=1),
             weight_bytes=self.weight_bytes,
             seam_seconds=np.stack(overheads, axis=1),
+            state_bytes=self.state_bytes if any(self.state_bytes) else (),
         )
         if self._last is not None:
             problem.like(self._last)
