@@ -31,8 +31,8 @@ def recurrent(path):
 
 
 def worker_of(up, device):
-    return next(p for p in psutil.Process(up.pid).children(recursive=True)
-                if 'worker' in p.cmdline() and any(device in part for part in p.cmdline()))  # fmt: skip
+    commands = {p: p.cmdline() for p in psutil.Process(up.pid).children() if p.is_running()}
+    return next((p for p, command in commands.items() if 'worker' in command and f'__ns:=/named/{device}' in command), None)
 
 
 def test_a_state_outlives_the_worker_that_held_it(nodes, context, tmp_path):
@@ -50,9 +50,11 @@ def test_a_state_outlives_the_worker_that_held_it(nodes, context, tmp_path):
         state = outputs['hn']
         expected.append(outputs['y'])
     with client_of(nodes, context, tmp_path, document) as client:
+        up = nodes.all[-1]
         for number, x in enumerate(asked):
-            if number in (3, 7):
-                os.kill(worker_of(nodes.all[-1], 'box').pid, signal.SIGKILL)
+            if number in (3, 7):  # after the first time the planner moves all to the other device, and back
+                up.wait_for('[named.box.worker]: active', 1 + (number == 7))
+                os.kill(worker_of(up, 'box').pid, signal.SIGKILL)
             result = client.infer_and_wait({'x': x}, timeout=30.0, reset_state=number == 10)
             assert set(result.outputs) == {'y'}, 'the state is no result'
             np.testing.assert_allclose(result.outputs['y'], expected[number], rtol=1e-4, atol=1e-5)
