@@ -10,11 +10,12 @@ import pytest
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, measure_codings
-from edge_dnn_partition.execution.profiling.image_samples import COUNT, samples_of, samples_of_files
+from edge_dnn_partition.execution.profiling.image_samples import COUNT, ImageSamples, InputSamples, samples_of, samples_of_files
 from edge_dnn_partition.execution.profiling.spans import ProfilingCancelledError
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model
+from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -89,6 +90,21 @@ def test_codings_of_images():
     compressed = samples_of(Camera(topic='image'), preprocessing, raw=False)
     assert compressed.codings(segments) == ()
     assert compressed.key != samples.key
+
+
+def test_codings_of_several_cameras_count_per_byte_of_the_firsts():
+    model = SimpleNamespace(run=lambda _: {'y': np.ones(3)}, inputs=dict, outputs=('y',))
+    small, large = Preprocessing(16, 16), Preprocessing(8, 8)
+    shown = [CameraImage(np.tile(np.arange(width, dtype=np.uint8), (60, 1))[..., None].repeat(3, 2), 'bgr8') for width in (80, 160)]
+    front, wrist = (ImageSamples(p, one, (one,), name) for p, one, name in zip((small, large), shown, ('front', 'wrist'), strict=True))
+    both = InputSamples((front, wrist), {'task': np.ones(2)})
+    assert both.bytes == 80 * 60 * 3 and both.key != InputSamples((front, wrist)).key
+    (feeds,) = both.prepared()
+    assert {name: value.shape for name, value in feeds.items()} == {'task': (2,), 'front': (1, 3, 16, 16), 'wrist': (1, 3, 8, 8)}
+    found = {(c.tensor, c.encoding): c for c in both.codings(model)}
+    (alone,) = (c for c in wrist.codings(model) if c.encoding == 'zstd')
+    assert {tensor for tensor, _ in found} == {IMAGE, '@image:wrist'}
+    assert found['@image:wrist', 'zstd'].size == round(alone.size / 2)
 
 
 @pytest.mark.parametrize('raw', [True, False])

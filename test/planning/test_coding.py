@@ -117,6 +117,31 @@ def test_only_what_is_permitted():
     assert not found.coding.encodings
 
 
+def test_each_cameras_images_are_encoded_if_they_come_as_pixels():
+    wrist, size = '@image:wrist', 6e5
+    base, known = problem(2), profiles(2)
+    two = dataclasses.replace(base, tensors=(*base.tensors, Tensor(name=wrist, producer=-1, readers=(0,), bytes=size)))
+    bundles = (*BUNDLES, (wrist,))
+    both = {
+        name: dataclasses.replace(p, codings=(*p.codings, *(dataclasses.replace(c, tensor=wrist) for c in p.codings if c.tensor == IMAGE)))
+        for name, p in known.items()
+    }  # fmt: skip
+    there = ('d1', 'd1')
+    rate = two.rate[0, 1]
+    for given in ((), (wrist,)):
+        chooser = CodingChooser(SIZES, both, given)
+        table = {(wrist, 'd0', 'd1'): 'jpeg'}
+        plain, coded = (evaluate(chooser.choose(two, bundles, Permitted(), LATENCY, {}, way), there) for way in ({}, table))
+        jpeg = {name: next(c for c in p.codings if (c.tensor, c.encoding) == (wrist, 'jpeg')) for name, p in both.items()}
+        saved = size * (1 - jpeg['d0'].size / PROFILED_BYTES) / rate
+        spent = (jpeg['d0'].encode_seconds + jpeg['d1'].decode_seconds) * size / PROFILED_BYTES
+        gained = plain.latency_seconds - coded.latency_seconds
+        assert gained == pytest.approx(saved - spent if given else 0.0, abs=1e-9)
+        chosen = chooser.choose(two, bundles, Permitted(NAMES, 1.0), LATENCY, {}, pixels=None).coding.encodings
+        assert (IMAGE, 'd0', 'd1') not in chosen, 'that of the first camera is compressed already'
+        assert given or (wrist, 'd0', 'd1') not in chosen
+
+
 def test_images_that_come_as_pixels():
     base, known = problem(3), profiles(3)
     chooser = CodingChooser(SIZES, known)

@@ -78,11 +78,14 @@ class CameraImages:
                 self._shares[encoding] = known + _NEWEST_SHARE * (share - known)
 
     def preprocessing_seconds(self, profile: Profile, plan: Plan) -> float:
-        """Return what a profile says of the preprocessing of an image that comes as the plan says."""
+        """Return what a profile says of the preprocessing of images that come as the plan says."""
         seconds = profile.preprocess_seconds or 0.0
-        if self._are_pixels and profile.image_bytes > 0:
-            coding = next((c for c in profile.codings if (c.tensor, c.encoding) == (IMAGE, image_encoding(plan))), None)
-            seconds += coding.decode_seconds * self.bytes / profile.image_bytes if coding is not None else 0.0
+        known = {(coding.tensor, coding.encoding): coding for coding in profile.codings}
+        for t in plan.transfers:
+            coding = known.get((t.tensor, t.encoding)) if t.from_stage == SOURCE_STAGE and is_image(t.tensor) else None
+            if coding is not None and profile.image_bytes > 0 and (self._are_pixels or t.tensor != IMAGE):
+                size = self.bytes if t.tensor == IMAGE else self.others.get(t.tensor, 0.0)
+                seconds += coding.decode_seconds * size / profile.image_bytes
         return seconds
 
 

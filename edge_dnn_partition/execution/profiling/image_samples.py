@@ -22,13 +22,14 @@ from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.image import Pixels, decode_depth, is_depth
-from edge_dnn_partition.inputs.images import JPEG_QUALITY, encode, image_folder, made_up, made_up_depth, sample_image
+from edge_dnn_partition.inputs.images import encode, image_folder, made_up, made_up_depth, sample_image
 from edge_dnn_partition.inputs.kinds import ImageKind
 from edge_dnn_partition.inputs.preprocess import Preprocessing
+from edge_dnn_partition.planning.fleet import inputs
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.fleet.inputs import Camera, cameras_of
 from edge_dnn_partition.planning.plans.encodings import IMAGE_ENCODINGS, JPEG, RAW, TensorCoding
-from edge_dnn_partition.planning.plans.plan import IMAGE
+from edge_dnn_partition.planning.plans.plan import IMAGE, image_name
 from edge_dnn_partition.transport import tensor_codec
 from edge_dnn_partition.transport.tensors import Array, Coded
 
@@ -137,7 +138,7 @@ class ImageSamples:
 class InputSamples:
     """Samples for a model with several inputs; those that are in neither are made up.
 
-    :param cameras: encodings are measured on the first one's images.
+    :param cameras: in the order of the model's inputs.
     :param constants: by the model's input.
     """
 
@@ -173,8 +174,21 @@ class InputSamples:
         return [{**self.constants, **{k: v for one in each for k, v in one[i % len(one)].items()}} for i in range(count)]
 
     def codings(self, segments: Segments) -> tuple[TensorCoding, ...]:
-        """Measure the encodings of the first camera's images; see `ImageSamples.codings`."""
-        return self.cameras[0].codings(segments) if self.cameras else ()
+        """Measure the encodings of each camera's images; see `ImageSamples.codings`.
+
+        A further camera's are noted as if its images were as large as the first one's: they count per raw byte.
+        """
+        found: list[TensorCoding] = []
+        for number, camera in enumerate(self.cameras):
+            share = self.bytes / camera.bytes
+            found += (
+                replace(
+                    coding, tensor=image_name(number, camera.entry), size=round(coding.size * share),
+                    encode_seconds=coding.encode_seconds * share, decode_seconds=coding.decode_seconds * share,
+                )
+                for coding in camera.codings(segments)
+            )  # fmt: skip
+        return tuple(found)
 
 
 def samples_for(fleet: Fleet, preprocessing: FramePreprocessing) -> InputSamples:
@@ -182,20 +196,14 @@ def samples_for(fleet: Fleet, preprocessing: FramePreprocessing) -> InputSamples
     parameters = fleet.parameters.get('frame_source', {})
     cameras = []
     for name, camera in cameras_of(fleet, preprocessing.inputs).items():
-        found = samples_of(camera, preprocessing.images[name], raw=_pixels_from(camera, parameters))
+        found = samples_of(camera, preprocessing.images[name], raw=inputs.gives_pixels(camera, parameters))
         cameras.append(replace(found, entry=name))
     return InputSamples(tuple(cameras), preprocessing.constants)
 
 
 def gives_pixels(fleet: Fleet) -> bool:
-    """Return whether a fleet's camera, or who asks if there is none, gives images as pixels, as far as the fleet file says."""
-    return _pixels_from(fleet.camera, fleet.parameters.get('frame_source', {}))
-
-
-def _pixels_from(camera: Camera, parameters: Mapping[str, Any]) -> bool:
-    if all(given is None for given in (camera.images, camera.video, camera.camera)):
-        return not (camera.compressed and parameters.get('compressed', True))
-    return camera.images is None and parameters.get('jpeg_quality', JPEG_QUALITY) == 0
+    """Return whether a fleet's ``camera``, or who asks if there is none, gives images as pixels, as far as the fleet file says."""
+    return inputs.gives_pixels(fleet.camera, fleet.parameters.get('frame_source', {}))
 
 
 def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> ImageSamples:

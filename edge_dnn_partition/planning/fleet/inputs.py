@@ -212,6 +212,16 @@ def states_of(fleet: Fleet) -> dict[str, str]:
     return {name: given.output for name, given in fleet.inputs.items() if isinstance(given, StateInput)}
 
 
+def gives_pixels(camera: Camera, parameters: Mapping[str, Any]) -> bool:
+    """Return whether a camera, or who asks if there is none, gives images as pixels, as far as the fleet file says.
+
+    :param parameters: of the frame source, as they stand in the file.
+    """
+    if all(given is None for given in (camera.images, camera.video, camera.camera)):
+        return not (camera.compressed and parameters.get('compressed', True))
+    return camera.images is None and parameters.get('jpeg_quality') == 0
+
+
 def place_of(fleet: Fleet, name: str) -> str:
     """Return the keys under which a fleet file says where the images for a model's input come from."""
     return f'inputs.{name}' if name in fleet.inputs else 'camera'

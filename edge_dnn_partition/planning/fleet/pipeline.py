@@ -20,7 +20,7 @@ from edge_dnn_partition.graph.states import SMALL_BYTES, STATE_INTERVAL
 from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
-from edge_dnn_partition.planning.fleet.inputs import model_inputs
+from edge_dnn_partition.planning.fleet.inputs import cameras_of, gives_pixels, model_inputs
 from edge_dnn_partition.planning.objectives import LATENCY, Criterion
 from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
@@ -90,7 +90,10 @@ class Pipeline:
         """The last estimate and its `Link` by sender and receiver: in a large fleet few change between two decisions."""
         self._last: Problem | None = None
         sizes = {name: float(model.tensors[name].bytes) for names in self._bundles for name in names if not is_image(name)}
-        self._codings = CodingChooser(sizes, self.profiles)
+        parameters = fleet.parameters.get('frame_source', {})
+        cameras = cameras_of(fleet, self.inputs).items()
+        pixels = [self.inputs.images[name] for name, camera in cameras if gives_pixels(camera, parameters)]
+        self._codings = CodingChooser(sizes, self.profiles, pixels)
         layer = {candidate.name: candidate.index for candidate in model.layers}
         limits = fleet.constraints
         check_constraints(limits, model)

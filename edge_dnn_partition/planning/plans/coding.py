@@ -8,7 +8,7 @@ transfer is part of every best plan that has this transfer, and taking it before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from edge_dnn_partition.planning.cost_model.transfer_tables import ByTransfer, C
 from edge_dnn_partition.planning.objectives import Criterion
 
 from .encodings import ENCODINGS, RAW, Permitted, is_lossy
-from .plan import IMAGE, SOURCE_STAGE, Plan
+from .plan import IMAGE, SOURCE_STAGE, Plan, is_image
 from .profile import Profile
 
 _MOST_AT_ONCE: Final = 1 << 18
@@ -45,11 +45,13 @@ class CodingChooser:
 
     :param sizes: bytes by tensor, raw.
     :param profiles: by device.
+    :param pixels: the names of further cameras' images that arrive as pixels; of the first camera's `choose` is told.
     """
 
-    def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile]) -> None:
-        self.profiles = profiles
-        sizes = {**sizes, IMAGE: 1.0}
+    def __init__(self, sizes: Mapping[str, float], profiles: Mapping[str, Profile], pixels: Collection[str] = ()) -> None:
+        self.profiles, self._pixels = profiles, frozenset(pixels)
+        images = {coding.tensor for profile in profiles.values() for coding in profile.codings if is_image(coding.tensor)}
+        sizes = {**sizes, **dict.fromkeys(sorted(images), 1.0)}
         self._names = [name for name in sizes if any(c.tensor == name for p in profiles.values() for c in p.codings)]
         self._row = {name: i for i, name in enumerate(self._names)}
         self._raw = np.array([sizes[name] for name in self._names], dtype=np.float64)
@@ -66,7 +68,7 @@ class CodingChooser:
             if profile is not None and coding.tensor in self._row:
                 place = self._row[coding.tensor], ENCODINGS.index(coding.encoding)
                 numbers = np.array([coding.size, coding.encode_seconds, coding.decode_seconds])
-                table[:, place[0], place[1]] = numbers / profile.image_bytes if coding.tensor == IMAGE else numbers
+                table[:, place[0], place[1]] = numbers / profile.image_bytes if is_image(coding.tensor) else numbers
         return table
 
     def _permitted(self, permitted: Permitted, device: str) -> np.ndarray:
@@ -92,7 +94,7 @@ class CodingChooser:
         :param criterion: weights of seconds or of joules; see `Objective.encode_for`.
         :param factors: each device's time now over its profiled time.
         :param given: use these, as in ``Coding.encodings``, instead of the best ones; one that was not measured counts as raw.
-        :param pixels: for images that arrive as pixels; None: they are compressed already and go as they are.
+        :param pixels: for the first camera's images, if they arrive as pixels; None: they are compressed and go as they are.
         """
         if not self._names:
             return problem
@@ -100,13 +102,14 @@ class CodingChooser:
         speed = np.array([factors.get(name, 1.0) for name in problem.names])
         allowed = np.stack([self._permitted(permitted, name) for name in problem.names], axis=-1)
         whole = self._raw
-        if (image := self._row.get(IMAGE)) is not None:
+        for name in filter(is_image, self._names):
+            image = self._row[name]
             whole = whole.copy()
-            whole[image] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if IMAGE in names)
+            whole[image] = sum(problem.tensor_bytes[t] for t, names in enumerate(bundles) if name in names)
             tables[:, image] *= np.maximum(whole[image], 1.0)
-            for encoding, share in () if pixels is None else pixels.shares.items():
+            for encoding, share in pixels.shares.items() if pixels is not None and name == IMAGE else ():
                 tables[0, image, ENCODINGS.index(encoding)] = share * whole[image]
-            if pixels is None:
+            if (pixels is None) if name == IMAGE else (name not in self._pixels):
                 allowed[image, 1:] = False
                 tables[:, image, 1:] = tables[:, image, :1]  # what a plan asks for is not done
         size, encode, decode = tables[0], tables[1] * speed, tables[2] * speed
