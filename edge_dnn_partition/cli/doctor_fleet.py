@@ -97,6 +97,7 @@ class _Asked:
             assert self._model is not None
             self._preprocessing = start_checks.preprocessing_of(self._fleet, self._model)
             start_checks.check_sources(self._fleet, self._model, self._path)
+            start_checks.initial_states(self._fleet, self._model)
 
         return None if self._model is None else _refusal('preprocessing', read, 'no frame can be processed without it')
 
@@ -107,7 +108,13 @@ class _Asked:
         return _refusal('postprocessing', look, 'correct postprocessing: under model, or leave it out')
 
     def ends(self) -> Check | None:
-        look = functools.partial(start_checks.check_ends, self._fleet, self._fleet.source)
+        parameters = self._parameters('frame_source')
+
+        def look() -> None:
+            start_checks.check_ends(self._fleet, self._fleet.source)
+            if parameters is not None and self._model is not None and self._model.states:
+                start_checks.check_stateful(hedge=parameters['hedge'])
+
         return _refusal('source and sink', look, 'the frame source refuses to start with this')
 
     def _parameters(self, node: str) -> dict[str, Any] | None:
@@ -169,7 +176,8 @@ class _Asked:
 
         def look() -> None:
             options = ProfileOptions(providers=device.providers, threads=device.threads)
-            self._outputs = try_segments(model, options, self._samples())
+            made = try_segments(model, options, self._samples())
+            self._outputs = {name: array for name, array in made.items() if name not in model.states.values()}
 
         wrong = _refusal('stages', look, 'no device can profile the model, so there is no plan; export the model differently')
         if wrong is not None:

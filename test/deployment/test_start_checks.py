@@ -4,12 +4,14 @@
 
 import math
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edge_dnn_partition.deployment.node_parameters import check_parameters
 from edge_dnn_partition.deployment.processes import fleet_processes
-from edge_dnn_partition.deployment.start_checks import goal_of, model_of
+from edge_dnn_partition.deployment.start_checks import check_scheduling, check_stateful, goal_of, initial_states, model_of
 from edge_dnn_partition.errors import ModelError, PlanError
 from edge_dnn_partition.graph.zoo.tiny import open_shapes
 from edge_dnn_partition.planning.cost_model.parts import Device, Link
@@ -94,3 +96,39 @@ def test_sizes_that_the_model_leaves_open_come_from_the_fleet_file(tmp_path, mon
         shapes(preprocessing='rows.yaml')
     with pytest.raises(PlanError, match='shapes.image.2'):
         shapes(shapes={'image': [2, 3, 0, 8]})
+
+
+@pytest.fixture
+def stateful(tmp_path):
+    """A fleet whose model adds up what it is given, in a state of two axes."""
+    ends = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ('x', 'h', 'y', 'hn')}
+    nodes = [helper.make_node('Add', ['x', 'h'], ['hn']), helper.make_node('Neg', ['hn'], ['y'])]
+    graph = helper.make_graph(nodes, 'sum', [ends['x'], ends['h']], [ends['y'], ends['hn']])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'sum.onnx')
+    np.save(tmp_path / 'h.npy', np.array([1.0, 2.0, 3.0]))
+
+    def fleet(**state):
+        given = {'kind': 'state', 'output': 'hn', **state}
+        return parse_fleet(
+            {'source': 'pi', 'devices': {'pi': {}}, 'model': {'path': 'sum.onnx'}, 'inputs': {'h': given}}, base=tmp_path
+        )
+
+    return fleet
+
+
+def test_a_state_begins_as_the_fleet_file_says(stateful):
+    for given, expected in (({}, 0.0), ({'initial': 0.5}, 0.5), ({'file': 'h.npy'}, [[1, 2, 3]])):
+        fleet = stateful(**given)
+        begins = initial_states(fleet, model_of(fleet))
+        np.testing.assert_array_equal(begins['h'], np.broadcast_to(np.float32(expected), (1, 3)))
+    with pytest.raises(ModelError, match="no output 'hm'"):
+        model_of(stateful(output='hm'))
+
+
+def test_what_needs_several_runs_of_a_frame_is_refused_with_state(stateful):
+    fleet = stateful()
+    check_scheduling(fleet, model_of(fleet), DEFAULTS | {'fixed_plan': ''})
+    with pytest.raises(PlanError, match='one frame after the other; choose latency'):
+        check_scheduling(fleet, model_of(fleet), DEFAULTS | {'fixed_plan': '', 'objective': 'throughput'})
+    with pytest.raises(PlanError, match='set hedge to false'):
+        check_stateful(hedge=True)
