@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from edge_dnn_partition import ros_env
 from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.cli.doctor_plan import check_any_plan, unused
 from edge_dnn_partition.deployment import start_checks
@@ -23,6 +24,7 @@ from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.images import image_folder, images, sample_image
+from edge_dnn_partition.inputs.messages import message_class, readers_of
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
@@ -47,8 +49,8 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
         return (Check('fleet file', 'fail', str(error), 'fix the fleet file, and copy it to all devices'),)
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
-        asked.parameters, asked.key, asked.model, asked.preprocessing, asked.postprocessing, asked.ends, asked.scheduling,
-        asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.ports,
+        asked.parameters, asked.key, asked.model, asked.preprocessing, asked.messages, asked.postprocessing, asked.ends,
+        asked.scheduling, asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.ports,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -100,6 +102,18 @@ class _Asked:
             start_checks.initial_states(self._fleet, self._model)
 
         return None if self._model is None else _refusal('preprocessing', read, 'no frame can be processed without it')
+
+    def messages(self) -> Check | None:
+        """Ask for the types of the inputs' messages where the frame source is to run; elsewhere they need not be installed."""
+        model = self._model
+        if model is None or self._preprocessing is None or self._fleet.source not in self._here or not ros_env.ros_prefixes():
+            return None
+
+        def look() -> None:
+            for name, reader in readers_of(self._fleet, model, self._path.resolve().parent).items():
+                message_class(name, reader)
+
+        return _refusal('inputs', look, 'the frame source refuses to start with this')
 
     def postprocessing(self) -> Check | None:
         def look() -> None:

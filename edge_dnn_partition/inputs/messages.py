@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_dnn_partition.errors import UserError, WireError
+from edge_dnn_partition.errors import UserError, WireError, nearest
 from edge_dnn_partition.graph.model import Model, TensorInfo
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.fleet.inputs import GROUP, MessageInput, OtherInput
@@ -73,6 +74,25 @@ def readers_of(fleet: Fleet, model: Model, base: Path) -> dict[str, Reader]:
             reader = factory(given.model_extra or {}, model.tensors[name], base)
             readers[name] = _Checked(name, reader, model.tensors[name])
     return readers
+
+
+def message_class(name: str, reader: Reader) -> type:
+    """Return the class of the messages that an input comes in; their package is imported.
+
+    :param name: of the input, for errors.
+    :raises UserError: if there is no such type here, or it lacks a field that the fleet file names.
+    """
+    package, _, message = reader.type.partition('/')
+    try:
+        found: type = getattr(import_module(f'{package}.msg'), message.rpartition('/')[2])
+    except (ImportError, AttributeError):
+        raise UserError(f'inputs.{name}.type: there is no {reader.type} here; install {package}, or source its workspace') from None
+    known = list(_fields_of(found))
+    for path in reader.paths if isinstance(reader, MessageReader) else ():
+        if (first := path.split('.')[0]) not in known:
+            its = ', '.join(known)
+            raise UserError(f'inputs.{name}: {reader.type} has no field {first!r}{nearest(first, known)}; it has {its}')
+    return found
 
 
 class _Checked:
@@ -148,6 +168,11 @@ class MessageReader:
                 f'but the model takes {size}{hint}'
             )
         return self._cast(self._scaled(self._finite(values))).reshape(self._shape)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The fields of a message that are read."""
+        return () if self._kind in (_TENSOR, _CLOUD) else self._fields
 
     @property
     def missing(self) -> str:

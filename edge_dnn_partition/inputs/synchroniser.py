@@ -80,6 +80,8 @@ class Synchroniser:
                     self.reference: first.value, **{name: one.value for name, one in found.items()},
                     **{name: self._newest[name] for name in self._latest},
                 })  # fmt: skip
+                for name, one in found.items():  # later ones of the reference have none that is nearer before these
+                    self._queues[name].forget_before(one.stamp)
                 continue
             self.dropped += 1
             self.reason = self._why(absent, far)
@@ -135,6 +137,7 @@ class _Waiting:
 class _Nearest:
     """The message that is nearest to a stamp, and whether none can come that is nearer."""
 
+    stamp: float
     value: Any
     distance: float
     final: bool
@@ -154,16 +157,20 @@ class _Queue:
         at = bisect_right(self.stamps, stamp)
         self.stamps.insert(at, stamp)
         self.values.insert(at, value)
-        old = bisect_left(self.stamps, self.stamps[-1] - keep_seconds)
+        self.forget_before(self.stamps[-1] - keep_seconds)
+
+    def forget_before(self, stamp: float) -> None:
+        old = bisect_left(self.stamps, stamp)
         del self.stamps[:old], self.values[:old]
 
     def nearest(self, stamp: float) -> _Nearest:
         after = bisect_right(self.stamps, stamp)  # of equal stamps the one that came last
         places = [at for at in (after - 1, after) if 0 <= at < len(self.stamps)]
         if not places:
-            return _Nearest(None, float('inf'), final=False)
+            return _Nearest(stamp, None, float('inf'), final=False)
         at = min(places, key=lambda place: abs(self.stamps[place] - stamp))
         distance = abs(self.stamps[at] - stamp)
         # The next one may be nearer if it is due within that distance behind the stamp.
         half = statistics.median(self.gaps) / 2 if self.gaps else 0.0
-        return _Nearest(self.values[at], distance, final=distance == 0 or after < len(self.stamps) or distance < half)
+        final = distance == 0 or after < len(self.stamps) or distance < half
+        return _Nearest(self.stamps[at], self.values[at], distance, final)

@@ -55,6 +55,15 @@ def refusals(path):
     return [check for check in doctor_fleet.fleet_file(path) if check.status == 'fail']
 
 
+STATE_TOO = {'x': [1, 3, 8, 8], 'state': [1, 4]}
+
+
+def joints(**keys):
+    """Return what gives a fleet file an input from joints."""
+    given = {'kind': 'message', 'topic': '/joints', 'type': 'sensor_msgs/msg/JointState', 'field': 'position', **keys}
+    return lambda document: document.update(inputs={'state': given}, camera={'topic': 'a'})
+
+
 BAD = {
     'two inputs': (
         {'model': {'x': [1, 3, 8, 8], 'state': [1, 4]}, 'change': lambda d: d.update(camera={'topic': 'a/compressed'})},
@@ -66,6 +75,8 @@ BAD = {
     'open size': ({'model': {'x': [1, 1, 'samples']}, 'change': lambda d: d['model'].pop('preprocessing')}, 'worker', 'leaves sizes open'),
     'no reference': (
         {'change': lambda d: d.update(synchronise={'reference': 'y'})}, 'frame_source', "'y' is no input that begins frames"),
+    'type of a message': ({'model': STATE_TOO, 'change': joints(type='no_such_msgs/msg/State')}, 'frame_source', 'there is no no_such_msgs'),
+    'field of a message': ({'model': STATE_TOO, 'change': joints(field='positoin')}, 'frame_source', "no field 'positoin'.*position"),
     'no image': ({'model': {'x': [1, 1, 1600]}, 'change': lambda d: (d['model'].pop('preprocessing'), d.update(camera={'topic': 'a'}))}, 'worker',
                  'does not say how'),
     'int8 input': ({'dtype': TensorProto.INT8}, 'worker', 'preprocessing gives float32|cannot|INT8|int8'),

@@ -160,7 +160,7 @@ def test_one_camera_as_before(make):
     model = {'path': 'm.onnx', 'preprocessing': 'image.yaml'}
     node, frames, feed = make({}, ['image'], model=model, camera={'topic': 'image/compressed'})
     node.callbacks['image/compressed'](jpeg(0.0))
-    assert set(frames[0].values) == {'@image'} and frames[0].header.stamp.sec == 0 and not node.timers
+    assert set(frames[0].values) == {'@image'} and frames[0].header.stamp.sec == 0
     node, frames, _ = make({}, ['image'], model=model, parameters={'image_topic': '/x', 'compressed': False})
     assert node.profiles['/x'][0] is Image
     node, _, feed = make({}, ['image'], model=model)
@@ -190,8 +190,8 @@ def test_images_of_two_folders_go_together(make, tmp_path):
 
 
 def test_subscriptions_follow_what_publishers_offer(make):
-    def offer(reliability, durability=DurabilityPolicy.VOLATILE):
-        return SimpleNamespace(qos_profile=QoSProfile(depth=1, reliability=reliability, durability=durability))
+    def offer(reliability, durability=DurabilityPolicy.VOLATILE, kind='sensor_msgs/msg/Image'):
+        return SimpleNamespace(topic_type=kind, qos_profile=QoSProfile(depth=1, reliability=reliability, durability=durability))
 
     node, _, _ = make({'image': IMAGE, 'depth': DEPTH, 'task': TASK, 'state': STATE})
     for topic in ('/front/compressed', '/depth', '/task', '/joints'):
@@ -205,11 +205,14 @@ def test_subscriptions_follow_what_publishers_offer(make):
     reliable = {topic for topic, (_, profile) in node.profiles.items() if profile.reliability == ReliabilityPolicy.RELIABLE}
     assert reliable == {'/depth', '/task'}
     assert node.profiles['/task'][1].durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert '/front/compressed has sensor_msgs/msg/Image, not sensor_msgs/msg/CompressedImage; correct the fleet file' in node.said
+    assert not [text for text in node.said if text.startswith('/depth')]
 
 
 @pytest.mark.parametrize(('inputs', 'keys', 'words'), [
     ({'state': {**STATE, 'type': 'no_such_msgs/msg/State'}}, {}, r'inputs.state.type: there is no no_such_msgs/msg/State here; install'),
     ({'state': {**STATE, 'type': 'sensor_msgs/msg/JointStat'}}, {}, 'there is no sensor_msgs/msg/JointStat here'),
+    ({'state': {**STATE, 'field': 'positoin'}}, {}, "has no field 'positoin'.*position"),
     ({'task': TASK}, {}, 'nothing begins a frame'),
     ({'image': IMAGE, 'state': STATE}, {'synchronise': {'reference': 'stat'}}, "reference: 'stat' is no input .*state"),
 ])  # fmt: skip

@@ -88,6 +88,8 @@ class CameraReader:
 class SensorSubscription:
     """Subscribes to a sensor, best effort as is usual; where it ``follows``, reliably while every publisher there offers that.
 
+    It warns where the topic has messages of another type.
+
     An image as pixels is a megabyte or more, a dozen datagrams and more than the half megabyte of shared memory that Fast DDS
     gives a camera node by itself: with a best-effort reader most were lost whole (640 x 480: two in three, on one machine). A
     reliable reader gets nothing of a best-effort camera, though, and which cameras there are shows in time. It also takes what
@@ -105,11 +107,18 @@ class SensorSubscription:
         self._offered = (False, False)
         self._subscription = node.subscribe(kind, topic, callback, qos_profile_sensor_data, overridable=True, foreign=True)
         override = f'qos_overrides.{node.resolve_topic_name(topic)}.subscription.reliability'
-        if (follows or keeps) and override not in node._parameter_overrides:  # noqa: SLF001 (rclpy tells nobody what was given)
-            node.every(_FOLLOW_SECONDS, self._follow)
+        chosen = override in node._parameter_overrides  # noqa: SLF001 (rclpy tells nobody what was given)
+        self._follows = (follows or keeps) and not chosen
+        node.every(_FOLLOW_SECONDS, self._follow)
 
     def _follow(self) -> None:
-        offers = [end.qos_profile for end in self._node.get_publishers_info_by_topic(self._topic)]
+        ends = self._node.get_publishers_info_by_topic(self._topic)
+        kind = f'{self._kind.__module__.partition(".")[0]}/msg/{self._kind.__name__}'
+        if ends and all(end.topic_type != kind for end in ends):
+            self._node.repeats.warning('type', f'{self._topic} has {ends[0].topic_type}, not {kind}; correct the fleet file')
+        if not self._follows:
+            return
+        offers = [end.qos_profile for end in ends]
         reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
         kept = self._keeps and reliable and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
         if not offers or (reliable, kept) == self._offered:

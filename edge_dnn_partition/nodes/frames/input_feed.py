@@ -7,17 +7,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs, InputValue
-from edge_dnn_partition.inputs.messages import Reader, readers_of
+from edge_dnn_partition.inputs.messages import Reader, message_class, readers_of
 from edge_dnn_partition.inputs.synchroniser import Synchroniser, synchroniser_of
 from edge_dnn_partition.nodes.conversions.camera_messages import from_compressed_message, from_image_message
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -99,7 +97,7 @@ class InputFeed:
         )
 
     def _subscribe_numbers(self, name: str, reader: Reader) -> None:
-        kind = message_class(name, reader.type)
+        kind = message_class(name, reader)
 
         def take(message: Any) -> None:
             value = reader(message)
@@ -139,18 +137,3 @@ class InputFeed:
             if synchroniser.dropped > self._dropped:
                 self._dropped = synchroniser.dropped
                 self._node.repeats.warning('inputs', f'no frame: {synchroniser.reason}')
-
-
-def message_class(name: str, kind: str) -> type:
-    """Return the class of a message type.
-
-    :param name: of the input, for the error.
-    :param kind: such as ``sensor_msgs/msg/Imu``.
-    :raises UserError: if there is none of it here.
-    """
-    package, _, message = kind.partition('/')
-    try:
-        found: type = getattr(import_module(f'{package}.msg'), message.rpartition('/')[2])
-    except (ImportError, AttributeError):
-        raise UserError(f'inputs.{name}.type: there is no {kind} here; install {package}, or source its workspace') from None
-    return found
