@@ -96,7 +96,7 @@ class FrameSource(FleetNode):
         self._radio = Radio.of_fleet(fleet)
         self._memory = PlanMemory(self)
         self._journal: Journal | None = None
-        self._results_published = 0
+        self._results_published = self._replayed = 0
         self._camera_shows = False
         ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         preprocessing = start_checks.preprocessing_of(fleet, model)
@@ -121,7 +121,7 @@ class FrameSource(FleetNode):
         hardware.connect(self, self._link.reshape)
         self._feed = InputFeed(self, fleet, model, self._on_inputs)
 
-        size = sum(model.tensors[name].bytes for name in self._outputs)
+        size = sum(model.tensors[name].bytes for name in self._outputs - set(model.states.values()))
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
         self._statuses = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
@@ -390,6 +390,7 @@ class FrameSource(FleetNode):
     def _publish_status(self) -> None:
         with self._lock:
             dispatcher, ledger = self._dispatcher, self._dispatcher.ledger
+            replayed = 0 if dispatcher.states is None else dispatcher.states.replayed
             message = SourceStatus(
                 device=self.topics.device, incarnation=self.incarnation, plan_version=dispatcher.plans.active_version,
                 **vars(ledger.counts), last_failure=ledger.last_failure, in_flight=ledger.in_flight,
@@ -400,6 +401,9 @@ class FrameSource(FleetNode):
             )  # fmt: skip
         message.stamp = self.get_clock().now().to_msg()
         self._statuses.publish(message)
+        if replayed > self._replayed:
+            self.get_logger().info(f"{replayed - self._replayed} frames ran again to bring the model's state back")
+            self._replayed = replayed
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -13,10 +13,10 @@ import onnx
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from protocol_fleet import LARGEST, layer
+from protocol_fleet import LARGEST, layer, plan_of
 from test_protocol import ERRORS, Protocol
 
-from edge_dnn_partition.execution.frames.ledger import DELIVERED, LOST
+from edge_dnn_partition.execution.frames.ledger import DELIVERED, LOST, Frame
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
 from edge_dnn_partition.graph.model import Model
@@ -95,12 +95,13 @@ class StatefulProtocol(Protocol):
         assert len(under_way) <= 1, 'frames of one state run at the same time'
 
     @precondition(lambda self: self.accepts())
-    @rule(count=st.integers(2, 6), most=st.integers(3, 8), fails=st.none() | st.tuples(st.integers(0, 5), st.integers(0, 2)))
-    def many_frames(self, count, most, fails):
+    @rule(count=st.integers(2, 6), most=st.integers(3, 8), fails=st.none() | st.tuples(st.integers(0, 5), st.integers(0, 2)),
+          reset=st.integers(0, 12))  # fmt: skip
+    def many_frames(self, count, most, fails, reset):
         """Frames come one after the other, of which one fails at one of its stages: it does not change the state."""
         for number in range(count):
             self.sign_of_life('all')
-            self.images(1, most, False)
+            self.images(1, most, number == reset)
             stages = 0
             while self.air or any(worker.tasks or worker.jobs for worker in self.workers.values()):
                 busy = next((device for device, worker in self.workers.items() if worker.jobs), None)
@@ -143,3 +144,55 @@ def test_replays_happen():
     fleet.time_passes(0.1)
     assert fleet.ended == [1, 2, 3, 4]
     assert fleet.dispatcher.states.replayed == 3
+
+
+def outputs(*, whole):
+    """Return the outputs of a frame, with its state or without."""
+    made = {name: np.array([5]) for name in STATEFUL.outputs}
+    return made if whole else made | {name: np.empty(0, np.int64) for name in STATES.values()}
+
+
+def begun(tracker, number, plan, homes, now=0.0):
+    frame = Frame(number, FrameInputs({'k': np.array([number])}), now, plan.version)
+    return frame, tracker.begin(frame, plan, homes, now, 3.0, moving=False)
+
+
+def ended(tracker, frame, *, whole=False):
+    frame.outputs, frame.status = outputs(whole=whole), DELIVERED
+    tracker.on_result(frame)
+
+
+def test_a_replay_that_a_result_has_overtaken_is_let_go():
+    """A frame is sent again under another plan, for which frames before it run again, and then comes from its first way."""
+    tracker = StateTracker(STATEFUL, {name: np.array([0]) for name in STATES}, lambda: 2)
+    tracker._small = False
+    old, new = plan_of('pi:pre-3', 1, STATEFUL), plan_of('cloud:pre-3', 2, STATEFUL)
+    here, there = {'s': ('pi', 1)}, {'s': ('cloud', 1)}
+    ended(tracker, begun(tracker, 1, old, here)[0])
+    second, sent = begun(tracker, 2, old, here)
+    assert (sent.after, sent.snapshot) == (1, True)
+    replay = tracker.begin(second, new, there, 1.0, 3.0, moving=False)
+    assert replay.number >= FIRST_NUMBER and replay.after == 0
+    second.plan_version = old.version
+    ended(tracker, second, whole=True)
+    third, sent = begun(tracker, 3, new, there, 1.1)
+    assert sent.number == 3 and sent.after == 0 and int(sent.inputs.values['s'][0]) == 5, 'it brings the snapshot'
+    assert tracker.on_replayed(replay.number, outputs(whole=False), 1.2) is None
+    ended(tracker, third)
+    assert begun(tracker, 4, new, there, 1.3)[1].after == sent.run
+
+
+def test_a_replay_that_stands_still_begins_anew():
+    tracker = StateTracker(STATEFUL, {name: np.array([0]) for name in STATES}, lambda: 10)
+    tracker._small = False
+    plan = plan_of('pi:pre-3', 1, STATEFUL)
+    ended(tracker, begun(tracker, 1, plan, {'s': ('pi', 1)})[0])
+    first, replay = begun(tracker, 2, plan, {'s': ('pi', 2)}, 1.0)
+    first.status = 'expired'
+    assert begun(tracker, 3, plan, {'s': ('pi', 2)}, 2.0)[1] is None, 'it waits for the replay'
+    _, again = begun(tracker, 4, plan, {'s': ('pi', 2)}, 9.0)
+    assert again.number > replay.number and again.after == 0
+    assert tracker.on_replayed(replay.number, outputs(whole=False), 9.1) is None, 'the one before is ignored'
+    sent = tracker.on_replayed(again.number, outputs(whole=False), 9.2)
+    assert (sent.number, sent.after) == (4, again.run)
+

@@ -134,6 +134,10 @@ def test_what_the_model_does_not_have_is_refused(tensor, words):
 def test_what_the_model_has_is_taken():
     MODEL.check(head(FIXED, WireTensor('open', 7, (500, 2), 'raw', 512, 8_000)))
     MODEL.check(head(WireTensor(IMAGE, 2, (9_000,), 'jpeg', 0, 9_000)))
+    nothing = dataclasses.replace(FIXED, shape=(0,) * len(FIXED.shape), size=0)
+    dataclasses.replace(MODEL, kept={FIXED.name}).check(head(nothing))  # state that stays where it was made
+    with pytest.raises(WireError, match='has shape'):
+        MODEL.check(head(nothing))
     with pytest.raises(WireError, match='do not match its tensors'):
         MODEL.check(head(FIXED, total=700))
 
