@@ -105,7 +105,7 @@ def test_what_counts_is_not_named(asked):
 
 MEANINGS = {
     'an output that is not there': ({'kind': 'classification', 'output': 'z'}, "the model has no 'z'"),
-    'too few labels': ({'kind': 'classification', 'labels': 'two.txt'}, 'the output has room for 4 classes, the labels file has 2'),
+    'labels without the background': ({'kind': 'classification', 'labels': 'three.txt'}, 'room for 4 classes, the labels file has 3'),
     'boxes of a classifier': ({'kind': 'detection', 'head': 'yolov8'}, 'that looks like {kind: classification}'),
     'logits as probabilities': ({'kind': 'classification', 'softmax': False}, 'is no probability'),
 }
@@ -115,7 +115,7 @@ MEANINGS = {
 def test_a_postprocessing_that_the_outputs_do_not_fit_fails(asked, name):
     """One run of the model tells what no key does."""
     meaning, words = MEANINGS[name]
-    found = asked(lambda d, p: ((p / 'two.txt').write_text('a\nb'), d['model'].update(postprocessing=meaning)))
+    found = asked(lambda d, p: ((p / 'three.txt').write_text('a\nb\nc'), d['model'].update(postprocessing=meaning)))
     assert list(found) == ['postprocessing'] and words in found['postprocessing'].found
     assert not asked(lambda d, _: d['model'].update(postprocessing={'kind': 'classification'}))
 
