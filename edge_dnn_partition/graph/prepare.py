@@ -39,7 +39,7 @@ from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.isolation import call_isolated
 from edge_dnn_partition.graph.outline import INLINE_BYTES
 from edge_dnn_partition.graph.reference import Reference
-from edge_dnn_partition.graph.repair import lift_constants, name_apart, repair, sort_nodes
+from edge_dnn_partition.graph.repair import drop_unread, lift_constants, name_apart, repair, sort_nodes
 from edge_dnn_partition.graph.shapes import fix_shapes
 from edge_dnn_partition.graph.source import Source, read_source, weights_file
 from edge_dnn_partition.graph.tensors import add_remark, annotate, input_infos
@@ -152,7 +152,7 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
     try:
         prepared = _optimised(Path(folder), source, whole)
         annotate(prepared, about=path, weights_at=weights_at)
-        remark = reference.objection(prepared, weights_at) if _is_small(source) else ''
+        remark = reference.objection(prepared, weights_at, runs=_is_small(source))
     except ModelError as refusal:
         if not reference.loads:
             raise
@@ -174,6 +174,7 @@ def _plain(whole: onnx.ModelProto) -> onnx.ModelProto:
     plain = onnx.ModelProto()
     plain.CopyFrom(onnx.inliner.inline_local_functions(whole) if whole.functions else whole)
     del plain.graph.value_info[:]  # a converter to 16 bits leaves the old types there
+    drop_unread(plain.graph)
     lift_constants(plain.graph)
     repair(plain, original=whole)
     return plain

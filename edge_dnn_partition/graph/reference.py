@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto
+from onnxruntime import GraphOptimizationLevel as Level
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
@@ -38,39 +39,40 @@ class Reference:
             return False
         return True
 
-    def objection(self, prepared: ModelProto, weights_at: protos.Locate) -> str:
+    def objection(self, prepared: ModelProto, weights_at: protos.Locate, *, runs: bool = True) -> str:
         """Return why another form of it cannot take its place; empty if it can, or the original does not run on made-up input.
 
         :param prepared: annotated.
         :param weights_at: gives the file of an external location of that form.
+        :param runs: compare the two; otherwise the other form is only loaded, without reading its weights.
         :raises ModelError: the original does not end.
         """
-        inputs = input_infos(prepared)
-        feeds = example_feeds(prepared, inputs)
+        feeds = example_feeds(prepared, input_infos(prepared)) if runs else {}
         try:
-            expected = self._run(self._whole, self._weights_at, feeds)
+            expected = self._run(self._whole, self._weights_at, feeds) if runs else {}
         except ModelError:
             raise
         except Exception:  # an index that is out of range, say  # noqa: BLE001
             expected = {}
         try:
-            found = self._run(prepared, weights_at, feeds if expected else None)
+            if not expected:
+                open_session(prepared, weights_at, Level.ORT_ENABLE_ALL if runs else Level.ORT_DISABLE_ALL)
+                return ''
+            found = self._run(prepared, weights_at, feeds)
         except Exception as error:  # as above  # noqa: BLE001
             return f'onnxruntime cannot run what it made of it: {onnxruntime_message(error)[:300]}'
         dtypes = [tensor.dtype for tensor in read_tensors(prepared).values()]
-        comparison = compare(expected, found, tolerance_for(dtypes)) if expected else None
-        if comparison is None or comparison.passed:
+        comparison = compare(expected, found, tolerance_for(dtypes))
+        if comparison.passed:
             return ''
         if not compare(expected, self._run(self._whole, self._weights_at, feeds)).exact:
             return ''  # random by itself
         worst = max(comparison.outputs, key=lambda output: output.relative)
         return f'what onnxruntime made of it computes another {worst.name} (difference {worst.relative:.2g} of its range)'
 
-    def _run(self, proto: ModelProto, weights_at: protos.Locate, feeds: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
-        """Open a form and run it, only open it without feeds; return the outputs that are tensors."""
+    def _run(self, proto: ModelProto, weights_at: protos.Locate, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Open a form and run it; return the outputs that are tensors."""
         session = open_session(proto, weights_at)
-        if feeds is None:
-            return {}
         names = [value.name for value in self._whole.graph.output]
         values = run_once(session, names, feeds, about=self._about)
         return {name: value for name, value in zip(names, values, strict=True) if isinstance(value, np.ndarray)}

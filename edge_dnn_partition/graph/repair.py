@@ -107,6 +107,19 @@ def name_apart(graph: GraphProto) -> None:
             name_apart(inner)
 
 
+def drop_unread(graph: GraphProto) -> None:
+    """Take out nodes of a sorted graph whose results nobody reads, in place."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(protos.node_reads(node))
+            kept.append(NodeProto.FromString(node.SerializeToString()))
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(reversed(kept))
+
+
 def lift_constants(graph: GraphProto) -> None:
     """Turn Constant nodes whose values lie outside the graph into initialisers, in place."""
     lifted = [node for node in graph.node if node.op_type == 'Constant' and any(

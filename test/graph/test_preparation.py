@@ -188,6 +188,29 @@ def test_where_the_optimisation_breaks_it_the_authors_nodes_are_used_and_that_is
     assert verify_stages(kept, extract_stages(kept, [1], tmp_path)).exact
 
 
+def test_the_authors_nodes_are_free_of_what_a_settled_condition_left(save, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, '_optimise', broken(wrong_types))
+    monkeypatch.setattr(prepare, 'call_isolated', lambda function, about, **arguments: function(**arguments))
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    kept = load_model(save(squeezed_if_one()), shapes={'x': (1, 3, 8, 8)})
+    assert kept.remark and all(layer.outputs for layer in kept.layers)
+    assert not {'If', 'Shape', 'Equal'}.intersection(operator for layer in kept.layers for operator in layer.operators)
+    assert verify_stages(kept, extract_stages(kept, range(1, len(kept.layers)), tmp_path)).passed
+
+
+def test_of_a_model_with_large_weights_beside_it_what_came_out_is_loaded(save, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, '_optimise', broken(wrong_types))
+    monkeypatch.setattr(prepare, 'call_isolated', lambda function, about, **arguments: function(**arguments))
+    monkeypatch.setattr(prepare, 'DETACH_ABOVE_BYTES', 0)
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    nodes = [node('MatMul', ['x', 'w'], ['a']), node('Relu', ['a'], ['b']), node('MatMul', ['b', 'w'], ['y'])]
+    onnx.save(model(nodes, [tensor('x', [1, 32])], [tensor('y', [1, 32])], [values('w', 32, 32)]), tmp_path / 'm.onnx',
+              save_as_external_data=True, location='m.data', size_threshold=0)
+    kept = load_model(tmp_path / 'm.onnx')
+    assert 'cannot run' in kept.remark or 'different types' in kept.remark
+    assert verify_stages(kept, extract_stages(kept, [1], tmp_path / 'out')).exact
+
+
 def test_a_model_is_found_through_a_link_though_its_weights_are_not_linked(tmp_path, save):
     path = tmp_path / 'store' / 'm.onnx'
     path.parent.mkdir()
