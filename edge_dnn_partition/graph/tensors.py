@@ -75,20 +75,20 @@ def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> Non
             known[value.name] = value
     made = [name for node in proto.graph.node for name in protos.node_writes(node)]
     unknown = [name for name in made if name not in known]
-    observed, kind = _observe(proto, unknown, about, weights_at) if unknown else ({}, 0)
+    observed, example = _observe(proto, unknown, about, weights_at) if unknown else ({}, 0)
     outputs = {value.name: value for value in proto.graph.output}
     del proto.graph.value_info[:]
     for name in made:
         value = known.get(name) or observed.get(name)
         if value is None:
             continue
-        kind = value.type.tensor_type
-        check_size(name, kind.elem_type, tuple(dimension.dim_value for dimension in kind.shape.dim), about)
+        found = value.type.tensor_type
+        check_size(name, found.elem_type, tuple(dimension.dim_value for dimension in found.shape.dim), about)
         if name in outputs:
             outputs[name].CopyFrom(value)
         else:
             proto.graph.value_info.add().CopyFrom(value)
-    helper.set_model_props(proto, {_OBSERVED: json.dumps(sorted(observed)), _EXAMPLE: str(kind)} if observed else {})
+    helper.set_model_props(proto, {_OBSERVED: json.dumps(sorted(observed)), _EXAMPLE: str(example)} if observed else {})
 
 
 def _inferred(proto: ModelProto) -> ModelProto:
