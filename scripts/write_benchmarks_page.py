@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/benchmarks.md: a section for each benchmark from its file's first words and the JSON in docs/benchmarks/.
 
-The README's table of the grid is written, too, between its two marks.
+The README's table of the grid is written, too, between its two marks, and docs/models.md from the record of ``bench models``.
 """
 
 from __future__ import annotations
@@ -71,8 +71,58 @@ def write_grid(readme: Path, document: dict[str, Any]) -> None:
     readme.write_text(between.sub(lambda found: f'{found[1]}{grid_table(document)}\n{found[2]}', text), encoding='utf-8')
 
 
+MODELS = """# Models
+
+Which models run. Each row is made by `edge-dnn-partition bench models --models DIR`, failures included; its
+[section](benchmarks.md#models) says how. Weights are random, but for `digits`.
+
+- **inspect**: how many layers it has, between any two of which it can be cut.
+- **split**: cut near a third and two thirds of its work, against the whole file in onnxruntime: `exact` to the bit, or the
+  largest difference over the largest value.
+- **stream**: the same cuts in a fleet of two devices in real processes, whose results are compared with the whole file's. A dash:
+  not tried.
+- **kind**: what `edge-dnn-partition init` writes of the outputs ([kinds](seeing.md)); in brackets where it is a guess from shapes.
+
+`script` and `dynamo` are torch's two exporters; files of the zoo are this package's own.
+"""
+
+
+def models_page(document: dict[str, Any]) -> str:
+    """Return docs/models.md: a table for each family, and below it why something fails."""
+    lines = [MODELS, document['conclusion'], '']
+    rows = document['results']
+    for family in dict.fromkeys(row['family'] for row in rows):
+        notes: list[str] = []
+        cells = [_model_cells(row, notes) for row in rows if row['family'] == family]
+        lines += [f'## {family}', '', *table(('architecture', 'exporter', 'inspect', 'split', 'stream', 'kind'), cells), '']
+        lines += [f'{number}. {note}' for number, note in enumerate(notes, start=1)] + ([''] if notes else [])
+    return '\n'.join(lines)
+
+
+def _model_cells(row: dict[str, Any], notes: list[str]) -> tuple[str, ...]:
+    def cell(column: str) -> str:
+        found = row.get(column)
+        if found is None:
+            return '–'
+        if 'error' in found:
+            text = found['error'].replace('|', '/').replace('<', '&lt;').replace('*', '\\*')
+            if text not in notes:
+                notes.append(text)
+            return f'**fails** ({notes.index(text) + 1})'
+        if column == 'inspect':
+            return f'{found["layers"]} layers'
+        if column == 'kind':
+            return f'({found["kind"]})' if found['guess'] and found['kind'] else found['kind']
+        if found.get('equal', 1) < found.get('frames', 1):
+            return f'**{found["equal"]} of {found["frames"]}** equal'
+        exact = found['bit_exact'] is True or found['bit_exact'] == found.get('frames')
+        return 'exact' if exact else f'{found["relative_difference"]:.0e}'
+
+    return row['model'], row['exporter'], *(cell(column) for column in ('inspect', 'split', 'stream', 'kind'))
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     sections = []
     for path in sorted((CHECKOUT / 'benchmarks').glob('bench_*.py')):
         name = path.stem.removeprefix('bench_')
@@ -82,6 +132,9 @@ def main() -> None:
             sections.append(section(name, words, json.loads(measured.read_text(encoding='utf-8'))))
     grid = CHECKOUT / 'docs' / 'benchmarks' / 'grid.json'
     write_grid(CHECKOUT / 'README.md', json.loads(grid.read_text(encoding='utf-8')))
+    models = CHECKOUT / 'docs' / 'benchmarks' / 'models.json'
+    if models.exists():
+        (CHECKOUT / 'docs' / 'models.md').write_text(models_page(json.loads(models.read_text(encoding='utf-8'))), encoding='utf-8')
     (CHECKOUT / 'docs' / 'benchmarks.md').write_text('\n'.join([HEAD, *sections]), encoding='utf-8')
 
 

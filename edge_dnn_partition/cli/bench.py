@@ -41,8 +41,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--out', type=Path, default=Path('bench_out'), metavar='DIR', help='default: bench_out')
     parser.add_argument('--quick', action='store_true', help='fewer and smaller cases, to check that it runs')
     parser.add_argument('--traces', type=Path, metavar='DIR', help='trace: a folder of recordings, CSV seconds,bits_per_second')
-    parser.add_argument('--models', type=Path, metavar='DIR', help='cuts: a folder of ONNX files to count with the zoo')
-    parser.add_argument('--seconds', type=float, metavar='N', help='trace: seconds of each recording to play; default: all')
+    parser.add_argument('--models', type=Path, metavar='DIR', help='cuts, models: a folder of ONNX files beside the zoo')
+    parser.add_argument('--seconds', type=float, metavar='N',
+                        help='trace: seconds of each recording to play; models: when to begin no further stream')  # fmt: skip
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
     parser.add_argument('--linked', action='store_true', help='report: link to the plots in DIR instead of embedding them')
     parser.set_defaults(run=run)
