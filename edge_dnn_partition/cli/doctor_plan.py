@@ -64,10 +64,16 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePrepr
     alone = [name for name in fleet.devices if name not in linked]
     if len(fleet.devices) > 1 and alone:
         yield f'links: {", ".join(alone)} has none, so nothing is ever sent there or from there'
+    image_topic = fleet.parameters.get('frame_source', {}).get('image_topic')
     cameras = {} if preprocessing is None else cameras_of(fleet, preprocessing.inputs)
     places = {place_of(fleet, name): camera for name, camera in cameras.items()} or {'camera': fleet.camera}
     if fleet.inputs and fleet.camera.model_fields_set and 'camera' not in places:
         yield 'camera: the images come from where inputs says'
+    sourced = {name for name, camera in cameras.items() if camera.given or (place_of(fleet, name) == 'camera' and image_topic)}
+    absent = [name for name in cameras if name not in sourced]
+    streams = () if preprocessing is None else (*sourced, *preprocessing.inputs.tensors)
+    if absent and any(name in fleet.inputs for name in streams):
+        yield f'inputs: no source gives {absent[0]}, so frames come by infer only; name it under inputs, or add camera'
     for place, camera in places.items():
         topic = camera.topic
         if topic is not None and topic.endswith('/compressed') != camera.compressed:

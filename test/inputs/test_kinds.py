@@ -11,20 +11,21 @@ from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.inputs.images import made_up
 from edge_dnn_partition.inputs.kinds import KINDS, check_inputs, inputs_from_bytes, inputs_to_bytes, kind_of
-from edge_dnn_partition.planning.plans.plan import IMAGE
+from edge_dnn_partition.planning.plans.plan import IMAGE, is_image
 
 PIXELS = CameraImage(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 'bgr8')
 
 
 def test_inputs_of_every_kind_are_kept_and_read_again():
     pose = np.array([[1.5, -2.5, np.nan]], np.float32)
-    kept = FrameInputs({IMAGE: PIXELS, 'pose': pose, 'empty': np.zeros((0, 3), np.int64)})
+    depth = CameraImage(np.full((2, 3), 1500, '<u2').view(np.uint8).reshape(2, 3, 2), '16UC1')
+    kept = FrameInputs({IMAGE: PIXELS, '@image:depth': depth, 'pose': pose, 'empty': np.zeros((0, 3), np.int64)})
     assert {kind_of(value).name for value in kept.values.values()} == {kind.name for kind in KINDS}
     found, header = inputs_from_bytes(inputs_to_bytes(kept, b'a header'))
     assert header == b'a header' and list(found.values) == list(kept.values)
-    assert found.image.encoding == 'bgr8' and found.nbytes == kept.nbytes == 24 + 12
+    assert found.image.encoding == 'bgr8' and found.nbytes == kept.nbytes == 24 + 12 + 12
     for name, value in kept.values.items():
-        one, other = (v.data if name == IMAGE else v for v in (found.values[name], value))
+        one, other = (v.data if is_image(name) else v for v in (found.values[name], value))
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 

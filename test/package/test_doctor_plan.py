@@ -128,3 +128,18 @@ def test_images_and_cameras_that_are_not_there_fail(asked):
 
 def test_a_mistake_among_the_parameters_is_told_once(asked):
     assert list(asked(lambda d, _: d.update(parameters={'scheduler': {'encodings': ['gzip']}}))) == ['parameters']
+
+
+def test_a_camera_that_is_missing_beside_other_sources_is_told(asked, folder):
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ('x', 'more', 'y')]
+    graph = helper.make_graph([helper.make_node('Add', ['x', 'more'], ['y'], name='sum')], 'two', ends[:2], ends[2:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), folder / 'two.onnx')
+    more = {'more': {'kind': 'message', 'topic': 'more', 'type': 'edge_dnn_partition/msg/TensorData'}}
+
+    def change(document, _, **others):
+        document.update(inputs=more, **others)
+        document['model']['path'] = 'two.onnx'
+
+    assert 'no source gives x, so frames come by infer only' in asked(change)['unused keys'].found
+    assert not asked(lambda d, f: change(d, f, camera={'topic': 'a/compressed'}))
+    assert not asked(lambda d, f: change(d, f, parameters={'frame_source': {'image_topic': 'a/compressed'}}))
