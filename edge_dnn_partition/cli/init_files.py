@@ -29,6 +29,9 @@ _PLAIN: Final = re.compile(r'[A-Za-z_./][\w./-]*')
 _WORDS: Final = re.compile(r'(?:yes|no|on|off|true|false|null)', re.IGNORECASE)
 _DTYPES: Final[dict[int, str]] = {TensorProto.FLOAT16: 'float16', TensorProto.UINT8: 'uint8', TensorProto.INT8: 'int8'}
 _GUESSED: Final = {'scale': Fact(1 / 255, 'a guess: what most exports of PyTorch expect', guess=True)}
+_BY_NAME: Final = {'heatmap': 'keypoints', 'hidden_state': 'embedding', 'pooler': 'embedding', 'embed': 'embedding'}
+_ALIKE: Final = {'detr': 'rt_detr', 'yolov5': 'yolox'}
+"""Heads whose outputs have the same shapes."""
 _USUAL_SIDE: Final = 224
 _WIDTH: Final = 30
 
@@ -125,11 +128,22 @@ def _meaning(ends: Ends, facts: Facts | None, made: Written) -> dict[str, Fact]:
     """Return the keys of postprocessing: as said, else as the outputs look."""
     if facts is not None and facts.postprocessing:
         return dict(facts.postprocessing)
-    looks = likely_kind({end.name: end.shape for end in ends.outputs}) if ends.images and len(ends.inputs) == 1 else None
+    looks = _looks(ends) if ends.images and len(ends.inputs) == 1 else None
     if looks is None:
         return {}
-    made.guesses.append(f'postprocessing, {_flow(looks)}: the outputs look like it; see docs/seeing.md')
+    alike = f' (or head: {_ALIKE[head]})' if (head := looks.get('head')) in _ALIKE else ''
+    made.guesses.append(f'postprocessing, {_flow(looks)}{alike}: the outputs look like it; see docs/seeing.md')
     return {key: Fact(value, 'a guess from the shapes of the outputs', guess=True) for key, value in looks.items()}
+
+
+def _looks(ends: Ends) -> dict[str, Any] | None:
+    """Return what the outputs most often are, by the first one's name and the shapes; None: they do not tell."""
+    name = ends.outputs[0].name.lower()
+    for word, kind in _BY_NAME.items():
+        if word in name:
+            return {'kind': kind}
+    looks = likely_kind({end.name: end.shape for end in ends.outputs})
+    return None if looks == {'kind': 'classification'} and len(ends.outputs) > 1 else looks
 
 
 def _try_meaning(ends: Ends, meaning: dict[str, Fact], made: Written, preprocessing: Preprocessing | None) -> None:

@@ -195,6 +195,7 @@ def test_a_file_that_says_nothing_and_one_that_cannot_be_read(said):
 
 
 def test_images_and_states_among_the_inputs(save):
+    assert not read_ends(save(model({'input_features': [1, 80, 300]}, {'y': [1, 5]}))).images  # a spectrogram
     inputs = {'rgb': [1, 3, 32, 32], 'nhwc': [1, 32, 48, 3], 'plain': [3, 32, 32], 'audio': [1, 1, 1600], 'vector': [1, 7],
               'h_in': [1, 1, 16], 'past_key_values.0.key': [1, 2, 0, 8], 'past_key_values.0.value': [1, 2, 0, 8], 'deep': [1, 64, 8, 8]}  # fmt: skip
     outputs = {'y': [1, 5], 'h_out': [1, 1, 16], 'present.0.value': [1, 2, 0, 8], 'present.0.key': [1, 2, 0, 8], 'vector2': [1, 8]}

@@ -130,6 +130,17 @@ def test_a_guess_is_called_one(folder, capsys, shape, guess):
     assert guess in line and '# a guess' in line
 
 
+@pytest.mark.parametrize(('outputs', 'kind'), [
+    ({'last_hidden_state': [1, 50, 16], 'pooler_output': [1, 16]}, 'embedding'), ({'image_embeds': [1, 16]}, 'embedding'),
+    ({'boxes': [20, 4], 'other': [20]}, None), ({'logits': [1, 30, 5], 'pred_boxes': [1, 30, 4]}, 'detection'),
+])  # fmt: skip
+def test_names_of_outputs_tell_more_than_shapes(folder, outputs, kind):
+    save(folder / 'm.onnx', {'x': [1, 3, 32, 32]}, outputs)
+    assert main(['init', 'm.onnx']) == 0
+    meaning = load_fleet('robot.yaml').model.postprocessing
+    assert (meaning and meaning['kind']) == kind
+
+
 @pytest.mark.parametrize(('words', 'part'), [
     (['--device', 'pi', '--device', 'pi'], '--device pi is given twice'), (['--device', 'no-name'], "such as 'no_name'"),
     (['--fleet', '1st'], "such as 'n1st'"), (['--out', 'm.onnx'], 'choose another folder'), ([], 'is there already; overwrite with --force'),

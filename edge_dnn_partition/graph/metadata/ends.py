@@ -21,6 +21,7 @@ _FLOATS: Final = (TensorProto.FLOAT, TensorProto.FLOAT16)
 _PIXELS: Final = (*_FLOATS, TensorProto.UINT8, TensorProto.INT8)
 _CHANNELS: Final = (1, 3)
 _LEAST_SIDE: Final = 8
+_IMAGE_NAME: Final = re.compile(r'ima?ge?|pixel|depth|gr[ae]y|mono|camera')
 _SAME: Final = re.compile(r'past_key_values|past|present|cache|hidden|state|prev|next|new|out|in|put|_|\.|\d*$')
 
 
@@ -47,6 +48,8 @@ class End:
         if self.dtype not in _PIXELS or len(shape) not in (3, 4) or (len(shape) == 4 and shape[0] not in (0, 1)):
             return ''
         batch, rest = shape[:-3], shape[-3:]
+        if not batch and _CHANNELS[0] in (rest[0], rest[2]) and not _IMAGE_NAME.search(self.name.lower()):
+            return ''  # a batch of one matrix, as spectrograms are
         for axes, channels, sides in (('CHW', rest[0], rest[1:]), ('HWC', rest[2], rest[:2])):
             likely = channels in _CHANNELS or (channels == 0 and bool(batch) and self._may_be_open(axes))
             if likely and all(side == 0 or side >= _LEAST_SIDE for side in sides):
