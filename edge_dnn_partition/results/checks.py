@@ -27,6 +27,8 @@ def refusal(problem: str, shapes: Shapes, kind: str) -> UserError:
     tells = likely.get('kind', kind) != kind or 'head' in likely
     keys = ', '.join(f'{key}: {value}' for key, value in likely.items())
     hint = f'that looks like {{{keys}}}' if tells else 'docs/seeing.md has the kinds and their keys'
+    if _are_grids(shapes):
+        hint = "that looks like a detector's raw grids: export the model with its decoding"
     return UserError(f'postprocessing: {kind}: {problem}; the model gives {outputs}; {hint}')
 
 
@@ -75,7 +77,7 @@ def likely_kind(shapes: Shapes) -> dict[str, Any] | None:
     A guess: YOLOv5 and YOLOX, or DETR and RT-DETR, have the same shapes.
     """
     by_name = {name.lower(): tuple(shape) for name, shape in shapes.items()}
-    if not by_name or any(not shape for shape in by_name.values()):
+    if not by_name or any(not shape for shape in by_name.values()) or _are_grids(shapes):
         return None
     flat = [shape for shape in by_name.values() if len(shape) == 3]
     planes = [shape for shape in by_name.values() if len(shape) == 4]
@@ -103,6 +105,12 @@ def likely_kind(shapes: Shapes) -> dict[str, Any] | None:
     if len(first) == 2:
         return {'kind': 'classification'}
     return None
+
+
+def _are_grids(shapes: Shapes) -> bool:
+    """Return whether outputs are grids of several sizes, or of several anchors, as YOLO heads without their decoding give."""
+    grids = {tuple(shape[2:]) for shape in shapes.values() if len(shape) == 4}
+    return len(grids) > 2 or any(len(shape) == 5 for shape in shapes.values())
 
 
 def _head_of_rows(shape: Sequence[int]) -> str:

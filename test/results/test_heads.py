@@ -222,6 +222,8 @@ ROWS[0, 0] = 10, 10, 50, 50, 0.9, 16
     (heads.pose(), {'kind': 'pose', 'keypoints': 17}, 'has no boxes of 4 values, scores and 51 more'),
     (heads.detect(), {'kind': 'instance_segmentation'}, 'prototypes of masks are one output'),
     ({'logits': np.ones((1, 9, 4)) * 3, 'pred_boxes': np.zeros((1, 9, 4))}, {'head': 'ssd'}, 'set softmax: true or logits: true'),
+    ({f's{n}': np.zeros((1, 3, n, n, 85)) for n in (20, 10, 5)}, {'head': 'yolov5'}, 'raw grids: export the model with its decoding'),
+    ({f's{n}': np.zeros((1, 84, n, n)) for n in (20, 10, 5)}, {'head': 'yolov8'}, 'raw grids: export the model with its decoding'),
     ({'a': np.zeros(3)}, {'head': 'lists'}, 'are not called boxes, scores, labels'),
 ])  # fmt: skip
 def test_a_head_of_another_kind_is_refused(outputs, values, words):
