@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a model's inputs arise: what a fleet file says of them, and what plans send."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.model import Layer, Model
+from edge_dnn_partition.planning.cost_model.evaluate import evaluate
+from edge_dnn_partition.planning.cost_model.parts import INPUT, Device, Link, Tensor
+from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.planning.fleet.inputs import ImageInput, MessageInput, model_inputs
 from edge_dnn_partition.planning.plans.compose import compose
 from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE, SOURCE_STAGE, check_plan, check_private, is_image, parse_label
+from edge_dnn_partition.planning.solvers.solve import solve
 
 DEVICES = ('pi', 'jetson', 'cloud')
 ROWS = [(('front',), 'a'), (('depth',), 'b'), (('task',), 'c'), (('pose', 'h', 'a'), 'dg'), ('bcd', 'y')]
@@ -133,3 +139,34 @@ def test_a_plan_that_sends_a_private_input_away_is_refused(label, leaves):
         return
     with pytest.raises(PlanError, match=f"plan 1 sends '{leaves}' to .*, but it is private"):
         check_private(plan(label, inputs=inputs), inputs.held)
+
+
+@pytest.mark.parametrize('seed', range(30))
+def test_the_best_plan_is_found_and_proven_with_several_inputs(seed):
+    rng = np.random.default_rng(seed)
+    nodes, devices = int(rng.integers(2, 6)), DEVICES[: rng.integers(2, 4)]
+    given = [
+        Tensor(name=f'in{i}', producer=INPUT, bytes=rng.uniform(1e3, 1e6),
+               readers=tuple(sorted({*rng.integers(0, nodes, size=1 + seed % 2).tolist()})))
+        for i in range(rng.integers(1, 4))
+    ]  # fmt: skip
+    made = [
+        Tensor(name=f't{k}', producer=k, bytes=rng.uniform(1e3, 1e6), at_sink=k == nodes - 1,
+               readers=tuple(range(k + 1, min(nodes, k + 2 + (seed % 3 == 0)))))
+        for k in range(nodes)
+    ]  # fmt: skip
+    problem = Problem(
+        source='pi', sink=str(rng.choice(devices)), tensors=(*given, *made), node_names=tuple(f'n{i}' for i in range(nodes)),
+        devices=tuple(Device(name=name, active_watts=rng.uniform(1, 9), idle_watts=0.5, radio_watts=2.0) for name in devices),
+        links=tuple(
+            Link(sender=a, reader=b, bytes_per_second=10 ** rng.uniform(6, 7.5), latency_seconds=rng.uniform(0, 0.01))
+            for a, b in itertools.permutations(devices, 2)
+        ),
+        seconds=rng.uniform(0.001, 0.3, (nodes, len(devices))), weight_bytes=np.zeros(nodes),
+        seam_seconds=rng.uniform(-0.0005, 0.001, (nodes - 1, len(devices))),
+    )  # fmt: skip
+    every = [evaluate(problem, plan) for plan in itertools.product(devices, repeat=nodes)]
+    for objective, cost in (('latency', 'latency_seconds'), ('energy', 'energy_joules'), ('throughput', 'bottleneck_seconds')):
+        found = solve(problem, objective)
+        best = min(getattr(costs, cost) for costs in every if costs.feasible)
+        assert found.optimal and found.objective_value == pytest.approx(best, rel=1e-9)
