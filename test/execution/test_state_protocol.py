@@ -196,3 +196,11 @@ def test_a_replay_that_stands_still_begins_anew():
     sent = tracker.on_replayed(again.number, outputs(whole=False), 9.2)
     assert (sent.number, sent.after) == (4, again.run)
 
+
+def test_a_result_of_an_earlier_frame_source_leaves_the_state_alone():
+    tracker = StateTracker(STATEFUL, {name: np.array([0]) for name in STATES}, lambda: 10)
+    frame = Frame(1, FrameInputs(), 0.0, 7, attempt=1000)  # its inputs were not kept
+    ended(tracker, frame, whole=True)
+    assert set(frame.outputs) == {'b', 'c', 'd'}
+    _, sent = begun(tracker, 2, plan_of('pi:pre-3', 1, STATEFUL), {'s': ('pi', 1)})
+    assert sent.number == 2 and int(sent.inputs.values['s'][0]) == 0
