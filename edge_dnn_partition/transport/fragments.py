@@ -21,7 +21,7 @@ PACKET_BYTES: Final = 1_480
 HEADER_BYTES: Final = 214
 """What UDP (8), RTPS (132 to 136, of which 60 are the statistics of Fast DDS) and the message itself add to a fragment: 56, or
 72 where the sender's name has 19 letters."""
-HEAD_BYTES: Final = 128
+HEAD_BYTES: Final = 152
 """What the first fragment of a probe has beyond that at most: layout and address. They fill no packet of their own, either: where a
 link pays for a packet after it has gone (a token bucket), the next fragment comes right behind a small one, as if it were fast."""
 FRAGMENT_SECONDS: Final = 0.006

@@ -149,7 +149,7 @@ def test_the_frame_source_sends_over_any_link(ends):
     plan = Plan(4, 'm', 'pi', 'pi', (StagePlan('cloud', True, ((0, 1),), (IMAGE,), ('y',)),), ())
     try:
         for frame in (7, 8):
-            sender.send(FrameInputs.of_image(CameraImage(np.full(3, frame, np.uint8), 'jpeg')), plan, frame, 0)
+            sender.send(FrameInputs.of_image(CameraImage(np.full(3, frame, np.uint8), 'jpeg')), plan, Address('m', 4, frame, 0, -1))
         repetition = Repetition(SourcePlans(), FrameLedger(), here, lambda *_: None, lambda _: None)
         repetition._sender.forget_frame(7)
         here.deliver()
