@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from edge_dnn_partition.errors import UserError, WireError, nearest
 from edge_dnn_partition.graph.model import Model, TensorInfo
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.planning.fleet.inputs import GROUP, MessageInput, OtherInput
+from edge_dnn_partition.planning.fleet.inputs import GROUP, ImageInput, MessageInput, OtherInput, model_inputs
 from edge_dnn_partition.transport.tensors import DTYPES
 
 from .point_cloud import laid_out, points_of
+from .preprocess import Preprocessing
 
 Array = NDArray[Any]
 _TENSOR: Final = 'TensorData'
@@ -68,12 +69,29 @@ def readers_of(fleet: Fleet, model: Model, base: Path) -> dict[str, Reader]:
     readers: dict[str, Reader] = {}
     for name, given in fleet.inputs.items():
         if isinstance(given, MessageInput):
-            readers[name] = MessageReader(name, given, model.tensors[name])
+            preprocessing = None if given.image is None else _preprocessing_of(fleet, model, name, given)
+            readers[name] = MessageReader(name, given, model.tensors[name], preprocessing)
         elif isinstance(given, OtherInput):
             factory: Factory = next(point for point in entry_points(group=GROUP) if point.name == given.kind).load()
             reader = factory(given.model_extra or {}, model.tensors[name], base)
             readers[name] = _Checked(name, reader, model.tensors[name])
     return readers
+
+
+def _preprocessing_of(fleet: Fleet, model: Model, name: str, given: MessageInput) -> Preprocessing:
+    """Return what resizes the image that a camera matrix is of."""
+    if given.type.rpartition('/')[2] != 'CameraInfo' or given.field != 'k':
+        raise UserError(f'inputs.{name}.image: it belongs to type: sensor_msgs/msg/CameraInfo with field: k')
+    images = list(model_inputs(fleet, model).images)
+    if given.image not in images:
+        close = nearest(str(given.image), images)
+        raise UserError(f'inputs.{name}.image: {given.image!r} is not made of an image{close}; such are {", ".join(images)}')
+    named = fleet.inputs.get(given.image)
+    file = named.preprocessing if isinstance(named, ImageInput) else None
+    if file is None and fleet.model is not None:
+        file = fleet.model.preprocessing
+    assert file is not None
+    return Preprocessing.from_yaml(file)
 
 
 def message_class(name: str, reader: Reader) -> type:
@@ -125,10 +143,14 @@ class MessageReader:
     :param name: of the model's input, for errors.
     :param given: what the fleet file says of it.
     :param tensor: what the model wants.
+    :param preprocessing: of the image whose camera matrix the messages have; None: the numbers count as they are.
     :raises UserError: if the fleet file's keys do not go together, or not with the model's input.
     """
 
-    def __init__(self, name: str, given: MessageInput, tensor: TensorInfo) -> None:
+    def __init__(
+        self, name: str, given: MessageInput, tensor: TensorInfo, preprocessing: Preprocessing | None = None
+    ) -> None:
+        self._preprocessing = preprocessing
         self._what, self._given, self._tensor = f'inputs.{name}', given, tensor
         self.topic, self.type, self.latest = given.topic, given.type, given.latest
         self._dtype, self._shape = DTYPES[tensor.dtype], tuple(tensor.shape)
@@ -160,6 +182,10 @@ class MessageReader:
             values = np.asarray([value for field in zip(*columns, strict=True) for value in field])
         else:
             values = np.concatenate([numbers_in(message, path) for path in self._fields])
+        if self._preprocessing is not None:
+            if min(message.width, message.height) == 0:
+                raise WireError(f'{self._what}: {self._given.topic} tells of no image size; check its publisher')
+            values = self._preprocessing.intrinsics(values, (message.width, message.height)).reshape(-1)
         size = math.prod(self._shape)
         if size >= 0 and values.size != size:
             hint = '; choose with names' if hasattr(message, 'name') and not self._given.names else ''

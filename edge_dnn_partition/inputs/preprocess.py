@@ -290,6 +290,18 @@ class Preprocessing:
         factors, offsets = self._placement(size)
         return np.asarray(points * factors + offsets)
 
+    def intrinsics(self, matrix: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return the camera matrix of the model's input, ``[3, 3]``, for that of the camera's image.
+
+        Pixels' centres have whole coordinates, as in ROS, and resizing keeps the places of pixels' edges, as OpenCV's does.
+
+        :param size: the image's width and height.
+        """
+        factors, offsets = self._placement(size)
+        shift = (factors - 1) / 2 + offsets
+        placed = np.array([[factors[0], 0, shift[0]], [0, factors[1], shift[1]], [0, 0, 1]])
+        return np.asarray(placed @ matrix.reshape(3, 3))
+
     def _placement(self, size: tuple[int, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return by what an image is scaled in x and y, and where its corner comes to lie."""
         scaled = self._scaled_size(*size)

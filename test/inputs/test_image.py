@@ -59,6 +59,18 @@ def test_zeros_behind_an_image_are_no_part_of_it(padding):
         np.testing.assert_array_equal(pixels_of(image), pixels_of(CameraImage(padded, image.encoding)))
 
 
+def test_a_camera_that_leaves_out_the_usual_huffman_tables():
+    """As many do in MJPEG."""
+    parts, at = [JPEG[:2]], 2
+    while JPEG[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(JPEG[at + 2:at + 4].tobytes(), 'big')
+        parts += [] if JPEG[at + 1] == 0xC4 else [JPEG[at:end]]
+        at = end
+    bare = np.concatenate([*parts, JPEG[at:], np.zeros(500, np.uint8)])
+    assert len(bare) < len(JPEG) + 500 - 300
+    np.testing.assert_array_equal(pixels_of(CameraImage.of_bytes(bare, 'mjpeg')), pixels_of(CameraImage(JPEG, 'jpeg')))
+
+
 def test_what_else_a_buffer_holds_behind_an_image_does_no_harm():
     junk = np.random.default_rng(1).integers(1, 0xFF, 5000).astype(np.uint8)
     np.testing.assert_array_equal(pixels_of(CameraImage.of_bytes(np.concatenate([JPEG, junk]))), pixels_of(CameraImage(JPEG, 'jpeg')))

@@ -328,6 +328,20 @@ def test_yaml_with_a_wrong_value_is_refused_in_one_line(tmp_path: Path, text: st
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('resize', ['stretch', 'letterbox', 'center_crop'])
+def test_a_camera_matrix_follows_the_image(resize: Any) -> None:
+    """A point's ray through the camera's matrix hits the same bright spot in the model's input."""
+    preprocessing = Preprocessing(40, 40, resize=resize, dtype='uint8', pad_value=0, interpolation='area')
+    matrix = np.array([[150.0, 0, 79.5], [0, 150.0, 59.5], [0, 0, 1]])
+    pixels, point = np.zeros((120, 160, 3), np.uint8), np.array([0.11, -0.21, 1.0])
+    column, row = (matrix @ point)[:2]
+    pixels[round(row) - 3:round(row) + 4, round(column) - 3:round(column) + 4] = 255
+    spot = preprocessing.apply(pixels, 'bgr8')[0, 0].astype(float)
+    middle = [(spot * axis).sum() / spot.sum() for axis in np.meshgrid(np.arange(40), np.arange(40))]
+    found = preprocessing.intrinsics(matrix, (160, 120)) @ point
+    assert np.abs(found[:2] - middle).max() < 0.1
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='No such file'):
         Preprocessing.from_yaml(tmp_path / 'none.yaml')

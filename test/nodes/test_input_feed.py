@@ -122,6 +122,15 @@ def test_a_frame_is_made_of_what_belongs_together(make):
     assert set(frame.values) == {'@image', '@image:depth', 'state', 'task', 'k'}
 
 
+def test_a_camera_matrix_is_that_of_the_resized_image(make):
+    node, frames, _ = make({'image': IMAGE, 'k': {**INFO, 'image': 'image'}})
+    node.callbacks['/front/camera_info'](CameraInfo(header=header(100.0), width=640, height=480, k=[500.0, 0, 319.5, 0, 500.0, 239.5, 0, 0, 1]))
+    node.callbacks['/front/compressed'](jpeg(100.0))
+    assert frames[0].values['k'].tolist() == [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1]  # a tenth, and the middle is the middle
+    with pytest.raises(UserError, match='tells of no image size'):
+        node.callbacks['/front/camera_info'](CameraInfo(header=header(100.0)))
+
+
 def test_what_makes_no_frame_is_said(make):
     node, frames, _ = make({'image': IMAGE, 'state': STATE}, synchronise={'slop': '20 ms', 'wait': '0 s'})
     node.callbacks['/joints'](JointState(header=header(50.0), name=['a'], position=[1.0]))
@@ -213,6 +222,8 @@ def test_subscriptions_follow_what_publishers_offer(make):
     ({'state': {**STATE, 'type': 'no_such_msgs/msg/State'}}, {}, r'inputs.state.type: there is no no_such_msgs/msg/State here; install'),
     ({'state': {**STATE, 'type': 'sensor_msgs/msg/JointStat'}}, {}, 'there is no sensor_msgs/msg/JointStat here'),
     ({'state': {**STATE, 'field': 'positoin'}}, {}, "has no field 'positoin'.*position"),
+    ({'image': IMAGE, 'k': {**INFO, 'image': 'imag'}}, {}, r"inputs.k.image: 'imag' is not made of an image.*such are image"),
+    ({'image': IMAGE, 'state': {**STATE, 'image': 'image'}}, {}, 'inputs.state.image: it belongs to type'),
     ({'task': TASK}, {}, 'nothing begins a frame'),
     ({'image': IMAGE, 'state': STATE}, {'synchronise': {'reference': 'stat'}}, "reference: 'stat' is no input .*state"),
 ])  # fmt: skip

@@ -115,6 +115,8 @@ class MessageInput(Input):
     names: tuple[str, ...] = ()
     """Of the joints, in the model's order."""
     points: int | None = Field(default=None, gt=0, le=10_000_000)
+    image: str | None = None
+    """Of CameraInfo's k: the input whose image it is of, as the preprocessing resizes it."""
     latest: bool = False
     """Each frame takes the newest message, however old it is, and does not wait for one of its own."""
     invalid: float | None = None
