@@ -218,22 +218,23 @@ def _inputs(ends: Ends, wanted: Wanted, made: Written) -> Iterator[str]:
             yield '# a guess; or images: DIR, video: FILE, camera: 0 (a number); or no camera at all: images then come by infer'
         yield f'camera: {{{camera or usual}}}'
         return
-    states = ends.states
-    if not ends.images and not states:
-        yield '# The inputs come by `infer`, as tensors by name (docs/own_node.md); from topics or files: docs/inputs.md'
-        yield from (f'#   {end.name}: {_described(end)}' for end in ends.inputs)
-        return
-    yield _line('inputs:', "by the model's input (docs/inputs.md); one that is not named here comes by infer alone")
+    if not ends.images:
+        yield '# These inputs come by `infer`, as tensors by name (docs/own_node.md); from topics or files: docs/inputs.md'
+        yield from (f'#   {end.name}: {_described(end)}' for end in ends.inputs if end.name not in ends.states)
+        if not ends.states:
+            return
+    comment = 'name all, or none: they then come by infer' if ends.images else 'what a frame has from the frame before it'
+    yield _line('inputs:', f'by the name of the model; {comment}; docs/inputs.md')
     for end in ends.inputs:
         if end.layout:
             raw = ', compressed: false' if _is_depth(end) and not camera else ''
             where = camera or f"topic: '{TODO}: the camera topic of {end.name}'{raw}"
             yield f'  {_flow(end.name)}: {{kind: image, {where}, preprocessing: {_file_name(end.name)}.yaml}}'
-        elif end.name in states:
-            state = f'{{kind: state, output: {_flow(states[end.name])}, initial: 0.0}}'
-            made.guesses.append(f'the state {end.name}, taken from output {states[end.name]} of the frame before')
-            yield _line(f'  {_flow(end.name)}: {state}', 'a guess by name and shape')
-        else:
+        elif end.name in ends.states:
+            output = ends.states[end.name]
+            made.guesses.append(f'the state {end.name}, taken from output {output} of the frame before')
+            yield _line(f'  {_flow(end.name)}: {{kind: state, output: {_flow(output)}, initial: 0.0}}', 'a guess by name and shape')
+        elif ends.images:
             todo = {'topic': 'the topic that has it', 'type': 'of its messages', 'field': 'of them'}
             keys = {'kind': 'message', **{key: f'{TODO}: {what}' for key, what in todo.items()}}
             yield f'  # {_described(end)}; or kind: constant with a value'

@@ -120,6 +120,15 @@ def test_a_model_without_images_is_left_to_infer(folder):
     assert load_fleet('robot.yaml').model.preprocessing is None and '#   audio: float [1, 1600]' in (folder / 'robot.yaml').read_text()
 
 
+def test_a_decoder_gets_its_cache_from_the_frame_before_and_its_tokens_by_infer(folder):
+    cache = {'past_key_values.0.key': [1, 2, 8, 4], 'past_key_values.0.value': [1, 2, 8, 4]}
+    save(folder / 'decoder.onnx', {'tokens': [1, 1], **cache}, {'logits': [1, 1, 9], 'present.0.key': [1, 2, 8, 4], 'present.0.value': [1, 2, 8, 4]})
+    assert main(['init', 'decoder.onnx']) == 0
+    inputs = load_fleet('robot.yaml').inputs
+    assert {name: given.output for name, given in inputs.items()} == {name: name.replace('past_key_values', 'present') for name in cache}
+    assert failures('robot.yaml') == {} and '#   tokens: float [1, 1]' in (folder / 'robot.yaml').read_text()
+
+
 @pytest.mark.parametrize(('shape', 'guess'), [([1, 84, 189], 'head: yolov8'), ([1, 300, 6], 'head: end_to_end'), ([1, 10], 'classif')])
 def test_a_guess_is_called_one(folder, capsys, shape, guess):
     save(folder / 'm.onnx', {'x': [1, 3, 96, 96]}, {'y': shape})
