@@ -34,3 +34,14 @@ def test_what_goes_with_an_image_is_not_counted_as_the_image():
     hops = [SimpleNamespace(from_stage=SOURCE_STAGE, receiver=receiver, size=size) for receiver, size in (('box', 900), ('hub', 28))]
     images.on_report(SimpleNamespace(hops=hops), plan)
     assert images.pixels.shares == {'jpeg': pytest.approx(0.3)}
+
+
+@pytest.mark.parametrize(('encoding', 'shares'), [('jpeg', {'jpeg': 0.25}), ('zstd', {})])
+def test_two_images_that_are_encoded_are_not_told_apart(encoding, shares):
+    images = CameraImages(150_000)
+    images.on_source_status(status(1000, **{'@image:wrist': 600}))
+    transfers = (Transfer(IMAGE, SOURCE_STAGE, 'pi', 'box', encoding='jpeg'),
+                 Transfer('@image:wrist', SOURCE_STAGE, 'pi', 'box', encoding=encoding))  # fmt: skip
+    hop = SimpleNamespace(from_stage=SOURCE_STAGE, receiver='box', size=400)
+    images.on_report(SimpleNamespace(hops=[hop]), Plan(1, 'a' * 64, 'pi', 'pi', (), transfers))
+    assert images.pixels.shares == shares

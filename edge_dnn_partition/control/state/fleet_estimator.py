@@ -66,14 +66,22 @@ class CameraImages:
             self.others[name] = known + _NEWEST * (size - known)
 
     def on_report(self, message: Any, plan: Plan) -> None:
-        """Record how small a plan's encoding has made a frame's image (FrameReport), less what went with it in one message."""
+        """Record how small a plan's encoding has made a frame's image (FrameReport).
+
+        Other inputs go with it in one message: those that are raw count as they are, and images of the same encoding alike.
+        """
         encoding = image_encoding(plan)
-        sent = [(t.tensor, t.to_device) for t in plan.transfers if t.from_stage == SOURCE_STAGE]
+        if encoding == RAW or not self._are_pixels:
+            return
         for hop in message.hops:
-            own = hop.from_stage == SOURCE_STAGE and (IMAGE, hop.receiver) in sent
-            if own and encoding != RAW and self._are_pixels:
-                others = sum(self.others.get(name, 0.0) for name, device in sent if device == hop.receiver and name != IMAGE)
-                share = max(0.0, hop.size - others) / self.bytes
+            if hop.from_stage != SOURCE_STAGE:
+                continue
+            here = [t for t in plan.transfers if t.from_stage == SOURCE_STAGE and t.to_device == hop.receiver]
+            sizes = {t.tensor: self.bytes if t.tensor == IMAGE else self.others.get(t.tensor, 0.0) for t in here}
+            plain = sum(sizes[t.tensor] for t in here if t.encoding == RAW)
+            coded = sum(sizes[t.tensor] for t in here if t.encoding == encoding)
+            if IMAGE in sizes and hop.size > plain and all(t.encoding in (RAW, encoding) for t in here):
+                share = (hop.size - plain) / coded
                 known = self._shares.get(encoding, share)
                 self._shares[encoding] = known + _NEWEST_SHARE * (share - known)
 
