@@ -209,6 +209,21 @@ def test_every_receiver_refuses_a_wrong_plan_alike(changes, words):
         plan_for(message, fleet, model)
 
 
+def test_who_has_no_model_takes_a_plan_whose_first_stage_has_several_inputs():
+    """Nothing is sent to a stage on the source: its inputs stand in no transfer."""
+    from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
+    from edge_dnn_partition.planning.plans.plan import IMAGE, image_name
+
+    fleet, message = Fleet.model_validate({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}}}), samples()[0]
+    message.stages[0].inputs = [IMAGE, image_name(1, 'wrist'), 'state']
+    with pytest.raises(PlanError, match='wrist'):
+        plan_for(message, fleet)
+    message.stages[0].device = message.transfers[0].from_device = 'pi'
+    message.transfers = message.transfers[:1]
+    assert plan_for(message, fleet).stages[0].inputs[1:] == ('@image:wrist', 'state')
+
+
 def test_a_plan_that_claims_four_thousand_million_layers_takes_no_memory():
     from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 

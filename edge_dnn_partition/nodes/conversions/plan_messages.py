@@ -119,7 +119,9 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
 
 def _given(plan: Plan) -> set[str]:
     """Return the inputs that a frame has, as far as a plan tells: the model is not known here."""
-    return {IMAGE} | {t.tensor for t in plan.transfers if t.from_stage == SOURCE_STAGE}
+    made = {name for stage in plan.stages for name in stage.outputs}
+    read = {name for stage in plan.stages for name in stage.inputs}
+    return {IMAGE} | (read - made) | {t.tensor for t in plan.transfers if t.from_stage == SOURCE_STAGE}
 
 
 def status_of(message: PlanMessage) -> PlanStatus:
