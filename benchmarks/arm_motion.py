@@ -86,7 +86,7 @@ class Arm:
         jumps, ages = np.abs(np.diff(commands, axis=0)), times - np.array(self.observed)[chosen]
         return {
             'ready_share': min(1.0, len(times) / len(ticks)),
-            'longest_hold_seconds': max(0.0, float(np.diff([begin, *times, end]).max()) - 1 / HERTZ),
+            'longest_hold_seconds': round(max(0.0, float(np.diff([begin, *times, end]).max()) - 1 / HERTZ), 6),
             'largest_jump': float(jumps.max()) if len(jumps) else np.nan,
             'path_error': float(np.sqrt(np.mean((np.array(self.commands)[last] - path(ticks))[last >= 0] ** 2))),
             'age_p95_seconds': float(np.quantile(ages, 0.95)) if len(ages) else np.nan,
@@ -144,4 +144,4 @@ def alone(board_seconds: float, seconds: float, period_seconds: float = 0.1) -> 
 
 
 Trace = Sequence[tuple[float, float, float]]
-"""From when (seconds) which rate (bytes per second, 0: cut) and one-way delay (seconds)."""
+"""From when (seconds) which rate (bytes per second) and one-way delay (seconds)."""

@@ -33,6 +33,8 @@ _CALL_BYTES: Final = 100
 _PICKLED_BYTES, _PLAIN_BYTES = 76_000, 4_000
 """Of a chunk: 50 pickled tensors, each with the storage of the whole chunk; the numbers alone."""
 _SERVER_WAITS: Final = 2.0
+_CUT_BELOW: Final = 1000.0
+"""Bytes per second."""
 _SIMILAR_RADIANS: Final = float(np.radians(1.0))
 
 
@@ -190,7 +192,7 @@ def run(
         while changes and changes[0][0] <= now:
             _, rate, delay = changes.popleft()
             for pipe in (up, down):
-                pipe.link.change(now, rate, delay)
+                pipe.link.change(now, rate if rate >= _CUT_BELOW else 0.0, delay)
         up.step(now)
         server.step(now, answer)
         down.step(now)

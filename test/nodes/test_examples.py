@@ -163,7 +163,7 @@ def test_a_policy_moves_the_arm_and_goes_on_without_its_server(ros_domain, built
             assert first < age + 1 / 30 + 0.01 and len(message.points) == round((last - first) * 30) + 1
         client.wait_for(lambda: np.abs(states[-1]).max() > 0.05, 20.0, 'a movement')
         assert np.abs(np.diff(states, axis=0)).max() < 0.1
-        client.emulate({}, {('arm', 'server'): (0.0, 0.005)})
+        client.emulate({}, {('arm', 'server'): (100.0, 0.005)})
         cut = time.time()
         client.wait_for(
             lambda: sum(seconds(m.header.stamp) > cut + 1.0 for m, _ in trajectories) >= 10, 30.0, 'trajectories without the server'
