@@ -37,7 +37,7 @@ DROPPED: Final[Mapping[str, tuple[str, ...]]] = {
     'grid': _CELL,
     'hop': ('peak_bytes', 'whole_bytes_per_second', 'longest_publish_*', 'control_*', 'p95_over_ideal'),
     'policies': ('regret_course_seconds', 'mean_latency_of_draws', 'near_share*'),
-    'policy_arm': ('results',),
+    'policy_arm': ('results', 'parts', 'plans'),
     'trace': (
         'baselines_lost', 'better_than', 'whole_seconds', 'frame_mean_seconds', 'policy', 'synthetic', 'informed_over_1_5',
         'informed_ratio_to_bound',
