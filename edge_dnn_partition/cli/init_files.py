@@ -160,6 +160,9 @@ def _try_meaning(ends: Ends, meaning: dict[str, Fact], made: Written, preprocess
         if all(shape and 0 not in shape for shape in shapes):
             zeros = {end.name: np.zeros(end.shape, onnx.helper.tensor_dtype_to_np_dtype(end.dtype)) for end in ends.outputs}
             postprocessor(zeros, (640, 480), preprocessing)
+        names = made.files.get(LABELS, '').count('\n')
+        if keys['kind'] == 'classification' and names and shapes[0] and shapes[0][-1] not in (0, names):
+            made.unknown.append(f'labels: {names} names for {shapes[0][-1]} classes; do they belong to this model?')
     except UserError as error:
         made.unknown.append(f'{error}: {_flow(keys)} was left out')
         meaning.clear()

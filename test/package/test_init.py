@@ -87,6 +87,13 @@ def test_a_folder_of_hugging_face_whose_labels_do_not_fit_is_said(folder, capsys
     assert told['files'] == ['preprocessing.yaml', 'labels.txt', 'robot.yaml'] and 'config.json' in told['source']
 
 
+def test_labels_for_some_classes_only_are_doubted(folder, capsys):
+    save(folder / 'cls.onnx', {'images': [1, 3, 16, 16]}, {'output0': [1, 9]}, task='classify', stride=1, names={0: 'cat', 1: 'dog'})
+    assert main(['init', 'cls.onnx']) == 0
+    assert 'not known: labels: 2 names for 9 classes' in capsys.readouterr().out
+    assert load_fleet('robot.yaml').model.postprocessing['labels'] == 'labels.txt'
+
+
 def test_characters_of_a_text_recogniser_are_kept_as_they_are(folder):
     save(folder / 'rec.onnx', {'x': [1, 3, 48, 64]}, {'y': [1, 8, 5]}, character='a\n\u3000\n1')
     assert main(['init', 'rec.onnx']) == 0
