@@ -27,6 +27,8 @@ from edge_dnn_partition.results.postprocess import postprocessor_of
 LABELS: Final = 'labels.txt'
 _PLAIN: Final = re.compile(r'[A-Za-z_./][\w./-]*')
 _WORDS: Final = re.compile(r'(?:yes|no|on|off|true|false|null)', re.IGNORECASE)
+_WINDOW: Final = 128
+"""Tokens that a decoder sees."""
 _DTYPES: Final[dict[int, str]] = {TensorProto.FLOAT16: 'float16', TensorProto.UINT8: 'uint8', TensorProto.INT8: 'int8'}
 _GUESSED: Final = {'scale': Fact(1 / 255, 'a guess: what most exports of PyTorch expect', guess=True)}
 _BY_NAME: Final = {'heatmap': 'keypoints', 'hidden_state': 'embedding', 'pooler': 'embedding', 'embed': 'embedding'}
@@ -180,7 +182,7 @@ def _fleet_file(
     yield f'fleet: {wanted.fleet}'
     yield 'model:'
     yield f'  path: {_flow(wanted.model)}'
-    if shapes := {end.name: list(end.proposal) for end in ends.inputs if 0 in end.shape[1:] and not end.layout}:
+    if shapes := _shapes(ends):
         made.guesses.append(f'shapes, {_flow(shapes)}: the model leaves sizes open')
         yield _line(f'  shapes: {_flow(shapes)}', 'a guess: the model leaves sizes open; a frame has exactly these')
     if alone and ends.images:
@@ -191,6 +193,23 @@ def _fleet_file(
     yield _line('objective: latency', 'or energy, throughput, balanced, deadline')
     yield from _devices(wanted, devices)
     yield from _inputs(ends, wanted, made)
+
+
+def _grows(ends: Ends) -> bool:
+    """Return whether a state has an open size: the model is a decoder, and the state what it keeps of the tokens before."""
+    return any(0 in end.shape[1:] for end in ends.inputs if end.name in ends.states)
+
+
+def _shapes(ends: Ends) -> dict[str, list[int]]:
+    """Return shapes of the inputs that leave sizes open; of a decoder: one token, and a window of those before it."""
+    still_open = [end for end in ends.inputs if 0 in end.shape[1:] and not end.layout]
+    if not _grows(ends):
+        return {end.name: list(end.proposal) for end in still_open}
+
+    def tokens(end: End) -> int:
+        return _WINDOW if end.name in ends.states else _WINDOW + 1 if 'mask' in end.name else 1
+
+    return {end.name: [end.shape[0] or 1, *(size or tokens(end) for size in end.shape[1:])] for end in still_open}
 
 
 def _devices(wanted: Wanted, devices: Sequence[str]) -> Iterator[str]:

@@ -114,6 +114,17 @@ def test_several_inputs_have_to_be_filled_in(folder):
     assert Preprocessing.from_yaml(folder / 'front.yaml').shape == (1, 3, 16, 16)
 
 
+def test_a_decoder_with_open_sizes_gets_a_window(folder):
+    ends = {'input_ids': ['b', 's'], 'attention_mask': ['b', 'all'], 'past_key_values.0.key': ['b', 2, 'past', 8]}
+    save(folder / 'decoder.onnx', ends, {'logits': [1, 1, 9], 'present.0.key': [1, 2, 129, 8]})
+    assert main(['init', 'decoder.onnx']) == 0
+    fleet = load_fleet('robot.yaml')
+    shapes = {name: list(shape) for name, shape in fleet.model.shapes.items()}
+    assert shapes == {'input_ids': [1, 1], 'attention_mask': [1, 129], 'past_key_values.0.key': [1, 2, 128, 8]}
+    assert {name: given.output for name, given in fleet.inputs.items()} == {'past_key_values.0.key': 'present.0.key'}
+    assert list(failures('robot.yaml')) == []
+
+
 def test_a_depth_image_beside_colour(folder):
     save(folder / 'rgbd.onnx', {'rgb': [1, 3, 16, 16], 'depth': [1, 1, 16, 16]}, {'y': [1, 4]})
     assert main(['init', 'rgbd.onnx']) == 0
