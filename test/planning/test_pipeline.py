@@ -397,3 +397,31 @@ def test_the_solvers_agree_on_models_with_several_inputs(two_cameras):
     best = min(evaluate(found, a).latency_seconds for a in itertools.product(('pi', 'cloud'), repeat=len(boundaries)))
     solution = solve(found)
     assert solution.optimal and solution.latency_seconds == pytest.approx(best)
+
+
+@pytest.mark.parametrize(('width', 'parameters', 'share'), [(2000, {}, 0.1), (2000, {'state_interval': 4}, 0.25), (1000, {}, 1.0)])
+def test_state_stays_with_its_layers_and_comes_to_the_source_now_and_then(tmp_path, monkeypatch, width, parameters, share):
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    ends = {name: onnx.helper.make_tensor_value_info(name, 1, [1, width]) for name in ('x', 'h', 'y', 'hn')}
+    nodes = [onnx.helper.make_node(kind, *names) for kind, names in (
+        ('Relu', (['x'], ['a'])), ('MatMul', (['a', 'w'], ['b'])), ('Add', (['b', 'h'], ['hn'])), ('MatMul', (['hn', 'w'], ['y'])))]  # fmt: skip
+    weight = onnx.numpy_helper.from_array(np.eye(width, dtype=np.float32), 'w')
+    graph = onnx.helper.make_graph(nodes, 'g', [ends['x'], ends['h']], [ends['y'], ends['hn']], [weight])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'm.onnx')
+    model = load_model(tmp_path / 'm.onnx', states={'h': 'hn'})
+    described = parse_fleet({
+        'source': 'pi', 'devices': {'pi': {}, 'cloud': {}}, 'links': [{'between': ['cloud', 'pi'], 'rate': '1 MB/s'}],
+        'model': {'path': 'm.onnx'}, 'inputs': {'h': {'kind': 'state', 'output': 'hn'}}, 'parameters': {'frame_source': parameters},
+    })  # fmt: skip
+    boundaries = tuple(range(len(model.layers) + 1))
+    made = Pipeline(model, {name: profile(model, name, boundaries) for name in ('pi', 'cloud')}, described)
+    found = problem(made, links={pair: LinkEstimate(RATE, 0.0, measured=True) for pair in LINKS}, permitted=Permitted(('raw', 'zstd')))
+    size = 4.0 * width
+    (snapshot,) = (tensor for tensor in found.tensors if tensor.name.startswith('state of'))
+    assert (snapshot.at_sink, snapshot.readers, snapshot.bytes) == (True, (), share * size)
+    assert sum(found.state_bytes) == size and found.state_bytes[snapshot.producer] == size
+    here, there = (('pi',) * found.nodes, ('cloud',) * found.nodes)
+    rate = found.rate[0, 1]
+    assert found.state_seconds(here, there) == pytest.approx(size / rate) and found.state_seconds(here, here) == 0
+    plan = made.plan(there)
+    assert {t.tensor for t in plan.transfers if t.to_sink} == {'y', 'hn'} and ('h', 'cloud') in {(t.tensor, t.to_device) for t in plan.transfers}
