@@ -36,6 +36,7 @@ DROPPED: Final[Mapping[str, tuple[str, ...]]] = {
     'energy': ('deadline *', '* in 95% of the frames'),
     'grid': _CELL,
     'hop': ('peak_bytes', 'whole_bytes_per_second', 'longest_publish_*', 'control_*', 'p95_over_ideal'),
+    'models': ('file_bytes', 'cuts', 'plan'),
     'policies': ('regret_course_seconds', 'mean_latency_of_draws', 'near_share*'),
     'policy_arm': ('results', 'parts', 'plans'),
     'trace': (

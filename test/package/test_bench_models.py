@@ -86,3 +86,8 @@ def test_rows_are_kept_and_streams_come_last(models, monkeypatch, tmp_path):
     page = write_benchmarks_page.models_page({'conclusion': 'So.', 'results': result.results})
     assert '| bad | script | **fails** (1) | – | – |  |' in page and '| good | dynamo | 2 layers | exact | **2 of 3** equal |  |' in page
     assert '1. no' in page
+
+
+def test_the_page_is_made_of_the_record():
+    record = json.loads((ROOT / 'docs/benchmarks/models.json').read_text(encoding='utf-8'))
+    assert (ROOT / 'docs/models.md').read_text(encoding='utf-8') == write_benchmarks_page.models_page(record)
