@@ -145,7 +145,8 @@ def test_results_of_any_size_even_none(nodes, context, tmp_path):
     path = tmp_path / 'loud.onnx'
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
     document = {'model': {'path': 'loud.onnx'}, 'parameters': fixed('pi:pre-2 box:2-end')}
-    asked = [RANDOM.standard_normal((1, 1, 400)).astype(np.float32) * loudness for loudness in (1.0, 0.0, 3.0)]
+    sound = RANDOM.standard_normal((1, 1, 400)).astype(np.float32)
+    asked = [sound * np.float32(loudness) for loudness in (1.0, 0.0, 3.0)]
     with client_of(nodes, context, tmp_path, document) as client:
         results = [client.infer_and_wait({'sound': given}, timeout=20.0) for given in asked]
     whole = Engine(path)
