@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from std_msgs.msg import Header
 
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
-from edge_dnn_partition.inputs.image import raw_bytes, raw_size, raw_values
+from edge_dnn_partition.inputs.image import RAW_ENCODINGS, raw_bytes, raw_size, raw_values
 from edge_dnn_partition.inputs.kinds import inputs_from_bytes, inputs_to_bytes
 
 
@@ -30,16 +31,39 @@ def from_compressed_message(message: CompressedImage) -> CameraImage:
 
 
 def from_image_message(message: Image) -> CameraImage:
-    """Return a raw image's bytes, rows without padding, values little-endian.
+    """Return a raw image's bytes, rows without padding, values little-endian; what only cv_bridge reads, as it reads it.
 
     :raises WireError: if the encoding is unknown or the sizes contradict each other.
     """
+    if message.encoding not in RAW_ENCODINGS and (pixels := _by_cv_bridge(message)) is not None:
+        return CameraImage(pixels, 'bgr8')
     size = raw_bytes(message.encoding, message.height, message.step)  # some have more behind it
     data = np.frombuffer(message.data, np.uint8)[:size]
     values = raw_values(data, message.encoding, width=message.width, height=message.height, step=message.step)
     if message.is_bigendian:
         values = values.byteswap()
     return CameraImage(values.reshape(*values.shape[:2], -1).view(np.uint8), message.encoding)
+
+
+@cache
+def _bridge() -> Any:
+    """Return cv_bridge's converter; None where it is missing or broken (as one built for numpy 1 is under numpy 2)."""
+    try:
+        from cv_bridge import CvBridge
+
+        return CvBridge()
+    except Exception:  # noqa: BLE001 - its extension module fails to load in many ways
+        return None
+
+
+def _by_cv_bridge(message: Image) -> np.ndarray[Any, Any] | None:
+    """Return BGR pixels ``[height, width, 3]``; None if cv_bridge is not there or does not read them either."""
+    if (bridge := _bridge()) is None:
+        return None
+    try:
+        return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, 'bgr8'), np.uint8)
+    except Exception:  # noqa: BLE001 - CvBridgeError, cv2.error, ValueError: the caller says what can be read
+        return None
 
 
 def content_of(inputs: FrameInputs) -> bytes:
