@@ -37,7 +37,7 @@ def fleet(ros_domain, folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
-        (folder / 'labels.txt').write_text('\n'.join(f'thing {index}' for index in range(1000)))
+        (folder / 'labels.txt').write_text('\n'.join(f'thing {index}' for index in range(8)))
         settings = {'kind': 'classification', 'labels': 'labels.txt', 'top': 1}
         file = write_fleet(folder, camera={'compressed': False}, postprocessing=settings)
         loaded, log = load_fleet(file), []

@@ -101,7 +101,14 @@ def explained(trial, condition, what):
 
 def test_a_plan_is_pinned_and_explained_and_freed(trial, recorder, half):
     label = f'jetson:pre-{half} cloud:{half}-{len(trial.model.layers)}'
-    answer = tell(trial, 'pin_plan', label.replace(str(len(trial.model.layers)), 'end'))
+    answers = []
+
+    def asked():
+        answers.append(tell(trial, 'pin_plan', label.replace(str(len(trial.model.layers)), 'end')))
+        return 'not profiled yet' not in answers[-1].message
+
+    trial.client.wait_for(asked, 60.0, 'the profiles of all devices')
+    answer = answers[-1]
     assert answer.success and answer.message.startswith('pinned, '), answer.message
     assert answer.message.endswith(f', {label}'), answer.message
     trial.client.wait_for(lambda: trial.client.plan.label() == label, 20.0, 'the pinned plan')
