@@ -343,3 +343,19 @@ def test_mixing_costs_keeps_what_cannot_be():
     blocked = LinearCost(np.where(np.arange(2) == 1, np.inf, latency.node), latency.hop, latency.hop_per_byte, latency.overhead)
     mixed = blocked.plus(energy, 0.0, 0.0)
     assert np.isinf(mixed.node[:, 1]).all() and (mixed.node[:, 0] == 0).all()
+
+
+def test_a_path_goes_on_through_the_tensor_that_is_read_last():
+    """A layer makes a small tensor for the next layer and a large one for a later: the small one is gone when the path goes on."""
+    reads = {'image': (-1, 0, 1e5), 'small': (0, 1, 1e3), 'large': (0, 3, 1e6), 'a': (1, 2, 1e4), 'b': (2, 3, 1e4)}
+    tensors = [Tensor(name=name, producer=made, readers=(reader,), bytes=size) for name, (made, reader, size) in reads.items()]
+    problem = Problem(
+        source='d0', sink='d0', devices=(Device(name='d0'), Device(name='d1')),
+        links=tuple(Link(sender=a, reader=b, bytes_per_second=1e7, latency_seconds=0.001) for a, b in (('d0', 'd1'), ('d1', 'd0'))),
+        node_names=('n0', 'n1', 'n2', 'n3'), tensors=(*tensors, Tensor(name='y', producer=3, readers=(), bytes=1e3, at_sink=True)),
+        seconds=np.array([[0.05, 0.01], [0.01, 0.03], [0.04, 0.01], [0.05, 0.02]]), weight_bytes=np.zeros(4),
+    )  # fmt: skip
+    found = frontier.search(problem, [latency_cost(problem)])
+    best = min(evaluate(problem, plan).latency_seconds for plan in itertools.product(('d0', 'd1'), repeat=4))
+    assert found.optimal
+    assert latency_cost(problem).value(problem, found.assignment) == pytest.approx(best)

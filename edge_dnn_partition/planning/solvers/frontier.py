@@ -151,7 +151,8 @@ def search(
         states = _take(states, kept)
         trace.append((row[kept], device[kept]))
         if below.child[i] != -1:
-            tails[i] = next(t for t in problem.node_outputs[i] if t in states.home)
+            read = [t for t in problem.node_outputs[i] if t in states.home]
+            tails[i] = max(read, key=lambda t: problem.tensors[t].readers[-1])  # others may be let go before the path goes on
     order = np.lexsort((np.arange(states.values.shape[1]), states.stages, *np.round(states.values / unit)[::-1]))
     at = int(order[0])
     plan = np.empty(problem.nodes, dtype=np.int64)
