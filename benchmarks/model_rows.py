@@ -138,7 +138,8 @@ def _fleet(model: Model, plan: str, folder: Path) -> Iterator[InferenceClient]:
     fleet = load_fleet(file)
     lines: list[str] = []
     join_network(fleet)
-    with Supervisor(dict(os.environ), lambda label, text: lines.append(f'{label}: {text}')) as supervisor:
+    environment = {**os.environ, 'EDGE_DNN_PARTITION_CACHE': str(folder / 'cache')}  # else an earlier row's plan is resumed
+    with Supervisor(environment, lambda label, text: lines.append(f'{label}: {text}')) as supervisor:
         for process in fleet_processes(fleet, file):
             supervisor.start(process)
         until = time.monotonic() + _START_SECONDS
