@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.execution.stages.engine import check_providers
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing, array_in, filled
@@ -37,6 +36,8 @@ def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
 
     :raises UserError: if the onnxruntime that is installed here lacks a provider of it.
     """
+    from edge_dnn_partition.execution.stages.engine import check_providers  # loads onnxruntime, which the worker alone needs
+
     providers = tuple(filter(None, parameters['providers'])) or described.providers
     check_providers(providers)
     return described.model_copy(update={'providers': providers, 'threads': parameters['threads'] or described.threads})

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 
 #: Channels of one block in the layout, on the widest instruction set.
 _BLOCK_CHANNELS = 16

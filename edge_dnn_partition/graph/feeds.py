@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psutil
-from onnx import TensorProto, helper
 
 from edge_dnn_partition.errors import ModelError
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.graph.tensors import TensorInfo
+    from edge_dnn_partition.graph.tensor_info import TensorInfo
 
 #: Kinds of values, by number: normal ones; an image's, 0 to 1; large normal ones; an image's, 0 to 255; ones; a ramp.
 KINDS: Final = 6
@@ -44,6 +43,8 @@ def random_feeds(tensors: Iterable[TensorInfo], seed: int = 0, kind: int = _NORM
 
 
 def _values(tensor: TensorInfo, generator: np.random.Generator, kind: int) -> np.ndarray[Any, Any]:
+    from onnx import TensorProto, helper
+
     if tensor.dtype == TensorProto.STRING:
         return np.full(tensor.shape, 'a', dtype=object)
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.dtype))

@@ -16,7 +16,7 @@ from onnx import NodeProto
 
 from edge_dnn_partition.graph.nodes import NodeTable
 from edge_dnn_partition.graph.order import strongly_connected
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 
 _POINTWISE = frozenset(
     [

@@ -4,46 +4,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from onnx import ModelProto
 
-from edge_dnn_partition.cache import keep
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.closed_sets import Dataflow, levels
 from edge_dnn_partition.graph.fusion import group_nodes
+from edge_dnn_partition.graph.layering import Layering
 from edge_dnn_partition.graph.model import Layer
 from edge_dnn_partition.graph.nodes import NodeTable, tabulate
 from edge_dnn_partition.graph.order import small_frontier_order
-from edge_dnn_partition.graph.tensors import SENDABLE, TensorInfo
+from edge_dnn_partition.graph.states import check_states
+from edge_dnn_partition.graph.tensor_info import SENDABLE
+from edge_dnn_partition.graph.tensors import example_kind, read_tensors, remark
 from edge_dnn_partition.graph.work import operations
 
 
-@dataclass(frozen=True, eq=False)
-class Layering:
-    """The layers of a model in topological order, and the nodes of each."""
+def build_layers(proto: ModelProto, states: Mapping[str, str]) -> Layering:
+    """Find the layers of a prepared model; what a tensor's type keeps from being sent stays within a layer.
 
-    layers: tuple[Layer, ...]
-    layer_nodes: tuple[tuple[int, ...], ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-def build_layers(
-    proto: ModelProto, tensors: Mapping[str, TensorInfo], order_file: Path, states: Mapping[str, str] | None = None
-) -> Layering:
-    """Find the layers of a prepared model.
-
-    :param tensors: those of known shapes; what a type keeps from being sent stays within a layer.
-    :param order_file: keeps the layers' order, which takes a second to find for a large model.
     :param states: outputs by the inputs that they become for the next frame.
-    :raises ModelError: an output of the model is no tensor.
+    :raises ModelError: an output of the model is no tensor, or the states do not fit.
     """
+    tensors = read_tensors(proto)
+    check_states(proto, tensors, states)
     table = tabulate(proto)
     for name in (*table.inputs, *table.outputs):
         if name not in tensors:
@@ -55,11 +42,8 @@ def build_layers(
     reads = [_reads(table, group) for group in groups]
     writes = [_writes(table, group, set(group)) for group in groups]
     members = [sorted({*group, *(copy for node in group for copy in table.copied[node])}) for group in groups]
-    order = _kept(order_file, reads, writes)
-    if order is None:
-        order = _order(reads, writes, sizes={name: tensor.bytes for name, tensor in tensors.items()}, outputs=table.outputs,
-                       work=operations(proto, tensors, members))
-        keep(order_file, json.dumps(order).encode())
+    order = _order(reads, writes, sizes={name: tensor.bytes for name, tensor in tensors.items()}, outputs=table.outputs,
+                   work=operations(proto, tensors, members))
     weight_bytes = {tensor.name: protos.initializer_bytes(tensor) for tensor in proto.graph.initializer}
     weight_bytes.update(
         (tensor.values.name, protos.initializer_bytes(tensor.values) + protos.initializer_bytes(tensor.indices))
@@ -76,22 +60,8 @@ def build_layers(
             weight_bytes=sum(weight_bytes[name] for name in _weights(table, group))
             + sum(_attribute_bytes(table, node) for node in own)))
         layer_nodes.append(tuple(own))
-    return Layering(tuple(layers), tuple(layer_nodes), table.inputs, table.outputs)
-
-
-def _kept(order_file: Path, reads: Sequence[Sequence[str]], writes: Sequence[Sequence[str]]) -> list[int] | None:
-    """Return the order that a file holds; None: it holds no order of these layers."""
-    try:
-        order = json.loads(order_file.read_bytes())
-        made: set[str] = set()
-        later = {name for names in writes for name in names}
-        for layer in order:
-            made.update(writes[layer])
-            if any(name in later and name not in made for name in reads[layer]):
-                return None
-    except (OSError, ValueError, TypeError, IndexError):
-        return None
-    return order if sorted(order) == list(range(len(reads))) else None
+    return Layering(tuple(layers), tuple(layer_nodes), tuple(table.inputs), tuple(table.outputs), tensors, remark(proto),
+                    example_kind(proto))
 
 
 def _order(reads: Sequence[Sequence[str]], writes: Sequence[Sequence[str]], *, sizes: Mapping[str, int],

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 
-from edge_dnn_partition.graph.tensors import TensorInfo, example_kind, read_tensors, remark
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ['Layer', 'Model', 'TensorInfo', 'load_model']
 
@@ -53,7 +56,6 @@ class Model:
     tensors: Mapping[str, TensorInfo]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    proto: onnx.ModelProto = field(repr=False)
     #: For each layer, the positions of its nodes in ``proto.graph.node``, in that order.
     layer_nodes: tuple[tuple[int, ...], ...] = field(repr=False)
     #: Why the author's nodes were kept as they are; empty where they were optimised.
@@ -62,6 +64,16 @@ class Model:
     example: int = 0
     #: What is carried from frame to frame: outputs by the inputs that they become.
     states: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The prepared graph without large weights, read when it is first asked for.
+
+        :raises ModelError: the prepared file cannot be read.
+        """
+        from edge_dnn_partition.graph.prepare import load_prepared
+
+        return load_prepared(self.path)
 
 
 def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[int]] | None = None,
@@ -73,20 +85,17 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
     :param states: outputs by the inputs that they become for the next frame; no cut parts the two.
     :raises ModelError: the file cannot be used; the message says what to do.
     """
-    from edge_dnn_partition.graph.layers import build_layers
+    from edge_dnn_partition.graph.layering import layering_of
     from edge_dnn_partition.graph.prepare import prepare
     from edge_dnn_partition.graph.source import read_source
-    from edge_dnn_partition.graph.states import check_states, key_with
+    from edge_dnn_partition.graph.states import key_with
 
     source = read_source(path)
     prepared = prepare(source, shapes, usual)
-    tensors = read_tensors(prepared.proto)
-    states = check_states(prepared.proto, tensors, states or {})
+    states = dict(states or {})
     key = key_with(prepared.key, states)
-    order = prepared.path.with_name(f'order_{key[:16]}.json' if states else 'order.json')
-    layering = build_layers(prepared.proto, tensors, order, states)
+    found = layering_of(prepared.path, key, states)
     return Model(
         name=source.path.stem, sha256=source.sha256, key=key, path=prepared.path,
-        source_path=source.path, layers=layering.layers, tensors=tensors, inputs=layering.inputs,
-        outputs=layering.outputs, proto=prepared.proto, layer_nodes=layering.layer_nodes,
-        remark=remark(prepared.proto), example=example_kind(prepared.proto), states=states)
+        source_path=source.path, layers=found.layers, tensors=found.tensors, inputs=found.inputs,
+        outputs=found.outputs, layer_nodes=found.layer_nodes, remark=found.remark, example=found.example, states=states)

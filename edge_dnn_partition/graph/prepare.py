@@ -8,12 +8,15 @@ file has the original's IR version and operator sets. Its large weights lie in
 a file beside it, so that reading it again costs no more than reading the graph.
 What the optimisation made is loaded and compared with the original on made-up
 input before it is kept.
+
+A process that finds the result in the cache loads neither onnx nor onnxruntime.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -23,45 +26,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
-import onnx.inliner
-import onnxruntime as ort
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-from edge_dnn_partition.cache import check_room, needed
+from edge_dnn_partition.cache import needed
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import protos
-from edge_dnn_partition.graph.casts import drop_inserted_casts, hide_casts, restore_casts
-from edge_dnn_partition.graph.conditions import fold_conditions
-from edge_dnn_partition.graph.feeds import random_feeds
 from edge_dnn_partition.graph.isolation import call_isolated
-from edge_dnn_partition.graph.outline import INLINE_BYTES
-from edge_dnn_partition.graph.reference import Reference
-from edge_dnn_partition.graph.repair import drop_unread, lift_constants, name_apart, repair, sort_nodes
-from edge_dnn_partition.graph.shapes import fix_shapes
-from edge_dnn_partition.graph.source import Source, read_source, weights_file
-from edge_dnn_partition.graph.tensors import add_remark, annotate, input_infos
-from edge_dnn_partition.graph.trial import onnxruntime_message, open_session, run_once
+from edge_dnn_partition.graph.source import Source, weights_file
 
-#: Raised when this module's result changes, so that old files in the cache are not taken for new ones.
+if TYPE_CHECKING:
+    import onnx
+
+#: Raised when the result of the preparation changes, so that old files in the cache are not taken for new ones.
 PREPARATION_VERSION = 5
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 WEIGHTS_FILE = 'prepared.weights'
-#: Left to the sessions that run the stages: it wraps each product of a transformer in two Reshapes, between
-#: which a cut would be worthless, and onnxruntime 1.32 then fails to fuse the same model a second time
-#: ("Attempt to replace the existing tensor").
-_DISABLED_OPTIMISERS = ['MatMulAddFusion']
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A prepared model: its file, its graph without large weights, and its key in the cache."""
+    """A prepared model: its file, which holds its graph without large weights, and its key in the cache."""
 
     path: Path
-    proto: onnx.ModelProto
     key: str
 
 
@@ -88,7 +74,7 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
             shutil.rmtree(temporary, ignore_errors=True)
 
     path = needed(make, 'prepared', key, 'model.onnx')
-    return Prepared(path=path, proto=_load(path), key=key)
+    return Prepared(path=path, key=key)
 
 
 def prepared_weights(prepared_folder: Path, source_path: Path, location: str) -> Path:
@@ -97,7 +83,7 @@ def prepared_weights(prepared_folder: Path, source_path: Path, location: str) ->
 
 
 def _key(source: Source, shapes: Mapping[str, list[int]], usual: Mapping[str, list[int]]) -> str:
-    parts = [source.sha256, ort.__version__, PREPARATION_VERSION, DETACH_ABOVE_BYTES, shapes, usual]
+    parts = [source.sha256, onnxruntime_version(), PREPARATION_VERSION, DETACH_ABOVE_BYTES, shapes, usual]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,7 +96,14 @@ def _publish(temporary: Path, folder: Path) -> None:
             os.rename(temporary, folder)
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load_prepared(path: Path) -> onnx.ModelProto:
+    """Read a prepared model's graph.
+
+    :raises ModelError: if it cannot be read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(path.read_bytes())
@@ -119,153 +112,22 @@ def _load(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Sequence[int]],
-                 usual: Mapping[str, Sequence[int]]) -> None:  # fmt: skip
-    """Prepare a model into an empty folder; to be called in a process of its own.
+@functools.cache
+def onnxruntime_version() -> str:
+    """Return the version of the onnxruntime that is installed; it is read from its file, which importing takes 20 MB."""
+    found = importlib.util.find_spec('onnxruntime')
+    if found is not None and found.origin is not None:
+        with suppress(OSError):
+            text = Path(found.origin).read_text(encoding='utf-8')
+            if said := re.search(r"""^__version__ *= *['"]([^'"]+)['"]""", text, re.MULTILINE):
+                return said[1]
+    import onnxruntime
 
-    Where the result of the optimisation cannot be loaded, or computes something else, the author's nodes are kept, and the
-    metadata say why.
-
-    :raises ModelError: as `prepare` does, or the file is no longer that of the hash.
-    """
-    source = read_source(path)
-    if source.sha256 != sha256:
-        raise ModelError(f'{path} changed while it was read: load it again')
-
-    def weights_at(location: str) -> Path:
-        return prepared_weights(Path(folder), source.path, location)
-
-    whole = onnx.ModelProto()
-    whole.CopyFrom(source.proto)
-    fix_shapes(whole, shapes, usual)
-    sort_nodes(whole.graph, path)
-    name_apart(whole.graph)
-
-    def evaluate(part: onnx.ModelProto, names: list[str]) -> dict[str, Any]:
-        session = open_session(part, source.weights_at, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-        return dict(zip(names, run_once(session, names, random_feeds(input_infos(whole)), about=path), strict=True))
-
-    with suppress(Exception):  # what cannot be run here is refused below
-        fold_conditions(whole, evaluate)
-    reference = Reference(whole, source.weights_at, about=path)
-    remark = ''
-    try:
-        prepared = _optimised(Path(folder), source, whole)
-        annotate(prepared, about=path, weights_at=weights_at)
-        remark = reference.objection(prepared, weights_at, runs=_is_small(source))
-    except ModelError as refusal:
-        if not reference.loads:
-            raise
-        remark = str(refusal)
-    if remark:
-        prepared = _plain(whole)
-        Path(folder, WEIGHTS_FILE).unlink(missing_ok=True)
-        annotate(prepared, about=path, weights_at=weights_at)
-        add_remark(prepared, remark)
-    Path(folder, 'model.onnx').write_bytes(prepared.SerializeToString(deterministic=True))
+    return str(onnxruntime.__version__)
 
 
-def _is_small(source: Source) -> bool:
-    return source.external_bytes <= DETACH_ABOVE_BYTES
+def prepare_into(**arguments: Any) -> None:
+    """Call the preparation of the same name, in the process of its own that loads it."""
+    from edge_dnn_partition.graph import preparation
 
-
-def _plain(whole: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model as its author wrote it, fit for splitting."""
-    plain = onnx.ModelProto()
-    plain.CopyFrom(onnx.inliner.inline_local_functions(whole) if whole.functions else whole)
-    del plain.graph.value_info[:]  # a converter to 16 bits leaves the old types there
-    drop_unread(plain.graph)
-    lift_constants(plain.graph)
-    repair(plain, original=whole)
-    return plain
-
-
-def _optimised(folder: Path, source: Source, whole: onnx.ModelProto) -> onnx.ModelProto:
-    """Return what onnxruntime makes of a model, fit for splitting."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(whole)
-    lift_constants(proto.graph)
-    hidden = hide_casts(proto)
-    detached = _detach(proto) if not _is_small(source) else {}
-    optimised = _optimise(folder, source, proto)
-    _reattach(optimised.graph, detached)
-    drop_inserted_casts(optimised.graph, whole.graph)
-    restore_casts(optimised.graph, hidden, whole.graph)
-    repair(optimised, original=whole)
-    return optimised
-
-
-def _detach(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Turn the external weights into inputs, which no optimisation reads.
-
-    :returns: the initialisers that became inputs.
-    """
-    detached: dict[str, onnx.TensorProto] = {}
-    kept = []
-    named = {value.name for value in proto.graph.input}
-    for tensor in proto.graph.initializer:
-        copy = onnx.TensorProto()
-        copy.CopyFrom(tensor)
-        if not protos.is_external(tensor) or protos.initializer_bytes(tensor) <= INLINE_BYTES:
-            kept.append(copy)
-            continue
-        detached[tensor.name] = copy
-        if tensor.name not in named:
-            proto.graph.input.append(onnx.helper.make_tensor_value_info(
-                tensor.name, tensor.data_type, list(tensor.dims)))
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)
-    return detached
-
-
-def _optimise(folder: Path, source: Source, proto: onnx.ModelProto) -> onnx.ModelProto:
-    options = ort.SessionOptions()
-    optimised = folder / 'optimised.onnx'
-    options.optimized_model_filepath = str(optimised)
-    options.add_session_config_entry(
-        'session.optimized_model_external_initializers_file_name', WEIGHTS_FILE)
-    options.add_session_config_entry(
-        'session.optimized_model_external_initializers_min_size_in_bytes', str(INLINE_BYTES + 1))
-    try:
-        open_session(proto, source.weights_at, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, options,
-                     disabled_optimizers=_DISABLED_OPTIMISERS)
-    except ModelError:
-        raise
-    except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
-        check_room(folder, proto.ByteSize())
-        raise ModelError(_refusal(source.path, proto, error)) from None
-    result = _load(optimised)
-    ends = [sum(protos.external_entry(t)[1:]) for t in result.graph.initializer
-            if protos.is_external(t) and protos.external_entry(t)[0] == WEIGHTS_FILE]
-    if ends and (folder / WEIGHTS_FILE).stat().st_size < max(ends):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    optimised.unlink()
-    return result
-
-
-def _refusal(path: Path, proto: onnx.ModelProto, error: Exception) -> str:
-    text = onnxruntime_message(error)
-    for pattern in (r'No Op registered for (\S+)', r'Fatal error: (\S+?)\(-?\d+\) is not a registered',
-                    r'Could not find an implementation for (\S+?)\(\d+\)'):
-        if match := re.search(pattern, text):
-            return (f'{path} uses the operator {match[1]}, which onnxruntime {ort.__version__} cannot run on a CPU: '
-                    'export the model without it, or for an opset that has it')
-    if 'opset' in text.lower() and 'support' in text.lower():
-        return f'{path} is newer than onnxruntime {ort.__version__} understands: {text}; export it for an older opset'
-    try:
-        onnx.checker.check_model(proto)
-    except Exception as finding:  # the checker's message is the better one where it finds something  # noqa: BLE001
-        if 'should be stored in' not in str(finding):  # the weights are not in it
-            text = ' '.join(str(finding).split())
-    return f'{path} is not a valid model: {text[:400]}; export it again'
-
-
-def _reattach(graph: onnx.GraphProto, detached: Mapping[str, onnx.TensorProto]) -> None:
-    if not detached:
-        return
-    inputs = [onnx.ValueInfoProto.FromString(value.SerializeToString())
-              for value in graph.input if value.name not in detached]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    read = {name for node in graph.node for name in protos.node_reads(node)}
-    graph.initializer.extend(tensor for name, tensor in detached.items() if name in read)
+    preparation.prepare_into(**arguments)

@@ -5,33 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import prod
 from pathlib import Path
 
-import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+from edge_dnn_partition.graph.tensor_info import tensor_bytes
 
 #: Gives the file of an external location.
 Locate = Callable[[str], Path]
-
-_FOUR_BIT = frozenset({TensorProto.UINT4, TensorProto.INT4, TensorProto.FLOAT4E2M1})
-_TWO_BIT = frozenset(
-    getattr(TensorProto, name) for name in ('UINT2', 'INT2') if hasattr(TensorProto, name))
-
-
-def tensor_bytes(dtype: int, shape: tuple[int, ...]) -> int:
-    """Return the size of a dense tensor in bytes; 0 for strings, whose size nobody knows.
-
-    :param dtype: a number of ``TensorProto.DataType``.
-    """
-    count = prod(shape)
-    if dtype in (TensorProto.STRING, TensorProto.UNDEFINED):
-        return 0
-    if dtype in _FOUR_BIT:
-        return (count + 1) // 2
-    if dtype in _TWO_BIT:
-        return (count + 3) // 4
-    return count * int(onnx.helper.tensor_dtype_to_np_dtype(dtype).itemsize)
 
 
 def initializer_bytes(tensor: TensorProto) -> int:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
-
-from onnx import GraphProto, ModelProto, ValueInfoProto
+from typing import TYPE_CHECKING, Final
 
 from edge_dnn_partition.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 FIRST_INPUT: Final = ''
 """Among the usual shapes: the input that comes first, whatever its name."""
@@ -97,7 +98,7 @@ def drop_overridable(proto: ModelProto) -> None:
         return
     kept = true_inputs(proto.graph)
     if len(kept) != len(proto.graph.input):
-        copies = [ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+        copies = [type(value).FromString(value.SerializeToString()) for value in kept]
         del proto.graph.input[:]
         proto.graph.input.extend(copies)
 

@@ -11,15 +11,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from typing import TYPE_CHECKING
 
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import protos
-from edge_dnn_partition.graph.outline import outline
-from edge_dnn_partition.graph.validate import check_proto
+
+if TYPE_CHECKING:
+    import onnx
 
 _CHUNK_BYTES = 1 << 22
 _REMEMBER_ABOVE_BYTES = 1 << 26
@@ -29,7 +27,7 @@ _REMEMBER_ABOVE_BYTES = 1 << 26
 class Source:
     """A model as its user gave it; its weights stay in their files, those that the file itself holds too.
 
-    A large file whose hash is known is read when ``proto`` is first asked for.
+    A file that was found whole before, with all its weights in it, is read when ``proto`` is first asked for.
 
     :param external_bytes: in other files.
     """
@@ -67,8 +65,12 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     note = _note(path, 'complete')
     if note is not None and (known := _recall(note)):
         return Source(path=path, sha256=known, external_bytes=0)
-    proto = _parse(path)
+    _check_file(path)
     sha256 = _hash(_chunks(path))
+    whole = cache_dir('hashes') / f'complete-{sha256}'
+    if whole.exists():
+        return _whole(path, sha256, note)
+    proto = _parse(path)
     files, external_bytes = _external_files(path, proto)
     if files:
         digest = hashlib.sha256(bytes.fromhex(sha256))
@@ -76,9 +78,17 @@ def read_source(path: str | os.PathLike[str]) -> Source:
             file = files[location]
             digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
         sha256 = digest.hexdigest()
-    elif note is not None:
-        keep(note, sha256.encode())
+    else:
+        keep(whole, b'')
+        _whole(path, sha256, note)
     return Source(path=path, sha256=sha256, external_bytes=external_bytes, known_proto=proto)
+
+
+def _whole(path: Path, sha256: str, note: Path | None) -> Source:
+    """Return a model that holds its weights itself, as was found before, and remember its hash if it is large."""
+    if note is not None:
+        keep(note, sha256.encode())
+    return Source(path=path, sha256=sha256, external_bytes=0)
 
 
 def weights_file(path: Path, location: str) -> Path:
@@ -88,6 +98,12 @@ def weights_file(path: Path, location: str) -> Path:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from edge_dnn_partition.graph.outline import outline
+    from edge_dnn_partition.graph.validate import check_proto
+
     _check_file(path)
     proto = onnx.ModelProto()
     try:
@@ -126,6 +142,8 @@ def _check_file(path: Path) -> None:
 
 def _external_files(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Path], int]:
     """Return the external files by location and the bytes of all values in them, without the model's file itself."""
+    from edge_dnn_partition.graph import protos
+
     files: dict[str, Path] = {}
     total = 0
     for tensor in protos.all_tensors(proto.graph):

@@ -9,19 +9,21 @@ import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx
-from onnx import helper
+from typing import TYPE_CHECKING
 
 from edge_dnn_partition.cache import write_atomic
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import protos
-from edge_dnn_partition.graph.entry import add_entry_operators
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.prepare import prepared_weights
-from edge_dnn_partition.graph.repair import set_opsets
-from edge_dnn_partition.graph.tensors import value_info
-from edge_dnn_partition.graph.weights import EMBED_AT_MOST_BYTES, copy_weights, external_bytes, move_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edge_dnn_partition.graph import protos
+
+#: A model whose weights are more bytes than this keeps them in a file of their own: a protobuf
+#: message ends at 2 GiB, and building one takes three times its size in memory.
+EMBED_AT_MOST_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ def extract_stage(
     :param embed_at_most: bytes of weights in the file; more go into ``<path>.data`` beside it, copied range by range.
     :raises ModelError: the layers cannot be a stage, or the model's weights are gone.
     """
+    from edge_dnn_partition.graph.entry import add_entry_operators
+    from edge_dnn_partition.graph.weights import copy_weights, external_bytes
+
     path = Path(path)
     inputs, outputs = stage_boundary(model, layers)
     proto = _stage_proto(model, sorted(set(layers)), inputs, outputs)
@@ -125,6 +130,13 @@ def _checked(model: Model, layers: Collection[int]) -> frozenset[int]:
 def _stage_proto(
     model: Model, layers: Sequence[int], inputs: Sequence[str], outputs: Sequence[str],
 ) -> onnx.ModelProto:
+    import onnx
+    from onnx import helper
+
+    from edge_dnn_partition.graph import protos
+    from edge_dnn_partition.graph.repair import set_opsets
+    from edge_dnn_partition.graph.tensors import value_info
+
     whole = model.proto
     proto = onnx.ModelProto(ir_version=whole.ir_version, producer_name=whole.producer_name,
                             producer_version=whole.producer_version, domain=whole.domain,
@@ -151,6 +163,8 @@ def _stage_proto(
 
 
 def _write_weights(proto: onnx.ModelProto, weights_at: protos.Locate, path: Path) -> None:
+    from edge_dnn_partition.graph.weights import move_weights
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
         with os.fdopen(handle, 'wb') as stream:

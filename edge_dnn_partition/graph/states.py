@@ -7,14 +7,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from edge_dnn_partition.errors import ModelError, nearest
 from edge_dnn_partition.graph.shapes import true_inputs
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 SMALL_BYTES: Final = 4096
 """A state that is no larger goes to the source with each frame ..."""

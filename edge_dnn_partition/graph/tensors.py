@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -19,40 +18,15 @@ from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.feeds import KINDS, random_feeds
 from edge_dnn_partition.graph.shapes import true_inputs
+from edge_dnn_partition.graph.tensor_info import QUANTILE, TensorInfo
 from edge_dnn_partition.graph.trial import open_session, run_once
 from edge_dnn_partition.graph.validate import check_size
 
 _OBSERVED = 'edge_dnn_partition.observed'
 _EXAMPLE = 'edge_dnn_partition.example'
 _REMARK = 'edge_dnn_partition.remark'
-#: Of the sizes that trial runs gave, the one that counts.
-QUANTILE = 0.75
 #: After which no further kind of input is tried.
 _MOST_SECONDS = 20.0
-#: The types whose tensors can be sent; those of others stay within a stage.
-SENDABLE = frozenset({
-    TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16, TensorProto.INT32,
-    TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT32, TensorProto.UINT64,
-})  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A tensor's name, type and shape.
-
-    ``dtype`` is a number of ``TensorProto.DataType``. ``observed`` tells that the
-    shape depends on the data: it is an example, which a trial run gave, and others occur.
-    """
-
-    name: str
-    dtype: int
-    shape: tuple[int, ...]
-    observed: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """The size of the values."""
-        return protos.tensor_bytes(self.dtype, self.shape)
 
 
 def annotate(proto: ModelProto, *, about: str, weights_at: protos.Locate) -> None:

@@ -8,15 +8,17 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto
 
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import protos
-from edge_dnn_partition.graph.weights import map_weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edge_dnn_partition.graph import protos
 
 #: One run; a Loop whose condition stays true would go on for ever.
 MOST_SECONDS = 120.0
@@ -34,12 +36,14 @@ def open_session(
     :param options: further ones.
     :raises Exception: what onnxruntime raises.
     """
+    from edge_dnn_partition.graph.weights import map_weights
+
     options = options or ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = level
     options.add_session_config_entry('session.disable_prepacking', str(int(not repack)))
-    mapped = ModelProto()
+    mapped = type(proto)()
     mapped.CopyFrom(proto)
     options.add_session_config_entry('session.model_external_initializers_file_folder_path', map_weights(mapped, weights_at))
     return ort.InferenceSession(mapped.SerializeToString(), options, providers=['CPUExecutionProvider'], **arguments)

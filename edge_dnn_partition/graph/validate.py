@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
+from edge_dnn_partition.graph.tensor_info import tensor_bytes
 
 _TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 #: What numpy of before version 2 can hold.
@@ -50,7 +51,7 @@ def check_size(name: str, dtype: int, shape: tuple[int, ...], path: object) -> N
     """
     if len(shape) > _MOST_DIMENSIONS:
         raise ModelError(f'{path}: {name} has {len(shape)} dimensions, more than {_MOST_DIMENSIONS}: export it again')
-    if max(prod(shape), protos.tensor_bytes(dtype, shape)) > _MOST_BYTES:
+    if max(prod(shape), tensor_bytes(dtype, shape)) > _MOST_BYTES:
         raise ModelError(f'{path}: {name} has the shape {"x".join(map(str, shape))}, which no device can hold: export it again')
 
 

@@ -14,9 +14,6 @@ from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph import protos
 from edge_dnn_partition.graph.outline import INLINE_BYTES
 
-#: A model whose weights are more bytes than this keeps them in a file of their own: a protobuf
-#: message ends at 2 GiB, and building one takes three times its size in memory.
-EMBED_AT_MOST_BYTES = 1 << 29
 _ALIGNMENT_BYTES = 4096
 _CHUNK_BYTES = 1 << 22
 

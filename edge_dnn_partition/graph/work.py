@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto, NodeProto
-
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
     from edge_dnn_partition.graph.model import Model
 
 _FREE = frozenset(

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cv2
 import numpy as np
 
 from edge_dnn_partition.errors import WireError
@@ -26,14 +25,14 @@ class _Raw:
     """How the bytes of a raw encoding are laid out.
 
     :param channels: values of a pixel in a row; of planar YUV, of the first plane.
-    :param conversion: OpenCV's to BGR; None: it is BGR.
+    :param conversion: what OpenCV calls its conversion to BGR, without ``COLOR_``; None: it is BGR.
     :param dtype: of one value, little-endian.
     :param rows: rows of bytes for each row of pixels: 1.5 where planes of colour follow.
     :param is_depth: distances, not light.
     """
 
     channels: int
-    conversion: int | None = None
+    conversion: str | None = None
     dtype: str = '<u1'
     rows: float = 1.0
     is_depth: bool = False
@@ -45,20 +44,18 @@ class _Raw:
 
 # OpenCV names a Bayer pattern by its second row, ROS by its first.
 _BAYER: Final = {
-    'rggb': cv2.COLOR_BayerBG2BGR, 'bggr': cv2.COLOR_BayerRG2BGR,
-    'gbrg': cv2.COLOR_BayerGR2BGR, 'grbg': cv2.COLOR_BayerGB2BGR,
+    'rggb': 'BayerBG2BGR', 'bggr': 'BayerRG2BGR', 'gbrg': 'BayerGR2BGR', 'grbg': 'BayerGB2BGR',
 }  # fmt: skip
 _PLAIN: Final = {
-    'bgr': (3, None), 'rgb': (3, cv2.COLOR_RGB2BGR), 'bgra': (4, cv2.COLOR_BGRA2BGR), 'rgba': (4, cv2.COLOR_RGBA2BGR),
-    'mono': (1, cv2.COLOR_GRAY2BGR), **{f'bayer_{pattern}': (1, conversion) for pattern, conversion in _BAYER.items()},
+    'bgr': (3, None), 'rgb': (3, 'RGB2BGR'), 'bgra': (4, 'BGRA2BGR'), 'rgba': (4, 'RGBA2BGR'),
+    'mono': (1, 'GRAY2BGR'), **{f'bayer_{pattern}': (1, conversion) for pattern, conversion in _BAYER.items()},
 }  # fmt: skip
 _RAW: Final[dict[str, _Raw]] = {
     **{f'{name}8': _Raw(*form) for name, form in _PLAIN.items()},
     **{f'{name}16': _Raw(*form, '<u2') for name, form in _PLAIN.items()},
-    '8UC1': _Raw(1, cv2.COLOR_GRAY2BGR), '8UC3': _Raw(3), '8UC4': _Raw(4, cv2.COLOR_BGRA2BGR),
-    **dict.fromkeys(('yuv422', 'uyvy'), _Raw(2, cv2.COLOR_YUV2BGR_UYVY)),
-    **dict.fromkeys(('yuv422_yuy2', 'yuyv'), _Raw(2, cv2.COLOR_YUV2BGR_YUYV)),
-    'nv12': _Raw(1, cv2.COLOR_YUV2BGR_NV12, rows=1.5), 'nv21': _Raw(1, cv2.COLOR_YUV2BGR_NV21, rows=1.5),
+    '8UC1': _Raw(1, 'GRAY2BGR'), '8UC3': _Raw(3), '8UC4': _Raw(4, 'BGRA2BGR'),
+    **dict.fromkeys(('yuv422', 'uyvy'), _Raw(2, 'YUV2BGR_UYVY')), **dict.fromkeys(('yuv422_yuy2', 'yuyv'), _Raw(2, 'YUV2BGR_YUYV')),
+    'nv12': _Raw(1, 'YUV2BGR_NV12', rows=1.5), 'nv21': _Raw(1, 'YUV2BGR_NV21', rows=1.5),
     '16UC1': _Raw(1, dtype='<u2', is_depth=True), '32FC1': _Raw(1, dtype='<f4', is_depth=True),
 }  # fmt: skip
 """The encodings of `sensor_msgs/Image` that are read; those of 16 bits use the whole range."""
@@ -71,8 +68,6 @@ _MILLIMETRES: Final = 1000
 _DEPTH_HEADER_BYTES: Final = 12
 _LARGEST_PIXELS: Final = min(100_000_000, memory_bytes() // 24)
 """An image of three bytes a pixel takes an eighth of the memory at most."""
-_REDUCED: Final = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
-                   8: cv2.IMREAD_REDUCED_COLOR_8}
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -152,7 +147,10 @@ def decode_compressed(data: Pixels, encoding: str, *, reduction: int = 1) -> Pix
     if encoding == 'jpeg' and not _is_whole(bytes(data)):
         # libjpeg would fill the missing part with grey and only print a warning.
         raise WireError('broken JPEG: its end is missing')
-    return np.asarray(_decoded(data, encoding, cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED.get(reduction, cv2.IMREAD_COLOR)), np.uint8)
+    import cv2
+
+    colour = cv2.IMREAD_COLOR if reduction == 1 else getattr(cv2, f'IMREAD_REDUCED_COLOR_{reduction}')
+    return np.asarray(_decoded(data, encoding, cv2.IMREAD_IGNORE_ORIENTATION | colour), np.uint8)
 
 
 def decode_raw(data: Pixels, encoding: str, *, width: int, height: int, step: int | None = None) -> Pixels:
@@ -169,10 +167,14 @@ def decode_raw(data: Pixels, encoding: str, *, width: int, height: int, step: in
     form = _RAW[encoding]
     if form.is_depth:
         raise WireError(f'an image of encoding {encoding} holds distances; write colour: depth in its preprocessing')
-    try:
-        pixels = values if form.conversion is None else cv2.cvtColor(np.ascontiguousarray(values), form.conversion)
-    except cv2.error as error:
-        raise WireError(f'image of {width} x {height} {encoding} cannot be converted') from error
+    pixels = values
+    if form.conversion is not None:
+        import cv2
+
+        try:
+            pixels = cv2.cvtColor(np.ascontiguousarray(values), getattr(cv2, f'COLOR_{form.conversion}'))
+        except cv2.error as error:
+            raise WireError(f'image of {width} x {height} {encoding} cannot be converted') from error
     if pixels.dtype != np.uint8:  # value * 255 / 65535 is value / 257
         pixels = (pixels.astype(np.uint32) + 128) // 257
     return np.asarray(pixels, np.uint8)
@@ -260,6 +262,8 @@ def largest_reduction(width: int, height: int, least_width: int, least_height: i
 
 
 def _png_depth(data: Pixels) -> np.ndarray[Any, Any]:
+    import cv2
+
     image_size(data, 'png')
     values = _decoded(data, 'png', cv2.IMREAD_UNCHANGED)
     if values.dtype != np.uint16 or values.ndim != 2:
@@ -268,6 +272,8 @@ def _png_depth(data: Pixels) -> np.ndarray[Any, Any]:
 
 
 def _decoded(data: Pixels, encoding: str, flags: int) -> np.ndarray[Any, Any]:
+    import cv2
+
     try:
         pixels = cv2.imdecode(data, flags)
     except cv2.error as error:

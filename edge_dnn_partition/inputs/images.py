@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,8 @@ def encode(pixels: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> CameraImag
     """
     if quality == 0:
         return CameraImage(pixels, 'bgr8')
+    import cv2
+
     done, data = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise UserError(f'an image of shape {list(pixels.shape)} cannot be encoded as JPEG')
@@ -58,6 +59,8 @@ def captured(device: Path | int, quality: int = JPEG_QUALITY) -> Iterator[Camera
 
     :raises UserError: if it cannot be opened or has no frame.
     """
+    import cv2
+
     capture = cv2.VideoCapture(device if isinstance(device, int) else str(device))
     try:
         if not capture.isOpened():
@@ -106,6 +109,8 @@ def made_up(seed: int) -> CameraImage:
 
 def made_up_depth(seed: int) -> CameraImage:
     """Return a depth image of a wall with waves, noise and holes, as PNG, 640 x 480."""
+    import cv2
+
     rows, columns = np.mgrid[0:480, 0:640]
     random = np.random.default_rng(seed)
     metres = 2 + np.sin(rows / 60 + seed) * np.cos(columns / 90) + random.normal(0, 0.005, rows.shape)

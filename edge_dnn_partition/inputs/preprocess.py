@@ -26,7 +26,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import cv2
 import numpy as np
 
 from edge_dnn_partition.errors import ModelError, UserError, WireError
@@ -36,8 +35,7 @@ from edge_dnn_partition.yaml_file import read_yaml
 from .image import COMPRESSED, Depth, Pixels, decode_compressed, decode_depth, decode_raw, image_size, largest_reduction, raw_size
 
 _Image = TypeVar('_Image', Pixels, Depth)
-_INTERPOLATION: Final = {'linear': cv2.INTER_LINEAR_EXACT, 'nearest': cv2.INTER_NEAREST_EXACT,
-                         'area': cv2.INTER_AREA, 'cubic': cv2.INTER_CUBIC}
+_INTERPOLATION: Final = {'linear': 'LINEAR_EXACT', 'nearest': 'NEAREST_EXACT', 'area': 'AREA', 'cubic': 'CUBIC'}
 _DTYPES: Final = {'float32': (1, np.float32), 'uint8': (2, np.uint8), 'int8': (3, np.int8), 'float16': (10, np.float16)}
 _CUTTING: Final = ('center_crop', 'stretch')
 _WHOLE: Final = ('uint8', 'int8')
@@ -328,8 +326,10 @@ class Preprocessing:
         """Return the part of the scaled image that the model sees, and where its corner lies in the input."""
         scaled = self._scaled_size(pixels.shape[1], pixels.shape[0])
         if scaled != (pixels.shape[1], pixels.shape[0]):
-            pixels = np.asarray(cv2.resize(pixels, scaled, interpolation=_INTERPOLATION[self.interpolation]),
-                                pixels.dtype)
+            import cv2
+
+            interpolation = getattr(cv2, f'INTER_{_INTERPOLATION[self.interpolation]}')
+            pixels = np.asarray(cv2.resize(pixels, scaled, interpolation=interpolation), pixels.dtype)
         left, top = self._offsets(scaled)
         if self.resize in _CUTTING:
             return pixels[-top:-top + self.height, -left:-left + self.width], (0, 0)
@@ -377,6 +377,8 @@ class Preprocessing:
             metres[top:top + height, left:left + width] = pixels
             return self._value(metres, self.mean[0], self.std[0]).reshape(self.shape)
         if self.colour == 'gray':
+            import cv2
+
             planes = [np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY))]
         else:
             planes = [pixels[:, :, channel] for channel in ((2, 1, 0) if self.colour == 'rgb' else (0, 1, 2))]
@@ -397,6 +399,8 @@ class Preprocessing:
 
 def limit_threads(threads: int) -> None:
     """Let OpenCV use so many threads in this process; 1 keeps its work on the calling thread."""
+    import cv2
+
     cv2.setNumThreads(threads)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 from edge_dnn_partition.planning.plans.plan import is_image
 
 from .fragments import Fragment

@@ -100,7 +100,7 @@ def dead_segments(folder: Path = FOLDER, *, now: float | None = None) -> list[Pa
 
 
 def dead_buffers(folder: Path = FOLDER, *, now: float | None = None) -> list[Path]:
-    """Return the buffers of participants that were killed: 64 MB each with the profiles of `deployment.dds_profile`."""
+    """Return the buffers of participants that were killed: 8 MB each with the profiles of `deployment.dds_profile`."""
     at = time.time() if now is None else now
     found: list[Path] = []
     for lock in sorted(path for path in folder.glob('fastrtps_*_el') if _BUFFER_LOCK.fullmatch(path.name)):

@@ -56,7 +56,7 @@ def test_on_one_machine_nothing_leaves_it():
     assert texts(profile, 'interfaceWhiteList/address') == ['127.0.0.1']
     with_images = DdsProfile('machine', profiles.SEGMENT_BYTES)
     assert texts(with_images, 'transport_descriptor/type') == ['SHM', 'UDPv4']
-    assert texts(with_images, 'segment_size') == ['67108864']
+    assert texts(with_images, 'segment_size') == ['8388608']
     assert texts(profile, 'leaseDuration/sec') == []
 
 

@@ -20,7 +20,7 @@ from edge_dnn_partition.execution.frames.ledger import DELIVERED, LOST, Frame
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE
 

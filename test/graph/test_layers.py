@@ -3,6 +3,7 @@
 """What becomes one layer, and in which order layers stand."""
 
 import json
+import re
 
 import onnx
 import pytest
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper
 
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.order import small_frontier_order, strongly_connected
+from edge_dnn_partition.graph.tensor_info import tensor_bytes
 
 EXPECTED = {
     'chain': ['MatMul Relu'] * 4,
@@ -114,13 +116,28 @@ def test_strongly_connected_components_are_those_of_networkx(successors):
         sorted(component) for component in networkx.strongly_connected_components(graph))
 
 
-def test_order_is_kept_beside_the_prepared_model(models):
+def test_layers_are_kept_beside_the_prepared_model(models):
     model = models('inception_small')
-    kept = model.path.with_name('order.json')
+    kept = model.path.with_name(f'layers_{model.key[:16]}.json')
     content = kept.read_bytes()
-    names = [layer.name for layer in load_model(model.source_path).layers]
-    order = json.loads(content)
-    for broken in (b'', b'[]', b'{}', b'[0, 0]', json.dumps(order[::-1]).encode(), json.dumps([len(order), *order[1:]]).encode()):
+    again = load_model(model.source_path)
+    assert (again.layers, again.layer_nodes, again.tensors) == (model.layers, model.layer_nodes, model.tensors)
+    assert (again.inputs, again.outputs, again.remark, again.example) == (model.inputs, model.outputs, model.remark, model.example)
+    document = json.loads(content)
+    older, short = document | {'version': 0}, {name: value for name, value in document.items() if name != 'layers'}
+    for broken in (b'', b'[]', b'{}', content[:-9], json.dumps(older).encode(), json.dumps(short).encode()):
         kept.write_bytes(broken)
-        assert [layer.name for layer in load_model(model.source_path).layers] == names
-    assert kept.read_bytes() == content
+        assert load_model(model.source_path).layers == model.layers
+        assert kept.read_bytes() == content
+
+
+def test_each_type_has_the_size_that_onnx_gives_it():
+    for name, number in TensorProto.DataType.items():
+        if name in ('STRING', 'UNDEFINED'):
+            assert tensor_bytes(number, (3, 5)) == 0
+            continue
+        bits = next((int(found) for found in re.findall(r'(?:INT|FLOAT)(\d+)', name)), None)
+        given = {'FLOAT': 32, 'DOUBLE': 64, 'BOOL': 8, 'COMPLEX64': 64, 'COMPLEX128': 128, 'BFLOAT16': 16, 'FLOAT6E2M3': 8, 'FLOAT6E3M2': 8}.get(name, bits)
+        assert tensor_bytes(number, (3, 5)) == -(-15 * given // 8), name
+        if given >= 8:
+            assert given == 8 * helper.tensor_dtype_to_np_dtype(number).itemsize, name

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.errors import ModelError
-from edge_dnn_partition.graph import prepare
+from edge_dnn_partition.graph import preparation, prepare
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.outline import outline
 from edge_dnn_partition.graph.source import read_source
@@ -138,7 +138,7 @@ def test_a_refusal_is_about_the_model_not_about_where_its_weights_lie(save):
 def test_what_a_converter_left_of_old_types_is_not_believed():
     whole = half_inside()
     whole.graph.value_info.extend([tensor('a', [1, 4, 14, 14]), tensor('b', [1, 4, 14, 14])])
-    plain = prepare._plain(whole)
+    plain = preparation._plain(whole)
     annotate(plain, about='m', weights_at=Path)
     assert read_tensors(plain)['a'].dtype == HALF
 
@@ -161,7 +161,7 @@ def broken(change):
         change(proto.graph)
         return proto
 
-    real = prepare._optimise
+    real = preparation._optimise
     return optimise
 
 
@@ -179,7 +179,7 @@ def test_where_the_optimisation_breaks_it_the_authors_nodes_are_used_and_that_is
     nodes = [node('Constant', [], ['k'], value=values('k', 4, 4)), node('MatMul', ['x', 'k'], ['a']), node('Relu', ['a'], ['b']),
              node('Sub', ['b', 'x'], ['y'])]  # fmt: skip
     path = save(model(nodes, [tensor('x', [1, 4])], [tensor('y', [1, 4])]))
-    monkeypatch.setattr(prepare, '_optimise', broken(change))
+    monkeypatch.setattr(preparation, '_optimise', broken(change))
     monkeypatch.setattr(prepare, 'call_isolated', lambda function, about, **arguments: function(**arguments))
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     kept = load_model(path)
@@ -189,7 +189,7 @@ def test_where_the_optimisation_breaks_it_the_authors_nodes_are_used_and_that_is
 
 
 def test_the_authors_nodes_are_free_of_what_a_settled_condition_left(save, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, '_optimise', broken(wrong_types))
+    monkeypatch.setattr(preparation, '_optimise', broken(wrong_types))
     monkeypatch.setattr(prepare, 'call_isolated', lambda function, about, **arguments: function(**arguments))
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     kept = load_model(save(squeezed_if_one()), shapes={'x': (1, 3, 8, 8)})
@@ -199,9 +199,9 @@ def test_the_authors_nodes_are_free_of_what_a_settled_condition_left(save, tmp_p
 
 
 def test_of_a_model_with_large_weights_beside_it_what_came_out_is_loaded(save, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, '_optimise', broken(wrong_types))
+    monkeypatch.setattr(preparation, '_optimise', broken(wrong_types))
     monkeypatch.setattr(prepare, 'call_isolated', lambda function, about, **arguments: function(**arguments))
-    monkeypatch.setattr(prepare, 'DETACH_ABOVE_BYTES', 0)
+    monkeypatch.setattr(preparation, 'DETACH_ABOVE_BYTES', 0)
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
     nodes = [node('MatMul', ['x', 'w'], ['a']), node('Relu', ['a'], ['b']), node('MatMul', ['b', 'w'], ['y'])]
     onnx.save(model(nodes, [tensor('x', [1, 32])], [tensor('y', [1, 32])], [values('w', 32, 32)]), tmp_path / 'm.onnx',
@@ -250,7 +250,7 @@ def test_weights_are_read_from_where_they_lie(kind, save):
     again = onnx.ModelProto()
     again.CopyFrom(source.proto)
     copy_weights(again, source.weights_at)
-    found = [numpy_helper.to_array(t) for t in prepare.protos.all_tensors(again.graph)]
+    found = [numpy_helper.to_array(t) for t in preparation.protos.all_tensors(again.graph)]
     assert all(np.array_equal(a, numpy_helper.to_array(b)) for a, b in zip(found, large(2, 64).graph.initializer, strict=True))
     assert source.external_bytes == 0
 
@@ -263,7 +263,7 @@ def test_a_file_that_is_no_message_has_no_outline():
 
 _PEAK = """
 import resource, sys
-import edge_dnn_partition.graph.prepare, edge_dnn_partition.graph.reference, onnx, onnxruntime
+import edge_dnn_partition.graph.preparation, edge_dnn_partition.graph.reference, onnx, onnxruntime
 from edge_dnn_partition.graph import isolation, prepare
 from edge_dnn_partition.graph.model import load_model
 prepare.call_isolated = lambda function, about, **arguments: function(**arguments)

@@ -6,7 +6,6 @@ import collections
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ repeat = settings(max_examples=150, deadline=None, derandomize=True)
 def model_of(rows, outputs, inputs=('x',)):
     """Return a model from each layer's inputs and outputs, without a graph."""
     layers = tuple(Layer(i, f'layer{i}', ('Op',), tuple(reads), tuple(makes), 0, 0) for i, (reads, makes) in enumerate(rows))
-    return Model('net', 'a' * 64, 'key', Path(), Path(), layers, {}, inputs, tuple(outputs), onnx.ModelProto(), ())
+    return Model('net', 'a' * 64, 'key', Path(), Path(), layers, {}, inputs, tuple(outputs), ())
 
 
 DIAMOND = model_of([('x', 'a'), ('a', 'b'), ('a', 'c'), ('bc', 'y')], 'y')

@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from edge_dnn_partition.errors import PlanError
@@ -25,7 +24,7 @@ DEVICES = ('pi', 'jetson', 'cloud')
 ROWS = [(('front',), 'a'), (('depth',), 'b'), (('task',), 'c'), (('pose', 'h', 'a'), 'dg'), ('bcd', 'y')]
 POLICY = Model(
     'net', 'a' * 64, 'key', Path(), Path(), tuple(Layer(i, f'layer{i}', ('Op',), *map(tuple, ends), 0, 0) for i, ends in enumerate(ROWS)),
-    {}, ('front', 'depth', 'pose', 'task', 'h'), ('y', 'g'), onnx.ModelProto(), (),
+    {}, ('front', 'depth', 'pose', 'task', 'h'), ('y', 'g'), (),
 )  # fmt: skip
 """One letter a tensor; `g` is the state after a frame, `h` before it."""
 GIVEN = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline
-from edge_dnn_partition.graph.tensors import TensorInfo
+from edge_dnn_partition.graph.tensor_info import TensorInfo
 from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, StagePlan, check_figures, check_layers
 from edge_dnn_partition.transport import tensor_codec
 from edge_dnn_partition.transport.assembler import MOST_MESSAGES, Assembler

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import cv2
 import numpy as np
 
 from edge_dnn_partition.errors import UserError, WireError
@@ -270,6 +269,8 @@ def _photographs() -> Iterator[CameraImage]:
     The crops begin between the 8 x 8 blocks of the JPEG files, every second one is mirrored: else a second JPEG would lose
     next to nothing.
     """
+    import cv2
+
     package = find_spec('sklearn')
     folder = Path(str(package.origin)).parent / 'datasets' / 'images' if package is not None else None
     photographs: list[Any] = [cv2.imread(str(file)) for file in sorted(folder.glob('*.jpg'))] if folder is not None else []

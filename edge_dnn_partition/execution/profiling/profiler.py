@@ -25,7 +25,7 @@ from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, Sta
 from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
-from edge_dnn_partition.graph.tensors import QUANTILE
+from edge_dnn_partition.graph.tensor_info import QUANTILE
 from edge_dnn_partition.planning.plans.encodings import TensorCoding
 from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 from edge_dnn_partition.sensing.sources.limits import Halts, memory_now

@@ -16,9 +16,7 @@ from statistics import median
 from typing import Final
 
 import numpy as np
-import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.cache import cache_dir, keep, needed, write_atomic
 from edge_dnn_partition.execution.stages.engine import Engine
@@ -97,6 +95,9 @@ def remember_best(seconds: float) -> float:
 
 
 def _model() -> bytes:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     weights = np.full((_CHANNELS, _CHANNELS, 3, 3), 2.0**-10, np.float32)
     shape = [1, _CHANNELS, _SIDE, _SIDE]
     graph = helper.make_graph(

@@ -42,6 +42,8 @@ class PreparedStage:
             raise ModelError(
                 'the plan begins with the preprocessing; name its file in the fleet file (model.preprocessing)'
             )
+        if stage.preprocess:
+            import cv2  # noqa: F401  now, and not with the first frame
 
     def decode(self, inputs: Mapping[str, Array | Coded], encodings: Mapping[str, str]) -> dict[str, Array]:
         """Return the stage's input tensors decoded, images resized and normalised too, and constants.

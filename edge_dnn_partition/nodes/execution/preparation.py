@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from edge_dnn_partition import heap
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, tail_plan
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
@@ -130,6 +131,7 @@ class PlanPreparation:
         self._frames.remove_plan(version)
         if version in self._store.versions:
             self._store.release(version)
+            heap.give_back()
             self._publish(StageState.RELEASED, version, self._schedulers.pop(version, 0))
 
     def _make_tail_ready(self, tail: Plan | None) -> None:

@@ -25,7 +25,6 @@ from edge_dnn_partition.nodes.conversions.camera_messages import compressed_mess
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.results.annotate import annotated
 from edge_dnn_partition.results.postprocess import Postprocessor, Prediction, Score, topics_of
 
 from .trajectory_publisher import TrajectoryPublisher
@@ -141,6 +140,8 @@ class ResultPublisher:
         raw, compressed = (publisher.get_subscription_count() > 0 for publisher in (self._annotated, self._compressed))
         if not (raw or compressed):
             return
+        from edge_dnn_partition.results.annotate import annotated  # loads OpenCV
+
         words = [f'{way_of(frame)}, {frame.latency_seconds * 1e3:.0f} ms']
         drawn = annotated(image.shown(), prediction, words)
         if raw:

@@ -11,13 +11,14 @@ by that bound. Two or three rounds reach the accuracy of a double, and the last 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edge_dnn_partition.planning.cost_model.problem import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 _LARGEST: Final = 2**29
 _ROUNDS: Final = 6
@@ -58,6 +59,8 @@ class MinimumCut:
 
 
 def _reach(graph: csr_matrix, start: int) -> Bools:
+    from scipy.sparse.csgraph import breadth_first_order
+
     reached = np.zeros(graph.shape[0], dtype=np.bool_)
     reached[breadth_first_order(graph, start, directed=True, return_predecessors=False)] = True
     return reached
@@ -65,6 +68,8 @@ def _reach(graph: csr_matrix, start: int) -> Bools:
 
 def _graph(vertices: int, tails: Ints, heads: Ints) -> csr_matrix:
     """Return a graph of edges whose tails rise."""
+    from scipy.sparse import csr_matrix
+
     starts = np.zeros(vertices + 1, dtype=np.int32)
     np.cumsum(np.bincount(tails, minlength=vertices), out=starts[1:])
     return csr_matrix((np.ones(len(tails), dtype=np.int8), heads.astype(np.int32), starts), shape=(vertices, vertices))
@@ -75,6 +80,9 @@ def minimum_cut(edges: Edges, source: int, sink: int) -> MinimumCut | None:
 
     :raises ValueError: if a capacity is negative or no number.
     """
+    from scipy.sparse import csr_matrix  # of two dozen megabytes: a process that plans nothing does without
+    from scipy.sparse.csgraph import maximum_flow
+
     keep = (edges.tails != edges.heads) & (edges.capacities != 0)
     tails, heads, capacities = edges.tails[keep], edges.heads[keep], edges.capacities[keep]
     if not (capacities >= 0).all():

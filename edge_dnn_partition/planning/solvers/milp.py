@@ -24,7 +24,6 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from edge_dnn_partition.planning.cost_model.linear import LinearCost
 from edge_dnn_partition.planning.cost_model.parts import INPUT
@@ -190,6 +189,7 @@ class Program:
         :param weight: what the objective was multiplied with.
         """
         import scipy.optimize  # of two dozen megabytes, which chains and pairs of devices do without
+        from scipy.sparse import csr_matrix
 
         matrix = csr_matrix((self._entries, (self._rows, self._columns)), shape=(len(self.low), len(self.cost)))
         options: dict[str, Any] = {'node_limit': nodes, 'mip_rel_gap': 0.0, 'presolve': False}

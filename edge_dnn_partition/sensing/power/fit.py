@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from edge_dnn_partition.errors import UserError
 
@@ -97,6 +96,8 @@ def _columns(samples: Sequence[tuple[Activity, float]], exponent: float) -> list
 
 def _solve(samples: Sequence[tuple[Activity, float]], watts: NDArray[np.float64], varied: Sequence[bool],
            exponent: float) -> _Solution:  # fmt: skip
+    from scipy.optimize import nnls
+
     used = [column for column, free in zip(_columns(samples, exponent), varied, strict=True) if free]
     scales = [float(np.abs(column).max()) for column in used]  # bytes a second are large numbers
     scaled = np.stack([column / scale for column, scale in zip(used, scales, strict=True)], axis=1)
