@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -43,6 +44,9 @@ RUN_GROUPS = ('demo', 'bench', 'dashboard')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
 NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg', 'srv')
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')
+
+_SILENT_SECONDS = 8.0
+"""A step that takes longer says what it is at, as often as that."""
 
 _begun_logs: set[Path] = set()
 
@@ -77,8 +81,8 @@ def run(command: list[str | Path], what: str, *, environment: dict[str, str], fo
         file.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
         file.flush()
         start = file.tell()
-        code = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
-                              stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
+        code = call(command, what, log, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
+                    stderr=subprocess.STDOUT)  # fmt: skip
     if code != 0:
         output = log.read_bytes()[start:].decode(errors='replace')
         if os.strerror(errno.ENOSPC) in output:
@@ -86,6 +90,34 @@ def run(command: list[str | Path], what: str, *, environment: dict[str, str], fo
         if not quiet:
             print('\n'.join(output.splitlines()[-25:]), file=sys.stderr)
         raise SetupError(f'{what} failed (the end of its output is above, all of it in {log.relative_to(ROOT)})')
+
+
+def call(command: list[str | Path], what: str, log: Path | None = None, **options: Any) -> int:
+    """Run a command, with a line now and then that says for how long and what it is at; return its exit code.
+
+    :param log: where its output goes; the last line of it is part of what is said.
+    :param options: for `subprocess.Popen`.
+    """
+    began = time.monotonic()
+    with subprocess.Popen(command, **options) as process:
+        try:
+            while True:
+                try:
+                    return process.wait(_SILENT_SECONDS)
+                except subprocess.TimeoutExpired:  # noqa: PERF203
+                    last = last_line(log) if log is not None else ''
+                    say(f'{what}, {time.monotonic() - began:.0f} s' + (f': {last}' if last else ''))
+        except BaseException:
+            process.kill()
+            raise
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log with something in it, cut to what fits into a line."""
+    with log.open('rb') as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = file.read().decode(errors='replace').splitlines()
+    return next((line.strip()[:100] for line in reversed(lines) if line.strip()), '')
 
 
 @contextmanager
@@ -191,7 +223,7 @@ def install_requirements(names: list[str], *, sourced: bool, compiled: bool) -> 
     constraints.write_text('\n'.join(constraint_lines(PYTHON if sourced else None)) + '\n')
     pip_install(['-c', constraints, *names], 'pip install')
     if compiled:  # some packages hold templates that are no Python: no failure
-        subprocess.run([PYTHON, '-m', 'compileall', '-qq', '-j', '0', VENV / 'lib'], env=clean_environment(), check=False)
+        call([PYTHON, '-m', 'compileall', '-qq', '-j', '0', VENV / 'lib'], 'compileall', env=clean_environment())
 
 
 def install_torch() -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import psutil
 
 from edge_dnn_partition.errors import ModelError
 
@@ -30,6 +29,8 @@ def random_feeds(tensors: Iterable[TensorInfo], seed: int = 0, kind: int = _NORM
     :param kind: 0 to `KINDS` - 1.
     :raises ModelError: they need more memory than is free.
     """
+    import psutil
+
     tensors = tuple(tensors)
     needed = sum(8 * math.prod(tensor.shape) for tensor in tensors)  # as the generator makes them
     try:

@@ -17,8 +17,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import psutil
-
 from edge_dnn_partition.errors import ModelError
 
 MOST_SECONDS = 300.0
@@ -65,6 +63,8 @@ def _run_child(request: str, most_seconds: float) -> tuple[int, str, str]:
 
 def answer(request: dict[str, Any]) -> None:
     """Do in the child what was asked for, and say on stdout how it failed."""
+    import psutil
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower_limit(resource.RLIMIT_CPU, int(request['seconds']) + 1)  # should the parent be gone
     _lower_limit(resource.RLIMIT_DATA, max(psutil.virtual_memory().available, _LEAST_BYTES))

@@ -49,6 +49,15 @@ def test_a_disk_that_becomes_full_is_one_line_with_the_size(setup, capfd):
     assert capfd.readouterr().err.count('\n') == 1
 
 
+def test_a_step_that_takes_long_says_what_it_is_at(setup, monkeypatch, capfd):
+    monkeypatch.setattr(setup_venv, '_SILENT_SECONDS', 0.2)
+    command = [sys.executable, '-c', 'import time; print("Collecting a", flush=True); print("Collecting b", flush=True); time.sleep(1)']
+    setup_venv.run(command, 'pip install', environment={})
+    said = capfd.readouterr().out.splitlines()
+    assert len(said) >= 2 and 'setup: pip install, 1 s: Collecting b' in said
+    assert all(line.startswith('setup: pip install, ') for line in said)
+
+
 def test_a_package_that_is_half_there_is_installed_again(setup, tmp_path):
     site = tmp_path / 'lib/python3.11/site-packages'
     for name in ('whole', 'half'):
