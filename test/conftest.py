@@ -15,6 +15,7 @@ from hypothesis import settings
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault('EDGE_DNN_PARTITION_CACHE', str(CHECKOUT / 'build' / 'cache'))
+os.environ.setdefault('EDGE_DNN_PARTITION_CACHE_LIMIT', '8 GB')  # tests share what they prepare
 os.environ.setdefault('ROS_LOG_DIR', str(CHECKOUT / 'build' / 'ros-log'))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
-from edge_dnn_partition import __version__, cache
+from edge_dnn_partition import __version__, cache, cache_limit
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.transport import shared_memory as stale
 from edge_dnn_partition.units import format_bytes
@@ -141,7 +141,11 @@ def cache_folder() -> tuple[Check, ...]:
     if told:
         advice = 'set EDGE_DNN_PARTITION_CACHE to a writable folder; until then models are prepared again at each start'
         return (Check('cache', 'warn', told[-1], advice),)
-    return (Check('cache', 'ok', str(folder)),)
+    try:
+        limit = cache_limit.limit_bytes()
+    except UserError as error:
+        return (Check('cache', 'warn', str(error), 'give a size such as 8 GB; until then the limit is 2 GB'),)
+    return (Check('cache', 'ok', f'{folder}: {cache_limit.used_bytes() / 1e9:.2g} of {limit / 1e9:.3g} GB'),)
 
 
 def socket_buffers(root: Path = Path('/')) -> tuple[Check, ...]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cache import needed
+from edge_dnn_partition.cache_limit import hold, limit_cache
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.isolation import call_isolated
 from edge_dnn_partition.graph.source import Source, weights_file
@@ -70,10 +71,13 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
             call_isolated(prepare_into, about=str(source.path), folder=str(temporary), path=str(source.path), sha256=source.sha256,
                           shapes=given, usual=otherwise)
             _publish(temporary, path.parent)
+            limit_cache()
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     path = needed(make, 'prepared', key, 'model.onnx')
+    while not hold(path.parent):  # another process has just deleted it
+        path = needed(make, 'prepared', key, 'model.onnx')
     return Prepared(path=path, key=key)
 
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_dnn_partition.errors import ModelError, NotReadyError, UserError, WireError
 from edge_dnn_partition.execution.frames.failure import FailureKind, kind_of, reason_of
 from edge_dnn_partition.execution.stages.engine import Engine, RunTerminatedError
-from edge_dnn_partition.execution.stages.stage_cache import prune, weights_beside
+from edge_dnn_partition.execution.stages.stage_cache import weights_beside
 
 RANDOM = np.random.default_rng(11)
 
@@ -263,21 +263,6 @@ def test_a_cache_that_cannot_be_written_does_not_matter(conv: Path, cache: Path,
     engine.warm_up()
     assert engine.from_optimised
     assert [*tmp_path.glob('edge_dnn_partition-*/optimised/*.onnx')], 'the copy is in the folder that stands in'
-
-
-def test_pruning_keeps_what_was_used_last(tmp_path: Path) -> None:
-    import os
-
-    for age, name in enumerate(('new', 'middle', 'old')):
-        path = tmp_path / name
-        path.write_bytes(bytes(100))
-        os.utime(path, (1e9 - age, 1e9 - age))
-    prune(tmp_path, 1000)
-    assert len(list(tmp_path.iterdir())) == 3
-    prune(tmp_path, 200)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['middle', 'new']
-    prune(tmp_path, 0)
-    assert [path.name for path in tmp_path.iterdir()] == ['new']
 
 
 def test_what_a_run_is_given_and_what_the_device_lacks_fail_differently(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 from onnx import helper
 from onnx.numpy_helper import from_array
 
+from edge_dnn_partition import cache_limit
+from edge_dnn_partition.cache_limit import limit_cache
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.execution.stages import stage_cache
 from edge_dnn_partition.execution.stages.engine import Engine
-from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
+from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.graph.zoo.tiny import TINY
 
@@ -79,21 +81,34 @@ def test_what_is_no_stage_is_refused_and_leaves_no_file(models, cache, layers, w
     assert files(cache) == []
 
 
-def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, cache, monkeypatch):
+def limit_to(monkeypatch, size):
+    monkeypatch.setenv(cache_limit.VARIABLE, f'{size} B')
+    limit_cache()
+
+
+@pytest.fixture
+def unlimited(monkeypatch):
+    """Prepared models are as if this process held none of them, and count for nothing."""
+    monkeypatch.setattr(cache_limit, '_LARGE', ('stages', 'optimised'))
+
+
+def test_the_stages_used_longest_ago_go_first_and_come_back_when_needed(models, cache, monkeypatch, unlimited):
     model, other = models('skip'), models('chain')
     kept = [stage_file(model, (0,)), stage_file(other, (0,)), stage_file(model, (1,))]
     for age, file in enumerate(kept):
         os.utime(file.path, (1e9 - age, 1e9 - age))
     stage_file(model, (1,))
-    limit_stage_cache()
+    limit_cache()
     assert len(files(cache)) == 3, 'the limit was not reached'
-    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', kept[0].path.stat().st_size + kept[2].path.stat().st_size)
-    limit_stage_cache()
+    limit_to(monkeypatch, kept[0].path.stat().st_size + kept[2].path.stat().st_size)
     assert {*files(cache)} == {kept[0].path, kept[2].path}
+    assert not kept[1].path.parent.exists(), 'no empty folder of a model is left'
     content = kept[0].path.read_bytes()
     kept[0].path.unlink()
     assert stage_file(model, (0,)) == kept[0]
     assert kept[0].path.read_bytes() == content
+    limit_to(monkeypatch, 0)
+    assert {*files(cache)} == {kept[0].path, kept[2].path}, 'what was just looked up is about to be loaded'
 
 
 @pytest.fixture
@@ -111,35 +126,29 @@ def heavy(tmp_path, monkeypatch):
     return load_model(path)
 
 
-def test_a_stage_and_its_weights_go_together(heavy, cache, monkeypatch):
+def test_a_stage_and_its_weights_go_together(heavy, cache, monkeypatch, unlimited):
     kept = [stage_file(heavy, (layer,)) for layer in range(3)]
     weights = [file.path.with_name(file.path.name + '.data') for file in kept]
     assert files(cache) == sorted([file.path for file in kept] + weights)
     size = sum(path.stat().st_size for path in (kept[0].path, kept[1].path, *weights[:2]))
-    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', size)
     for path in weights:
         os.utime(path, (1e9, 1e9))
     for age, file in enumerate(kept):
-        os.utime(file.path, (2e9 - age, 2e9 - age))
-    limit_stage_cache()
+        os.utime(file.path, (1.1e9 - age, 1.1e9 - age))
+    limit_to(monkeypatch, size)
     assert files(cache) == sorted([kept[0].path, kept[1].path, *weights[:2]]), 'the weights alone are the oldest files'
-    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', size - 1)
-    limit_stage_cache()
+    limit_to(monkeypatch, size - 1)
     assert files(cache) == [kept[0].path, weights[0]]
-    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', 0)
-    limit_stage_cache()
-    assert files(cache) == [kept[0].path, weights[0]], 'the newest stage stays whole'
     values = {'b': np.ones((2, 32), np.float32)}
     for file in (stage_file(heavy, (2,)), stage_file(heavy, (2,))):
         assert Engine(file.path).run(values)['c'].shape == (2, 32)
 
 
-def test_the_use_of_a_stage_is_a_use_of_its_weights(heavy, cache, monkeypatch):
+def test_the_use_of_a_stage_is_a_use_of_its_weights(heavy, cache, monkeypatch, unlimited):
     used, unused = stage_file(heavy, (0,)), stage_file(heavy, (1,))
     for age, path in enumerate(files(cache)):
         os.utime(path, (1e9 + age, 1e9 + age))
     stage_file(heavy, (0,))
-    monkeypatch.setattr(stage_cache, '_LIMIT_BYTES', 1)
-    limit_stage_cache()
+    limit_to(monkeypatch, 1)
     assert {path.name for path in files(cache)} == {used.path.name, f'{used.path.name}.data'}
     assert not unused.path.exists()

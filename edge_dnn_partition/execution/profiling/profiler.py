@@ -19,10 +19,11 @@ from typing import Final
 import onnxruntime
 
 from edge_dnn_partition.cache import cache_dir, keep
+from edge_dnn_partition.cache_limit import limit_cache
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.execution.profiling.image_samples import Samples
 from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs
-from edge_dnn_partition.execution.stages.stage_cache import limit_stage_cache, stage_file
+from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.tensor_info import QUANTILE
@@ -134,7 +135,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
         codings = () if samples is None else samples.codings(loaded)
         codings += measure_codings(loaded, () if samples is None else samples.prepared(),
                                    limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
-    limit_stage_cache()
+    limit_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)
     robbed = median(shares) > 1.25 if shares else False

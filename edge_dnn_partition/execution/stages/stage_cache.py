@@ -22,7 +22,8 @@ from typing import Final
 import onnxruntime
 
 from edge_dnn_partition import __version__
-from edge_dnn_partition.cache import cache_dir, cannot_write, check_room, needed, places
+from edge_dnn_partition.cache import cache_dir, cannot_write, check_room, needed
+from edge_dnn_partition.cache_limit import limit_cache
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.stages import StageFile, extract_stage, stage_boundary
 
@@ -30,8 +31,6 @@ from edge_dnn_partition.graph.stages import StageFile, extract_stage, stage_boun
 _LARGEST_BYTES: Final = 2 << 30
 #: How a TensorProto whose values lie in another file begins to say so.
 _EXTERNAL: Final = b'\x0a\x08location'
-_LIMIT_BYTES: Final = 4 << 30
-"""Of the stages, and of the optimised copies."""
 _LARGE_BYTES: Final = 64 << 20
 """Room that is taken to be needed where a copy could not be written."""
 _EMBED_AT_MOST: Final = 1 << 20
@@ -54,12 +53,6 @@ def stage_file(model: Model, layers: Collection[int]) -> StageFile:
     with contextlib.suppress(OSError):
         os.utime(path)
     return StageFile(path, tuple(inputs), tuple(outputs))
-
-
-def limit_stage_cache() -> None:
-    """Delete the stages used longest ago from all models once they take more than 4 GiB."""
-    for folder in places('stages'):
-        prune(folder, _LIMIT_BYTES)
 
 
 def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Path], None]) -> Path | None:
@@ -97,7 +90,7 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
             return None
         finally:
             shutil.rmtree(temporary.parent, ignore_errors=True)
-        prune(folder, _LIMIT_BYTES)
+        limit_cache()
     except ValueError:  # an empty file cannot be mapped
         return None
     except OSError as error:
@@ -120,32 +113,6 @@ def forget_optimised(path: Path) -> None:
         weights_beside(path).unlink(missing_ok=True)
     except OSError:
         return
-
-
-def prune(folder: Path, limit_bytes: int) -> None:
-    """Delete the files that were used longest ago until a folder is within its limit.
-
-    A model and its weights beside it (``X.onnx``, ``X.onnx.data``) go together, and count as used when either was.
-    A file that someone has opened stays readable to him; the newest file always stays.
-    """
-    entries: dict[Path, list[tuple[float, int, Path]]] = {}
-    for path in folder.rglob('*'):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        if path.is_file():
-            model = path.with_suffix('') if path.suffix == '.data' else path
-            entries.setdefault(model, []).append((status.st_mtime, status.st_size, path))
-    total = sum(size for files in entries.values() for _, size, _ in files)
-    by_use = sorted(entries, key=lambda model: (max(used for used, _, _ in entries[model]), model))
-    for model in by_use[:-1]:
-        if total <= limit_bytes:
-            return
-        # The model first: without it, what is left is not taken for a whole stage.
-        for _, size, path in sorted(entries[model], key=lambda entry: entry[2]):
-            path.unlink(missing_ok=True)
-            total -= size
 
 
 @lru_cache(maxsize=1)
