@@ -91,8 +91,8 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
     from edge_dnn_partition.graph.states import key_with
 
     source = read_source(path)
-    prepared = prepare(source, shapes, usual)
     states = dict(states or {})
+    prepared = prepare(source, shapes, usual, states)
     key = key_with(prepared.key, states)
     found = layering_of(prepared.path, key, states)
     return Model(

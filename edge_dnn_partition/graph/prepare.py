@@ -33,6 +33,7 @@ from edge_dnn_partition.cache_limit import hold, limit_cache
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.isolation import call_isolated
 from edge_dnn_partition.graph.source import Source, weights_file
+from edge_dnn_partition.graph.states import key_with
 
 if TYPE_CHECKING:
     import onnx
@@ -53,13 +54,14 @@ class Prepared:
 
 
 def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
-            usual: Mapping[str, Sequence[int]] | None = None) -> Prepared:  # fmt: skip
-    """Prepare a model, or take the result from the cache.
+            usual: Mapping[str, Sequence[int]] | None = None, states: Mapping[str, str] | None = None) -> Prepared:  # fmt: skip
+    """Prepare a model and find its layers, or take the result from the cache.
 
     The key is made of the model's hash, onnxruntime's version, this module's
     version and the shapes of the inputs.
 
     :param shapes: of open inputs; ``usual``: what they are otherwise (`fix_shapes`).
+    :param states: outputs by the inputs that they become for the next frame.
     :raises ModelError: shapes are missing, or onnxruntime refuses the model, crashes or does not come to an end with it.
     """
     given, otherwise = ({name: list(shape) for name, shape in (sizes or {}).items()} for sizes in (shapes, usual))
@@ -69,7 +71,7 @@ def prepare(source: Source, shapes: Mapping[str, Sequence[int]] | None = None,
         temporary = Path(tempfile.mkdtemp(dir=path.parent.parent, prefix='.new-'))
         try:
             call_isolated(prepare_into, about=str(source.path), folder=str(temporary), path=str(source.path), sha256=source.sha256,
-                          shapes=given, usual=otherwise)
+                          shapes=given, usual=otherwise, states=dict(states or {}), key=key_with(key, states or {}))
             _publish(temporary, path.parent)
             limit_cache()
         finally:
@@ -130,8 +132,9 @@ def onnxruntime_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def prepare_into(**arguments: Any) -> None:
-    """Call the preparation of the same name, in the process of its own that loads it."""
-    from edge_dnn_partition.graph import preparation
+def prepare_into(*, folder: str, key: str, states: Mapping[str, str], **arguments: Any) -> None:
+    """Prepare a model into an empty folder and find its layers, in a process of its own: that loads onnx, onnxruntime and scipy."""
+    from edge_dnn_partition.graph import layering, preparation
 
-    preparation.prepare_into(**arguments)
+    preparation.prepare_into(folder, **arguments)
+    layering.layering_of(Path(folder, 'model.onnx'), key, states)
