@@ -121,7 +121,7 @@ class Worker(FleetNode):
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
         if device == self._fleet.source:
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._on_hedge_plan, qos.PLAN)
-            self.subscribe(FrameReport, self.topics.frame_report, self._energy.on_report, qos.RESULT)
+            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.RESULT)
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
         self._hardware.connect(self, self._link.reshape)
 
@@ -129,7 +129,7 @@ class Worker(FleetNode):
         self.every(_PROBE_TICK_SECONDS, self._probe_links)
         self.every(1.0, self._energy.publish)
         self.every(1.0, self._tidy)
-        self.params.on_change(lambda _, value: beat.set_period(1 / value), 'heartbeat_hz')
+        self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
         for name in ('probe_period', 'probing_budget'):
             self.params.on_change(lambda *_: self._set_probing(), name)
         for name in ('memory_budget', 'threads'):
@@ -291,6 +291,12 @@ class Worker(FleetNode):
         self._runner.put(jobs)
         if not hedge:
             self._energy.received(hop, received.arrived)
+
+    def _on_report(self, message: FrameReport) -> None:
+        """Take in that a frame has ended: what the source's device still has of it would only hold up others."""
+        self._energy.on_report(message)
+        if not message.shadow:
+            self._frames.end(message.frame_id)
 
     def _report_failure(self, address: Address, stage: int, error: BaseException) -> None:
         """Publish that a frame failed; may be called from any thread.

@@ -189,3 +189,17 @@ def test_hedges_are_expected_to_take_what_those_that_begin_alike_took():
     assert due(hedger, 0.4) and not due(hedger, 0.23), 'a tail takes 0.05 s'
     hedger.follow(2, 0.1)
     assert due(hedger, 0.23), 'of another plan it is not known yet'
+
+
+def test_hedges_of_a_frame_that_has_ended_do_not_begin(model):
+    device = Device(model, planned(model, 'pi:pre-9 cloud:9-end'))
+    image = images(1)[0]
+    device.image(device.plan, image, 1)
+    device.image(device.whole, image, 1)
+    device.hedges.end(1)
+    device.settle()
+    device.image(device.whole, image, 2)
+    device.hedges.end(2)
+    (job,) = device.jobs
+    assert [version for version, _ in device.ran] == [1]
+    assert not device.hedges.hedges.current(job)

@@ -141,6 +141,16 @@ def test_a_newer_attempt_takes_the_place_of_an_older_one():
     assert made.frames == 0
 
 
+def test_a_frame_that_has_ended_is_let_go_and_what_comes_late_of_it_does_not_begin_it_again():
+    made = pipeline()
+    [job] = receive(made, IMAGE)
+    made.end(job.frame.address.frame_id + 1)
+    assert made.current(job)
+    made.end(job.frame.address.frame_id)
+    assert not made.current(job) and made.frames == 0
+    assert receive(made, IMAGE) == []
+
+
 def test_a_newer_attempt_under_another_plan_takes_the_place_too():
     made = pipeline()
     made.add_plan(dataclasses.replace(PLAN, version=5))

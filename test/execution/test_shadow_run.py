@@ -19,14 +19,14 @@ def test_a_shadow_frame_is_whole_when_its_last_output_is_there():
     assert run.begin(0.0) is None
     run.ask(PLAN, 1.0)
     shadow = run.begin(1.5)
-    assert (shadow.number, shadow.plan, run.under_way(1.6)) == (FIRST_NUMBER, PLAN, True)
+    assert (shadow.number, shadow.plan, run.current) == (FIRST_NUMBER, PLAN, shadow)
     assert run.result(shadow.number, ['a'], (STAGE,), (), 1.7) is None
     assert run.result(shadow.number, ['a'], (STAGE,), (), 1.8) is None, 'a repetition'
     assert run.result(7, ['b'], (), (), 1.9) is None, 'another frame'
     whole = run.result(shadow.number, ['b'], (STAGE,), (), 2.0)
     assert (whole.taken_seconds, whole.stages) == (0.5, (STAGE,))
     assert run.result(shadow.number, ['b'], (), (), 2.1) is None
-    assert (run.run, run.unanswered, run.under_way(2.1)) == (1, 0, False)
+    assert (run.run, run.unanswered, run.current) == (1, 0, None)
 
 
 def test_old_requests_and_slow_frames_are_let_go():
@@ -35,8 +35,8 @@ def test_old_requests_and_slow_frames_are_let_go():
     assert run.begin(ASKED_SECONDS + 0.1) is None
     run.ask(PLAN, 10.0)
     shadow = run.begin(10.0)
-    assert run.under_way(10.0 + FACTOR * 0.5 - 0.01)
-    assert not run.under_way(10.0 + FACTOR * 0.5)
+    assert not run.let_go(10.0 + FACTOR * 0.5 - 0.01)
+    assert run.let_go(10.0 + FACTOR * 0.5)
     assert run.result(shadow.number, ['a'], (), (), 13.0) is None
     assert (run.run, run.unanswered) == (0, 1)
 
@@ -59,7 +59,8 @@ class Shadows(RuleBasedStateMachine):
 
     @rule()
     def begin(self):
-        busy = self.run.under_way(self.now)
+        self.run.let_go(self.now)
+        busy = self.run.current is not None
         shadow = self.run.begin(self.now)
         assert shadow is None or not busy
         if shadow is not None:

@@ -63,6 +63,11 @@ def device_seconds(report: Any, plan: Plan) -> dict[str, float]:
     return found
 
 
+def apart(plan: Plan, other: Plan) -> bool:
+    """Return whether frames of two plans of one source share neither a device nor a way: one runs wholly on the source."""
+    return any({a.source} == set(a.devices) and a.source not in b.devices for a, b in ((plan, other), (other, plan)))
+
+
 @dataclass
 class Admission:
     """Spaces frames by what the plan is predicted to take for each, or by what it is seen to take where that is less.
@@ -71,17 +76,19 @@ class Admission:
     show that it is. What is under way is bounded elsewhere (`Plan.max_in_flight`).
     """
 
-    _next_at: float = -math.inf
+    _accepted_at: float = -math.inf
+    _least_seconds: float = 0.0
+    """What the plan of the frame accepted last is predicted to take for each; 0: the next one may come at once."""
     _version: int = -1
     _seen: deque[float] = field(default_factory=lambda: deque(maxlen=_FRAMES))
 
     def may_accept(self, now: float) -> bool:
         """Return whether it is time for another frame."""
-        return now >= self._next_at
+        return now >= self._accepted_at + _HURRY * min([self._least_seconds, *([median(self._seen)] if self._seen else [])])
 
     def renew(self) -> None:
         """Let the next frame come at once: there is another plan, of which nothing has been seen."""
-        self._next_at = -math.inf
+        self._accepted_at = -math.inf
         self._seen.clear()
 
     def accepted(self, plan: Plan, room: int, now: float) -> None:
@@ -92,9 +99,8 @@ class Admission:
         if plan.version != self._version:
             self.renew()
             self._version = plan.version
-        if room > 1 and plan.bottleneck_seconds > 0:
-            seen = median(self._seen) if self._seen else math.inf
-            self._next_at = now + _HURRY * min(plan.bottleneck_seconds, seen)
+        self._accepted_at = now
+        self._least_seconds = max(plan.bottleneck_seconds, 0.0) if room > 1 else 0.0
 
     def delivered(self, version: int, stages: Iterable[StageTime], hops: Iterable[HopTime]) -> None:
         """Take in how a frame of a plan went."""

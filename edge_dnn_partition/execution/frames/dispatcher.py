@@ -27,7 +27,7 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
-from .admission import Admission
+from .admission import Admission, apart
 from .failure import Failure, FailureKind
 from .hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from .ledger import DELIVERED, Frame, FrameLedger
@@ -43,6 +43,8 @@ _RUN_BITS: Final = 16
 _LISTENERS_SECONDS: Final = 1.0
 """Subscribers of results may take so long to be discovered, and others after the first: before that, results of an earlier
 run's frames would reach nobody."""
+_TURN: Final = 2.0
+"""A shadow frame may hold inputs up for so many times what a frame of the plan in force takes: what takes longer cannot compete."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +174,6 @@ class FrameDispatcher:
         """Whether every accepted frame has its result, and that has been taken."""
         return not self.ledger.in_flight and not self._actions
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether no inputs wait and no frame is under way, so that `tick` need not be called often."""
-        return self.ledger.idle and self.shadows.idle and not self._actions
-
     # Start and end --------------------------------------------------------------------------------------------
 
     def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
@@ -223,6 +220,8 @@ class FrameDispatcher:
             return 'no plan is in force; is the scheduler running?'
         if not self._reachable(plan):
             return f'plan {plan.version}, {plan.label()}, is not connected or not prepared yet'
+        if self._suspects:
+            return 'a frame under way when a worker died runs alone, as it may be the cause'
         return f'busy: {self.ledger.in_flight} frames in flight, bound {self._most(plan)}'
 
     # Events ---------------------------------------------------------------------------------------------------
@@ -288,6 +287,7 @@ class FrameDispatcher:
         self.hedger.finished(frame.frame_id, frame.latency_seconds, self.settings().max_age, hedge=hedge)
         self.forget_frame(frame.frame_id)
         self._release()
+        self._repeat(now)
         self._pump(now)
 
     def tick(self, now: float, listeners: int = 1) -> None:
@@ -305,7 +305,14 @@ class FrameDispatcher:
             if not self._repetition.again(frame, now, settings.patience, audible=settled):
                 self._hedge(frame, now)
         self._release()
+        self._let_shadow_go(now)
         self._pump(now)
+
+    def _repeat(self, now: float) -> None:
+        """Send frames of an earlier plan again that wait for room in the one in force, before others take it."""
+        for frame in self.ledger.unfinished:
+            if frame.plan_version != self.plans.active_version and self.plans.plan_of(frame) is not None:
+                self._repetition.again(frame, now, self.settings().patience)
 
     def _settle(self, now: float, listeners: int) -> bool:
         """End what is left of an earlier run once its results reach a subscriber; return whether they do."""
@@ -324,6 +331,34 @@ class FrameDispatcher:
         """Return how many frames may be under way."""
         return 1 if self.states is not None else self.settings().max_in_flight or plan.max_in_flight
 
+    def _busy(self, plan: Plan) -> int:
+        """Return how many frames take room of a plan: those of others do not that it shares nothing with, nor what links hold up
+        where it needs none. Where a user bounds them all, all do.
+        """
+        if self.states is not None or self.settings().max_in_flight:
+            return self.ledger.in_flight
+        here = set(plan.devices) == {plan.source}
+        known = ((frame, self.plans.plan_of(frame)) for frame in self.ledger.unfinished)
+        return sum(
+            frame.plan_version == plan.version or other is None or not (here or apart(plan, other)) for frame, other in known
+        )
+
+    def may_overtake(self, frame: Frame, plan: Plan, now: float) -> bool:
+        """Return whether the plan in force has room for a frame of an earlier one, whose result would be in time.
+
+        A hedge that is under way is the same where that plan runs all on this device.
+        """
+        max_age = self.settings().max_age
+        if max_age > 0 and now - frame.accepted_at + plan.latency_seconds > max_age:
+            return False
+        if plan.placement == self.hedge_plan.placement and self.hedger.under_way(frame.frame_id):
+            return False
+        return sum(other.plan_version == plan.version for other in self.ledger.unfinished) < self._most(plan)
+
+    @property
+    def _suspects(self) -> bool:
+        return any(self.plans.suspect(frame.frame_id) for frame in self.ledger.unfinished)
+
     def _reachable(self, plan: Plan) -> bool:
         """Return whether a plan's inputs can be sent, and all its devices take its frames; none is accepted before."""
         return self.links.reaches(plan) and self.plans.prepared(plan)
@@ -331,14 +366,16 @@ class FrameDispatcher:
     def _pump(self, now: float) -> None:
         """Accept inputs that wait while there is room; not faster than the plan's slowest part can take them."""
         plan = self.plans.active
-        if plan is None or not self.accepts or not self._admission.may_accept(now) or not self._reachable(plan):
+        if plan is None or not self.accepts or not self._reachable(plan):
             return
-        if any(self.plans.suspect(frame.frame_id) for frame in self.ledger.unfinished):
+        if self.ledger.in_flight and not self._admission.may_accept(now):
+            return
+        if self._suspects:
             return  # a frame that may kill workers runs alone
-        if self.states is None and (self.shadows.under_way(now) or (not self.ledger.in_flight and self._begin_shadow(now))):
+        if self.states is None and self._shadow_first(plan, now):
             return
         most = self._most(plan)
-        frame = self.ledger.accept(now, plan.version, most)
+        frame = self.ledger.accept(now, plan.version, self.ledger.in_flight + most - self._busy(plan))
         if frame is None:
             return
         self._actions.append(Accepted(frame))
@@ -401,6 +438,9 @@ class FrameDispatcher:
             return
         if self.states is not None:
             return
+        active = self.plans.active
+        if active is not None and active.placement == self.hedge_plan.placement and self._busy(active):
+            return  # this device runs the frames of the plan in force
         self.hedger.share = settings.hedge_share
         self.hedger.follow(plan.version, plan.latency_seconds)
         age = now - frame.accepted_at
@@ -415,15 +455,32 @@ class FrameDispatcher:
 
     # Shadow frames --------------------------------------------------------------------------------------------
 
-    def _begin_shadow(self, now: float) -> bool:
-        """Send inputs that have their result once more, if that was asked for; return whether a shadow frame is under way now."""
+    def _shadow_first(self, plan: Plan, now: float) -> bool:
+        """Return whether inputs wait for a shadow frame, which is begun now if nothing is under way."""
+        self._let_shadow_go(now)
+        if self.shadows.current is None and not self.ledger.in_flight:
+            self._begin_shadow(now)
+        shadow = self.shadows.current
+        return shadow is not None and not apart(plan, shadow.plan)
+
+    def _let_shadow_go(self, now: float) -> None:
+        """Drop a shadow frame that takes too long, by its own prediction or by what inputs may wait for it."""
+        shadow, plan = self.shadows.current, self.plans.active
+        if shadow is None:
+            return
+        in_the_way = plan is not None and self.ledger.waits and not apart(plan, shadow.plan)
+        turn = _TURN * self.plans.usual_seconds(plan) if plan is not None and in_the_way else 0.0
+        if self.shadows.let_go(now, turn or math.inf):
+            self.forget_frame(shadow.number)
+
+    def _begin_shadow(self, now: float) -> None:
+        """Send inputs that have their result once more, if that was asked for."""
         if self._last_inputs is None or (shadow := self.shadows.begin(now)) is None:
-            return False
+            return
         if not self._reachable(shadow.plan):
             self.shadows.forget()
-            return False
+            return
         self._actions.append(Send(self._last_inputs, shadow.plan, shadow.number, 0))
-        return True
 
     def _on_shadow(
         self, number: int, outputs: Collection[str], stages: tuple[StageTime, ...], hops: tuple[HopTime, ...], now: float

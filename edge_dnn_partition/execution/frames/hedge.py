@@ -115,6 +115,10 @@ class Hedger:
             return True
         return age + local + _EARLY_SECONDS >= max_age and (self._missed or age > remote or remote > max_age)
 
+    def under_way(self, frame_id: int) -> bool:
+        """Return whether a frame's hedge has been started and has no result yet."""
+        return frame_id in self._under_way
+
     def start(self, frame_id: int, age: float, now: float, max_age: float) -> None:
         """A frame's hedge has been started."""
         local = upper_bound(self._hedges) if len(self._hedges) >= _TRIALS else math.nan
@@ -294,6 +298,11 @@ class HedgePipeline:
             self._asked[address.frame_id] = asked
             return self.settle(now)
         return self._begin(asked, now)
+
+    def end(self, frame_id: int) -> None:
+        """Let a frame's hedge go."""
+        self._asked.pop(frame_id, None)
+        self.hedges.end(frame_id)
 
     def settle(self, now: float) -> list[Job]:
         """Begin the hedges whose tensors are there now, or do not come: to be called when a stage has run, or has failed."""

@@ -140,14 +140,14 @@ class FrameLedger:
         return False
 
     @property
-    def idle(self) -> bool:
-        """Whether no inputs wait, and every frame has ended and its result has been taken."""
-        return not (self._offered or self._asked or self._frames)
-
-    @property
     def in_flight(self) -> int:
         """Frames accepted and not finished."""
         return sum(1 for frame in self._frames.values() if not frame.status)
+
+    @property
+    def waits(self) -> bool:
+        """Whether inputs wait to be accepted."""
+        return bool(self._offered or self._asked)
 
     @property
     def unfinished(self) -> tuple[Frame, ...]:
@@ -159,7 +159,7 @@ class FrameLedger:
 
         The camera's inputs and those that were asked for take turns.
         """
-        if not (self._offered or self._asked) or self.in_flight >= max_in_flight or self._held_bytes > self.hold_bytes:
+        if not self.waits or self.in_flight >= max_in_flight or self._held_bytes > self.hold_bytes:
             return None
         inputs, call = self._next_inputs()
         frame = Frame(self._next_id, inputs, now, plan_version, sent_at=now, call=call)

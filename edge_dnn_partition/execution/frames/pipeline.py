@@ -246,6 +246,11 @@ class FramePipeline:
         address = job.frame.address
         self._pop((address.frame_id, address.attempt, address.plan_version))
 
+    def end(self, frame_id: int) -> None:
+        """Let a frame go that has its result, or needs none any more, in all its attempts."""
+        for key in [k for k in self._frames if k[0] == frame_id]:
+            self._pop(key)
+
     def expire(self, now: float) -> int:
         """Drop frames that have received nothing for long; return how many."""
         old = [key for key, frame in self._frames.items() if now - frame.touched > self.keep_seconds]
@@ -254,9 +259,8 @@ class FramePipeline:
         return len(old)
 
     def _supersede(self, address: Address) -> None:
-        for key in [k for k in self._frames if k[0] == address.frame_id]:
-            self._pop(key)
-            self.superseded += 1
+        self.superseded += sum(key[0] == address.frame_id for key in self._frames)
+        self.end(address.frame_id)
 
     def _make_room(self, size: int, for_key: tuple[int, int, int]) -> None:
         while self._held_bytes + size > self.max_bytes and self._frames.keys() - {for_key}:

@@ -237,6 +237,10 @@ class SourcePlans(PlanRegistry):
         known = self._workers.get(device)
         return known is None or now - known.seen_at > patience.heartbeat_seconds
 
+    def usual_seconds(self, plan: Plan) -> float:
+        """Return how long frames of a plan take: as predicted, or as the last ones did where that is longer."""
+        return max(plan.latency_seconds, median(self._latencies.get(plan.version, (0.0,))))
+
     def overtaken(self, frame: Frame, now: float, factor: float, seconds_left: Callable[[int], float] = lambda _: 0.0) -> bool:
         """True if a frame of an earlier plan is late, or sure to be, and so better sent again under the plan in force.
 
@@ -256,8 +260,7 @@ class SourcePlans(PlanRegistry):
             return False
         if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
             return False
-        usual = max(plan.latency_seconds, median(self._latencies.get(plan.version, (0.0,))))
-        late = now - frame.sent_at > max(factor * usual, active.latency_seconds)
+        late = now - frame.sent_at > max(factor * self.usual_seconds(plan), active.latency_seconds)
         return late or 0 < active.latency_seconds < seconds_left(frame.frame_id)
 
     def overdue(self, frame: Frame, now: float, patience: Patience) -> Overdue | None:
@@ -290,6 +293,9 @@ class Sender(Protocol):
 
     def seconds_left(self, frame_id: int) -> float:
         """Return how long what is left here of a frame will be on its way; 0 if nothing is, or that is not known."""
+
+    def may_overtake(self, frame: Frame, plan: Plan, now: float) -> bool:
+        """Return whether a frame of an earlier plan can be sent again under the one in force, with a use."""
 
 
 class Repetition:
@@ -332,6 +338,8 @@ class Repetition:
         overtaken = self._plans.overtaken(frame, now, patience.overtake, self._sender.seconds_left)
         overdue = self._plans.overdue(frame, now, patience)
         if plan is None or not self._plans.prepared(plan) or not (overtaken or overdue) or not self._has_turn(frame):
+            return False
+        if not overdue and not self._sender.may_overtake(frame, plan, now):
             return False
         if not audible and self._plans.plan_of(frame) is None:
             return False

@@ -7,6 +7,7 @@ What it costs there tells a policy that learns what its predictions miss. Its ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -42,7 +43,7 @@ class Shadow:
 
 @dataclass
 class ShadowRun:
-    """At most one shadow frame at a time; while one runs, no other frame should begin. Time is passed in.
+    """At most one shadow frame at a time; who else waits for it, and how long, is for its user to say. Time is passed in.
 
     :param outputs: how many the model has.
     """
@@ -51,54 +52,54 @@ class ShadowRun:
     run: int = 0
     """Shadow frames that have come to their end."""
     unanswered: int = 0
+    current: Shadow | None = None
+    """The one that is under way."""
     _asked: Plan | None = None
     _asked_at: float = 0.0
-    _current: Shadow | None = None
     _next: int = field(default=FIRST_NUMBER)
 
     def ask(self, plan: Plan, now: float) -> None:
         """Take a request; a newer one replaces it."""
         self._asked, self._asked_at = plan, now
 
-    @property
-    def idle(self) -> bool:
-        """Whether none was asked for, and none runs."""
-        return self._asked is None and self._current is None
-
     def forget(self) -> None:
         """Let a request and a frame under way go."""
-        self._asked = self._current = None
+        self._asked = self.current = None
 
     def begin(self, now: float) -> Shadow | None:
         """Return the shadow frame that is to be sent now, where no other frame is under way; None if none was asked for."""
-        if self._asked is None or self.under_way(now):
+        if self._asked is None or self.current is not None:
             return None
         plan, self._asked = self._asked, None
         if now - self._asked_at > ASKED_SECONDS:
             return None
         seconds = max(LEAST_SECONDS, FACTOR * plan.latency_seconds)
-        self._current = Shadow(self._next, plan, now, now + seconds)
+        self.current = Shadow(self._next, plan, now, now + seconds)
         self._next += 1
-        return self._current
+        return self.current
 
     def failed(self, number: int) -> None:
         """Let a shadow frame go that cannot be processed."""
-        if self._current is not None and self._current.number == number:
-            self._current = None
+        if self.current is not None and self.current.number == number:
+            self.current = None
             self.unanswered += 1
 
-    def under_way(self, now: float) -> bool:
-        """True while one runs; one that takes too long is let go."""
-        if self._current is not None and now >= self._current.deadline:
-            self._current = None
-            self.unanswered += 1
-        return self._current is not None
+    def let_go(self, now: float, turn_seconds: float = math.inf) -> bool:
+        """Let the shadow frame go if it takes too long; return whether it does.
+
+        :param turn_seconds: after which it is in the way of others.
+        """
+        current = self.current
+        if current is None or now < min(current.deadline, current.began + turn_seconds):
+            return False
+        self.failed(current.number)
+        return True
 
     def result(
         self, number: int, outputs: Collection[str], stages: tuple[StageTime, ...], hops: tuple[HopTime, ...], now: float
     ) -> Shadow | None:
         """Take outputs in; return the shadow frame if it is whole now. One that was let go, or is repeated, is ignored."""
-        current = self._current
+        current = self.current
         if current is None or current.number != number:
             return None
         current = replace(
@@ -106,8 +107,8 @@ class ShadowRun:
             stages=merged(current.stages, stages), hops=merged(current.hops, hops),
         )  # fmt: skip
         if len(current.outputs) < self.outputs:
-            self._current = current
+            self.current = current
             return None
-        self._current = None
+        self.current = None
         self.run += 1
         return replace(current, taken_seconds=now - current.began)

@@ -110,6 +110,12 @@ class DeviceFrames:
         with self._lock:
             return self._hedges.settle(now)
 
+    def end(self, frame_id: int) -> None:
+        """Let a frame and its hedge go that has ended at the source: no stage of it is begun any more."""
+        with self._lock:
+            self._plans.end(frame_id)
+            self._hedges.end(frame_id)
+
     def expire(self, now: float) -> None:
         """Let frames and hedges go that have waited for their other tensors for long."""
         with self._lock:
