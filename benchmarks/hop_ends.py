@@ -6,7 +6,8 @@ Each end takes requests as JSON lines on standard input and answers on standard 
 does not share its way with what is said about it. A message begins with its number and the sender's steady clock,
 which both ends share, since they are on one machine (in network namespaces or not).
 
-PATH: ``own`` (this package's senders and inboxes), ``rclpy`` (a typed message, default QoS), ``tcp``, ``zmq``.
+PATH: ``own`` (this package's senders and inboxes), ``rclpy`` (a typed message, default QoS), ``tcp``, ``zmq``, ``zenoh``.
+Nothing here polls: who waits for a message is woken by it, so that what an end takes of the processor is what its path takes.
 """
 
 from __future__ import annotations
@@ -35,8 +36,32 @@ class Sending(Protocol):
     def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         """Send one message; may return before it is there."""
 
-    def acknowledged(self) -> int:
+    @property
+    def there(self) -> Count:
         """How many messages are known to be there."""
+
+
+class Count:
+    """A number that rises, and that a thread can wait for."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._risen = threading.Condition()
+
+    def add(self, more: int = 1) -> None:
+        """Let it rise."""
+        with self._risen:
+            self.value += more
+            self._risen.notify_all()
+
+    def wait(self, least: int, what: str, seconds: float) -> None:
+        """Wait until it is at least so much.
+
+        :raises TimeoutError: if it is not in time.
+        """
+        with self._risen:
+            if not self._risen.wait_for(lambda: self.value >= least, seconds):
+                raise TimeoutError(f'{what} did not come within {seconds:g} s')
 
 
 class Log:
@@ -86,9 +111,11 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
         [{'between': [options['device'], options['peer']], 'rate': options['guess'], 'delay': '1 ms'}],
     })  # fmt: skip
 
+    there = Count()
+
     class Node(FleetNode):
         def setup(self) -> None:
-            self.link = DdsLink(self, fleet)
+            self.link = DdsLink(self, fleet, on_sent=lambda _: there.add())
             if role == 'send':
                 self.link.connect((options['peer'], False))
                 if options['control']:
@@ -115,22 +142,18 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     class End:
         def __init__(self) -> None:
             self.sent = 0
-            self.size = 1
+            self.there = there
 
         def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
             address = Address('m', 1, self.sent, 0, -1)
             self.sent += 1
             node.link.send((options['peer'], False), address, {'tensor': payload}, {})
-            self.size = payload.nbytes
 
         def publishing(self) -> dict[str, float]:
             return {
                 'longest_publish_seconds': node.link.longest_publish_seconds,
                 'longest_publish_cpu_seconds': node.link.longest_publish_cpu_seconds,
             }
-
-        def acknowledged(self) -> int:
-            return self.sent - -(-node.link.bytes_waiting // self.size)
 
     _wait(lambda: node.active and node.link.connected((options['peer'], False)), 'the inbox')
     return End()
@@ -162,7 +185,7 @@ def _rclpy(role: str, _options: dict[str, Any], log: Log) -> Sending | None:
 
     class End:
         def __init__(self) -> None:
-            self.count = 0
+            self.there = Count()
 
         def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
             message = UInt8MultiArray()
@@ -171,11 +194,8 @@ def _rclpy(role: str, _options: dict[str, Any], log: Log) -> Sending | None:
             message.data = data
             publisher.publish(message)
 
-        def acknowledged(self) -> int:
-            return self.count
-
         def heard(self, message: Any) -> None:
-            self.count += message.data
+            self.there.add(message.data)
 
     end = End()
     node.create_subscription(UInt64, '/hop/ack', end.heard, 100)
@@ -208,18 +228,15 @@ def _tcp(role: str, options: dict[str, Any], log: Log) -> Sending | None:
 
     class End:
         def __init__(self) -> None:
-            self.count = 0
+            self.there = Count()
 
         def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
             connection.sendall(payload.nbytes.to_bytes(8, 'little'))
             connection.sendall(payload.data)
 
-        def acknowledged(self) -> int:
-            return self.count
-
         def listen(self) -> None:
             while data := connection.recv(64):
-                self.count += len(data)
+                self.there.add(len(data))
 
     end = End()
     threading.Thread(target=end.listen, daemon=True).start()
@@ -250,25 +267,58 @@ def _zmq(role: str, options: dict[str, Any], log: Log) -> Sending | None:
 
     class End:
         def __init__(self) -> None:
-            self.count = 0
+            self.there = Count()
 
         def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
             sink.send(payload, copy=payload.nbytes < 65536)
 
-        def acknowledged(self) -> int:
-            return self.count
-
         def listen(self) -> None:
             while acks.recv():
-                self.count += 1
+                self.there.add()
 
     end = End()
     threading.Thread(target=end.listen, daemon=True).start()
     return end
 
 
+def _zenoh(role: str, options: dict[str, Any], log: Log) -> Sending | None:
+    import zenoh
+
+    config, where = zenoh.Config(), f'tcp/{options["address"]}:{options["port"]}'
+    config.insert_json5('scouting/multicast/enabled', 'false')
+    config.insert_json5('listen/endpoints' if role == 'receive' else 'connect/endpoints', json.dumps([where]))
+    if role == 'send':
+        config.insert_json5('listen/endpoints', '[]')
+    session = zenoh.open(config)
+    if role == 'receive':
+        acks = session.declare_publisher('hop/ack', express=True)
+
+        def take(sample: Any) -> None:
+            log.add(sample.payload.to_bytes())
+            acks.put(b'\1')
+
+        _KEPT.append((session, acks, session.declare_subscriber('hop/data', take)))
+        return None
+    sink = session.declare_publisher('hop/data', congestion_control=zenoh.CongestionControl.BLOCK, express=True)
+
+    class End:
+        def __init__(self) -> None:
+            self.there = Count()
+
+        def send(self, payload: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+            sink.put(payload.tobytes())
+
+    end = End()
+    _KEPT.append((session, sink, session.declare_subscriber('hop/ack', lambda _: end.there.add())))
+    _wait(lambda: sink.matching_status.matching, 'the subscriber')
+    return end
+
+
+_KEPT: Final[list[Any]] = []
+"""Sessions end when nobody has them."""
+
 PATHS: Final[dict[str, Callable[[str, dict[str, Any], Log], Sending | None]]] = {
-    'own': _own, 'rclpy': _rclpy, 'tcp': _tcp, 'zmq': _zmq,
+    'own': _own, 'rclpy': _rclpy, 'tcp': _tcp, 'zmq': _zmq, 'zenoh': _zenoh,
 }  # fmt: skip
 
 
@@ -293,7 +343,7 @@ def _wait(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SEC
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f'{what} did not come within {seconds:g} s')
-        time.sleep(0.0002)
+        time.sleep(0.02)
 
 
 # The conversation with bench_hop ---------------------------------------------------------------------------------
@@ -311,19 +361,16 @@ def _send(end: Sending, request: dict[str, Any]) -> dict[str, Any]:
     count, size, patience = request['count'], request['bytes'], request['patience']
     random = np.random.default_rng(1)
     payloads = [random.integers(0, 256, size, dtype=np.uint8) for _ in range(2)]
-    before = end.acknowledged()
+    before = end.there.value
     for number in range(count):
-        _wait(
-            lambda number=number: number - (end.acknowledged() - before) < request['in_flight'],
-            f'message {number}', patience,
-        )  # fmt: skip
+        end.there.wait(before + number - request['in_flight'] + 1, f'message {number}', patience)
         payload = payloads[number % 2].copy()
         STAMP.pack_into(payload.data, 0, number, time.monotonic_ns())
         end.send(payload)
         if request['gap'] > 0:
-            _wait(lambda number=number: end.acknowledged() - before > number, f'message {number}', patience)
+            end.there.wait(before + number + 1, f'message {number}', patience)
             time.sleep(request['gap'])
-    _wait(lambda: end.acknowledged() - before >= count, 'the last message', patience)
+    end.there.wait(before + count, 'the last message', patience)
     return {}
 
 

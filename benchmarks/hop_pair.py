@@ -32,15 +32,16 @@ class Pair:
     """A sender and a receiver on one path; a context manager.
 
     :param network: has hosts ``a`` and ``b``; None: both ends on this machine, in one device.
+    :param apart: without a network the ends are two devices of this machine.
     :param control: send small messages beside the tensors, 20 a second (``own`` only).
     """
 
-    def __init__(self, path: str, *, network: Namespaces | None = None, control: bool = False) -> None:
+    def __init__(self, path: str, *, network: Namespaces | None = None, apart: bool = False, control: bool = False) -> None:
         self.path = path
         where = '127.0.0.1' if network is None else network.address('b')
         options = {
-            'device': 'a', 'peer': 'a' if network is None else 'b', 'guess': '20 Mbit/s', 'control': control, 'address': where,
-            'port': 40_000 + (os.getpid() % 9_000) * 2,
+            'device': 'a', 'peer': 'a' if network is None and not apart else 'b', 'guess': '20 Mbit/s', 'control': control,
+            'address': where, 'port': 40_000 + (os.getpid() % 9_000) * 2,
         }  # fmt: skip
         self._processes = {}
         for role, host, other in (('receive', 'b', 'a'), ('send', 'a', 'b')):
@@ -89,6 +90,10 @@ class Pair:
         self.tell(role, **request)
         return self._read(role)
 
+    def cpu_seconds(self) -> float:
+        """Return what both ends have taken of the processor so far."""
+        return sum(float(self._ask(role, do='usage')['cpu_seconds']) for role in ('send', 'receive'))
+
     def tell(self, role: str, **request: Any) -> None:
         """Ask for something whose answer is read later, by `stream`'s second half."""
         stdin = self._processes[role].stdin
@@ -97,7 +102,7 @@ class Pair:
 
     def begin(self, size: int, count: int, *, in_flight: int = 1, gap: float = 0.0, patience: float = 60.0) -> None:
         """Begin to send a stream; `finish` waits for its end."""
-        self._before = [self._ask(role, do='usage') for role in ('send', 'receive')]
+        self._before = self.cpu_seconds()
         self.tell('send', do='send', bytes=size, count=count, in_flight=in_flight, gap=gap, patience=patience)
         self._size = size
 
@@ -110,14 +115,15 @@ class Pair:
         latencies = sorted(at - begun for _, begun, at in arrivals)
         numbers = [number for number, *_ in arrivals]
         total = self._size * len(arrivals)
-        cpu = sum(after['cpu_seconds'] - before['cpu_seconds'] for after, before in zip((sent, got), self._before, strict=True))
+        cpu = sent['cpu_seconds'] + got['cpu_seconds'] - self._before
         span = arrivals[-1][2] - arrivals[0][2]
         return {
             'arrived': len(numbers), 'distinct': len(set(numbers)), 'p50_seconds': statistics.median(latencies),
             'p95_seconds': latencies[int(0.95 * (len(latencies) - 1))],
             'bytes_per_second': self._size * (len(arrivals) - 1) / span if span > 0 else None,
             'whole_bytes_per_second': total / (arrivals[-1][2] - arrivals[0][1]),
-            'cpu_seconds_per_gigabyte': cpu / total * 1e9, 'peak_bytes': max(sent['peak_bytes'], got['peak_bytes']),
+            'cpu_seconds': cpu, 'cpu_seconds_per_gigabyte': cpu / total * 1e9,
+            'peak_bytes': max(sent['peak_bytes'], got['peak_bytes']),
             'longest_publish_seconds': sent.get('longest_publish_seconds'),
             'longest_publish_cpu_seconds': sent.get('longest_publish_cpu_seconds'),
             'control_p95_seconds': statistics.quantiles(got['controls'], n=20)[-1] if len(got['controls']) > 20 else None,

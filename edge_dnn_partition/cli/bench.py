@@ -44,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--models', type=Path, metavar='DIR', help='cuts, models: a folder of ONNX files beside the zoo')
     parser.add_argument('--seconds', type=float, metavar='N',
                         help='trace: seconds of each recording to play; models: when to begin no further stream')  # fmt: skip
+    parser.add_argument('--only', metavar='PART', help='footprint: the parts to run, with commas between')
     parser.add_argument('--json', action='store_true', help='print the JSON document instead of tables')
     parser.add_argument('--linked', action='store_true', help='report: link to the plots in DIR instead of embedding them')
     parser.set_defaults(run=run)
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--out {args.out}: is a file; name a folder')
     takes = _named(files[args.name], 'OPTIONS')
     options: dict[str, Any] = {}
-    for name in ('traces', 'models', 'seconds'):
+    for name in ('traces', 'models', 'seconds', 'only'):
         if (given := getattr(args, name)) is not None:
             if name not in takes:
                 able = next(other for other, path in files.items() if name in _named(path, 'OPTIONS'))
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     # a folder of the user's machine says nothing to others
     given = ''.join(f' --{name} DIR' for name in ('traces', 'models') if name in options)
     given += f' --seconds {args.seconds:g}' if 'seconds' in options else ''
+    given += f' --only {args.only}' if 'only' in options else ''
     command = f'edge-dnn-partition bench {args.name}{given}{quick} --out {shlex.quote(str(args.out))}'
     if 'rows' in takes:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-SUITE: Final = ('testbed', 'overhead', 'pipeline', 'switch', 'scale', 'grid', 'corners', 'trace', 'recovery')
+SUITE: Final = ('testbed', 'footprint', 'overhead', 'pipeline', 'switch', 'scale', 'grid', 'corners', 'trace', 'recovery')
 """What compares the system with what people would use instead; the others measure its parts."""
 
 
