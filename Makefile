@@ -6,11 +6,12 @@
 # make test    linters, type check, import rules and all tests (TEST_ARGS="-k name")
 # make quick   linters, type check, import rules and the tests of some rooms, in under a minute
 # make check-arm64   whether all that a board installs is there as aarch64 wheels (half a minute; nothing is built)
+# make test-arm64   tests without ROS under an emulated aarch64 Python, on Debian 12 (ARM64_TESTS=test/sensing; slow)
 # make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (an hour and a half)
 # make bench-quick   a short form of it, to see that it runs (under 8 minutes)
 # PYTHON=/path/to/python3.12 names the Python to use.
 
-.PHONY: setup demo test quick check-arm64 bench bench-quick lint clean
+.PHONY: setup demo test quick check-arm64 test-arm64 bench bench-quick lint clean
 .NOTPARALLEL:
 
 # Models, profiles and logs of demo and test stay in this folder too.
@@ -45,6 +46,9 @@ quick:
 
 check-arm64:
 	@$(or $(PYTHON),python3) scripts/check_arm64.py
+
+test-arm64:
+	@$(or $(PYTHON),python3) scripts/test_arm64.py $(ARM64_TESTS)
 
 bench bench-quick:
 	@scripts/setup.sh --with bench export
