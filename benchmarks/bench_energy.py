@@ -106,7 +106,7 @@ def _ground(folder: Path) -> tuple[Path, Pipeline, list[CameraImage]]:
     images = panning_camera()
     preprocessing = Preprocessing.from_yaml(settings)
 
-    samples = ImageSamples(preprocessing, images[0], (images[0],))
+    samples = ImageSamples.of(preprocessing, images[0], (images[0],))
     profile = load_or_profile(model, ProfileOptions(device='host'), samples=samples, accept_throttled=True)
     profiles = {name: profile.scaled(device.emulate.slowdown if device.emulate else 1.0) for name, device in fleet.devices.items()}
     return file, Pipeline(model, profiles, fleet), images

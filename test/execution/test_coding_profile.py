@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.profiling import image_samples
 from edge_dnn_partition.execution.profiling.coding_profile import Segments, compare, measure_codings
 from edge_dnn_partition.execution.profiling.image_samples import COUNT, ImageSamples, InputSamples, samples_of, samples_of_files
 from edge_dnn_partition.execution.profiling.spans import ProfilingCancelledError
@@ -96,7 +97,7 @@ def test_codings_of_several_cameras_count_per_byte_of_the_firsts():
     model = SimpleNamespace(run=lambda _: {'y': np.ones(3)}, inputs=dict, outputs=('y',))
     small, large = Preprocessing(16, 16), Preprocessing(8, 8)
     shown = [CameraImage(np.tile(np.arange(width, dtype=np.uint8), (60, 1))[..., None].repeat(3, 2), 'bgr8') for width in (80, 160)]
-    front, wrist = (ImageSamples(p, one, (one,), name) for p, one, name in zip((small, large), shown, ('front', 'wrist'), strict=True))
+    front, wrist = (ImageSamples.of(p, one, (one,), name) for p, one, name in zip((small, large), shown, ('front', 'wrist'), strict=True))
     both = InputSamples((front, wrist), {'task': np.ones(2)})
     assert both.bytes == 80 * 60 * 3 and both.key != InputSamples((front, wrist)).key
     (feeds,) = both.prepared()
@@ -124,6 +125,16 @@ def test_samples_of_depth_are_of_depth(raw, tmp_path):
     np.testing.assert_allclose(preprocessing.apply(one.data, one.encoding), 1.5)
 
 
+def test_images_that_nobody_looks_at_are_not_made(monkeypatch):
+    """A worker whose profile is in the cache needs their key alone."""
+    preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
+    keys = [samples_of(Camera(topic='image'), preprocessing, raw=raw).key for raw in (False, True)]
+    for name in ('made_up', '_photographs', 'sample_image'):
+        monkeypatch.setattr(image_samples, name, None)
+    assert keys == [samples_of(Camera(topic='image'), preprocessing, raw=raw).key for raw in (False, True)]
+    assert len({*keys, samples_of(Camera(topic='image'), preprocessing, raw=False).key}) == 2
+
+
 def test_images_that_the_user_gives(tmp_path):
     preprocessing = Preprocessing.from_dict(demo_model.preprocessing('tiny'))
     for number in range(3):
@@ -131,5 +142,7 @@ def test_images_that_the_user_gives(tmp_path):
     samples = samples_of(Camera(topic='image', samples=tmp_path), preprocessing, raw=False)
     assert [p.data.tobytes() for p in samples.images] == [made_up(n).data.tobytes() for n in range(3)]
     assert samples.timed is samples.images[0]
+    (tmp_path / '1.jpg').write_bytes(made_up(7).data.tobytes())
+    assert samples_of(Camera(topic='image', samples=tmp_path), preprocessing, raw=False).key != samples.key
     with pytest.raises(UserError, match='give a JPEG'):
         samples_of_files([str(tmp_path / 'none.jpg')], preprocessing, raw=True)

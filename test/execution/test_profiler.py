@@ -42,7 +42,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.testbed import demo_model
 
-SAMPLES = ImageSamples(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))
+SAMPLES = ImageSamples.of(Preprocessing.from_dict(demo_model.preprocessing('tiny')), made_up(0), (made_up(0), made_up(1)))
 
 
 class Device:

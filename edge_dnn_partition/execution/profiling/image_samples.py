@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -59,17 +59,37 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageSamples:
-    """Images as one camera gives them.
+    """Images as one camera gives them; made when they are first asked for, which a profile from the cache never does.
 
-    :param timed: times the preprocessing.
-    :param images: show what encodings lose.
+    :param make: returns an image that times the preprocessing, and those that show what encodings lose.
+    :param identity: what tells these images from others.
     :param entry: the model's input that is made of them.
     """
 
     preprocessing: Preprocessing
-    timed: CameraImage
-    images: tuple[CameraImage, ...]
+    make: Callable[[], tuple[CameraImage, ...]]
+    identity: str
     entry: str = FIRST_INPUT
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing, timed: CameraImage, images: Sequence[CameraImage], entry: str = FIRST_INPUT
+           ) -> ImageSamples:  # fmt: skip
+        """Return samples that are there already."""
+        return cls(preprocessing, lambda: (timed, *images), _content((timed, *images)), entry)
+
+    @cached_property
+    def _made(self) -> tuple[CameraImage, ...]:
+        return self.make()
+
+    @property
+    def timed(self) -> CameraImage:
+        """Times the preprocessing."""
+        return self._made[0]
+
+    @property
+    def images(self) -> tuple[CameraImage, ...]:
+        """Show what encodings lose."""
+        return self._made[1:]
 
     def prepare(self) -> None:
         """Prepare the timed image."""
@@ -82,13 +102,10 @@ class ImageSamples:
     def _prepared(self, image: CameraImage) -> Array:
         return self.preprocessing.apply(image.data, image.encoding)
 
-    @cached_property
+    @property
     def key(self) -> str:
         """What tells these samples from others."""
-        found = hashlib.sha256(repr(self.preprocessing).encode())
-        for image in (self.timed, *self.images):
-            found.update(image.encoding.encode() + repr(image.data.shape).encode() + image.data.tobytes())
-        return found.hexdigest()
+        return hashlib.sha256(f'{self.preprocessing!r} {self.identity}'.encode()).hexdigest()
 
     @property
     def bytes(self) -> float:
@@ -210,17 +227,18 @@ def samples_of(camera: Camera, preprocessing: Preprocessing, *, raw: bool) -> Im
 
     :param raw: the camera gives pixels.
     """
-    given = tuple(_given(camera))
-    if preprocessing.colour == 'depth':
-        chosen = given or tuple(map(made_up_depth, range(COUNT)))
-        timed = chosen[0]
-    else:
-        chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
-        timed = given[0] if given else sample_image(camera)
-    if raw:
-        timed, *rest = (_pixels(image, preprocessing) for image in (timed, *chosen))
-        chosen = tuple(rest)
-    return ImageSamples(preprocessing, timed, chosen)
+    given, depth = tuple(_given(camera)), preprocessing.colour == 'depth'
+
+    def make() -> tuple[CameraImage, ...]:
+        if depth:
+            chosen = given or tuple(map(made_up_depth, range(COUNT)))
+        else:
+            chosen = given or tuple(itertools.islice(_photographs(), COUNT)) or tuple(map(made_up, range(COUNT)))
+        timed = chosen[0] if given or depth else sample_image(camera)
+        return tuple(_pixels(image, preprocessing) if raw else image for image in (timed, *chosen))
+
+    made_of = _content(given) if given else 'photographs' if find_spec('sklearn') is not None and not depth else 'made up'
+    return ImageSamples(preprocessing, make, f'{made_of} {"pixels" if raw else "files"}')
 
 
 def samples_of_files(paths: Sequence[str], preprocessing: Preprocessing, *, raw: bool) -> ImageSamples:
@@ -239,7 +257,14 @@ def samples_of_files(paths: Sequence[str], preprocessing: Preprocessing, *, raw:
         image = CameraImage.of_bytes(data)
         preprocessing.apply(image.data, image.encoding)
         chosen.append(_pixels(image, preprocessing) if raw else image)
-    return ImageSamples(preprocessing, chosen[0], tuple(chosen))
+    return ImageSamples.of(preprocessing, chosen[0], chosen)
+
+
+def _content(images: Iterable[CameraImage]) -> str:
+    found = hashlib.sha256()
+    for image in images:
+        found.update(image.encoding.encode() + repr(image.data.shape).encode() + image.data.tobytes())
+    return found.hexdigest()
 
 
 def _given(camera: Camera) -> Iterator[CameraImage]:
