@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 
 from .boxes import suppressed, suppressed_oriented
-from .checks import check_classes, refusal, shapes_of
+from .checks import check_classes, check_scores, refusal, shapes_of
 from .heads import HEADS, Floats, Found, Layout, read_head
 from .planes import Resampling
 from .postprocess import Arrays, Box, Keypoint, Prediction, Score, name_of, output_named
 
 _BACKGROUNDS: Final = ('none', 'first', 'last')
-_WITH_EXTRAS: Final = ('', 'yolov5', 'yolov8', 'end_to_end')
+_WITH_EXTRAS: Final = ('', 'yolov5', 'yolov8', 'end_to_end', 'lists')
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Detection:
     :param first_class: the number of the first label, where the model gives classes as numbers.
     :param least_score: boxes below it are left out.
     :param overlap: of two boxes of a class whose intersection over union is above it, the better one stays.
+    :param agnostic: boxes of different classes count as of one (YOLOX's demo).
     :param most: how many boxes at most.
     """
 
@@ -62,6 +64,7 @@ class Detection:
     first_class: int = 0
     least_score: float = 0.25
     overlap: float = 0.45
+    agnostic: bool = False
     most: int = 100
     names: tuple[str, ...] = field(default=(), init=False, repr=False)
     kind: str = field(default='detection', init=False)
@@ -80,14 +83,14 @@ class Detection:
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return the boxes that are left, best first."""
         found = self._found(outputs, preprocessing, 0)
-        stay = suppressed(found.boxes, found.scores, found.classes, self.overlap, self.most)
+        stay = suppressed(found.boxes, found.scores, self._rivals(found), self.overlap, self.most)
         return Prediction(self.kind, boxes=self._boxes(found, stay, size, preprocessing), labels=self.names)
 
     def _found(self, outputs: Arrays, preprocessing: Preprocessing | None, extras: int, *, centres: bool = False) -> Found:
         """Return what the head gives, in pixels of the model's input."""
         layout = Layout(
             self.kind, self.head, self.output, self.scores, self.classes, self.transposed, self.objectness, self.corners,
-            self.normalised, self.logits, self.softmax, self.background, self.first_class, extras,
+            self.normalised, self.logits, self.softmax, self.background, self.first_class, extras, len(self.names),
         )  # fmt: skip
         whole = None if preprocessing is None else (preprocessing.width, preprocessing.height)
         found = read_head(layout, outputs, self.least_score, whole, centres=centres)
@@ -96,6 +99,10 @@ class Detection:
         elif self.names and found.classes.size and found.classes.max() >= len(self.names):
             check_classes(int(found.classes.max()) + 1, self.names, shapes_of(outputs), self.kind)
         return found
+
+    def _rivals(self, found: Found) -> NDArray[np.int64]:
+        """Return numbers that are equal for boxes of which only one may stand at a place."""
+        return np.zeros_like(found.classes) if self.agnostic else found.classes
 
     def _boxes(
         self, found: Found, stay: list[int], size: tuple[int, int], preprocessing: Preprocessing | None
@@ -114,9 +121,10 @@ class Detection:
 
 @dataclass(frozen=True)
 class InstanceSegmentation(Detection):
-    """Boxes, each with a mask made of prototypes: YOLOv5's, YOLOv8's and YOLO11's segmentation.
+    """Boxes, each with a mask: made of prototypes (YOLOv5's, YOLOv8's and YOLO11's segmentation), or given whole (Mask R-CNN).
 
-    :param prototypes: the output ``[1, prototypes, height, width]``; empty: the one with four axes.
+    :param prototypes: the output ``[1, prototypes, height, width]``; empty: the one with four axes. Of ``lists``: that of the
+        masks, ``[n, 1, height, width]`` with probabilities, which cover the input; empty: ``masks``.
     """
 
     topics: ClassVar[tuple[str, ...]] = ('detections', 'mask')
@@ -127,21 +135,17 @@ class InstanceSegmentation(Detection):
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return the boxes whose mask is not empty, best first, and for each pixel the place of its object, from 1."""
-        fours = [name for name, values in outputs.items() if values.ndim == 4 and values.shape[0] == 1]
-        if not self.prototypes and len(fours) != 1:
-            raise refusal('prototypes of masks are one output [1, prototypes, height, width]', shapes_of(outputs), self.kind)
-        prototypes = np.asarray(output_named(outputs, self.prototypes or fours[0])[0], np.float32)
-        rest = {name: values for name, values in outputs.items() if values is not outputs[self.prototypes or fours[0]]}
-        found = self._found(rest, preprocessing, prototypes.shape[0])
-        stay = suppressed(found.boxes, found.scores, found.classes, self.overlap, self.most)
+        planes, found = self._planes(outputs, preprocessing)
+        stay = suppressed(found.boxes, found.scores, self._rivals(found), self.overlap, self.most)
         boxes = self._boxes(found, stay, size, preprocessing)
-        resampling = Resampling.of(prototypes.shape[1:], size, preprocessing)
+        resampling = Resampling.of(planes.shape[-2:], size, preprocessing)
         seen = resampling.seen()
         kept: list[Box] = []
         mask = np.zeros(seen.shape, np.uint8)
         for index, box in zip(stay, boxes, strict=True):
             rows, columns = (slice(math.ceil(low), math.ceil(high)) for low, high in ((box.top, box.bottom), (box.left, box.right)))
-            values = np.tensordot(found.extras[index].astype(np.float32), prototypes, 1)
+            extras = found.extras[index]
+            values = planes[int(extras[0]), 0] - 0.5 if self.head == 'lists' else np.tensordot(extras.astype(np.float32), planes, 1)
             inside = (resampling.part(rows, columns).linear(values) > 0) & seen[rows, columns]
             if inside.any() and len(kept) < np.iinfo(np.uint8).max:
                 kept.append(box)
@@ -149,10 +153,26 @@ class InstanceSegmentation(Detection):
                 part[inside & (part == 0)] = len(kept)
         return Prediction(self.kind, boxes=tuple(kept), mask=mask, labels=self.names)
 
+    def _planes(self, outputs: Arrays, preprocessing: Preprocessing | None) -> tuple[NDArray[np.float32], Found]:
+        """Return prototypes ``[prototypes, height, width]``, or the masks of all boxes, and what the head gives."""
+        if self.head == 'lists':
+            planes = np.asarray(output_named(outputs, self.prototypes or 'masks'), np.float32)
+            found = self._found(outputs, preprocessing, 0)
+            if planes.ndim != 4 or planes.shape[1] != 1 or (found.extras.size and found.extras.max() >= len(planes)):
+                raise refusal('masks of lists are one output [boxes, 1, height, width]', shapes_of(outputs), self.kind)
+            check_scores(planes, shapes_of(outputs), self.kind)
+            return planes, found
+        fours = [name for name, values in outputs.items() if values.ndim == 4 and values.shape[0] == 1]
+        if not self.prototypes and len(fours) != 1:
+            raise refusal('prototypes of masks are one output [1, prototypes, height, width]', shapes_of(outputs), self.kind)
+        planes = np.asarray(output_named(outputs, self.prototypes or fours[0])[0], np.float32)
+        rest = {name: values for name, values in outputs.items() if values is not outputs[self.prototypes or fours[0]]}
+        return planes, self._found(rest, preprocessing, planes.shape[0])
+
 
 @dataclass(frozen=True)
 class Pose(Detection):
-    """Boxes, each with keypoints: YOLOv8's and YOLO11's pose.
+    """Boxes, each with keypoints: YOLOv8's and YOLO11's pose; of ``lists`` Keypoint R-CNN's, in the output ``keypoints``.
 
     :param keypoints: how many.
     :param keypoint_values: 3: x, y and a score each; 2: x and y.
@@ -170,13 +190,22 @@ class Pose(Detection):
 
     def __call__(self, outputs: Arrays, size: tuple[int, int], preprocessing: Preprocessing | None) -> Prediction:
         """Return the boxes that are left with their keypoints, best first."""
-        found = self._found(outputs, preprocessing, self.keypoints * self.keypoint_values)
-        stay = suppressed(found.boxes, found.scores, found.classes, self.overlap, self.most)
-        rows = found.extras[stay].reshape(-1, self.keypoint_values)
-        points = keypoints_at(rows[:, :2], rows[:, 2] if self.keypoint_values == 3 else None, size, preprocessing)
+        values = self.keypoints * self.keypoint_values
+        found = self._found(outputs, preprocessing, 0 if self.head == 'lists' else values)
+        stay = suppressed(found.boxes, found.scores, self._rivals(found), self.overlap, self.most)
+        extras = found.extras[stay]
+        if self.head == 'lists':
+            points = np.asarray(output_named(outputs, 'keypoints'), np.float64)
+            if points.shape[1:] != (self.keypoints, self.keypoint_values) or (len(extras) and extras.max() >= len(points)):
+                problem = f'keypoints of lists are one output [boxes, {self.keypoints}, {self.keypoint_values}]'
+                raise refusal(problem, shapes_of(outputs), self.kind)
+            extras = points[extras[:, 0].astype(int)]
+        rows = extras.reshape(-1, self.keypoint_values)
+        keypoints = keypoints_at(rows[:, :2], rows[:, 2] if self.keypoint_values == 3 else None, size, preprocessing)
+        starts = range(0, len(keypoints), self.keypoints)
         boxes = tuple(
-            Box(box.left, box.top, box.right, box.bottom, box.what, keypoints=points[at : at + self.keypoints])
-            for at, box in zip(range(0, len(points), self.keypoints), self._boxes(found, stay, size, preprocessing), strict=True)
+            Box(box.left, box.top, box.right, box.bottom, box.what, keypoints=keypoints[at : at + self.keypoints])
+            for at, box in zip(starts, self._boxes(found, stay, size, preprocessing), strict=True)
         )
         return Prediction(self.kind, boxes=boxes, labels=self.names)
 
@@ -192,7 +221,7 @@ class OrientedDetection(Detection):
         """Return the boxes that are left, best first; they may reach beyond the image."""
         found = self._found(outputs, preprocessing, 1, centres=True)
         turned = np.concatenate([found.boxes, found.extras], axis=1)
-        stay = suppressed_oriented(turned, found.scores, found.classes, self.overlap, self.most) if self.overlap < 1 else (
+        stay = suppressed_oriented(turned, found.scores, self._rivals(found), self.overlap, self.most) if self.overlap < 1 else (
             np.argsort(-found.scores, kind='stable')[: self.most].tolist()
         )
         boxes = _turned_in_image(turned[stay], size, preprocessing)

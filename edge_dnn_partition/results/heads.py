@@ -34,6 +34,7 @@ HEADS: Final[dict[str, dict[str, Any]]] = {
 _PAIRS: Final = ('detr', 'rt_detr', 'rf_detr', 'ssd')
 _LISTS: Final = ('lists', 'tensorflow')
 _STRIDES: Final = (8, 16, 32)
+_COCO_NUMBERS: Final = 91
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,16 @@ class Layout:
     first_class: int
     extras: int
     """Values of each row behind the class scores."""
+    labels: int = 0
+    """How many classes have names; 0: not known."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a head gives: ``boxes`` ``[n, 4]`` as left, top, right, bottom, or of turned ones a centre and a size."""
+    """What a head gives: ``boxes`` ``[n, 4]`` as left, top, right, bottom, or of turned ones a centre and a size.
+
+    ``extras`` ``[n, values]`` are what a row has besides; of lists, the row's place in them.
+    """
 
     boxes: Floats
     scores: Floats
@@ -188,7 +194,10 @@ def _pairs(layout: Layout, outputs: Arrays, least_score: float) -> Found:
     check_scores(scores, shapes, layout.kind, '; it looks like logits: set softmax: true or logits: true')
     if scores.shape[1] < 2 and layout.background != 'none':
         raise refusal('one class is too few where one of them is the background', shapes, layout.kind)
-    scores = scores[:, :-1] if layout.background == 'last' else scores[:, 1:] if layout.background == 'first' else scores
+    background = layout.background
+    if layout.head == 'rf_detr' and scores.shape[1] == _COCO_NUMBERS and layout.labels != _COCO_NUMBERS - 1:
+        background = 'none'  # weights with COCO's own numbers as classes: the last one is its 90th
+    scores = scores[:, :-1] if background == 'last' else scores[:, 1:] if background == 'first' else scores
     if layout.head == 'detr':
         classes = scores.argmax(axis=1)
         at = np.flatnonzero(scores.max(axis=1) >= least_score) if scores.size else np.zeros(0, np.int64)
@@ -233,7 +242,8 @@ def _lists(layout: Layout, outputs: Arrays, least_score: float) -> Found:
     check_scores(scores, shapes, layout.kind)
     kept = np.flatnonzero(scores >= least_score)
     whole = _whole(classes[kept] - layout.first_class, layout, shapes)
-    return Found(boxes[kept][:, [1, 0, 3, 2]] if tensorflow else boxes[kept], scores[kept], whole, np.zeros((len(kept), 0)), None)
+    sides = boxes[kept][:, [1, 0, 3, 2]] if tensorflow else boxes[kept]
+    return Found(sides, scores[kept], whole, kept[:, None].astype(np.float64), None)
 
 
 def _whole(classes: Floats, layout: Layout, shapes: Shapes) -> NDArray[np.int64]:

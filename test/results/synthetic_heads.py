@@ -77,6 +77,70 @@ def queries() -> dict[str, np.ndarray[Any, Any]]:
     return {'logits': logits, 'pred_boxes': random.uniform(0.1, 0.4, (1, 50, 4)).astype(np.float32)}
 
 
+def coco_queries() -> dict[str, np.ndarray[Any, Any]]:
+    """RF-DETR's outputs with COCO's own numbers as classes, 0 to 90, the last one in front."""
+    random = np.random.default_rng(21)
+    logits = random.normal(-3, 2, (1, 50, 91)).astype(np.float32)
+    logits[0, :5, 90] = random.uniform(2, 4, 5)
+    return {'logits': logits, 'pred_boxes': random.uniform(0.1, 0.4, (1, 50, 4)).astype(np.float32)}
+
+
+def objectness() -> np.ndarray[Any, Any]:
+    """YOLOv5's and decoded YOLOX's rows: a box, whether there is anything, and scores, ``[1, CELLS, 5 + CLASSES]``."""
+    there = np.random.default_rng(17).uniform(0.3, 1, (CELLS, 1))
+    return np.concatenate([boxes(17), there, scores(17) ** 0.5], axis=1)[None].astype(np.float32)
+
+
+def on_grid() -> np.ndarray[Any, Any]:
+    """What YOLOX gives without its decoding: offsets in cells and logarithms of sizes, rows of cells, the finest grid first."""
+    rows = objectness()[0]
+    cells = np.array([(x, y, stride) for stride in (8, 16, 32) for y in range(SIZE // stride) for x in range(SIZE // stride)])
+    centres, sizes = rows[:, :2] / cells[:, 2:] - cells[:, :2], np.log(np.maximum(rows[:, 2:4], 1) / cells[:, 2:])
+    return np.concatenate([centres, sizes, rows[:, 4:]], axis=1)[None].astype(np.float32)
+
+
+def yolov5_segment() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows with mask coefficients, and the prototypes."""
+    values, prototypes = segment()
+    return np.concatenate([objectness()[0], values[0].T[:, -PROTOTYPES:]], axis=1)[None], prototypes
+
+
+def priors() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """SSD's boxes as corners in shares of the input, and logits of CLASSES with the background first."""
+    found = boxes(18, 1200)
+    corners = np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], axis=1)
+    logits = np.random.default_rng(18).normal([2.5] + [0] * (CLASSES - 1), 2, (1200, CLASSES))
+    return (np.clip(corners, 0, SIZE) / SIZE)[None].astype(np.float32), logits[None].astype(np.float32)
+
+
+def rcnn() -> dict[str, np.ndarray[Any, Any]]:
+    """What torchvision's Mask and Keypoint R-CNN give: lists, best first; masks and points are of the whole input."""
+    random = np.random.default_rng(19)
+    found = boxes(19, 12)
+    corners = np.clip(np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], axis=1), 0, SIZE)
+    points = random.uniform(5, 155, (12, POINTS, 3))
+    points[:, :, 2] = 1
+    masks = random.normal(0, 2, (12, 1, 20, 20)).repeat(8, 2).repeat(8, 3)
+    return {name: values.astype(np.float32) for name, values in {
+        'boxes': corners, 'scores': np.sort(random.uniform(0, 1, 12))[::-1], 'keypoints': points, 'masks': 1 / (1 + np.exp(-masks)),
+    }.items()} | {'labels': random.integers(1, CLASSES + 1, 12)}  # fmt: skip
+
+
+def google() -> dict[str, np.ndarray[Any, Any]]:
+    """TensorFlow's Object Detection API: the best boxes, top first, and classes from 1."""
+    lists = rcnn()
+    return {
+        'detection_boxes': lists['boxes'][None][:, :, [1, 0, 3, 2]] / SIZE, 'detection_scores': lists['scores'][None],
+        'detection_classes': lists['labels'][None].astype(np.float32), 'num_detections': np.array([12], np.float32),
+    }  # fmt: skip
+
+
+def simcc() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """RTMPose's columns and rows for an input of SIZE, two values a pixel."""
+    random = np.random.default_rng(20)
+    return tuple(random.normal(0, 0.2, (1, POINTS, 2 * SIZE)).astype(np.float32) for _ in range(2))  # type: ignore[return-value]
+
+
 def planes(classes: int = 9) -> np.ndarray[Any, Any]:
     """Logits of a segmentation at an eighth of 120 x 160, ``[1, classes, 15, 20]``."""
     return np.random.default_rng(14).normal(0, 2, (1, classes, 15, 20)).astype(np.float32)
@@ -98,3 +162,8 @@ def steps() -> np.ndarray[Any, Any]:
     """Logits of a text recogniser with the blank first, ``[1, 40, characters + 1]``."""
     random = np.random.default_rng(16)
     return (random.normal(0, 2, (1, 20, len(CHARACTERS) + 1)) + np.eye(1, len(CHARACTERS) + 1)[0] * 3).repeat(2, axis=1).astype(np.float32)
+
+
+def spaced_steps() -> np.ndarray[Any, Any]:
+    """The same with the first character's logits last, where PaddleOCR has the space."""
+    return steps()[:, :, [0, *range(2, len(CHARACTERS) + 1), 1]]

@@ -9,7 +9,7 @@ import pytest
 import synthetic_heads as heads
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_heads import CHARACTERS, IMAGE
+from synthetic_heads import CHARACTERS, IMAGE, SIZE
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.inputs.preprocess import Preprocessing
@@ -19,7 +19,8 @@ from edge_dnn_partition.results.postprocess import postprocessor_of, read_labels
 
 HERE = Path('/nowhere')
 INPUT = Preprocessing(160, 120)
-TRANSFORMERS = np.load(Path(__file__).with_name('transformers.npz'))  # record_reference.py
+TRANSFORMERS, MMPOSE, RAPIDOCR = (  # record_reference.py
+    np.load(Path(__file__).with_name(f'{name}.npz')) for name in ('transformers', 'mmpose', 'rapidocr'))
 
 
 def read(outputs, size=IMAGE, preprocessing=INPUT, base=HERE, **values):
@@ -84,6 +85,19 @@ def test_simcc_and_coordinates():
     assert same == box
     (shares,) = read(np.array([[[0.25, 0.5]]]), kind='keypoints', form='coordinates', normalised=True).boxes
     assert (shares.keypoints[0].x, shares.keypoints[0].y, shares.keypoints[0].score) == (160, 240, 1)
+
+
+def test_simcc_as_mmpose():
+    (box,) = read(dict(zip('xy', heads.simcc(), strict=True)), (SIZE, SIZE), Preprocessing(SIZE, SIZE), kind='keypoints', form='simcc').boxes
+    np.testing.assert_allclose([(point.x, point.y) for point in box.keypoints], MMPOSE['points'])
+    np.testing.assert_allclose([point.score for point in box.keypoints], MMPOSE['scores'])
+
+
+def test_text_as_paddleocr(tmp_path):
+    (tmp_path / 'characters.txt').write_text('\n'.join(CHARACTERS[:-1]) + '\n')
+    (found,) = read(heads.spaced_steps(), base=tmp_path, kind='text', labels='characters.txt', softmax=True, space=True).scores
+    assert found.label == str(RAPIDOCR['text']) and ' ' in found.label
+    assert found.score == pytest.approx(float(RAPIDOCR['score']), abs=2e-5)  # it rounds
 
 
 def test_vectors_and_what_they_are_near_to(tmp_path):
