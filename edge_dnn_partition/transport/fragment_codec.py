@@ -1,35 +1,31 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fragments as the bytes that DDS carries: TensorFragment in CDR, written and read without the generated message class.
+"""Fragments and acknowledgements as the bytes that DDS carries: TensorFragment and HopAck in CDR, without the generated classes.
 
 The generated class costs several times as much on either side, and a copy of the data. A test holds the two against each
-other: each reads what the other writes, so other nodes see ordinary messages. The format is XCDR version 1 (OMG DDS
-XTypes 1.3, 7.4.1): a header of four bytes, then each value at a multiple of its own size.
+other: each reads what the other writes, so other nodes see ordinary messages.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import struct
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from edge_dnn_partition.errors import WireError
 
-from .fragments import Address, Fragment
+from .cdr import NO_SEAL, Reader, Writer
+from .fragments import Ack, AckState, Address, Fragment
 from .tensors import WireTensor
 from .timing import HopTime, StageTime
 
-T = TypeVar('T')
-
-_BIG: Final = b'\x00\x00'
-_LITTLE: Final = b'\x00\x01'
-_FIXED: Final = 'QQIIIIB?xxI'
+_FIXED: Final = struct.Struct('<QQIIIIB?xxI')
 """From ``incarnation`` to the number of heads; begins at a multiple of 8."""
-_LONGEST_TEXT: Final = 4096
-_MOST_PADDING: Final = 3
+_FIXED_CODES: Final = 'QQIIIIB?I'
 _EMPTY_SHAPE: Final = 8
 """So much longer than needed Fast DDS makes a message, for the numbers that an empty sequence does not have."""
+_SIZE: Final = struct.Struct('<I')
 
 
 def encode(fragment: Fragment) -> bytes:
@@ -37,18 +33,18 @@ def encode(fragment: Fragment) -> bytes:
 
     :raises WireError: if it does not fit into the message.
     """
+    data = fragment.data
     try:
-        fixed = struct.pack(
-            '<' + _FIXED, fragment.incarnation, fragment.sent_ns, fragment.message, fragment.index, fragment.count, fragment.total,
+        fixed = _sender(fragment.sender) + _FIXED.pack(
+            fragment.incarnation, fragment.sent_ns, fragment.message, fragment.index, fragment.count, fragment.total,
             fragment.kind, fragment.paced, fragment.index == 0,
         )  # fmt: skip
-        sender = _sender(fragment.sender)
-        if fragment.index:
-            return b''.join((sender, fixed, struct.pack('<I', len(fragment.data)), fragment.data, _no_seal(len(fragment.data))))
-        writer = _Writer(bytearray(sender + fixed))
-        _write_head(writer, fragment)
-        writer.number('I', len(fragment.data))
-        return b''.join((writer.out, fragment.data, _no_seal(len(fragment.data))))
+        if not fragment.index:
+            writer = Writer(fixed)
+            _write_head(writer, fragment)
+            writer.put('I', len(data))
+            return b''.join((writer.out, data, bytes(-len(data) % 4), NO_SEAL))
+        return b''.join((fixed, _SIZE.pack(len(data)), data, bytes(-len(data) % 4), NO_SEAL))
     except (struct.error, OverflowError) as error:
         raise WireError(f'message {fragment.message} cannot be encoded: {error}') from None
 
@@ -58,189 +54,149 @@ def decode(raw: bytes) -> Fragment:
 
     :raises WireError: if the bytes end too soon, are too many, or are none of this message.
     """
-    order = {_LITTLE: '<', _BIG: '>'}.get(raw[:2])
-    if order is None:
-        raise WireError(f'a message of {len(raw)} bytes begins with {raw[:4].hex()!r}, which is not plain CDR')
     try:
-        return _decode(_Reader(raw, order))
+        return _decode(Reader(raw))
     except struct.error:
         raise WireError(f'a fragment of {len(raw)} bytes ends before it is complete') from None
     except UnicodeDecodeError:
         raise WireError('a fragment has text that is not UTF-8') from None
 
 
-def _no_seal(data_bytes: int) -> bytes:
-    """Return what follows the data, which begins at a multiple of 4."""
-    return bytes(-data_bytes % 4 + 4)
-
-
 @functools.lru_cache(maxsize=256)
 def _sender(name: str) -> bytes:
-    writer = _Writer(bytearray(_LITTLE + b'\0\0'))
+    writer = Writer()
     writer.text(name)
-    writer.align(8)
-    return bytes(writer.out)
+    return bytes(writer.out) + bytes(-(len(writer.out) - 4) % 8)
 
 
-def _decode(reader: _Reader) -> Fragment:
+def _decode(reader: Reader) -> Fragment:
     sender = reader.text()
-    incarnation, sent_ns, message, index, count, total, kind, paced, heads = reader.numbers(_FIXED, 8)
+    incarnation, sent_ns, message, index, count, total, kind, paced, heads = reader.take(_FIXED_CODES)
     if heads != (index == 0):
         raise WireError(f'fragment {index} of message {message} of {sender!r} has {heads} heads')
-    head: dict[str, Any] = _read_head(reader) if heads else {}
-    size = reader.number('I')
+    head: tuple[Any, ...] = _read_head(reader) if heads else ()
+    size = reader.count()
     reader.expect(size)
     data = memoryview(reader.raw)[reader.at : reader.at + size]
     reader.at += size
-    seal = reader.number('I')
-    end = reader.at + seal
-    padding = _MOST_PADDING + _EMPTY_SHAPE * sum(not tensor.shape for tensor in head.get('layout', ()))
-    if not end <= len(reader.raw) <= end + padding:
+    if not reader.ends(_EMPTY_SHAPE * sum(not tensor.shape for tensor in head[1]) if head else 0):
         raise WireError(f'fragment {index} of message {message} of {sender!r} claims {size} bytes but has another number')
-    return Fragment(kind, sender, incarnation, message, index, count, total, data, paced, sent_ns, **head)
+    return Fragment(kind, sender, incarnation, message, index, count, total, data, paced, sent_ns, *head)
 
 
-def _write_head(writer: _Writer, fragment: Fragment) -> None:
+def _write_head(writer: Writer, fragment: Fragment) -> None:
     address = fragment.address
     writer.text(address.model_sha256)
     writer.text(fragment.segment)
-    writer.number('Q', address.frame_id)
-    writer.number('I', address.plan_version)
-    writer.number('H', address.attempt)
-    writer.number('h', address.from_stage)
-    writer.numbers('QQ', 8, (address.run, address.after))
-    writer.number('?', address.snapshot)
-    writer.number('d', fragment.encode_seconds)
+    writer.put(
+        'QIHhQQ?d', address.frame_id, address.plan_version, address.attempt, address.from_stage, address.run, address.after,
+        address.snapshot, fragment.encode_seconds,
+    )  # fmt: skip
     writer.sequence(fragment.layout, _write_tensor)
-    writer.sequence(fragment.stages, _write_stage)
-    writer.sequence(fragment.hops, _write_hop)
+    writer.sequence(fragment.stages, write_stage)
+    writer.sequence(fragment.hops, write_hop)
 
 
-def _read_head(reader: _Reader) -> dict[str, Any]:
+def _read_head(reader: Reader) -> tuple[Any, ...]:
+    """Return address, layout, stages, hops, encode_seconds and segment, as `Fragment` takes them."""
     model, segment = reader.text(), reader.text()
-    frame_id, version = reader.number('Q'), reader.number('I')
-    attempt, stage = reader.number('H'), reader.number('h')
-    run, after = reader.numbers('QQ', 8)
-    address = Address(model, version, frame_id, attempt, stage, run, after, reader.number('?'))
-    return {
-        'address': address, 'segment': segment,
-        'encode_seconds': reader.number('d'), 'layout': reader.sequence(_read_tensor),
-        'stages': reader.sequence(_read_stage), 'hops': reader.sequence(_read_hop),
-    }  # fmt: skip
+    frame_id, version, attempt, stage, run, after, snapshot, encode_seconds = reader.take('QIHhQQ?d')
+    address = Address(model, version, frame_id, attempt, stage, run, after, snapshot)
+    layout, stages = reader.sequence(_read_tensor), reader.sequence(read_stage)
+    return address, layout, stages, reader.sequence(read_hop), encode_seconds, segment
 
 
-def _write_tensor(writer: _Writer, tensor: WireTensor) -> None:
+def _write_tensor(writer: Writer, tensor: WireTensor) -> None:
+    axes = len(tensor.shape)
     writer.text(tensor.name)
-    writer.number('i', tensor.dtype)
-    writer.number('I', len(tensor.shape))
-    if tensor.shape:
-        writer.numbers(f'{len(tensor.shape)}q', 8, tensor.shape)
+    writer.put(f'iI{axes}q' if axes else 'iI', tensor.dtype, axes, *tensor.shape)
     writer.text(tensor.encoding)
-    writer.numbers('QQ', 8, (tensor.offset, tensor.size))
+    writer.put('QQ', tensor.offset, tensor.size)
 
 
-def _read_tensor(reader: _Reader) -> WireTensor:
-    name, dtype, axes = reader.text(), reader.number('i'), reader.number('I')
-    reader.expect(8 * axes)
-    shape = reader.numbers(f'{axes}q', 8) if axes else ()
-    encoding = reader.text()
-    return WireTensor(name, dtype, shape, encoding, *reader.numbers('QQ', 8))
+def _read_tensor(reader: Reader) -> WireTensor:
+    name, (dtype,), shape, encoding = reader.text(), reader.take('i'), reader.numbers('q'), reader.text()
+    return WireTensor(name, dtype, shape, encoding, *reader.take('QQ'))
 
 
-def _write_stage(writer: _Writer, stage: StageTime) -> None:
+def write_stage(writer: Writer, stage: StageTime) -> None:
+    """Append a stage's timing as a StageTiming."""
     writer.text(stage.device)
-    writer.number('h', stage.stage)
-    writer.numbers('6d', 8, (stage.queue_seconds, stage.decode_seconds, stage.run_seconds, stage.cpu_seconds,
-                             stage.joules, stage.deviation_joules))  # fmt: skip
-    writer.number('?', stage.energy_measured)
+    writer.put('h6d?', stage.stage, stage.queue_seconds, stage.decode_seconds, stage.run_seconds, stage.cpu_seconds,
+               stage.joules, stage.deviation_joules, stage.energy_measured)  # fmt: skip
 
 
-def _read_stage(reader: _Reader) -> StageTime:
-    device, stage = reader.text(), reader.number('h')
-    queue, decode, run, cpu, joules, deviation = reader.numbers('6d', 8)
-    return StageTime(device, stage, queue, decode, run, cpu, joules, deviation, reader.number('?'))
+def read_stage(reader: Reader) -> StageTime:
+    """Return a stage's timing from a StageTiming."""
+    return StageTime(reader.text(), *reader.take('h6d?'))
 
 
-def _write_hop(writer: _Writer, hop: HopTime) -> None:
+def write_hop(writer: Writer, hop: HopTime) -> None:
+    """Append a hop's timing as a HopTiming."""
     writer.text(hop.sender)
     writer.text(hop.receiver)
-    writer.number('h', hop.from_stage)
-    writer.numbers('QddQ', 8, (hop.size, hop.encode_seconds, hop.spread_seconds, hop.spread_bytes))
+    writer.put('hQddQ', hop.from_stage, hop.size, hop.encode_seconds, hop.spread_seconds, hop.spread_bytes)
 
 
-def _read_hop(reader: _Reader) -> HopTime:
-    return HopTime(reader.text(), reader.text(), reader.number('h'), *reader.numbers('QddQ', 8))
+def read_hop(reader: Reader) -> HopTime:
+    """Return a hop's timing from a HopTiming."""
+    return HopTime(reader.text(), reader.text(), *reader.take('hQddQ'))
 
 
-_SIZES: Final = {code: struct.calcsize(f'={code}') for code in 'hHiIqQd?'}
+# Acknowledgements -------------------------------------------------------------------------------------------------
 
 
-class _Writer:
-    """Appends values to ``out``, little endian. What stands in it begins with the header of four bytes."""
+def encode_ack(ack: Ack, now: float) -> bytes:
+    """Return an acknowledgement that is sent now as little-endian CDR.
 
-    def __init__(self, out: bytearray) -> None:
-        self.out = out
-
-    def align(self, size: int) -> None:
-        self.out += bytes(-(len(self.out) - 4) % size)
-
-    def number(self, code: str, value: float) -> None:
-        self.align(_SIZES[code])
-        self.out += struct.pack('<' + code, value)
-
-    def numbers(self, codes: str, size: int, values: Iterable[float]) -> None:
-        self.align(size)
-        self.out += struct.pack('<' + codes, *values)
-
-    def text(self, value: str) -> None:
-        encoded = value.encode()
-        self.number('I', len(encoded) + 1)
-        self.out += encoded + b'\0'
-
-    def sequence(self, items: tuple[T, ...], write: Callable[[_Writer, T], None]) -> None:
-        self.number('I', len(items))
-        for item in items:
-            write(self, item)
+    :raises WireError: if it does not fit into the message.
+    """
+    address, writer = ack.address, Writer()
+    try:
+        writer.put('BB', ack.state, ack.kind)
+        writer.text(ack.sender)
+        writer.put('Q', ack.incarnation)
+        writer.text(ack.receiver)
+        writer.put('QHIhIQI', address.frame_id, address.attempt, address.plan_version, address.from_stage, ack.message, ack.total,
+                   ack.fragment_bytes)  # fmt: skip
+        writer.numbers('I', ack.missing)
+        held = 0.0 if math.isnan(ack.arrived) else now - ack.arrived
+        writer.put('Qd?QQd', ack.spread_bytes, ack.spread_seconds, ack.paced, ack.since_sent_ns, ack.echo_sent_ns, held)
+        writer.text(ack.reason)
+        return writer.sealed()
+    except (struct.error, OverflowError) as error:
+        raise WireError(f'the acknowledgement of message {ack.message} cannot be encoded: {error}') from None
 
 
-class _Reader:
-    """Reads values one after another; ``at`` is where the next one begins."""
+def decode_ack(raw: bytes) -> Ack:
+    """Return the acknowledgement in a CDR message of either byte order.
 
-    def __init__(self, raw: bytes, order: str) -> None:
-        self.raw, self._order = raw, order
-        self.at = 4
+    :raises WireError: if the bytes end too soon, are too many, or are none of this message; if its state is unknown, or a time in
+        it cannot be.
+    """
+    try:
+        reader = Reader(raw)
+        state, kind = reader.take('BB')
+        sender, (incarnation,), receiver = reader.text(), reader.take('Q'), reader.text()
+        frame_id, attempt, version, from_stage, message, total, fragment_bytes = reader.take('QHIhIQI')
+        missing = reader.numbers('I')
+        spread_bytes, spread_seconds, paced, since, echo, held = reader.take('Qd?QQd')
+        reason, whole = reader.text(), reader.ends(_EMPTY_SHAPE)
+    except struct.error:
+        raise WireError(f'an acknowledgement of {len(raw)} bytes ends before it is complete') from None
+    except UnicodeDecodeError:
+        raise WireError('an acknowledgement has text that is not UTF-8') from None
+    if not whole:
+        raise WireError(f'an acknowledgement of {len(raw)} bytes, which are too many or too few')
+    if state not in _STATES:
+        raise WireError(f'an acknowledgement of the unknown state {state}')
+    if not (0 <= spread_seconds <= _MOST_SECONDS and 0 <= held <= _MOST_SECONDS):
+        raise WireError(f'an acknowledgement of {receiver[:80]!r} with impossible times')
+    return Ack(
+        _STATES[state], kind, sender, incarnation, receiver, Address('', version, frame_id, attempt, from_stage), message, missing,
+        reason, total, fragment_bytes, spread_bytes, spread_seconds, paced, since, echo, held_seconds=held,
+    )  # fmt: skip
 
-    def align(self, size: int) -> None:
-        self.at += -(self.at - 4) % size
 
-    def expect(self, size: int) -> None:
-        if self.at + size > len(self.raw):
-            raise WireError(f'a fragment of {len(self.raw)} bytes names {size} more than it has')
-
-    def number(self, code: str) -> Any:
-        self.align(_SIZES[code])
-        (value,) = struct.unpack_from(self._order + code, self.raw, self.at)
-        self.at += _SIZES[code]
-        return value
-
-    def numbers(self, codes: str, size: int) -> tuple[Any, ...]:
-        self.align(size)
-        form = self._order + codes
-        values = struct.unpack_from(form, self.raw, self.at)
-        self.at += struct.calcsize(form)
-        return values
-
-    def text(self) -> str:
-        size = self.number('I')
-        if size > _LONGEST_TEXT:
-            raise WireError(f'a fragment has a text of {size} bytes')
-        self.expect(size)
-        start, self.at = self.at, self.at + size
-        if not size or self.raw[self.at - 1]:
-            raise WireError('a fragment has a text without an end')
-        return self.raw[start : self.at - 1].decode()
-
-    def sequence(self, read: Callable[[_Reader], T]) -> tuple[T, ...]:
-        count = self.number('I')
-        self.expect(8 * count)  # each item has a text and a number at least
-        return tuple(read(self) for _ in range(count))
+_STATES: Final = {int(state): state for state in AckState}
+_MOST_SECONDS: Final = 1e18

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.transport.fragment_codec import decode, encode
-from edge_dnn_partition.transport.fragments import NOWHERE, Address, Fragment
+from edge_dnn_partition.transport.fragment_codec import decode, decode_ack, encode, encode_ack
+from edge_dnn_partition.transport.fragments import NOWHERE, Ack, AckState, Address, Fragment
 from edge_dnn_partition.transport.tensors import WireTensor
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
@@ -137,3 +137,73 @@ def test_what_does_not_fit_is_refused(change, words):
     else:
         with pytest.raises(WireError, match=words):
             encode(fragment)
+
+
+# Acknowledgements -------------------------------------------------------------------------------------------------
+
+TIMES = st.floats(0, 1e18)
+ACKS = st.builds(
+    Ack, st.sampled_from(AckState), st.integers(0, 255), TEXT, U64, TEXT, st.builds(Address, st.just(''), U32, U64, U16, I16), U32,
+    st.lists(U32, max_size=5).map(tuple), TEXT, U64, U32, U64, TIMES, st.booleans(), U64, U64,
+)  # fmt: skip
+ACK = Ack(AckState.RUN, 0, 'pi', 7, 'jetson', Address('', 3, 4, 5, -1), 6, (), '', 8, 9, 10, 0.5, True, 11, 12, arrived=1.0)
+
+
+def ack_message(ack, held_seconds=0.0):
+    from edge_dnn_partition.msg import HopAck
+
+    address = ack.address
+    return HopAck(
+        state=int(ack.state), kind=ack.kind, sender=ack.sender, incarnation=ack.incarnation, receiver=ack.receiver,
+        frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version, from_stage=address.from_stage,
+        message=ack.message, missing=list(ack.missing), reason=ack.reason, total=ack.total, fragment_bytes=ack.fragment_bytes,
+        spread_bytes=ack.spread_bytes, spread_seconds=ack.spread_seconds, paced=ack.paced, since_sent_ns=ack.since_sent_ns,
+        echo_sent_ns=ack.echo_sent_ns, held_seconds=held_seconds,
+    )  # fmt: skip
+
+
+def same(one, other):
+    return dataclasses.replace(one, arrived=0.0) == dataclasses.replace(other, arrived=0.0)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(ACKS)
+@example(dataclasses.replace(ACK, arrived=float('nan')))
+def test_the_generated_acknowledgement_reads_and_writes_the_same(ack):
+    pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
+    from edge_dnn_partition.msg import HopAck
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    message = ack_message(ack)
+    assert same(decode_ack(serialize_message(message)), ack)
+    assert deserialize_message(encode_ack(ack, 1.0), HopAck) == message
+    assert same(decode_ack(encode_ack(ack, 1.0)), ack)
+
+
+def test_an_acknowledgement_says_how_long_it_was_held():
+    assert decode_ack(encode_ack(ACK, 1.25)).held_seconds == 0.25
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(ACKS, st.data())
+def test_a_damaged_acknowledgement_is_one_or_is_refused(ack, data):
+    raw = bytearray(encode_ack(ack, 1.0))
+    with pytest.raises(WireError):
+        decode_ack(bytes(raw[: data.draw(st.integers(0, len(raw) - 1))]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert decode_ack(bytes(raw)).spread_seconds >= 0
+    except WireError:
+        return
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [({'state': 9}, 'unknown state 9'), ({'spread_seconds': float('nan')}, 'impossible times'),
+     ({'spread_seconds': -1.0}, 'impossible times'), ({'spread_seconds': float('inf')}, 'impossible times'),
+     ({'arrived': 2.0}, 'impossible times')],
+)  # fmt: skip
+def test_an_impossible_acknowledgement_is_refused(change, words):
+    with pytest.raises(WireError, match=words):
+        decode_ack(encode_ack(dataclasses.replace(ACK, **change), 1.0))

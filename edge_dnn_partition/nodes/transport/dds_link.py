@@ -20,7 +20,7 @@ from edge_dnn_partition.msg import HopAck, TensorFragment
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.transport.fragment_codec import decode, encode
+from edge_dnn_partition.transport.fragment_codec import decode, decode_ack, encode, encode_ack
 from edge_dnn_partition.transport.fragment_receiver import QUIET_SECONDS, FragmentReceiver
 from edge_dnn_partition.transport.fragment_sender import CONFIRM_SECONDS, FragmentSender
 from edge_dnn_partition.transport.fragments import FRAME, Ack, AckState, Address, Fragment, TensorMessage
@@ -64,7 +64,7 @@ class DdsLink:
         """The longest time for which one fragment has blocked this process."""
         self.longest_publish_cpu_seconds = 0.0
         """Of processor time; the rest is the machine's other business."""
-        node.subscribe(HopAck, node.topics.acks(), self._on_ack, qos.ACKS)
+        node.subscribe(HopAck, node.topics.acks(), self._on_ack, qos.ACKS, raw=True)
         self._thread = threading.Thread(target=self._run, name='tensor_sender', daemon=True)
         self._thread.start()
 
@@ -146,8 +146,8 @@ class DdsLink:
             with self._condition:
                 self.sender.peers[target].outbox.on_blocked(fragment.message, took - worked)
 
-    def _on_ack(self, message: HopAck) -> None:
-        ack, now = _ack_of(message), time.monotonic()
+    def _on_ack(self, raw: bytes) -> None:
+        ack, now = decode_ack(raw), time.monotonic()
         with self._condition:
             if self.sender.on_ack(ack, now):
                 self._at(now + CONFIRM_SECONDS, functools.partial(self.probe, ack.receiver))
@@ -218,7 +218,7 @@ class DdsLink:
         publishers = {name: node.advertise(HopAck, node.topics.acks(name), qos.ACKS, always=True) for name in self._fleet.devices}
 
         def answer(ack: Ack) -> None:
-            message = _ack_message(ack, time.monotonic())
+            message = encode_ack(ack, time.monotonic())
             self._later(ack.sender, lambda: publishers[ack.sender].publish(message))
 
         def on_fragment(message: bytes) -> None:
@@ -282,30 +282,3 @@ class DdsLink:
                         return
                     self._node.repeats.failure('a fragment could not be sent')
 
-
-def _ack_message(ack: Ack, now: float) -> HopAck:
-    address = ack.address
-    return HopAck(
-        state=int(ack.state), kind=ack.kind, sender=ack.sender, incarnation=ack.incarnation, receiver=ack.receiver,
-        frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version, from_stage=address.from_stage,
-        message=ack.message, missing=list(ack.missing), reason=ack.reason, total=ack.total, fragment_bytes=ack.fragment_bytes,
-        spread_bytes=ack.spread_bytes, spread_seconds=ack.spread_seconds, paced=ack.paced, since_sent_ns=ack.since_sent_ns,
-        echo_sent_ns=ack.echo_sent_ns, held_seconds=0.0 if math.isnan(ack.arrived) else now - ack.arrived,
-    )  # fmt: skip
-
-
-def _ack_of(message: HopAck) -> Ack:
-    """Return an acknowledgement from its message; unknown states are refused.
-
-    :raises WireError: if its state is unknown.
-    """
-    try:
-        state = AckState(message.state)
-    except ValueError:
-        raise WireError(f'an acknowledgement of the unknown state {message.state}') from None
-    address = Address('', message.plan_version, message.frame_id, message.attempt, message.from_stage)
-    return Ack(
-        state, message.kind, message.sender, message.incarnation, message.receiver, address, message.message, message.missing,
-        message.reason, message.total, message.fragment_bytes, message.spread_bytes, message.spread_seconds, message.paced,
-        message.since_sent_ns, message.echo_sent_ns, held_seconds=message.held_seconds,
-    )  # fmt: skip
