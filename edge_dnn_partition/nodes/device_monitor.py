@@ -101,7 +101,7 @@ class DeviceMonitor(FleetNode):
 
     def _follow_rate(self, _name: str, rate_hz: float) -> None:
         if self._timer is not None:
-            self.set_period(self._timer, 1 / rate_hz)
+            self._timer.set_period(1 / rate_hz)
 
     def _publish(self) -> None:
         stamp = self.get_clock().now().to_msg()

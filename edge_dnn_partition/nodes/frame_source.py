@@ -69,6 +69,8 @@ from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _TICK_SECONDS = 0.02
+_REST_SECONDS = 0.25
+"""Between ticks where no inputs wait and no frame is under way."""
 _HEARTBEAT_SECONDS = 0.1
 _STATUS_SECONDS = 0.5
 
@@ -136,7 +138,7 @@ class FrameSource(FleetNode):
 
         self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
         self.every(_STATUS_SECONDS, self._publish_status)
-        self.every(_TICK_SECONDS, self._tick)
+        self._ticking = self.every(_REST_SECONDS, self._tick)
         self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
 
     def _states_of(self, fleet: Fleet, model: Model) -> StateTracker | None:
@@ -259,8 +261,8 @@ class FrameSource(FleetNode):
         """Take a request for a shadow frame; workers alone prepare plans for it."""
         if message.status == PlanMessage.ACTIVE:
             plan = plan_for(message, self._fleet, self._model)
-            with self._lock:
-                self._dispatcher.shadows.ask(plan, time.monotonic())
+            with self._deciding() as dispatcher:
+                dispatcher.shadows.ask(plan, time.monotonic())
 
     def _on_heartbeat(self, message: Heartbeat) -> None:
         if message.node != 'worker' or message.device not in self._fleet.devices:
@@ -303,6 +305,9 @@ class FrameSource(FleetNode):
         with self._carrying_out:
             with self._lock:
                 actions = self._dispatcher.take()
+                at_rest = self._dispatcher.at_rest
+            if not at_rest:
+                self._ticking.set_period(_TICK_SECONDS)
             for action in actions:
                 self._carry_out(action)
 
@@ -316,6 +321,10 @@ class FrameSource(FleetNode):
         listeners = self._results.get_subscription_count()
         with self._deciding() as dispatcher:
             dispatcher.tick(now, listeners)
+        with self._lock:
+            at_rest = self._dispatcher.at_rest
+        if at_rest:
+            self._ticking.set_period(_REST_SECONDS)
         self._infer.tick(now)
 
     def _settings(self) -> Settings:

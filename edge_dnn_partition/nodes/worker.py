@@ -129,7 +129,7 @@ class Worker(FleetNode):
         self.every(_PROBE_TICK_SECONDS, self._probe_links)
         self.every(1.0, self._energy.publish)
         self.every(1.0, self._tidy)
-        self.params.on_change(lambda _, value: self.set_period(beat, 1 / value), 'heartbeat_hz')
+        self.params.on_change(lambda _, value: beat.set_period(1 / value), 'heartbeat_hz')
         for name in ('probe_period', 'probing_budget'):
             self.params.on_change(lambda *_: self._set_probing(), name)
         for name in ('memory_budget', 'threads'):

@@ -160,6 +160,11 @@ class Assembler:
             fragment.stages, fragment.hops, fragment.encode_seconds, now, paced=fragment.paced, echo_sent_ns=fragment.sent_ns,
         )  # fmt: skip
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether fragments of some message are missing."""
+        return bool(self._partial)
+
     def is_done(self, key: MessageKey) -> bool:
         """True if that message has been complete, so that its fragments are repetitions."""
         return key in self._done

@@ -41,6 +41,11 @@ class FragmentReceiver:
         """Bytes held of incomplete messages."""
         return self.assembler.held_bytes
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether fragments of some message are missing, so that `on_tick` has something to do."""
+        return self.assembler.incomplete
+
     def take_evicted(self) -> int:
         """Return how many incomplete messages have been evicted for newer ones since the last call."""
         evicted, self.assembler.evicted = self.assembler.evicted, 0
@@ -77,7 +82,7 @@ class FragmentReceiver:
         return None
 
     def on_tick(self, now: float) -> Iterator[Ack]:
-        """Yield requests for what is missing of messages that have been quiet; call it every `QUIET_SECONDS` / 2."""
+        """Yield requests for what is missing of messages that were quiet; call it every `QUIET_SECONDS` / 2 while `incomplete`."""
         yield from map(self._missing, self.assembler.overdue(now, QUIET_SECONDS))
         self.assembler.forget(now, _FORGET_SECONDS)
 

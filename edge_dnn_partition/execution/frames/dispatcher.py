@@ -174,6 +174,11 @@ class FrameDispatcher:
         """Whether every accepted frame has its result, and that has been taken."""
         return not self.ledger.in_flight and not self._actions
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no inputs wait and no frame is under way, so that `tick` need not be called often."""
+        return self.ledger.idle and self.shadows.idle and not self._actions
+
     # Start and end --------------------------------------------------------------------------------------------
 
     def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:

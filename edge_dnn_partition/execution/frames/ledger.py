@@ -140,6 +140,11 @@ class FrameLedger:
         return False
 
     @property
+    def idle(self) -> bool:
+        """Whether no inputs wait, and every frame has ended and its result has been taken."""
+        return not (self._offered or self._asked or self._frames)
+
+    @property
     def in_flight(self) -> int:
         """Frames accepted and not finished."""
         return sum(1 for frame in self._frames.values() if not frame.status)

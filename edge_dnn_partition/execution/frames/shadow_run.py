@@ -62,6 +62,11 @@ class ShadowRun:
         """Take a request; a newer one replaces it."""
         self._asked, self._asked_at = plan, now
 
+    @property
+    def idle(self) -> bool:
+        """Whether none was asked for, and none runs."""
+        return self._asked is None and self.current is None
+
     def forget(self) -> None:
         """Let a request and a frame under way go."""
         self._asked = self.current = None

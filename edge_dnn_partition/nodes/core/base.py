@@ -133,11 +133,10 @@ class FleetNode(EntityNode):
 
         def look() -> None:
             if self.ending.is_set() or ready():
-                timer.cancel()
-                self.destroy_timer(timer)
+                self.ticks.remove(tick)
                 action()
 
-        timer = self.create_timer(_DRAIN_STEP_SECONDS, look)
+        tick = self.ticks.every(_DRAIN_STEP_SECONDS, look)
 
     def autostart(self) -> None:
         """Configure and activate, as a lifecycle manager would, the latter when no other node has this one's role."""
@@ -193,8 +192,8 @@ class FleetNode(EntityNode):
             super().on_deactivate(state)
             return TransitionCallbackReturn.FAILURE
         self.active = True
-        for timer in self._timers_gated:
-            timer.reset()
+        for tick in self._ticks_gated:
+            tick.start()
         if self.role is not None:
             self.role.taken()
         self.get_logger().info('active')
@@ -238,8 +237,8 @@ class FleetNode(EntityNode):
 
     def _deactivate(self, *, giving_up: bool = False) -> None:
         self.active = False
-        for timer in self._timers_gated:
-            timer.cancel()
+        for tick in self._ticks_gated:
+            tick.stop()
         self._hook('stop', self.stop)
         if giving_up:
             self._hook('give_up', self.give_up)
@@ -249,7 +248,7 @@ class FleetNode(EntityNode):
     def _clean(self) -> None:
         self._hook('teardown', self.teardown)
         self.role = None
-        entities, self._entities, self._timers_gated = self._entities, [], []
+        entities, self._entities, self._ticks_gated = self._entities, [], []
         for destroy, entity in reversed(entities):
             destroy(entity)
         self.seals.close()

@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
@@ -25,6 +23,7 @@ from edge_dnn_partition.text import printable
 from .qos import with_overrides
 from .rclpy_gaps import allow_deferred, timed
 from .seals import Seals
+from .ticks import Tick, Ticks
 from .topics import Topics
 
 _LONGEST_REASON = 400
@@ -43,7 +42,6 @@ class EntityNode(LifecycleNode):
 
     def __init__(self, name: str, *, per_device: bool, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.active = False
         """Whether the lifecycle state is active."""
         self.ending = threading.Event()
@@ -59,7 +57,9 @@ class EntityNode(LifecycleNode):
         self.arrived = 0.0
         """When the message that a raw subscription's callback handles was received, by the steady clock."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
-        self._timers_gated: list[Any] = []
+        self._ticks_gated: list[Tick] = []
+        self.ticks = Ticks()
+        """What it does at intervals, or soon."""
         namespace = self.get_namespace()
         self.topics = Topics.of_device(namespace) if per_device else Topics.of_fleet(namespace)
         self.seals = Seals(self, self.topics, None, self.refuse)
@@ -124,32 +124,13 @@ class EntityNode(LifecycleNode):
         self._entities.append((self.destroy_subscription, entity))
         return entity
 
-    def create_timer(
-        self, timer_period_sec: float, callback: Any, callback_group: Any = None, clock: Clock | None = None, autostart: bool = True
-    ) -> Any:
-        """Return a timer as rclpy's nodes do, but on the steady clock unless another is given.
-
-        Theirs stand still while the wall clock catches up after a step back, and with simulated time whenever that does.
-        """
-        return super().create_timer(timer_period_sec, callback, callback_group, clock or self._steady, autostart)
-
-    def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Any:
-        """Return a timer whose callback is `guarded`; it runs while the node is active, or ``always``."""
-        timer = self.create_timer(
-            seconds, self.guarded(callback, always=always), autostart=always or self.active
-        )
-        self._entities.append((self.destroy_timer, timer))
+    def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Tick:
+        """Return a tick on the steady clock whose callback is `guarded`; it runs while the node is active, or ``always``."""
+        tick = self.ticks.every(seconds, self.guarded(callback, always=always), start=always or self.active)
+        self._entities.append((self.ticks.remove, tick))
         if not always:
-            self._timers_gated.append(timer)
-        return timer
-
-    def set_period(self, timer: Any, seconds: float) -> None:
-        """Change how often a timer of `every` fires, from now on."""
-        running = not timer.is_canceled()
-        timer.cancel()
-        timer.timer_period_ns = round(seconds * 1e9)
-        if running:
-            timer.reset()
+            self._ticks_gated.append(tick)
+        return tick
 
     def serve(
         self, service_type: type, name: str, callback: Callable[[Any, Any], Any], qos: QoSProfile = qos_profile_services_default
@@ -203,6 +184,8 @@ class EntityNode(LifecycleNode):
             except Exception:  # noqa: BLE001
                 if not self.ending.is_set():
                     self.repeats.failure('a callback failed, going on')
+            if self.ticks.next_at <= time.monotonic():  # messages may come without end
+                self.ticks.run()
 
         return call
 

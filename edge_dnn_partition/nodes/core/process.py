@@ -28,11 +28,13 @@ from edge_dnn_partition.transport.shared_memory import remove_leftovers
 
 from . import signals
 from .rclpy_gaps import WallClockWatch, make_executor
+from .ticks import Ticks
 
 if TYPE_CHECKING:
     from .base import FleetNode
 
 _CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
+_TURN_SECONDS = 1.0
 
 
 def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
@@ -170,7 +172,7 @@ class Spinner:
     :param repeats: takes the exceptions, and is flushed; by default one on the node's logger.
     :param first: called on the thread before the first spin (configuring may take long, and the main
         thread has to stay free for signals); what it raises is passed to ``failed``.
-    :param turn: called some five times a second on the thread, once ``first`` is done.
+    :param turn: called at least once a second on the thread, once ``first`` is done.
     :param failed: called with the exception of ``first``, or with None when the context was shut down by
         somebody else; the spin ends after it.
     :param kind: ``events`` or ``single``; by default ``$EDGE_DNN_PARTITION_EXECUTOR``, else ``events``.
@@ -192,12 +194,12 @@ class Spinner:
         self._turn = turn
         self._failed = failed
         self._ending = threading.Event()
-        self.executor, self._spin_briefly, self._wake = make_executor(
-            kind or os.environ.get(_CHOICE, 'events'), node.context
-        )
+        self.executor, self._spin, self._wake = make_executor(kind or os.environ.get(_CHOICE, 'events'), node.context)
         self.executor.add_node(node)
+        self._ticks: Ticks = getattr(node, 'ticks', None) or Ticks()
+        self._ticks.wake = self._wake
         self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
-        self._watch = WallClockWatch(node, self.executor, self._ending)
+        self._watch = WallClockWatch(node, self._wake)
 
     def start(self) -> None:
         """Begin to spin."""
@@ -207,6 +209,7 @@ class Spinner:
     def ask_to_end(self) -> None:
         """Let the callback at work be the last one."""
         self._ending.set()
+        self._watch.stop()
         self._wake()
 
     def join(self, timeout_seconds: float) -> bool:
@@ -227,7 +230,8 @@ class Spinner:
             try:
                 self._turn()
                 self._repeats.flush()
-                self._spin_briefly()
+                self._spin(self._ticks.seconds_left(_TURN_SECONDS))
+                self._ticks.run()
             except ExternalShutdownException:  # noqa: PERF203  the spin outlives what a callback raises
                 break
             except Exception:  # noqa: BLE001

@@ -10,10 +10,10 @@ cannot come later       coroutine; mended by #1478, in Jazzy by #1613       coro
                                                                             `allow_deferred`
 an impossible           ros2/rclpy#1209: it raises, and nobody gets a       delete the ``except`` in `guard_transitions`; the
 transition              response; mended by #1319                           rest of it is this package's own rule
-timers stand still      ros2/ros2#1080, ros2/rclpy#1490: waits are by the   delete `WallClockWatch`, and `create_timer` of
-when the wall clock     wall clock, whichever clock a timer has             `EntityNode`
+waits stand still       ros2/ros2#1080, ros2/rclpy#1490: waits are by the   delete `WallClockWatch`
+when the wall clock     wall clock, whichever clock a timer has
 is set back
-`spin` never returns    none known; EventsExecutor's in the wheels of PyPI  spin with ``executor.spin()`` in `make_executor`
+`spin` never returns    none known; EventsExecutor's in the wheels of PyPI  nothing: `Ticks` need a spin that ends
 a callback gets         none known; EventsExecutor passes message and       delete `timed`; declare the callback with both
 message and info as     information as one tuple                            arguments
 one argument
@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -48,8 +48,7 @@ except ImportError:  # rclpy before Jazzy's 7.1
 if TYPE_CHECKING:
     from .base import FleetNode
 
-_LOOK_SECONDS = 0.02
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS = 0.25
 _STEP_SECONDS = 0.02
 """A wall clock that goes back by less was slewed, or holds a wait up by no more than that."""
 _LONGEST_WAIT_SECONDS = 1.0
@@ -91,11 +90,7 @@ class DeferredResponse:
         :param response: is filled with the reason if ``answer`` raises.
         """
 
-        def look() -> None:
-            if not work.done():
-                return
-            timer.cancel()
-            node.destroy_timer(timer)
+        def finish() -> None:
             try:
                 found = answer(work)
             except Exception as error:  # noqa: BLE001
@@ -108,7 +103,7 @@ class DeferredResponse:
             else:
                 self.send(found)
 
-        timer = node.create_timer(_LOOK_SECONDS, look)
+        work.add_done_callback(lambda _: node.ticks.soon(finish))
 
 
 def allow_deferred(service: Any) -> None:
@@ -175,51 +170,77 @@ def _is(transition: Transition, *labels: str, numbers: tuple[int, ...]) -> bool:
 # Executors and clocks ----------------------------------------------------------------------------------------------
 
 
-def make_executor(kind: str, context: Any) -> tuple[Executor, Callable[[], None], Callable[[], None]]:
-    """Return an executor, what spins it for a fifth of a second, and what ends such a spin early.
+def make_executor(kind: str, context: Any) -> tuple[Executor, Callable[[float], None], Callable[[], None]]:
+    """Return an executor, what spins it for some seconds at most, and what ends such a spin early, or the next one.
 
     EventsExecutor where there is one: a 1 kB message there and back between two processes took half the
     time and half the CPU time of SingleThreadedExecutor's (medians 0.46-0.48 against 0.94-1.28 ms one way
     on a loaded 2-core machine, 0.6 against 1.4 ms CPU per round). Its `spin()` waits for ever in the PyPI
-    wheels, hence `spin_until_future_complete` with a future that completes at the end only (`wake()` alone does not
-    end that spin).
+    wheels, hence `spin_until_future_complete` with a future that completes when the spin is to end (its `wake()` does not
+    end it). Each spin has a future of its own, as each adds a callback to it.
 
     :param kind: ``events`` or ``single``.
     """
-    if kind == 'events' and _HAS_EVENTS:
-        events = EventsExecutor(context=context)
-        never: RosFuture = RosFuture()
-        return events, lambda: events.spin_until_future_complete(never, timeout_sec=0.2), lambda: never.set_result(None)
-    single = SingleThreadedExecutor(context=context)
-    return single, lambda: single.spin_once(timeout_sec=0.2), single.wake
+    if kind != 'events' or not _HAS_EVENTS:
+        single: Any = SingleThreadedExecutor(context=context)
+        return single, lambda seconds: single.spin_once(timeout_sec=seconds), lambda: single.create_task(lambda: None)
+    events = EventsExecutor(context=context)
+    woken, end = threading.Event(), RosFuture()
+
+    def spin(seconds: float) -> None:
+        nonlocal end
+        end = RosFuture()
+        if not woken.is_set():
+            events.spin_until_future_complete(end, timeout_sec=seconds)
+        woken.clear()
+
+    def wake() -> None:
+        woken.set()
+        end.set_result(None)
+
+    return events, spin, wake
 
 
 class WallClockWatch:
-    """Ends an executor's waits early when the wall clock is set back, on a thread of its own.
+    """Ends waits early when the wall clock is set back, on one thread for all of this process.
 
     rclpy waits on condition variables of C++, which wait for a time of the wall clock where the library was built for a glibc
     before 2.30, as the wheels are. All timers would stand still until that time has come.
     """
 
-    def __init__(self, node: Any, executor: Executor, ending: threading.Event) -> None:
-        self._node, self._executor, self._ending = node, executor, ending
-        self._thread = threading.Thread(target=self._run, name='wall clock', daemon=True)
+    _watches: ClassVar[list[WallClockWatch]] = []
+
+    def __init__(self, node: Any, wake: Callable[[], None]) -> None:
+        self._node, self._wake = node, wake
 
     def start(self) -> None:
-        """Begin to watch, until the event ``ending`` is set."""
-        self._thread.start()
+        """Begin to watch."""
+        self._watches.append(self)
+        if len(self._watches) == 1:
+            threading.Thread(target=self._run, name='wall clock', daemon=True).start()
 
-    def _run(self) -> None:
+    def stop(self) -> None:
+        """Watch no more."""
+        with contextlib.suppress(ValueError):
+            self._watches.remove(self)
+
+    @classmethod
+    def _run(cls) -> None:
         ahead = time.time() - time.monotonic()
-        while not self._ending.is_set():
+        while cls._watches:
             time.sleep(_WATCH_SECONDS)
             before, ahead = ahead, time.time() - time.monotonic()
             if ahead < before - _STEP_SECONDS:
-                for timer in list(self._node.timers):
-                    with contextlib.suppress(InvalidHandle):  # it has just gone
-                        if not timer.is_canceled():
-                            timer.reset()  # EventsExecutor looks at all timers of that clock
-                self._executor.wake()
+                for watch in [*cls._watches]:
+                    watch.end_wait()
+
+    def end_wait(self) -> None:
+        """End the wait under way, and have rclpy look at its timers."""
+        for timer in list(self._node.timers):
+            with contextlib.suppress(InvalidHandle):  # it has just gone
+                if not timer.is_canceled():
+                    timer.reset()  # EventsExecutor looks at all timers of that clock
+        self._wake()
 
 
 def timed(callback: Callable[[Any], None], arrived: Callable[[float], None]) -> Callable[..., None]:

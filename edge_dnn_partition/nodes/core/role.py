@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .base import FleetNode
 
 _LOOK_SECONDS = CLAIM_SECONDS / 4
+_ALONE_SECONDS = 0.5
+"""How often an active node checks whether another has come ..."""
+_FRESH_SECONDS = 2.0
+"""... and how old the claim is at most that such a one finds: it says for how long this node has been active."""
 _DEVICE_DISCOVERY_SECONDS = 0.8
 """Two workers of one device do no harm for a moment: of what both send the second copy is left aside. The fleet waits for each."""
 
@@ -41,7 +45,7 @@ class Role:
         self._wanted: tuple[Callable[[], None], Callable[[str], None] | None] | None = None
         self._reported: Claim | None = None
         self._publish_at = 0.0
-        node.every(_LOOK_SECONDS, self._look, always=True)
+        self._tick = node.every(_LOOK_SECONDS, self._look, always=True)
 
     def want(self, take: Callable[[], None], refused: Callable[[str], None] | None = None) -> None:
         """Call ``take`` when the role is free, at once if it is; the last call counts.
@@ -49,12 +53,14 @@ class Role:
         :param refused: called instead, with who has the role, if a node has it; None: wait until it is free.
         """
         self._wanted = take, refused
+        self._tick.start()
         self._look()
 
     def taken(self) -> None:
         """The node has become active."""
         self._claim.active_since = time.monotonic()
         self._publish(active=True)
+        self._tick.start()
 
     def left(self) -> None:
         """The node is not active any more, nor wants to be."""
@@ -65,9 +71,14 @@ class Role:
     def _look(self) -> None:
         now = time.monotonic()
         if self._claim.active_since is not None:
-            if now >= self._publish_at:
+            alone = self._publisher.get_subscription_count() <= 1  # this node itself; a claim waits for who comes
+            self._tick.set_period(_ALONE_SECONDS if alone else CLAIM_SECONDS)
+            if not alone or now >= self._publish_at:
                 self._publish(active=True)
-        elif self._wanted is not None:
+        elif self._wanted is None:
+            self._tick.stop()
+        else:
+            self._tick.set_period(_LOOK_SECONDS)
             take, refused = self._wanted
             holder = self._claim.holder(now)
             if holder is not None and refused is not None:
@@ -102,7 +113,7 @@ class Role:
 
     def _publish(self, *, active: bool) -> None:
         now, claim = time.monotonic(), self._claim
-        self._publish_at = now + CLAIM_SECONDS
+        self._publish_at = now + _FRESH_SECONDS
         self._publisher.publish(
             ClaimMessage(
                 incarnation=claim.incarnation, active=active, displaces=claim.displaces, host=socket.gethostname(),

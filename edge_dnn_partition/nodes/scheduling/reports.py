@@ -53,7 +53,7 @@ class ReportPublisher:
             name: node.advertise(Float64, topics.plot(name), qos.PLOT, overridable=True) for name in names
         }
         timer = node.every(self._plot_seconds, self._publish_plots)
-        node.params.on_change(lambda *_: node.set_period(timer, self._plot_seconds), 'plot_hz')
+        node.params.on_change(lambda *_: timer.set_period(self._plot_seconds), 'plot_hz')
         if DiagnosticArray is None:
             node.get_logger().info('no diagnostics: diagnostic_msgs is not installed')
         else:

@@ -226,6 +226,8 @@ class DdsLink:
             if fragment.sender not in publishers:
                 raise WireError(f'fragment from {fragment.sender!r}, which is not a device of this fleet')
             ack = receiver.on_fragment(fragment, node.arrived)
+            if receiver.incomplete:
+                tick.start()
             if ack is not None:
                 answer(ack)
                 if ack.state == AckState.REFUSED:
@@ -236,10 +238,12 @@ class DdsLink:
                 node.refuse('memory', f'{evicted} incomplete messages evicted for newer ones: too many are under way')
             for ack in receiver.on_tick(time.monotonic()):
                 answer(ack)
+            if not receiver.incomplete:
+                tick.stop()
 
         topic = node.topics.results() if to_source else node.topics.tensors()
         node.subscribe(TensorFragment, topic, on_fragment, qos.TENSORS, raw=True)
-        node.every(QUIET_SECONDS / 2, on_tick)
+        tick = node.every(QUIET_SECONDS / 2, on_tick)
         return receiver
 
     # The thread -----------------------------------------------------------------------------------------------
