@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ _SEGMENTS_IN_MEMORY: Final = 16
 _LEAST_SEGMENT_BYTES: Final = 512 * 1024
 
 
-def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsProfile:
+def dds_profile(fleet: Fleet, nodes: Sequence[str] = (), device: str | None = None) -> DdsProfile:
     """Return the profile of a fleet's process; where it listens, at the first of its ports.
 
     Shared memory is for the frame source, to which a camera on its machine sends whole images, and for processes of one
@@ -52,20 +52,20 @@ def dds_profile(fleet: Fleet, node: str = '', device: str | None = None) -> DdsP
     again under its old port is not heard for up to half a minute by those that had that port open (Fast DDS 2.14,
     https://github.com/eProsima/Fast-DDS/pull/4728), small messages are no faster, and tensors have segments of their own.
 
-    :param node: the node that it runs; empty for a tool.
+    :param nodes: those that it runs; none for a tool.
     :param device: the device that it runs on. The scheduler of a fleet with a server belongs on the server's device.
     """
     kind, network = fleet.network_kind, fleet.network
-    segment = _segment_bytes() if kind == 'cloud' or node == 'frame_source' else 0
+    segment = _segment_bytes() if kind == 'cloud' or 'frame_source' in nodes else 0
     if kind == 'lan':
         slowest = min((link.rate for link in fleet.links), default=math.inf)
         return DdsProfile(kind, segment, datagram_bytes=datagram_bytes(slowest), interface=network.interface or '')
     if kind != 'cloud' or network.server is None:
         return DdsProfile(kind, segment)
-    device = network.server_device if node == 'scheduler' else device
+    device = network.server_device if 'scheduler' in nodes else device
     listen = None
-    if node in LISTENERS and device == network.server_device:
-        index = LISTENERS.index(node)
+    if device == network.server_device and (indices := [LISTENERS.index(node) for node in nodes if node in LISTENERS]):
+        index = min(indices)
         listen = network.port + (1 + PORTS_EACH * (index - 1) if index else 0)
     return DdsProfile(kind, segment, network.server, network.port, listen, network.tls)
 

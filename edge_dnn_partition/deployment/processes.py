@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,30 +25,49 @@ NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER, *TOOLS)
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """One node in a process of its own.
+    """One process, of a node or of several of one device.
 
     :param dds: how its DDS is set up; None leaves that to Fast DDS.
+    :param more: further nodes in it, with their parameters.
     """
 
     node: str
     namespace: str
     parameters: Mapping[str, Any]
     dds: DdsProfile | None = None
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Its nodes' names."""
+        return self.node, *self.more
 
     @property
     def label(self) -> str:
-        """A short name for logs, such as ``pi/worker``."""
+        """A short name for logs, such as ``pi/worker``; ``pi/device`` of several nodes."""
         device = self.namespace.rsplit('/', 1)[-1]
-        return self.node if self.node in (SCHEDULER, *TOOLS) else f'{device}/{self.node}'
+        return self.node if self.node in (SCHEDULER, *TOOLS) else f'{device}/{"device" if self.more else self.node}'
+
+    def runs(self, label: str) -> bool:
+        """Return whether it is the process ``label``, or has the node that a process of its own would be called by."""
+        return label == self.label or any(replace(self, node=node, more={}).label == label for node in self.nodes)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters of all its nodes; of several, each by the node's name and its own (`own_parameters`)."""
+        if not self.more:
+            return dict(self.parameters)
+        each = {self.node: self.parameters, **self.more}
+        return {f'{node}.{name}': value for node, values in each.items() for name, value in values.items()}
 
     def environment(self, present: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return what the process's environment needs beside ``present``, see `dds_environment`."""
         return {} if self.dds is None else dds_environment(self.dds, present)
 
     def ros_arguments(self) -> list[str]:
-        """Return the command line that gives the node its namespace and parameters."""
+        """Return the command line that gives the nodes their namespace and parameters."""
         arguments = ['--ros-args', '-r', f'__ns:={self.namespace}']
-        for name, value in self.parameters.items():
+        for name, value in self.given.items():
             arguments += ['-p', f'{name}:={json.dumps(value)}']  # a text in quotes stays one, if it is 5 or on
         return arguments
 
@@ -66,6 +85,9 @@ def _for_the_key(fleet: Fleet, file: dict[str, str]) -> dict[str, str]:
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
     """Return what one device starts: its monitor, its worker, and on the source the frame source.
 
+    In one process if the file says so. A discovery server (`dds_profile`) has a process of its own in any case: devices did not
+    always find a worker again that had restarted together with it.
+
     :raises UserError: if the fleet has no such device, or the file sets parameters that its nodes refuse.
     """
     fleet.device(device)
@@ -74,23 +96,30 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
     nodes = {'device_monitor': _for_the_key(fleet, file), 'worker': file}
     if device == fleet.source:
         nodes['frame_source'] = file
+    together = [[node] for node in nodes]
+    if fleet.processes == 'one':
+        apart = 1 if dds_profile(fleet, (*nodes,), device).serves else 0
+        together = [*together[:apart], [*nodes][apart:]]
+    given = {node: _parameters(fleet, node, own) for node, own in nodes.items()}
     return tuple(
-        NodeProcess(node, namespace, _parameters(fleet, node, own), dds_profile(fleet, node, device))
-        for node, own in nodes.items()
+        NodeProcess(
+            names[0], namespace, given[names[0]], dds_profile(fleet, names, device), {name: given[name] for name in names[1:]}
+        )
+        for names in together
     )
 
 
 def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
     """Return the scheduler's process; it runs once, on any machine of the fleet's network."""
     file = {'fleet_file': str(Path(fleet_file).resolve())}
-    return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file), dds_profile(fleet, SCHEDULER))
+    return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file), dds_profile(fleet, (SCHEDULER,)))
 
 
 def tool_process(fleet: Fleet, fleet_file: str | Path, node: str) -> NodeProcess:
     """Return the process of one of `TOOLS`, which may run on any machine of the fleet's network."""
     file = {'fleet_file': str(Path(fleet_file).resolve())}
     own = file if node == 'dashboard' else _for_the_key(fleet, file)
-    return NodeProcess(node, f'/{fleet.fleet}', _parameters(fleet, node, own), dds_profile(fleet, node))
+    return NodeProcess(node, f'/{fleet.fleet}', _parameters(fleet, node, own), dds_profile(fleet, (node,)))
 
 
 def fleet_processes(fleet: Fleet, fleet_file: str | Path, tools: Sequence[str] = ()) -> tuple[NodeProcess, ...]:

@@ -86,7 +86,8 @@ class Supervisor:
         """
         if process.label in self.running:
             raise UserError(f'{process.label} is already running; stop it before starting it again')
-        command = [*self._prefix(process), sys.executable, '-m', 'edge_dnn_partition.nodes', process.node, *process.ros_arguments()]
+        module = [sys.executable, '-m', 'edge_dnn_partition.nodes', *process.nodes]
+        command = [*self._prefix(process), *module, *process.ros_arguments()]
         started = self._starter.submit(
             subprocess.Popen,
             command,

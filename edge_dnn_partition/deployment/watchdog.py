@@ -12,9 +12,10 @@ import secrets
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,10 @@ class Notifier:
         self._next_at = float('-inf')
         self._ready: tuple[str, ...] = ()
 
+    def shared(self, count: int) -> list[Notifier]:
+        """Return notifiers for so many parts of this process: it is ready when all are, alive while all are, and busy if one is."""
+        return [self] if count == 1 else [_Part(whole, part) for whole in (_Whole(self, count),) for part in range(count)]
+
     def ready(self) -> None:
         """Report that startup has finished."""
         self._ready = ('READY=1',)
@@ -72,6 +77,61 @@ class Notifier:
             with suppress(OSError):  # who started this has gone, or does not keep up
                 self._socket.settimeout(wait_seconds)
                 self._socket.sendto('\n'.join(assignments).encode(), self._address)
+
+
+class _Whole:
+    """What the parts of a process have reported; each has its thread."""
+
+    def __init__(self, notifier: Notifier, count: int) -> None:
+        self._notifier, self._count = notifier, count
+        self._lock = threading.Lock()
+        self._ready: set[int] = set()
+        self._alive: set[int] = set()
+        self._busy = ExitStack()
+        self._working = 0
+
+    def ready(self, part: int) -> None:
+        with self._lock:
+            self._ready.add(part)
+            if len(self._ready) == self._count:
+                self._notifier.ready()
+
+    def alive(self, part: int, *more: str) -> None:
+        with self._lock:
+            self._alive.add(part)
+            if len(self._alive) == self._count:
+                self._alive.clear()
+                self._notifier.alive(*more)
+
+    def work(self, change: int) -> None:
+        with self._lock:
+            self._working += change
+            if change > 0 and self._working == 1:
+                self._busy.enter_context(self._notifier.busy())
+            elif not self._working:
+                self._busy.close()
+
+
+class _Part(Notifier):
+    """One thread's notifier, of a process that has several; see `Notifier.shared`."""
+
+    def __init__(self, whole: _Whole, part: int) -> None:
+        super().__init__({})
+        self._whole, self._part = whole, part
+
+    def ready(self) -> None:
+        self._whole.ready(self._part)
+
+    def alive(self, *more: str) -> None:
+        self._whole.alive(self._part, *more)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        self._whole.work(1)
+        try:
+            yield
+        finally:
+            self._whole.work(-1)
 
 
 def _limit(seconds: float) -> str:

@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a node: ``python -m edge_dnn_partition.nodes worker --ros-args -r __ns:=/demo/pi``.
+"""Starts a node, or several in one process: ``python -m edge_dnn_partition.nodes worker --ros-args -r __ns:=/demo/pi``.
 
 Signals are held back from the first line on, through the replacement of the process by
 itself that the linker's variables may need (a signal mask survives it) and the imports
@@ -9,6 +9,7 @@ that take most of a start: a signal that comes meanwhile ends the process with c
 
 from __future__ import annotations
 
+import os
 import sys
 
 from edge_dnn_partition.nodes.core import signals
@@ -17,34 +18,37 @@ NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', '
 
 
 def main(name: str | None = None) -> int:
-    """Run the node ``name``, or the one that the command line names first, and end the process with it.
+    """Run the node ``name``, and those that the command line names first, and end the process with them.
 
     Return the exit code if there is no such node.
 
-    Each node is a module of this package with ``main(args)``.
+    Each node is a module of this package with its class as ``NODE``.
     """
     signals.hold()
+    os.environ.setdefault('OMP_NUM_THREADS', '1')  # numpy's own threads would be in the way of the model's
     from edge_dnn_partition import ros_env
 
     ros_env.prepare()
     signals.install()
     arguments = sys.argv[1:]
-    if name is None:
-        if not arguments or arguments[0] not in NAMES:
-            sys.stderr.write(f'error: name a node first: one of {", ".join(NAMES)}\n')
-            return 2
-        name = arguments.pop(0)
+    names = [] if name is None else [name]
+    while arguments and arguments[0] in NAMES:
+        names.append(arguments.pop(0))
+    if not names:
+        sys.stderr.write(f'error: name a node first: one of {", ".join(NAMES)}\n')
+        return 2
     from importlib import import_module
 
     try:
-        module = import_module(f'edge_dnn_partition.nodes.{name}')
+        factories = [import_module(f'edge_dnn_partition.nodes.{name}').NODE for name in names]
+        from edge_dnn_partition.nodes.core.process import run_nodes
     except ModuleNotFoundError as error:
         sys.stderr.write(
-            f'error: {name} needs the Python module {error.name}: run make setup, or source ROS 2 and the '
+            f'error: {" and ".join(names)} needs the Python module {error.name}: run make setup, or source ROS 2 and the '
             'workspace that this package was built in, and start it from another folder than a checkout\n'
         )
         return 2
-    return signals.leave(int(module.main(arguments)))
+    return signals.leave(run_nodes(factories, arguments))
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +20,7 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.parameter_messages import parameter_message
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 
 if TYPE_CHECKING:
     from edge_dnn_partition.dashboard.server import DashboardServer
@@ -139,6 +138,4 @@ class Dashboard(FleetNode):
         return answer
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end."""
-    return run_node(Dashboard, args)
+NODE: Final = Dashboard

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from sensor_msgs.msg import BatteryState
@@ -18,7 +17,7 @@ from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.msg import Heartbeat, Telemetry
 from edge_dnn_partition.nodes.conversions.conversions import telemetry_to_message
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.sensing.host import HostMeter
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.model import PowerModel
@@ -147,6 +146,4 @@ def _discharging(message: BatteryState) -> bool:
     return bool(status == BatteryState.POWER_SUPPLY_STATUS_DISCHARGING)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node; return the exit code."""
-    return run_node(DeviceMonitor, args)
+NODE: Final = DeviceMonitor

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from edge_dnn_partition.cache import cache_dir, troubles
 from edge_dnn_partition.deployment import start_checks
@@ -54,7 +55,7 @@ from edge_dnn_partition.nodes.conversions.wire import (
     write_links,
 )
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.frames.infer_service import InferService
 from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
@@ -415,6 +416,4 @@ class FrameSource(FleetNode):
             self._replayed = replayed
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end."""
-    return run_node(FrameSource, args)
+NODE: Final = FrameSource

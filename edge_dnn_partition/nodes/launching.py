@@ -75,8 +75,9 @@ def node_actions(context: LaunchContext, processes: Iterable[NodeProcess]) -> li
         Node(
             package='edge_dnn_partition',
             executable=process.node,
+            arguments=[*process.more],
             namespace=process.namespace,
-            parameters=[dict(process.parameters), *over],
+            parameters=[process.given, *over],
             additional_env={**process.environment(), **watched},
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             respawn=respawn,

@@ -8,8 +8,8 @@ What it decides and how is in `control.scheduling.scheduler`; this node brings i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.control.decision.auto import TakeoverSettings
@@ -40,7 +40,7 @@ from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, VersionMemory, plan_for, plan_message
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationPublisher
 from edge_dnn_partition.nodes.scheduling.reports import ReportPublisher
 from edge_dnn_partition.nodes.scheduling.services import SchedulerServices
@@ -250,6 +250,4 @@ def settings_of(params: Any, fleet: Fleet) -> SchedulerSettings:
     )  # fmt: skip
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end."""
-    return run_node(Scheduler, args)
+NODE: Final = Scheduler

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from builtin_interfaces.msg import Duration
@@ -19,7 +18,7 @@ from edge_dnn_partition.msg import FleetState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.plans.plan import Plan
 
 _LIFETIME_SECONDS: Final = 3
@@ -95,6 +94,4 @@ def _vector(size: fleet_scene.Point) -> Vector3:
     return Vector3(x=size[0], y=size[1], z=size[2])
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end."""
-    return run_node(Visualisation, args)
+NODE: Final = Visualisation

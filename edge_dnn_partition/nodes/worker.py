@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import psutil
 from std_srvs.srv import Trigger
@@ -31,7 +30,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, status_of
 from edge_dnn_partition.nodes.conversions.wire import worth_in, write_links
 from edge_dnn_partition.nodes.core import qos
-from edge_dnn_partition.nodes.core.base import FleetNode, run_node
+from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.execution.device_profiler import DeviceProfiler
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
@@ -343,7 +342,4 @@ class Worker(FleetNode):
         self._heartbeat.publish(message)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end."""
-    os.environ.setdefault('OMP_NUM_THREADS', '1')
-    return run_node(Worker, args)
+NODE: Final = Worker

@@ -23,7 +23,7 @@ from .fragments import (
     Fragment,
 )
 from .partial import LONG_STRETCHED, STRETCHED, FragmentBuffer, Partial, Run
-from .tensors import WireTensor, check_layout, image_parts, unpack
+from .tensors import WireTensor, buffer_size, check_layout, image_parts, shaped, unpack
 from .timing import HopTime, StageTime
 
 MAX_FRAGMENTS: Final = 1 << 20
@@ -62,8 +62,34 @@ class Received:
 
     def views(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the tensors as views of the buffer, and their encodings: of compressed pixels, what the pixels are."""
-        arrays = unpack(self.layout, self.buffer)
-        return arrays, {tensor.name: image_parts(tensor.encoding)[0] for tensor in self.layout}
+        return self._arrays(), {tensor.name: image_parts(tensor.encoding)[0] for tensor in self.layout}
+
+    def _arrays(self) -> dict[str, Any]:
+        return unpack(self.layout, self.buffer)
+
+
+class Handed(Received):
+    """A message from a node of the same process: ``buffer`` are the tensors' bytes, an array each, which nobody may change."""
+
+    @property
+    def bytes(self) -> int:
+        """What it would take on a link."""
+        return buffer_size(self.layout)
+
+    def head(self) -> Fragment:
+        """Return the first fragment that it would have there."""
+        return Fragment(
+            self.kind, self.sender, self.incarnation, self.number, 0, 1, self.bytes, b'', address=self.address, layout=self.layout,
+            stages=self.stages, hops=self.hops, encode_seconds=self.encode_seconds,
+        )  # fmt: skip
+
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {}
+        for tensor, flat in zip(self.layout, self.buffer, strict=True):
+            kept = flat.view()
+            kept.flags.writeable = False
+            arrays[tensor.name] = shaped(tensor, kept)
+        return arrays
 
 
 MessageKey = tuple[str, int, int]

@@ -168,15 +168,16 @@ def unpack(layout: Sequence[WireTensor], buffer: Any) -> dict[str, Array | Coded
     :raises WireError: if layout and buffer contradict each other.
     """
     check_layout(layout, len(buffer))
-    arrays: dict[str, Array | Coded] = {}
-    for tensor in layout:
-        flat = np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)
-        if tensor.encoding == RAW:
-            arrays[tensor.name] = flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
-        elif tensor.encoding in TENSOR_ENCODINGS:
-            arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, tensor.encoding, flat)
-        elif compressor := image_parts(tensor.encoding)[1]:
-            arrays[tensor.name] = Coded(DTYPES[tensor.dtype], tensor.shape, compressor, flat)
-        else:  # an image: pixels have their shape, a compressed one has none
-            arrays[tensor.name] = flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat
-    return arrays
+    return {tensor.name: shaped(tensor, np.frombuffer(buffer, np.uint8, tensor.size, tensor.offset)) for tensor in layout}
+
+
+def shaped(tensor: WireTensor, flat: Array) -> Array | Coded:
+    """Return a tensor as a view of its bytes; an encoded one stays so."""
+    if tensor.encoding == RAW:
+        return flat.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+    if tensor.encoding in TENSOR_ENCODINGS:
+        return Coded(DTYPES[tensor.dtype], tensor.shape, tensor.encoding, flat)
+    if compressor := image_parts(tensor.encoding)[1]:
+        return Coded(DTYPES[tensor.dtype], tensor.shape, compressor, flat)
+    # an image: pixels have their shape, a compressed one has none
+    return flat.reshape(tensor.shape) if math.prod(tensor.shape) == tensor.size else flat

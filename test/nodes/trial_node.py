@@ -20,7 +20,8 @@ from std_msgs.msg import UInt8MultiArray  # noqa: E402
 from edge_dnn_partition.client import MissedResults  # noqa: E402
 from edge_dnn_partition.errors import UserError  # noqa: E402
 from edge_dnn_partition.nodes.core import qos  # noqa: E402
-from edge_dnn_partition.nodes.core.base import FleetNode, Parameter, run_node  # noqa: E402
+from edge_dnn_partition.nodes.core.base import FleetNode, Parameter  # noqa: E402
+from edge_dnn_partition.nodes.core.process import run_nodes  # noqa: E402
 from edge_dnn_partition.nodes.frames.camera import SensorSubscription  # noqa: E402
 
 TENSOR_BYTES = 3_211_264
@@ -188,4 +189,4 @@ class Busy(FleetNode):
 KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'watcher': Watcher, 'busy': Busy, 'reader': Reader}
 
 if __name__ == '__main__':
-    signals.leave(run_node(KINDS[sys.argv[1]], sys.argv[2:]))
+    signals.leave(run_nodes([KINDS[sys.argv[1]]], sys.argv[2:]))

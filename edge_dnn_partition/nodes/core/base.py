@@ -18,7 +18,6 @@ from edge_dnn_partition.errors import UserError
 
 from .entities import EntityNode
 from .parameters import ParameterTable
-from .process import run_node
 from .rclpy_gaps import guard_transitions
 from .role import Role
 from .seals import Seals
@@ -26,7 +25,7 @@ from .seals import Seals
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet
 
-__all__ = ['FleetNode', 'Parameter', 'run_node']
+__all__ = ['FleetNode', 'Parameter']
 
 _DRAIN_STEP_SECONDS = 0.005
 
@@ -116,12 +115,6 @@ class FleetNode(EntityNode):
         return fleet
 
     # Lifecycle ----------------------------------------------------------------------------------------------
-
-    def drain(self) -> None:
-        """Finish what is under way, before the process ends; called from the main thread, while callbacks still come."""
-        deadline = time.monotonic() + min(1.0, self.begin_drain(ending=True))
-        while time.monotonic() < deadline and not self.drained():
-            time.sleep(_DRAIN_STEP_SECONDS)
 
     def when_drained(self, action: Callable[[], None]) -> None:
         """Call ``action`` once what is under way is finished, or has had its time; callbacks come meanwhile."""

@@ -19,9 +19,10 @@ from edge_dnn_partition.deployment.watchdog import Notifier
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.text import printable
+from edge_dnn_partition.transport.assembler import Handed
 
 from .qos import with_overrides
-from .rclpy_gaps import allow_deferred, timed
+from .rclpy_gaps import allow_deferred, own_parameters, timed
 from .seals import Seals
 from .ticks import Tick, Ticks
 from .topics import Topics
@@ -42,6 +43,7 @@ class EntityNode(LifecycleNode):
 
     def __init__(self, name: str, *, per_device: bool, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
+        own_parameters(self, name)
         self.active = False
         """Whether the lifecycle state is active."""
         self.ending = threading.Event()
@@ -56,6 +58,8 @@ class EntityNode(LifecycleNode):
         """Reports to who started this process that it does not hang."""
         self.arrived = 0.0
         """When the message that a raw subscription's callback handles was received, by the steady clock."""
+        self.inboxes: dict[str, Callable[[Handed], bool]] = {}
+        """Of this process's nodes, by topic: they take tensors as they are, and return False while they are not active."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._ticks_gated: list[Tick] = []
         self.ticks = Ticks()
@@ -123,6 +127,19 @@ class EntityNode(LifecycleNode):
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
+
+    def open_inbox(self, topic: str, callback: Callable[[Handed], None]) -> None:
+        """Take what nodes of this process send to a topic, while active; ``callback``, `guarded`, is called in their thread."""
+        take = self.guarded(callback)
+
+        def take_if_active(handed: Handed) -> bool:
+            active = self.active and not self.ending.is_set()
+            if active:
+                take(handed)
+            return active
+
+        self.inboxes[topic] = take_if_active
+        self._entities.append((self.inboxes.pop, topic))
 
     def every(self, seconds: float, callback: Callable[[], None], *, always: bool = False) -> Tick:
         """Return a tick on the steady clock whose callback is `guarded`; it runs while the node is active, or ``always``."""

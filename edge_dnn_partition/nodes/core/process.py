@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a node's process, from the signal handlers to the exit code, and the thread that spins its node."""
+"""The life of a process of nodes, from the signal handlers to the exit code, and the thread that spins each of them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,26 @@ if TYPE_CHECKING:
 
 _CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
 _TURN_SECONDS = 1.0
+_DRAIN_STEP_SECONDS = 0.005
 
 
-def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None) -> int:
-    """Run one node until SIGINT, SIGTERM or SIGHUP; return the exit code.
+def run_nodes(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | None = None) -> int:
+    """Run nodes until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+    Each has a thread that spins it. They live and die together: one that fails ends the process, whose starter starts all again.
 
     An orderly end takes a fraction of a second; after `signals.LIMIT_SECONDS` the process ends by force, with
     the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
     `signals.install` first), so that a signal is heeded while rclpy is being imported.
 
-    :param factory: makes the node; called after ``rclpy.init``.
+    :param factories: make the nodes, each another kind; called after ``rclpy.init``.
     :param args: the command line without the program's name; None: the process's own.
-    :returns: 0; 2 if the node refused its input (one line on stderr); 1 if it failed otherwise.
+    :returns: 0; 2 if a node refused its input (one line on stderr); 1 if it failed otherwise.
     """
     stop = signals.install()
     remove_leftovers()  # of a process before this one that was killed
     faulthandler.enable()  # a crash in native code shows where, and so does SIGABRT to a process that hangs
-    _live(factory, args, stop)
+    _live(factories, args, stop)
     # The DDS participant goes with the last reference to it: while its threads are still at work on shared
     # memory, an exit can leave a lock there held for ever, on which other processes then wait.
     gc.unfreeze()
@@ -59,16 +62,16 @@ def run_node(factory: Callable[[], FleetNode], args: Sequence[str] | None = None
     return stop.code
 
 
-def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
-    """Make the node, wait until the process is to end, take the node down."""
-    node: FleetNode | None = None
-    spinner: Spinner | None = None
+def _live(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
+    """Make the nodes, wait until the process is to end, take the nodes down."""
+    nodes: list[FleetNode] = []
+    spinners: list[Spinner] = []
 
     def failed(error: BaseException | None) -> None:
         try:
             if not stop.is_set():
                 stop.code = 1
-                stop.code = _report(error, logged=node is not None and node.has_logged(error))
+                stop.code = _report(error, logged=any(node.has_logged(error) for node in nodes))
         finally:  # stderr may be a file on a full disk
             stop.ask()
 
@@ -88,21 +91,30 @@ def _live(factory: Callable[[], FleetNode], args: Sequence[str] | None, stop: si
     try:
         if stop.begin():
             _initialise(args)
-        if not stop.is_set():
+        for factory in factories if not stop.is_set() else ():
             node = factory()
             node.failed = failed
-            warn = node.repeats.warning
-            cache.tell_troubles(lambda text: warn(text, text))
-        if node is not None and not stop.is_set():
-            spinner = Spinner(
-                node, first=functools.partial(_begin, node), turn=node.notifier.alive, failed=failed, repeats=node.repeats
-            )
-            spinner.start()
+            nodes.append(node)
+        if nodes:
+            _join(nodes)
+        if not stop.is_set():
+            for node in nodes:
+                first = functools.partial(_begin, node)
+                spinners.append(Spinner(node, first=first, turn=node.notifier.alive, failed=failed, repeats=node.repeats))
+                spinners[-1].start()
             stop.wait()
     except Exception as error:  # noqa: BLE001
         failed(error)
         stop.wait()
-    _end(node, spinner, stop)
+    _end(nodes, spinners, stop)
+
+
+def _join(nodes: Sequence[FleetNode]) -> None:
+    """Have nodes share what a process has once."""
+    warn = nodes[0].repeats.warning
+    cache.tell_troubles(lambda text: warn(text, text))
+    for node, notifier in zip(nodes, nodes[0].notifier.shared(len(nodes)), strict=True):
+        node.notifier, node.inboxes = notifier, nodes[0].inboxes
 
 
 def _begin(node: FleetNode) -> None:
@@ -136,8 +148,15 @@ def _report(error: BaseException | None, *, logged: bool) -> int:
     return 1
 
 
-def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSignals) -> None:
-    """Take a node down step by step; a step that fails does not keep the next one from being taken."""
+def _drain(nodes: Sequence[FleetNode]) -> None:
+    """Let nodes finish what is under way, in a second at most, while callbacks still come: what one waits for another may do."""
+    deadline = time.monotonic() + min(1.0, max((node.begin_drain(ending=True) for node in nodes), default=0.0))
+    while time.monotonic() < deadline and not all(node.drained() for node in nodes):
+        time.sleep(_DRAIN_STEP_SECONDS)
+
+
+def _end(nodes: Sequence[FleetNode], spinners: Sequence[Spinner], stop: signals.StopSignals) -> None:
+    """Take nodes down step by step, those first that were made last; a step that fails does not keep the next from being taken."""
 
     def step(action: Callable[[], Any]) -> None:
         try:
@@ -145,20 +164,23 @@ def _end(node: FleetNode | None, spinner: Spinner | None, stop: signals.StopSign
         except Exception:  # noqa: BLE001
             traceback.print_exc()
 
-    if node is not None:
-        if node.active:
-            step(node.drain)
+    step(lambda: _drain([node for node in nodes if node.active]))
+    for node in nodes:
         node.ending.set()
-    if node is not None and spinner is not None:
+    for spinner in spinners:
         spinner.ask_to_end()
-        ended = spinner.join(0.1)
+    deadline = time.monotonic() + 0.1
+    ended = [spinner.join(max(0.0, deadline - time.monotonic())) for spinner in spinners]
+    for node in nodes[: len(spinners)]:
         step(node.stop_work)
-        if not ended and not spinner.join(1.2):
-            signals.end_by_force(stop.code)
+    deadline = time.monotonic() + 1.2
+    if not all(done or spinner.join(max(0.0, deadline - time.monotonic())) for done, spinner in zip(ended, spinners, strict=True)):
+        signals.end_by_force(stop.code)
+    for node, spinner in reversed(list(zip(nodes, spinners, strict=False))):
         step(node.shut_down)
         node.repeats.flush(ending=True)
-        step(lambda: spinner.executor.shutdown(timeout_sec=0.2))
-    if node is not None:
+        step(functools.partial(spinner.executor.shutdown, timeout_sec=0.2))
+    for node in reversed(nodes):
         step(node.destroy_node)
     step(rclpy.try_shutdown)
     sys.stdout.flush()

@@ -14,6 +14,9 @@ waits stand still       ros2/ros2#1080, ros2/rclpy#1490: waits are by the   dele
 when the wall clock     wall clock, whichever clock a timer has
 is set back
 `spin` never returns    none known; EventsExecutor's in the wheels of PyPI  nothing: `Ticks` need a spin that ends
+a value for one node    ros2/launch_ros#233: a node's full name outweighs   give the names as ``/<fleet>/<device>/worker``; delete
+of a process            ``/**``, wherever it stands; no other pattern is    `own_parameters`
+                        known to rclpy
 a callback gets         none known; EventsExecutor passes message and       delete `timed`; declare the callback with both
 message and info as     information as one tuple                            arguments
 one argument
@@ -34,6 +37,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.task import Future as RosFuture
 
 from edge_dnn_partition.errors import UserError
@@ -165,6 +169,16 @@ def guard_transitions(node: FleetNode) -> None:
 def _is(transition: Transition, *labels: str, numbers: tuple[int, ...]) -> bool:
     """Return whether a transition is one of some, by number or by label as rclpy takes it."""
     return transition.label in labels if transition.label else transition.id in numbers
+
+
+def own_parameters(node: Any, kind: str) -> None:
+    """Let a node of a process of several take values that are given as ``KIND.NAME``; one given as ``NAME`` outweighs it."""
+    given = node._parameter_overrides  # noqa: SLF001
+    for name, value in [*given.items()]:
+        if name.startswith(own := f'{kind}.') and (plain := name.removeprefix(own)) not in given:
+            given[plain] = Parameter(plain, value.type_, value.value)
+            if plain == 'use_sim_time':  # it is declared already
+                node.set_parameters([given[plain]])
 
 
 # Executors and clocks ----------------------------------------------------------------------------------------------

@@ -199,7 +199,10 @@ class Share(Strict):
 
 
 class Fleet(Strict):
-    """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline."""
+    """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline.
+
+    ``processes``: the nodes of a device are in ``one`` process, or each in one of its own.
+    """
 
     fleet: str = 'fleet'
     model: ModelFile | None = Field(default=None, examples=['{path: model.onnx, preprocessing: preprocessing.yaml}'])
@@ -217,6 +220,7 @@ class Fleet(Strict):
     network: Network = Field(default=Network(), examples=['{kind: lan}'])
     security: Security = Security()
     share: Share | None = None
+    processes: Literal['one', 'each'] = 'each'
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
     def device(self, name: str) -> Device:
