@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -289,3 +291,45 @@ def test_what_a_run_is_given_and_what_the_device_lacks_fail_differently(tmp_path
         assert kind_of(error) is kind, error
         assert words in reason_of(error)
     engine.run({'place': np.array(1), 'size': np.array([1])})
+
+
+_SIX = """
+import sys
+from edge_dnn_partition import heap
+from edge_dnn_partition.execution.profiling.speed_probe import SpeedProbe
+from edge_dnn_partition.execution.stages.engine import Engine, give_back
+
+def held():
+    with open('/proc/self/smaps_rollup') as file:
+        return next(int(line.split()[1]) for line in file if line.startswith('Anonymous'))
+
+def opened():
+    engine = Engine(sys.argv[1])
+    engine.run(engine.made_up_feeds())
+    return engine
+
+probe = SpeedProbe()
+none = held()
+engines = [opened()]
+one = held()
+engines += [opened() for _ in range(5)]
+six = held()
+engines.clear()
+give_back()
+probe.read(1)
+heap.give_back()
+print(one - none, six - none, held() - none)
+"""
+
+
+def test_engines_take_their_tensors_from_one_arena_and_give_it_back(tmp_path: Path) -> None:
+    """Each session keeps an arena of its own by default, as large as its largest run needed."""
+    shape = [1, 16, 512, 512]
+    names = ['x', *(f't{i}' for i in range(4)), 'y']
+    nodes = [helper.make_node('Sin', [before], [after]) for before, after in zip(names, names[1:], strict=False)]
+    path = write(tmp_path / 'large.onnx', nodes, {'x': (TensorProto.FLOAT, shape)}, {'y': (TensorProto.FLOAT, shape)})
+    done = subprocess.run([sys.executable, '-c', _SIX, str(path)], capture_output=True, text=True, check=True)
+    one, six, left = map(int, done.stdout.split())
+    assert one > 16_000, 'kB: a tensor of the model'
+    assert six < 3 * one
+    assert left < 0.5 * one

@@ -18,11 +18,12 @@ from typing import Final
 
 import onnxruntime
 
+from edge_dnn_partition import heap
 from edge_dnn_partition.cache import cache_dir, keep
 from edge_dnn_partition.cache_limit import limit_cache
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.execution.profiling.image_samples import Samples
-from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs
+from edge_dnn_partition.execution.stages.engine import CPU_PROVIDER, Engine, StageInputs, give_back
 from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
@@ -221,6 +222,9 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
             if accept_throttled or not profile.throttled:
                 return profile
     profile = profile_model(model, options, samples=samples, progress=progress, cancel=cancel)
+    give_back()
+    SpeedProbe().read(1)  # the run that gives back
+    heap.give_back()
     keep(path, profile.to_json().encode())
     return profile
 

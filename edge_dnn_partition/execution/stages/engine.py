@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 import time
@@ -49,6 +50,10 @@ _TYPES: Final[dict[str, tuple[int, np.dtype[Any]]]] = {
 }
 
 
+_room = threading.Event()
+"""Set when sessions have gone: the next run gives back what the arena holds for them."""
+
+
 class RunTerminatedError(Exception):
     """A run that ``Engine.terminate`` ended before it was finished; it has no result."""
 
@@ -70,6 +75,19 @@ def check_providers(providers: Sequence[str]) -> None:
         if provider not in available:
             raise UserError(f'execution provider {provider!r} is not in this onnxruntime; '
                             f'available here: {", ".join(available)}')
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Register one arena for the tensors of all sessions in this process: by default each keeps what its runs needed at most."""
+    memory = onnxruntime.OrtMemoryInfo('Cpu', onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    with suppress(Exception):  # a build without arenas: its sessions then have what they had
+        onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({'arena_extend_strategy': 1}))  # as requested
+
+
+def give_back() -> None:
+    """Let the next run of any engine return to the system what the arena holds and no run needs any more."""
+    _room.set()
 
 
 class Engine:
@@ -144,6 +162,9 @@ class Engine:
         self._check(feeds)
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4  # what goes wrong is raised
+        if _room.is_set():
+            _room.clear()
+            options.add_run_config_entry('memory.enable_memory_arena_shrinkage', 'cpu:0')
         with self._lock:
             self._options = options
         wall, cpu = time.perf_counter(), time.thread_time()
@@ -239,6 +260,10 @@ class Engine:
         # Spinning threads burn a CPU quota that the stages need.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         options.add_session_config_entry('session.inter_op.allow_spinning', '0')
+        if self.providers == (CPU_PROVIDER,):
+            _share_arena()
+            options.add_session_config_entry('session.use_env_allocators', '1')
+            options.add_session_config_entry('session.use_device_allocator_for_initializers', '1')  # they go with the session
         if self._trace:
             options.enable_profiling = True
             options.profile_file_prefix = self._trace

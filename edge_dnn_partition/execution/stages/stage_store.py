@@ -20,7 +20,7 @@ from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
 
-from .engine import Engine
+from .engine import Engine, give_back
 from .stage_cache import stage_file
 
 Array = NDArray[Any]
@@ -168,6 +168,7 @@ class StageStore:
                 break
             size -= self._weight(key)
             del self._engines[key]
+            give_back()
 
     def _weight(self, key: EngineKey) -> int:
         return sum(self.model.layers[i].weight_bytes for start, stop in key for i in range(start, stop))

@@ -10,7 +10,6 @@ from typing import Any
 
 from std_srvs.srv import Trigger
 
-from edge_dnn_partition import heap
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.profiling.image_samples import samples_for
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
@@ -65,8 +64,6 @@ class DeviceProfiler:
             )  # fmt: skip
         except ProfilingCancelledError:
             return
-        finally:
-            heap.give_back()
         profile = self.profile = self._hardware.profile(found)
         self._learned(profile)
         self._profiles.publish(profile_message(profile, node.topics.device))
