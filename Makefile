@@ -8,7 +8,7 @@
 # make check-arm64   whether all that a board installs is there as aarch64 wheels (half a minute; nothing is built)
 # make test-arm64   tests without ROS under an emulated aarch64 Python, on Debian 12 (ARM64_TESTS=test/sensing; slow)
 # make bench   the benchmarks against what people would use instead, and a report of them, into build/bench/ (an hour and a half)
-# make bench-quick   a short form of it, to see that it runs (under 8 minutes)
+# make bench-quick   a short form of it, to see that it runs (about 11 minutes)
 # PYTHON=/path/to/python3.12 names the Python to use.
 
 .PHONY: setup demo test quick check-arm64 test-arm64 bench bench-quick lint clean

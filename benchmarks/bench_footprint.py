@@ -3,12 +3,13 @@
 """What the package takes of a computer by itself: processor, wake-ups and memory, at rest, by frame and by message; its start.
 
 Real processes on this machine, measured by the kernel's own counters; what measures does not run in them. *idle*: nothing streams
-and nobody listens; three and eight devices; fifty of which 47 are only heard. Wake-ups are voluntary context switches. *frame*: the
-tiny network at 30 fps on two devices of a 1 Gbit/s link, less what the same processes take at rest, beside decoding, resizing and
-running the same images in one process without ROS. *rate*: as many frames as go, read by the frame source from a folder and
-counted by one consumer. *message*: 1 kB a hundred times a second between two devices (network namespaces where the
-system permits), both ends, less their rest; TCP, ZeroMQ, Zenoh and rclpy beside it. *start*: three devices, from the start of the
-first process to the first result, with an empty cache folder (cold) and with what that left (warm).
+and nobody listens; three devices (also with each node in a process of its own), eight, and fifty, of which 47 are only heard.
+Wake-ups are voluntary context switches. *frame*: the tiny network at 30 fps on two devices with a link of 1 Gbit/s, less what the
+same processes take at rest, beside decoding, resizing and running the same images in one process without ROS. *rate*: as many
+frames as go, which the frame source reads from a folder and one consumer counts. *message*: 1 kB a hundred times a second between
+two devices (network namespaces where the system permits), both ends, less their rest; TCP, ZeroMQ, Zenoh and rclpy beside it.
+*start*: three devices, from the start of the first process to the first result, with an empty cache folder (cold) and with what
+that left (warm). CPU times grow with the load of the machine: what needs no ROS is the yardstick.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ _START_FPS: Final = 10.0
 
 
 def _idle(*, quick: bool, say: Say) -> Iterator[Row]:
-    for devices in (3,) if quick else (3, 8, 50):
-        yield from _idle_fleet(devices, 6.0 if quick else 20.0, say)
+    for devices, processes in ((3, ''),) if quick else ((3, ''), (3, 'each'), (8, ''), (50, '')):
+        yield from _idle_fleet(devices, processes, 6.0 if quick else 20.0, say)
 
 
-def _idle_fleet(devices: int, seconds: float, say: Say) -> Iterator[Row]:
+def _idle_fleet(devices: int, processes: str, seconds: float, say: Say) -> Iterator[Row]:
     ghosts = devices - fleets.REAL if devices > 8 else 0
     with tempfile.TemporaryDirectory() as name:
-        file = fleets.fleet_file(Path(name), devices, 'demo', ghosts=ghosts)
+        file = fleets.fleet_file(Path(name), devices, 'demo', ghosts=ghosts, processes=processes)
         with fleets.started(file, tools=('dashboard',), ghosts=ghosts) as running:
             with fleets.client_of(running) as client:
                 fleets.wait_until_planned(running, client)
@@ -75,12 +76,14 @@ def _idle_fleet(devices: int, seconds: float, say: Say) -> Iterator[Row]:
         threads = {thread: {'share_of_a_core': cpu / used.seconds, 'wakeups_per_second': wakeups / used.seconds}
                    for thread, (cpu, wakeups) in sorted(used.threads.items(), key=lambda item: -item[1][0])}  # fmt: skip
         yield {
-            'case': 'idle process', 'devices': devices, 'process': label, 'share_of_a_core': used.cpu_seconds / used.seconds,
+            'case': 'idle process', 'devices': devices, 'form': processes, 'process': label,
+            'share_of_a_core': used.cpu_seconds / used.seconds,
             'wakeups_per_second': used.wakeups / used.seconds, **memory[label], 'threads': threads,
         }  # fmt: skip
     for place, labels in fleets.by_place(usage, list(running.fleet.devices)).items():
         row = {
-            'case': 'idle', 'devices': devices, 'place': 'source' if place == running.fleet.source else place, 'processes': labels,
+            'case': 'idle', 'devices': devices, 'form': processes, 'processes': labels,
+            'place': 'source' if place == running.fleet.source else place,
             'share_of_a_core': sum(usage[label].cpu_seconds / usage[label].seconds for label in labels),
             'wakeups_per_second': sum(usage[label].wakeups / usage[label].seconds for label in labels),
             **{key: sum(memory[label][key] for label in labels) for key in memory[labels[0]]},
@@ -299,7 +302,7 @@ def _targets(results: list[Row]) -> list[Target]:
         for row in _rows(results, 'frame', plan=plan):
             ask(f'CPU of a frame, {plan}', limit, 1e3 * row['cpu_seconds'], 'ms')
     for devices, share in ((3, 1.5), (8, 3.0), (50, 8.0)):
-        idle = {row['place']: row for row in _rows(results, 'idle', devices=devices)}
+        idle = {row['place']: row for row in _rows(results, 'idle', devices=devices, form='')}
         if not idle:
             continue
         ask(f"{devices} devices at rest: the source's nodes", 2.0, 100 * idle['source']['share_of_a_core'], '% of a core')
@@ -326,7 +329,8 @@ def _rows(results: list[Row], case: str, **wanted: Any) -> list[Row]:
 def _conclusion(results: list[Row]) -> str:
     parts = [
         f"At rest the source's nodes take {row['share_of_a_core']:.1%} of a core, wake {row['wakeups_per_second']:.0f} times "
-        f'a second and have {row["resident_bytes"] / 1e6:.0f} MB' for row in _rows(results, 'idle', devices=3, place='source')
+        f'a second and have {row["resident_bytes"] / 1e6:.0f} MB'
+        for row in _rows(results, 'idle', devices=3, form='', place='source')
     ]  # fmt: skip
     frames = {row['plan']: 1e3 * row['cpu_seconds'] for row in _rows(results, 'frame')}
     if frames:
@@ -341,7 +345,7 @@ def _conclusion(results: list[Row]) -> str:
 
 def _plot(figure: Figure, results: list[Row]) -> None:
     left, middle, right = figure.subplots(1, 3)
-    idle = _rows(results, 'idle process', devices=3)
+    idle = _rows(results, 'idle process', devices=3, form='')
     places = np.arange(len(idle))
     left.barh(places, [100 * row['share_of_a_core'] for row in idle])
     left.set_yticks(places, [row['process'] for row in idle], fontsize=7)

@@ -40,13 +40,14 @@ _GHOSTS: Final = Path(__file__).with_name('footprint_ghosts.py')
 
 def fleet_file(
     folder: Path, devices: int, model: str, *, ghosts: int = 0, camera: Mapping[str, Any] | None = None,
-    parameters: Mapping[str, Any] | None = None,
+    processes: str = '',
 ) -> Path:  # fmt: skip
     """Write a fleet of devices ``d0`` (the source), ``d1``, … with links of 1 Gbit/s, and return its file.
 
     :param model: of `demo_model.SIZES`.
     :param ghosts: so many of the devices are only heard.
     :param camera: as the fleet file has it; a topic otherwise.
+    :param processes: as the fleet file has it; empty: as is usual.
     """
     names = [f'd{number}' for number in range(devices)]
     real = names[: devices - ghosts]
@@ -60,7 +61,7 @@ def fleet_file(
         'devices': {name: {'threads': 1, 'emulate': {'slowdown': 1 if name in real else _GHOST_SLOWDOWN}} for name in names},
         'links': [{'between': list(pair), 'rate': '1 Gbit/s', 'delay': '1 ms', 'emulate': True} for pair in pairs],
         'camera': dict(camera or {'topic': 'image/compressed'}),
-        'parameters': {'worker': {'profile_runs': 3}, **(parameters or {})},
+        'parameters': {'worker': {'profile_runs': 3}}, **({'processes': processes} if processes else {}),
     }))  # fmt: skip
     return file
 

@@ -92,7 +92,7 @@ def test_processes_belong_to_the_device_that_their_label_begins_with(footprint):
 
 
 def test_a_target_is_missed_by_what_is_over_it(footprint):
-    place = {'case': 'idle', 'devices': 3, 'processes': ['d0'], 'share_of_a_core': 0.019, 'wakeups_per_second': 61.0,
+    place = {'case': 'idle', 'devices': 3, 'form': '', 'processes': ['d0'], 'share_of_a_core': 0.019, 'wakeups_per_second': 61.0,
              'resident_bytes': 279e6}  # fmt: skip
     rows = [
         {**place, 'place': 'source'}, {**place, 'place': 'scheduler', 'resident_bytes': 109e6},
