@@ -338,6 +338,7 @@ def _conclusion(results: list[Row]) -> str:
     messages = {row['path']: 1e3 * row['cpu_seconds'] for row in _rows(results, 'message')}
     if messages:
         parts.append('a message of 1 kB ' + ', '.join(f'{cpu:.2f} ms ({path})' for path, cpu in messages.items()))
+    parts += [f'{row["fps"]:.0f} frames a second go at most, {row["plan"]}' for row in _rows(results, 'rate')]
     parts += [f'the first result comes after {row["first_result_seconds"]:.1f} s ({row["temperature"]})'
               for row in _rows(results, 'start')[:2]]  # fmt: skip
     return '; '.join(parts) + '.'
