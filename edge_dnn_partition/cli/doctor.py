@@ -75,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_fleet(args: argparse.Namespace) -> list[Check]:
-    from edge_dnn_partition.cli import doctor_fleet
+    from edge_dnn_partition.cli import doctor_fleet, doctor_running
 
     checks = list(doctor_fleet.fleet_file(args.fleet, args.device))
     if args.listen is not None and checks[0].status != 'fail':
-        checks += doctor_fleet.running_fleet(args.fleet, args.listen)
+        checks += doctor_running.running_fleet(args.fleet, args.listen)
     return checks
 
 

@@ -1,23 +1,24 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor's checks of a fleet: its file, and what its running machines have in common or not."""
+"""The doctor's checks of a fleet's file."""
 
 from __future__ import annotations
 
 import functools
-import os
 import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from edge_dnn_partition import ros_env
+from edge_dnn_partition.cache import check_writable
 from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.cli.doctor_plan import check_any_plan, unused
 from edge_dnn_partition.deployment import start_checks
-from edge_dnn_partition.deployment.fleet_key import fleet_key
+from edge_dnn_partition.deployment.fleet_key import fleet_key, read_token
 from edge_dnn_partition.deployment.node_parameters import check_parameters, parameters_of
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, try_segments
@@ -25,16 +26,12 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.inputs.images import image_folder, images, sample_image
 from edge_dnn_partition.inputs.messages import message_class, readers_of
-from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, own_addresses
 from edge_dnn_partition.planning.fleet.board import board
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, load_fleet
 from edge_dnn_partition.planning.fleet.inputs import Camera, cameras_of, place_of
 from edge_dnn_partition.planning.plans.model_inputs import ModelInputs
 from edge_dnn_partition.results.postprocess import Postprocessor
 from edge_dnn_partition.transport.tensors import Array
-
-ANNOUNCED_SECONDS: Final = 4.0
-"""How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
 
 
 def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]:
@@ -50,7 +47,8 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     asked = _Asked(fleet, Path(path), here)
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.messages, asked.postprocessing, asked.ends,
-        asked.scheduling, asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.ports,
+        asked.scheduling, asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.journal,
+        asked.token, asked.ports,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -254,6 +252,26 @@ class _Asked:
         if self._preprocessing is not None and name in self._preprocessing.images:
             self._preprocessing.images[name].apply(image.data, image.encoding)
 
+    def journal(self) -> Check | None:
+        """Look whether the frame source may write where the file says; frames go on without."""
+        folder = (self._parameters('frame_source') or {}).get('journal')
+        if not folder or self._fleet.source not in self._here:
+            return None
+        path = Path(folder).expanduser()
+        try:
+            check_writable(next(place for place in (path, *path.absolute().parents) if place.exists()))
+        except OSError as error:
+            found = f'parameters.frame_source.journal: {path} cannot be written ({error.strerror or error})'
+            advice = 'name another folder; without it the frames under way are neither reported nor sent again after a kill'
+            return Check('journal', 'warn', found, advice)
+        return None
+
+    def token(self) -> Check | None:
+        """Ask for the dashboard's token as the dashboard does; it may run on a machine that is none of the devices."""
+        path = (self._parameters('dashboard') or {}).get('token_file', '')
+        wrong = _refusal('dashboard', lambda: read_token(path), 'the dashboard refuses to start with this') if path else None
+        return wrong if wrong is None or len(self._here) == len(self._fleet.devices) else replace(wrong, status='warn')
+
     def ports(self) -> Check | None:
         """Look whether the ports that other machines come to are free: the server's, and the dashboard's where the file sets it."""
         network = self._fleet.network
@@ -290,104 +308,3 @@ def _taken(host: str, port: int) -> str:
         except OSError as error:
             return error.strerror or str(error)
     return ''
-
-
-def running_fleet(path: str | Path, seconds: float) -> list[Check]:
-    """Listen to a running fleet and check what its machines have in common.
-
-    :param path: the fleet file.
-    :param seconds: how long to listen at most.
-    :raises UserError: if the fleet file is no good, or ROS is not there.
-    """
-    from edge_dnn_partition import ros_env
-    from edge_dnn_partition.cli.running_fleet import join_network
-
-    ros_env.require_ros('doctor --listen')
-    fleet = load_fleet(path)
-    join_network(fleet)
-    from edge_dnn_partition.nodes.clients import liveness_listener
-
-    signs = liveness_listener.listen(fleet, seconds)
-    return findings(fleet, signs, lambda: listen(ANNOUNCED_SECONDS))
-
-
-def findings(fleet: Fleet, signs: Mapping[str, DeviceLiveness], announced: Callable[[], Sequence[Presence]]) -> list[Check]:
-    """Return what follows from what was heard.
-
-    :param announced: asked for who else talks DDS on the network, if a device is not heard.
-    """
-    checks: list[Check | None] = [_presence(fleet, name, signs.get(name)) for name in fleet.devices]
-    strangers = sorted(set(signs) - set(fleet.devices))
-    if strangers:
-        found = f'found {", ".join(strangers)}, which the fleet file does not name'
-        checks.append(Check('fleet', 'warn', found, 'copy one fleet file to all devices, and restart their processes'))
-    if len(signs) < len(fleet.devices) and fleet.network_kind == 'lan':
-        checks.append(_domain(announced()))
-    heard = {name: signs[name] for name in fleet.devices if name in signs}
-    checks.append(_sealed(heard) if fleet.security.key_file is not None else None)
-    checks.append(_alike('middleware', {n: s.middlewares for n, s in heard.items()}, _SAME_MIDDLEWARE))
-    checks.append(_alike('model', {n: {m[:12] for m in s.models} for n, s in heard.items()}, 'copy one model file to all devices'))
-    return [*(check for check in checks if check is not None), *_clocks(heard)]
-
-
-def _sealed(heard: Mapping[str, DeviceLiveness]) -> Check | None:
-    """Say whose messages are not believed, since they were not sealed with this fleet's key."""
-    wrong = [name for name, signs in heard.items() if signs.unsealed]
-    if not heard or not wrong:
-        return Check('key of the fleet', 'ok', f'the same on {", ".join(heard)}') if heard else None
-    advice = 'copy one key file and one fleet file to all devices, and restart their processes; see docs/security.md'
-    found = f'messages of {", ".join(wrong)} have no valid seal, so nobody accepts them'
-    return Check('key of the fleet', 'fail', found, advice)
-
-
-_SAME_MIDDLEWARE: Final = 'set the same RMW_IMPLEMENTATION on all machines and restart their processes: two need not interoperate'
-
-
-def _presence(fleet: Fleet, name: str, signs: DeviceLiveness | None) -> Check:
-    wanted = {'device_monitor', 'worker', *(['frame_source'] if name == fleet.source else [])}
-    start = f'start it there: edge-dnn-partition up FLEET.yaml --device {name}'
-    if signs is None:
-        advice = f'{start}; if it is running, check ROS_DOMAIN_ID, discovery range and firewall'
-        return Check(f'device {name}', 'warn', 'no messages', advice)
-    missing = sorted(wanted - signs.nodes)
-    if missing:
-        return Check(f'device {name}', 'warn', f'no messages from its {" and ".join(missing)}', start)
-    return Check(f'device {name}', 'ok', f'{", ".join(sorted(signs.nodes))} found')
-
-
-def _domain(presences: Sequence[Presence]) -> Check:
-    """Say who talks DDS in other domains, which is why he is not heard here."""
-    domain, own = int(os.environ.get('ROS_DOMAIN_ID') or 0), own_addresses()
-    others = [p for p in presences if p.domain != domain]
-    if others:
-        words = (f'domain {p.domain}: {"this machine" if p.address in own else p.address} ({p.middleware})' for p in others)
-        where = '; '.join(dict.fromkeys(words))
-        advice = 'if one of these is the missing device: export the same ROS_DOMAIN_ID on all machines'
-        return Check('domain', 'warn', f'this is domain {domain}; others use DDS in {where}', advice)
-    far = sorted({f'{p.address} ({p.middleware})' for p in presences if p.address not in own})
-    if far:
-        advice = 'if one of these is the missing device: its nodes are not running, or a firewall drops UDP from port 7400 up'
-        return Check('domain', 'ok', f'{domain}; others in it: {", ".join(far)}', advice)
-    advice = 'no DDS announcements in any domain up to 101: check discovery range, firewall and Wi-Fi (multicast) on that device'
-    return Check('domain', 'warn', f'{domain}; nobody else uses DDS on this network', advice)
-
-
-def _alike(name: str, values: Mapping[str, set[str]], advice: str) -> Check | None:
-    """Check that all devices have one value; None if nothing is known."""
-    known = {device: ' and '.join(sorted(found)) for device, found in values.items() if found}
-    if not known:
-        return None
-    if len({value for found in values.values() for value in found}) > 1:
-        each = ', '.join(f'{device}: {value}' for device, value in known.items())
-        return Check(f'{name} of the fleet', 'fail', f'differs: {each}', advice)
-    return Check(f'{name} of the fleet', 'ok', f'{next(iter(known.values()))} on {", ".join(known)}')
-
-
-def _clocks(heard: Mapping[str, DeviceLiveness]) -> list[Check]:
-    """Say whose clock is off; the fleet itself measures on one clock, stamps and bags do not."""
-    wrong = [f'{name} {signs.clock}' for name, signs in heard.items() if signs.clock]
-    known = [name for name, signs in heard.items() if signs.lateness is not None]
-    if wrong:
-        advice = 'run chrony on all machines: latencies are measured on one clock, but stamps, bags and tf need clocks that agree'
-        return [Check('clocks', 'warn', '; '.join(wrong), advice)]
-    return [Check('clocks', 'ok', f"the clocks of {', '.join(known)} agree with this machine's")] if known else []

@@ -17,9 +17,11 @@ from edge_dnn_partition.planning.fleet.pipeline import Pipeline
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.planning.solvers.solve import solve
 from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.units import is_number
 
 _SECONDS: Final = 1e-3
 _IMAGE_BYTES: Final = 150_000.0
+_LEAST_BUDGET_BYTES: Final = 1e5
 
 
 def check_any_plan(fleet: Fleet, model: Model) -> None:
@@ -60,6 +62,9 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePrepr
             yield f'{key} counts only with objective: {needed}, and the objective is {objective}'
     if scheduler['fixed_plan'] and scheduler['policy'] != 'fixed':
         yield f'parameters.scheduler.fixed_plan counts only with policy: fixed, and the policy is {scheduler["policy"]}'
+    budget = fleet.parameters.get('worker', {}).get('memory_budget')
+    if is_number(budget) and 0 < float(budget) < _LEAST_BUDGET_BYTES:
+        yield f'parameters.worker.memory_budget: {budget} is {float(budget):g} bytes, too few; give a unit, such as {budget} GB'
     linked = {name for link in fleet.links for name in link.between}
     alone = [name for name in fleet.devices if name not in linked]
     if len(fleet.devices) > 1 and alone:

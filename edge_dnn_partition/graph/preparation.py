@@ -65,10 +65,19 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
 
     with suppress(Exception):  # what cannot be run here is refused below
         fold_conditions(whole, evaluate)
+    try:
+        prepared = _prepared(Path(folder), source, whole, weights_at)
+    except ModelError as refusal:
+        raise _of_sizes(source, whole, refusal) from None
+    Path(folder, 'model.onnx').write_bytes(prepared.SerializeToString(deterministic=True))
+
+
+def _prepared(folder: Path, source: Source, whole: onnx.ModelProto, weights_at: protos.Locate) -> onnx.ModelProto:
+    path = str(source.path)
     reference = Reference(whole, source.weights_at, about=path)
     remark = ''
     try:
-        prepared = _optimised(Path(folder), source, whole)
+        prepared = _optimised(folder, source, whole)
         annotate(prepared, about=path, weights_at=weights_at)
         remark = reference.objection(prepared, weights_at, runs=_is_small(source))
     except ModelError as refusal:
@@ -77,10 +86,28 @@ def prepare_into(folder: str, path: str, sha256: str, shapes: Mapping[str, Seque
         remark = str(refusal)
     if remark:
         prepared = _plain(whole)
-        Path(folder, WEIGHTS_FILE).unlink(missing_ok=True)
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
         annotate(prepared, about=path, weights_at=weights_at)
         add_remark(prepared, remark)
-    Path(folder, 'model.onnx').write_bytes(prepared.SerializeToString(deterministic=True))
+    return prepared
+
+
+def _of_sizes(source: Source, whole: onnx.ModelProto, refusal: ModelError) -> ModelError:
+    """Return a refusal that names the sizes that were given, if with them alone the model is no good."""
+    left_open = {value.name for value in source.proto.graph.input if any(
+        size.dim_value < 1 for size in value.type.tensor_type.shape.dim)}  # fmt: skip
+    given = {value.name: 'x'.join(str(size.dim_value) for size in value.type.tensor_type.shape.dim) for value in whole.graph.input}
+    sizes = ', '.join(f'{name} {size}' for name, size in given.items() if name in left_open)
+    if not sizes or not Reference(source.proto, source.weights_at, about=str(source.path)).loads:
+        return refusal
+    try:
+        open_session(whole, source.weights_at)
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this one  # noqa: BLE001
+        why = onnxruntime_message(error)[:300]
+    else:
+        why = str(refusal)
+    return ModelError(f'{source.path} cannot have inputs of the sizes {sizes} ({why}): correct shapes under model in the fleet '
+                      'file, --shape, or the size in the preprocessing')
 
 
 def _is_small(source: Source) -> bool:

@@ -278,3 +278,20 @@ def test_preparing_takes_at_most_two_and_a_half_times_the_file(save, tmp_path):
     environment = os.environ | {'EDGE_DNN_PARTITION_CACHE': str(tmp_path / 'cache'), 'MALLOC_ARENA_MAX': '1'}
     said = subprocess.run([sys.executable, '-c', _PEAK, str(path)], env=environment, capture_output=True, text=True, check=True)
     assert int(said.stdout) < 2.5 * path.stat().st_size
+
+
+def test_sizes_that_contradict_the_layers_are_named(tmp_path, monkeypatch):
+    """Halving and doubling an odd size gives another one, the usual mistake with detectors."""
+    monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
+    nodes = [
+        helper.make_node('MaxPool', ['x'], ['half'], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node('Resize', ['half', '', 'twice'], ['whole'], mode='nearest'), helper.make_node('Add', ['x', 'whole'], ['y']),
+    ]  # fmt: skip
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (('x', [1, 3, 'h', 'w']), ('y', None))]
+    twice = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), 'twice')
+    proto = helper.make_model(helper.make_graph(nodes, 'odd', values[:1], values[1:], [twice]),
+                              opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(proto, tmp_path / 'odd.onnx')
+    with pytest.raises(ModelError, match=r'cannot have inputs of the sizes x 1x3x7x7 \(.*Add.*\): correct shapes under model'):
+        load_model(tmp_path / 'odd.onnx', shapes={'x': (1, 3, 7, 7)})
+    assert load_model(tmp_path / 'odd.onnx', shapes={'x': (1, 3, 8, 8)}).inputs == ('x',)

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from edge_dnn_partition.cli import doctor_fleet, doctor_machine, doctor_ros
+from edge_dnn_partition.cli import doctor_machine, doctor_ros, doctor_running
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, middleware_of, port_of
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
@@ -28,7 +28,7 @@ def signs(*nodes, late=0.01, middleware='Fast DDS', model='a' * 64):
 
 
 def found(heard, announced=()):
-    return {check.name: check for check in doctor_fleet.findings(FLEET, heard, lambda: announced)}
+    return {check.name: check for check in doctor_running.findings(FLEET, heard, lambda: announced)}
 
 
 def test_a_fleet_whose_machines_agree():
@@ -67,7 +67,7 @@ def test_the_least_delay_counts():
 
 def test_a_missing_device_is_looked_for_in_other_domains(monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', '3')
-    monkeypatch.setattr(doctor_fleet, 'own_addresses', lambda: ['192.168.1.5'])
+    monkeypatch.setattr(doctor_running, 'own_addresses', lambda: ['192.168.1.5'])
     others = [Presence(3, '192.168.1.5', 'Fast DDS'), Presence(7, '192.168.1.9', 'Cyclone DDS')]
     checks = found({'pi': signs()}, others)
     assert checks['device jetson'].found == 'no messages'

@@ -84,6 +84,7 @@ UNUSED = {
     'a device without a link': (lambda d, _: d['devices'].update(far={'emulate': {}}), 'far has none'),
     'a raw topic': (lambda d, _: d.update(camera={'topic': '/cam/image_raw'}), 'of type CompressedImage'),
     'a compressed topic': (lambda d, _: d.update(camera={'topic': '/cam/compressed', 'compressed': False}), 'of type Image'),
+    'a budget of bytes': (lambda d, _: d.update(parameters={'worker': {'memory_budget': '4'}}), 'memory_budget: 4 is 4 bytes'),
     'a mean of bytes': (lambda _, p: (p / 'preprocessing.yaml').write_text('{size: [8, 8], mean: [123.7, 116.3, 103.5]}'), 'scale: 1'),
 }
 
@@ -124,6 +125,23 @@ def test_images_and_cameras_that_are_not_there_fail(asked):
     assert 'contains no image' in asked(lambda d, _: d.update(camera={'topic': 'a/compressed', 'samples': 'none'}))['camera'].found
     assert '/dev/video60001' in asked(lambda d, _: d.update(camera={'camera': 60001}))['camera'].found
     assert not asked(lambda d, _: d.update(camera={'images': 'some', 'samples': 'some'}))
+
+
+def test_a_journal_that_cannot_be_written_and_a_missing_token_are_told(asked, folder):
+    """A fleet runs without both, but not as it was meant to."""
+    found = asked(lambda d, _: d.update(parameters={'frame_source': {'journal': '/proc/nowhere'}}))
+    assert list(found) == ['journal'] and found['journal'].status == 'warn' and '/proc/nowhere' in found['journal'].found
+    assert not asked(lambda d, p: d.update(parameters={'frame_source': {'journal': str(p / 'made' / 'later')}}))
+    assert not (folder / 'made').exists()
+    found = asked(lambda d, p: d.update(parameters={'dashboard': {'token_file': str(p / 'no.txt')}}))
+    assert list(found) == ['dashboard'] and found['dashboard'].status == 'fail' and 'no.txt' in found['dashboard'].found
+    (folder / 'token').write_text('word')
+    (folder / 'token').chmod(0o600)
+    assert not asked(lambda d, p: d.update(parameters={'dashboard': {'token_file': str(p / 'token')}}))
+
+
+def test_two_pins_in_one_segment_fail(asked):
+    assert 'in one segment' in asked(lambda d, _: d.update(constraints={'pin': {'flat': 'pi', 'fc': 'box'}}))['plan'].found
 
 
 def test_a_mistake_among_the_parameters_is_told_once(asked):
