@@ -62,7 +62,7 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePrepr
             yield f'{key} counts only with objective: {needed}, and the objective is {objective}'
     if scheduler['fixed_plan'] and scheduler['policy'] != 'fixed':
         yield f'parameters.scheduler.fixed_plan counts only with policy: fixed, and the policy is {scheduler["policy"]}'
-    budget = fleet.parameters.get('worker', {}).get('memory_budget')
+    budget = fleet.parameters.get('worker', {}).get('memory_budget', '')
     if is_number(budget) and 0 < float(budget) < _LEAST_BUDGET_BYTES:
         yield f'parameters.worker.memory_budget: {budget} is {float(budget):g} bytes, too few; give a unit, such as {budget} GB'
     linked = {name for link in fleet.links for name in link.between}

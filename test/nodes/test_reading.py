@@ -246,3 +246,16 @@ class Model:
     inputs: tuple = ('x',)
     layers: tuple = (None,) * 10
     tensors: dict = dataclasses.field(default_factory=lambda: {'y': None})
+
+
+def test_emulated_figures_that_devices_would_ignore_are_refused():
+    from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
+
+    client, published = FleetClient.__new__(FleetClient), []
+    client._slowdowns, client._links = {}, {}
+    client._emulation = type('Publisher', (), {'publish': lambda _, message: published.append(message)})()
+    for slowdowns, link in (({}, (0.0, 0.1)), ({}, (1e6, math.inf)), ({'pi': 0.0}, (1e6, 0.1))):
+        with pytest.raises(UserError, match='impossible figures.*rates of 1 to 1e12'):
+            client.emulate(slowdowns, {('pi', 'box'): link})
+    client.emulate({'pi': 2.0}, {('pi', 'box'): (1e6, 0.1)})
+    assert list(published[0].link_bytes_per_second) == [1e6, 1e6] and len(published) == 1

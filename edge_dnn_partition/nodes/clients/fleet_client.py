@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from edge_dnn_partition.deployment.fleet_key import fleet_key
-from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.monitoring.missed_results import MissedResults
 from edge_dnn_partition.msg import Decision, Emulation, FleetState, FrameReport, Result, SourceStatus
@@ -31,6 +31,7 @@ from edge_dnn_partition.nodes.conversions.plan_messages import plan_for
 from edge_dnn_partition.nodes.conversions.wire import hop_time, stage_time, tensor_array
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.process import Spinner
+from edge_dnn_partition.nodes.core.reading import check_figures
 from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -217,17 +218,27 @@ class FleetClient:
         """Set how slow devices are, and rate (bytes per second) and latency (seconds) of links, both directions.
 
         What was set before is published again: of two messages in a row a reader may get the last one only.
+
+        :raises UserError: for figures that all devices would ignore.
         """
-        self._slowdowns |= slowdowns
-        self._links |= {(min(pair), max(pair)): values for pair, values in links.items()}
-        message = Emulation(devices=list(self._slowdowns), slowdowns=list(self._slowdowns.values()))
-        for (a, b), (rate, latency) in self._links.items():
+        factors = self._slowdowns | dict(slowdowns)
+        pairs = self._links | {(min(pair), max(pair)): values for pair, values in links.items()}
+        message = Emulation(devices=list(factors), slowdowns=list(factors.values()))
+        for (a, b), (rate, latency) in pairs.items():
             for sender, receiver in ((a, b), (b, a)):
                 message.link_senders.append(sender)
                 message.link_receivers.append(receiver)
                 message.link_bytes_per_second.append(rate)
                 message.link_latency_seconds.append(latency)
                 message.link_channels.append('')
+        try:
+            check_figures(message)
+        except WireError as error:
+            raise UserError(
+                f'{error}: give slowdowns of 0.001 to 10000, rates of 1 to 1e12 bytes per second (1: next to nothing gets through) '
+                'and latencies of up to 60 s'
+            ) from None
+        self._slowdowns, self._links = factors, pairs
         self._emulation.publish(message)
 
     def call(self, service_type: Any, name: str, request: Any = None, *, seconds: float = 60.0) -> Any:
