@@ -56,7 +56,8 @@ class Worker(FleetNode):
     """Runs one device's part of each plan.
 
     A frame comes to `_receive` in the thread that spins, runs in the thread ``inference`` (`StageRunner`), and leaves through
-    the `DdsLink`'s. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), see docs/concurrency.md.
+    the `DdsLink`'s. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), and the model is profiled in
+    ``profiling`` (`DeviceProfiler`), see docs/concurrency.md.
     """
 
     def __init__(self) -> None:
@@ -108,8 +109,8 @@ class Worker(FleetNode):
             self, self._frames, self._store, self._link, self._energy, self._hardware, self._report_failure
         )
         self._profiler = DeviceProfiler(
-            self, profiles, self._model, self._fleet, preprocessing, lambda: self._config, self._hardware, self._preparation.put,
-            self._on_profile,
+            self, profiles, self._model, self._fleet, preprocessing, lambda: self._config, self._hardware, self._on_profile,
+            lambda: self._runner.turns,
         )  # fmt: skip
 
         self._link.listen(False, self._receive, expect=self._expect, max_bytes=most_bytes)
@@ -160,13 +161,17 @@ class Worker(FleetNode):
         kept = self._memory.begin(self._plans, self._model.sha256, time.monotonic())
         self._leaving = False
         self._stopping = threading.Event()
-        for name, body in (('inference', self._runner.work), ('preparation', self._preparation.work)):
+        bodies = (
+            ('inference', self._runner.work), ('preparation', self._preparation.thread.work),
+            ('profiling', self._profiler.thread.work),
+        )  # fmt: skip
+        for name, body in bodies:
             thread = threading.Thread(target=body, args=(self._stopping,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
         if kept is not None:
             self._prepare_kept(kept)
-        self._preparation.put(self._profiler.measure)
+        self._profiler.thread.put(self._profiler.measure)
         self._energy.start()
 
     def _prepare_kept(self, message: PlanMessage) -> None:
@@ -201,7 +206,8 @@ class Worker(FleetNode):
         """End the threads; frames that are left are repeated by the source elsewhere, or gone on with when active again."""
         self._stopping.set()
         self._runner.wake()
-        self._preparation.wake()
+        self._preparation.thread.wake()
+        self._profiler.thread.wake()
         self._energy.stop()
         for thread in self._threads:
             thread.join(1.0)
@@ -217,7 +223,8 @@ class Worker(FleetNode):
             self._hardware.interrupt()
             self._store.terminate()
             self._runner.wake()
-            self._preparation.wake()
+            self._preparation.thread.wake()
+            self._profiler.thread.wake()
 
     # Plans ----------------------------------------------------------------------------------------------------
 

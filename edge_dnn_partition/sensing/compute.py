@@ -66,6 +66,11 @@ class ComputeEstimator:
         self._push(self._stages, measured_seconds / profiled_seconds / self._host, _WINDOW)
         self._notice_step()
 
+    def forget_stages(self) -> None:
+        """Forget what stages took: there is another profile to compare them with."""
+        self._stages.clear()
+        self._overdue = 0.0
+
     def overdue(self, now: float, factor: float) -> None:
         """Take in what the stage under way, or the last one, takes at least over its profiled time; 0: no longer than usual.
 

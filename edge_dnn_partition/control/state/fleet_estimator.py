@@ -218,7 +218,7 @@ class FleetEstimator:
             raise PlanError(f'a profile of {message.device} ends with layer {ends} of {layers}; profile it again')
         if known is not None and known.boundaries != profile.boundaries and self._others_have(known.boundaries, message.device):
             raise PlanError(f'profile of {message.device} has other boundaries than the rest; install one release on all devices')
-        self.view.devices[message.device].profile = profile
+        self.view.on_profile(message.device, profile)
         self._pipeline = None
         return True
 

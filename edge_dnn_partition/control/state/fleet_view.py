@@ -223,6 +223,14 @@ class FleetView:
             at = max(report.measured_at for report in reports.values())
             self._shared.report(pair, latest, at, now, self._estimates)
 
+    def on_profile(self, device: str, profile: Profile) -> None:
+        """Record a profile; what stages have taken over another one says nothing of it."""
+        view = self.devices[device]
+        if view.profile is not None and view.profile != profile:
+            for estimator in (view.compute, view.decode):
+                estimator.forget_stages()
+        view.profile = profile
+
     def on_stage(self, device: str, measured_seconds: float, profiled_seconds: float, now: float) -> None:
         """Record a stage's time."""
         self.devices[device].on_stage(now, measured_seconds, profiled_seconds)

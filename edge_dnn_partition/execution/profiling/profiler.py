@@ -35,6 +35,7 @@ from edge_dnn_partition.transport.tensor_codec import available
 from edge_dnn_partition.transport.tensors import Array
 
 from .coding_profile import Segments, measure_codings
+from .first_guess import first_guess
 from .spans import Bench, ProfilingCancelledError, Span, fit_spans, in_groups, spans_to_fit, spans_to_hold_back, time_spans
 from .speed_probe import Reading, SpeedProbe, is_throttled, remember_best
 
@@ -45,6 +46,9 @@ _WEIGHT_COPIES: Final = 2
 _SHARE_OF_FREE_MEMORY: Final = 0.4
 #: Of a run's wall time is its own at least, whatever it was halted for.
 _LEAST_SHARE: Final = 0.05
+_UNDISTURBED_TRIES: Final = 3
+_PATIENCE_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.001
 #: Raised when the method changes, so that profiles of the old one are not taken for new ones.
 _METHOD_VERSION: Final = 6
 
@@ -87,7 +91,7 @@ class ProfileOptions:
 def profile_model(model: Model, options: ProfileOptions, *,
                   samples: Samples | None = None,
                   progress: Callable[[float], None] = lambda share: None,
-                  cancel: threading.Event | None = None) -> Profile:
+                  cancel: threading.Event | None = None, turns: Callable[[], int] = lambda: 0) -> Profile:
     """Time a model's segments, their boundary overheads and some held-back stages on this device.
 
     With one thread on the CPU a run's seconds are its thread's CPU time, so that other
@@ -96,6 +100,8 @@ def profile_model(model: Model, options: ProfileOptions, *,
     :param samples: preparing one is timed with the rest, and encodings are measured on all; None: all inputs are made up.
     :param progress: is given the share that is done, 0 to 1.
     :param cancel: gives up when it is set.
+    :param turns: how often something else, a frame's stage, has begun or ended to compute on the device: odd while it does.
+        A run whose wall time counts waits for its end, and is repeated if it has been disturbed, a few times.
     :raises ProfilingCancelledError: if it was.
     :raises ModelError: if a stage cannot be extracted or run.
     """
@@ -105,7 +111,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
     probe = SpeedProbe()
     readings: list[Reading] = []
     shares: list[float] = []
-    stages = _Stages(model, boundaries, options, shares)
+    stages = _Stages(model, boundaries, options, shares, turns)
     preparing: list[float] = []
 
     def between_rounds() -> None:
@@ -117,8 +123,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
             samples.prepare()
             preparing.append(time.thread_time() - begin)
 
-    memory, halts = memory_now().available_bytes, Halts()
-    free = int(memory * _SHARE_OF_FREE_MEMORY) if memory > 0 else 0
+    free, halts = _free_bytes(), Halts()
     fitted = spans_to_fit(segments)
     if samples is not None and stages.memory_bytes((0, segments)) <= free:
         stages.run_on(_typical(model, boundaries, options, samples))
@@ -197,7 +202,8 @@ def with_held_back(profile: Profile, times: Mapping[Span, float]) -> Profile:
 def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: bool = False,
                     refresh: bool = False, samples: Samples | None = None,
                     progress: Callable[[float], None] = lambda share: None,
-                    cancel: threading.Event | None = None) -> Profile:
+                    cancel: threading.Event | None = None, turns: Callable[[], int] = lambda: 0,
+                    guessed: Callable[[Profile], None] | None = None) -> Profile:
     """Return the profile from the cache, or make it and put it there.
 
     It belongs to the model as it was prepared (its hash and shapes), the device's name, the
@@ -206,6 +212,7 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
     :param accept_throttled: take a profile from the cache too that was made while the device
         was throttled; otherwise it is made again.
     :param refresh: make it again in any case.
+    :param guessed: is given a first guess of a profile that is not in the cache, before it is made; None: nobody waits for it.
     :raises ProfilingCancelledError: if ``cancel`` was set.
     :raises ModelError: if a stage cannot be extracted or run.
     """
@@ -221,7 +228,9 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
         else:
             if accept_throttled or not profile.throttled:
                 return profile
-    profile = profile_model(model, options, samples=samples, progress=progress, cancel=cancel)
+    if guessed is not None and not refresh and (guess := _guess(model, options, samples)) is not None:
+        guessed(guess)
+    profile = profile_model(model, options, samples=samples, progress=progress, cancel=cancel, turns=turns)
     give_back()
     SpeedProbe().read(1)  # the run that gives back
     heap.give_back()
@@ -229,12 +238,31 @@ def load_or_profile(model: Model, options: ProfileOptions, *, accept_throttled: 
     return profile
 
 
+def _memory_bytes(model: Model, start: int, stop: int) -> int:
+    return sum(layer.weight_bytes * _WEIGHT_COPIES + layer.output_bytes for layer in model.layers[start:stop])
+
+
+def _free_bytes() -> int:
+    """Return what loaded stages may take of the memory while profiling."""
+    return int(max(0, memory_now().available_bytes) * _SHARE_OF_FREE_MEMORY)
+
+
+def _guess(model: Model, options: ProfileOptions, samples: Samples | None) -> Profile | None:
+    if _memory_bytes(model, 0, len(model.layers)) > _free_bytes():
+        return None
+    boundaries = tuple(candidate_boundaries(model, limit=options.boundaries))
+    return first_guess(
+        model, boundaries, device=options.device, providers=options.providers, threads=options.threads,
+        prepare=None if samples is None else samples.prepare,
+    )  # fmt: skip
+
+
 class _Stages:
     """Opens spans as engines, with inputs that were computed by the segments before them."""
 
     def __init__(self, model: Model, boundaries: Sequence[int], options: ProfileOptions,
-                 shares: list[float]) -> None:
-        self._model = model
+                 shares: list[float], turns: Callable[[], int]) -> None:
+        self._model, self._turns = model, turns
         self._boundaries = boundaries
         self._options = options
         self._shares = shares  # of each run, wall time over busy time
@@ -247,8 +275,7 @@ class _Stages:
         self._inputs = StageInputs(self._model, given)
 
     def memory_bytes(self, span: Span) -> int:
-        layers = self._model.layers[self._boundaries[span[0]]:self._boundaries[span[1]]]
-        return sum(layer.weight_bytes * _WEIGHT_COPIES + layer.output_bytes for layer in layers)
+        return _memory_bytes(self._model, self._boundaries[span[0]], self._boundaries[span[1]])
 
     def open(self, spans: Sequence[Span]) -> dict[Span, Callable[[], float]]:
         engines = {span: self._engine(span) for span in spans}
@@ -256,6 +283,13 @@ class _Stages:
             self._compute_until(span[0], engines)
             self._inputs.feeds(engine)
         return {span: self._runner(engine) for span, engine in engines.items()}
+
+    def _undisturbed(self) -> int:
+        """Wait until nothing else computes, for a time; return how often it has begun or ended."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while (turns := self._turns()) % 2 and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        return turns
 
     def _engine(self, span: Span) -> Engine:
         layers = range(self._boundaries[span[0]], self._boundaries[span[1]])
@@ -272,8 +306,12 @@ class _Stages:
         feeds = self._inputs.feeds(engine)
 
         def run() -> float:
-            self._halts.seconds()
-            engine.try_out(feeds)
+            for _ in range(1 if engine.measures_cpu_time else _UNDISTURBED_TRIES):
+                before = self._undisturbed() if not engine.measures_cpu_time else 0
+                self._halts.seconds()
+                engine.try_out(feeds)
+                if engine.measures_cpu_time or self._turns() == before:
+                    break
             if engine.last_busy_seconds > 0:
                 self._shares.append(engine.last_seconds / engine.last_busy_seconds)
             if engine.measures_cpu_time:

@@ -14,6 +14,7 @@ import mmap
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -77,7 +78,7 @@ def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Pat
             return target
         if failed.exists():
             return None
-        temporary = folder / f'.{key}.{os.getpid()}' / target.name  # the model has its weights' name inside
+        temporary = folder / f'.{key}.{os.getpid()}.{threading.get_ident()}' / target.name  # the model has its weights' name inside
         temporary.parent.mkdir(exist_ok=True)
         try:
             optimise(temporary)

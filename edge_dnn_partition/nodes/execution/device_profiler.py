@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 from std_srvs.srv import Trigger
 
@@ -19,28 +20,31 @@ from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.core.rclpy_gaps import DeferredResponse
+from edge_dnn_partition.nodes.execution.task_thread import TaskThread
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 
+_PROGRESS_SECONDS: Final = 3.0
+
 
 class DeviceProfiler:
-    """Measures on the worker's preparation thread.
+    """Measures on a thread of its own, while frames already run under a first guess.
 
     :param node: has the parameter ``profile_runs``.
     :param publisher: of Profile.
     :param config: returns what the fleet file and the parameters say of the device.
     :param hardware: of the device.
-    :param put: queues a task for that thread.
     :param learned: takes each new profile.
+    :param turns: how often a frame's stage has begun or ended, see `profile_model`.
     """
 
     def __init__(
         self, node: FleetNode, publisher: Any, model: Model, fleet: Fleet, preprocessing: FramePreprocessing,
-        config: Callable[[], Device], hardware: Hardware, put: Callable[[Callable[[], None]], None],
-        learned: Callable[[Profile], None],
+        config: Callable[[], Device], hardware: Hardware, learned: Callable[[Profile], None], turns: Callable[[], int],
     ) -> None:  # fmt: skip
         self._node, self._profiles, self._model, self._fleet, self._preprocessing = node, publisher, model, fleet, preprocessing
-        self._config, self._hardware, self._put, self._learned = config, hardware, put, learned
+        self._config, self._hardware, self._learned, self._turns = config, hardware, learned, turns
+        self.thread = TaskThread(node, 'profile')
         self._again: Future[str] | None = None
         self.profile: Profile | None = None
         """Of this device, once it is known."""
@@ -57,21 +61,32 @@ class DeviceProfiler:
             device=node.topics.device if self._hardware.real else 'host',
             providers=config.providers, threads=config.threads, runs=node.params.whole('profile_runs'),
         )  # fmt: skip
+        progress = _Progress(node.get_logger().info)
         try:
             found = load_or_profile(
                 self._model, options, samples=samples, cancel=node.ending, accept_throttled=not self._hardware.real,
-                refresh=refresh,
+                refresh=refresh, progress=progress, turns=self._turns, guessed=self._guessed,
             )  # fmt: skip
         except ProfilingCancelledError:
             return
-        profile = self.profile = self._hardware.profile(found)
-        self._learned(profile)
-        self._profiles.publish(profile_message(profile, node.topics.device))
+        profile = self._publish(found)
         node.get_logger().info(
             f'profile: {profile.total_seconds * 1e3:.1f} ms for the whole model, '
             f'predicts stages to {profile.relative_error:.0%}'
             + (', measured while throttled' if profile.throttled else '')
         )
+
+    def _guessed(self, found: Profile) -> None:
+        guess = self._publish(found)
+        self._node.get_logger().info(
+            f'first guess: {guess.total_seconds * 1e3:.1f} ms for the whole model; frames can run while it is profiled'
+        )
+
+    def _publish(self, found: Profile) -> Profile:
+        profile = self.profile = self._hardware.profile(found)
+        self._learned(profile)
+        self._profiles.publish(profile_message(profile, self._node.topics.device))
+        return profile
 
     def serve(self, _: Trigger.Request, response: Trigger.Response) -> Any:
         """Profile again; the response comes when that is done."""
@@ -89,7 +104,7 @@ class DeviceProfiler:
                 raise
             again.set_result(self._words(before))
 
-        self._put(task)
+        self.thread.put(task)
         later = DeferredResponse()
 
         def answer(work: Future[str]) -> Trigger.Response:
@@ -105,3 +120,18 @@ class DeviceProfiler:
             raise PlanError(f'{self._node.topics.device}: profiling was cancelled')
         was = f', before {before.total_seconds * 1e3:.1f} ms' if before is not None else ''
         return f'{self._node.topics.device}: {now.total_seconds * 1e3:.1f} ms for the whole model{was}'
+
+
+class _Progress:
+    """Logs every few seconds how far the profile is, and how long it still takes."""
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        self._log, self._begin = log, time.monotonic()
+        self._logged = self._begin
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if 0 < share < 1 and now - self._logged >= _PROGRESS_SECONDS:
+            self._logged = now
+            left = (now - self._begin) * (1 - share) / share
+            self._log(f'profiling: {share:.0%} done, about {left:.0f} s left')

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,14 +12,13 @@ from edge_dnn_partition import heap
 from edge_dnn_partition.errors import UserError, WireError
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, tail_plan
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
-from edge_dnn_partition.execution.stages.stage_store import StageStore, lower_priority
+from edge_dnn_partition.execution.stages.stage_store import StageStore
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import StageState
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.execution.task_thread import TaskThread
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.link import TensorLink
-
-Task = Callable[[], None]
 
 _LOOK_SECONDS: Final = 0.01
 
@@ -29,7 +26,7 @@ _LOOK_SECONDS: Final = 0.01
 class PlanPreparation:
     """Loads the stages that a plan gives this worker, connects to whom they send to, and says READY, FAILED or RELEASED.
 
-    `prepare`, `release`, `put` and `prepare_tail` are called in the thread that spins; they queue what takes long.
+    `prepare`, `release` and `prepare_tail` are called in the thread that spins; they queue what takes long.
 
     :param node: the worker, with its parameter ``connect_timeout``.
     :param states: publisher of StageState.
@@ -42,36 +39,12 @@ class PlanPreparation:
     ) -> None:  # fmt: skip
         self._node, self._frames, self._store, self._link = node, frames, store, link
         self._states, self._beat = states, beat
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self.thread = TaskThread(node, 'prepare')
+        """It does what takes long."""
         self._schedulers: dict[int, int] = {}
         """Who made the plans that are prepared, by version."""
         self._tail: Plan | None = None
         """The tail of hedges that is prepared, or is being."""
-
-    # The thread ---------------------------------------------------------------------------------------------------
-
-    def put(self, task: Task) -> None:
-        """Queue something that takes long."""
-        self._tasks.put(task)
-
-    def wake(self) -> None:
-        """Let the thread see that it is to end."""
-        self._tasks.put(None)
-
-    def work(self, stopping: threading.Event) -> None:
-        """Do the tasks at low priority until ``stopping`` is set or the node ends: the body of the thread ``preparation``."""
-        lower_priority()
-        while not self._node.ending.is_set() and not stopping.is_set():
-            task = self._tasks.get()
-            if task is None:
-                continue
-            try:
-                task()
-            except UserError as error:
-                self._node.refuse('prepare', str(error))
-            except Exception:  # noqa: BLE001
-                if not self._node.ending.is_set():
-                    self._node.repeats.failure('a preparation failed, going on')
 
     # Plans --------------------------------------------------------------------------------------------------------
 
@@ -79,11 +52,11 @@ class PlanPreparation:
         """Make a plan's stages ready."""
         for target in self._targets(plan):
             self._link.connect(target)
-        self.put(lambda: self._make_ready(plan))
+        self.thread.put(lambda: self._make_ready(plan))
 
     def release(self, version: int) -> None:
         """Let a plan's stages go."""
-        self.put(lambda: self._release(version))
+        self.thread.put(lambda: self._release(version))
 
     def prepare_tail(self, model: Model, plan: Plan | None) -> None:
         """Prepare what hedges run of the plan in force, if that is another tail than before and no hedge runs."""
@@ -92,7 +65,7 @@ class PlanPreparation:
         if tail != self._tail and self._frames.tail_drained:
             self._tail = tail
             self._frames.follow_tail(None)
-            self.put(lambda: self._make_tail_ready(tail))
+            self.thread.put(lambda: self._make_tail_ready(tail))
 
     def _targets(self, plan: Plan) -> set[tuple[str, bool]]:
         """Return whom this device's stages send to."""

@@ -52,6 +52,8 @@ class StageRunner:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.speed = SpeedMonitor(hardware)
         self.stage_watch = StageWatch()
+        self.turns = 0
+        """How often a stage has begun or ended: odd while one runs."""
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Queue stages that can run; may be called from any thread."""
@@ -76,6 +78,7 @@ class StageRunner:
                 continue
             if job is None:
                 continue
+            self.turns += 1
             try:
                 with self._hardware.at_work():
                     self._run(job)
@@ -83,6 +86,8 @@ class StageRunner:
                 if self._node.ending.is_set():
                     return
                 self._failed(job, error)
+            finally:
+                self.turns += 1
             self.put(self._frames.settle(time.monotonic()))
 
     def _failed(self, job: Job, error: Exception) -> None:
