@@ -21,7 +21,7 @@ from edge_dnn_partition.inputs.frame import CameraImage
 from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.msg import SourceStatus
+    from edge_dnn_partition.msg import FleetState, SourceStatus
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
 
 PATIENCE_SECONDS = 30.0
@@ -135,6 +135,7 @@ def join_network(fleet: Fleet) -> None:
 def running_fleet(
     file: Path, images: Sequence[CameraImage] | Iterator[tuple[int, CameraImage]], *, rate: float = 10.0, name: str = 'watcher',
     on_line: Callable[[str, str], None] | None = None, frames: int = 5, seconds: float = PATIENCE_SECONDS,
+    profiled: bool = True,
 ) -> Iterator[RunningFleet]:  # fmt: skip
     """Run a fleet in real processes; its camera is on and its first results are there.
 
@@ -143,6 +144,7 @@ def running_fleet(
     :param name: of the client's node.
     :param on_line: takes label and line of what the nodes print, beside the fleet's log.
     :param frames: how many results to wait for, at most ``seconds``.
+    :param profiled: wait for so long until no plan rests on a first guess any more, too.
     :raises UserError: if it does not come up.
     """
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
@@ -164,6 +166,12 @@ def running_fleet(
             running.camera.start()
             try:
                 client.wait_for(lambda: len(client.news.frames) >= frames, seconds, f'{frames} results: {log[-15:]}')
+                if profiled:
+                    client.wait_for(lambda: _profiled(client.news.state), seconds, f'profiles: {log[-15:]}')
                 yield running
             finally:
                 running.camera.stop()
+
+
+def _profiled(state: FleetState | None) -> bool:
+    return state is not None and all(device.profiled for device in state.devices if device.alive)

@@ -36,8 +36,8 @@ def played_profile(device: Device, measured: Profile, model: Model) -> Profile:
     return dataclasses.replace(
         measured.scaled(device.emulate.other_factor),
         segment_seconds=tuple(math.fsum(seconds[start:stop]) for start, stop in ends),
-        seam_seconds=(0.0,) * len(measured.seam_seconds), probe_seconds=measured.probe_seconds, held_back=(), relative_error=0.0,
-        throttled=False,
+        seam_seconds=(0.0,) * len(measured.seam_seconds), probe_seconds=measured.probe_seconds, held_back=(),
+        relative_error=measured.relative_error if measured.guessed else 0.0, throttled=False,
     )  # fmt: skip
 
 

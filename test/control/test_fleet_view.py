@@ -3,6 +3,7 @@
 """What the scheduler believes of the fleet: who is alive, how fast, how well connected; time is passed in."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -321,3 +322,17 @@ def test_the_memory_of_a_control_group_bounds_what_is_placed(view):
     assert view.memory_bytes()['pi'] == 350e6
     view.devices['pi'].memory_total_bytes = 100e6
     assert view.memory_bytes()['pi'] == 0.0
+
+
+def test_a_new_profile_is_not_held_against_what_stages_took_over_the_one_before(view):
+    guess = replace(PROFILE, relative_error=NAN)
+    view.on_profile('pi', guess)
+    for now in range(5):
+        view.on_stage('pi', 0.4, 0.1, 0.1 * now)
+        view.on_preprocessing('pi', 0.4, 0.1, 0.1 * now)
+    assert view.factors(0.5)['pi'] == pytest.approx(4.0)
+    view.on_profile('pi', PROFILE)
+    assert view.factors(0.5)['pi'] == 1.0
+    view.on_stage('pi', 0.3, 0.1, 0.6)
+    view.on_profile('pi', replace(PROFILE))
+    assert view.factors(0.7)['pi'] == pytest.approx(3.0), 'it is the same profile'

@@ -304,6 +304,44 @@ def test_little_memory_means_more_groups_and_the_same_spans(model: Model,
     assert len(profile.seam_seconds) == len(profile.segment_seconds) - 1
 
 
+def test_a_first_guess_comes_before_the_measurement_and_is_not_kept(model: Model, cache: Path) -> None:
+    cancel, guesses = threading.Event(), list[Profile]()
+
+    def guessed(guess: Profile) -> None:
+        guesses.append(guess)
+        cancel.set()
+
+    for _ in range(2):
+        cancel.clear()
+        with pytest.raises(ProfilingCancelledError):
+            load_or_profile(model, QUICK, samples=SAMPLES, cancel=cancel, guessed=guessed)
+        assert not list((cache / 'profiles').glob('*'))
+    guess, measured = guesses[0], load_or_profile(model, QUICK, samples=SAMPLES)
+    assert len(guesses) == 2
+    assert guess.guessed
+    assert not measured.guessed
+    assert guess.boundaries == measured.boundaries
+    assert guess.total_seconds > 0
+    assert guess.preprocess_seconds is not None
+    assert guess.segment_seconds[0] > 0
+    with pytest.raises(ValueError, match='JSON'):
+        guess.to_json()
+    assert load_or_profile(model, QUICK, samples=SAMPLES, guessed=guessed) == measured, 'nobody guesses what is known'
+    assert len(guesses) == 2
+
+
+def test_a_run_that_a_frame_disturbs_is_repeated(model: Model, cache: Path) -> None:
+    looked = [0]
+
+    def turns() -> int:  # a frame begins or ends whenever it is looked for, at first
+        looked[0] += 1
+        return 2 * looked[0] if looked[0] < 20 else 0
+
+    options = replace(QUICK, threads=2, runs=1)
+    assert profile_model(model, options, turns=turns).total_seconds > 0
+    assert looked[0] > 20
+
+
 def test_a_cancelled_profile_leaves_nothing_in_the_cache(model: Model, cache: Path) -> None:
     cancel = threading.Event()
     cancel.set()

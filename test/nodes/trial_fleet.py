@@ -59,7 +59,8 @@ def images(count=4):
 
 @contextmanager
 def trial_fleet(
-    folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None, model=None
+    folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None, model=None,
+    profiled=True,
 ):
     """Run a fleet in real processes; its camera is on and its first results are there.
 
@@ -71,9 +72,10 @@ def trial_fleet(
     :param postprocessing: as in the fleet file.
     :param key: the file of the fleet's key.
     :param model: None: the demo's, tiny.
+    :param profiled: wait until its devices are profiled, too.
     """
     file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key, model)
-    with running_fleet(file, shown or images()) as trial:
+    with running_fleet(file, shown or images(), profiled=profiled) as trial:
         try:
             yield trial
         finally:  # pytest shows it where the test fails

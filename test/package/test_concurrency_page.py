@@ -36,7 +36,7 @@ def started():
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 found.add(name.value)
             elif isinstance(name, ast.Name) and path.name == 'worker.py':
-                found |= set(re.findall(r"\('(\w+)', self\.\w+\.work\)", source))
+                found |= set(re.findall(r"\('(\w+)', self\.[\w.]+\.work\)", source))
     return found
 
 

@@ -23,8 +23,6 @@ from edge_dnn_partition.planning.plans.profile import Profile
 
 from .layer_shares import by_layer, operator_times, owners_of
 
-GUESS_ERROR: Final = 0.5
-"""Its ``relative_error``: a guess has none that was measured. docs/layers.md has what such guesses were off by."""
 _RUNS: Final = 3
 
 
@@ -34,7 +32,7 @@ def first_guess(
 ) -> Profile:  # fmt: skip
     """Return what a few runs of the whole model tell: its seconds, shared out by onnxruntime's own clock on its operators.
 
-    Boundary overheads are taken as 0, and no encodings are measured. It is to be replaced, and not to be kept.
+    Boundary overheads are taken as 0, and no encodings are measured. It is to be replaced, and cannot be stored.
 
     :param boundaries: of the profile that is to follow.
     :param prepare: prepares one image; None: there is none.
@@ -57,7 +55,7 @@ def first_guess(
         model_sha256=model.sha256, model=model.name, device=device, provider=providers[0], threads=threads,
         onnxruntime_version=onnxruntime.__version__, boundaries=boundaries,
         segment_seconds=tuple(total * share for share in shares), seam_seconds=(0.0,) * (len(boundaries) - 2),
-        preprocess_seconds=None if prepare is None else _seconds_of(prepare), relative_error=GUESS_ERROR,
+        preprocess_seconds=None if prepare is None else _seconds_of(prepare), relative_error=math.nan,
     )  # fmt: skip
 
 

@@ -77,7 +77,8 @@ class ReportPublisher:
         for name, known in view.devices.items():
             energy = self._energy.get(name)
             message.devices.append(DeviceState(
-                device=name, alive=name in alive, profiled=known.profile is not None, speed_factor=factors[name],
+                device=name, alive=name in alive,
+                profiled=known.profile is not None and not known.profile.guessed, speed_factor=factors[name],
                 cpu_percent=known.cpu_percent, memory_available_bytes=known.memory_available_bytes,
                 temperature_celsius=known.temperature_celsius, watts=math.nan if energy is None else energy.watts,
                 energy_kind='' if energy is None else energy.kind, derating=reasons.get(name, ''),

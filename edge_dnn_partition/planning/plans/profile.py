@@ -65,7 +65,7 @@ class Profile:
     :param seam_seconds: for each inner boundary what a cut there adds; it may be negative, and
         does not exceed either segment beside it.
     :param preprocess_seconds: to decode, resize and normalise one image; None if not timed.
-    :param relative_error: the largest among the held-back stages, as a fraction.
+    :param relative_error: the largest among the held-back stages, as a fraction; NaN: a first guess, which is held against none.
     :param throttled: whether the device ran below its speed, or unevenly, while profiling.
     :param probe_seconds: of the speed probe while profiling.
     :param interval_seconds: of idleness before each timed run.
@@ -103,7 +103,9 @@ class Profile:
             raise PlanError(f'profile of {self.device!r}: {count} boundaries need {count - 1} segments and '
                             f'{count - 2} boundary overheads, not {len(self.segment_seconds)} and '
                             f'{len(self.seam_seconds)}')
-        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.relative_error, self.image_bytes]
+        durations = [*self.segment_seconds, self.probe_seconds, self.interval_seconds, self.image_bytes]
+        if not self.guessed:
+            durations.append(self.relative_error)
         if self.preprocess_seconds is not None:
             durations.append(self.preprocess_seconds)
         if not all(math.isfinite(value) and value >= 0 for value in durations):
@@ -116,6 +118,11 @@ class Profile:
                             'segments beside it')
         if self.threads < 1:
             raise PlanError(f'profile of {self.device!r}: threads must be at least 1')
+
+    @property
+    def guessed(self) -> bool:
+        """Whether it is a first guess, which a measured profile is to follow."""
+        return math.isnan(self.relative_error)
 
     @property
     def total_seconds(self) -> float:
