@@ -141,11 +141,26 @@ def _meaning(ends: Ends, facts: Facts | None, made: Written) -> dict[str, Fact]:
 def _looks(ends: Ends) -> dict[str, Any] | None:
     """Return what the outputs most often are, by the first one's name and the shapes; None: they do not tell."""
     name = ends.outputs[0].name.lower()
+    if 'hidden_state' in name and 'encoder' in ends.path.stem.lower():
+        return None  # a decoder reads it
     for word, kind in _BY_NAME.items():
         if word in name:
             return {'kind': kind}
+    if lists := _lists(ends):
+        return lists
     looks = likely_kind({end.name: end.shape for end in ends.outputs})
     return None if looks == {'kind': 'classification'} and len(ends.outputs) > 1 else looks
+
+
+def _lists(ends: Ends) -> dict[str, Any] | None:
+    """Return how to read lists whose names do not tell, as torchvision's detectors are exported with: boxes, scores, classes."""
+    boxes = [end.name for end in ends.outputs if len(end.shape) == 2 and end.shape[1] == 4]
+    flat = {end.name: end.dtype for end in ends.outputs if len(end.shape) == 1}
+    classes = [name for name, dtype in flat.items() if dtype == TensorProto.INT64]
+    if len(ends.outputs) != 3 or len(boxes) != 1 or len(flat) != 2 or len(classes) != 1:
+        return None
+    (scores,) = flat.keys() - set(classes)
+    return {'kind': 'detection', 'head': 'lists', 'output': boxes[0], 'scores': scores, 'classes': classes[0]}
 
 
 def _try_meaning(ends: Ends, meaning: dict[str, Fact], made: Written, preprocessing: Preprocessing | None) -> None:

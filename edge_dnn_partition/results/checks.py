@@ -88,7 +88,7 @@ def likely_kind(shapes: Shapes) -> dict[str, Any] | None:
     if any('detection_boxes' in name for name in by_name):
         return {'kind': 'detection', 'head': 'tensorflow'}
     if {'boxes', 'scores', 'labels'} <= set(by_name):
-        return {'kind': 'detection', 'head': 'lists'}
+        return _of_lists(by_name)
     first = next(iter(by_name.values()))
     if len(by_name) == 2 and len(flat) == 1 and len(planes) == 1:
         return {'kind': 'instance_segmentation', 'head': _head_of_rows(flat[0])} if _head_of_rows(flat[0]) else None
@@ -107,15 +107,37 @@ def likely_kind(shapes: Shapes) -> dict[str, Any] | None:
     return None
 
 
+def _of_lists(by_name: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return what torchvision's lists hold besides boxes."""
+    if len(by_name.get('masks', ())) == 4:
+        return {'kind': 'instance_segmentation', 'head': 'lists'}
+    points = by_name.get('keypoints', ())
+    if len(points) == 3 and points[1] and points[2] == 3:
+        return {'kind': 'pose', 'head': 'lists', 'keypoints': points[1]}
+    return {'kind': 'detection', 'head': 'lists'}
+
+
 def _are_grids(shapes: Shapes) -> bool:
     """Return whether outputs are grids of several sizes, or of several anchors, as YOLO heads without their decoding give."""
-    grids = {tuple(shape[2:]) for shape in shapes.values() if len(shape) == 4}
-    return len(grids) > 2 or any(len(shape) == 5 for shape in shapes.values())
+    planes = [shape for shape in shapes.values() if len(shape) == 4]
+    grids = {tuple(shape[2:]) for shape in planes}
+    alike = len({shape[1] for shape in planes}) == 1 and planes[0][1] % 3 == 0 and planes[0][1] > 15  # three anchors of a grid
+    return len(grids) > 2 or (len(grids) == 2 and alike) or any(len(shape) == 5 for shape in shapes.values())
+
+
+def _covers_grids(rows: int) -> bool:
+    """Return whether there are as many rows as places on a detector's grids; a transformer's tokens are hardly so many.
+
+    Strides of 8, 16 and 32 make 21 places for each of the coarsest, those of 4 or 64 besides 85, those of 16 and 32 alone 5.
+    """
+    return rows == 0 or rows % 21 == 0 or rows % 85 == 0 or (rows > 1000 and rows % 5 == 0)
 
 
 def _head_of_rows(shape: Sequence[int]) -> str:
     if shape[2] in (6, 7) or (shape[1] in (100, 300) and shape[2] > 7 and (shape[2] % 3 == 0 or shape[2] == 38)):
         return 'end_to_end'
+    if not _covers_grids(max(shape[1:])):
+        return ''
     return 'yolov8' if 0 < shape[1] < shape[2] else 'yolov5' if 0 < shape[2] < shape[1] else ''
 
 

@@ -179,3 +179,26 @@ def test_what_cannot_be_written_is_one_line(folder, capsys, words, part):
     error = capsys.readouterr().err
     assert part in error and len(error.splitlines()) == 1 and (folder / 'robot.yaml').read_text() == 'mine'
     assert main(['init', 'm.onnx', '--force']) == 0 and load_fleet('robot.yaml')
+
+
+@pytest.mark.parametrize('labels', [TensorProto.INT64, TensorProto.FLOAT])
+def test_lists_without_names_that_tell_are_read_by_their_types(folder, labels):
+    """torchvision's detectors come out of the exporter with numbers as names, RetinaNet's scores before its labels."""
+    values = [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 3, 320, 320])]
+    values += [helper.make_tensor_value_info(name, dtype, shape) for name, dtype, shape in (
+        ('1204', TensorProto.FLOAT, ['n', 4]), ('1190', TensorProto.FLOAT, ['n']), ('1191', labels, ['n']))]  # fmt: skip
+    nodes = [helper.make_node('Abs', ['x'], [value.name]) for value in values[1:]]
+    graph = helper.make_graph(nodes, 'lists', values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), 'retina.onnx')
+    main(['init', 'retina.onnx'])
+    given = load_fleet('robot.yaml').model.postprocessing
+    lists = {'kind': 'detection', 'head': 'lists', 'output': '1204', 'scores': '1190', 'classes': '1191'}
+    assert given == (lists if labels == TensorProto.INT64 else None)
+
+
+@pytest.mark.parametrize(('file', 'kind'), [('dinov2.onnx', 'embedding'), ('encoder_model.onnx', None)])
+def test_what_a_decoder_reads_is_no_embedding(folder, file, kind):
+    save(folder / file, {'pixel_values': [1, 3, 192, 192]}, {'last_hidden_state': [1, 145, 256]})
+    assert main(['init', file]) == 0
+    given = load_fleet('robot.yaml').model.postprocessing
+    assert (given and given['kind']) == kind

@@ -286,6 +286,11 @@ def test_settings_of_heads_that_do_not_fit(values, words):
     ({'y': (1, 1000)}, 'classification'), ({'y': (1, 21, 65, 65)}, 'segmentation'), ({'predicted_depth': (1, 384, 384)}, 'depth'),
     ({'a': (1, 300, 38), 'b': (1, 32, 160, 160)}, 'instance_segmentation'), ({'y': (1, 20, 21504)}, 'oriented_detection'),
     ({'dets': (1, 300, 4), 'labels': (1, 300, 91)}, 'detection'), ({'y': (1, 84, 189)}, 'detection'), ({'y': ()}, None), ({}, None),
+    ({'y': (1, 257, 192)}, None), ({'y': (1, 49, 768)}, None), ({'y': (1, 40, 97)}, None), ({'y': (1, 25200, 85)}, 'detection'),
+    ({'y': (1, 84, 33600)}, 'detection'), ({'y': (1, 2535, 85)}, 'detection'), ({'y': (1, 102000, 85)}, 'detection'),
+    ({'a': (1, 255, 13, 13), 'b': (1, 255, 26, 26)}, None), ({'out': (1, 21, 65, 65), 'aux': (1, 21, 65, 65)}, 'segmentation'),
+    ({'boxes': (0, 4), 'labels': (0,), 'scores': (0,), 'masks': (0, 1, 320, 320)}, 'instance_segmentation'),
+    ({'boxes': (0, 4), 'labels': (0,), 'scores': (0,), 'keypoints': (0, 17, 3), 'keypoints_scores': (0, 17)}, 'pose'),
 ])  # fmt: skip
 def test_shapes_tell_the_likely_kind(shapes, kind):
     found = likely_kind(shapes)
