@@ -33,6 +33,15 @@ _TOLD_SECONDS: Final = 2.0
 _WINDOW: Final = 3
 """How many transfers the median looks back."""
 
+_RISEN_TRIPS: Final = 4
+_RISEN_SECONDS: Final = 0.5
+"""The link's delay has risen where so many round trips on end, over so many seconds, all took longer ..."""
+_RISEN: Final = (1.5, 0.01)
+"""... by this factor, and so many seconds more: no queue of this sender's, whose fragments are paced, lasts as long."""
+_USUAL_BYTES: Final = 100_000
+_SHORT_SECONDS: Final = 0.02
+"""A latency up to this makes no link another one."""
+
 LEAST_BYTES: Final = 4_000
 """Smaller transfers take too short a time to be timed."""
 
@@ -49,6 +58,12 @@ class LinkEstimate:
     measured: bool
 
 
+def speed_of(bytes_per_second: float, latency_seconds: float) -> float:
+    """Return a link's rate, lowered where its latency is long: what a tensor of 100 kB sees. Tells that a link has changed."""
+    late = max(latency_seconds - _SHORT_SECONDS, 0.0)
+    return bytes_per_second / (1 + late * bytes_per_second / _USUAL_BYTES) if late else bytes_per_second
+
+
 @dataclass
 class LinkEstimator:
     """Follows one direction of a link; time is passed in, seconds.
@@ -59,7 +74,8 @@ class LinkEstimator:
     its whole window, and a link that has become slower only after it). A transfer whose sender held fragments back shows
     only that the link bears so much (application-limited samples of BBR, Cardwell et al., ACM Queue 14(5), 2016): it
     raises the estimate or, where it is nearly as fast, confirms it, and so outvotes one that a busy receiver held up. The
-    latency is half the least round trip of the last few seconds, so it is split evenly between the directions.
+    latency is half the least round trip of the last few seconds, so it is split evenly between the directions; where a few
+    on end took much longer, it has risen, and what was before counts no more.
 
     :param guess: rate (bytes per second) and latency (seconds) until something was measured.
     :param round_trip_seconds: how long a round trip counts.
@@ -69,6 +85,10 @@ class LinkEstimator:
     round_trip_seconds: float = 20.0
     _rates: deque[float] = field(default_factory=deque)
     _trips: deque[tuple[float, float]] = field(default_factory=deque)
+    """When a round trip ended, and what it took; rising, as a later one that is shorter takes the place of those before."""
+    _long: int = 0
+    """How many round trips on end took much longer than the least."""
+    _long_since: float = math.inf
     last_at: float = float('-inf')
     """When the estimate was measured, here or elsewhere."""
     _own_at: float = float('-inf')
@@ -227,6 +247,14 @@ class LinkEstimator:
             else:
                 self._trips.popleft()
         self._trips.append((now, seconds))
+        factor, more = _RISEN
+        if seconds <= factor * self._trips[0][1] + more:
+            self._long, self._long_since = 0, math.inf
+            return
+        self._long, self._long_since = self._long + 1, min(self._long_since, now)
+        if self._long >= _RISEN_TRIPS and now - self._long_since >= _RISEN_SECONDS:
+            while self._trips[0][0] < self._long_since:
+                self._trips.popleft()
 
     @property
     def estimate(self) -> LinkEstimate:

@@ -204,12 +204,15 @@ class Outbox:
     def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
         """Return what is awaited of the message (of a frame) that has been on its way for longest; None if nothing is.
 
-        Not one that was asked after in vain, as its receiver may have died, nor one that was lost, until it is sent again.
+        Not one that was asked after in vain, as its receiver may have died, nor one that was lost, until it is sent again. One
+        that has not begun is on its way, too, where a shaper still has a fragment of a dropped one: the link is held up.
         """
+        blocked = self.shaper is not None and self.shaper.free_at(now) > now
         for outgoing in self._messages():
             reported = outgoing.silences >= _SILENT_ROUNDS[0] or (outgoing.rounds > 0 and outgoing.sent_at < self._answered_at)
-            if outgoing.first_sent_at and not reported and not outgoing.to_another and outgoing.belongs_to(frame_id):
-                return outgoing.waiting(self.rate, now - max(outgoing.first_sent_at, self._answered_at))
+            begun = outgoing.first_sent_at or (outgoing.since if blocked else 0.0)
+            if begun and not reported and not outgoing.to_another and outgoing.belongs_to(frame_id):
+                return outgoing.waiting(self.rate, now - max(begun, self._answered_at))
         return None
 
     def bytes_left(self, frame_id: int) -> int:

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lasts is a step, there and back; bursts of other work are one a few times, then noise; which way a step goes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.control.decision.steps import Steps
+from edge_dnn_partition.control.decision.steps import Steps, signs_of
 
 LINK = ('pi', 'cloud')
 
@@ -23,6 +25,18 @@ def test_what_lasts_is_a_step_there_and_back_again_and_again(factor, lasts, up):
     there = factor if up else 1 / factor
     values = ([1.0] * lasts + [there] * lasts) * 4
     assert steps_of(values, period=0.25) == [turn * lasts * 0.25 for turn in range(1, 8)]
+
+
+@pytest.mark.parametrize(('delay', 'step'), [(0.4, True), (0.012, False)])
+def test_a_delay_that_rises_much_is_a_step_of_its_link(delay, step):
+    steps = Steps()
+    for now, seconds in enumerate([0.005] * 40 + [delay] * 4):
+        problem = SimpleNamespace(
+            names=('pi', 'cloud'), source='pi', sink='pi', position={'pi': 0, 'cloud': 1}, seconds=np.ones((3, 2)),
+            rate=np.array([[np.inf, 5e6], [5e6, np.inf]]), latency=np.array([[0.0, seconds], [seconds, 0.0]]),
+        )  # fmt: skip
+        steps.observe(0.25 * now, signs_of(problem, ('pi', 'cloud')))
+    assert (steps.last([LINK], worse=True) > 9.0) is step
 
 
 @pytest.mark.parametrize('seed', range(4))

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate, LinkEstimator
+from edge_dnn_partition.sensing.link import LEAST_RATE, LinkEstimate, LinkEstimator, speed_of
 
 
 def feed(estimator, now, rate, *, limited=False):
@@ -71,6 +73,38 @@ def test_latency_is_half_the_least_recent_round_trip():
     estimator.round_trip(42, math.nan)
     estimator.round_trip(42, -1.0)
     assert estimator.estimate.latency_seconds == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('period', [0.1, 0.4, 2.0])
+def test_a_delay_that_has_risen_is_believed_after_a_few_round_trips_and_half_a_second(period):
+    estimator, now = LinkEstimator((1e6, 0.5)), 0.0
+    for _ in range(50):
+        estimator.round_trip(now, 0.012)
+        now += period
+    rose = now
+    while estimator.estimate.latency_seconds < 0.4:
+        estimator.round_trip(now, 0.812)
+        now += period
+        assert now - rose <= 0.5 + 4 * period
+    assert now - rose >= 0.5
+    estimator.round_trip(now, 0.012)
+    assert estimator.estimate.latency_seconds == pytest.approx(0.006)
+
+
+@pytest.mark.parametrize('trips', [[0.05, 0.012], [0.05, 0.06, 0.055, 0.012], [0.015, 0.02, 0.018, 0.021]])
+def test_messages_that_were_held_up_between_others_raise_no_latency(trips):
+    estimator = LinkEstimator((1e6, 0.5))
+    for number in range(100):
+        estimator.round_trip(0.25 * number, trips[number % len(trips)])
+    assert estimator.estimate.latency_seconds == min(trips) / 2
+
+
+@given(st.floats(1e3, 1e9), st.floats(1e3, 1e9), st.floats(0, 10), st.floats(0, 10))
+def test_a_link_of_less_rate_or_more_delay_is_slower(rate, more_rate, delay, more_delay):
+    low, high = sorted((rate, more_rate))
+    assert speed_of(low, delay) <= speed_of(high, delay) * (1 + 1e-9)
+    assert speed_of(rate, max(delay, more_delay)) <= speed_of(rate, min(delay, more_delay)) * (1 + 1e-9)
+    assert speed_of(rate, 0.02) == rate
 
 
 def test_loss_lowers_to_what_has_come_but_not_without_bound():

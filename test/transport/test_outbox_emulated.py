@@ -49,3 +49,17 @@ def test_a_message_over_an_emulated_link():
     outbox.shaper.bytes_per_second = 0.0
     outbox.put(message(2), 2.0)
     assert outbox.take(2.0) is None, 'a cut link let a fragment through'
+
+
+def test_behind_a_fragment_of_a_dropped_message_that_a_cut_holds_up_the_next_one_is_waited_for():
+    outbox = Outbox(shaper=EmulatedLink(7000.0, 0.0))
+    outbox.put(message(1), 0.0)
+    outbox.shaper.change(0.0, 1.0, 0.0)
+    assert outbox.take(0.0) is not None
+    outbox.drop_frame(1)
+    outbox.put(message(2), 1.0)
+    assert outbox.take(1.5) is None, 'the link is taken'
+    assert outbox.unanswered(3.0).seconds == 2.0
+    outbox.shaper.change(3.0, 7000.0, 0.0)
+    assert outbox.take(4.0) is not None
+    assert outbox.unanswered(4.5).seconds == 0.5

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from edge_dnn_partition.planning.cost_model.problem import Problem
+from edge_dnn_partition.sensing.link import speed_of
 
 MUCH: Final = math.log(1.3)
 """A change by less is no step..."""
@@ -179,7 +180,7 @@ def resources_of(problem: Problem, plan: Collection[str]) -> frozenset[Hashable]
 
 
 def signs_of(problem: Problem, plan: Collection[str]) -> dict[Hashable, float]:
-    """Return a problem's estimates by name: each device's seconds for the whole model, each link's bytes per second.
+    """Return a problem's estimates by name: each device's seconds for the whole model, each link's `speed_of`.
 
     :param plan: the one in force, whose devices alone are looked at in a large fleet.
     """
@@ -188,8 +189,8 @@ def signs_of(problem: Problem, plan: Collection[str]) -> dict[Hashable, float]:
     places = [problem.position[name] for name in names]
     seconds = problem.seconds[:, places]
     totals = np.where(np.isfinite(seconds), seconds, 0.0).sum(axis=0).tolist()
-    rates = problem.rate[np.ix_(places, places)].tolist()
+    rates, latencies = (table[np.ix_(places, places)].tolist() for table in (problem.rate, problem.latency))
     found: dict[Hashable, float] = dict(zip(names, totals, strict=True))
     for (i, a), (j, b) in permutations(enumerate(names), 2):
-        found[a, b] = rates[i][j]
+        found[a, b] = speed_of(rates[i][j], latencies[i][j])
     return found

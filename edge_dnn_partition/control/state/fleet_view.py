@@ -16,7 +16,7 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.compute import TELLING, ComputeEstimator
 from edge_dnn_partition.sensing.contention import HostLoad, Quota, host_factor
-from edge_dnn_partition.sensing.link import LinkEstimate
+from edge_dnn_partition.sensing.link import LinkEstimate, speed_of
 from edge_dnn_partition.sensing.windowed_max import HeldMax
 
 from .shared_links import SharedLinks
@@ -325,7 +325,7 @@ class FleetView:
     def estimates_of(
         self, now: float, devices: Collection[str], links: Collection[tuple[str, str]] = ()
     ) -> dict[Hashable, float]:
-        """The estimates of a plan's devices, source and sink: each one's factor, and each measured link's bytes per second.
+        """The estimates of a plan's devices, source and sink: each one's factor, and each measured link's `speed_of`.
 
         :param links: others, by sender and receiver; a device is named twice.
         """
@@ -334,7 +334,7 @@ class FleetView:
         found: dict[Hashable, float] = {name: self.devices[name].factor(now) for name in names}
         for pair in {*permutations(devices, 2), *links}:
             if reports := self._links.get(pair):
-                found[pair] = _latest(reports).bytes_per_second
+                found[pair] = speed_of(_latest(reports).bytes_per_second, _latest(reports).latency_seconds)
         return found
 
     def factors(self, now: float) -> dict[str, float]:
