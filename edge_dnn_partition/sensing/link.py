@@ -37,7 +37,10 @@ _RISEN_TRIPS: Final = 4
 _RISEN_SECONDS: Final = 0.5
 """The link's delay has risen where so many round trips on end, over so many seconds, all took longer ..."""
 _RISEN: Final = (1.5, 0.01)
-"""... by this factor, and so many seconds more: no queue of this sender's, whose fragments are paced, lasts as long."""
+"""... by this factor, and so many seconds more: no queue of this sender's, whose fragments are paced, lasts as long ..."""
+_FAR_RISEN_TRIPS: Final = 2
+_FAR_RISEN: Final = (5.0, 0.05)
+"""... or, where they took as much longer as this, so many: a slow stream has few."""
 _USUAL_BYTES: Final = 100_000
 _SHORT_SECONDS: Final = 0.02
 """A latency up to this makes no link another one."""
@@ -89,6 +92,7 @@ class LinkEstimator:
     _long: int = 0
     """How many round trips on end took much longer than the least."""
     _long_since: float = math.inf
+    _long_least: float = math.inf
     last_at: float = float('-inf')
     """When the estimate was measured, here or elsewhere."""
     _own_at: float = float('-inf')
@@ -249,10 +253,12 @@ class LinkEstimator:
         self._trips.append((now, seconds))
         factor, more = _RISEN
         if seconds <= factor * self._trips[0][1] + more:
-            self._long, self._long_since = 0, math.inf
+            self._long, self._long_since, self._long_least = 0, math.inf, math.inf
             return
         self._long, self._long_since = self._long + 1, min(self._long_since, now)
-        if self._long >= _RISEN_TRIPS and now - self._long_since >= _RISEN_SECONDS:
+        self._long_least = min(self._long_least, seconds)
+        far = self._long_least > _FAR_RISEN[0] * self._trips[0][1] + _FAR_RISEN[1]
+        if self._long >= (_FAR_RISEN_TRIPS if far else _RISEN_TRIPS) and now - self._long_since >= _RISEN_SECONDS:
             while self._trips[0][0] < self._long_since:
                 self._trips.popleft()
 

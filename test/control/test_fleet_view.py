@@ -336,3 +336,11 @@ def test_a_new_profile_is_not_held_against_what_stages_took_over_the_one_before(
     view.on_stage('pi', 0.3, 0.1, 0.6)
     view.on_profile('pi', replace(PROFILE))
     assert view.factors(0.7)['pi'] == pytest.approx(3.0), 'it is the same profile'
+
+
+def test_of_processes_that_measured_a_link_of_late_the_longest_latency_counts(view):
+    view.on_link('pi', 'jetson', 1, LinkEstimate(5e6, 0.4, measured=True), 0.0, 10.0)
+    view.on_link('pi', 'jetson', 2, LinkEstimate(4e6, 0.005, measured=True), 0.0, 11.0)
+    assert view.links()['pi', 'jetson'] == LinkEstimate(4e6, 0.4, measured=True)
+    view.on_link('pi', 'jetson', 2, LinkEstimate(4e6, 0.005, measured=True), 0.0, 14.0)
+    assert view.links()['pi', 'jetson'] == LinkEstimate(4e6, 0.005, measured=True)

@@ -91,6 +91,16 @@ def test_a_delay_that_has_risen_is_believed_after_a_few_round_trips_and_half_a_s
     assert estimator.estimate.latency_seconds == pytest.approx(0.006)
 
 
+def test_a_delay_that_has_risen_far_is_believed_after_two_slow_frames():
+    estimator = LinkEstimator((1e6, 0.5))
+    for now in range(10):
+        estimator.round_trip(float(now), 0.012)
+    estimator.round_trip(10.8, 0.812)
+    assert estimator.estimate.latency_seconds == pytest.approx(0.006)
+    estimator.round_trip(11.7, 0.813)
+    assert estimator.estimate.latency_seconds == pytest.approx(0.406)
+
+
 @pytest.mark.parametrize('trips', [[0.05, 0.012], [0.05, 0.06, 0.055, 0.012], [0.015, 0.02, 0.018, 0.021]])
 def test_messages_that_were_held_up_between_others_raise_no_latency(trips):
     estimator = LinkEstimator((1e6, 0.5))

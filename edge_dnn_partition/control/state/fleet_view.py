@@ -33,6 +33,8 @@ _RATES_SECONDS: Final = 60.0
 _MOST_SCATTER: Final = 0.8
 """More is no scatter: such a link has made a step."""
 _OTHERS_READINGS: Final = 3
+_LATENCY_SECONDS: Final = 3.0
+"""Of processes that measured a link within so long the longest latency counts: who has sent little does not know of a rise yet."""
 SEEN_SECONDS: Final = 120.0
 """A link may carry again what it was measured to carry within so long."""
 MORE: Final = 1.3
@@ -141,7 +143,11 @@ class _Reported:
 
 
 def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
-    return max(reports.values(), key=lambda report: report.measured_at).estimate
+    latest = max(reports.values(), key=lambda report: report.measured_at)
+    if len(reports) == 1:
+        return latest.estimate
+    recent = (report.estimate for report in reports.values() if report.measured_at >= latest.measured_at - _LATENCY_SECONDS)
+    return replace(latest.estimate, latency_seconds=max(estimate.latency_seconds for estimate in recent))
 
 
 class FleetView:
