@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from rclpy.serialization import deserialize_message
+
 from edge_dnn_partition.cache import cache_dir, troubles
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.hardware import hardware_of
@@ -36,6 +38,7 @@ from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Patience
+from edge_dnn_partition.execution.frames.result_codec import encode_report, encode_result, report_of, shadow_report
 from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
@@ -49,9 +52,6 @@ from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_
 from edge_dnn_partition.nodes.conversions.wire import (
     failure_of,
     links_in,
-    report_message,
-    result_message,
-    shadow_report,
     write_links,
 )
 from edge_dnn_partition.nodes.core import qos
@@ -357,7 +357,7 @@ class FrameSource(FleetNode):
             case Ended(frame, in_flight):
                 self._publish_result(frame, in_flight)
             case ShadowEnded(shadow):
-                self._reports.publish(shadow_report(shadow))
+                self._reports.publish(encode_report(shadow_report(shadow)))
             case Refuse(reason):
                 self.refuse('frame', reason)
 
@@ -367,17 +367,22 @@ class FrameSource(FleetNode):
         assert self._journal is not None
         if frame.status == DELIVERED and frame.call is None:
             self._meaning.delivered(frame)
-        result = result_message(frame, self._model.outputs, self._radio)
+        report = report_of(frame, self._radio, in_flight)
         self._results_published += 1
-        result.incarnation, result.sequence = self.incarnation, self._results_published
         # If the process is killed between the journal's two notes, the next one publishes the result again, marked as such.
-        result.redelivered = self._journal.may_be_published(frame.frame_id)
+        redelivered = self._journal.may_be_published(frame.frame_id)
         self._journal.publishing(frame.frame_id)
-        self._results.publish(result)
+        if frame.call is not None or self._results.get_subscription_count():
+            result = encode_result(
+                frame, report, self._model.outputs, incarnation=self.incarnation, sequence=self._results_published,
+                redelivered=redelivered,
+            )  # fmt: skip
+            self._results.publish(result)
         self._journal.finished(frame.frame_id)
         if frame.call is not None:
-            self._infer.finished(frame, result)
-        self._reports.publish(report_message(result, in_flight))
+            self._infer.finished(frame, deserialize_message(result, Result))
+        if self._reports.get_subscription_count():
+            self._reports.publish(encode_report(report))
 
     def _publish_hedge_plan(self) -> None:
         """Let the worker of this device prepare the whole model for hedges, or let it go."""

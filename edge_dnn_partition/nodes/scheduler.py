@@ -24,6 +24,7 @@ from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.node_parameters import SCHEDULER
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
+from edge_dnn_partition.execution.frames.result_codec import decode_report
 from edge_dnn_partition.monitoring.health import StreamWatch
 from edge_dnn_partition.msg import (
     DeviceEnergy,
@@ -88,7 +89,7 @@ class Scheduler(FleetNode):
         self.subscribe(ProfileMessage, topics.profile, scheduler.on_profile, qos.PROFILE)
         self.subscribe(SourceStatus, topics.source_status, self._on_source_status, qos.STATE)
         self.subscribe(StageState, topics.plan_state, self._on_stage, qos.PLAN_STATE)
-        self.subscribe(FrameReport, topics.frame_report, self._on_report, qos.RESULT)
+        self.subscribe(FrameReport, topics.frame_report, self._on_report, qos.REPORT_READER, raw=True)
         self.subscribe(FrameFailure, topics.frame_failure, self._on_frame_failure, qos.FAILURES)
         if self._fleet.share is not None:
             shares = topics.shares(self._fleet.share.group)
@@ -149,8 +150,8 @@ class Scheduler(FleetNode):
     def _on_stage(self, message: StageState) -> None:
         self._scheduler.on_stage(message, time.monotonic())
 
-    def _on_report(self, message: FrameReport) -> None:
-        now = time.monotonic()
+    def _on_report(self, raw: bytes) -> None:
+        message, now = decode_report(raw), time.monotonic()
         if not message.shadow:
             self._watch.on_report(message, now)
         self._scheduler.on_report(message, now)

@@ -22,6 +22,7 @@ from edge_dnn_partition.errors import NotReadyError, PlanError, UserError, WireE
 from edge_dnn_partition.execution.frames.failure import kind_of, reason_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
+from edge_dnn_partition.execution.frames.result_codec import decode_report
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.stage_store import StageStore, give_way
 from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
@@ -121,7 +122,7 @@ class Worker(FleetNode):
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
         if device == self._fleet.source:
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._on_hedge_plan, qos.PLAN)
-            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.RESULT)
+            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.REPORT_READER, raw=True)
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
         self._hardware.connect(self, self._link.reshape)
 
@@ -298,11 +299,12 @@ class Worker(FleetNode):
         if not hedge:
             self._energy.received(hop, received.arrived)
 
-    def _on_report(self, message: FrameReport) -> None:
+    def _on_report(self, raw: bytes) -> None:
         """Take in that a frame has ended: what the source's device still has of it would only hold up others."""
-        self._energy.on_report(message)
-        if not message.shadow:
-            self._frames.end(message.frame_id)
+        report = decode_report(raw)
+        self._energy.on_report(report)
+        if not report.shadow:
+            self._frames.end(report.frame_id)
 
     def _report_failure(self, address: Address, stage: int, error: BaseException) -> None:
         """Publish that a frame failed; may be called from any thread.

@@ -39,9 +39,7 @@ SIMPLE = Fragment(0, 'pi', 7, 5, 0, 2, 8, b'abcd', True, 9, Address('m', 1, 2, 0
 
 def message_of(fragment):
     """The same fragment as the generated class, with which the codec must agree."""
-    from edge_dnn_partition.msg import FragmentHead, TensorFragment, TensorInfo
-
-    from edge_dnn_partition.nodes.conversions.wire import hop_message, stage_message
+    from edge_dnn_partition.msg import FragmentHead, HopTiming, StageTiming, TensorFragment, TensorInfo
 
     message = TensorFragment(
         sender=fragment.sender, incarnation=fragment.incarnation, sent_ns=fragment.sent_ns, message=fragment.message, index=fragment.index,
@@ -55,7 +53,7 @@ def message_of(fragment):
             encode_seconds=fragment.encode_seconds,
             tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,
                                 size=t.size) for t in fragment.layout],
-            stages=[stage_message(s) for s in fragment.stages], hops=[hop_message(h) for h in fragment.hops],
+            stages=[StageTiming(**vars(s)) for s in fragment.stages], hops=[HopTiming(**vars(h)) for h in fragment.hops],
         )]  # fmt: skip
     return message
 

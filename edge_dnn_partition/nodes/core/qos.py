@@ -112,6 +112,10 @@ depth. Results are numbered (`sequence`, `incarnation`): `MissedResults` of the 
 but around a kill of the frame source: what comes again is marked `redelivered`. A depth of 64, as it
 was, is half a second at 125 results a second: a reader that was stopped for 1.5 s missed 65 of them each time."""
 
+REPORT_READER: Final = _profile(1000, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""For the fleet's own nodes, which learn from reports and need not have each: Fast DDS answers each reliable sample, which woke two
+threads more on either side for every frame."""
+
 INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
 

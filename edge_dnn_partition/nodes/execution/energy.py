@@ -12,12 +12,12 @@ from typing import Any, Final
 from std_msgs.msg import Float32
 
 from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.execution.frames.result_codec import Report
 from edge_dnn_partition.execution.stages.engine import processor_of
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.execution.stages.stage_energy import StageEnergy, StageRun, Sum
-from edge_dnn_partition.msg import DeviceEnergy, FrameReport
+from edge_dnn_partition.msg import DeviceEnergy
 from edge_dnn_partition.msg import StageEnergy as StageEnergyMessage
-from edge_dnn_partition.nodes.conversions.wire import hop_time
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet
@@ -119,13 +119,15 @@ class EnergyMonitor:
         if not self._at_source:
             self._moved(hop, self._radio.seconds(hop), time.monotonic())
 
-    def on_report(self, report: FrameReport) -> None:
+    def on_report(self, report: Report) -> None:
         """Take in all hops of a frame, on the source's device: its other workers know of their own hops only."""
-        for hop in map(hop_time, report.hops):
+        for hop in report.hops:
             self._moved(hop, report.latency_seconds, time.monotonic())
 
     def _moved(self, hop: HopTime, seconds: float, end: float) -> None:
-        self._energy.moved(end - seconds, end, self._radio.joules_at(hop, self._name))
+        joules = self._radio.joules_at(hop, self._name)
+        if joules > 0:
+            self._energy.moved(end - seconds, end, joules)
 
     def _heard(self) -> list[ExternalMeter]:
         topic = self._node.params.text('power_topic')
