@@ -253,19 +253,19 @@ class Endpoint:
         ack = self._receiver.on_fragment(fragment, self.loop.now)
         if ack is not None:
             self._answer(ack)
-        if not self._ticking and self._receiver.held_bytes:
+        if not self._ticking and self._receiver.incomplete:
             self._ticking = True
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
 
     def _tick(self) -> None:
         for ack in list(self._receiver.on_tick(self.loop.now)):
             self._answer(ack)
-        self._ticking = self._receiver.held_bytes > 0
+        self._ticking = self._receiver.incomplete
         if self._ticking:
             self.loop.at(self.loop.now + QUIET_SECONDS / 2, self._tick)
 
     def _answer(self, ack: Ack) -> None:
-        there = self.wires[self.device, ack.sender].send(self.loop.now, ACK_BYTES + 4 * len(ack.missing))
+        there = self.wires[self.device, ack.sender].send(self.loop.now, ACK_BYTES + 4 * (len(ack.missing) + len(ack.also)))
         if there is None:
             self.loop.at(self.loop.now + SAY_AGAIN_SECONDS, lambda: self._answer(ack))
             return

@@ -159,7 +159,7 @@ def encode_ack(ack: Ack, now: float) -> bytes:
         writer.text(ack.receiver)
         writer.put('QHIhIQI', address.frame_id, address.attempt, address.plan_version, address.from_stage, ack.message, ack.total,
                    ack.fragment_bytes)  # fmt: skip
-        writer.numbers('I', ack.missing)
+        writer.numbers('I', ack.also if ack.state == AckState.COMPLETE else ack.missing)
         held = 0.0 if math.isnan(ack.arrived) else now - ack.arrived
         writer.put('Qd?QQd', ack.spread_bytes, ack.spread_seconds, ack.paced, ack.since_sent_ns, ack.echo_sent_ns, held)
         writer.text(ack.reason)
@@ -179,7 +179,7 @@ def decode_ack(raw: bytes) -> Ack:
         state, kind = reader.take('BB')
         sender, (incarnation,), receiver = reader.text(), reader.take('Q'), reader.text()
         frame_id, attempt, version, from_stage, message, total, fragment_bytes = reader.take('QHIhIQI')
-        missing = reader.numbers('I')
+        numbers = reader.numbers('I')
         spread_bytes, spread_seconds, paced, since, echo, held = reader.take('Qd?QQd')
         reason, whole = reader.text(), reader.ends(_EMPTY_SHAPE)
     except struct.error:
@@ -192,9 +192,10 @@ def decode_ack(raw: bytes) -> Ack:
         raise WireError(f'an acknowledgement of the unknown state {state}')
     if not (0 <= spread_seconds <= _MOST_SECONDS and 0 <= held <= _MOST_SECONDS):
         raise WireError(f'an acknowledgement of {receiver[:80]!r} with impossible times')
+    missing, also = ((), numbers) if state == AckState.COMPLETE else (numbers, ())
     return Ack(
         _STATES[state], kind, sender, incarnation, receiver, Address('', version, frame_id, attempt, from_stage), message, missing,
-        reason, total, fragment_bytes, spread_bytes, spread_seconds, paced, since, echo, held_seconds=held,
+        reason, total, fragment_bytes, spread_bytes, spread_seconds, paced, since, echo, held_seconds=held, also=also,
     )  # fmt: skip
 
 

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from edge_dnn_partition.errors import WireError
 
 from .assembler import Assembler, Gap, Received
-from .fragments import FRAME, Ack, AckState, Fragment
+from .fragments import FRAME, HOLD_SECONDS, Ack, AckState, Fragment
 from .link import Expect, OnMessage
 from .segments import SegmentReader
 from .timing import HopTime
@@ -18,6 +19,7 @@ from .timing import HopTime
 QUIET_SECONDS: Final = 0.1
 """A message of which nothing has come for this long is asked after."""
 _FORGET_SECONDS: Final = 60.0
+_MOST_HELD: Final = 4
 
 
 class FragmentReceiver:
@@ -35,6 +37,8 @@ class FragmentReceiver:
         self._device, self._on_message = device, on_message
         self.assembler = Assembler(max_bytes, expect)
         self.segments = SegmentReader()
+        self._held: dict[tuple[str, int], list[Ack]] = {}
+        """Acknowledgements of messages of one fragment, by sender and incarnation."""
 
     @property
     def held_bytes(self) -> int:
@@ -43,8 +47,8 @@ class FragmentReceiver:
 
     @property
     def incomplete(self) -> bool:
-        """Whether fragments of some message are missing, so that `on_tick` has something to do."""
-        return self.assembler.incomplete
+        """Whether fragments of some message are missing, or acknowledgements wait, so that `on_tick` has something to do."""
+        return self.assembler.incomplete or bool(self._held)
 
     def take_evicted(self) -> int:
         """Return how many incomplete messages have been evicted for newer ones since the last call."""
@@ -66,7 +70,8 @@ class FragmentReceiver:
             else:
                 received = assembler.add(fragment, now)
             if received is not None:
-                return self._complete(received)
+                ack = self._complete(received)
+                return self._together(ack, may_wait=fragment.count == 1 and not fragment.segment)
         except WireError as error:
             return self._ack(fragment, AckState.REFUSED, reason=str(error))
         if assembler.is_done(key):  # it is here already, under another number
@@ -82,9 +87,34 @@ class FragmentReceiver:
         return None
 
     def on_tick(self, now: float) -> Iterator[Ack]:
-        """Yield requests for what is missing of messages that were quiet; call it every `QUIET_SECONDS` / 2 while `incomplete`."""
+        """Yield requests for what is missing of messages that were quiet, and acknowledgements that have waited.
+
+        Call it every `QUIET_SECONDS` / 2 while `incomplete`.
+        """
         yield from map(self._missing, self.assembler.overdue(now, QUIET_SECONDS))
         self.assembler.forget(now, _FORGET_SECONDS)
+        for key in [key for key, (first, *_) in self._held.items() if now - first.arrived > HOLD_SECONDS - QUIET_SECONDS / 2]:
+            yield self._all_of(*self._held.pop(key))
+
+    def _together(self, ack: Ack, *, may_wait: bool) -> Ack | None:
+        """Return an acknowledgement with those that waited; None if it waits itself.
+
+        :param may_wait: the message was one fragment. One from this device does not wait: its sender may be in this process.
+        """
+        if ack.state != AckState.COMPLETE or ack.kind != FRAME or ack.sender == self._device:
+            return ack
+        key = (ack.sender, ack.incarnation)
+        acks = [*self._held.get(key, ()), ack]
+        if may_wait and len(acks) < _MOST_HELD:
+            self._held[key] = acks
+            return None
+        self._held.pop(key, None)
+        return self._all_of(*acks)
+
+    @staticmethod
+    def _all_of(*acks: Ack) -> Ack:
+        *others, last = acks
+        return replace(last, also=tuple(ack.message for ack in others)) if others else last
 
     def _complete(self, received: Received) -> Ack:
         state, reason = AckState.COMPLETE, ''

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -109,7 +109,7 @@ class FragmentSender:
         link.set_pace(outbox)
         if message.segment:
             peer.shared[message.number] = message
-        alone = outbox.idle and link.shaper is None and link.hold <= 0
+        alone = outbox.quiet and link.shaper is None and link.hold <= 0
         if message.kind != PROBE:  # no probe stands before it, to whichever target of the device
             for other in self.peers_at(target[0]):
                 other.outbox.end_probe()
@@ -125,7 +125,7 @@ class FragmentSender:
             return False
         probe = link.prober.next_probe(
             now, link.estimator, link.guard, ceiling=self.probing_share, period=self.probe_period, rate=outbox.rate,
-            busy=not all(other.idle for other in outboxes),
+            busy=not all(other.quiet for other in outboxes),
         )  # fmt: skip
         if probe is None:
             return False
@@ -156,6 +156,11 @@ class FragmentSender:
             return False
         link.on_ack(ack, outboxes, now)
         return ack.kind == PROBE and ack.state == AckState.COMPLETE and link.estimator.doubtful
+
+    def waiting(self, device: str, numbers: Iterable[int]) -> list[TensorMessage]:
+        """Return those of some messages to a device that are not acknowledged."""
+        found = (peer.outbox.waiting(number) for peer in self.peers_at(device) for number in numbers)
+        return [message for message in found if message is not None]
 
     def _send_in_fragments(self, peer: Peer, message: TensorMessage, now: float) -> None:
         """Send a message again, and all later ones, in fragments: its receiver does not see this process's memory."""

@@ -206,6 +206,11 @@ class TensorMessage:
         )  # fmt: skip
 
 
+HOLD_SECONDS: Final = 0.15
+"""The receiver acknowledges a message of one fragment this much later at most, together with those after it: it shows nothing of
+its link, and an acknowledgement of its own would cost both ends as much as the message."""
+
+
 class AckState(IntEnum):
     """What an acknowledgement says of its message; the numbers of HopAck."""
 
@@ -220,6 +225,7 @@ class AckState(IntEnum):
 class Ack:
     """A receiver's acknowledgement of a message; see HopAck for its fields.
 
+    :param also: the numbers of other messages that are complete.
     :param arrived: when the last of its fragments arrived, by the receiver's clock; NaN: unknown.
     :param held_seconds: from then to the sending of this acknowledgement.
     """
@@ -242,3 +248,4 @@ class Ack:
     echo_sent_ns: int = 0
     arrived: float = math.nan
     held_seconds: float = 0.0
+    also: Sequence[int] = ()

@@ -225,6 +225,8 @@ class LinkModel:
                 self.set_pace(outbox)
             else:
                 outbox.acknowledge(ack.message, measured, now=now, sender_limited=limited, sample=sample)
+                for number in ack.also:
+                    outbox.acknowledge(number, now=now)
 
     def on_transfer(self, ack: Ack, sample: PacingSample, now: float) -> None:
         """Learn from a message, or a run of its fragments, that arrived completely."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .fragments import MISSING_AT_ONCE, PROBE, Fragment, TensorMessage, fragment_size
+from .fragments import HOLD_SECONDS, MISSING_AT_ONCE, PROBE, Fragment, TensorMessage, fragment_size
 from .link import Shaper
 from .outgoing import MUCH_LOST, MUCH_SMALLER, TRAIN_FRAGMENTS, BandwidthProber, Loss, Outgoing, PacingSample, Waiting, sent_ns
 
@@ -98,15 +98,29 @@ class Outbox:
         while self.bytes_unacknowledged > self.keep_bytes and self._waiting:
             self._give_up(next(iter(self._waiting)))
 
+    def waiting(self, number: int) -> TensorMessage | None:
+        """Return a message that has left and is not acknowledged."""
+        outgoing = self._waiting.get(number)
+        return None if outgoing is None else outgoing.message
+
     @property
     def idle(self) -> bool:
         """True if nothing is queued or unacknowledged."""
         return not self._queue and not self._waiting
 
+    @property
+    def quiet(self) -> bool:
+        """True if nothing is queued or unacknowledged, but for what the receiver may acknowledge later, with others."""
+        return not self._queue and not self._awaits_answer
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return not all(outgoing.may_be_held for outgoing in self._waiting.values())
+
     def may_be_probed(self, now: float) -> bool:
         """True if it is idle, or held up by what began to leave long ago: the link may be far better than its pace by now."""
         begun = (o.first_sent_at for o in self._messages() if o.first_sent_at)
-        return self.idle or now - min(begun, default=now) > _HELD_UP_SECONDS
+        return self.quiet or now - min(begun, default=now) > _HELD_UP_SECONDS
 
     def next_at(self, now: float) -> float:
         """When :meth:`take` has something to do; infinite if it has not."""
@@ -212,7 +226,8 @@ class Outbox:
             reported = outgoing.silences >= _SILENT_ROUNDS[0] or (outgoing.rounds > 0 and outgoing.sent_at < self._answered_at)
             begun = outgoing.first_sent_at or (outgoing.since if blocked else 0.0)
             if begun and not reported and not outgoing.to_another and outgoing.belongs_to(frame_id):
-                return outgoing.waiting(self.rate, now - max(begun, self._answered_at))
+                held = HOLD_SECONDS if outgoing.first_sent_at and outgoing.may_be_held else 0.0
+                return outgoing.waiting(self.rate, max(0.0, now - max(begun, self._answered_at) - held))
         return None
 
     def bytes_left(self, frame_id: int) -> int:
@@ -389,7 +404,7 @@ class Outbox:
             return False
         if self.rate is None:
             return sum(len(o.message.buffer) for o in self._waiting.values()) > BURST_BYTES
-        return self.cautious and bool(self._waiting)
+        return self.cautious and self._awaits_answer
 
     def _give_up(self, number: int) -> None:
         self.given_up += self._forget(number)

@@ -337,6 +337,11 @@ class Outgoing:
         """What has not arrived, as far as is known."""
         return len(self.message.buffer) - self.arrived_bytes
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its acknowledgement may wait for others (`HOLD_SECONDS`): it is one fragment, and was sent once."""
+        return self.message.count == 1 and not self.rounds and not self.message.segment and self.message.kind != PROBE
+
     def waiting(self, rate: float | None, seconds: float) -> Waiting:
         """Return what is awaited of it, ``seconds`` after the last acknowledgement.
 

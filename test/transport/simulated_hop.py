@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.fragment_receiver import QUIET_SECONDS, FragmentReceiver
 from edge_dnn_partition.transport.fragment_sender import FragmentSender
-from edge_dnn_partition.transport.fragments import FRAME, Ack, AckState, Address, Fragment, TensorMessage
+from edge_dnn_partition.transport.fragments import FRAME, Ack, Address, Fragment, TensorMessage
 from edge_dnn_partition.transport.tensors import WireTensor
 
 PACKET = 1480
@@ -72,7 +72,8 @@ class Hop:
         })  # fmt: skip
         self.sender = FragmentSender(fleet, 'a', 1)
         self.outbox = self.sender.connect(('b', False)).outbox
-        self.receiver = FragmentReceiver('b', lambda *_: None)
+        self.receiver = FragmentReceiver('b', self._take)
+        self.answers = 0
 
     def set_rate(self, megabits: float) -> None:
         """Change the link."""
@@ -146,10 +147,12 @@ class Hop:
     def _arrive(self, fragment: Fragment) -> None:
         ack = self.receiver.on_fragment(fragment, self.now)
         if ack is not None:
-            if ack.state == AckState.COMPLETE and ack.total:
-                self._arrived = self.now
             self._answer(ack)
 
+    def _take(self, *_: object) -> None:
+        self._arrived = self.now
+
     def _answer(self, ack: Ack) -> None:
+        self.answers += 1
         if not self._down:
             self._at(self.now + WAY_BACK_SECONDS, lambda: self.sender.on_ack(ack, self.now))

@@ -143,7 +143,7 @@ TIMES = st.floats(0, 1e18)
 ACKS = st.builds(
     Ack, st.sampled_from(AckState), st.integers(0, 255), TEXT, U64, TEXT, st.builds(Address, st.just(''), U32, U64, U16, I16), U32,
     st.lists(U32, max_size=5).map(tuple), TEXT, U64, U32, U64, TIMES, st.booleans(), U64, U64,
-)  # fmt: skip
+).map(lambda ack: dataclasses.replace(ack, also=ack.missing, missing=()) if ack.state == AckState.COMPLETE else ack)  # fmt: skip
 ACK = Ack(AckState.RUN, 0, 'pi', 7, 'jetson', Address('', 3, 4, 5, -1), 6, (), '', 8, 9, 10, 0.5, True, 11, 12, arrived=1.0)
 
 
@@ -154,7 +154,7 @@ def ack_message(ack, held_seconds=0.0):
     return HopAck(
         state=int(ack.state), kind=ack.kind, sender=ack.sender, incarnation=ack.incarnation, receiver=ack.receiver,
         frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version, from_stage=address.from_stage,
-        message=ack.message, missing=list(ack.missing), reason=ack.reason, total=ack.total, fragment_bytes=ack.fragment_bytes,
+        message=ack.message, missing=[*ack.missing, *ack.also], reason=ack.reason, total=ack.total, fragment_bytes=ack.fragment_bytes,
         spread_bytes=ack.spread_bytes, spread_seconds=ack.spread_seconds, paced=ack.paced, since_sent_ns=ack.since_sent_ns,
         echo_sent_ns=ack.echo_sent_ns, held_seconds=held_seconds,
     )  # fmt: skip

@@ -166,6 +166,7 @@ class DdsLink:
     def _on_ack(self, raw: bytes) -> None:
         ack, now = decode_ack(raw), time.monotonic()
         with self._condition:
+            others = self.sender.waiting(ack.receiver, ack.also) if ack.also else []
             if self.sender.on_ack(ack, now):
                 self._at(now + CONFIRM_SECONDS, functools.partial(self.probe, ack.receiver))
             self._condition.notify()
@@ -173,6 +174,9 @@ class DdsLink:
             self._on_sent(HopTime(
                 self._device, ack.receiver, ack.address.from_stage, ack.total, 0.0, ack.spread_seconds, ack.spread_bytes,
             ))  # fmt: skip
+        for other in others:
+            if size := len(other.buffer):
+                self._on_sent(HopTime(self._device, ack.receiver, other.address.from_stage, size, 0.0, 0.0, 0))
 
     def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
         """See `TensorLink`."""
