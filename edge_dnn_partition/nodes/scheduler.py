@@ -89,7 +89,7 @@ class Scheduler(FleetNode):
         self.subscribe(ProfileMessage, topics.profile, scheduler.on_profile, qos.PROFILE)
         self.subscribe(SourceStatus, topics.source_status, self._on_source_status, qos.STATE)
         self.subscribe(StageState, topics.plan_state, self._on_stage, qos.PLAN_STATE)
-        self.subscribe(FrameReport, topics.frame_report, self._on_report, qos.REPORT_READER, raw=True)
+        self.subscribe(FrameReport, topics.frame_report, self._on_report, qos.result_reader(), raw=True)
         self.subscribe(FrameFailure, topics.frame_failure, self._on_frame_failure, qos.FAILURES)
         if self._fleet.share is not None:
             shares = topics.shares(self._fleet.share.group)

@@ -122,7 +122,7 @@ class Worker(FleetNode):
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
         if device == self._fleet.source:
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._on_hedge_plan, qos.PLAN)
-            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.REPORT_READER, raw=True)
+            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.result_reader(), raw=True)
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
         self._hardware.connect(self, self._link.reshape)
 

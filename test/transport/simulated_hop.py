@@ -59,6 +59,8 @@ class Hop:
     queue_seconds: float
     guess: float
     now: float = 0.0
+    lost_answers: Callable[[], bool] = lambda: False
+    """Says of each acknowledgement whether it is lost."""
     _away: tuple[float, float] = (0.0, 0.0)
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: itertools.count[int] = field(default_factory=itertools.count)
@@ -154,5 +156,5 @@ class Hop:
 
     def _answer(self, ack: Ack) -> None:
         self.answers += 1
-        if not self._down:
+        if not self._down and not self.lost_answers():
             self._at(self.now + WAY_BACK_SECONDS, lambda: self.sender.on_ack(ack, self.now))

@@ -4,6 +4,7 @@
 
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -142,3 +143,21 @@ def test_a_lost_small_message_is_sent_again():
         assert hop.now < 2.0
         hop._step()
     assert hop._arrived > 0.2
+
+
+@pytest.mark.parametrize('size', [1000, 60_000, 600_000])
+@pytest.mark.parametrize('share', [0.05, 0.3])
+def test_acknowledgements_that_are_lost_cost_fragments_and_no_message(size, share):
+    hop = Hop(20.0, 0.01, 20.0, lost_answers=lambda: chance.random() < share)
+    chance, arrivals = random.Random(7), []
+    hop.receiver._on_message = lambda received, _: arrivals.append(received.number)
+    for _ in range(60):
+        hop._put(size)
+        until = hop.now + max(0.05, 1.2 * size / hop.wire.rate)
+        while hop.now < until:
+            hop._step()
+    while hop.outbox.bytes_unacknowledged:
+        assert hop.now < 120
+        hop._step()
+    assert len(arrivals) == 60, 'each arrives once'
+    assert hop.sender.links['b'].estimator.estimate.bytes_per_second > 0.5 * hop.wire.rate

@@ -98,8 +98,9 @@ TENSORS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.BEST_EFFORT, Durabi
 """The frame layer alone repeats, at the link's pace: DDS sends what was lost at once, and so fills the queue that has
 just overflowed (3.2 MB at 40 Mbit/s took twice its time). Volatile: a late reader has no use for half a message."""
 
-ACKS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""A lost acknowledgement would cost a repeated message. Small, and as many as there are messages."""
+ACKS: Final = _profile(BURST_FRAGMENTS, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""The outbox repeats a fragment of a message that is not acknowledged, and the assembler what it asks for. Reliable, Fast DDS
+acknowledged each acknowledgement: a heartbeat and an answer, and a thread more that woke at either end."""
 
 FAILURES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """One that is lost costs the time after which a frame without a result is sent again. As many as there are frames under way."""
@@ -111,10 +112,6 @@ results are kept up to 64 MiB, but 64 of them at least (`result_writer`). How ma
 depth. Results are numbered (`sequence`, `incarnation`): `MissedResults` of the client counts what a reader missed. Once each,
 but around a kill of the frame source: what comes again is marked `redelivered`. A depth of 64, as it
 was, is half a second at 125 results a second: a reader that was stopped for 1.5 s missed 65 of them each time."""
-
-REPORT_READER: Final = _profile(1000, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""For the fleet's own nodes, which learn from reports and need not have each: Fast DDS answers each reliable sample, which woke two
-threads more on either side for every frame."""
 
 INFER: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Of the service: the usual depth of 10 would drop the eleventh of calls that come at once, in silence."""
@@ -143,6 +140,14 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
 def sessions_reader(processes: int = 256) -> QoSProfile:
     """Return SESSIONS for a reader of so many processes."""
     return _profile(processes, SESSIONS.reliability, SESSIONS.durability)
+
+
+def result_reader() -> QoSProfile:
+    """Return RESULT for the fleet's own readers of reports, which learn from them and need not have each.
+
+    It is best effort: Fast DDS acknowledges each reliable sample, which woke a thread more at either end for every frame.
+    """
+    return _profile(RESULT.depth, ReliabilityPolicy.BEST_EFFORT, RESULT.durability)
 
 
 def result_writer(size: int) -> QoSProfile:
