@@ -113,7 +113,7 @@ def _file(folder: Path, devices: Sequence[str], disk: Path) -> TestbedFile:
         write_key(key)
     links = itertools.combinations(devices, 2)
     return TestbedFile.parse({
-        'fleet': 'chaos', 'source': SOURCE, 'security': {'key_file': str(key)},
+        'fleet': 'chaos', 'processes': 'each', 'source': SOURCE, 'security': {'key_file': str(key)},
         'model': {'path': str(demo_model.cached('tiny')), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': SLOWDOWNS[name] if len(devices) > 1 else 1.0}} for name in devices},
         'links': [{'between': list(pair), 'rate': '50 Mbit/s', 'delay': '2 ms'} for pair in links],

@@ -57,7 +57,7 @@ def _testbed_file(folder: Path, model: str, names: Sequence[str], **more: Any) -
     settings = folder / f'{model}.yaml'
     settings.write_text(yaml.safe_dump(described))
     return TestbedFile.parse({
-        'fleet': 'overhead', 'source': names[0], 'model': {'path': str(path), 'preprocessing': str(settings)},
+        'fleet': 'overhead', 'processes': 'each', 'source': names[0], 'model': {'path': str(path), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': 1}} for name in names},
         'links': [{'between': list(pair), 'rate': '1 Gbit/s'} for pair in itertools.combinations(names, 2)], **more,
     })  # fmt: skip

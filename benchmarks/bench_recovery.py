@@ -104,6 +104,7 @@ def _testbed(network: Network, say: Say) -> Iterator[Testbed]:
         settings.write_text(yaml.safe_dump(demo_model.preprocessing('demo')))
         document = fleet_document(str(demo_model.cached('demo').resolve()), str(settings))
         document['parameters'] = {'worker': {'profile_runs': 3}}
+        document['processes'] = 'each'
         for link in document['links']:
             if 'cloud' in link['between']:
                 link['rate'] = f'{network.uplink / 1e6:g} Mbit/s'

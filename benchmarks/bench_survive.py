@@ -49,7 +49,8 @@ def _file(folder: Path) -> TestbedFile:
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing()))
     return TestbedFile.parse({
-        'fleet': 'survive', 'source': SOURCE, 'model': {'path': str(demo_model.cached()), 'preprocessing': str(settings)},
+        'fleet': 'survive', 'processes': 'each', 'source': SOURCE,
+        'model': {'path': str(demo_model.cached()), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': slowdown}} for name, slowdown in SLOWDOWNS.items()},
         'links': [{'between': list(pair), 'rate': '50 Mbit/s', 'delay': '2 ms'} for pair in itertools.combinations(SLOWDOWNS, 2)],
         'parameters': {'worker': {'profile_runs': 3}},

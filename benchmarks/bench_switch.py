@@ -51,7 +51,7 @@ def _fleet_file(folder: Path) -> Path:
              for pair in itertools.combinations(DEVICES, 2)]  # fmt: skip
     file = folder / 'fleet.yaml'
     file.write_text(yaml.safe_dump({
-        'fleet': 'switching', 'source': 'pi',
+        'fleet': 'switching', 'processes': 'each', 'source': 'pi',
         'model': {'path': str(demo_model.cached('tiny')), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': 1.0}} for name in DEVICES}, 'links': links,
         'camera': {'topic': 'image/compressed'},

@@ -77,8 +77,8 @@ class RunningFleet:
         self.camera = CameraThread(client.camera(topic, compressed=self.fleet.camera.compressed), images, rate)
 
     def process(self, label: str) -> NodeProcess:
-        """Return a process of the fleet by its label, to start it again."""
-        return next(p for p in fleet_processes(self.fleet, self._file) if p.label == label)
+        """Return a process of the fleet by its label or a node's, to start it again."""
+        return next(p for p in fleet_processes(self.fleet, self._file) if p.runs(label))
 
     def more_frames(self, count: int = 5, version: int = 0) -> None:
         """Wait for so many new results of a plan or later ones.

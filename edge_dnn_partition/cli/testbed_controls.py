@@ -123,7 +123,7 @@ class TestbedControls:
         return emulate.factor if emulate else 1.0
 
     def _labels(self, name: str) -> list[str]:
-        found = [label for label in self.processes if label == name or label.startswith(f'{name}/')]
+        found = [label for label, process in self.processes.items() if process.runs(name) or label.startswith(f'{name}/')]
         if not found:
             raise UserError(f'nothing is called {name!r}; there are {", ".join(self.processes)}')
         return found

@@ -40,6 +40,8 @@ def _die_with_parent() -> None:
 class Supervisor:
     """Node processes by label; leaving its ``with`` block stops them all.
 
+    A node that is in a process with others stands for that process.
+
     They do not outlive this process; the thread that calls :meth:`start` may end before them.
 
     :param environment: what is added to this process's own.
@@ -66,6 +68,7 @@ class Supervisor:
         # The processes end with the thread that starts them: it must live as long as this does.
         self._starter = ThreadPoolExecutor(1, 'starter')
         self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._started: dict[str, NodeProcess] = {}
         self._readers: dict[str, threading.Thread] = {}
         self.codes: dict[str, int] = {}
 
@@ -101,6 +104,7 @@ class Supervisor:
             start_new_session=True,
         ).result()
         self._processes[process.label] = started
+        self._started[process.label] = process
         if self._watchdog is not None:
             self._watchdog.started(started.pid)
         self.codes.pop(process.label, None)
@@ -119,6 +123,10 @@ class Supervisor:
     def running(self) -> tuple[str, ...]:
         """The labels of the processes that run."""
         return tuple(label for label, process in self._processes.items() if process.poll() is None)
+
+    def _label(self, label: str) -> str:
+        """Return the label of the process that has a node."""
+        return next((process.label for process in self._started.values() if process.runs(label)), label)
 
     def ready(self, label: str) -> bool:
         """Return whether a process has told the watchdog that it is ready."""
@@ -146,14 +154,14 @@ class Supervisor:
 
         :raises UserError: if it does not.
         """
-        if label not in self.running:
+        if self._label(label) not in self.running:
             raise UserError(f'{label} is not running; running are: {", ".join(self.running) or "none"}')
-        return self._processes[label].pid
+        return self._processes[self._label(label)].pid
 
     def signal(self, label: str, number: int) -> None:
         """Send a signal to a process that runs."""
         with contextlib.suppress(ProcessLookupError, KeyError):
-            self._processes[label].send_signal(number)
+            self._processes[self._label(label)].send_signal(number)
 
     def stop(self, labels: Sequence[str] | None = None) -> dict[str, int]:
         """End processes (all, if none is named) and wait; return their exit codes.
@@ -163,7 +171,7 @@ class Supervisor:
         chosen = {
             label: process
             for label, process in self._processes.items()
-            if labels is None or label in labels
+            if labels is None or label in map(self._label, labels)
         }
         for process in chosen.values():
             if process.poll() is None:

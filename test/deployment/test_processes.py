@@ -1,14 +1,14 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files in config/ are fleets that can be started."""
+"""The processes of a fleet: those of the files in config/, and which nodes share one."""
 
 from pathlib import Path
 
 import pytest
 
-from edge_dnn_partition.deployment.processes import fleet_processes
+from edge_dnn_partition.deployment.processes import device_processes, fleet_processes
 from edge_dnn_partition.inputs.preprocess import Preprocessing
-from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet, parse_fleet
 
 CONFIG = Path(__file__).parents[2] / 'config'
 
@@ -21,10 +21,39 @@ def test_a_fleet_file_that_is_shipped_makes_processes(name, devices, emulated):
     path = CONFIG / f'{name}.yaml'
     fleet = load_fleet(path)
     assert (len(fleet.devices), fleet.emulated) == (devices, emulated)
-    nodes = [process.node for process in fleet_processes(fleet, path)]
+    nodes = [node for process in fleet_processes(fleet, path) for node in process.nodes]
     assert sorted(nodes) == sorted(['scheduler', 'frame_source', *['device_monitor', 'worker'] * devices])
     assert fleet.model is not None and fleet.model.preprocessing == CONFIG / 'preprocessing.yaml'
 
 
 def test_the_preprocessing_that_is_shipped_is_read():
     assert Preprocessing.from_yaml(CONFIG / 'preprocessing.yaml').width > 0
+
+
+FLEET = {'source': 'pi', 'devices': {'pi': {}, 'box': {}}, 'parameters': {'worker': {'threads': 2, 'providers': ['on']}}}
+
+
+def test_the_nodes_of_a_device_share_a_process_unless_the_file_says_otherwise():
+    one, each = (device_processes(parse_fleet(FLEET | {'processes': form}), 'f.yaml', 'pi') for form in ('one', 'each'))
+    assert [(p.label, p.nodes) for p in one] == [('pi/device', ('device_monitor', 'worker', 'frame_source'))]
+    assert [(p.label, p.nodes) for p in each] == [(f'pi/{n}', (n,)) for n in ('device_monitor', 'worker', 'frame_source')]
+    assert one[0].runs('pi/worker') and one[0].runs('pi/device') and not one[0].runs('box/worker')
+    assert [p.runs('pi/worker') for p in each] == [False, True, False]
+    assert device_processes(parse_fleet(FLEET), 'f.yaml', 'pi') == one
+    assert device_processes(parse_fleet(FLEET), 'f.yaml', 'box')[0].nodes == ('device_monitor', 'worker')
+
+
+def test_each_node_of_a_process_gets_its_own_parameters():
+    one, = device_processes(parse_fleet(FLEET), 'f.yaml', 'pi')
+    assert one.given['worker.threads'] == 2 and 'threads' not in one.given
+    assert {'worker.fleet_file', 'frame_source.fleet_file'} < one.given.keys() and 'device_monitor.fleet_file' not in one.given
+    assert 'worker.providers:=["on"]' in one.ros_arguments()
+    worker = device_processes(parse_fleet(FLEET | {'processes': 'each'}), 'f.yaml', 'pi')[1]
+    assert worker.given == worker.parameters and 'threads:=2' in worker.ros_arguments()
+
+
+def test_a_discovery_server_restarts_with_nothing_else():
+    cloud = parse_fleet(FLEET | {'network': {'kind': 'cloud', 'server': '203.0.113.5', 'server_device': 'pi'}})
+    monitor, rest = device_processes(cloud, 'f.yaml', 'pi')
+    assert (monitor.nodes, rest.nodes) == (('device_monitor',), ('worker', 'frame_source'))
+    assert monitor.dds.serves and rest.dds.listen not in (None, monitor.dds.listen) and rest.dds.segment_bytes > 0

@@ -247,6 +247,30 @@ def test_what_takes_long_on_purpose_is_no_silence(trial):
     assert trial.wait(1) == {me: 'is stopped (SIGSTOP): no heartbeat for 60 s; ending it'}
 
 
+def test_a_process_of_several_threads_is_ready_and_alive_when_all_are_and_busy_while_one_is(trial):
+    me, whole = os.getpid(), Notifier(trial.watchdog.environment)
+    first, second = whole.shared(2)
+    assert whole.shared(1) == [whole]
+
+    def beat(*parts):
+        whole._next_at = 0.0
+        for part in parts:
+            part.alive()
+
+    first.ready()
+    trial.wait(1)
+    assert not trial.watchdog.ready(me), 'the second is configured still'
+    second.ready()
+    assert trial.wait(30, lambda: beat(first, second)) == {} and trial.watchdog.ready(me)
+    with first.busy():
+        with second.busy():
+            pass
+        assert trial.wait(60, lambda: beat(second)) == {}, 'the first loads a model, of which the end of the second says nothing'
+    beat(first, second)
+    assert trial.wait(HANG_SECONDS - 1, lambda: beat(first)) == {}
+    assert trial.wait(2, lambda: beat(first)) == {me: 'hangs: no heartbeat for 10 s; ending it'}, 'the second hangs'
+
+
 def test_a_watchdog_that_was_stopped_itself_blames_nobody(trial):
     Notifier(trial.watchdog.environment).ready()
     trial.wait(1)

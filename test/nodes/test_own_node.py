@@ -39,7 +39,7 @@ def fleet(ros_domain, folder):
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
         (folder / 'labels.txt').write_text('\n'.join(f'thing {index}' for index in range(8)))
         settings = {'kind': 'classification', 'labels': 'labels.txt', 'top': 1}
-        file = write_fleet(folder, camera={'compressed': False}, postprocessing=settings)
+        file = write_fleet(folder, camera={'compressed': False}, postprocessing=settings, processes='each')
         loaded, log = load_fleet(file), []
         with Supervisor(dict(os.environ), lambda *line: log.append(line)) as supervisor:
             for process in fleet_processes(loaded, file):

@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter as RosParameter
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.nodes.core.parameters import Parameter, ParameterTable
+from edge_dnn_partition.nodes.core.rclpy_gaps import own_parameters
 
 
 def even(value):
@@ -168,3 +169,15 @@ def test_two_parameters_of_one_name_are_a_bug(context):
     with pytest.raises(ValueError, match='one name'):
         ParameterTable(node, [TABLE[0], TABLE[0]])
     node.destroy_node()
+
+
+def test_a_node_of_a_process_of_several_takes_what_is_its_own_and_a_file_for_all_outweighs_it(context, tmp_path):
+    (tmp_path / 'all.yaml').write_text('/**: {ros__parameters: {threads: 6}}')
+    given = ['-p', 'table.rate_hz:=5.0', '-p', 'table.threads:=4', '-p', 'other.verbose:=true', '-p', 'table.use_sim_time:=true']
+    for file, threads in ((), 4), (('--params-file', str(tmp_path / 'all.yaml')), 6):
+        node = Node('table', context=context, cli_args=['--ros-args', *given, *file], start_parameter_services=False)
+        own_parameters(node, 'table')
+        table = ParameterTable(node, TABLE)
+        assert (table['rate_hz'], table['threads'], table['verbose']) == (5.0, threads, False)
+        assert node.get_parameter('use_sim_time').value is True
+        node.destroy_node()

@@ -114,9 +114,29 @@ def test_limits_are_set_while_the_stream_runs(stream):
     client.wait_for(future.done, 10.0, 'the descriptions')
     assert all(d.description for d in future.result().descriptors)
     assert future.result().descriptors[2].floating_point_range[0].to_value == 1.0
-    said = [line for label, line in trial.log if label == 'cloud/worker']
+    said = [line for label, line in trial.log if label == 'cloud/device']
     assert any('with 2 thread(s) from now on; 67.1 MB for' in line for line in said)
     assert not [line for _, line in trial.log if 'failed' in line]
+
+
+def test_within_a_process_tensors_do_not_go_over_dds(stream):
+    from edge_dnn_partition.msg import TensorFragment
+
+    from edge_dnn_partition.nodes.core import qos
+
+    trial, heard = stream, []
+    listening = [
+        trial.client.node.create_subscription(TensorFragment, topic, heard.append, qos.TENSORS, raw=True)
+        for topic in ('/trial/pi/tensors', '/trial/pi/results')
+    ]
+    trial.follow('jetson:pre-end')
+    trial.client.wait_for(lambda: heard, 20.0, 'outputs of another device')
+    trial.follow('pi:pre-end')
+    heard.clear()
+    trial.more_frames(10)
+    assert not heard
+    for one in listening:
+        trial.client.node.destroy_subscription(one)
 
 
 def test_a_frame_source_drains_holds_and_goes_on(stream):

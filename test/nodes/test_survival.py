@@ -26,6 +26,7 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
 def kill(trial, label):
     """Kill a process, and wait until it is gone."""
     trial.supervisor.signal(label, signal.SIGKILL)
+    label = trial.process(label).label
     wait_until(lambda: label not in trial.supervisor.running, f'the end of {label}')
     assert trial.supervisor.ended() == {label: -signal.SIGKILL}
 
@@ -62,7 +63,7 @@ def test_the_stream_goes_on_without_a_scheduler_a_worker_takes_up_the_plan_on_di
 def test_others_run_the_model_while_the_sources_worker_is_gone_for_good(tmp_path):
     from trial_fleet import check_frames, trial_fleet
 
-    with trial_fleet(tmp_path) as trial:
+    with trial_fleet(tmp_path, processes='each') as trial:
         trial.follow('pi:pre-end')
         trial.client.set_scheduler({'policy': 'exact'})
         kill(trial, 'pi/worker')
@@ -149,12 +150,12 @@ def test_versions_rise_even_where_the_scheduler_has_lost_its_record(tmp_path):
     check_frames(trial, tmp_path)
 
 
-@pytest.mark.parametrize('journal', [False, True])
-def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal):
+@pytest.mark.parametrize(('journal', 'processes'), [(False, 'each'), (True, 'one')])
+def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal, processes):
     from trial_fleet import trial_fleet
 
     parameters = {'frame_source': {'journal': str(tmp_path / 'journal')} if journal else {}}
-    with trial_fleet(tmp_path, parameters=parameters) as trial:
+    with trial_fleet(tmp_path, parameters=parameters, processes=processes) as trial:
         trial.follow('cloud:pre-end')
         trial.client.emulate({}, {('pi', 'cloud'): (10_000.0, 0.001)})  # an image takes half a second
         before, begin = trial.news.status.incarnation, len(trial.news.frames)
@@ -201,7 +202,7 @@ def test_a_result_that_is_out_when_its_source_is_killed_comes_again_marked_and_r
     (tmp_path / 'hook').mkdir()
     (tmp_path / 'hook/sitecustomize.py').write_text(_KILLED_BEFORE_THE_NOTE)
     parameters = {'frame_source': {'journal': str(tmp_path / 'journal')}}
-    with trial_fleet(tmp_path, parameters=parameters) as trial:
+    with trial_fleet(tmp_path, parameters=parameters, processes='each') as trial:
         for once_more in (True, True, False):  # a writer that dies as soon as it has written may not have been matched yet
             kill(trial, 'pi/frame_source')
             trial.supervisor.start(Hooked(**vars(trial.process('pi/frame_source')), folder=str(tmp_path / 'hook')))
@@ -242,7 +243,7 @@ def test_a_frame_source_that_is_told_to_end_waits_for_its_results(tmp_path):
 
     with trial_fleet(tmp_path) as trial:
         trial.client.wait_for(lambda: trial.news.status.accepted > 5, 20.0, 'frames')
-        assert trial.supervisor.stop(['pi/frame_source']) == {'pi/frame_source': 0}
+        assert trial.supervisor.stop(['pi/frame_source']) == {'pi/device': 0}
         trial.client.wait_for(lambda: trial.news.status.in_flight == 0, 20.0, 'the last books')
         assert (trial.news.status.lost, trial.news.status.accepted) == (0, trial.news.status.delivered)
         trial.client.wait_for(lambda: len(trial.news.frames) == trial.news.status.delivered, 20.0, 'every result')
@@ -315,6 +316,6 @@ def test_a_full_disk_costs_what_would_be_kept_and_not_the_stream(tmp_path, small
         assert (small_disk.folder / 'journal' / 'trial-pi.journal').stat().st_size > 0
         trial.settle()
     check_frames(trial, tmp_path)
-    told = [line for label, line in trial.log if label == 'pi/frame_source' and 'cannot be written' in line]
+    told = [line for label, line in trial.log if label == 'pi/device' and 'cannot be written' in line]
     assert len(told) <= 3, 'once for each folder: cache, journal, images'
     assert not [line for _, line in trial.log if 'Traceback' in line or 'not a valid model' in line]

@@ -21,7 +21,7 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
     from trial_fleet import trial_fleet
 
     kinds = {'scheduler': '/trial', 'frame_source': '/trial/pi', 'worker': '/trial/pi'}
-    with trial_fleet(tmp_path) as trial:
+    with trial_fleet(tmp_path, processes='each') as trial:
         file = tmp_path / 'fleet.yaml'
         second = {kind: nodes.start_node(kind, place, fleet_file=file) for kind, place in kinds.items()}
         managed = (*ros_arguments('/trial', fleet_file=file, autostart=False), '-r', '__node:=spare')

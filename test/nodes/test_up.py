@@ -29,7 +29,8 @@ def test_up_and_down(nodes, tmp_path, monkeypatch, fresh_home, arguments):
     up = nodes.start('-m', 'edge_dnn_partition.cli', 'up', str(path), *arguments)
     for label in labels:
         up.wait_for(f'[{label}] [INFO]')
-    up.wait_for(': active', count=len(labels))
+    more = sum(len(process.more) for process in expected)
+    up.wait_for(': active', count=len(labels) + more)
     up.send(signal.SIGINT)
     up.assert_clean_end()
     assert {line[1:].split(']')[0] for line in up.output.splitlines()} == labels
@@ -51,7 +52,7 @@ def test_what_ends_is_started_again_and_tools_end_nothing(nodes, tmp_path, monke
         up.wait_for('[trial.jetson.worker]: active')
         worker = next(p for p in psutil.Process(up.pid).children() if 'worker' in p.cmdline())
         worker.kill()
-        up.wait_for('up: jetson/worker was killed (SIGKILL)')
+        up.wait_for('up: jetson/device was killed (SIGKILL)')
         up.wait_for('[trial.jetson.worker]: active', 2)
         up.send(signal.SIGINT)
         assert up.end()[0] == 0

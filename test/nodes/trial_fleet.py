@@ -18,10 +18,10 @@ from edge_dnn_partition.testbed import demo_model
 DEVICES = ('pi', 'jetson', 'cloud')
 
 
-def document(model, preprocessing, parameters, slowdown, power=None, camera=None, postprocessing=None, key=None):
+def document(model, preprocessing, parameters, slowdown, power=None, camera=None, postprocessing=None, key=None, processes='one'):
     """Return the fleet file: three emulated devices on fast links."""
     return {
-        'fleet': 'trial', 'source': 'pi',
+        'fleet': 'trial', 'source': 'pi', 'processes': processes,
         'model': {'path': str(model), 'preprocessing': str(preprocessing), 'postprocessing': postprocessing},
         'devices': {name: {'emulate': {'slowdown': slowdown}, 'power': (power or {}).get(name, {})} for name in DEVICES},
         'links': [{'between': list(pair), 'rate': '400 Mbit/s', 'delay': '1 ms', 'emulate': True}
@@ -31,13 +31,13 @@ def document(model, preprocessing, parameters, slowdown, power=None, camera=None
     }  # fmt: skip
 
 
-def write_fleet(folder, parameters=None, slowdown=1.0, power=None, camera=None, postprocessing=None, key=None, model=None):
+def write_fleet(folder, parameters=None, slowdown=1.0, model=None, **more):
     """Write the fleet file with its preprocessing; return its path."""
     settings = folder / 'preprocessing.yaml'
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     path = folder / 'fleet.yaml'
     model = model or demo_model.cached('tiny')
-    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, power, camera, postprocessing, key)))
+    path.write_text(yaml.safe_dump(document(model, settings, parameters or {}, slowdown, **more)))
     return path
 
 
@@ -60,8 +60,8 @@ def images(count=4):
 @contextmanager
 def trial_fleet(
     folder, *, parameters=None, slowdown=1.0, power=None, camera=None, shown=None, postprocessing=None, key=None, model=None,
-    profiled=True,
-):
+    profiled=True, processes='one',
+):  # fmt: skip
     """Run a fleet in real processes; its camera is on and its first results are there.
 
     :param parameters: by node, over those in the file.
@@ -73,8 +73,11 @@ def trial_fleet(
     :param key: the file of the fleet's key.
     :param model: None: the demo's, tiny.
     :param profiled: wait until its devices are profiled, too.
+    :param processes: as in the fleet file.
     """
-    file = write_fleet(folder, parameters, slowdown, power, camera, postprocessing, key, model)
+    file = write_fleet(
+        folder, parameters, slowdown, model, power=power, camera=camera, postprocessing=postprocessing, key=key, processes=processes
+    )
     with running_fleet(file, shown or images(), profiled=profiled) as trial:
         try:
             yield trial

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_dnn_partition.errors import WireError
-from edge_dnn_partition.transport.tensors import ALIGNMENT, DTYPES, pack, unpack
+from edge_dnn_partition.transport.assembler import Handed, Received
+from edge_dnn_partition.transport.fragments import FRAME, NOWHERE
+from edge_dnn_partition.transport.tensor_codec import encode
+from edge_dnn_partition.transport.tensors import ALIGNMENT, DTYPES, Coded, lay_out, pack, place, unpack
 
 ARRAYS = st.sampled_from(sorted(DTYPES)).flatmap(
     lambda n: hnp.arrays(DTYPES[n], hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
@@ -34,6 +37,24 @@ def test_strided_and_big_endian_values_survive():
     array = np.arange(24, dtype='>f4').reshape(4, 6)[::2, ::-1]
     layout, buffer = pack({'a': array})
     np.testing.assert_array_equal(unpack(layout, buffer)['a'], array)
+
+
+def test_what_is_handed_over_in_a_process_is_what_would_have_arrived_and_is_not_copied():
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    arrays = {'x': np.arange(6.0).reshape(2, 3), 'c': encode(np.zeros((8, 8), np.float32), 'zstd'), 'image': pixels, 'jpeg': pixels.reshape(-1)}
+    layout, flat = lay_out(arrays, {'image': 'bgr8', 'jpeg': 'jpeg'})
+    ends = (layout, (), (), 0.0, 0.0)
+    there, encodings = Received(FRAME, 'pi', 1, NOWHERE, 1, place(layout, flat), *ends).views()
+    handed = Handed(FRAME, 'pi', 1, NOWHERE, 1, flat, *ends)
+    here, same = handed.views()
+    assert same == encodings and list(here) == list(there) and handed.head().total == handed.bytes
+    for name, value in here.items():
+        if isinstance(value, Coded):
+            assert (value.shape, value.encoding) == (there[name].shape, there[name].encoding)
+        mine, theirs = (one.data if isinstance(one, Coded) else one for one in (value, there[name]))
+        np.testing.assert_array_equal(mine, theirs)
+        assert not mine.flags.writeable, 'the sender may keep it'
+    assert np.shares_memory(here['image'], pixels)
 
 
 def test_one_contiguous_tensor_is_not_copied():

@@ -220,7 +220,7 @@ class Fleet(Strict):
     network: Network = Field(default=Network(), examples=['{kind: lan}'])
     security: Security = Security()
     share: Share | None = None
-    processes: Literal['one', 'each'] = 'each'
+    processes: Literal['one', 'each'] = 'one'
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
     def device(self, name: str) -> Device:
