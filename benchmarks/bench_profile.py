@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
+from edge_dnn_partition.execution.profiling.first_guess import first_guess
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, profile_model
 from edge_dnn_partition.graph import zoo
+from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import load_model
 from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 
@@ -38,7 +40,9 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         model = load_model(zoo.model_path(name))
         progress(f'{name}: profiling, up to {options.limit_seconds:.0f} s')
         load = os.getloadavg()[0]
-        results.append(_result(profile_model(model, options), load))
+        guess = first_guess(model, tuple(candidate_boundaries(model, limit=options.boundaries)), device=options.device,
+                            providers=options.providers, threads=options.threads)  # fmt: skip
+        results.append(_result(profile_model(model, options), guess, load))
     targets = [
         Target(f'{result["model"]}: largest error of {len(result["held_back"])} held-back stages',
                f'<= {LARGEST_ERROR * 100:.0f}', result['largest_error'] * 100, '%',
@@ -49,8 +53,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
                        conclusion=_conclusion(results, disturbed))
 
 
-def _result(profile: Profile, load: float) -> dict[str, Any]:
-    stages = [_stage(profile, stage) for stage in profile.held_back]
+def _result(profile: Profile, guess: Profile, load: float) -> dict[str, Any]:
+    stages = [_stage(profile, guess, stage) for stage in profile.held_back]
     return {
         'model': profile.model, 'total_seconds': profile.total_seconds, 'segments': len(profile.segment_seconds),
         'segment_seconds': list(profile.segment_seconds), 'seam_seconds': list(profile.seam_seconds),
@@ -58,22 +62,26 @@ def _result(profile: Profile, load: float) -> dict[str, Any]:
         'median_error': statistics.median(abs(stage['error']) for stage in stages),
         'largest_error_of_sums': max(abs(stage['error_of_sum']) for stage in stages),
         'median_error_of_sums': statistics.median(abs(stage['error_of_sum']) for stage in stages),
+        'largest_error_of_guess': max(abs(stage['error_of_guess']) for stage in stages),
+        'median_error_of_guess': statistics.median(abs(stage['error_of_guess']) for stage in stages),
         'throttled': profile.throttled, 'probe_seconds': profile.probe_seconds, 'load_average_before': load,
         'held_back': stages,
     }
 
 
-def _stage(profile: Profile, stage: HeldBack) -> dict[str, Any]:
+def _stage(profile: Profile, guess: Profile, stage: HeldBack) -> dict[str, Any]:
     first, last = profile.boundaries.index(stage.start), profile.boundaries.index(stage.stop)
     plain = sum(profile.segment_seconds[first:last])
     return {'start': stage.start, 'stop': stage.stop, 'segments': last - first,
             'measured_seconds': stage.measured_seconds, 'predicted_seconds': stage.predicted_seconds,
-            'error': stage.relative_error, 'error_of_sum': plain / stage.measured_seconds - 1.0}
+            'error': stage.relative_error, 'error_of_sum': plain / stage.measured_seconds - 1.0,
+            'error_of_guess': guess.stage_seconds(stage.start, stage.stop) / stage.measured_seconds - 1.0}
 
 
 def _conclusion(results: Sequence[dict[str, Any]], disturbed: Sequence[str]) -> str:
     errors = ', '.join(f'{r["model"]} {r["median_error"]:.1%} / {r["largest_error"]:.1%} '
-                       f'(sums of segments {r["median_error_of_sums"]:.1%} / {r["largest_error_of_sums"]:.1%})'
+                       f'(sums of segments {r["median_error_of_sums"]:.1%} / {r["largest_error_of_sums"]:.1%}, '
+                       f'the first guess {r["median_error_of_guess"]:.1%} / {r["largest_error_of_guess"]:.1%})'
                        for r in results)
     noted = f' The profile itself says that the machine was throttled or disturbed for {", ".join(disturbed)}.'
     return f'Median / largest error of held-back stages: {errors}.{noted if disturbed else ""}'
