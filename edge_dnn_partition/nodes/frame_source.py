@@ -97,7 +97,7 @@ class FrameSource(FleetNode):
         model = self._model = start_checks.model_of(fleet)
         self._outputs = frozenset(model.outputs)
         self._radio = Radio.of_fleet(fleet)
-        self._memory = PlanMemory(self)
+        self._memory = PlanMemory(self, fleet.constraints)
         self._journal: Journal | None = None
         self._results_published = self._replayed = 0
         self._camera_shows = False

@@ -68,7 +68,7 @@ class Scheduler(FleetNode):
         start_checks.check_scheduling(self._fleet, self._model, self.params)
         topics = self.topics
         self._moved_at = float('-inf')
-        self._versions, self._memory = VersionMemory(self), PlanMemory(self)
+        self._versions, self._memory = VersionMemory(self), PlanMemory(self, self._fleet.constraints)
         self._kept_plan: tuple[int, int] | None = None
         self._watch = StreamWatch()
 

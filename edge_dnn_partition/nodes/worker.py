@@ -97,7 +97,7 @@ class Worker(FleetNode):
         most_bytes = largest_message(self._config.memory)
         self._expected = Expected(self._model.tensors, image=True, most_bytes=most_bytes, kept=self._model.states.keys())
         self._frames = DeviceFrames(device, most_bytes, self._model)
-        self._plans, self._memory = WorkerPlans(device=device), PlanMemory(self)
+        self._plans, self._memory = WorkerPlans(device=device), PlanMemory(self, self._fleet.constraints)
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,

@@ -41,7 +41,7 @@ from edge_dnn_partition.planning.plans.profile import Profile
 if TYPE_CHECKING:
     from edge_dnn_partition.graph.model import Model
     from edge_dnn_partition.nodes.core.base import FleetNode
-    from edge_dnn_partition.planning.fleet.fleet import Fleet
+    from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
 
 _DIGEST_BYTES: Final = 32
 _KINDS: Final = (PlanMessage, PlanStage, PlanTransfer)
@@ -163,10 +163,10 @@ def forget_plans(fleet: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _digest(content: bytes) -> bytes:
-    """Return one of a plan's message that differs between releases whose messages have other fields, or other names for inputs."""
+def _digest(content: bytes, constraints: Constraints) -> bytes:
+    """Return one of a plan's message and what it had to keep to; other fields or names of inputs in a release make another one."""
     fields = b''.join(repr(kind.get_fields_and_field_types()).encode() for kind in _KINDS)
-    return hashlib.sha256(fields + IMAGE.encode() + content).digest()
+    return hashlib.sha256(fields + IMAGE.encode() + constraints.model_dump_json().encode() + content).digest()
 
 
 class VersionMemory:
@@ -190,27 +190,31 @@ class VersionMemory:
 
 
 class PlanMemory:
-    """Keeps one node's last plan."""
+    """Keeps one node's last plan.
 
-    def __init__(self, node: FleetNode) -> None:
-        self._node, topics = node, node.topics
+    :param constraints: on where layers may run; a plan that was kept under others is not read, since it may break these.
+    """
+
+    def __init__(self, node: FleetNode, constraints: Constraints) -> None:
+        self._node, self._constraints, topics = node, constraints, node.topics
         name = '-'.join(filter(None, (topics.fleet.replace('/', '-'), topics.device, node.get_name())))
         self._path = cache_dir('plans') / f'{name}.plan'
 
     def keep(self, message: PlanMessage) -> None:
         """Write a plan down, if it can be written."""
         content = serialize_message(message)
-        keep(self._path, _digest(content) + content)
+        keep(self._path, _digest(content, self._constraints) + content)
 
     def recall(self, model_sha256: str) -> PlanMessage | None:
-        """Return the plan that was kept last; None if there is none for this model, or it is damaged or of another release."""
+        """Return the plan that was kept last; None if there is none for this model that can be read."""
         try:
             content = self._path.read_bytes()
         except OSError:
             return None
         digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if _digest(content) != digest:
-            self._node.get_logger().info(f'{self._path}: ignored: damaged, or from another release; waiting for a scheduler')
+        if _digest(content, self._constraints) != digest:
+            why = 'damaged, from another release, or made under other constraints'
+            self._node.get_logger().info(f'{self._path}: ignored: {why}; waiting for a scheduler')
             return None
         message: PlanMessage = deserialize_message(content, PlanMessage)
         known = message.model_sha256 == model_sha256 and 0 < message.version <= LARGEST_VERSION
