@@ -3,8 +3,8 @@
 """Checks that all that a board installs is there as aarch64 wheels, for the Python of each Ubuntu that boards run.
 
 ``make check-arm64``. Nothing is built, and of packages only their metadata is fetched. uv resolves, since pip evaluates the markers
-of dependencies for the Python that runs it, whatever Python and platform it is asked for (pypa/pip#10050). UV_DEFAULT_INDEX names
-another package index than PyPI.
+of dependencies for the Python that runs it, whatever Python and platform it is asked for (pypa/pip#10050). The package index is the
+one that pip is set to.
 """
 
 from __future__ import annotations
@@ -37,13 +37,22 @@ def install_uv() -> Path:
     return uv
 
 
+def uv_environment(uv: Path) -> dict[str, str]:
+    """Return the environment for uv: a cache in this folder, and pip's index."""
+    environment = {'UV_CACHE_DIR': str(FOLDER / 'cache'), 'UV_SYSTEM_CERTS': '1'} | clean_environment()
+    asked = subprocess.run([uv.with_name('python'), '-m', 'pip', 'config', 'get', 'global.index-url'], env=environment,
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    index = environment.get('PIP_INDEX_URL') or asked.stdout.strip()
+    return ({'UV_DEFAULT_INDEX': index} if index else {}) | environment
+
+
 def resolve(uv: Path, python: str) -> tuple[bool, str]:
     """Return whether all requirements resolve for a board, and a line that says so, or why not."""
     release, platform = BOARDS[python]
     command = [str(uv), 'pip', 'compile', '-q', '--no-header', '--no-annotate', '--no-config', '--only-binary', ':all:',
                '--python-version', python, '--python-platform', platform, '-']  # fmt: skip
-    environment = {'UV_CACHE_DIR': str(FOLDER / 'cache'), 'UV_SYSTEM_CERTS': '1'} | clean_environment()
-    done = subprocess.run(command, input='\n'.join(names_of(*GROUPS)), capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, input='\n'.join(names_of(*GROUPS)), capture_output=True, text=True,
+                          env=uv_environment(uv), check=False)  # fmt: skip
     where = f'aarch64, CPython {python} ({release})'
     if done.returncode != 0:
         return False, f'{where}: not all dependencies have wheels\n{done.stderr.strip()}'

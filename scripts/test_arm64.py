@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from check_arm64 import FOLDER, install_uv
+from check_arm64 import FOLDER, install_uv, uv_environment
 from machine import clean_environment
 from requirements import ROOT, names_of
 
@@ -67,10 +67,11 @@ def unpack_qemu() -> None:
 
 def install_wheels() -> None:
     """Install the package's requirements and the tests' as aarch64 wheels, and have Python start others by the launcher."""
+    uv = install_uv()
     subprocess.run(
-        [install_uv(), 'pip', 'install', '-q', '--no-config', '--target', SITE, '--python-version', PYTHON,
+        [uv, 'pip', 'install', '-q', '--no-config', '--target', SITE, '--python-version', PYTHON,
          '--python-platform', PLATFORM, '--only-binary', ':all:', *names_of(None), TOO_NEW, *TOOLS],
-        env={'UV_CACHE_DIR': str(FOLDER / 'cache'), 'UV_SYSTEM_CERTS': '1'} | clean_environment(), check=True)  # fmt: skip
+        env=uv_environment(uv), check=True)  # fmt: skip
     (SITE / 'sitecustomize.py').write_text(f'import sys\n\nsys.executable = {str(LAUNCHER)!r}\n')
 
 
