@@ -33,7 +33,7 @@ def _fleet_file(folder: Path, devices: int) -> Path:
     settings.write_text(yaml.safe_dump(demo_model.preprocessing('tiny')))
     file = folder / f'fleet{devices}.yaml'
     file.write_text(yaml.safe_dump({
-        'fleet': f'scale{devices}', 'source': 'd0',
+        'fleet': f'scale{devices}', 'source': 'd0', 'processes': 'each',
         'model': {'path': str(demo_model.cached('tiny')), 'preprocessing': str(settings)},
         'devices': {name: {'emulate': {'slowdown': 8.0 if name == 'd0' else 2.0}} for name in names},
         'links': [{'between': list(pair), 'rate': '100 Mbit/s', 'delay': '1 ms', 'emulate': True}
