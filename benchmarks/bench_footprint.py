@@ -75,10 +75,12 @@ def _idle_fleet(devices: int, processes: str, seconds: float, say: Say) -> Itera
     for label, used in usage.items():
         threads = {thread: {'share_of_a_core': cpu / used.seconds, 'wakeups_per_second': wakeups / used.seconds}
                    for thread, (cpu, wakeups) in sorted(used.threads.items(), key=lambda item: -item[1][0])}  # fmt: skip
+        brief = used.cpu_seconds - sum(cpu for cpu, _ in used.threads.values())
         yield {
             'case': 'idle process', 'devices': devices, 'form': processes, 'process': label,
             'share_of_a_core': used.cpu_seconds / used.seconds,
             'wakeups_per_second': used.wakeups / used.seconds, **memory[label], 'threads': threads,
+            'brief_threads_share_of_a_core': max(0.0, brief / used.seconds),
         }  # fmt: skip
     for place, labels in fleets.by_place(usage, list(running.fleet.devices)).items():
         row = {
