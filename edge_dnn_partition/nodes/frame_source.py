@@ -38,7 +38,7 @@ from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Patience
-from edge_dnn_partition.execution.frames.result_codec import encode_report, encode_result, report_of, shadow_report
+from edge_dnn_partition.execution.frames.result_codec import Report, encode_report, encode_result, report_of, shadow_report
 from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
@@ -357,7 +357,7 @@ class FrameSource(FleetNode):
             case Ended(frame, in_flight):
                 self._publish_result(frame, in_flight)
             case ShadowEnded(shadow):
-                self._reports.publish(encode_report(shadow_report(shadow)))
+                self._publish_report(shadow_report(shadow))
             case Refuse(reason):
                 self.refuse('frame', reason)
 
@@ -381,6 +381,11 @@ class FrameSource(FleetNode):
         self._journal.finished(frame.frame_id)
         if frame.call is not None:
             self._infer.finished(frame, deserialize_message(result, Result))
+        self._publish_report(report)
+
+    def _publish_report(self, report: Report) -> None:
+        if (worker := self.inboxes.get(self.topics.frame_report)) is not None:
+            worker(report)
         if self._reports.get_subscription_count():
             self._reports.publish(encode_report(report))
 

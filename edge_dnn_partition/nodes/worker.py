@@ -22,7 +22,7 @@ from edge_dnn_partition.errors import NotReadyError, PlanError, UserError, WireE
 from edge_dnn_partition.execution.frames.failure import kind_of, reason_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, is_hedge
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, Release, WorkerPlans
-from edge_dnn_partition.execution.frames.result_codec import decode_report
+from edge_dnn_partition.execution.frames.result_codec import Report, decode_report
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.stage_store import StageStore, give_way
 from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
@@ -122,7 +122,10 @@ class Worker(FleetNode):
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
         if device == self._fleet.source:
             self.subscribe(PlanMessage, self.topics.hedge_plan(), self._on_hedge_plan, qos.PLAN)
-            self.subscribe(FrameReport, self.topics.frame_report, self._on_report, qos.result_reader(), raw=True)
+            if 'frame_source' in self.neighbours:
+                self.open_inbox(self.topics.frame_report, self._on_report)
+            else:
+                self.subscribe(FrameReport, self.topics.frame_report, self._on_report_message, qos.result_reader(), raw=True)
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
         self._hardware.connect(self, self._link.reshape)
 
@@ -299,9 +302,11 @@ class Worker(FleetNode):
         if not hedge:
             self._energy.received(hop, received.arrived)
 
-    def _on_report(self, raw: bytes) -> None:
+    def _on_report_message(self, raw: bytes) -> None:
+        self._on_report(decode_report(raw))
+
+    def _on_report(self, report: Report) -> None:
         """Take in that a frame has ended: what the source's device still has of it would only hold up others."""
-        report = decode_report(raw)
         self._energy.on_report(report)
         if not report.shadow:
             self._frames.end(report.frame_id)

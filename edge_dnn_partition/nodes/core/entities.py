@@ -19,7 +19,6 @@ from edge_dnn_partition.deployment.watchdog import Notifier
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.text import printable
-from edge_dnn_partition.transport.assembler import Handed
 
 from .qos import with_overrides
 from .rclpy_gaps import allow_deferred, own_parameters, timed
@@ -58,8 +57,10 @@ class EntityNode(LifecycleNode):
         """Reports to who started this process that it does not hang."""
         self.arrived = 0.0
         """When the message that a raw subscription's callback handles was received, by the steady clock."""
-        self.inboxes: dict[str, Callable[[Handed], bool]] = {}
-        """Of this process's nodes, by topic: they take tensors as they are, and return False while they are not active."""
+        self.inboxes: dict[str, Callable[[Any], bool]] = {}
+        """Of this process's nodes, by topic: they take what is sent as it is, and return False while not active."""
+        self.neighbours: frozenset[str] = frozenset()
+        """The kinds of this process's nodes."""
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._ticks_gated: list[Tick] = []
         self.ticks = Ticks()
@@ -128,11 +129,11 @@ class EntityNode(LifecycleNode):
         self._entities.append((self.destroy_subscription, entity))
         return entity
 
-    def open_inbox(self, topic: str, callback: Callable[[Handed], None]) -> None:
+    def open_inbox(self, topic: str, callback: Callable[[Any], None]) -> None:
         """Take what nodes of this process send to a topic, while active; ``callback``, `guarded`, is called in their thread."""
         take = self.guarded(callback)
 
-        def take_if_active(handed: Handed) -> bool:
+        def take_if_active(handed: Any) -> bool:
             active = self.active and not self.ending.is_set()
             if active:
                 take(handed)

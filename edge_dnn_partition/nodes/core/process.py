@@ -115,6 +115,7 @@ def _join(nodes: Sequence[FleetNode]) -> None:
     cache.tell_troubles(lambda text: warn(text, text))
     for node, notifier in zip(nodes, nodes[0].notifier.shared(len(nodes)), strict=True):
         node.notifier, node.inboxes = notifier, nodes[0].inboxes
+        node.neighbours = frozenset(other.kind for other in nodes)
 
 
 def _begin(node: FleetNode) -> None:
