@@ -62,6 +62,8 @@ class DdsLink:
         self._condition = threading.Condition()
         self._air: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._looks_at = -math.inf
+        """Until then the thread waits, unless it is woken."""
         self._stopped = False
         self.longest_publish_seconds = 0.0
         """The longest time for which one fragment has blocked this process."""
@@ -150,7 +152,7 @@ class DdsLink:
             with self._condition:
                 ready = peer.outbox.take(time.monotonic()) if peer.outbox.rate is not None else None
         with self._condition:
-            self._condition.notify()
+            self._notify()
 
     def _publish(self, target: Target, fragment: Fragment) -> None:
         message = encode(fragment)
@@ -169,7 +171,7 @@ class DdsLink:
             others = self.sender.waiting(ack.receiver, ack.also) if ack.also else []
             if self.sender.on_ack(ack, now):
                 self._at(now + CONFIRM_SECONDS, functools.partial(self.probe, ack.receiver))
-            self._condition.notify()
+            self._notify()
         if ack.state == AckState.COMPLETE and ack.kind == FRAME and ack.total:
             self._on_sent(HopTime(
                 self._device, ack.receiver, ack.address.from_stage, ack.total, 0.0, ack.spread_seconds, ack.spread_bytes,
@@ -217,7 +219,7 @@ class DdsLink:
             moved = change(time.monotonic())
             self._air = [(moved.get(at, at), number, action) for at, number, action in self._air]
             heapq.heapify(self._air)
-            self._condition.notify()
+            self._notify()
 
     def stop(self) -> None:
         """See `TensorLink`."""
@@ -287,6 +289,12 @@ class DdsLink:
             return
         with self._condition:
             self._at(time.monotonic() + delay, action)
+            self._notify()
+
+    def _notify(self) -> None:
+        """Wake the thread if something is due before it looks again; under the condition."""
+        due = self._air[0][0] if self._air else math.inf
+        if min(due, self.sender.next_at(time.monotonic())) < self._looks_at:
             self._condition.notify()
 
     def _run(self) -> None:
@@ -298,7 +306,9 @@ class DdsLink:
                 due = self._air[0][0] if self._air else math.inf
                 wait = min(due, self.sender.next_at(now)) - now
                 if wait > 0:
+                    self._looks_at = now + min(wait, 1.0)
                     self._condition.wait(min(wait, 1.0))
+                    self._looks_at = -math.inf
                     continue
                 for target, peer in self.sender.peers.items():
                     if (ready := peer.outbox.take(now)) is not None:
