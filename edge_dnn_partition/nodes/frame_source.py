@@ -86,6 +86,9 @@ class FrameSource(FleetNode):
         self._carrying_out = threading.Lock()
         """Keeps the dispatcher's actions in their order."""
         self._closing = ExitStack()
+        self._settings = self._read_settings()
+        """Asked for several times for each frame."""
+        self.params.on_change(self._on_parameter)
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class FrameSource(FleetNode):
         ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         preprocessing = start_checks.preprocessing_of(fleet, model)
         states = self._states_of(fleet, model)
-        self._dispatcher = FrameDispatcher(model, device, ledger, self, self._settings, preprocessing.inputs, states)
+        self._dispatcher = FrameDispatcher(model, device, ledger, self, lambda: self._settings, preprocessing.inputs, states)
         hardware = hardware_of(fleet, device, model, runs_stages=False)
         self._link = DdsLink(self, fleet, hardware)
         self._inputs = InputSender(self, self._link, hardware, preprocessing.constants)
@@ -328,7 +331,10 @@ class FrameSource(FleetNode):
             self._ticking.set_period(_REST_SECONDS)
         self._infer.tick(now)
 
-    def _settings(self) -> Settings:
+    def _on_parameter(self, *_: object) -> None:
+        self._settings = self._read_settings()
+
+    def _read_settings(self) -> Settings:
         number = self.params.number
         patience = Patience(*map(number, ('repeat_factor', 'repeat_least', 'heartbeat_timeout', 'overtake')))
         return Settings(
