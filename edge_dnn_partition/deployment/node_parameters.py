@@ -247,6 +247,10 @@ WORKER: Final[tuple[Parameter, ...]] = (
         'that; 0: none', 0.0, 1.0,
     ),
     Parameter('heartbeat_hz', 10.0, 'heartbeats per second', 1.0, 100.0),
+    Parameter(
+        'rest_heartbeat_hz', 4.0, "the same while no frame comes; keep three of them within the scheduler's heartbeat_timeout",
+        1.0, 100.0,
+    ),
     Parameter('probe_period', 1.0, 'seconds between probes of speed, and of idle links that no better plan needs', 0.1, 60.0),
     Parameter('connect_timeout', 5.0, 'seconds to wait for the inboxes that a plan sends to', 0.5, 60.0),
     Parameter(

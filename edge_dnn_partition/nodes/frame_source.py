@@ -8,6 +8,7 @@ publishing are some, are carried out without that lock, one after the other.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -70,10 +71,14 @@ from edge_dnn_partition.transport.tensors import Coded
 from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _TICK_SECONDS = 0.02
-_REST_SECONDS = 0.25
-"""Between ticks where no inputs wait and no frame is under way."""
+_REST_TICK_SECONDS = 0.25
+"""Between ticks where no inputs wait and no frame is under way, and between heartbeats where none was for a while:"""
+_REST_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 0.1
 _STATUS_SECONDS = 0.5
+"""Between checks whether the counters have changed ..."""
+_REPEAT_STATUS_SECONDS = 2.0
+"""... and between messages where they have not."""
 
 
 class FrameSource(FleetNode):
@@ -140,9 +145,11 @@ class FrameSource(FleetNode):
         self._closing.callback(self._infer.close, 'the frame source was stopped')
         self._closing.callback(self._meaning.stop)
 
-        self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
-        self.every(_STATUS_SECONDS, self._publish_status)
-        self._ticking = self.every(_REST_SECONDS, self._tick)
+        self._beating = self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
+        self._status: tuple[SourceStatus | None, float] = None, 0.0
+        self.every(_STATUS_SECONDS, lambda: self._publish_status(_REPEAT_STATUS_SECONDS))
+        self._ticking = self.every(_REST_TICK_SECONDS, self._tick)
+        self._stirred_at = time.monotonic()
         self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
 
     def _states_of(self, fleet: Fleet, model: Model) -> StateTracker | None:
@@ -309,9 +316,10 @@ class FrameSource(FleetNode):
         with self._carrying_out:
             with self._lock:
                 actions = self._dispatcher.take()
-                at_rest = self._dispatcher.at_rest
-            if not at_rest:
-                self._ticking.set_period(_TICK_SECONDS)
+                if not self._dispatcher.at_rest:
+                    self._stirred_at = time.monotonic()
+                    self._ticking.set_period(_TICK_SECONDS)
+                    self._beating.set_period(_HEARTBEAT_SECONDS)
             for action in actions:
                 self._carry_out(action)
 
@@ -326,9 +334,8 @@ class FrameSource(FleetNode):
         with self._deciding() as dispatcher:
             dispatcher.tick(now, listeners)
         with self._lock:
-            at_rest = self._dispatcher.at_rest
-        if at_rest:
-            self._ticking.set_period(_REST_SECONDS)
+            if self._dispatcher.at_rest:
+                self._ticking.set_period(_REST_TICK_SECONDS)
         self._infer.tick(now)
 
     def _on_parameter(self, *_: object) -> None:
@@ -402,6 +409,8 @@ class FrameSource(FleetNode):
 
     def _publish_heartbeat(self) -> None:
         with self._lock:
+            if time.monotonic() - self._stirred_at > _REST_SECONDS:
+                self._beating.set_period(_REST_TICK_SECONDS)
             plans, frames = self._dispatcher.plans, self._dispatcher.ledger.in_flight
             message = Heartbeat(
                 device=self.topics.device, node='frame_source', incarnation=self.incarnation, model_sha256=self._model.sha256,
@@ -413,7 +422,8 @@ class FrameSource(FleetNode):
         write_links(message, self._link.states())
         self._heartbeats.publish(message)
 
-    def _publish_status(self) -> None:
+    def _publish_status(self, unless_within_seconds: float = 0.0) -> None:
+        """Publish the counters, unless they say what was said within so many seconds."""
         with self._lock:
             dispatcher, ledger = self._dispatcher, self._dispatcher.ledger
             replayed = 0 if dispatcher.states is None else dispatcher.states.replayed
@@ -425,6 +435,10 @@ class FrameSource(FleetNode):
                 image_encoding=self._inputs.last_encoding, image_bytes=self._inputs.last_bytes,
                 input_names=list(self._inputs.other_bytes), input_bytes=list(self._inputs.other_bytes.values()),
             )  # fmt: skip
+        last, at = self._status
+        if last is not None and message == last and time.monotonic() - at < unless_within_seconds:
+            return
+        self._status = copy.copy(message), time.monotonic()
         message.stamp = self.get_clock().now().to_msg()
         self._statuses.publish(message)
         if replayed > self._replayed:

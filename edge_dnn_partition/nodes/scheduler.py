@@ -97,7 +97,7 @@ class Scheduler(FleetNode):
             self._shares = self.advertise(Share, shares, qos.SHARES)
             self.subscribe(Share, shares, self._on_share, qos.SHARES)
             self.every(_SHARE_SECONDS, self._publish_share)
-        timer = self.every(self.params.number('decision_period'), lambda: scheduler.decide(time.monotonic()))
+        timer = self.every(self.params.number('decision_period'), lambda: scheduler.decide_in_turn(time.monotonic()))
         self.params.on_change(lambda _, value: timer.set_period(value), 'decision_period')
         self.params.on_change(lambda *_: scheduler.configure(settings_of(self.params, self._fleet)))
 

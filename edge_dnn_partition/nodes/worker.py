@@ -42,11 +42,14 @@ from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
 from edge_dnn_partition.transport.fragments import Address, Fragment
+from edge_dnn_partition.transport.probing import UNWORTHY
 from edge_dnn_partition.transport.timing import HopTime
 from edge_dnn_partition.units import format_bytes
 
 _PROBE_TICK_SECONDS = 0.1
-"""How often the worker checks whether a link is to be probed."""
+"""How often the worker checks whether a link is to be probed, unless it is at rest."""
+_REST_SECONDS = 2.0
+"""A worker is at rest after so long without a frame, if nothing here is worth probing."""
 _ENDING_SECONDS = 0.6
 """How long a worker whose process ends works on at most ..."""
 _QUIET_SECONDS = 0.25
@@ -67,9 +70,9 @@ class Worker(FleetNode):
         self._stopping = threading.Event()
         self._closing = ExitStack()
         self._leaving = self._ending = self._is_set_up = False
-        self._busy_at = 0.0
+        self._busy_at = self._stirred_at = 0.0
         self._process = psutil.Process()
-        self._cpu_percent = math.nan
+        self._cpu_percent, self._resident_bytes = math.nan, 0
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -129,11 +132,10 @@ class Worker(FleetNode):
         self.serve(Trigger, self.topics.profile_again(device), self._profiler.serve)
         self._hardware.connect(self, self._link.reshape)
 
-        beat = self.every(1 / self.params.number('heartbeat_hz'), self._beat)
-        self.every(_PROBE_TICK_SECONDS, self._probe_links)
+        self._beating = self.every(self._beat_seconds, self._beat)
+        self._probing = self.every(_PROBE_TICK_SECONDS, self._probe_links)
         self.every(1.0, self._energy.publish)
         self.every(1.0, self._tidy)
-        self.params.on_change(lambda _, value: beat.set_period(1 / value), 'heartbeat_hz')
         for name in ('probe_period', 'probing_budget'):
             self.params.on_change(lambda *_: self._set_probing(), name)
         for name in ('memory_budget', 'threads'):
@@ -259,7 +261,8 @@ class Worker(FleetNode):
     def _tidy(self) -> None:
         """Release plans that new frames no longer use and that are drained; the last one before stays."""
         now = time.monotonic()
-        self._cpu_percent = self._process.cpu_percent()
+        self._cpu_percent = float(round(self._process.cpu_percent()))  # such that most heartbeats say the same
+        self._resident_bytes = self._process.memory_info().rss >> 20 << 20
         if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
             self._on_plan(kept)
         self._frames.expire(now)
@@ -286,6 +289,7 @@ class Worker(FleetNode):
     def _receive(self, received: Received, hop: HopTime) -> None:
         """Take in a whole message's tensors; stages that can run now go to the thread ``inference``."""
         address, hedge = received.address, is_hedge(received.address.plan_version)
+        self._stir()
         try:
             arrays, encodings = received.views()
         except WireError as error:
@@ -329,9 +333,28 @@ class Worker(FleetNode):
 
     def _on_exploration(self, message: Exploration) -> None:
         self._link.on_exploration(worth_in(message, self.topics.device))
-        rows = zip(message.senders, message.receivers, message.shares, strict=True)
+        rows = list(zip(message.senders, message.receivers, message.shares, strict=True))
         share = max((share for *ends, share in rows if ends == [self.topics.device] * 2), default=0.0)
+        if share > 0 or any(ends[0] == self.topics.device and worth > UNWORTHY for *ends, worth in rows):
+            self._stir()
         self._runner.speed.worth_probing(share * self.params.number('probing_budget'), time.monotonic())
+
+    @property
+    def _beat_seconds(self) -> float:
+        """Between heartbeats now."""
+        slowest = self.params.number('rest_heartbeat_hz') if self._at_rest else math.inf
+        return 1 / min(slowest, self.params.number('heartbeat_hz'))
+
+    @property
+    def _at_rest(self) -> bool:
+        return time.monotonic() - self._stirred_at > _REST_SECONDS
+
+    def _stir(self) -> None:
+        """Follow what happens here closely; may be called from any thread."""
+        rested, self._stirred_at = self._at_rest, time.monotonic()
+        if rested:
+            self._beating.set_period(self._beat_seconds)
+            self._probing.set_period(_PROBE_TICK_SECONDS)
 
     def _probe_links(self) -> None:
         for name in self._link.devices:
@@ -341,13 +364,17 @@ class Worker(FleetNode):
         """Publish a heartbeat; called by the timer and, when a plan is prepared, by the thread ``preparation``."""
         if self._leaving:
             return
+        if self._frames.under_way:
+            self._stir()
+        self._beating.set_period(self._beat_seconds)
+        self._probing.set_period(self._beat_seconds if self._at_rest else _PROBE_TICK_SECONDS)
         now = time.monotonic()
         message = Heartbeat(
             device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
             plan_versions=self._frames.versions, active_version=self._plans.active_version,
             active_scheduler=self._plans.active_scheduler, last_version=self._plans.last_version,
             frames=self._frames.under_way,
-            resident_bytes=self._process.memory_info().rss, process_cpu_percent=self._cpu_percent,
+            resident_bytes=self._resident_bytes, process_cpu_percent=self._cpu_percent,
             speed_factor=self._runner.speed.factor, stage_factor=self._runner.stage_watch.factor(now),
             refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
         )  # fmt: skip

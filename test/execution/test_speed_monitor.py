@@ -8,6 +8,8 @@ from edge_dnn_partition.execution.profiling.speed_monitor import (
     LEAST_SECONDS,
     PROBE_SECONDS,
     REMEMBER_SECONDS,
+    REST_PERIODS,
+    REST_SECONDS,
     SpeedMonitor,
     StageWatch,
 )  # fmt: skip
@@ -70,3 +72,13 @@ def test_a_stage_that_fails_or_that_no_profile_knows_is_not_watched(watch, clock
     with pytest.raises(ValueError, match='boom'), watch.watching(0.1):
         raise ValueError('boom')
     assert watch.factor(150.0) == 0.0
+
+
+def test_a_device_at_rest_is_read_less_often_once_its_speed_is_known():
+    monitor = SpeedMonitor(Hardware())
+    assert monitor.pause(1.0, 100.0) == 1.0  # not known yet
+    monitor.factor, monitor.ran_at = 1.1, 98.0
+    assert monitor.pause(1.0, 100.0) == 1.0
+    assert monitor.pause(1.0, 98.0 + 1.01 * REST_SECONDS) == REST_PERIODS
+    monitor.worth_probing(0.02, 110.0)
+    assert monitor.pause(1.0, 110.0) == PROBE_SECONDS

@@ -259,3 +259,63 @@ def test_emulated_figures_that_devices_would_ignore_are_refused():
             client.emulate(slowdowns, {('pi', 'box'): link})
     client.emulate({'pi': 2.0}, {('pi', 'box'): (1e6, 0.1)})
     assert list(published[0].link_bytes_per_second) == [1e6, 1e6] and len(published) == 1
+
+
+def heartbeats(seed):
+    """Heartbeats of some nodes in turn, most of which say what they said before."""
+    from builtin_interfaces.msg import Time
+    from edge_dnn_partition.msg import Heartbeat
+
+    chance, said = random.Random(seed), {}
+    for turn in range(300):
+        device = chance.choice(['pi', 'jetson', 'cloud', 'a_device_with_a_long_name'])
+        if device not in said or chance.random() < 0.2:
+            peers = chance.sample(['pi', 'jetson', 'cloud'], chance.randrange(4))
+            said[device] = {
+                'device': device, 'node': chance.choice(['worker', 'frame_source']), 'incarnation': chance.getrandbits(63),
+                'plan_versions': [chance.randrange(9) for _ in range(chance.randrange(3))], 'speed_factor': chance.choice([1.0, math.nan]),
+                'last_refusal': chance.choice(['', 'why']), 'peers': peers, 'bytes_per_second': [chance.random() for _ in peers],
+                'latency_seconds': [math.nan for _ in peers],
+            }  # fmt: skip
+        ages = [chance.random() * 50 for _ in said[device]['peers']]
+        seal = bytes(chance.randrange(256) for _ in range(40 * (seed % 2)))
+        yield Heartbeat(stamp=Time(sec=turn, nanosec=chance.randrange(10**9)), age_seconds=ages, seal=seal, **said[device])
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_a_heartbeat_that_is_known_reads_as_if_it_were_new(seed):
+    from edge_dnn_partition.msg import Heartbeat
+    from rclpy.serialization import serialize_message
+
+    from edge_dnn_partition.nodes.core.reading import read, reader
+
+    known, met, again = reader(Heartbeat), set(), 0
+    for sent in heartbeats(seed):
+        raw = serialize_message(sent)
+        found = known(raw)
+        again += id(found) in met
+        met.add(id(found))
+        expected = read(raw, Heartbeat)
+        found.seal = expected.seal  # checked before
+        assert repr(found) == repr(expected)
+    assert again > 120
+
+
+def test_a_known_heartbeat_with_an_impossible_age_is_refused_as_a_new_one():
+    from edge_dnn_partition.msg import Heartbeat
+    from rclpy.serialization import serialize_message
+
+    from edge_dnn_partition.nodes.core.reading import reader
+
+    known = reader(Heartbeat)
+    sent = Heartbeat(device='pi', peers=['jetson'], bytes_per_second=[1e6], latency_seconds=[0.1], age_seconds=[0.5])
+    first = known(serialize_message(sent))
+    for age in (math.nan, -1.0, math.inf):
+        sent.age_seconds = [age]
+        with pytest.raises(WireError, match='age_seconds'):
+            known(serialize_message(sent))
+    assert list(first.age_seconds) == [0.5]
+    raw = serialize_message(sent)
+    for cut in range(len(raw)):
+        with pytest.raises(WireError):
+            known(raw[:cut])

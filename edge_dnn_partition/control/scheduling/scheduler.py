@@ -36,6 +36,10 @@ from .shadow_frames import ShadowFrames
 from .switch import Mover, PlanSwitch
 from .switch import Outlet as MoveOutlet
 
+_REST_SECONDS: Final = 2.0
+"""Where no frame has ended for so long, nothing waits for a better plan ..."""
+_REST_PERIOD_SECONDS: Final = 1.0
+"""... and decisions in turn are so far apart, unless other devices are ready than at the last one."""
 _FIXED_DEVIATION: Final = 0.1
 """Relative standard deviation that the prediction of a pinned plan is given."""
 
@@ -98,7 +102,9 @@ class FleetScheduler:
         if policy is None and not model.states:
             self.shadows = ShadowFrames(self.runner, outlet, self._shadow_plan, incarnation)
         self._urgency = Urgency()
-        self._began = -math.inf
+        self._began = self._frame_at = self._decided_at = -math.inf
+        self._ready: tuple[str, ...] = ()
+        """At the last decision."""
         self.decision = 'waiting for the workers'
         """The last decision in words."""
         self.planning_seconds = 0.0
@@ -123,6 +129,7 @@ class FleetScheduler:
     def configure(self, settings: SchedulerSettings) -> None:
         """Follow other settings from now on."""
         self.settings = self.encodings.settings = settings
+        self._decided_at = -math.inf
         self.view.heartbeat_timeout = settings.heartbeat_timeout
         self.runner.configure(settings)
 
@@ -151,6 +158,7 @@ class FleetScheduler:
         """
         if self.estimator.on_profile(message):
             self.runner.renew()
+            self._decided_at = -math.inf
 
     def on_stage(self, message: Any, now: float) -> None:
         """Record what a worker says of its stages of a plan (StageState)."""
@@ -163,6 +171,7 @@ class FleetScheduler:
 
     def on_report(self, message: Any, now: float) -> None:
         """Record how a frame went (FrameReport)."""
+        self._frame_at = now
         if self.shadows is not None:
             if message.shadow:
                 self.shadows.on_report(message, now)
@@ -196,6 +205,12 @@ class FleetScheduler:
 
     # Deciding: keep, move or probe ------------------------------------------------------------------------------
 
+    def decide_in_turn(self, now: float) -> None:
+        """Decide, unless the fleet is at rest and has been decided on lately; called every ``decision_period``."""
+        rests = self.switch.active is not None and self.switch.proposal is None and now - self._frame_at > _REST_SECONDS
+        if not rests or now - self._decided_at > _REST_PERIOD_SECONDS or self.view.ready(now) != self._ready:
+            self.decide(now)
+
     def decide(self, now: float) -> None:
         """Keep the plan in force or move to another; have links probed that a better plan would need.
 
@@ -204,7 +219,8 @@ class FleetScheduler:
         """
         self._urgency.on_decision(now, self._estimates(now))
         self.mover.tick(self.view.alive(now), now)
-        ready = self.view.ready(now)
+        ready = self._ready = self.view.ready(now)
+        self._decided_at = now
         if self.switch.proposal is not None or self._waits_for_fleet(ready, now):
             return
         try:

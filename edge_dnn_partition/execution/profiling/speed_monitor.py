@@ -25,6 +25,10 @@ REMEMBER_SECONDS: Final = 2.0
 
 PROBE_SECONDS: Final = 0.2
 """Least seconds between two readings of the probe on a device that a better plan would need."""
+REST_SECONDS: Final = 5.0
+"""On a device that has run no stage for so long and that no better plan would need ..."""
+REST_PERIODS: Final = 3
+"""... so many periods are between two readings."""
 STEP: Final = 1.25
 """One run of the probe that differs from the reading before by more than this factor is confirmed by more runs."""
 
@@ -41,10 +45,15 @@ class SpeedMonitor:
         self._worth = 0.0, -math.inf
         """Of a core, what readings may take, and when the scheduler asked for them."""
         self._probe_seconds = 0.0
+        self.ran_at = -math.inf
+        """When a stage last ran."""
         self.profile: Profile | None = None
         """Of this device, once it is known."""
         self.factor = math.nan
         """The probe's time over its time while profiling; NaN: unknown."""
+
+    def _at_rest(self, now: float) -> bool:
+        return math.isfinite(self.factor) and now - self.ran_at > REST_SECONDS
 
     def worth_probing(self, share: float, now: float) -> None:
         """Take in that the scheduler wants to know more of this device's speed.
@@ -60,7 +69,7 @@ class SpeedMonitor:
         """
         share, at = self._worth
         if share <= 0 or now - at > TOLD_SECONDS:
-            return period
+            return period * (REST_PERIODS if self._at_rest(now) else 1)
         return min(period, max(PROBE_SECONDS, self._probe_seconds / share))
 
     def read(self, period: float) -> None:
@@ -72,10 +81,10 @@ class SpeedMonitor:
             return
         self._probe = self._probe or SpeedProbe()
         begin = time.thread_time()
-        found = self._factor(self._probe, 1, self.profile.probe_seconds)
-        self._probe_seconds = time.thread_time() - begin
         soon = self.pause(period, time.monotonic()) < period
-        if not soon or not self.factor / STEP < found < self.factor * STEP:
+        found = self._factor(self._probe, 1 if soon else 3, self.profile.probe_seconds)
+        self._probe_seconds = (time.thread_time() - begin) / (1 if soon else 3)
+        if soon and not self.factor / STEP < found < self.factor * STEP:
             found = self._factor(self._probe, 3, self.profile.probe_seconds)
         self.factor = found
 

@@ -21,7 +21,7 @@ from edge_dnn_partition.msg import Sessions
 from edge_dnn_partition.transport.seals import SEAL_BYTES, Reader, Seal, Sealer, Verdict, Vouchers
 
 from . import qos
-from .reading import read
+from .reading import reader
 from .topics import Topics
 
 Callback = Callable[[Any], None]
@@ -108,10 +108,11 @@ class Seals:
 
     def _reading(self, message_type: type, callback: Callback) -> Callback:
         """Return what takes messages as bytes, and refuses those that cannot be."""
+        read = reader(message_type)
 
         def take(raw: bytes) -> None:
             try:
-                message = read(raw, message_type)
+                message = read(raw)
             except WireError as error:
                 self._refuse('WireError', str(error))
                 return

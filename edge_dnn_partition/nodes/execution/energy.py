@@ -36,6 +36,10 @@ _MOST_SETTLED: Final = 400
 """Runs in one message; older ones are in the totals only."""
 
 _SENSOR_SECONDS: Final = 0.5
+_REST_SECONDS: Final = 1.0
+"""Between readings where no stage has run for `_LONG_SECONDS`, if that is longer."""
+_LONG_SECONDS: Final = 5.0
+"""Longer than runs are kept to be settled."""
 
 
 def fleet_model(device: Device) -> PowerModel | None:
@@ -61,6 +65,9 @@ class EnergyMonitor:
         self._node, self._publisher = node, publisher
         self._ending: threading.Event | None = None
         """Set to end the thread that runs; None: none does."""
+        self._ran_at = -math.inf
+        self._stir = threading.Event()
+        """Ends a wait of the thread."""
         self._settled: list[StageEnergyMessage] = []
         self._lock = threading.Lock()
         self.threads = device.threads
@@ -96,6 +103,7 @@ class EnergyMonitor:
         if self._ending is not None:
             self._ending.set()
             self._ending = None
+            self._stir.set()
 
     def ran(self, address: Address, stage: int, plan: StagePlan, start: float, end: float, cores: float) -> Energy:
         """Take in a run; return what is known of its energy at once.
@@ -106,6 +114,9 @@ class EnergyMonitor:
         :param start: seconds, steady clock; likewise ``end``.
         :param cores: that it kept busy on average.
         """
+        rested, self._ran_at = self._at_rest, end
+        if rested:
+            self._stir.set()
         run = StageRun(address.plan_version, stage, address.frame_id, address.attempt, (plan.preprocess, plan.layers))
         return self._energy.ran(run, start, end, cores)
 
@@ -146,9 +157,18 @@ class EnergyMonitor:
             self._node.get_logger().warning(f'no power model: {error}')
             return None
 
+    @property
+    def _at_rest(self) -> bool:
+        return time.monotonic() - self._ran_at > _LONG_SECONDS
+
     def _watch(self, ending: threading.Event) -> None:
         failed = False
-        while not ending.wait(1 / self._node.params.number('energy_hz')):
+        while True:
+            period = 1 / self._node.params.number('energy_hz')
+            self._stir.wait(max(period, _REST_SECONDS) if self._at_rest else period)
+            self._stir.clear()
+            if ending.is_set():
+                return
             try:
                 now = time.monotonic()
                 done = self._energy.take(now, self._meter.sample(now) if self._meter is not None else None)

@@ -82,6 +82,7 @@ class StageRunner:
             try:
                 with self._hardware.at_work():
                     self._run(job)
+                self.speed.ran_at = time.monotonic()
             except Exception as error:  # noqa: BLE001
                 if self._node.ending.is_set():
                     return

@@ -28,6 +28,9 @@ except ImportError:
 _STATE_SECONDS: Final = 0.5
 _DIAGNOSTICS_SECONDS: Final = 1.0
 _LONGEST_PLOT_SECONDS: Final = 3600.0
+_UNHEARD_SECONDS: Final = 3.0
+"""Where nobody subscribes, the state is published for who comes, and diagnostics are kept up to date, so often; and who subscribes
+to plots is looked up."""
 
 
 class ReportPublisher:
@@ -42,6 +45,9 @@ class ReportPublisher:
         self._node, self._scheduler, self._watch, self._explanations = node, scheduler, watch, explanations
         self._energy: dict[str, DeviceEnergy] = {}
         self._rising = Rising()
+        self._state_at = self._diagnostics_at = self._listeners_at = -math.inf
+        self._plotted: frozenset[str] = frozenset()
+        """The figures to which somebody subscribes."""
         topics = node.topics
         self._states = node.advertise(FleetState, topics.state, qos.STATE, overridable=True)
         node.every(_STATE_SECONDS, self._publish_state)
@@ -68,6 +74,9 @@ class ReportPublisher:
 
     def _publish_state(self) -> None:
         now, scheduler = time.monotonic(), self._scheduler
+        if now - self._state_at < _UNHEARD_SECONDS and not self._states.get_subscription_count():
+            return
+        self._state_at = now
         view, active = scheduler.view, scheduler.switch.active
         alive, factors, reasons = view.alive(now), view.factors(now), scheduler.estimator.derating.reasons
         message = FleetState(
@@ -120,7 +129,13 @@ class ReportPublisher:
         """Publish the figures that are known."""
         if not self._node.params.number('plot_hz'):
             return
-        figures, view = self._watch.figures(time.monotonic()), self._scheduler.view
+        now = time.monotonic()
+        if now - self._listeners_at >= _UNHEARD_SECONDS:
+            self._listeners_at = now
+            self._plotted = frozenset(name for name, plot in self._plots.items() if plot.get_subscription_count())
+        if not self._plotted:
+            return
+        figures, view = self._watch.figures(now), self._scheduler.view
         best = self._explanations.last.best_latency_seconds if self._explanations.last is not None else math.nan
         values = {
             'latency_ms': figures.latency_seconds * 1e3,
@@ -133,7 +148,7 @@ class ReportPublisher:
         for name, device in view.devices.items():
             values[f'load_percent/{name}'] = device.cpu_percent
         for name, value in values.items():
-            if math.isfinite(value):
+            if name in self._plotted and math.isfinite(value):
                 self._plots[name].publish(Float64(data=float(value)))
 
     # Diagnostics ----------------------------------------------------------------------------------------------
@@ -141,6 +156,9 @@ class ReportPublisher:
     def _publish_diagnostics(self) -> None:
         """Publish one status for each device and one for the pipeline."""
         now, scheduler = time.monotonic(), self._scheduler
+        if now - self._diagnostics_at < _UNHEARD_SECONDS and not self._diagnostics.get_subscription_count():
+            return
+        self._diagnostics_at = now
         view, plan, reasons = scheduler.view, scheduler.switch.active, scheduler.estimator.derating.reasons
         ready = view.ready(now)
         gone = [name for name in view.devices if name not in ready]
