@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.deployment.supervisor import Supervisor
     from edge_dnn_partition.deployment.upkeep import Upkeep
     from edge_dnn_partition.deployment.watchdog import Notifier, Watchdog
+    from edge_dnn_partition.monitoring.waiting import WaitingLog
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet)
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         with lock, suppress(OSError):  # a log on a full disk
             sys.stderr.write(f'up: {line}\n')
 
-    notifier, told = Notifier(), False
+    notifier, told, waiting = Notifier(), False, WaitingLog(say)
     with closing(Watchdog()) as watchdog, Supervisor(on_line=show, watchdog=watchdog) as supervisor:
         upkeep = Upkeep(supervisor, processes, say, respawn=not args.no_respawn)
         while not asked.is_set():
@@ -95,8 +96,11 @@ def run(args: argparse.Namespace) -> int:
             if upkeep.failed:
                 sys.stderr.write('error: the fleet cannot continue; the lines above say why\n')
                 return 1
-            if upkeep.ready and not told:
+            if not told and (unready := upkeep.unready):
+                waiting.waiting(f'starting; not ready yet: {", ".join(unready)}', time.monotonic())
+            elif not told:
                 told = True
+                say('all processes are ready')
                 notifier.ready()
             notifier.alive(f'STATUS={upkeep.status}')
             asked.wait(_TURN_SECONDS)

@@ -158,9 +158,9 @@ class Upkeep:
         return self._failed or all(label in self._over for label, life in self._lives.items() if not life.tool)
 
     @property
-    def ready(self) -> bool:
-        """Whether all that the fleet needs have said that they are."""
-        return all(self._supervisor.ready(label) for label, life in self._lives.items() if not life.tool)
+    def unready(self) -> tuple[str, ...]:
+        """Of those that the fleet needs, the ones that have not said that they are ready."""
+        return tuple(label for label, life in self._lives.items() if not (life.tool or self._supervisor.ready(label)))
 
     @property
     def status(self) -> str:

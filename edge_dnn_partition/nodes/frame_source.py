@@ -46,6 +46,7 @@ from edge_dnn_partition.execution.frames.state_tracker import StateTracker
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.given import GivenInputs
+from edge_dnn_partition.monitoring.waiting import WaitingLog
 from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
@@ -79,6 +80,8 @@ _STATUS_SECONDS = 0.5
 """Between checks whether the counters have changed ..."""
 _REPEAT_STATUS_SECONDS = 2.0
 """... and between messages where they have not."""
+_FIRST_SECONDS = 1.0
+"""How often it is looked at what the first result waits for."""
 
 
 class FrameSource(FleetNode):
@@ -150,6 +153,7 @@ class FrameSource(FleetNode):
         self.every(_STATUS_SECONDS, lambda: self._publish_status(_REPEAT_STATUS_SECONDS))
         self._ticking = self.every(_REST_TICK_SECONDS, self._tick)
         self._stirred_at = time.monotonic()
+        self._waiting, self._first = WaitingLog(self.get_logger().info), self.every(_FIRST_SECONDS, self._await_first)
         self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
 
     def _states_of(self, fleet: Fleet, model: Model) -> StateTracker | None:
@@ -373,6 +377,19 @@ class FrameSource(FleetNode):
                 self._publish_report(shadow_report(shadow))
             case Refuse(reason):
                 self.refuse('frame', reason)
+
+    def _await_first(self) -> None:
+        """Say what the first result waits for, until it is there."""
+        with self._lock:
+            ledger, plan, obstacle = self._dispatcher.ledger, self._dispatcher.plans.active, self._dispatcher.obstacle()
+            delivered, has_inputs = ledger.counts.delivered, self._camera_shows or ledger.in_flight > 0
+        if delivered:
+            self._first.stop()
+            self.get_logger().info('results arrive' + (f' under plan {plan.version}: {plan.label()}' if plan is not None else ''))
+        elif plan is None or has_inputs:
+            self._waiting.waiting(f'no result yet: {obstacle}', time.monotonic())
+        elif self._feed.topics:
+            self._waiting.waiting(f'no result yet: nothing has come over {", ".join(self._feed.topics)}', time.monotonic())
 
     # Publishing -----------------------------------------------------------------------------------------------
 

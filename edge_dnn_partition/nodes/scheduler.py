@@ -26,6 +26,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.execution.frames.result_codec import decode_report
 from edge_dnn_partition.monitoring.health import StreamWatch
+from edge_dnn_partition.monitoring.waiting import WaitingLog
 from edge_dnn_partition.msg import (
     DeviceEnergy,
     Exploration,
@@ -97,7 +98,8 @@ class Scheduler(FleetNode):
             self._shares = self.advertise(Share, shares, qos.SHARES)
             self.subscribe(Share, shares, self._on_share, qos.SHARES)
             self.every(_SHARE_SECONDS, self._publish_share)
-        timer = self.every(self.params.number('decision_period'), lambda: scheduler.decide_in_turn(time.monotonic()))
+        self._waiting = WaitingLog(self.info)
+        timer = self.every(self.params.number('decision_period'), self._decide)
         self.params.on_change(lambda _, value: timer.set_period(value), 'decision_period')
         self.params.on_change(lambda *_: scheduler.configure(settings_of(self.params, self._fleet)))
 
@@ -126,6 +128,14 @@ class Scheduler(FleetNode):
         """Refuse what the scheduler cannot plan for."""
         if self._offered is not None:
             start_checks.check_scheduling(self._fleet, self._model, values)
+
+    def _decide(self) -> None:
+        now = time.monotonic()
+        if self._scheduler.switch.active is None:
+            self._waiting.waiting(f'no plan yet: {self._scheduler.waits_for(now)}', now)
+        else:
+            self._waiting.over()
+        self._scheduler.decide_in_turn(now)
 
     # Subscriptions --------------------------------------------------------------------------------------------
 

@@ -32,6 +32,15 @@ def rate(number, latency=0.0):
     return LinkEstimate(number, latency, measured=True)
 
 
+def test_who_is_missing_at_the_start(view):
+    assert view.missing(0.0) == (('pi', 'jetson', 'cloud'), ())
+    view.on_heartbeat('cloud', 5, NAN, 10.0)
+    view.on_heartbeat('pi', 6, NAN, 10.0)
+    view.devices['pi'].profile = PROFILE
+    assert view.missing(10.5) == (('jetson',), ('cloud',))
+    assert view.missing(20.0) == (('pi', 'jetson', 'cloud'), ()), 'a worker that is gone is not waited for to profile'
+
+
 def test_a_device_is_alive_from_its_first_sign_of_life_until_the_timeout(view):
     assert view.alive(0.0) == ()
     view.on_heartbeat('cloud', 5, NAN, 10.0)

@@ -105,6 +105,7 @@ class Switching(RuleBasedStateMachine):
     def agrees(self):
         assert self.switch.active is self.active
         assert self.switch.proposal is self.proposal
+        assert set(self.switch.unprepared) == (self.missing if self.proposal is not None else set())
         assert self.versions == sorted(set(self.versions))
 
 

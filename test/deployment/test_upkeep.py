@@ -67,8 +67,14 @@ def upkeep(*nodes, kills=dict, **options):
     processes = [NodeProcess(node, '/demo' if node in ('scheduler', 'dashboard') else '/demo/pi', {}) for node in nodes]
     made = Upkeep(supervisor, processes, said.append, kills=kills, **options)
     made.turn(0.0)
-    assert supervisor.started == [process.label for process in processes] and made.ready
+    assert supervisor.started == [process.label for process in processes] and made.unready == ()
     return made, supervisor, said
+
+
+def test_what_is_not_ready_is_named_without_the_tools():
+    kept, supervisor, _ = upkeep('worker', 'scheduler', 'dashboard')
+    supervisor.running = ['pi/worker']
+    assert kept.unready == ('scheduler',)
 
 
 def test_what_ends_is_started_again_later_each_time_and_then_given_up():

@@ -31,9 +31,11 @@ def test_up_and_down(nodes, tmp_path, monkeypatch, fresh_home, arguments):
         up.wait_for(f'[{label}] [INFO]')
     more = sum(len(process.more) for process in expected)
     up.wait_for(': active', count=len(labels) + more)
+    up.wait_for('up: all processes are ready')
     up.send(signal.SIGINT)
     up.assert_clean_end()
-    assert {line[1:].split(']')[0] for line in up.output.splitlines()} == labels
+    theirs = [line for line in up.output.splitlines() if not line.startswith('up: ')]
+    assert {line[1:].split(']')[0] for line in theirs} == labels
     assert not list(fresh_home.rglob('*')), 'no node leaves anything in the home of its user'
 
 

@@ -241,9 +241,11 @@ class FleetScheduler:
 
     def _waits_for_fleet(self, ready: Sequence[str], now: float) -> bool:
         """Return whether it is too early to decide: nobody, or not the source, or at the start not everybody is ready."""
-        if not ready or self.view.awaits_source(now, self._began):
-            return True
-        return len(ready) < len(self.fleet.devices) and now < self._began + self.settings.settle_seconds
+        settles = len(ready) < len(self.fleet.devices) and now < self._began + self.settings.settle_seconds
+        waits = not ready or self.view.awaits_source(now, self._began) or settles
+        if waits and self.switch.active is None:
+            self.decision = self.waits_for(now)
+        return waits
 
     def _new_problem(self, ready: Sequence[str], now: float) -> Problem:
         """Return the planning problem under the present estimates, and let what follows use it."""
@@ -407,6 +409,15 @@ class FleetScheduler:
     def decision_words(self, now: float) -> str:
         """Say what was decided last, and whose workers are gone."""
         return self.decision + self._gone_words(now)
+
+    def waits_for(self, now: float) -> str:
+        """Say what the first plan waits for."""
+        proposal = self.switch.proposal
+        if proposal is not None:
+            return f'plan {proposal.version} is being prepared by {", ".join(self.switch.unprepared)}'
+        silent, unprofiled = self.view.missing(now)
+        missing = [f'{what} of {", ".join(names)}' for what, names in (('worker', silent), ('profile', unprofiled)) if names]
+        return f'waiting for the {" and the ".join(missing)}' if missing else self.decision
 
     def _gone_words(self, now: float) -> str:
         gone = [f'{name} (the source: it only sends its images)' if name == self.fleet.source else name

@@ -128,6 +128,11 @@ class PlanSwitch:
             return self.failed(message.device, message.plan_version, message.scheduler, message.reason)
         return None
 
+    @property
+    def unprepared(self) -> tuple[str, ...]:
+        """The devices of the proposal that are not ready."""
+        return () if self.proposal is None else tuple(name for name in self.proposal.devices if name not in self._ready)
+
     def ready(self, device: str, version: int, scheduler: int) -> Activate | None:
         """Record a worker's READY; return Activate if it was the last one.
 
@@ -168,8 +173,7 @@ class PlanSwitch:
         plan = self.proposal
         if plan is None or now - self._proposed_at < self.prepare_seconds:
             return None
-        missing = [d for d in plan.devices if d not in self._ready]
-        self.proposal = None
+        missing, self.proposal = self.unprepared, None
         return Drop(plan, f'{", ".join(missing)} not ready within {self.prepare_seconds:g} s')
 
 

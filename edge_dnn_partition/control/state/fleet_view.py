@@ -261,6 +261,14 @@ class FleetView:
         """The devices that are alive and profiled."""
         return tuple(name for name in self.alive(now) if self.devices[name].profile is not None)
 
+    def missing(self, now: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the devices whose workers are not alive, and those that are, but not profiled."""
+        alive = self.alive(now)
+        return (
+            tuple(name for name in self.devices if name not in alive),
+            tuple(name for name in alive if self.devices[name].profile is None),
+        )
+
     def awaits_source(self, now: float, since: float) -> bool:
         """True while plans wait for the source's worker: it is not profiled yet, or has sent no heartbeat and still may.
 

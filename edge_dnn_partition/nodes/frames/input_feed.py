@@ -42,6 +42,8 @@ class InputFeed:
         """Guards the synchroniser, and keeps frames in their order."""
         self._reader: CameraReader | None = None
         self._synchroniser: Synchroniser | None = None
+        self.topics: tuple[str, ...] = ()
+        """Those that frames are made of."""
         inputs = model_inputs(fleet, model)
         self._values = {**{name: name for name in inputs.tensors}, **inputs.images}
         cameras = {name: self._as_set(camera, name in fleet.inputs) for name, camera in cameras_of(fleet, inputs).items()}
@@ -55,6 +57,8 @@ class InputFeed:
             self._subscribe_images(name, camera)
         for name, reader in readers.items():
             self._subscribe_numbers(name, reader)
+        topics = [camera.topic for camera in cameras.values() if camera.topic] + [reader.topic for reader in readers.values()]
+        self.topics = tuple(map(node.resolve_topic_name, topics))
         own = {name: camera for name, camera in cameras.items() if camera.topic is None}
         if own:
             self._reader = CameraReader(node, own, self._on_images)
