@@ -45,6 +45,8 @@ Say = Callable[[str], None]
 
 FPS: Final = 30.0
 MESSAGE_BYTES: Final = 1000
+IN_FLIGHT: Final = 32
+"""A stream does not wait for the answer to each message."""
 MESSAGES_PER_SECOND: Final = 100
 PATHS: Final = ('own', 'tcp', 'zmq', 'zenoh', 'rclpy')
 SETTLE_SECONDS: Final = 5.0
@@ -218,12 +220,13 @@ def _message(*, quick: bool, say: Say) -> Iterator[Row]:
             if reason is None:
                 network = stack.enter_context(Namespaces(['a', 'b'], {('a', 'b'): shape, ('b', 'a'): shape}))
             pair = stack.enter_context(Pair(path, network=network, apart=True))
-            pair.stream(MESSAGE_BYTES, 50, gap=1 / MESSAGES_PER_SECOND)
+            pair.stream(MESSAGE_BYTES, 50, gap=1 / MESSAGES_PER_SECOND, in_flight=IN_FLIGHT)
             before = pair.cpu_seconds()
             time.sleep(seconds)
             rest = (pair.cpu_seconds() - before) / seconds
             begin = time.monotonic()
-            found = pair.stream(MESSAGE_BYTES, round(seconds * MESSAGES_PER_SECOND), gap=1 / MESSAGES_PER_SECOND)
+            count = round(seconds * MESSAGES_PER_SECOND)
+            found = pair.stream(MESSAGE_BYTES, count, gap=1 / MESSAGES_PER_SECOND, in_flight=IN_FLIGHT)
             passed = time.monotonic() - begin
         if 'failed' in found:
             raise UserError(f'{path}: {found["failed"]}')

@@ -357,7 +357,10 @@ def _usage() -> dict[str, float]:
 
 
 def _send(end: Sending, request: dict[str, Any]) -> dict[str, Any]:
-    """Send ``count`` messages of ``bytes``, with ``in_flight`` at most under way, ``gap`` seconds after each."""
+    """Send ``count`` messages of ``bytes``, with ``in_flight`` at most under way.
+
+    ``gap`` seconds after each; where it is one at a time, after its answer.
+    """
     count, size, patience = request['count'], request['bytes'], request['patience']
     random = np.random.default_rng(1)
     payloads = [random.integers(0, 256, size, dtype=np.uint8) for _ in range(2)]
@@ -368,7 +371,8 @@ def _send(end: Sending, request: dict[str, Any]) -> dict[str, Any]:
         STAMP.pack_into(payload.data, 0, number, time.monotonic_ns())
         end.send(payload)
         if request['gap'] > 0:
-            end.there.wait(before + number + 1, f'message {number}', patience)
+            if request['in_flight'] == 1:
+                end.there.wait(before + number + 1, f'message {number}', patience)
             time.sleep(request['gap'])
     end.there.wait(before + count, 'the last message', patience)
     return {}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -39,6 +40,8 @@ class FragmentReceiver:
         self.segments = SegmentReader()
         self._held: dict[tuple[str, int], list[Ack]] = {}
         """Acknowledgements of messages of one fragment, by sender and incarnation."""
+        self._last_at: dict[str, float] = {}
+        """When the last message of each sender was complete."""
 
     @property
     def held_bytes(self) -> int:
@@ -99,10 +102,13 @@ class FragmentReceiver:
     def _together(self, ack: Ack, *, may_wait: bool) -> Ack | None:
         """Return an acknowledgement with those that waited; None if it waits itself.
 
-        :param may_wait: the message was one fragment. One from this device does not wait: its sender may be in this process.
+        :param may_wait: the message was one fragment. It waits where another one came a moment ago, so that others will follow.
+            One from this device does not wait: its sender may be in this process.
         """
         if ack.state != AckState.COMPLETE or ack.kind != FRAME or ack.sender == self._device:
             return ack
+        last, self._last_at[ack.sender] = self._last_at.get(ack.sender, -math.inf), ack.arrived
+        may_wait &= ack.arrived - last < HOLD_SECONDS / 2
         key = (ack.sender, ack.incarnation)
         acks = [*self._held.get(key, ()), ack]
         if may_wait and len(acks) < _MOST_HELD:

@@ -33,8 +33,8 @@ def receiver():
 
 
 def test_several_are_acknowledged_together(receiver):
-    acks = [receiver.on_fragment(message(number).fragment(0), 1.0) for number in range(1, 10)]
-    assert [ack and numbers(ack) for ack in acks] == [None, None, None, {1, 2, 3, 4}, None, None, None, {5, 6, 7, 8}, None]
+    acks = [receiver.on_fragment(message(number).fragment(0), 1.0) for number in range(10)]
+    assert [ack and numbers(ack) for ack in acks] == [{0}, None, None, None, {1, 2, 3, 4}, None, None, None, {5, 6, 7, 8}, None]
     assert all(ack.state == AckState.COMPLETE for ack in acks if ack)
 
 
@@ -73,7 +73,14 @@ def test_each_is_acknowledged_once_and_in_time(arrivals):
     assert all(answered[key] - at <= HOLD_SECONDS + 1e-6 for key, at in arrived.items())
 
 
+def test_messages_that_come_seldom_are_acknowledged_at_once(receiver):
+    for number in range(5):
+        assert numbers(receiver.on_fragment(message(number).fragment(0), 1.0 + HOLD_SECONDS * number)) == {number}
+        assert not receiver.incomplete
+
+
 def test_a_message_of_several_fragments_takes_others_along(receiver):
+    receiver.on_fragment(message(0).fragment(0), 1.0)
     assert receiver.on_fragment(message(1).fragment(0), 1.0) is None
     large = message(2, 2500)
     acks = [receiver.on_fragment(large.fragment(index), 1.0) for index in range(3)]
@@ -81,6 +88,7 @@ def test_a_message_of_several_fragments_takes_others_along(receiver):
 
 
 def test_what_comes_again_or_is_refused_is_answered_at_once(receiver):
+    receiver.on_fragment(message(0).fragment(0), 1.0)
     assert receiver.on_fragment(message(1).fragment(0), 1.0) is None
     assert numbers(receiver.on_fragment(message(1).fragment(0), 1.1)) == {1}, 'its sender has had no answer'
 
@@ -91,7 +99,8 @@ def test_what_comes_again_or_is_refused_is_answered_at_once(receiver):
 
 
 def test_the_own_device_is_answered_at_once(receiver):
-    assert numbers(receiver.on_fragment(message(1, sender='b').fragment(0), 1.0)) == {1}
+    for number in (1, 2, 3):
+        assert numbers(receiver.on_fragment(message(number, sender='b').fragment(0), 1.0)) == {number}
 
 
 @pytest.mark.parametrize(('megabits', 'gap'), [(1.0, 1 / 30), (40.0, 1 / 30), (40.0, 0.5), (100.0, 0.002)])
