@@ -34,6 +34,7 @@ DROPPED: Final[Mapping[str, tuple[str, ...]]] = {
     'corners': _CELL,
     'cuts': ('stage_seconds', 'ratio_quartiles', 'tensors_at_cuts', 'bytes_at_cuts'),
     'energy': ('deadline *', '* in 95% of the frames'),
+    'footprint': ('threads', 'proportional_bytes'),
     'grid': _CELL,
     'hop': ('peak_bytes', 'whole_bytes_per_second', 'longest_publish_*', 'control_*', 'p95_over_ideal'),
     'models': ('file_bytes', 'cuts', 'plan'),
