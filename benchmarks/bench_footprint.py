@@ -360,6 +360,7 @@ def _plot(figure: Figure, results: list[Row]) -> None:
     middle.barh(places, [row['private_bytes'] / 1e6 for row in idle], color='tab:blue', label='private')
     middle.set_yticks(places, [''] * len(idle))
     middle.set(xlabel='MB', title='memory')
+    middle.legend(fontsize=7)
     bars = {row['plan']: row['cpu_seconds'] for row in _rows(results, 'frame')}
     bars |= {f'1 kB, {row["path"]}': row['cpu_seconds'] for row in _rows(results, 'message')}
     right.barh(np.arange(len(bars)), [1e3 * cpu for cpu in bars.values()], color='tab:orange')
