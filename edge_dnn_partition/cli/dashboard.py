@@ -68,7 +68,6 @@ def _live(args: argparse.Namespace) -> int:
     from edge_dnn_partition.deployment.dds_environment import dds_environment
     from edge_dnn_partition.deployment.processes import NodeProcess, tool_process
     from edge_dnn_partition.nodes.core.process import run_nodes
-    from edge_dnn_partition.nodes.dashboard import NODE
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     options = {'host': args.host, 'port': args.port, 'token_file': args.token_file}
@@ -80,4 +79,10 @@ def _live(args: argparse.Namespace) -> int:
         os.environ.update(dds_environment(process.dds) if process.dds is not None else {})
         process = NodeProcess('dashboard', process.namespace, {**process.parameters, **options}, process.dds)
     sys.stdout.flush()
-    return int(signals.leave(run_nodes([NODE], process.ros_arguments())))
+
+    def load() -> list[Any]:
+        from edge_dnn_partition.nodes.dashboard import NODE
+
+        return [NODE]
+
+    return int(signals.leave(run_nodes(load, process.ros_arguments())))

@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 
 NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation')
@@ -37,18 +41,25 @@ def main(name: str | None = None) -> int:
     if not names:
         sys.stderr.write(f'error: name a node first: one of {", ".join(NAMES)}\n')
         return 2
-    from importlib import import_module
+    def load() -> list[Any]:
+        try:
+            return [import_module(f'edge_dnn_partition.nodes.{name}').NODE for name in names]
+        except ModuleNotFoundError as error:
+            raise UserError(_missing(names, error)) from error
 
     try:
-        factories = [import_module(f'edge_dnn_partition.nodes.{name}').NODE for name in names]
         from edge_dnn_partition.nodes.core.process import run_nodes
     except ModuleNotFoundError as error:
-        sys.stderr.write(
-            f'error: {" and ".join(names)} needs the Python module {error.name}: run make setup, or source ROS 2 and the '
-            'workspace that this package was built in, and start it from another folder than a checkout\n'
-        )
+        sys.stderr.write(f'error: {_missing(names, error)}\n')
         return 2
-    return signals.leave(run_nodes(factories, arguments))
+    return signals.leave(run_nodes(load, arguments))
+
+
+def _missing(names: Sequence[str], error: ModuleNotFoundError) -> str:
+    return (
+        f'{" and ".join(names)} needs the Python module {error.name}: run make setup, or source ROS 2 and the workspace that this '
+        'package was built in, and start it from another folder than a checkout'
+    )
 
 
 if __name__ == '__main__':

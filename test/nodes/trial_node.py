@@ -189,4 +189,4 @@ class Busy(FleetNode):
 KINDS = {'sender': Sender, 'receiver': Receiver, 'ticker': Ticker, 'watcher': Watcher, 'busy': Busy, 'reader': Reader}
 
 if __name__ == '__main__':
-    signals.leave(run_nodes([KINDS[sys.argv[1]]], sys.argv[2:]))
+    signals.leave(run_nodes(lambda: [KINDS[sys.argv[1]]], sys.argv[2:]))

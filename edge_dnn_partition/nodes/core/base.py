@@ -56,7 +56,9 @@ class FleetNode(EntityNode):
         **kwargs: Any,
     ) -> None:
         super().__init__(name, per_device=per_device, **kwargs)
-        self._started, self._one_for = time.monotonic(), one_for
+        self._one_for = one_for
+        self.joined_at = time.monotonic()
+        """When its process joined the network, steady clock."""
         self.kind = name
         """Its name, unless it was given another."""
         self.role: Role | None = None
@@ -173,7 +175,7 @@ class FleetNode(EntityNode):
             self._clean()
             result = TransitionCallbackReturn.FAILURE
         elif result == TransitionCallbackReturn.SUCCESS and self._one_for:
-            self.role = Role(self, self.topics.device if self._one_for == 'device' else '', self._started, self._give_way)
+            self.role = Role(self, self.topics.device if self._one_for == 'device' else '', self.joined_at, self._give_way)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

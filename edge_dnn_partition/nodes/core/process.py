@@ -13,11 +13,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition import cache
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
 _CHOICE = 'EDGE_DNN_PARTITION_EXECUTOR'
 _TURN_SECONDS = 1.0
 _DRAIN_STEP_SECONDS = 0.005
+_LOOK_SECONDS = 0.02
+
+Factories = Sequence[Callable[[], 'FleetNode']]
 
 
-def run_nodes(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | None = None) -> int:
+def run_nodes(load: Callable[[], Factories], args: Sequence[str] | None = None) -> int:
     """Run nodes until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
     Each has a thread that spins it. They live and die together: one that fails ends the process, whose starter starts all again.
@@ -47,14 +52,15 @@ def run_nodes(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] 
     the same code. Start node processes by ``python -m edge_dnn_partition.nodes NAME`` (or call
     `signals.install` first), so that a signal is heeded while rclpy is being imported.
 
-    :param factories: make the nodes, each another kind; called after ``rclpy.init``.
+    :param load: imports what makes the nodes, each another kind, and returns it; called once the process has joined the network,
+        on a thread of its own: other processes become known meanwhile.
     :param args: the command line without the program's name; None: the process's own.
     :returns: 0; 2 if a node refused its input (one line on stderr); 1 if it failed otherwise.
     """
     stop = signals.install()
     remove_leftovers()  # of a process before this one that was killed
     faulthandler.enable()  # a crash in native code shows where, and so does SIGABRT to a process that hangs
-    _live(factories, args, stop)
+    _live(load, args, stop)
     # The DDS participant goes with the last reference to it: while its threads are still at work on shared
     # memory, an exit can leave a lock there held for ever, on which other processes then wait.
     gc.unfreeze()
@@ -62,7 +68,7 @@ def run_nodes(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] 
     return stop.code
 
 
-def _live(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
+def _live(load: Callable[[], Factories], args: Sequence[str] | None, stop: signals.StopSignals) -> None:
     """Make the nodes, wait until the process is to end, take the nodes down."""
     nodes: list[FleetNode] = []
     spinners: list[Spinner] = []
@@ -91,10 +97,15 @@ def _live(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | No
     try:
         if stop.begin():
             _initialise(args)
-        for factory in factories if not stop.is_set() else ():
-            node = factory()
-            node.failed = failed
-            nodes.append(node)
+            joined = _join_network()
+            try:
+                joined_at = time.monotonic()
+                for factory in _loaded(load, stop):
+                    node = factory()
+                    node.failed, node.joined_at = failed, joined_at
+                    nodes.append(node)
+            finally:
+                joined.destroy_node()
         if nodes:
             _join(nodes)
         if not stop.is_set():
@@ -107,6 +118,28 @@ def _live(factories: Sequence[Callable[[], FleetNode]], args: Sequence[str] | No
         failed(error)
         stop.wait()
     _end(nodes, spinners, stop)
+
+
+def _join_network() -> Node:
+    """Return a node without topics, hidden from lists of nodes: the process takes part in DDS from now on."""
+    return Node(f'_joining_{os.getpid()}', use_global_arguments=False, enable_rosout=False, start_parameter_services=False)
+
+
+def _loaded(load: Callable[[], Factories], stop: signals.StopSignals) -> Factories:
+    """Return what ``load`` returns, or nothing if the process is to end before."""
+    found: Future[Factories] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(load())
+        except BaseException as error:  # noqa: BLE001
+            found.set_exception(error)
+
+    threading.Thread(target=run, name='imports', daemon=True).start()
+    while not stop.is_set():
+        if wait([found], _LOOK_SECONDS).done:
+            return found.result()
+    return ()
 
 
 def _join(nodes: Sequence[FleetNode]) -> None:
