@@ -288,7 +288,7 @@ def _result(chaos: Chaos, calm: Sequence[Row], calm_seconds: float) -> BenchResu
     ]  # fmt: skip
     seconds = frames[-1].at - frames[0].at
     stream = {
-        'case': 'stream', 'accepted': len({f.frame_id for f in frames}) + chaos.unended, 'delivered': count[OK],
+        'case': 'stream', 'accepted': len({f.frame_number for f in frames}) + chaos.unended, 'delivered': count[OK],
         'failed': count[FAILED], 'expired': count[EXPIRED], 'lost': chaos.lost, 'doubled': again,
         'results_not_received': chaos.missed, 'redelivered': chaos.redelivered, 'bad_images': len(chaos.bad), 'seconds': seconds,
         'stranger_sent': dict(chaos.sent), 'each_second': each_second(frames),

@@ -47,7 +47,7 @@ def _generated(fragment: Fragment) -> Any:
     message.data = data
     if fragment.index == 0:
         message.head = [FragmentHead(
-            model_sha256=fragment.address.model_sha256, frame_id=fragment.address.frame_id,
+            model_sha256=fragment.address.model_sha256, frame_number=fragment.address.frame_number,
             plan_version=fragment.address.plan_version,
             attempt=fragment.address.attempt, from_stage=fragment.address.from_stage,
             tensors=[TensorInfo(name=t.name, dtype=t.dtype, shape=list(t.shape), encoding=t.encoding, offset=t.offset,

@@ -126,7 +126,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
         running.client.wait_for(lambda: running.news.status.hedged >= 3, 30.0, 'hedges that measure')  # type: ignore[union-attr]
         kinds = _measure(running, 1 if quick else 6, progress)
         status = running.settle()
-        numbers = [frame.frame_id for frame in running.news.frames]
+        numbers = [frame.frame_number for frame in running.news.frames]
     won = [f.busy_seconds for f in kinds['with']['frames'] if is_hedge(f.plan_version)]
     busy = statistics.median(won) if won else float('nan')
     without, hedged = (_row(name, kind, busy) for name, kind in kinds.items())

@@ -183,7 +183,7 @@ def _targets(rows: Sequence[Row], frames: Sequence[FrameRecord], status: Any) ->
     scheduler = next(row for row in rows if row['case'] == 'scheduler killed')
     gap = scheduler['longest_gap_seconds']
     targets.append(Target('longest pause of results without a scheduler', f'<= {GAP_SECONDS:g}', gap, 's', gap <= GAP_SECONDS))
-    numbers = [frame.frame_id for frame in frames]
+    numbers = [frame.frame_number for frame in frames]
     unordered = sum(a >= b for a, b in itertools.pairwise(numbers))
     targets.append(Target('accepted frames lost', 0, status.lost, '', status.lost == 0 and status.accepted == status.delivered))
     targets.append(Target('delivered twice or out of order', 0, unordered, '', unordered == 0))

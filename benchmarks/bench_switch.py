@@ -167,7 +167,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
             restarts = _restart(running, 2 if quick else 5)
             status = running.settle()
             wrong = _wrong(running, folder, images)
-    numbers = [frame.frame_id for frame in running.news.frames]
+    numbers = [frame.frame_number for frame in running.news.frames]
     found = _switches(frames)
     gap, raw = (sorted(s[key] for s in found) for key in ('gap_seconds', 'raw_gap_seconds'))
     added = statistics.median(s['added_seconds'] for s in found)

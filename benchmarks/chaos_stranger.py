@@ -141,7 +141,7 @@ class Stranger:
     def _last_frame(self) -> tuple[int, int] | None:
         with self._testbed.client.lock:
             frames = self._testbed.news.frames
-            return (frames[-1].frame_id, frames[-1].plan_version) if frames else None
+            return (frames[-1].frame_number, frames[-1].plan_version) if frames else None
 
     def _failure(self) -> str | None:
         from edge_dnn_partition.msg import FrameFailure
@@ -151,7 +151,7 @@ class Stranger:
             return None
         for ahead in range(1, 4):
             self._publishers[self._testbed.client.topics.frame_failure].publish(FrameFailure(
-                kind=FrameFailure.DATA, device=self._random.choice(list(self._testbed.file.devices)), frame_id=last[0] + ahead,
+                kind=FrameFailure.DATA, device=self._random.choice(list(self._testbed.file.devices)), frame_number=last[0] + ahead,
                 plan_version=last[1], reason=FORGED, seal=self._seal()))  # fmt: skip
         return 'failure'
 

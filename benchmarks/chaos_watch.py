@@ -129,13 +129,13 @@ def silences(times: Iterable[float], events: Sequence[Row], *, least_seconds: fl
 
 def missing(frames: Sequence[FrameRecord]) -> int:
     """Return how many numbers between the first and the last frame have no result; a new run may begin at any higher one."""
-    numbers = sorted({frame.frame_id for frame in frames})
+    numbers = sorted({frame.frame_number for frame in frames})
     return sum(b - a - 1 for a, b in itertools.pairwise(numbers) if b - a <= 1000)
 
 
 def doubled(frames: Sequence[FrameRecord]) -> int:
     """Return how many results came for frames that had one."""
-    return sum(count - 1 for count in Counter(frame.frame_id for frame in frames).values())
+    return sum(count - 1 for count in Counter(frame.frame_number for frame in frames).values())
 
 
 def totals(samples: Sequence[Row], key: str) -> tuple[list[float], list[float]]:

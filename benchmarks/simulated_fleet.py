@@ -162,7 +162,7 @@ class Worker:
         try:
             jobs = self._pipeline.receive(address, tensors, {}, received.stages, hops, self._simulation.loop.now)
         except NotReadyError as error:
-            failure = Failure(FailureKind.NOT_READY, self._device, self.endpoint.incarnation, address.frame_id,
+            failure = Failure(FailureKind.NOT_READY, self._device, self.endpoint.incarnation, address.frame_number,
                               address.plan_version, address.attempt, -1, str(error))  # fmt: skip
             self._simulation.tell(self._device, self._simulation.source, HEARTBEAT_BYTES, lambda: self.on_failure(failure))
             return
@@ -207,7 +207,7 @@ class Worker:
 
     def _send(self, frame: FrameState, stage: int, target: Target, sizes: Mapping[str, float], seconds: float) -> None:
         where = frame.address
-        address = Address(where.model_sha256, where.plan_version, where.frame_id, where.attempt, stage)
+        address = Address(where.model_sha256, where.plan_version, where.frame_number, where.attempt, stage)
         self.endpoint.send(target, address, sizes, frame.stages, frame.hops, seconds)
 
     def _free(self, jobs: list[Job]) -> None:
@@ -282,9 +282,9 @@ class Source:
         """Return that all devices can be sent to."""
         return True
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long what is left here of a frame will be on its way."""
-        return self.endpoint.seconds_left(frame_id)
+        return self.endpoint.seconds_left(frame_number)
 
     def _accept(self, received: Received, hop: HopTime) -> None:
         outputs = {name: np.zeros(1) for name in names_of(received.layout)}
@@ -303,8 +303,8 @@ class Source:
                     address = Address(plan.model_sha256, plan.version, number, attempt, SOURCE_STAGE)
                     for device, encodings in deliveries(plan).items():
                         self.endpoint.send((device, False), address, dict.fromkeys(encodings, self._simulation.image_bytes))
-                case Forget(frame_id, late):
-                    self.endpoint.forget_frame(frame_id, late=late)
+                case Forget(frame_number, late):
+                    self.endpoint.forget_frame(frame_number, late=late)
                 case ForgetDevice(device):
                     self.endpoint.forget_device(device)
                 case Ended(frame, in_flight):

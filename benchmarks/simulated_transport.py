@@ -214,13 +214,13 @@ class Endpoint:
             self._wakes_at = math.inf
             self._pump()
 
-    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
         """As `TensorLink.forget_frame`."""
-        self.sender.forget_frame(frame_id, self.loop.now, late=late)
+        self.sender.forget_frame(frame_number, self.loop.now, late=late)
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """As `TensorLink.seconds_left`."""
-        return self.sender.seconds_left(frame_id, self.loop.now)
+        return self.sender.seconds_left(frame_number, self.loop.now)
 
     def forget_device(self, device: str) -> None:
         """As `TensorLink.forget_device`."""

@@ -40,7 +40,7 @@ NATIVE_LOG = BUILD / 'setup_native.log'
 """Of the build of the messages, which runs beside pip."""
 STAMP = VENV / 'edge_dnn_partition-setup.json'
 PYTHON = VENV / 'bin' / 'python'
-RUN_GROUPS = ('demo', 'bench', 'dashboard')
+RUN_GROUPS = ('demo', 'bench', 'dashboard', 'wan')
 METADATA_INPUTS = ('setup.cfg', 'setup.py', 'pyproject.toml')
 NATIVE_INPUTS = ('CMakeLists.txt', 'package.xml', 'scripts/node.in', 'scripts/command.in', 'msg', 'srv')
 PYTHON_INPUTS = ('edge_dnn_partition', 'benchmarks', 'launch', 'config', 'rviz', 'resource')

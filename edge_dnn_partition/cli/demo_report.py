@@ -222,7 +222,7 @@ def counts_of(running: RunningFleet, console: Console) -> dict[str, int]:
         console.print(f'[red]{error}[/red]')
     status = running.news.status
     assert status is not None
-    numbers = [frame.frame_id for frame in running.news.frames]
+    numbers = [frame.frame_number for frame in running.news.frames]
     return {
         'accepted': status.accepted, 'delivered': status.delivered, 'expired': status.expired,
         'failed': status.failed, 'lost': status.lost + status.in_flight,

@@ -19,7 +19,7 @@ class MissedResults:
         self.missed = 0
         """Results that were published while this reader listened and that it has not received."""
         self._last: tuple[int, int] | None = None
-        self._frame_id = -1
+        self._frame_number = -1
 
     def is_new(self, result: Any) -> bool:
         """Return whether a result is of a frame that has none here; to be asked before `received`.
@@ -27,7 +27,7 @@ class MissedResults:
         A frame source that is killed while it publishes a result can't know whether it went out: it publishes that again, as
         ``redelivered``. Results come in the frames' order, so the last one's number decides.
         """
-        new = not (result.redelivered and result.frame_id <= self._frame_id)
+        new = not (result.redelivered and result.frame_number <= self._frame_number)
         self.again += not new
         return new
 
@@ -37,7 +37,7 @@ class MissedResults:
         Of a frame source that has restarted, those before its first one count; the last ones of the run before are not known.
         """
         incarnation, sequence = int(result.incarnation), int(result.sequence)
-        self._frame_id = max(self._frame_id, int(result.frame_id))
+        self._frame_number = max(self._frame_number, int(result.frame_number))
         before = self._last
         self._last = incarnation, sequence
         if before is None:

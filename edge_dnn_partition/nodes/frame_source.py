@@ -214,25 +214,25 @@ class FrameSource(FleetNode):
         name = f'{self.topics.fleet.replace("/", "-")}-{self.topics.device}'
         root = Path(os.path.expanduser(folder)) if folder else cache_dir('frames')
         journal = Journal(root / f'{name}.journal', root / f'{name}.images' if folder else None)
-        kept = {frame_id: self._kept_inputs(journal, frame_id) for frame_id in journal.unfinished}
+        kept = {frame_number: self._kept_inputs(journal, frame_number) for frame_number in journal.unfinished}
         with self._lock:
             self._dispatcher.ledger.number_above(journal.last)
-            for frame_id, inputs in kept.items():
-                self._dispatcher.restore(frame_id, inputs, journal.runs[frame_id], now)
+            for frame_number, inputs in kept.items():
+                self._dispatcher.restore(frame_number, inputs, journal.runs[frame_number], now)
         if lost := sum(inputs is None for inputs in kept.values()):
             self.get_logger().warning(f'{lost} frames of an earlier run had no result; they are reported as lost')
         return journal
 
-    def _kept_inputs(self, journal: Journal, frame_id: int) -> FrameInputs | None:
+    def _kept_inputs(self, journal: Journal, frame_number: int) -> FrameInputs | None:
         """Return the inputs that were kept of a frame; None if there are none that can be read."""
-        content = journal.inputs(frame_id)
+        content = journal.inputs(frame_number)
         try:
             inputs = kept_inputs(content) if content else None
             if inputs is not None:
                 self._given.check(inputs.values)  # the fleet file may say otherwise now
             return inputs
         except WireError as error:
-            self.get_logger().warning(f'frame {frame_id} of an earlier run: {error}')
+            self.get_logger().warning(f'frame {frame_number} of an earlier run: {error}')
             return None
 
     # Inputs ---------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ class FrameSource(FleetNode):
         address, now = received.address, received.arrived
         arrays = {name: value for name, value in received.views()[0].items() if name in self._outputs}
         try:
-            if address.frame_id < FIRST_NUMBER:  # a shadow frame's are thrown away
+            if address.frame_number < FIRST_NUMBER:  # a shadow frame's are thrown away
                 arrays = {name: decode(value) if isinstance(value, Coded) else value for name, value in arrays.items()}
         except WireError as error:
             with self._deciding() as dispatcher:
@@ -356,19 +356,19 @@ class FrameSource(FleetNode):
         """Return whether the devices that get a plan's inputs can be sent to."""
         return all(self._link.connected((device, False)) for device in deliveries(plan))
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long what is left here of a frame will be on its way."""
-        return self._link.seconds_left(frame_id)
+        return self._link.seconds_left(frame_number)
 
     def _carry_out(self, action: Action) -> None:
         match action:
             case Accepted(frame):
                 assert self._journal is not None
-                self._journal.accepted(frame.frame_id, lambda: content_of(frame.inputs))
+                self._journal.accepted(frame.frame_number, lambda: content_of(frame.inputs))
             case Send():
                 self._inputs.send(action.inputs, action.plan, action.address)
-            case Forget(frame_id, late):
-                self._link.forget_frame(frame_id, late=late)
+            case Forget(frame_number, late):
+                self._link.forget_frame(frame_number, late=late)
             case ForgetDevice(device):
                 self._link.forget_device(device)
             case Ended(frame, in_flight):
@@ -400,15 +400,15 @@ class FrameSource(FleetNode):
         report = report_of(frame, self._radio, in_flight)
         self._results_published += 1
         # If the process is killed between the journal's two notes, the next one publishes the result again, marked as such.
-        redelivered = self._journal.may_be_published(frame.frame_id)
-        self._journal.publishing(frame.frame_id)
+        redelivered = self._journal.may_be_published(frame.frame_number)
+        self._journal.publishing(frame.frame_number)
         if frame.call is not None or self._results.get_subscription_count():
             result = encode_result(
                 frame, report, self._model.outputs, incarnation=self.incarnation, sequence=self._results_published,
                 redelivered=redelivered,
             )  # fmt: skip
             self._results.publish(result)
-        self._journal.finished(frame.frame_id)
+        self._journal.finished(frame.frame_number)
         if frame.call is not None:
             self._infer.finished(frame, deserialize_message(result, Result))
         self._publish_report(report)

@@ -313,7 +313,7 @@ class Worker(FleetNode):
         """Take in that a frame has ended: what the source's device still has of it would only hold up others."""
         self._energy.on_report(report)
         if not report.shadow:
-            self._frames.end(report.frame_id)
+            self._frames.end(report.frame_number)
 
     def _report_failure(self, address: Address, stage: int, error: BaseException) -> None:
         """Publish that a frame failed; may be called from any thread.
@@ -321,7 +321,7 @@ class Worker(FleetNode):
         :param stage: index in its plan; -1: its input was refused.
         """
         self._failures.publish(FrameFailure(
-            kind=kind_of(error), device=self.topics.device, incarnation=self.incarnation, frame_id=address.frame_id,
+            kind=kind_of(error), device=self.topics.device, incarnation=self.incarnation, frame_number=address.frame_number,
             plan_version=address.plan_version, attempt=address.attempt, stage=stage, reason=reason_of(error),
         ))  # fmt: skip
 

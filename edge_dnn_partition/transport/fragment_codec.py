@@ -89,7 +89,7 @@ def _write_head(writer: Writer, fragment: Fragment) -> None:
     writer.text(address.model_sha256)
     writer.text(fragment.segment)
     writer.put(
-        'QIHhQQ?d', address.frame_id, address.plan_version, address.attempt, address.from_stage, address.run, address.after,
+        'QIHhQQ?d', address.frame_number, address.plan_version, address.attempt, address.from_stage, address.run, address.after,
         address.snapshot, fragment.encode_seconds,
     )  # fmt: skip
     writer.sequence(fragment.layout, _write_tensor)
@@ -100,8 +100,8 @@ def _write_head(writer: Writer, fragment: Fragment) -> None:
 def _read_head(reader: Reader) -> tuple[Any, ...]:
     """Return address, layout, stages, hops, encode_seconds and segment, as `Fragment` takes them."""
     model, segment = reader.text(), reader.text()
-    frame_id, version, attempt, stage, run, after, snapshot, encode_seconds = reader.take('QIHhQQ?d')
-    address = Address(model, version, frame_id, attempt, stage, run, after, snapshot)
+    frame_number, version, attempt, stage, run, after, snapshot, encode_seconds = reader.take('QIHhQQ?d')
+    address = Address(model, version, frame_number, attempt, stage, run, after, snapshot)
     layout, stages = reader.sequence(_read_tensor), reader.sequence(read_stage)
     return address, layout, stages, reader.sequence(read_hop), encode_seconds, segment
 
@@ -157,8 +157,10 @@ def encode_ack(ack: Ack, now: float) -> bytes:
         writer.text(ack.sender)
         writer.put('Q', ack.incarnation)
         writer.text(ack.receiver)
-        writer.put('QHIhIQI', address.frame_id, address.attempt, address.plan_version, address.from_stage, ack.message, ack.total,
-                   ack.fragment_bytes)  # fmt: skip
+        writer.put(
+            'QHIhIQI', address.frame_number, address.attempt, address.plan_version, address.from_stage, ack.message, ack.total,
+            ack.fragment_bytes,
+        )  # fmt: skip
         writer.numbers('I', ack.also if ack.state == AckState.COMPLETE else ack.missing)
         held = 0.0 if math.isnan(ack.arrived) else now - ack.arrived
         writer.put('Qd?QQd', ack.spread_bytes, ack.spread_seconds, ack.paced, ack.since_sent_ns, ack.echo_sent_ns, held)
@@ -178,7 +180,7 @@ def decode_ack(raw: bytes) -> Ack:
         reader = Reader(raw)
         state, kind = reader.take('BB')
         sender, (incarnation,), receiver = reader.text(), reader.take('Q'), reader.text()
-        frame_id, attempt, version, from_stage, message, total, fragment_bytes = reader.take('QHIhIQI')
+        frame_number, attempt, version, from_stage, message, total, fragment_bytes = reader.take('QHIhIQI')
         numbers = reader.numbers('I')
         spread_bytes, spread_seconds, paced, since, echo, held = reader.take('Qd?QQd')
         reason, whole = reader.text(), reader.ends(_EMPTY_SHAPE)
@@ -193,9 +195,10 @@ def decode_ack(raw: bytes) -> Ack:
     if not (0 <= spread_seconds <= _MOST_SECONDS and 0 <= held <= _MOST_SECONDS):
         raise WireError(f'an acknowledgement of {receiver[:80]!r} with impossible times')
     missing, also = ((), numbers) if state == AckState.COMPLETE else (numbers, ())
+    address = Address('', version, frame_number, attempt, from_stage)
     return Ack(
-        _STATES[state], kind, sender, incarnation, receiver, Address('', version, frame_id, attempt, from_stage), message, missing,
-        reason, total, fragment_bytes, spread_bytes, spread_seconds, paced, since, echo, held_seconds=held, also=also,
+        _STATES[state], kind, sender, incarnation, receiver, address, message, missing, reason, total, fragment_bytes, spread_bytes,
+        spread_seconds, paced, since, echo, held_seconds=held, also=also,
     )  # fmt: skip
 
 

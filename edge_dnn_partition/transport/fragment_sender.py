@@ -170,21 +170,21 @@ class FragmentSender:
         peer.outbox.acknowledge(message.number)
         peer.outbox.put(replace(message, number=next(self.numbers), segment=''), now)
 
-    def forget_frame(self, frame_id: int, now: float, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, now: float, *, late: bool = False) -> None:
         """Send nothing more of a frame; see `TensorLink.forget_frame`."""
         for peer in self.peers.values():
-            if late and (waiting := peer.outbox.unanswered(now, frame_id)) is not None:
+            if late and (waiting := peer.outbox.unanswered(now, frame_number)) is not None:
                 peer.link.on_given_up(waiting, now)
-            peer.outbox.drop_frame(frame_id)
+            peer.outbox.drop_frame(frame_number)
 
     def forget_device(self, device: str) -> None:
         """Drop what is on its way to a device."""
         for peer in self.peers_at(device):
             peer.clear()
 
-    def seconds_left(self, frame_id: int, now: float) -> float:
+    def seconds_left(self, frame_number: int, now: float) -> float:
         """Return how long what is left here of a frame still takes to arrive; 0 if nothing is left."""
-        left = ((peer.link, peer.outbox.bytes_left(frame_id)) for peer in self.peers.values())
+        left = ((peer.link, peer.outbox.bytes_left(frame_number)) for peer in self.peers.values())
         return max((link.seconds_for(size, now) for link, size in left if size), default=0.0)
 
     def on_receivers(self, target: Target, receivers: int, now: float) -> None:

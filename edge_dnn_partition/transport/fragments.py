@@ -120,7 +120,7 @@ class Address:
 
     model_sha256: str
     plan_version: int
-    frame_id: int
+    frame_number: int
     attempt: int
     from_stage: int
     run: int = 0

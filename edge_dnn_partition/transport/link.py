@@ -98,7 +98,7 @@ class TensorLink(Protocol):
         :param max_bytes: of one message, and of all incomplete messages together.
         """
 
-    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
         """Send nothing more of a frame that has ended or is sent again.
 
         :param late: it is sent again because a link may hold it up, not because a device has died.
@@ -107,7 +107,7 @@ class TensorLink(Protocol):
     def forget_device(self, device: str) -> None:
         """Drop what is on its way to a device that has died or restarted."""
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long what is left here of a frame still takes to arrive; 0 if nothing is left."""
 
     def states(self) -> Mapping[str, LinkState]:

@@ -215,7 +215,7 @@ class Outbox:
         looks = self._prober.next_cycle(guessed=self._guessed)
         outgoing.begin_train(self._prober.gain(self.rate, outgoing.message.fragment_bytes) if looks else 0.0)
 
-    def unanswered(self, now: float, frame_id: int | None = None) -> Waiting | None:
+    def unanswered(self, now: float, frame_number: int | None = None) -> Waiting | None:
         """Return what is awaited of the message (of a frame) that has been on its way for longest; None if nothing is.
 
         Not one that was asked after in vain, as its receiver may have died, nor one that was lost, until it is sent again. One
@@ -225,14 +225,14 @@ class Outbox:
         for outgoing in self._messages():
             reported = outgoing.silences >= _SILENT_ROUNDS[0] or (outgoing.rounds > 0 and outgoing.sent_at < self._answered_at)
             begun = outgoing.first_sent_at or (outgoing.since if blocked else 0.0)
-            if begun and not reported and not outgoing.to_another and outgoing.belongs_to(frame_id):
+            if begun and not reported and not outgoing.to_another and outgoing.belongs_to(frame_number):
                 held = HOLD_SECONDS if outgoing.first_sent_at and outgoing.may_be_held else 0.0
                 return outgoing.waiting(self.rate, max(0.0, now - max(begun, self._answered_at) - held))
         return None
 
-    def bytes_left(self, frame_id: int) -> int:
+    def bytes_left(self, frame_number: int) -> int:
         """Return how many bytes of a frame have not arrived yet."""
-        return sum(outgoing.bytes_left for outgoing in self._messages() if outgoing.belongs_to(frame_id))
+        return sum(outgoing.bytes_left for outgoing in self._messages() if outgoing.belongs_to(frame_number))
 
     def on_blocked(self, number: int, seconds: float) -> None:
         """Record for how long the network blocked the sending of a fragment."""
@@ -325,10 +325,10 @@ class Outbox:
                 self._forget(number)
                 self._ended.append(number)
 
-    def drop_frame(self, frame_id: int) -> None:
+    def drop_frame(self, frame_number: int) -> None:
         """Forget the messages of a frame that has ended or is sent again."""
         for outgoing in list(self._messages()):
-            if outgoing.belongs_to(frame_id):
+            if outgoing.belongs_to(frame_number):
                 self._forget(outgoing.message.number)
 
     def on_new_receiver(self) -> None:

@@ -328,9 +328,9 @@ class Outgoing:
         return end - first, PacingSample(max(self._paces[first:end]), asked if math.isfinite(asked) else 0.0,
             blocked=self.was_blocked)
 
-    def belongs_to(self, frame_id: int | None) -> bool:
+    def belongs_to(self, frame_number: int | None) -> bool:
         """True if it is of a frame, or (None) of any: not a probe."""
-        return self.message.kind != PROBE and frame_id in (None, self.message.address.frame_id)
+        return self.message.kind != PROBE and frame_number in (None, self.message.address.frame_number)
 
     @property
     def bytes_left(self) -> int:

@@ -237,7 +237,7 @@ class ProtocolFleet:
             return
         if error is not None:
             pipeline.failed(job)
-            self.blamed.setdefault(address.frame_id, []).append(error)
+            self.blamed.setdefault(address.frame_number, []).append(error)
             self.fail(device, address, job.stage, error)
             worker.jobs += worker.hedges.settle(self.now)
             return
@@ -259,18 +259,18 @@ class ProtocolFleet:
     def accepts(self):
         """Return whether the source accepts images."""
         active = self.plans.active
-        suspects = [frame for frame in self.ledger.unfinished if self.plans.suspect(frame.frame_id)]
+        suspects = [frame for frame in self.ledger.unfinished if self.plans.suspect(frame.frame_number)]
         return active is not None and self.plans.prepared(active) and not suspects
 
     def waits(self, frame):
         """Return whether there is a reason why a lost frame is not sent: no plan is prepared, or an earlier one may kill workers."""
-        active, suspects = self.plans.active, [f for f in self.ledger.unfinished if self.plans.suspect(f.frame_id)]
+        active, suspects = self.plans.active, [f for f in self.ledger.unfinished if self.plans.suspect(f.frame_number)]
         return active is None or not self.plans.prepared(active) or frame in suspects[1:]
 
     def reaches(self, plan):
         return True
 
-    def seconds_left(self, frame_id):
+    def seconds_left(self, frame_number):
         return 0.0
 
     def carry_out(self):
@@ -278,7 +278,7 @@ class ProtocolFleet:
         for action in self.dispatcher.take():
             match action:
                 case Accepted(frame):
-                    self.inputs_of[frame.frame_id] = frame.inputs
+                    self.inputs_of[frame.frame_number] = frame.inputs
                 case Send(inputs, plan, number, _):
                     if number < FIRST_NUMBER:
                         self.sent_to[number] = {device: self.heard_by_source.get(device) for device in plan.devices}
@@ -295,7 +295,7 @@ class ProtocolFleet:
         self.dispatcher.tick(self.now)
         self.carry_out()
         for frame in self.ledger.unfinished:
-            for device, incarnation in self.sent_to[frame.frame_id].items():
+            for device, incarnation in self.sent_to[frame.frame_number].items():
                 same = incarnation == self.heard_by_source.get(device)
                 assert same or self.waits(frame), 'a frame waits for a worker that was started anew'
 
@@ -318,7 +318,7 @@ class ProtocolFleet:
         """A worker says that it cannot process a frame."""
         incarnation = self.workers[device].incarnation
         failure = Failure(
-            kind_of(error), device, incarnation, address.frame_id, address.plan_version, address.attempt, stage, str(error))
+            kind_of(error), device, incarnation, address.frame_number, address.plan_version, address.attempt, stage, str(error))
         self.air.append(('source', 'failure', failure))
 
     def deliver(self, message):

@@ -112,11 +112,11 @@ class StageFleet:
         except UserError as error:
             if job is not None:
                 pipeline.failed(job)
-            where = address.frame_id, address.plan_version, address.attempt, -1 if job is None else job.stage
+            where = address.frame_number, address.plan_version, address.attempt, -1 if job is None else job.stage
             self.dispatcher.on_failure(Failure(kind_of(error), device, incarnation, *where, str(error)), self.now)
 
     def reaches(self, plan):
         return True
 
-    def seconds_left(self, frame_id):
+    def seconds_left(self, frame_number):
         return 0.0

@@ -29,29 +29,29 @@ def play(hedger, *, remote, local, max_age, period=0.1):
         while ledger.counts.offered < len(remote) and ledger.counts.offered * period <= now:
             ledger.offer(inputs)
             frame = ledger.accept(now, 1, 1000)
-            events.append((now + remote[frame.frame_id - 1], frame.frame_id, 1))
+            events.append((now + remote[frame.frame_number - 1], frame.frame_number, 1))
         for event in sorted(e for e in events if e[0] <= now):
             events.remove(event)
-            at, frame_id, version = event
+            at, frame_number, version = event
             if version == HEDGE_VERSION:
-                hedger.on_result(frame_id, at)
-            whole = ledger.result(frame_id, 0, version, {'y': np.ones(1)}, (), (), 1, at)
+                hedger.on_result(frame_number, at)
+            whole = ledger.result(frame_number, 0, version, {'y': np.ones(1)}, (), (), 1, at)
             if whole is not None:
-                hedger.finished(frame_id, whole.latency_seconds, max_age, hedge=version == HEDGE_VERSION)
+                hedger.finished(frame_number, whole.latency_seconds, max_age, hedge=version == HEDGE_VERSION)
         for _ in ledger.expire(now, max_age):
             hedger.expired(max_age)
         for frame in ledger.unfinished:
             age = now - frame.accepted_at
-            if hedger.due(frame.frame_id, age, now, max_age):
-                hedger.start(frame.frame_id, age, now, max_age)
-                ledger.hedged(frame.frame_id)
-                assert frame.frame_id not in hedged
-                hedged[frame.frame_id] = age
+            if hedger.due(frame.frame_number, age, now, max_age):
+                hedger.start(frame.frame_number, age, now, max_age)
+                ledger.hedged(frame.frame_number)
+                assert frame.frame_number not in hedged
+                hedged[frame.frame_number] = age
                 running.append((now, now + local))
-                events.append((now + local, frame.frame_id, HEDGE_VERSION))
+                events.append((now + local, frame.frame_number, HEDGE_VERSION))
         for frame in ledger.release():
-            assert frame.frame_id not in ended
-            ended[frame.frame_id] = frame.status
+            assert frame.frame_number not in ended
+            ended[frame.frame_number] = frame.status
     assert list(ended) == list(range(1, len(remote) + 1))
     return ended, hedged, ledger.counts, running
 

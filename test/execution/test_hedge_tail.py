@@ -66,7 +66,7 @@ class Device:
             self.ran.append((version, job.stage))
             sends, jobs = frames.finished(job, outputs, StageTime('pi', job.stage, 0.0, 0.0, 0.0, 0.0), 0.0)
             self.jobs += jobs
-            self.results += [(version, job.frame.address.frame_id, arrays) for (_, to_sink), arrays, _ in sends if to_sink]
+            self.results += [(version, job.frame.address.frame_number, arrays) for (_, to_sink), arrays, _ in sends if to_sink]
         self.jobs += self.hedges.settle(0.0)
 
     def settle(self):

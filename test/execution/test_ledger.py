@@ -63,8 +63,8 @@ class Books(RuleBasedStateMachine):
             self.asked_last = asked
             number = (self.asking if asked else self.waiting).pop(0)
             assert (frame.inputs.header, frame.call) == (number, number if asked else None)
-            self.open[frame.frame_id] = (0, set())
-            self.begun[frame.frame_id] = self.now
+            self.open[frame.frame_number] = (0, set())
+            self.begun[frame.frame_number] = self.now
         else:
             assert frame is None
 
@@ -74,65 +74,65 @@ class Books(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 12), under_way=st.booleans(), timeout=st.booleans())
     def repeat(self, number, under_way, timeout):
-        frame_id = self.some(number, under_way)
-        frame = self.ledger.repeat(frame_id, self.now, 2, timeout=timeout)
-        if frame_id not in self.open:
+        frame_number = self.some(number, under_way)
+        frame = self.ledger.repeat(frame_number, self.now, 2, timeout=timeout)
+        if frame_number not in self.open:
             assert frame is None
             return
-        self.timeouts[frame_id] = self.timeouts.get(frame_id, 0) + timeout
-        attempt = self.open[frame_id][0] + 1
-        if self.timeouts[frame_id] >= 3:
+        self.timeouts[frame_number] = self.timeouts.get(frame_number, 0) + timeout
+        attempt = self.open[frame_number][0] + 1
+        if self.timeouts[frame_number] >= 3:
             assert frame is None
-            del self.open[frame_id]
-            self.lost.add(frame_id)
+            del self.open[frame_number]
+            self.lost.add(frame_number)
         else:
             assert (frame.attempt, frame.plan_version, frame.outputs) == (attempt, 2, {})
-            self.open[frame_id] = (attempt, set())
+            self.open[frame_number] = (attempt, set())
 
     @rule(number=st.integers(1, 12), under_way=st.booleans())
     def fail(self, number, under_way):
-        frame_id = self.some(number, under_way)
-        assert self.ledger.fail(frame_id, self.now, f'cut off, {frame_id}') is (frame_id in self.open)
-        if self.open.pop(frame_id, None) is not None:
-            self.failed.add(frame_id)
+        frame_number = self.some(number, under_way)
+        assert self.ledger.fail(frame_number, self.now, f'cut off, {frame_number}') is (frame_number in self.open)
+        if self.open.pop(frame_number, None) is not None:
+            self.failed.add(frame_number)
 
     @rule(
         number=st.integers(1, 12), under_way=st.booleans(), attempt=st.integers(0, 3),
         names=st.sets(st.sampled_from('ab'), min_size=1),
     )  # fmt: skip
     def result(self, number, under_way, attempt, names):
-        frame_id = self.some(number, under_way)
-        whole = self.ledger.result(frame_id, attempt, min(attempt, 1) + 1, dict.fromkeys(names, ONE), (), (), 2, self.now)
-        if frame_id not in self.open:
-            if frame_id in self.expired | self.failed | self.lost:
+        frame_number = self.some(number, under_way)
+        whole = self.ledger.result(frame_number, attempt, min(attempt, 1) + 1, dict.fromkeys(names, ONE), (), (), 2, self.now)
+        if frame_number not in self.open:
+            if frame_number in self.expired | self.failed | self.lost:
                 self.late += 1
             else:
                 self.refused += 1
             assert not whole
             return
-        now, have = self.open[frame_id]
+        now, have = self.open[frame_number]
         if attempt == now or len(names) == 2:
             have |= names
         assert (whole is not None) == (len(have) == 2)
         if whole:
-            del self.open[frame_id]
+            del self.open[frame_number]
             self.whole += 1
 
     @rule()
     def release(self):
         for frame in self.ledger.release():
             ends = {EXPIRED: self.expired, FAILED: self.failed, LOST: self.lost}
-            assert {status for status, frames in ends.items() if frame.frame_id in frames} == {frame.status} - {DELIVERED}
-            assert frame.reason == (f'cut off, {frame.frame_id}' if frame.status == FAILED else frame.reason)
-            self.released.append(frame.frame_id)
+            assert {status for status, frames in ends.items() if frame.frame_number in frames} == {frame.status} - {DELIVERED}
+            assert frame.reason == (f'cut off, {frame.frame_number}' if frame.status == FAILED else frame.reason)
+            self.released.append(frame.frame_number)
         assert not self.released or not self.open or self.released[-1] < min(self.open)
 
     @rule(age=st.integers(1, 5))
     def expire(self, age):
-        old = [frame_id for frame_id in self.open if self.now - self.begun[frame_id] >= age]
-        assert [frame.frame_id for frame in self.ledger.expire(self.now, age)] == old
-        for frame_id in old:
-            del self.open[frame_id]
+        old = [frame_number for frame_number in self.open if self.now - self.begun[frame_number] >= age]
+        assert [frame.frame_number for frame in self.ledger.expire(self.now, age)] == old
+        for frame_number in old:
+            del self.open[frame_number]
         self.expired.update(old)
 
     @precondition(lambda self: len(self.open) > 2)
@@ -149,7 +149,7 @@ class Books(RuleBasedStateMachine):
         assert counts.offered == self.offered == counts.accepted + counts.dropped + len(self.waiting) + len(self.asking)
         assert (counts.delivered, counts.duplicated) == (self.whole, self.refused)
         assert (counts.expired, counts.failed, counts.late) == (len(self.expired), len(self.failed), self.late)
-        assert [frame.frame_id for frame in self.ledger.unfinished] == sorted(self.open)
+        assert [frame.frame_number for frame in self.ledger.unfinished] == sorted(self.open)
         assert self.released == list(range(1, len(self.released) + 1))
 
 
@@ -178,12 +178,12 @@ def test_frames_of_an_earlier_run_go_first_in_order():
         with pytest.raises(ValueError, match='restored'):
             ledger.restore(wrong, one, 1.0)
     ledger.offer(one)
-    assert ledger.accept(2.0, 1, 3).frame_id == 100
-    assert [ledger.repeat(frame, 2.0, 1).frame_id for frame in (7, 9)] == [7, 9]
+    assert ledger.accept(2.0, 1, 3).frame_number == 100
+    assert [ledger.repeat(frame, 2.0, 1).frame_number for frame in (7, 9)] == [7, 9]
     for frame in (100, 9, 7):
         assert ledger.release() == []
         ledger.result(frame, 1 if frame < 100 else 0, 1, {'a': ONE}, (), (), 1, 3.0)
-    assert [frame.frame_id for frame in ledger.release()] == [7, 9, 100]
+    assert [frame.frame_number for frame in ledger.release()] == [7, 9, 100]
     counts = ledger.counts
     assert (counts.offered, counts.accepted, counts.delivered) == (3, 3, 3)
 
@@ -195,10 +195,10 @@ def test_a_frame_of_an_earlier_run_whose_result_came_is_not_lost():
         ledger.restore(frame, one, 1.0)
     for frame in (7, 9):
         assert ledger.result(frame, 0, 1, {'a': ONE}, (), (), 1, 3.0)
-    assert [frame.frame_id for frame in ledger.release()] == [7]
+    assert [frame.frame_number for frame in ledger.release()] == [7]
     assert [ledger.lose(frame, 4.0) for frame in (7, 8, 9)] == [False, True, False]
     assert (ledger.counts.delivered, ledger.counts.lost) == (2, 1)
-    assert [frame.frame_id for frame in ledger.release()] == [8, 9]
+    assert [frame.frame_number for frame in ledger.release()] == [8, 9]
 
 
 def test_numbers_rise_although_the_wall_clock_was_set_back():
@@ -206,7 +206,7 @@ def test_numbers_rise_although_the_wall_clock_was_set_back():
     ledger.number_above(5_000)
     ledger.number_above(7)
     ledger.offer(inputs(np.zeros(1, np.uint8)))
-    assert ledger.accept(0.0, 1, 1).frame_id == 5_001
+    assert ledger.accept(0.0, 1, 1).frame_number == 5_001
 
 
 def test_results_that_wait_behind_one_frame_are_bounded():
@@ -218,25 +218,25 @@ def test_results_that_wait_behind_one_frame_are_bounded():
     for _ in range(2):  # 68 bytes wait, then 136: what is accepted now would wait as well
         ledger.offer(inputs(np.zeros(60, np.uint8)))
         if (frame := ledger.accept(1.0, 1, 10)) is not None:
-            ledger.result(frame.frame_id, 0, 1, {'a': ONE}, (), (), 1, 1.0)
+            ledger.result(frame.frame_number, 0, 1, {'a': ONE}, (), (), 1, 1.0)
     assert [ledger.release(), ledger.counts.accepted] == [[], 3]
     ledger.fail(1, 2.0, 'cut off')
-    assert [frame.frame_id for frame in ledger.release()] == [1, 2, 3]
-    assert ledger.accept(2.0, 1, 10).frame_id == 4
+    assert [frame.frame_number for frame in ledger.release()] == [1, 2, 3]
+    assert ledger.accept(2.0, 1, 10).frame_number == 4
 
 
 def test_a_reader_counts_what_it_missed():
     missed = MissedResults()
     results = [(5, 8), (5, 9), (5, 12), (5, 12), (6, 1), (7, 3)]
-    found = [missed.received(SimpleNamespace(incarnation=run, sequence=number, frame_id=0)) for run, number in results]
+    found = [missed.received(SimpleNamespace(incarnation=run, sequence=number, frame_number=0)) for run, number in results]
     assert (found, missed.missed) == ([0, 0, 2, 0, 0, 2], 4)
 
 
 def test_a_reader_knows_what_comes_again():
     missed, taken = MissedResults(), []
-    for number, frame_id, redelivered in [(1, 10, False), (2, 11, False), (1, 11, True), (2, 12, True), (3, 13, False), (4, 13, True)]:
-        result = SimpleNamespace(incarnation=number, sequence=number, frame_id=frame_id, redelivered=redelivered)
+    for number, frame_number, redelivered in [(1, 10, False), (2, 11, False), (1, 11, True), (2, 12, True), (3, 13, False), (4, 13, True)]:
+        result = SimpleNamespace(incarnation=number, sequence=number, frame_number=frame_number, redelivered=redelivered)
         if missed.is_new(result):
-            taken.append(frame_id)
+            taken.append(frame_number)
         missed.received(result)
     assert (taken, missed.again) == ([10, 11, 12, 13], 2)

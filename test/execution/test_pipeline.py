@@ -144,9 +144,9 @@ def test_a_newer_attempt_takes_the_place_of_an_older_one():
 def test_a_frame_that_has_ended_is_let_go_and_what_comes_late_of_it_does_not_begin_it_again():
     made = pipeline()
     [job] = receive(made, IMAGE)
-    made.end(job.frame.address.frame_id + 1)
+    made.end(job.frame.address.frame_number + 1)
     assert made.current(job)
-    made.end(job.frame.address.frame_id)
+    made.end(job.frame.address.frame_number)
     assert not made.current(job) and made.frames == 0
     assert receive(made, IMAGE) == []
 

@@ -87,7 +87,7 @@ class World:
         self.send(device, address, {IMAGE: np.array([frame])}, (), ())
 
     def send(self, target, address, tensors, stages, hops):
-        newest = self.newest[address.frame_id] == (address.attempt, address.plan_version)
+        newest = self.newest[address.frame_number] == (address.attempt, address.plan_version)
         if newest or self.chance.random() >= self.loss:
             self.air += [(target, address, tensors, stages, hops)] * self.chance.choice([1, 1, 2, 3])
 
@@ -112,7 +112,7 @@ class World:
 
     def finish(self, device, job):
         address, stage = job.frame.address, job.frame.part.plan.stages[job.stage]
-        self.runs[address.frame_id, address.attempt, address.plan_version, job.stage] += 1
+        self.runs[address.frame_number, address.attempt, address.plan_version, job.stage] += 1
         inputs = dict(job.inputs)
         if stage.preprocess:
             inputs['x'] = value('x', [inputs[IMAGE]])
@@ -123,7 +123,7 @@ class World:
         where = dataclasses.replace(address, from_stage=job.stage)
         for (target, to_sink), tensors, _ in sends:
             if to_sink:
-                key = (address.frame_id, address.attempt, address.plan_version)
+                key = (address.frame_number, address.attempt, address.plan_version)
                 self.results[key] += tensors.items()
                 self.timings.setdefault(key, []).extend(job.frame.stages)
             else:

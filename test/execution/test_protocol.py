@@ -31,18 +31,18 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
     # What must hold -----------------------------------------------------------------------------------------
 
     def check(self, frame):
-        self.ended.append(frame.frame_id)
-        blamed = self.blamed.get(frame.frame_id, [])
+        self.ended.append(frame.frame_number)
+        blamed = self.blamed.get(frame.frame_number, [])
         if frame.status == FAILED:
             self.failed += 1
             assert blamed or self.deaths >= MOST_DEATHS, frame.reason
             return
         if frame.status != DELIVERED:
-            assert frame.status == LOST and frame.frame_id in self.not_kept
+            assert frame.status == LOST and frame.frame_number in self.not_kept
             self.lost += 1
             return
-        inputs = self.inputs_of.pop(frame.frame_id)
-        assert frame.inputs is inputs or frame.frame_id in self.not_kept
+        inputs = self.inputs_of.pop(frame.frame_number)
+        assert frame.inputs is inputs or frame.frame_number in self.not_kept
         x = int(inputs.image.data[0])
         a = 31 * x % LARGEST
         b = 31 * (a + int(inputs.values['k'][0])) % LARGEST + 1
@@ -97,8 +97,8 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         frame = self.ledger.unfinished[index % len(self.ledger.unfinished)]
         if not frame.inputs.values:  # an earlier run kept none
             return
-        self.ledger.hedged(frame.frame_id)
-        self.send_inputs(frame.inputs, WHOLE, Send(frame.inputs, WHOLE, frame.frame_id, frame.attempt).address)
+        self.ledger.hedged(frame.frame_number)
+        self.send_inputs(frame.inputs, WHOLE, Send(frame.inputs, WHOLE, frame.frame_number, frame.attempt).address)
 
     @precondition(lambda self: 'pi' in self.workers)
     @rule()
@@ -187,11 +187,11 @@ class Protocol(ProtocolFleet, RuleBasedStateMachine):
         done = [frame for frame in self.ledger._frames.values() if frame.status]  # whole, behind one that is not
         self.start_source(self.ledger._next_id)
         self.used = []  # it takes up the plan that it finds, and what comes after that is newer
-        for frame in sorted((*left, *done), key=lambda frame: frame.frame_id):
-            runs = self.runs[frame.frame_id] = self.runs.get(frame.frame_id, 0) + 1
-            self.not_kept |= set() if journal else {frame.frame_id}
-            self.dispatcher.restore(frame.frame_id, None if frame.frame_id in self.not_kept else frame.inputs, runs, self.now)
-            self.sent_to[frame.frame_id] = {}
+        for frame in sorted((*left, *done), key=lambda frame: frame.frame_number):
+            runs = self.runs[frame.frame_number] = self.runs.get(frame.frame_number, 0) + 1
+            self.not_kept |= set() if journal else {frame.frame_number}
+            self.dispatcher.restore(frame.frame_number, None if frame.frame_number in self.not_kept else frame.inputs, runs, self.now)
+            self.sent_to[frame.frame_number] = {}
 
     @rule(seconds=st.sampled_from([0.2, 1.5, 4.0, 25.0]))
     def time_passes(self, seconds):

@@ -60,7 +60,7 @@ def timings(report):
 
 
 def report_message(report):
-    names = ('status', 'frame_id', 'reason', 'plan_version', 'attempt', 'latency_seconds', 'in_flight', 'shadow')
+    names = ('status', 'frame_number', 'reason', 'plan_version', 'attempt', 'latency_seconds', 'in_flight', 'shadow')
     return messages().FrameReport(**{name: getattr(report, name) for name in names}, **timings(report))
 
 
@@ -99,7 +99,7 @@ def test_the_generated_result_reads_the_same(status, header, count):
         frame = dataclasses.replace(frame, inputs=FrameInputs({}))
     report = report_of(frame, Radio({'pi': 2.0}, {}), 4)
     expected = msg.Result(
-        status=STATUS[status], incarnation=2**64 - 1, sequence=8, frame_id=9, redelivered=True, plan_version=3, attempt=2,
+        status=STATUS[status], incarnation=2**64 - 1, sequence=8, frame_number=9, redelivered=True, plan_version=3, attempt=2,
         outputs=[tensor_message(name, OUTPUTS[name]) for name in names], reason='why', latency_seconds=0.5, **timings(report),
     )  # fmt: skip
     if header:
@@ -140,6 +140,6 @@ def test_a_damaged_report_is_one_or_is_refused(report, data):
 )  # fmt: skip
 def test_impossible_figures_are_refused(change):
     report = report_of(a_frame(), Radio({}, {}), 1)
-    assert decode_report(encode_report(report)).frame_id == 9, 'unknown energy is no fault'
+    assert decode_report(encode_report(report)).frame_number == 9, 'unknown energy is no fault'
     with pytest.raises(WireError):
         decode_report(encode_report(dataclasses.replace(report, **change)))

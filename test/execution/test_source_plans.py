@@ -128,13 +128,13 @@ class Source:
             self.send(self.ledger.accept(0.0, 1, in_flight), plan)
 
     def send(self, frame, plan):
-        self.plans.sent(frame.frame_id, plan)
-        self.sent.append((frame.frame_id, frame.attempt, plan.version))
+        self.plans.sent(frame.frame_number, plan)
+        self.sent.append((frame.frame_number, frame.attempt, plan.version))
 
-    def seconds_left(self, frame_id):
+    def seconds_left(self, frame_number):
         return 0.0
 
-    def forget_frame(self, frame_id, *, late=False):
+    def forget_frame(self, frame_number, *, late=False):
         pass
 
     def forget_device(self, device):
@@ -155,10 +155,10 @@ class Source:
                 self.repetition.again(frame, self.now, PATIENCE)
         return self.sent[before:]
 
-    def fails(self, kind, device, frame_id=1):
-        frame = self.ledger.under_way(frame_id)
+    def fails(self, kind, device, frame_number=1):
+        frame = self.ledger.under_way(frame_number)
         self.repetition.on_failure(Failure(
-            kind, device, self.workers[device][0], frame_id, frame.plan_version, frame.attempt, 0, f'on {device}'), self.now)
+            kind, device, self.workers[device][0], frame_number, frame.plan_version, frame.attempt, 0, f'on {device}'), self.now)
 
     @property
     def ends(self):

@@ -67,7 +67,7 @@ class World:
     def reaches(self, plan):
         return True
 
-    def seconds_left(self, frame_id):
+    def seconds_left(self, frame_number):
         return 0.0
 
     def run(self, seconds):
@@ -107,11 +107,11 @@ class World:
                 case Send():
                     here = action.plan.devices == ('pi',)
                     (self.queues['pi'] if here else self.waiting).append(action)
-                case Forget(frame_id, _):
-                    self.waiting = [send for send in self.waiting if send.number != frame_id]
+                case Forget(frame_number, _):
+                    self.waiting = [send for send in self.waiting if send.number != frame_number]
                 case Ended(frame, _):
                     self.ended.append((self.now, frame))
-                    self.queues['pi'] = [send for send in self.queues['pi'] if send.number != frame.frame_id]
+                    self.queues['pi'] = [send for send in self.queues['pi'] if send.number != frame.frame_number]
 
     def longest(self, begin, end):
         """Return the longest time without an accepted frame."""
@@ -173,7 +173,7 @@ def test_overtaken_frames_come_one_at_a_time_and_only_if_they_are_in_time():
     world.move('here')
     world.run(2.0)
     sent = [number for device, number, _ in world.ran[begun:] if device == 'pi']
-    ended = {frame.frame_id: frame.status for _, frame in world.ended}
+    ended = {frame.frame_number: frame.status for _, frame in world.ended}
     assert sent and all(ended.get(number, DELIVERED) == DELIVERED for number in sent), 'a run whose result comes too late'
     assert world.longest(2.8, 4.8) < 2 * HERE + 3 * TICK
 

@@ -58,8 +58,8 @@ class StatefulProtocol(Protocol):
         return tracker
 
     def check(self, frame):
-        self.ended.append(frame.frame_id)
-        inputs, earlier = self.inputs_of.pop(frame.frame_id), self.earlier.get(frame.frame_id)
+        self.ended.append(frame.frame_number)
+        inputs, earlier = self.inputs_of.pop(frame.frame_number), self.earlier.get(frame.frame_number)
         if frame.status == LOST:
             assert earlier is not None
             self.lost += 1
@@ -84,14 +84,14 @@ class StatefulProtocol(Protocol):
 
     @rule(journal=st.booleans())
     def source_is_killed_and_started(self, journal):
-        self.earlier = dict.fromkeys((frame.frame_id for frame in self.ledger.unfinished), self.state) | self.earlier
+        self.earlier = dict.fromkeys((frame.frame_number for frame in self.ledger.unfinished), self.state) | self.earlier
         super().source_is_killed_and_started(journal)
         self.not_kept = self.earlier.keys()
 
     def repeat_overdue(self):
         self.dispatcher.tick(self.now)
         self.carry_out()
-        under_way = {frame.frame_id for frame in self.ledger.unfinished} - self.earlier.keys()
+        under_way = {frame.frame_number for frame in self.ledger.unfinished} - self.earlier.keys()
         assert len(under_way) <= 1, 'frames of one state run at the same time'
 
     @precondition(lambda self: self.accepts())
@@ -138,7 +138,7 @@ def test_replays_happen():
     fleet.quiesce()
     fleet.sign_of_life('all')
     fleet.images(1, 10, False)
-    replays = [m for m in fleet.air if m[1] == 'tensors' and m[2][0].frame_id >= FIRST_NUMBER]
+    replays = [m for m in fleet.air if m[1] == 'tensors' and m[2][0].frame_number >= FIRST_NUMBER]
     assert replays, 'no snapshot was taken, so the first frame runs again'
     fleet.quiesce()
     fleet.time_passes(0.1)

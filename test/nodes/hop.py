@@ -36,7 +36,7 @@ class Hop:
         self.got, self.acks = [], []
 
         def take(received, hop):
-            self.got.append((received.address.frame_id, received.views()[0]))
+            self.got.append((received.address.frame_number, received.views()[0]))
 
         self.ends = [
             FleetNode(f'end_{i}', namespace=f'/hop/{device}', context=context) for i, device in enumerate((here, there))

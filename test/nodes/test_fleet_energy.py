@@ -76,8 +76,8 @@ def test_results_and_totals_carry_joules_with_their_source(trial):
             found.idle_joules + found.radio_joules + found.other_joules + found.stages_joules)
     runs = [(b.device, s) for b in books for s in b.settled if s.plan_version == version]
     assert {device for device, _ in runs} == {'pi', 'jetson'}
-    given = {(r.frame_id, s.device): s.joules for r in results for s in r.stages if r.plan_version == version}
-    both = [(given[run.frame_id, device], run.joules) for device, run in runs if (run.frame_id, device) in given]
+    given = {(r.frame_number, s.device): s.joules for r in results for s in r.stages if r.plan_version == version}
+    both = [(given[run.frame_number, device], run.joules) for device, run in runs if (run.frame_number, device) in given]
     assert both
     assert all(now == pytest.approx(later, rel=1e-3, abs=1e-6) for now, later in both)
     assert math.isnan(last('cloud').total_joules)

@@ -39,7 +39,7 @@ def forge(trial):
                                               segment_seconds=[1e9])),
         (topics.emulation, qos.EMULATION, Emulation(devices=['pi', 'jetson', 'cloud'], slowdowns=[1e6] * 3)),
         (topics.source_status, qos.STATE, SourceStatus(device='pi', accepted=10**9, lost=10**9)),
-        (topics.result, qos.RESULT, Result(frame_id=1, status=Result.OK)),
+        (topics.result, qos.RESULT, Result(frame_number=1, status=Result.OK)),
         *((topics.tensors(device), qos.TENSORS, TensorFragment(sender='pi', message=5, count=9, index=1, total=2**32 - 1))
           for device in trial.fleet.devices),
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_wrong_fragments_are_refused_with_a_reason_and_the_stream_goes_on(tmp_pa
 
         def fragment(message, *, sender='pi', total=4, **changes):
             head = {
-                'model_sha256': trial.model.sha256, 'plan_version': version, 'frame_id': 1, 'from_stage': -1,
+                'model_sha256': trial.model.sha256, 'plan_version': version, 'frame_number': 1, 'from_stage': -1,
                 'tensors': [TensorInfo(name='image', dtype=2, shape=[4], encoding='jpeg', offset=0, size=4)],
             }  # fmt: skip
             return TensorFragment(

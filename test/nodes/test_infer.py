@@ -58,7 +58,7 @@ def trial(ros_domain, folder):
         with trial_fleet(folder, **settings) as running:
             yield running
             status = running.settle()
-        numbers = [frame.frame_id for frame in running.news.frames]
+        numbers = [frame.frame_number for frame in running.news.frames]
         assert numbers == sorted(set(numbers)), 'a frame came twice or out of order'
         assert (status.lost, status.accepted) == (0, status.delivered + status.expired)
         assert sum(frame.stamp_ns in running.camera.shown for frame in running.news.frames) > 20, 'the camera went on'
@@ -89,10 +89,10 @@ def check(result, expected):
         np.testing.assert_allclose(result.outputs[name], value, rtol=1e-4, atol=1e-4)
 
 
-def published(trial, frame_id):
+def published(trial, frame_number):
     """What was on the result topic under a frame's number."""
-    trial.client.wait_for(lambda: any(f.frame_id == frame_id for f in trial.news.frames), 20.0, f'result {frame_id}')
-    return [frame for frame in trial.news.frames if frame.frame_id == frame_id]
+    trial.client.wait_for(lambda: any(f.frame_number == frame_number for f in trial.news.frames), 20.0, f'result {frame_number}')
+    return [frame for frame in trial.news.frames if frame.frame_number == frame_number]
 
 
 def test_an_array_gets_the_whole_models_result(trial, asker, whole):
@@ -100,7 +100,7 @@ def test_an_array_gets_the_whole_models_result(trial, asker, whole):
     result = asker.client.infer_and_wait(image)
     expected = whole(image)
     check(result, expected)
-    (frame,) = published(trial, result.frame_id)
+    (frame,) = published(trial, result.frame_number)
     assert frame.delivered and (frame.plan_version, frame.latency_seconds) == (result.plan_version, result.latency_seconds)
     for name, value in result.outputs.items():
         np.testing.assert_array_equal(frame.outputs[name], value)
@@ -109,7 +109,7 @@ def test_an_array_gets_the_whole_models_result(trial, asker, whole):
     assert result.classes[0].score > result.classes[1].score > 0
     assert all(one.label == (LABELS[one.index] if one.index < 3 else f'class {one.index}') for one in result.classes)
     assert result.detections == () and result.mask is None
-    assert result.message.startswith(f'frame {result.frame_id}, ') and 0 < result.latency_seconds < 60
+    assert result.message.startswith(f'frame {result.frame_number}, ') and 0 < result.latency_seconds < 60
 
 
 def test_other_images(trial, asker, whole):
@@ -131,7 +131,7 @@ def test_other_images(trial, asker, whole):
     ):
         result = asker.client.infer_and_wait(message)
         check(result, whole(data, encoding))
-        assert published(trial, result.frame_id)[0].stamp_ns == 7_000_000_000
+        assert published(trial, result.frame_number)[0].stamp_ns == 7_000_000_000
 
 
 @pytest.mark.parametrize('kind', ['SingleThreadedExecutor', 'MultiThreadedExecutor'])
@@ -167,8 +167,8 @@ def test_twenty_calls_at_once_from_asyncio_get_each_their_own_answer(trial, aske
     results = asyncio.run(all_of_them())
     for image, result in zip(images, results):
         check(result, whole(image))
-    assert len({result.frame_id for result in results}) == 20
-    assert all(len(published(trial, result.frame_id)) == 1 for result in results)
+    assert len({result.frame_number for result in results}) == 20
+    assert all(len(published(trial, result.frame_number)) == 1 for result in results)
 
 
 def test_a_script_that_spins_nothing_and_two_threads_of_it(trial, whole):
@@ -226,7 +226,7 @@ def test_a_bad_image_is_refused_with_the_reason_and_the_stream_goes_on(trial, fi
     from edge_dnn_partition.srv import Infer
 
     answer = trial.client.call(Infer, '/trial/infer', Infer.Request(**fields()))
-    assert (answer.success, answer.status, answer.result.frame_id) == (False, Infer.Response.REFUSED, 0)
+    assert (answer.success, answer.status, answer.result.frame_number) == (False, Infer.Response.REFUSED, 0)
     assert reason in answer.message
     trial.more_frames(3)
 
@@ -281,7 +281,7 @@ def test_calls_while_the_plan_switches_are_answered_once_each(trial, asker, whol
     results, expected = [future.result() for future in answers], whole(image)
     for result in results:
         check(result, expected)
-    numbers = [result.frame_id for result in results]
+    numbers = [result.frame_number for result in results]
     assert len(numbers) > 10 and len(set(numbers)) == len(numbers)
     assert len({result.plan_version for result in results}) > 2, 'results of several plans'
     for number in numbers:
@@ -312,5 +312,5 @@ def test_a_call_that_finds_no_place_is_refused_and_one_that_grows_too_old_expire
         trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
         trial.client.set_parameters('pi/frame_source', {'max_in_flight': 0, 'max_age': 0.0, 'calls': 32})
     trial.client.wait_for(first.done, 60.0, 'the answer to the first call')
-    assert first.result().frame_id
+    assert first.result().frame_number
     trial.more_frames(3)

@@ -34,13 +34,13 @@ def test_late_frames_of_the_earlier_plan_are_overtaken_and_delivered_once_and_in
         client.wait_for(lambda: rates and rates[-1] > 1e5, 30.0, 'a rate of the link')
         client.emulate({}, {('pi', 'cloud'): (100.0, 0.001)})
         client.wait_for(lambda: time.monotonic() - frames[-1].at > 0.5 and rates[-1] < 1e5, 30.0, 'a frame that is overdue')
-        stuck = frames[-1].frame_id + 1
+        stuck = frames[-1].frame_number + 1
         trial.follow('pi:pre-end')
         client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
         trial.more_frames(5)
         client.wait_for(lambda: trial.news.status.late >= 1, 30.0, 'the result that came second')
         status = trial.settle()
-    found = next(frame for frame in frames if frame.frame_id == stuck)
+    found = next(frame for frame in frames if frame.frame_number == stuck)
     assert found.delivered and found.attempt > 0
     assert status.repeated >= 1
     assert (status.lost, status.duplicated) == (0, 0)

@@ -145,7 +145,7 @@ def test_a_source_that_is_deactivated_refuses_and_goes_on_afterwards(fleet, aske
     with pytest.raises(InferenceRefusedError, match='frame_source is not active; activate it first'):
         asker.infer_and_wait(image())
     change(Transition.TRANSITION_ACTIVATE)
-    assert asker.infer_and_wait(image()).frame_id
+    assert asker.infer_and_wait(image()).frame_number
 
 
 def test_a_source_that_says_nothing(fleet, asker):
@@ -157,7 +157,7 @@ def test_a_source_that_says_nothing(fleet, asker):
             asker.infer_and_wait(image(), timeout=0.3)
     finally:
         fleet.supervisor.signal('pi/frame_source', signal.SIGCONT)
-    assert asker.infer_and_wait(image()).frame_id
+    assert asker.infer_and_wait(image()).frame_number
 
 
 def test_a_source_that_ends_answers_those_who_wait(fleet, asker):
@@ -165,7 +165,7 @@ def test_a_source_that_ends_answers_those_who_wait(fleet, asker):
 
     labels = [label for label in fleet.supervisor.running if label.endswith('/worker')]
     call = asker.infer_and_wait(image())
-    fleet.wait_for(lambda: fleet.news.frames[-1].frame_id >= call.frame_id and not fleet.news.status.in_flight, 20.0, 'quiet')
+    fleet.wait_for(lambda: fleet.news.frames[-1].frame_number >= call.frame_number and not fleet.news.status.in_flight, 20.0, 'quiet')
     begin = fleet.news.status.stamp
     for label in labels:
         fleet.supervisor.signal(label, signal.SIGSTOP)

@@ -35,7 +35,7 @@ def samples():
                       link_bytes_per_second=[1e8], signal_dbm=[-60.0], power=[msg.PowerState(source='x', watts=3.0)]),
         msg.Profile(device='pi', model_sha256=SHA, threads=1, boundaries=[0, 5, 10], segment_seconds=[0.1, 0.2],
                     seam_seconds=[-0.01], codings=[msg.TensorCoding(tensor='y', encoding='zstd', size=9)]),
-        msg.FrameReport(frame_id=4, plan_version=3, energy_joules=math.nan, hop_radio_joules=[math.nan], **times),
+        msg.FrameReport(frame_number=4, plan_version=3, energy_joules=math.nan, hop_radio_joules=[math.nan], **times),
         msg.StageState(device='pi', state=1, plan_version=3), msg.SourceStatus(device='pi', accepted=4),
         msg.DeviceEnergy(device='pi', covered_seconds=2.0, idle_joules=-0.1, boundaries=[0, 10], node_joules=[0.1, 0.2]),
         msg.HopAck(sender='pi', receiver='jetson', missing=[4, 5], reason='because'),
@@ -43,7 +43,7 @@ def samples():
         msg.Share(fleet='demo', hosts=['pi'], cores=[1.0], memory_bytes=[1e6]),
         msg.Emulation(devices=['pi'], slowdowns=[2.0], link_senders=['pi'], link_receivers=['jetson'],
                       link_bytes_per_second=[1e6], link_latency_seconds=[0.0], link_channels=['']),
-        msg.FrameFailure(device='pi', reason='why'), msg.Result(frame_id=4, outputs=[msg.TensorData(name='y', dtype=1, shape=[1], data=[0, 0, 0, 0])], **times),
+        msg.FrameFailure(device='pi', reason='why'), msg.Result(frame_number=4, outputs=[msg.TensorData(name='y', dtype=1, shape=[1], data=[0, 0, 0, 0])], **times),
         msg.FleetState(), msg.Decision(text='why'), msg.Calibration(),
     ]  # fmt: skip
 

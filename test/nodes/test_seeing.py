@@ -145,11 +145,11 @@ def test_results_mean_something(shown):
     def stamp_of(message):
         return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
-    results = {frame.frame_id: frame for frame in list(news.frames)}
-    shown.client.wait_for(lambda: classes[2].frame_id in {f.frame_id for f in news.frames}, 20.0, 'the result')
-    results = {frame.frame_id: frame for frame in list(news.frames)}
+    results = {frame.frame_number: frame for frame in list(news.frames)}
+    shown.client.wait_for(lambda: classes[2].frame_number in {f.frame_number for f in news.frames}, 20.0, 'the result')
+    results = {frame.frame_number: frame for frame in list(news.frames)}
     for message in classes[:3]:
-        result = results[message.frame_id]
+        result = results[message.frame_number]
         assert (stamp_of(message), message.header.frame_id) == (result.stamp_ns, 'camera')
         order = np.argsort(-result.outputs['scores'].reshape(-1), kind='stable')[:2]
         assert [one.index for one in message.classes] == list(order)

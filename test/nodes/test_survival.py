@@ -165,19 +165,19 @@ def test_a_killed_frame_source_accounts_for_its_frames(tmp_path, journal, proces
         trial.client.wait_for(
             lambda: trial.news.status.accepted > accepted and trial.news.status.in_flight > 0, 20.0, 'a frame under way')
         kill(trial, 'pi/frame_source')
-        seen = {frame.frame_id for frame in trial.news.frames}
+        seen = {frame.frame_number for frame in trial.news.frames}
         trial.supervisor.start(trial.process('pi/frame_source'))
         trial.client.wait_for(lambda: trial.news.status.incarnation != before, 30.0, 'the new frame source')
         trial.client.emulate({}, {('pi', 'cloud'): (50e6, 0.001)})
         trial.more_frames(8)
         status = trial.settle(every_frame=False)
-        old = [frame for frame in trial.news.frames if frame.frame_id not in seen and frame.frame_id < status_start(trial)]
+        old = [frame for frame in trial.news.frames if frame.frame_number not in seen and frame.frame_number < status_start(trial)]
         assert old, 'a frame was under way when its source was killed'
         missing = sum(not frame.delivered for frame in old)  # a result may have been on its way to the one that was killed
         assert status.lost == missing
         assert not (journal and missing)
         assert status.accepted == status.delivered + status.lost
-    numbers = [frame.frame_id for frame in trial.news.frames]
+    numbers = [frame.frame_number for frame in trial.news.frames]
     assert numbers == sorted(set(numbers))
 
 
@@ -216,7 +216,7 @@ def test_a_result_that_is_out_when_its_source_is_killed_comes_again_marked_and_r
         trial.more_frames(5)
         assert trial.settle(every_frame=False).lost == 0
     assert all(frame.delivered for frame in trial.news.frames)
-    numbers = [frame.frame_id for frame in trial.news.frames]
+    numbers = [frame.frame_number for frame in trial.news.frames]
     assert numbers == sorted(set(numbers))
 
 
@@ -233,7 +233,7 @@ class Hooked(NodeProcess):
 
 def status_start(trial):
     """The first number that the new frame source gave out: numbers leap from one source to the next."""
-    numbers = sorted({frame.frame_id for frame in trial.news.frames})
+    numbers = sorted({frame.frame_number for frame in trial.news.frames})
     leaps = [(b - a, b) for a, b in zip(numbers, numbers[1:], strict=False)]
     return max(leaps)[1]
 
@@ -281,7 +281,7 @@ def test_old_frames_get_the_result_expired_and_are_counted(tmp_path):
         begin = len(trial.news.frames)
         trial.client.wait_for(lambda: any(f.delivered for f in trial.news.frames[begin:]), 30.0, 'a result in time')
         status = trial.settle()
-    numbers = [frame.frame_id for frame in trial.news.frames]
+    numbers = [frame.frame_number for frame in trial.news.frames]
     assert numbers == sorted(set(numbers))
     ages = [frame.latency_seconds for frame in trial.news.frames if not frame.delivered]
     assert len(ages) == status.expired >= 2

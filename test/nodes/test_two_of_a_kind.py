@@ -50,7 +50,7 @@ def test_the_second_of_a_kind_stands_by_and_takes_over(nodes, tmp_path):
         finally:
             print(*(process.output for process in nodes.all), sep='\n')  # pytest shows it where the test fails
     frames = trial.news.frames[settled:]
-    numbers = [frame.frame_id for frame in frames]
+    numbers = [frame.frame_number for frame in frames]
     assert numbers == sorted(set(numbers)), 'a frame came twice or out of order'
     shown = [frame.stamp_ns for frame in frames if frame.delivered]
     assert shown == sorted(set(shown)), 'an image came twice or out of order'

@@ -89,7 +89,7 @@ def check_frames(trial: RunningFleet, folder):
     """Assert that nothing was lost, doubled or out of order, and that results equal the whole model's."""
     status = trial.news.status
     assert (status.lost, status.accepted) == (0, status.delivered + status.in_flight)
-    numbers = [frame.frame_id for frame in trial.news.frames]
+    numbers = [frame.frame_number for frame in trial.news.frames]
     assert numbers and numbers == sorted(set(numbers)), 'a frame came twice or out of order'
     engine, preprocessing = Engine(trial.fleet.model.path), Preprocessing.from_yaml(folder / 'preprocessing.yaml')
     entry = trial.model.inputs[0]

@@ -33,7 +33,7 @@ def test_a_pause_that_ended_before_the_process_was_up_is_not_excused():
 
 
 def frames(*numbers):
-    return [SimpleNamespace(frame_id=number, at=float(number), status=0, latency_seconds=0.01) for number in numbers]
+    return [SimpleNamespace(frame_number=number, at=float(number), status=0, latency_seconds=0.01) for number in numbers]
 
 
 def test_frames_without_a_result_and_with_two():

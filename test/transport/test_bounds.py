@@ -36,7 +36,7 @@ def resident_bytes():
 
 def message(number, size, *, sender='pi', fragment_bytes=60_000):
     layout = (WireTensor('t', 2, (size,), 'raw', 0, size),)
-    return TensorMessage(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_id=number), number, memoryview(bytes(size)), layout, fragment_bytes=fragment_bytes)
+    return TensorMessage(FRAME, sender, 1, dataclasses.replace(ADDRESS, frame_number=number), number, memoryview(bytes(size)), layout, fragment_bytes=fragment_bytes)
 
 
 def claimed(number, total, index, *, sender='pi', length=60_000):

@@ -47,7 +47,7 @@ def message_of(fragment):
     )  # fmt: skip
     if fragment.index == 0:
         message.head = [FragmentHead(
-            model_sha256=fragment.address.model_sha256, segment=fragment.segment, frame_id=fragment.address.frame_id,
+            model_sha256=fragment.address.model_sha256, segment=fragment.segment, frame_number=fragment.address.frame_number,
             plan_version=fragment.address.plan_version, attempt=fragment.address.attempt, from_stage=fragment.address.from_stage,
             run=fragment.address.run, after=fragment.address.after, snapshot=fragment.address.snapshot,
             encode_seconds=fragment.encode_seconds,
@@ -153,7 +153,7 @@ def ack_message(ack, held_seconds=0.0):
     address = ack.address
     return HopAck(
         state=int(ack.state), kind=ack.kind, sender=ack.sender, incarnation=ack.incarnation, receiver=ack.receiver,
-        frame_id=address.frame_id, attempt=address.attempt, plan_version=address.plan_version, from_stage=address.from_stage,
+        frame_number=address.frame_number, attempt=address.attempt, plan_version=address.plan_version, from_stage=address.from_stage,
         message=ack.message, missing=[*ack.missing, *ack.also], reason=ack.reason, total=ack.total, fragment_bytes=ack.fragment_bytes,
         spread_bytes=ack.spread_bytes, spread_seconds=ack.spread_seconds, paced=ack.paced, since_sent_ns=ack.since_sent_ns,
         echo_sent_ns=ack.echo_sent_ns, held_seconds=held_seconds,

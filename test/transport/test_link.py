@@ -56,13 +56,13 @@ class InProcessLink:
     def listen(self, to_source, on_message, *, expect=lambda _: None, max_bytes=1 << 30):
         self._listeners[to_source] = on_message
 
-    def forget_frame(self, frame_id, *, late=False):
-        self._queue = [item for item in self._queue if item[-1].address.frame_id != frame_id]
+    def forget_frame(self, frame_number, *, late=False):
+        self._queue = [item for item in self._queue if item[-1].address.frame_number != frame_number]
 
     def forget_device(self, device):
         self._queue = [item for item in self._queue if item[3][0] != device]
 
-    def seconds_left(self, frame_id):
+    def seconds_left(self, frame_number):
         return 0.0
 
     def states(self):
@@ -93,7 +93,7 @@ def send(link, frame, **how):
 
 def listened(link):
     got = []
-    link.listen(False, lambda received, hop: got.append((received.address.frame_id, received.views()[0]['t'][0], hop.sender)))
+    link.listen(False, lambda received, hop: got.append((received.address.frame_number, received.views()[0]['t'][0], hop.sender)))
     return got
 
 
@@ -143,7 +143,7 @@ def test_the_frame_source_sends_over_any_link(ends):
 
     here, there = ends
     got = []
-    there.listen(False, lambda received, hop: got.append((received.address.frame_id, bytes(received.views()[0][IMAGE]))))
+    there.listen(False, lambda received, hop: got.append((received.address.frame_number, bytes(received.views()[0][IMAGE]))))
     here.connect(('cloud', False))
     sender = InputSender(None, here, Hardware())
     plan = Plan(4, 'm', 'pi', 'pi', (StagePlan('cloud', True, ((0, 1),), (IMAGE,), ('y',)),), ())

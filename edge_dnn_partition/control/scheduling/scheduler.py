@@ -186,7 +186,7 @@ class FleetScheduler:
         """Plan without a device for a while where a frame failed that may succeed elsewhere (FrameFailure of kind DEVICE)."""
         active, derating = self.switch.active, self.estimator.derating
         current = active is not None and message.plan_version == active.version
-        if (current or message.attempt) and derating.on_failure(message.device, message.frame_id, message.reason, now):
+        if (current or message.attempt) and derating.on_failure(message.device, message.frame_number, message.reason, now):
             self.decide(now)
 
     def _decide_if_urgent(self, device: str, now: float) -> None:

@@ -147,13 +147,13 @@ class Derating:
         self._frames_fault_until = -math.inf
         self.reasons: dict[str, str] = {}
 
-    def on_failure(self, device: str, frame_id: int, why: str, now: float) -> bool:
+    def on_failure(self, device: str, frame_number: int, why: str, now: float) -> bool:
         """Record that a frame failed on a device and may succeed on another; return whether that changes who is spared.
 
         Where it fails on another as well, it is not the devices' doing: none is spared for such failures for a while.
         """
-        first, self._failed_frame = self._failed_frame, (frame_id, device)
-        if first[0] == frame_id and first[1] != device:
+        first, self._failed_frame = self._failed_frame, (frame_number, device)
+        if first[0] == frame_number and first[1] != device:
             self._frames_fault_until = now + _FRAMES_FAULT_SECONDS
             spared = [self._failing.pop(name, None) for name in (first[1], device)]
             return any(spared)

@@ -51,7 +51,7 @@ _TURN: Final = 2.0
 class Forget:
     """Send nothing more of a frame; ``late``: because a link may hold it up."""
 
-    frame_id: int
+    frame_number: int
     late: bool = False
 
 
@@ -118,7 +118,7 @@ class Links(Protocol):
     def reaches(self, plan: Plan) -> bool:
         """Return whether the devices that get a plan's inputs can be sent to."""
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long what is left here of a frame will be on its way; 0 if nothing is, or that is not known."""
 
 
@@ -181,16 +181,16 @@ class FrameDispatcher:
 
     # Start and end --------------------------------------------------------------------------------------------
 
-    def restore(self, frame_id: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
+    def restore(self, frame_number: int, inputs: FrameInputs | None, runs: int, now: float) -> None:
         """Take up a frame of an earlier run; see `FrameLedger.restore`.
 
         :param inputs: None: they were not kept, and the frame is lost, once a subscriber can get that result. So it is where the
             model carries state, which that run had.
         """
         inputs = inputs if self.states is None else None
-        self.ledger.restore(frame_id, inputs or FrameInputs(), now, runs)
+        self.ledger.restore(frame_number, inputs or FrameInputs(), now, runs)
         if inputs is None:
-            self._left += (frame_id,)
+            self._left += (frame_number,)
 
     def begin(self, now: float) -> None:
         """The frame source has become active: subscribers of results may take a while to be discovered."""
@@ -252,8 +252,8 @@ class FrameDispatcher:
         """Take in that a device cannot process a frame."""
         if self.states is not None:
             found = self._with_state(self.states, failure)
-        elif failure.frame_id >= FIRST_NUMBER:
-            self.shadows.failed(failure.frame_id)
+        elif failure.frame_number >= FIRST_NUMBER:
+            self.shadows.failed(failure.frame_number)
             return
         else:
             found = failure
@@ -264,7 +264,7 @@ class FrameDispatcher:
     def on_broken(self, address: Address, reason: str, incarnation: int, now: float) -> None:
         """Take in that a frame's outputs cannot be decoded."""
         self._on_hedge_result(address, now)
-        at = address.frame_id, address.plan_version, address.attempt
+        at = address.frame_number, address.plan_version, address.attempt
         self.on_failure(Failure(FailureKind.DATA, self.device, incarnation, *at, -1, reason), now)
 
     def on_outputs(
@@ -272,15 +272,15 @@ class FrameDispatcher:
         now: float,
     ) -> None:  # fmt: skip
         """Take a frame's outputs in, all of them or some, with how its stages and hops went."""
-        if address.frame_id >= FIRST_NUMBER:
+        if address.frame_number >= FIRST_NUMBER:
             if self.states is None:
-                self._on_shadow(address.frame_id, outputs, stages, hops, now)
+                self._on_shadow(address.frame_number, outputs, stages, hops, now)
             else:
-                self._do(self.states.on_replayed(address.frame_id, outputs, now))
+                self._do(self.states.on_replayed(address.frame_number, outputs, now))
             return
         self._on_hedge_result(address, now)
         frame = self.ledger.result(
-            address.frame_id, address.attempt, address.plan_version, outputs, stages, hops, len(self.model.outputs), now
+            address.frame_number, address.attempt, address.plan_version, outputs, stages, hops, len(self.model.outputs), now
         )
         if frame is None:
             return
@@ -289,8 +289,8 @@ class FrameDispatcher:
         self._admission.delivered(frame.plan_version, frame.stages, frame.hops)
         self.plans.on_result(frame.plan_version, frame.latency_seconds)
         hedge = is_hedge(frame.plan_version)
-        self.hedger.finished(frame.frame_id, frame.latency_seconds, self.settings().max_age, hedge=hedge)
-        self.forget_frame(frame.frame_id)
+        self.hedger.finished(frame.frame_number, frame.latency_seconds, self.settings().max_age, hedge=hedge)
+        self.forget_frame(frame.frame_number)
         self._release()
         self._repeat(now)
         self._pump(now)
@@ -304,7 +304,7 @@ class FrameDispatcher:
         if settings.max_age > 0:
             for frame in self.ledger.expire(now, settings.max_age):
                 self.hedger.expired(settings.max_age)
-                self.forget_frame(frame.frame_id)
+                self.forget_frame(frame.frame_number)
         self._release()
         for frame in self.ledger.unfinished:
             if not self._repetition.again(frame, now, settings.patience, audible=settled):
@@ -325,8 +325,8 @@ class FrameDispatcher:
             self._settle_at = min(self._settle_at, now + _LISTENERS_SECONDS)
         if now < self._settle_at:
             return False
-        for frame_id in self._left:
-            self.ledger.lose(frame_id, now)
+        for frame_number in self._left:
+            self.ledger.lose(frame_number, now)
         self._left = ()
         return True
 
@@ -356,13 +356,13 @@ class FrameDispatcher:
         max_age = self.settings().max_age
         if max_age > 0 and now - frame.accepted_at + plan.latency_seconds > max_age:
             return False
-        if plan.placement == self.hedge_plan.placement and self.hedger.under_way(frame.frame_id):
+        if plan.placement == self.hedge_plan.placement and self.hedger.under_way(frame.frame_number):
             return False
         return sum(other.plan_version == plan.version for other in self.ledger.unfinished) < self._most(plan)
 
     @property
     def _suspects(self) -> bool:
-        return any(self.plans.suspect(frame.frame_id) for frame in self.ledger.unfinished)
+        return any(self.plans.suspect(frame.frame_number) for frame in self.ledger.unfinished)
 
     def _reachable(self, plan: Plan) -> bool:
         """Return whether a plan's inputs can be sent, and all its devices take its frames; none is accepted before."""
@@ -384,15 +384,15 @@ class FrameDispatcher:
         if frame is None:
             return
         self._actions.append(Accepted(frame))
-        self._accepted_with[frame.frame_id] = self.ledger.in_flight
+        self._accepted_with[frame.frame_number] = self.ledger.in_flight
         self._admission.accepted(plan, most, now)
         self._send(frame, plan)
         self._hedge(frame, now)
 
     def _send(self, frame: Frame, plan: Plan) -> None:
-        self.plans.sent(frame.frame_id, plan)
+        self.plans.sent(frame.frame_number, plan)
         if self.states is None:
-            self._actions.append(Send(frame.inputs, plan, frame.frame_id, frame.attempt))
+            self._actions.append(Send(frame.inputs, plan, frame.frame_number, frame.attempt))
             return
         homes = homes_of(plan, self.model.states, self.plans.incarnation)
         patience = self.settings().patience.seconds(plan)
@@ -405,11 +405,11 @@ class FrameDispatcher:
     def _with_state(self, states: StateTracker, failure: Failure) -> Failure | None:
         """Return a frame's failure; that of one that ran again is the waiting frame's. None: it concerns no frame under way."""
         found: Failure | None = failure
-        if failure.frame_id >= FIRST_NUMBER:
-            frame = states.replay_failed(failure.frame_id)
+        if failure.frame_number >= FIRST_NUMBER:
+            frame = states.replay_failed(failure.frame_number)
             kind = FailureKind.DEVICE if failure.kind is FailureKind.DATA else failure.kind  # it has run elsewhere
             found = None if frame is None else replace(
-                failure, kind=kind, frame_id=frame.frame_id, plan_version=frame.plan_version, attempt=frame.attempt
+                failure, kind=kind, frame_number=frame.frame_number, plan_version=frame.plan_version, attempt=frame.attempt
             )  # fmt: skip
         if failure.kind is FailureKind.NOT_READY:
             states.distrust()
@@ -417,18 +417,18 @@ class FrameDispatcher:
 
     def _release(self) -> None:
         for frame in self.ledger.release():
-            self.plans.done(frame.frame_id)
+            self.plans.done(frame.frame_number)
             if frame.status == DELIVERED and frame.inputs.values:  # not of an earlier run that kept none
                 self._last_inputs = frame.inputs
-            self._actions.append(Ended(frame, self._accepted_with.pop(frame.frame_id, 1)))
+            self._actions.append(Ended(frame, self._accepted_with.pop(frame.frame_number, 1)))
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long a frame will still be on its way; see `Links`."""
-        return self.links.seconds_left(frame_id)
+        return self.links.seconds_left(frame_number)
 
-    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
         """Have nothing more sent of a frame."""
-        self._actions.append(Forget(frame_id, late))
+        self._actions.append(Forget(frame_number, late))
 
     def forget_device(self, device: str) -> None:
         """Have nothing more sent to a device."""
@@ -449,14 +449,14 @@ class FrameDispatcher:
         self.hedger.share = settings.hedge_share
         self.hedger.follow(plan.version, plan.latency_seconds)
         age = now - frame.accepted_at
-        if self.hedger.due(frame.frame_id, age, now, settings.max_age):
-            self.hedger.start(frame.frame_id, age, now, settings.max_age)
-            self.ledger.hedged(frame.frame_id)
-            self._actions.append(Send(frame.inputs, self.hedge_plan, frame.frame_id, frame.attempt))
+        if self.hedger.due(frame.frame_number, age, now, settings.max_age):
+            self.hedger.start(frame.frame_number, age, now, settings.max_age)
+            self.ledger.hedged(frame.frame_number)
+            self._actions.append(Send(frame.inputs, self.hedge_plan, frame.frame_number, frame.attempt))
 
     def _on_hedge_result(self, address: Address, now: float) -> None:
         if is_hedge(address.plan_version):
-            self.hedger.on_result(address.frame_id, now, tail=address.plan_version == TAIL_VERSION)
+            self.hedger.on_result(address.frame_number, now, tail=address.plan_version == TAIL_VERSION)
 
     # Shadow frames --------------------------------------------------------------------------------------------
 

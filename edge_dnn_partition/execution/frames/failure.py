@@ -28,7 +28,7 @@ class Failure:
     kind: FailureKind
     device: str
     incarnation: int
-    frame_id: int
+    frame_number: int
     plan_version: int
     attempt: int
     stage: int

@@ -97,13 +97,13 @@ class Hedger:
         """How long hedges like the next one took."""
         return self._tails if len(self._tails) >= _TRIALS or len(self._local) < _TRIALS else self._local
 
-    def due(self, frame_id: int, age: float, now: float, max_age: float) -> bool:
+    def due(self, frame_number: int, age: float, now: float, max_age: float) -> bool:
         """Return whether to start a frame's hedge now; `start` says that it was started.
 
         :param age: of the frame, in seconds.
         """
         self._forget(now)
-        if frame_id in self._hedged or self._under_way:
+        if frame_number in self._hedged or self._under_way:
             return False
         if len(self._hedges) < _TRIALS:
             return self.started < _TRIALS or self._may_take(max_age, now)
@@ -111,39 +111,39 @@ class Hedger:
         if age + local > max_age or not self._may_take(statistics.median(self._hedges), now):
             return False
         remote = upper_bound(self._remote) if self._remote else 2 * self._predicted
-        if (self._missed or remote > max_age) and frame_id % _TURN:
+        if (self._missed or remote > max_age) and frame_number % _TURN:
             return True
         return age + local + _EARLY_SECONDS >= max_age and (self._missed or age > remote or remote > max_age)
 
-    def under_way(self, frame_id: int) -> bool:
+    def under_way(self, frame_number: int) -> bool:
         """Return whether a frame's hedge has been started and has no result yet."""
-        return frame_id in self._under_way
+        return frame_number in self._under_way
 
-    def start(self, frame_id: int, age: float, now: float, max_age: float) -> None:
+    def start(self, frame_number: int, age: float, now: float, max_age: float) -> None:
         """A frame's hedge has been started."""
         local = upper_bound(self._hedges) if len(self._hedges) >= _TRIALS else math.nan
-        self._hedged[frame_id] = (now, age + local + _EARLY_SECONDS >= max_age)
-        self._under_way[frame_id] = now
+        self._hedged[frame_number] = (now, age + local + _EARLY_SECONDS >= max_age)
+        self._under_way[frame_number] = now
         while len(self._hedged) > _REMEMBER:
             self._hedged.popitem(last=False)
         if self._hedges:
             self._credit -= statistics.median(self._hedges)
         self.started += 1
 
-    def on_result(self, frame_id: int, now: float, *, tail: bool = False) -> None:
+    def on_result(self, frame_number: int, now: float, *, tail: bool = False) -> None:
         """A hedge's result is here, first or not.
 
         :param tail: it began with tensors of the plan.
         """
-        begun = self._under_way.pop(frame_id, None)
+        begun = self._under_way.pop(frame_number, None)
         if begun is not None:
             (self._tails if tail else self._local).append(now - begun)
 
-    def finished(self, frame_id: int, latency: float, max_age: float, *, hedge: bool) -> None:
+    def finished(self, frame_number: int, latency: float, max_age: float, *, hedge: bool) -> None:
         """A frame has its result, from its hedge or from its plan."""
         if hedge:
             self.won += 1
-            if self._hedged.get(frame_id, (0.0, False))[1]:  # the plan had its time
+            if self._hedged.get(frame_number, (0.0, False))[1]:  # the plan had its time
                 self._missed = True
                 self._remote.append(max_age)
             return
@@ -164,8 +164,8 @@ class Hedger:
     def _forget(self, now: float) -> None:
         """Do not wait for ever for a hedge whose worker has died."""
         patience = max(_FORGET_SECONDS, *(4 * seconds for seconds in (*self._local, *self._tails)), 0.0)
-        for frame_id in [key for key, begun in self._under_way.items() if now - begun > patience]:
-            del self._under_way[frame_id]
+        for frame_number in [key for key, begun in self._under_way.items() if now - begun > patience]:
+            del self._under_way[frame_number]
 
 
 def tail_plan(model: Model, plan: Plan, inputs: ModelInputs | None = None) -> Plan | None:
@@ -220,19 +220,19 @@ class MadeTensors:
 
     def keep(self, address: Address, outputs: Mapping[str, Array], timing: StageTime) -> None:
         """Take in what a stage made; an older sending's tensors make room for a newer one's."""
-        made = self._made.get(address.frame_id)
+        made = self._made.get(address.frame_number)
         if made is None or made.attempt < address.attempt:
-            made = self._made[address.frame_id] = _Made(address.attempt)
+            made = self._made[address.frame_number] = _Made(address.attempt)
         if made.attempt == address.attempt:
             made.tensors.update(outputs)
             made.stages += (timing,)
-        self._made.move_to_end(address.frame_id)
+        self._made.move_to_end(address.frame_number)
         while self._made and (len(self._made) > self.frames or sum(m.size for m in self._made.values()) > self.budget_bytes):
             self._made.popitem(last=False)
 
-    def take(self, frame_id: int, wanted: tuple[str, ...]) -> tuple[dict[str, Array], tuple[StageTime, ...]] | None:
+    def take(self, frame_number: int, wanted: tuple[str, ...]) -> tuple[dict[str, Array], tuple[StageTime, ...]] | None:
         """Return tensors of a frame, and what it took to make them; None if one is missing."""
-        made = self._made.get(frame_id)
+        made = self._made.get(frame_number)
         if made is None or not made.tensors.keys() >= set(wanted):
             return None
         return {name: made.tensors[name] for name in wanted}, made.stages
@@ -294,30 +294,30 @@ class HedgePipeline:
         :raises WireError: as `FramePipeline.receive`.
         """
         asked = _Asked(address, tensors, encodings, hops)
-        if self.tail is not None and self.frames.running(address.frame_id):
-            self._asked[address.frame_id] = asked
+        if self.tail is not None and self.frames.running(address.frame_number):
+            self._asked[address.frame_number] = asked
             return self.settle(now)
         return self._begin(asked, now)
 
-    def end(self, frame_id: int) -> None:
+    def end(self, frame_number: int) -> None:
         """Let a frame's hedge go."""
-        self._asked.pop(frame_id, None)
-        self.hedges.end(frame_id)
+        self._asked.pop(frame_number, None)
+        self.hedges.end(frame_number)
 
     def settle(self, now: float) -> list[Job]:
         """Begin the hedges whose tensors are there now, or do not come: to be called when a stage has run, or has failed."""
         jobs: list[Job] = []
-        for frame_id, asked in list(self._asked.items()):
+        for frame_number, asked in list(self._asked.items()):
             tail = self.tail
             ready = tail is not None and self._made(tail, asked) is not None
-            if ready or tail is None or not self.frames.running(frame_id):
-                del self._asked[frame_id]
+            if ready or tail is None or not self.frames.running(frame_number):
+                del self._asked[frame_number]
                 jobs += self._begin(asked, now)
         return jobs
 
     def _made(self, tail: Plan, asked: _Asked) -> tuple[dict[str, Array], tuple[StageTime, ...]] | None:
         """Return the tail's inputs that do not come with a hedge, and what it took to make them; None if one is missing."""
-        return self.made.take(asked.address.frame_id, tuple(n for n in tail.stages[0].inputs if n not in asked.tensors))
+        return self.made.take(asked.address.frame_number, tuple(n for n in tail.stages[0].inputs if n not in asked.tensors))
 
     def _begin(self, asked: _Asked, now: float) -> list[Job]:
         tail, address = self.tail, asked.address

@@ -76,7 +76,7 @@ class Journal:
         self.runs, self.last, self._publishing = _read(path)
         """In how many earlier runs each frame was under way that was accepted and has no result, oldest first; the largest number
         of any frame, 0 if there was none: new ones are numbered above it, even if the wall clock was set back meanwhile."""
-        self._open: dict[int, int] = {frame_id: runs + 1 for frame_id, runs in self.runs.items()}
+        self._open: dict[int, int] = {frame_number: runs + 1 for frame_number, runs in self.runs.items()}
         if not self._records.write(self._begin) and _read(path)[0]:  # they would be reported again at each start
             self.runs = {}
             self._open.clear()
@@ -87,41 +87,41 @@ class Journal:
         """Frames of earlier runs that were accepted and have no result, oldest first."""
         return tuple(self.runs)
 
-    def may_be_published(self, frame_id: int) -> bool:
+    def may_be_published(self, frame_number: int) -> bool:
         """Return whether an earlier run was killed while it published a frame's result, which may or may not have gone out."""
-        return frame_id in self._publishing
+        return frame_number in self._publishing
 
-    def accepted(self, frame_id: int, inputs: Callable[[], bytes]) -> None:
+    def accepted(self, frame_number: int, inputs: Callable[[], bytes]) -> None:
         """Note a frame; ``inputs`` returns what is to be kept of it, if anything is kept."""
-        self._open[frame_id] = 1
-        self.last = max(self.last, frame_id)
-        self._records.write(lambda: self._append(_ACCEPTED, frame_id))
+        self._open[frame_number] = 1
+        self.last = max(self.last, frame_number)
+        self._records.write(lambda: self._append(_ACCEPTED, frame_number))
         if self._inputs is not None:
-            self._kept.write(lambda: self._keep(frame_id, inputs()))
+            self._kept.write(lambda: self._keep(frame_number, inputs()))
 
-    def publishing(self, frame_id: int) -> None:
+    def publishing(self, frame_number: int) -> None:
         """Note that a frame's result is being published; unknown frames are ignored."""
-        if frame_id in self._open and frame_id not in self._publishing:
-            self._publishing.add(frame_id)
-            self._records.write(lambda: self._append(_PUBLISHING, frame_id))
+        if frame_number in self._open and frame_number not in self._publishing:
+            self._publishing.add(frame_number)
+            self._records.write(lambda: self._append(_PUBLISHING, frame_number))
 
-    def finished(self, frame_id: int) -> None:
+    def finished(self, frame_number: int) -> None:
         """Note that a frame's result has been published; unknown frames are ignored."""
-        if frame_id not in self._open:
+        if frame_number not in self._open:
             return
-        del self._open[frame_id]
-        self._publishing.discard(frame_id)
-        self._records.write(lambda: self._append(_FINISHED, frame_id))
+        del self._open[frame_number]
+        self._publishing.discard(frame_number)
+        self._records.write(lambda: self._append(_FINISHED, frame_number))
         if self._inputs is not None:
             with contextlib.suppress(OSError):
-                self._file(frame_id).unlink(missing_ok=True)
+                self._file(frame_number).unlink(missing_ok=True)
 
-    def inputs(self, frame_id: int) -> bytes | None:
+    def inputs(self, frame_number: int) -> bytes | None:
         """Return what was kept of a frame; None if nothing was."""
         if self._inputs is None:
             return None
         with contextlib.suppress(OSError):
-            return self._file(frame_id).read_bytes()
+            return self._file(frame_number).read_bytes()
         return None
 
     def close(self) -> None:
@@ -130,20 +130,20 @@ class Journal:
             os.close(self._handle)
             self._handle = None
 
-    def _file(self, frame_id: int) -> Path:
+    def _file(self, frame_number: int) -> Path:
         assert self._inputs is not None
-        return self._inputs / f'frame_{frame_id}'
+        return self._inputs / f'frame_{frame_number}'
 
-    def _keep(self, frame_id: int, content: bytes) -> int:
+    def _keep(self, frame_number: int, content: bytes) -> int:
         assert self._inputs is not None
         self._inputs.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._file(frame_id), content)
+        write_atomic(self._file(frame_number), content)
         return len(content)
 
-    def _append(self, kind: bytes, frame_id: int) -> int:
+    def _append(self, kind: bytes, frame_number: int) -> int:
         if self._handle is None:
             return self._begin()
-        record = _RECORD.pack(kind, frame_id)
+        record = _RECORD.pack(kind, frame_number)
         try:
             if os.write(self._handle, record) != len(record):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -159,8 +159,8 @@ class Journal:
     def _begin(self) -> int:
         """Write what is under way into a new file and go on with that; return its size."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        under_way = (_RECORD.pack(_ACCEPTED, frame_id) * runs for frame_id, runs in self._open.items())
-        publishing = (_RECORD.pack(_PUBLISHING, frame_id) for frame_id in self._open if frame_id in self._publishing)
+        under_way = (_RECORD.pack(_ACCEPTED, frame_number) * runs for frame_number, runs in self._open.items())
+        publishing = (_RECORD.pack(_PUBLISHING, frame_number) for frame_number in self._open if frame_number in self._publishing)
         content = _RECORD.pack(_LAST, self.last) + b''.join(under_way) + b''.join(publishing)
         try:
             write_atomic(self._path, content)
@@ -185,14 +185,14 @@ def _read(path: Path) -> tuple[dict[int, int], int, set[int]]:
     frames: dict[int, int] = {}
     publishing: set[int] = set()
     last = 0
-    for kind, frame_id in _RECORD.iter_unpack(content):
-        if frame_id >= FIRST_NUMBER:
+    for kind, frame_number in _RECORD.iter_unpack(content):
+        if frame_number >= FIRST_NUMBER:
             continue  # damaged
-        last = max(last, frame_id)
+        last = max(last, frame_number)
         if kind == _ACCEPTED:
-            frames[frame_id] = frames.get(frame_id, 0) + 1
+            frames[frame_number] = frames.get(frame_number, 0) + 1
         elif kind == _PUBLISHING:
-            publishing.add(frame_id)
+            publishing.add(frame_number)
         elif kind == _FINISHED:
-            frames.pop(frame_id, None)
+            frames.pop(frame_number, None)
     return frames, last, publishing & frames.keys()

@@ -28,7 +28,7 @@ _SENDINGS: Final = 1000
 class Frame:
     """A frame under way; times in seconds of the source's steady clock."""
 
-    frame_id: int
+    frame_number: int
     inputs: FrameInputs
     accepted_at: float
     plan_version: int
@@ -113,9 +113,9 @@ class FrameLedger:
         """The number that the next frame gets."""
         return self._next_id
 
-    def number_above(self, frame_id: int) -> None:
+    def number_above(self, frame_number: int) -> None:
         """Give the frames to come numbers above one that was given out before."""
-        self._next_id = max(self._next_id, frame_id + 1)
+        self._next_id = max(self._next_id, frame_number + 1)
 
     def offer(self, inputs: FrameInputs) -> None:
         """Take inputs from the camera; the oldest that wait make room and are counted as dropped."""
@@ -169,7 +169,7 @@ class FrameLedger:
         inputs, call = self._next_inputs()
         frame = Frame(self._next_id, inputs, now, plan_version, sent_at=now, call=call)
         self._next_id += 1
-        self._frames[frame.frame_id] = frame
+        self._frames[frame.frame_number] = frame
         self.counts.accepted += 1
         return frame
 
@@ -178,22 +178,22 @@ class FrameLedger:
         self._asked_next = not asked
         return self._asked.popleft() if asked else (self._offered.popleft(), None)
 
-    def under_way(self, frame_id: int) -> Frame | None:
+    def under_way(self, frame_number: int) -> Frame | None:
         """Return a frame that has not ended."""
-        frame = self._frames.get(frame_id)
+        frame = self._frames.get(frame_number)
         return None if frame is None or frame.status else frame
 
-    def repeat(self, frame_id: int, now: float, plan_version: int, *, timeout: bool = True) -> Frame | None:
+    def repeat(self, frame_number: int, now: float, plan_version: int, *, timeout: bool = True) -> Frame | None:
         """Prepare a frame to be sent again under a plan; None if it is finished, or given up now.
 
         :param timeout: its last attempt timed out; else its fate is known, and does not count against the frame.
         """
-        frame = self.under_way(frame_id)
+        frame = self.under_way(frame_number)
         if frame is None:
             return None
         frame.timeouts += timeout
         if frame.timeouts >= self.attempts or frame.attempt + 1 - frame.first_attempt >= _SENDINGS:
-            self.lose(frame_id, now, f'sent {frame.attempt + 1 - frame.first_attempt} times without a result or a reason')
+            self.lose(frame_number, now, f'sent {frame.attempt + 1 - frame.first_attempt} times without a result or a reason')
             return None
         frame.attempt += 1
         frame.plan_version = plan_version
@@ -205,7 +205,7 @@ class FrameLedger:
 
     def result(
         self,
-        frame_id: int,
+        frame_number: int,
         attempt: int,
         plan_version: int,
         outputs: Mapping[str, NDArray[Any]],
@@ -218,9 +218,9 @@ class FrameLedger:
 
         :param wanted: how many outputs the model has.
         """
-        frame = self._frames.get(frame_id)
+        frame = self._frames.get(frame_number)
         if frame is None or frame.status:
-            late = frame_id in self._without_result or self._hedged.pop(frame_id, 0) is None
+            late = frame_number in self._without_result or self._hedged.pop(frame_number, 0) is None
             self.counts.late += late
             self.counts.duplicated += not late
             return None
@@ -246,7 +246,7 @@ class FrameLedger:
             frame = next(iter(self._frames.values()))
             if not frame.status:
                 break
-            frames.append(self._frames.pop(frame.frame_id))
+            frames.append(self._frames.pop(frame.frame_number))
             if frame.status == DELIVERED:
                 self._held_bytes -= _bytes_of(frame)
         return frames
@@ -259,9 +259,9 @@ class FrameLedger:
             self.counts.expired += 1
         return old
 
-    def fail(self, frame_id: int, now: float, reason: str) -> bool:
+    def fail(self, frame_number: int, now: float, reason: str) -> bool:
         """End a frame that cannot be processed; False if it has ended before."""
-        frame = self.under_way(frame_id)
+        frame = self.under_way(frame_number)
         if frame is None:
             return False
         self._end(frame, FAILED, now, reason)
@@ -272,18 +272,18 @@ class FrameLedger:
     def _end(self, frame: Frame, status: str, now: float, reason: str = '') -> None:
         frame.status, frame.finished_at, frame.reason = status, now, reason
         if status != DELIVERED:
-            self._remember(self._without_result, frame.frame_id)
+            self._remember(self._without_result, frame.frame_number)
 
-    def hedged(self, frame_id: int) -> None:
+    def hedged(self, frame_number: int) -> None:
         """Note that a frame was sent on a second way at the same time: one of two results is not a repetition."""
-        self._remember(self._hedged, frame_id)
+        self._remember(self._hedged, frame_number)
 
-    def _remember(self, frames: OrderedDict[int, None], frame_id: int) -> None:
-        frames[frame_id] = None
+    def _remember(self, frames: OrderedDict[int, None], frame_number: int) -> None:
+        frames[frame_number] = None
         while len(frames) > self.remember:
             frames.popitem(last=False)
 
-    def restore(self, frame_id: int, inputs: FrameInputs, now: float, runs: int = 1) -> None:
+    def restore(self, frame_number: int, inputs: FrameInputs, now: float, runs: int = 1) -> None:
         """Take a frame of an earlier run up again, to be sent as if it had not been; before the first is accepted.
 
         Its sendings count on from any that earlier runs can have made, so that nobody takes them for one of those.
@@ -292,16 +292,16 @@ class FrameLedger:
         :raises ValueError: if its number is not below those to come, or not above those restored before.
         """
         last = next(reversed(self._frames), 0)
-        if not last < frame_id < self._next_id:
-            raise ValueError(f'frame {frame_id} cannot be restored')
+        if not last < frame_number < self._next_id:
+            raise ValueError(f'frame {frame_number} cannot be restored')
         first = min(runs * _SENDINGS, _LARGEST_ATTEMPT - _SENDINGS)
-        self._frames[frame_id] = Frame(frame_id, inputs, now, 0, first, first)
+        self._frames[frame_number] = Frame(frame_number, inputs, now, 0, first, first)
         self.counts.offered += 1
         self.counts.accepted += 1
 
-    def lose(self, frame_id: int, now: float, reason: str = '') -> bool:
+    def lose(self, frame_number: int, now: float, reason: str = '') -> bool:
         """Count a frame as lost; False if it has ended (the result of a frame of an earlier run may have come meanwhile)."""
-        frame = self.under_way(frame_id)
+        frame = self.under_way(frame_number)
         if frame is None:
             return False
         self._end(frame, LOST, now, reason)
@@ -311,7 +311,7 @@ class FrameLedger:
     def give_up(self, now: float) -> None:
         """Count every frame that is under way as lost."""
         for frame in self.unfinished:
-            self.lose(frame.frame_id, now, 'the frame source was stopped')
+            self.lose(frame.frame_number, now, 'the frame source was stopped')
 
 
 def _bytes_of(frame: Frame) -> int:

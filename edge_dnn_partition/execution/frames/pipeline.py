@@ -127,14 +127,14 @@ class FramePipeline:
         part = self.parts.get(address.plan_version)
         if part is None:
             known = ', '.join(map(str, sorted(self.parts))) or 'none'
-            raise NotReadyError(f'frame {address.frame_id}: plan {address.plan_version} is not known here (known: {known})')
+            raise NotReadyError(f'frame {address.frame_number}: plan {address.plan_version} is not known here (known: {known})')
         if address.model_sha256 != part.plan.model_sha256:
-            raise WireError(f'frame {address.frame_id}: it belongs to another model; copy one model to all devices')
+            raise WireError(f'frame {address.frame_number}: it belongs to another model; copy one model to all devices')
         wanted = {name for i in part.stages for name in part.plan.stages[i].inputs}
         foreign = sorted(set(names) - wanted)
         if foreign:
             raise WireError(
-                f'frame {address.frame_id}: {self.device} needs no tensor {foreign[0][:80]!r} in plan {part.plan.version}'
+                f'frame {address.frame_number}: {self.device} needs no tensor {foreign[0][:80]!r} in plan {part.plan.version}'
             )
         return part
 
@@ -154,13 +154,13 @@ class FramePipeline:
         :raises WireError: as `check`.
         """
         part = self.check(address, tensors)
-        latest = self._latest.get(address.frame_id)
+        latest = self._latest.get(address.frame_number)
         if latest is not None and latest > (address.attempt, address.plan_version):
             self.superseded += 1
             return []
         if latest != (address.attempt, address.plan_version):
             self._supersede(address)
-        key = (address.frame_id, address.attempt, address.plan_version)
+        key = (address.frame_number, address.attempt, address.plan_version)
         frame = self._frames.get(key)
         if frame is None:
             if latest == (address.attempt, address.plan_version):
@@ -172,7 +172,7 @@ class FramePipeline:
         self._frames[key] = frame
         self._held_bytes += new
         frame.held_bytes += new
-        self._latest[address.frame_id] = (address.attempt, address.plan_version)
+        self._latest[address.frame_number] = (address.attempt, address.plan_version)
         while len(self._latest) > 4096:
             self._latest.popitem(last=False)
         frame.touched = now
@@ -209,7 +209,7 @@ class FramePipeline:
             sends.append((target, arrays, {name: RAW if name in carried else encoding for name, encoding in wanted}))
         jobs = self._ready(frame)
         if len(frame.ran) == len(frame.part.stages):
-            self._pop((frame.address.frame_id, frame.address.attempt, frame.address.plan_version))
+            self._pop((frame.address.frame_number, frame.address.attempt, frame.address.plan_version))
         return sends, jobs
 
     def _state_of(self, part: Part) -> tuple[str, ...]:
@@ -232,23 +232,23 @@ class FramePipeline:
         kept = to_sink and self.states is not None and name in self.states.outputs and not frame.address.snapshot
         return without_values(tensor) if kept and not isinstance(tensor, Coded) else tensor
 
-    def running(self, frame_id: int) -> bool:
+    def running(self, frame_number: int) -> bool:
         """True if a stage of a frame runs, or waits for nothing but its turn."""
-        return any(frame.started != frame.ran for key, frame in self._frames.items() if key[0] == frame_id)
+        return any(frame.started != frame.ran for key, frame in self._frames.items() if key[0] == frame_number)
 
     def current(self, job: Job) -> bool:
         """False if the job's frame has been sent anew or let go since."""
         address = job.frame.address
-        return (address.frame_id, address.attempt, address.plan_version) in self._frames
+        return (address.frame_number, address.attempt, address.plan_version) in self._frames
 
     def failed(self, job: Job) -> None:
         """Let a frame go whose stage failed to run; the source sends it again."""
         address = job.frame.address
-        self._pop((address.frame_id, address.attempt, address.plan_version))
+        self._pop((address.frame_number, address.attempt, address.plan_version))
 
-    def end(self, frame_id: int) -> None:
+    def end(self, frame_number: int) -> None:
         """Let a frame go that has its result, or needs none any more, in all its attempts."""
-        for key in [k for k in self._frames if k[0] == frame_id]:
+        for key in [k for k in self._frames if k[0] == frame_number]:
             self._pop(key)
 
     def expire(self, now: float) -> int:
@@ -259,8 +259,8 @@ class FramePipeline:
         return len(old)
 
     def _supersede(self, address: Address) -> None:
-        self.superseded += sum(key[0] == address.frame_id for key in self._frames)
-        self.end(address.frame_id)
+        self.superseded += sum(key[0] == address.frame_number for key in self._frames)
+        self.end(address.frame_number)
 
     def _make_room(self, size: int, for_key: tuple[int, int, int]) -> None:
         while self._held_bytes + size > self.max_bytes and self._frames.keys() - {for_key}:

@@ -134,10 +134,10 @@ class SourcePlans(PlanRegistry):
                 sending.deaths += 1
                 sending.killed = device
 
-    def sent(self, frame_id: int, plan: Plan) -> None:
+    def sent(self, frame_number: int, plan: Plan) -> None:
         """Note that a frame goes out under a plan now."""
         self._plans[plan.version] = plan
-        sending = self._sent.setdefault(frame_id, _Sending())
+        sending = self._sent.setdefault(frame_number, _Sending())
         sending.devices, sending.lost, sending.failed_at = plan.devices, False, math.nan
         sending.workers |= {device: self._workers[device].incarnation for device in plan.devices if device in self._workers}
 
@@ -160,12 +160,12 @@ class SourcePlans(PlanRegistry):
         anew = worker is not None and worker.incarnation != failure.incarnation
         known = frozenset() if worker is None or anew else worker.prepared - {failure.plan_version}
         self.on_heartbeat(failure.device, failure.incarnation, known, now)
-        self._sent.setdefault(failure.frame_id, _Sending()).lost = True
+        self._sent.setdefault(failure.frame_number, _Sending()).lost = True
         return anew
 
     def on_failure(self, failure: Failure, now: float) -> str:
         """Take in that a frame failed on a device and may succeed on another; return why it has failed for good, if it has."""
-        sending = self._sent.setdefault(failure.frame_id, _Sending())
+        sending = self._sent.setdefault(failure.frame_number, _Sending())
         if failure.device in sending.failed_on and not math.isnan(sending.failed_at):
             return ''  # reported twice: the attempt was received twice there
         if sending.failed_on:  # elsewhere, too
@@ -177,7 +177,7 @@ class SourcePlans(PlanRegistry):
 
     def verdict(self, frame: Frame, now: float, patience: Patience) -> str:
         """Return why a frame under way has failed for good, if it has: it kills workers, or has nowhere else to run."""
-        sending = self._sent.get(frame.frame_id)
+        sending = self._sent.get(frame.frame_number)
         if sending is None:
             return ''
         if sending.deaths >= MOST_DEATHS:
@@ -196,7 +196,7 @@ class SourcePlans(PlanRegistry):
 
     def elsewhere(self, frame: Frame) -> Plan | None:
         """Return a prepared plan without the device that a frame failed on, for its one other try; None: there is none yet."""
-        sending = self._sent.get(frame.frame_id)
+        sending = self._sent.get(frame.frame_number)
         if sending is None or math.isnan(sending.failed_at):
             return None
         plans = [self.active, *reversed(self._plans.values())]
@@ -205,12 +205,12 @@ class SourcePlans(PlanRegistry):
 
     def waits(self, frame: Frame) -> bool:
         """True if a frame failed on a device and waits for a plan without it."""
-        sending = self._sent.get(frame.frame_id)
+        sending = self._sent.get(frame.frame_number)
         return sending is not None and not math.isnan(sending.failed_at)
 
-    def suspect(self, frame_id: int) -> bool:
+    def suspect(self, frame_number: int) -> bool:
         """True if a worker has died that a frame was sent to: it may be the cause, and so is sent alone."""
-        sending = self._sent.get(frame_id)
+        sending = self._sent.get(frame_number)
         return sending is not None and sending.deaths > 0
 
     def on_result(self, version: int, seconds: float) -> None:
@@ -218,9 +218,9 @@ class SourcePlans(PlanRegistry):
         if version in self._plans:
             self._latencies.setdefault(version, deque(maxlen=_FRAMES)).append(seconds)
 
-    def done(self, frame_id: int) -> None:
+    def done(self, frame_number: int) -> None:
         """Forget a frame that has ended."""
-        self._sent.pop(frame_id, None)
+        self._sent.pop(frame_number, None)
 
     def tidy(self, using: set[int]) -> None:
         """Forget plans that no frame under way uses, and that are not prepared any more."""
@@ -261,7 +261,7 @@ class SourcePlans(PlanRegistry):
         if frame.attempt - frame.first_attempt >= MOST_OVERTAKEN or plan.latency_seconds <= 0:
             return False
         late = now - frame.sent_at > max(factor * self.usual_seconds(plan), active.latency_seconds)
-        return late or 0 < active.latency_seconds < seconds_left(frame.frame_id)
+        return late or 0 < active.latency_seconds < seconds_left(frame.frame_number)
 
     def overdue(self, frame: Frame, now: float, patience: Patience) -> Overdue | None:
         """Return why a frame must be sent again under the plan in force, if it must.
@@ -269,7 +269,7 @@ class SourcePlans(PlanRegistry):
         A frame of an earlier run is lost. While a worker of its plan gives no heartbeat, or the frame waits for a plan without
         one, its time does not run out.
         """
-        plan, sending = self.plan_of(frame), self._sent.get(frame.frame_id)
+        plan, sending = self.plan_of(frame), self._sent.get(frame.frame_number)
         if plan is None or sending is None or sending.lost:
             return Overdue.LOST
         gone = any(self.gone(device, now, patience) for device in plan.devices)
@@ -285,13 +285,13 @@ class SourcePlans(PlanRegistry):
 class Sender(Protocol):
     """Sends frames, and may still be at it."""
 
-    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
         """Send nothing more of a frame."""
 
     def forget_device(self, device: str) -> None:
         """Send nothing more to a device."""
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """Return how long what is left here of a frame will be on its way; 0 if nothing is, or that is not known."""
 
     def may_overtake(self, frame: Frame, plan: Plan, now: float) -> bool:
@@ -313,7 +313,7 @@ class Repetition:
 
     def on_failure(self, failure: Failure, now: float) -> None:
         """Take in that a worker cannot process a frame; the failure of an earlier attempt, or of a hedge, is ignored."""
-        frame = self._ledger.under_way(failure.frame_id)
+        frame = self._ledger.under_way(failure.frame_number)
         if frame is None or (frame.attempt, frame.plan_version) != (failure.attempt, failure.plan_version):
             return
         match failure.kind:
@@ -347,23 +347,23 @@ class Repetition:
 
     def _has_turn(self, frame: Frame) -> bool:
         """True unless an earlier frame may be what kills the workers: then it alone is sent, to know it."""
-        if not self._plans.suspect(frame.frame_id):
+        if not self._plans.suspect(frame.frame_number):
             return True
-        return frame is next(other for other in self._ledger.unfinished if self._plans.suspect(other.frame_id))
+        return frame is next(other for other in self._ledger.unfinished if self._plans.suspect(other.frame_number))
 
     def _repeat(self, frame: Frame, plan: Plan, now: float, *, overtaken: bool = False, timeout: bool = False) -> bool:
-        self._sender.forget_frame(frame.frame_id, late=overtaken)
-        again = self._ledger.repeat(frame.frame_id, now, plan.version, timeout=timeout)
+        self._sender.forget_frame(frame.frame_number, late=overtaken)
+        again = self._ledger.repeat(frame.frame_number, now, plan.version, timeout=timeout)
         if again is not None:
             if overtaken:
-                self._ledger.hedged(frame.frame_id)  # two results are to be expected
+                self._ledger.hedged(frame.frame_number)  # two results are to be expected
             self._send(again, plan)
         return True
 
     def _end(self, frame: Frame, why: str, now: float) -> bool:
         """End a frame if there is a reason to."""
         if why:
-            self._refuse(f'frame {frame.frame_id} cannot be processed: {why}')
-            self._sender.forget_frame(frame.frame_id)
-            self._ledger.fail(frame.frame_id, now, why)
+            self._refuse(f'frame {frame.frame_number} cannot be processed: {why}')
+            self._sender.forget_frame(frame.frame_number)
+            self._ledger.fail(frame.frame_number, now, why)
         return bool(why)

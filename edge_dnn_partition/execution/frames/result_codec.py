@@ -37,7 +37,7 @@ class Report:
     """How a frame went: what a reader of FrameReport gets, with the message's names."""
 
     status: int
-    frame_id: int
+    frame_number: int
     reason: str
     plan_version: int
     attempt: int
@@ -60,7 +60,7 @@ def report_of(frame: Frame, radio: Radio, in_flight: int) -> Report:
     """
     energy, deviation, measured = frame_energy(frame.stages)
     return Report(
-        STATUS[frame.status], frame.frame_id, frame.reason, frame.plan_version, frame.attempt, frame.latency_seconds, in_flight,
+        STATUS[frame.status], frame.frame_number, frame.reason, frame.plan_version, frame.attempt, frame.latency_seconds, in_flight,
         False, frame.stages, frame.hops, tuple(map(radio.joules, frame.hops)), energy, radio.total(frame.hops), deviation, measured,
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def shadow_report(done: Shadow) -> Report:
 def encode_report(report: Report) -> bytes:
     """Return a FrameReport."""
     writer = Writer()
-    writer.put('BQ', report.status, report.frame_id)
+    writer.put('BQ', report.status, report.frame_number)
     writer.text(report.reason)
     writer.put('IHdI?', report.plan_version, report.attempt, report.latency_seconds, report.in_flight, report.shadow)
     _write_timings(writer, report)
@@ -99,7 +99,7 @@ def encode_result(
     else:
         writer.put('iI', header.stamp.sec, header.stamp.nanosec)
         writer.text(header.frame_id)
-    writer.put('BQQQ?IH', report.status, incarnation, sequence, frame.frame_id, redelivered, frame.plan_version, frame.attempt)
+    writer.put('BQQQ?IH', report.status, incarnation, sequence, frame.frame_number, redelivered, frame.plan_version, frame.attempt)
     writer.sequence(tuple((name, frame.outputs[name]) for name in outputs if name in frame.outputs), _write_output)
     writer.text(frame.reason)
     writer.put('d', frame.latency_seconds)
@@ -114,11 +114,11 @@ def decode_report(raw: bytes) -> Report:
     """
     try:
         reader = Reader(raw)
-        (status, frame_id), reason = reader.take('BQ'), reader.text()
+        (status, frame_number), reason = reader.take('BQ'), reader.text()
         version, attempt, latency, in_flight, shadow = reader.take('IHdI?')
         stages, hops, radio = reader.sequence(read_stage), reader.sequence(read_hop), reader.numbers('d')
         report = Report(
-            status, frame_id, reason, version, attempt, latency, in_flight, shadow, stages, hops, radio, *reader.take('ddd?')
+            status, frame_number, reason, version, attempt, latency, in_flight, shadow, stages, hops, radio, *reader.take('ddd?')
         )
         whole = reader.ends(_SPARE)
     except struct.error:
@@ -130,7 +130,7 @@ def decode_report(raw: bytes) -> Report:
     check_timings(report.stages, report.hops, report.latency_seconds)
     joules = (report.energy_joules, report.radio_joules, report.energy_deviation_joules, *report.hop_radio_joules)
     if any(abs(value) > _LARGEST for value in joules) or report.latency_seconds > _LARGEST:
-        raise WireError(f'a FrameReport of frame {frame_id} with impossible figures')
+        raise WireError(f'a FrameReport of frame {frame_number} with impossible figures')
     return report
 
 

@@ -220,7 +220,7 @@ class StateTracker:
         inputs = _with(frame.inputs, self._signals(self._plan) if states is None else states)
         self._flights[frame.attempt, self._plan.version] = _Flight(run, self._homes)
         due = self._small or self._moving or len(self._since) + 1 >= self.interval()
-        return Send(inputs, self._plan, frame.frame_id, frame.attempt, run, after, due)
+        return Send(inputs, self._plan, frame.frame_number, frame.attempt, run, after, due)
 
     def _signals(self, plan: Plan) -> dict[str, Array]:
         """Return what lets stages begin that read nothing but state, which their devices have: that state without its values."""

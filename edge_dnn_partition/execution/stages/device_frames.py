@@ -110,11 +110,11 @@ class DeviceFrames:
         with self._lock:
             return self._hedges.settle(now)
 
-    def end(self, frame_id: int) -> None:
+    def end(self, frame_number: int) -> None:
         """Let a frame and its hedge go that has ended at the source: no stage of it is begun any more."""
         with self._lock:
-            self._plans.end(frame_id)
-            self._hedges.end(frame_id)
+            self._plans.end(frame_number)
+            self._hedges.end(frame_number)
 
     def expire(self, now: float) -> None:
         """Let frames and hedges go that have waited for their other tensors for long."""

@@ -52,7 +52,7 @@ class FrameRecord:
 
     at: float
     stamp_ns: int
-    frame_id: int
+    frame_number: int
     plan_version: int
     delivered: bool
     status: int
@@ -174,7 +174,7 @@ class FleetClient:
         outputs = {tensor.name: tensor_array(tensor) for tensor in message.outputs} if self._keep_outputs else {}
         stamp = message.header.stamp
         record = FrameRecord(
-            time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_id, message.plan_version,
+            time.monotonic(), stamp.sec * 1_000_000_000 + stamp.nanosec, message.frame_number, message.plan_version,
             message.status == Result.OK, message.status, message.reason, message.latency_seconds, message.attempt, outputs,
             tuple(map(stage_time, message.stages)), tuple(map(hop_time, message.hops)),
         )  # fmt: skip

@@ -67,7 +67,7 @@ class InferenceResult:
     ``mask`` (a class for each pixel, uint8 ``[height, width]``) are empty unless the fleet file's ``postprocessing`` makes them.
     """
 
-    frame_id: int
+    frame_number: int
     plan_version: int
     latency_seconds: float
     """From the frame's acceptance to its result, on the frame source's clock."""
@@ -149,7 +149,7 @@ def result_of(response: Infer.Response) -> InferenceResult:
         raise _ERRORS.get(response.status, InferenceRefusedError)(response.message)
     result, mask = response.result, response.mask
     return InferenceResult(
-        frame_id=result.frame_id, plan_version=result.plan_version, latency_seconds=result.latency_seconds,
+        frame_number=result.frame_number, plan_version=result.plan_version, latency_seconds=result.latency_seconds,
         message=response.message, outputs={tensor.name: tensor_array(tensor) for tensor in result.outputs},
         classes=tuple(map(_score, response.classes)),
         detections=tuple(map(_box, response.detections)),

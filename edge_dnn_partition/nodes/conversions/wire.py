@@ -81,8 +81,8 @@ def failure_of(message: FrameFailure) -> Failure:
     :raises WireError: if its kind is none.
     """
     if message.kind not in tuple(FailureKind):
-        raise WireError(f'{message.device} reports frame {message.frame_id} as failed with the unknown kind {message.kind}')
+        raise WireError(f'{message.device} reports frame {message.frame_number} as failed with the unknown kind {message.kind}')
     return Failure(
-        FailureKind(message.kind), message.device, message.incarnation, message.frame_id, message.plan_version,
+        FailureKind(message.kind), message.device, message.incarnation, message.frame_number, message.plan_version,
         message.attempt, message.stage, message.reason,
     )  # fmt: skip

@@ -117,7 +117,7 @@ class EnergyMonitor:
         rested, self._ran_at = self._at_rest, end
         if rested:
             self._stir.set()
-        run = StageRun(address.plan_version, stage, address.frame_id, address.attempt, (plan.preprocess, plan.layers))
+        run = StageRun(address.plan_version, stage, address.frame_number, address.attempt, (plan.preprocess, plan.layers))
         return self._energy.ran(run, start, end, cores)
 
     def received(self, hop: HopTime, arrived: float) -> None:
@@ -219,6 +219,6 @@ class EnergyMonitor:
 
 def _run_message(run: StageRun, energy: Energy) -> StageEnergyMessage:
     return StageEnergyMessage(
-        plan_version=run.version, stage=run.stage, frame_id=run.frame, attempt=run.attempt, runs=1,
+        plan_version=run.version, stage=run.stage, frame_number=run.frame, attempt=run.attempt, runs=1,
         joules=energy.joules, deviation_joules=energy.error_joules,
     )  # fmt: skip

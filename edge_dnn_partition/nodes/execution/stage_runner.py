@@ -95,7 +95,7 @@ class StageRunner:
         self._frames.failed(job)
         self._report_failure(job.frame.address, job.stage, error)
         reason = str(error) if isinstance(error, UserError) else traceback.format_exc()
-        self._node.refuse('run', f'frame {job.frame.address.frame_id}, stage {job.stage}: {reason}')
+        self._node.refuse('run', f'frame {job.frame.address.frame_number}, stage {job.stage}: {reason}')
 
     def _run(self, job: Job) -> None:
         address, profile = job.frame.address, self.speed.profile

@@ -163,15 +163,15 @@ class InferService:
         response.result, response.status = result, result.status
         if frame.status == DELIVERED:
             response.success = True
-            response.message = f'frame {frame.frame_id}, {way_of(frame)}, {frame.latency_seconds * 1e3:.1f} ms'
+            response.message = f'frame {frame.frame_number}, {way_of(frame)}, {frame.latency_seconds * 1e3:.1f} ms'
             self._results.delivered(frame, lambda prediction, reason: self._on_prediction(call, prediction, reason))
             return
         if frame.status == EXPIRED:
-            response.message = f'frame {frame.frame_id} has expired: no result within max_age, {frame.latency_seconds:.3g} s'
+            response.message = f'frame {frame.frame_number} has expired: no result within max_age, {frame.latency_seconds:.3g} s'
         elif frame.status == FAILED:
-            response.message = f'frame {frame.frame_id} cannot be processed: {frame.reason}'
+            response.message = f'frame {frame.frame_number} cannot be processed: {frame.reason}'
         else:
-            response.message = f'frame {frame.frame_id} is lost: {frame.reason or "no device gave a result"}; see /diagnostics'
+            response.message = f'frame {frame.frame_number} is lost: {frame.reason or "no device gave a result"}; see /diagnostics'
         self._answer(call)
 
     def _on_prediction(self, call: Call, prediction: Prediction | None, reason: str) -> None:

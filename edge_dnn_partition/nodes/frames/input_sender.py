@@ -76,7 +76,7 @@ class InputSender:
             try:
                 sent[name], kinds[name] = kind.encode(value, encodings[name])
             except UserError as error:  # sent as it is: an accepted frame is not dropped
-                self._node.refuse('encode', f'frame {address.frame_id} is sent as it is: {error}')
+                self._node.refuse('encode', f'frame {address.frame_number} is sent as it is: {error}')
                 sent[name], kinds[name] = kind.encode(value, RAW)
         if not at_once:
             self._hardware.worked(time.thread_time() - busy, time.monotonic() - begin)

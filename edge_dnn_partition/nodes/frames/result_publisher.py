@@ -117,17 +117,17 @@ class ResultPublisher:
         self._publish(frame, prediction)
 
     def _publish(self, frame: Frame, prediction: Prediction) -> None:
-        image, header = frame.inputs.image, frame.inputs.header or Header()
+        image, header, number = frame.inputs.image, frame.inputs.header or Header(), frame.frame_number
         if self._classes is not None:
-            self._classes.publish(Classification(header=header, frame_id=frame.frame_id, classes=class_messages(prediction)))
+            self._classes.publish(Classification(header=header, frame_number=number, classes=class_messages(prediction)))
         if self._boxes is not None:
-            self._boxes.publish(Detections(header=header, frame_id=frame.frame_id, detections=detection_messages(prediction)))
+            self._boxes.publish(Detections(header=header, frame_number=number, detections=detection_messages(prediction)))
         if self._mask is not None and prediction.mask is not None:
             self._mask.publish(image_message(prediction.mask, 'mono8', header))
         if self._depth is not None and prediction.depth is not None:
             self._depth.publish(depth_message(prediction.depth, header))
         if self._embedding is not None and prediction.vector is not None:
-            self._embedding.publish(Embedding(header=header, frame_id=frame.frame_id, values=prediction.vector))
+            self._embedding.publish(Embedding(header=header, frame_number=number, values=prediction.vector))
         if self._vision is not None:
             self._vision.publish(vision_messages.message(prediction, header, topics_of(self._read)))
         if self._actions is not None and prediction.actions is not None:

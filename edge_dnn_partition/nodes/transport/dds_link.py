@@ -180,20 +180,20 @@ class DdsLink:
             if size := len(other.buffer):
                 self._on_sent(HopTime(self._device, ack.receiver, other.address.from_stage, size, 0.0, 0.0, 0))
 
-    def forget_frame(self, frame_id: int, *, late: bool = False) -> None:
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
         """See `TensorLink`."""
         with self._condition:
-            self.sender.forget_frame(frame_id, time.monotonic(), late=late)
+            self.sender.forget_frame(frame_number, time.monotonic(), late=late)
 
     def forget_device(self, device: str) -> None:
         """See `TensorLink`."""
         with self._condition:
             self.sender.forget_device(device)
 
-    def seconds_left(self, frame_id: int) -> float:
+    def seconds_left(self, frame_number: int) -> float:
         """See `TensorLink`."""
         with self._condition:
-            return self.sender.seconds_left(frame_id, time.monotonic())
+            return self.sender.seconds_left(frame_number, time.monotonic())
 
     def states(self) -> dict[str, LinkState]:
         """See `TensorLink`."""
