@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.control.decision.hysteresis import Settings
 from edge_dnn_partition.control.decision.policy import Policy
-from edge_dnn_partition.control.scheduling.background import Background, Task
-from edge_dnn_partition.control.scheduling.background import Worker as TaskWorker
+from edge_dnn_partition.control.scheduling.background import Background, Task, TaskQueue
 from edge_dnn_partition.control.scheduling.exploration import Hope, Pair
 from edge_dnn_partition.control.scheduling.scheduler import FleetScheduler
 from edge_dnn_partition.control.scheduling.settings import SchedulerSettings
@@ -122,9 +121,19 @@ class SimulatedBackground(Background):
         future.set_result(work())
         return future
 
-    def worker(self, run: Callable[[Task], None], name: str) -> TaskWorker:  # noqa: ARG002
-        """Return a worker that runs each task at once."""
-        return TaskWorker(run)
+    def task_queue(self, run: Callable[[Task], None], name: str) -> TaskQueue:  # noqa: ARG002
+        """Return a queue that runs each task at once."""
+        return InstantQueue(run)
+
+
+class InstantQueue(TaskQueue):
+    """Runs each task in the caller's thread, when it is put."""
+
+    def __init__(self, run: Callable[[Task], None]) -> None:
+        self.put = run
+
+    def close(self, seconds: float) -> None:
+        """Do nothing: all tasks are done."""
 
 
 class InformedScheduler(FleetScheduler):

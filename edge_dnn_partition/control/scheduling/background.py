@@ -47,33 +47,19 @@ class Background:
         """Run work on a thread of its own."""
         return run_in_background(work, name)
 
-    def worker(self, run: Callable[[Task], None], name: str) -> Worker:
-        """Return a thread that runs tasks in order.
+    def task_queue(self, run: Callable[[Task], None], name: str) -> TaskQueue:
+        """Return a queue of tasks that are done in order, on a thread of its own.
 
         :param run: runs one task; does not raise.
         """
-        return ThreadWorker(run, name)
+        return TaskQueue(run, name)
 
 
-class Worker:
-    """Runs each task at once, in the caller's thread."""
-
-    def __init__(self, run: Callable[[Task], None]) -> None:
-        self._run_task = run
-
-    def put(self, task: Task) -> None:
-        """Run a task after those before it."""
-        self._run_task(task)
-
-    def close(self, seconds: float) -> None:
-        """End after the tasks so far, waiting for at most some seconds."""
-
-
-class ThreadWorker(Worker):
+class TaskQueue:
     """Runs tasks in order on a daemon thread."""
 
     def __init__(self, run: Callable[[Task], None], name: str) -> None:
-        super().__init__(run)
+        self._run_task = run
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()

@@ -59,8 +59,8 @@ class PolicyWorker:
         self._saved_at = -math.inf
         self.thought_seconds = 0.0
         """Processor time that the last choice took."""
-        self._worker = self._background.worker(self._run, 'policy')
-        self._worker.put(self._load)
+        self._tasks = self._background.task_queue(self._run, 'policy')
+        self._tasks.put(self._load)
 
     def choose(self, conditions: Conditions) -> Future[Choice]:
         """Ask for the policy's choice."""
@@ -106,21 +106,21 @@ class PolicyWorker:
             future.set_result(answer)
             then()
 
-        self._worker.put(task)
+        self._tasks.put(task)
         return future
 
     def moved(self, now: float, assignment: Assignment) -> None:
         """Tell the policy that a plan has come into force."""
-        self._worker.put(lambda: self._policy.moved(now, assignment))
+        self._tasks.put(lambda: self._policy.moved(now, assignment))
 
     def learn(self, frame: Frame) -> None:
         """Tell the policy what a frame cost."""
-        self._worker.put(lambda: self._policy.learn(frame))
+        self._tasks.put(lambda: self._policy.learn(frame))
 
     def close(self, seconds: float = 0.3) -> None:
         """Keep what was learned and end, if that takes no longer."""
-        self._worker.put(self._save)
-        self._worker.close(seconds)
+        self._tasks.put(self._save)
+        self._tasks.close(seconds)
 
     def _run(self, task: Task) -> None:
         try:
