@@ -198,4 +198,4 @@ def check_scheduling(fleet: Fleet, model: Model, parameters: Mapping[str, Any]) 
     if model.states and goal_of(parameters, fleet).pipelined:
         raise PlanError('objective throughput: a model that carries state runs one frame after the other; choose latency')
     if parameters['fixed_plan']:
-        placement_of_words(parameters['fixed_plan'], len(model.layers), tuple(fleet.devices))
+        placement_of_words(parameters['fixed_plan'], len(model.layers), tuple(fleet.devices) if fleet.anybody is None else None)

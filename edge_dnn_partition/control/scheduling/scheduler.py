@@ -318,7 +318,7 @@ class FleetScheduler:
 
         :raises PlanError: if it is none of this model and fleet.
         """
-        return placement_of_words(text, len(self.model.layers), tuple(self.fleet.devices))
+        return placement_of_words(text, len(self.model.layers), tuple(self.fleet.devices) if self.fleet.anybody is None else None)
 
     def _pinned_move(self, placement: Placement, problem: Problem, now: float) -> Move | None:
         active = self.switch.active

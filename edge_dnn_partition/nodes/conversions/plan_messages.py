@@ -101,7 +101,7 @@ def plan_for(message: PlanMessage, fleet: Fleet | None, model: Model | None = No
     check_figures(plan)
     if fleet is not None:
         inputs = None if model is None else model_inputs(fleet, model)
-        check_plan(plan, list(fleet.devices), _given(plan) if inputs is None else inputs.sent)
+        check_plan(plan, fleet, _given(plan) if inputs is None else inputs.sent)
         if inputs is not None:
             check_private(plan, inputs.held)
         if (plan.source, plan.sink) != (fleet.source, fleet.sink_device):

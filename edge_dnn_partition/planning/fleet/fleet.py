@@ -25,6 +25,8 @@ from .inputs import AnyInput, Camera, Synchronise
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAME_LENGTH = 60
 """A ROS name has at most 255 characters for a fleet's, a device's and a topic's name together."""
+ANYBODY: Final = '*'
+"""Under ``devices``: what a device is that the file does not name; without it such a device does not join."""
 TODO: Final = 'TODO'
 """What a value begins with that a person has to fill in; what belongs there follows."""
 NetworkKind = Literal['machine', 'lan', 'cloud']
@@ -94,6 +96,11 @@ class Device(Strict):
         if not isinstance(own, Mapping):
             return given
         return {**given, 'power': {**board(name).power.model_dump(mode='json', exclude_unset=True), **own}}
+
+    def filled(self, known: Device) -> Device:
+        """Return this device with what it leaves out as another says, which it is told to be, or says of itself."""
+        given = {name: getattr(known, name) for name in known.model_fields_set - self.model_fields_set}
+        return self.model_copy(update=given)
 
     @property
     def has_host(self) -> bool:
@@ -201,6 +208,8 @@ class Share(Strict):
 class Fleet(Strict):
     """A whole fleet file. ``weights`` are of latency and energy, for the objective balanced; ``deadline`` is for deadline.
 
+    ``devices`` are those that the file names, and later ones that joined (`with_device`); ``anybody`` is its entry ``"*"``, which
+    holds for those that it does not name. Without ``devices`` there are the source and ``"*"``.
     ``processes``: the nodes of a device are in ``one`` process, or each in one of its own.
     """
 
@@ -212,6 +221,7 @@ class Fleet(Strict):
     weights: tuple[float, float] = HALVES
     deadline: Seconds | None = None
     devices: dict[str, Device] = Field(min_length=1, examples=['{pi: {}, jetson: {}}'])
+    anybody: Device | None = Field(default=None, alias='devices.*')
     links: tuple[Link, ...] = Field(default=(), examples=['[{between: [pi, jetson], rate: 40 Mbit/s}]'])
     constraints: Constraints = Constraints()
     camera: Camera = Field(default=Camera(), examples=['{topic: image/compressed}'])
@@ -223,14 +233,40 @@ class Fleet(Strict):
     processes: Literal['one', 'each'] = 'one'
     parameters: dict[str, dict[str, Any]] = Field(default={})
 
-    def device(self, name: str) -> Device:
-        """Return a device by its name.
+    @model_validator(mode='before')
+    @classmethod
+    def _without_devices(cls, given: Any) -> Any:
+        """Take ``"*"`` out of the devices; where it is, or no devices are, the source need not be named."""
+        devices, source = (given.get(key, {}) for key in ('devices', 'source')) if isinstance(given, Mapping) else (None, None)
+        if not isinstance(devices, Mapping) or not isinstance(source, str) or (ANYBODY not in devices and 'devices' in given):
+            return given
+        anybody = devices.get(ANYBODY, {})
+        named = {name: entry for name, entry in devices.items() if name != ANYBODY}
+        return {**given, 'devices': named if source in named else {source: anybody, **named}, f'devices.{ANYBODY}': anybody}
 
-        :raises PlanError: if there is no such device.
+    def __contains__(self, name: object) -> bool:
+        """Return whether a device of this name is in the fleet, or may be."""
+        return name in self.devices or (self.anybody is not None and isinstance(name, str) and check_device_name(name) is None)
+
+    def device(self, name: str) -> Device:
+        """Return a device by its name, as ``"*"`` says if the file does not name it.
+
+        :raises PlanError: if there is no such device, or can be none.
         """
-        if name not in self.devices:
+        if name in self.devices:
+            return self.devices[name]
+        if self.anybody is None:
             raise PlanError(f'no device is called {name!r}; the fleet file has {", ".join(self.devices)}')
-        return self.devices[name]
+        if (wrong := check_device_name(name)) is not None:
+            raise PlanError(wrong)
+        return self.anybody
+
+    def with_device(self, name: str, device: Device | None) -> Fleet:
+        """Return the fleet with a device that joined, or is now known better; None: without it."""
+        devices = {**self.devices, **({} if device is None else {name: device})}
+        if device is None:
+            devices.pop(name, None)
+        return self.model_copy(update={'devices': devices})
 
     @property
     def sink_device(self) -> str:
@@ -249,14 +285,19 @@ class Fleet(Strict):
     @property
     def emulated(self) -> bool:
         """True if any device or link of this fleet is emulated."""
-        return any(d.emulate for d in self.devices.values()) or any(link.emulate for link in self.links)
+        return any(d.emulate for d in self._kinds) or any(link.emulate for link in self.links)
 
     @property
     def network_kind(self) -> NetworkKind:
         """The network between the devices: one machine if all are emulated on it, unless the file says otherwise."""
         if self.network.kind is not None:
             return self.network.kind
-        return 'machine' if len(self.devices) == 1 or all(d.emulate for d in self.devices.values()) else 'lan'
+        return 'machine' if len(self._kinds) == 1 or all(d.emulate for d in self._kinds) else 'lan'
+
+    @property
+    def _kinds(self) -> list[Device]:
+        """Its devices, and what others would be."""
+        return [*self.devices.values(), *(() if self.anybody is None else (self.anybody,))]
 
     @model_validator(mode='after')
     def _check(self) -> Fleet:
@@ -265,13 +306,8 @@ class Fleet(Strict):
         except PlanError as error:
             raise ValueError(str(error)) from None
         for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
-            if len(name) > _NAME_LENGTH:
-                raise ValueError(f'the name {shortened(name)!r} has {len(name)} letters; use at most {_NAME_LENGTH}')
-            if not NAME_PATTERN.fullmatch(name):
-                legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
-                raise ValueError(
-                    f'the name {name!r} is not a ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
-                )
+            if (wrong := check_device_name(name)) is not None:
+                raise ValueError(wrong)
         known = list(self.devices)
         for what, device in (
             ('source', self.source),
@@ -293,6 +329,16 @@ class Fleet(Strict):
                 raise ValueError(f'links: {" and ".join(sorted(pair))} have two links; remove one')
             seen.add(pair)
         return self
+
+
+def check_device_name(name: str) -> str | None:
+    """Return why a fleet's or a device's name is no good, with what to do; None: it is."""
+    if len(name) > _NAME_LENGTH:
+        return f'the name {shortened(name)!r} has {len(name)} letters; use at most {_NAME_LENGTH}'
+    if not NAME_PATTERN.fullmatch(name):
+        legal = re.sub(r'^([^A-Za-z])', r'n\1', re.sub(r'\W', '_', name.strip(), flags=re.ASCII)) or 'pi'
+        return f'the name {name!r} is not a ROS name; use letters, digits and _, beginning with a letter, such as {legal!r}'
+    return None
 
 
 def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -186,17 +186,17 @@ def parse_label(text: str, layers: int) -> tuple[PlacedStage, ...]:
     return tuple(placement)
 
 
-def placement_of_words(text: str, layers: int, devices: Sequence[str]) -> tuple[PlacedStage, ...]:
+def placement_of_words(text: str, layers: int, devices: Sequence[str] | None) -> tuple[PlacedStage, ...]:
     """Read a plan written by a person: as plans are shown (`parse_label`), or a device's name for everything on it.
 
     :param layers: the number of the model's layers.
-    :param devices: of the fleet.
+    :param devices: of the fleet; None: of any.
     :raises PlanError: if it is malformed, or names a device that the fleet does not have.
     """
     alone = text.isidentifier()
     placement = parse_label(f'{text}:pre-end' if alone else text, layers)
     for device, _, _ in placement:
-        if device not in devices:
+        if devices is not None and device not in devices:
             raise PlanError(f'plan {text!r}: no device is called {device!r}; known are {", ".join(devices)}')
     return placement
 
@@ -241,7 +241,7 @@ def check_figures(plan: Plan) -> None:
         raise PlanError(f'plan {plan.version} has a reason of {len(plan.reason)} characters')
 
 
-def check_plan(plan: Plan, devices: Sequence[str], given: Collection[str] = (IMAGE,)) -> None:
+def check_plan(plan: Plan, devices: Container[str], given: Collection[str] = (IMAGE,)) -> None:
     """Raise if a plan contradicts itself or names an unknown device.
 
     Every device must be in the fleet; a tensor is sent once to each device, by the device that makes it, and as a result only to
