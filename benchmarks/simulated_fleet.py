@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 
 from edge_dnn_partition.errors import NotReadyError
-from edge_dnn_partition.execution.frames.dispatcher import Ended, Forget, ForgetDevice, FrameDispatcher, Send
+from edge_dnn_partition.execution.frames.actions import Ended, Forget, ForgetDevice, Send
+from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.failure import Failure, FailureKind
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, FrameState, Job, deliveries

@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from protocol_fleet import DEVICES, LABELS, LARGEST, LAYERS, MODEL, WHOLE, ProtocolFleet, Scheduler, plan_of
 
 from edge_dnn_partition.errors import DeviceError, ModelError, WireError
+from edge_dnn_partition.execution.frames.actions import Send
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, TAIL_VERSION, is_hedge, tail_plan
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, FAILED, LOST
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
 from edge_dnn_partition.execution.frames.repetition import MOST_DEATHS
-from edge_dnn_partition.execution.frames.sending import Send
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE, parse_label
 

@@ -27,14 +27,14 @@ from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
+from .actions import Accepted, Action, Ended, Forget, ForgetDevice, Refuse, Send, ShadowEnded
 from .admission import Admission, apart
 from .failure import Failure, FailureKind
 from .hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from .ledger import DELIVERED, Frame, FrameLedger
 from .plan_registry import PlanStatus
 from .repetition import Patience, Repetition, SourcePlans
-from .sending import Send
-from .shadow_run import FIRST_NUMBER, Shadow, ShadowRun
+from .shadow_run import FIRST_NUMBER, ShadowRun
 from .state_tracker import StateTracker, homes_of
 
 _DISCOVERY_SECONDS: Final = 5.0
@@ -45,56 +45,6 @@ _LISTENERS_SECONDS: Final = 1.0
 run's frames would reach nobody."""
 _TURN: Final = 2.0
 """A shadow frame may hold inputs up for so many times what a frame of the plan in force takes: what takes longer cannot compete."""
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Send nothing more of a frame; ``late``: because a link may hold it up."""
-
-    frame_number: int
-    late: bool = False
-
-
-@dataclass(frozen=True)
-class ForgetDevice:
-    """Send nothing more to a device, which has started anew."""
-
-    device: str
-
-
-@dataclass(frozen=True, eq=False)
-class Accepted:
-    """A frame has been accepted: note it on disk before it is sent."""
-
-    frame: Frame
-
-
-@dataclass(frozen=True, eq=False)
-class Ended:
-    """A frame has ended, and it is its turn: publish its result.
-
-    :param in_flight: how many frames were under way when it was accepted, itself included.
-    """
-
-    frame: Frame
-    in_flight: int
-
-
-@dataclass(frozen=True)
-class ShadowEnded:
-    """A shadow frame has come to its end: report what it cost."""
-
-    shadow: Shadow
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """Say why a frame cannot be processed."""
-
-    reason: str
-
-
-Action = Send | Forget | ForgetDevice | Accepted | Ended | ShadowEnded | Refuse
 
 
 @dataclass(frozen=True)

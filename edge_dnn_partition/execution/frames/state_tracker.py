@@ -16,9 +16,9 @@ from edge_dnn_partition.graph.states import SMALL_BYTES, carried
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.planning.plans.plan import Plan
 
+from .actions import Send
 from .kept_states import without_values
 from .ledger import Frame
-from .sending import Send
 from .shadow_run import FIRST_NUMBER
 
 Array = NDArray[Any]
