@@ -9,14 +9,13 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
-from edge_dnn_partition.nodes.launching import fleet_arguments, is_true, node_actions
-from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.nodes.launching import fleet_arguments, is_true, named_fleet, node_actions
 from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
-    fleet = load_fleet(path)
+    fleet = named_fleet(context, path)
     processes = device_processes(fleet, path, LaunchConfiguration('device').perform(context))
     if is_true(context, 'scheduler'):
         processes = (*processes, scheduler_process(fleet, path))

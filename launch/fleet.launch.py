@@ -9,14 +9,13 @@ from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import fleet_processes
-from edge_dnn_partition.nodes.launching import fleet_arguments, node_actions, tool_arguments, tools
-from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.nodes.launching import fleet_arguments, named_fleet, node_actions, tool_arguments, tools
 from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
-    return node_actions(context, fleet_processes(load_fleet(path), path, tools(context)))
+    return node_actions(context, fleet_processes(named_fleet(context, path), path, tools(context)))
 
 
 def generate_launch_description() -> LaunchDescription:

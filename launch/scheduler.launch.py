@@ -9,14 +9,13 @@ from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import scheduler_process, tool_process
-from edge_dnn_partition.nodes.launching import fleet_arguments, node_actions, tool_arguments, tools
-from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.nodes.launching import fleet_arguments, named_fleet, node_actions, tool_arguments, tools
 from launch import LaunchContext, LaunchDescription
 
 
 def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
-    fleet = load_fleet(path)
+    fleet = named_fleet(context, path)
     shown = (tool_process(fleet, path, tool) for tool in tools(context))
     return node_actions(context, (scheduler_process(fleet, path), *shown))
 

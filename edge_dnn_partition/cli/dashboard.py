@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
+
 EPILOG = """
 examples:
   edge-dnn-partition dashboard robot.yaml                        a running fleet, by its file
@@ -39,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--token-file', default='', metavar='FILE', help='file with the token for changing the objective and pinning a plan'
     )
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -74,7 +77,7 @@ def _live(args: argparse.Namespace) -> int:
     if args.file is None:
         process = NodeProcess('dashboard', f'/{args.fleet.strip("/")}', options)
     else:
-        fleet = load_fleet(args.file)
+        fleet = load_fleet(args.file, args.fleet_name)
         process = tool_process(fleet, args.file, 'dashboard')
         os.environ.update(dds_environment(process.dds) if process.dds is not None else {})
         process = NodeProcess('dashboard', process.namespace, {**process.parameters, **options}, process.dds)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from edge_dnn_partition.cli import doctor_machine, doctor_ros
 from edge_dnn_partition.cli.doctor_machine import Check
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
 from edge_dnn_partition.cli.terminal import raw
 from edge_dnn_partition.errors import UserError
 
@@ -52,6 +53,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--device', metavar='NAME', help='with --fleet: which of its devices this machine is')
     parser.add_argument('--verbose', action='store_true', help='print every check on a line of its own')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -77,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
 def _of_fleet(args: argparse.Namespace) -> list[Check]:
     from edge_dnn_partition.cli import doctor_fleet, doctor_running
 
-    checks = list(doctor_fleet.fleet_file(args.fleet, args.device))
+    checks = list(doctor_fleet.fleet_file(args.fleet, args.device, args.fleet_name))
     if args.listen is not None and checks[0].status != 'fail':
-        checks += doctor_running.running_fleet(args.fleet, args.listen)
+        checks += doctor_running.running_fleet(args.fleet, args.listen, args.fleet_name)
     return checks
 
 

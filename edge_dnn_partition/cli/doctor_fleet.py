@@ -34,13 +34,14 @@ from edge_dnn_partition.results.postprocess import Postprocessor
 from edge_dnn_partition.transport.tensors import Array
 
 
-def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]:
+def fleet_file(path: str | Path, device: str | None = None, fleet_name: str = '') -> tuple[Check, ...]:
     """Ask of a fleet file what its nodes ask when they start: what is well here starts.
 
     :param device: which of its devices this machine is; None: all where it is played on one machine, else the one of its name.
+    :param fleet_name: the fleet's, if it is not the file's.
     """
     try:
-        fleet = load_fleet(path)
+        fleet = load_fleet(path, fleet_name)
         here = (device,) if device is not None and fleet.device(device) else _devices_here(fleet)
     except UserError as error:
         return (Check('fleet file', 'fail', str(error), 'fix the fleet file, and copy it to all devices'),)
@@ -56,7 +57,7 @@ def fleet_file(path: str | Path, device: str | None = None) -> tuple[Check, ...]
     for name, played in ((name, each.emulate) for name, each in fleet.devices.items() if each.emulate is not None):
         if played.board is not None:
             found += f'; {name} is modelled ({board(played.board).what.partition(";")[0]})'
-    return (Check('fleet file', 'ok', found), *checks)
+    return (Check('fleet file', 'ok', found), *checks, *(_for_all_robots(fleet) if fleet_name else ()))
 
 
 def _devices_here(fleet: Fleet) -> tuple[str, ...]:
@@ -65,6 +66,21 @@ def _devices_here(fleet: Fleet) -> tuple[str, ...]:
         return tuple(fleet.devices)
     host = re.sub(r'\W', '_', socket.gethostname().partition('.')[0]).lower()
     return tuple(name for name in fleet.devices if host in (name.lower(), fleet.host_of(name).lower()))
+
+
+def _for_all_robots(fleet: Fleet) -> list[Check]:
+    """Say what would not be a robot's own, of a file that many robots have."""
+    checks = []
+    others = {f'inputs.{key}': getattr(given, 'topic', None) for key, given in fleet.inputs.items()}
+    topics = {'camera': fleet.camera.topic, **others}
+    for place, topic in topics.items():
+        if topic is not None and topic.startswith('/') and not topic.startswith(f'/{fleet.fleet}/'):
+            found = f'{place}.topic: {topic} is one for all robots that have this file'
+            checks.append(Check('robots', 'warn', found, f"write '/{{fleet}}{topic}', or a name without / at its beginning"))
+    if fleet.share is not None and fleet.host_of(fleet.source) == fleet.source:
+        found = f'share: the {fleet.source} of all robots that have this file counts as one host'
+        checks.append(Check('robots', 'warn', found, f"write share: {{hosts: {{{fleet.source}: '{{fleet}}_{fleet.source}'}}}}"))
+    return checks
 
 
 class _Asked:

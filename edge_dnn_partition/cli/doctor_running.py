@@ -18,17 +18,18 @@ ANNOUNCED_SECONDS: Final = 4.0
 """How long to listen for whom the fleet's domain does not hear: Fast DDS announces itself every three."""
 
 
-def running_fleet(path: str | Path, seconds: float) -> list[Check]:
+def running_fleet(path: str | Path, seconds: float, name: str = '') -> list[Check]:
     """Listen to a running fleet and check what its machines have in common.
 
     :param path: the fleet file.
     :param seconds: how long to listen at most.
+    :param name: the fleet's, if it is not the file's.
     :raises UserError: if the fleet file is no good, or ROS is not there.
     """
     from edge_dnn_partition.cli.running_fleet import join_network
 
     ros_env.require_ros('doctor --listen')
-    fleet = load_fleet(path)
+    fleet = load_fleet(path, name)
     join_network(fleet)
     from edge_dnn_partition.nodes.clients import liveness_listener
 

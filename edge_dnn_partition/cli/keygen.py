@@ -8,6 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
+
 EPILOG = """
 examples:
   edge-dnn-partition keygen fleet.key
@@ -30,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
         '--sros2-policy', metavar='FLEET.yaml',
         help='instead of making a key, print the SROS2 policy that grants the processes of this fleet what they need and no more',
     )  # fmt: skip
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         from edge_dnn_partition.cli.sros2_policy import policy_of
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-        print(policy_of(load_fleet(args.sros2_policy)), end='')
+        print(policy_of(load_fleet(args.sros2_policy, args.fleet_name)), end='')
         return 0
     from edge_dnn_partition.deployment.fleet_key import write_key
 

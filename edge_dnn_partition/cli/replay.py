@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.objectives import OBJECTIVES, Goal
 
@@ -51,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--dwell-seconds', type=float, metavar='SECONDS', help='as the scheduler parameter')
     parser.add_argument('--confirmations', type=int, metavar='N', help='as the scheduler parameter')
     parser.add_argument('--json', action='store_true', help='print one JSON document instead of the table')
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.deployment.start_checks import model_of
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-    fleet = load_fleet(args.fleet)
+    fleet = load_fleet(args.fleet, args.fleet_name)
     if fleet.model is None:
         raise UserError(f'{args.fleet} names no model; add model: {{path: …}}')
     settings = _settings(args, fleet)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
 from edge_dnn_partition.errors import UserError
 
 EPILOG = """
@@ -32,6 +33,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('fleet', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
     parser.add_argument('what', choices=('pin', 'free', 'replan', 'profile'), help='what to do')
     parser.add_argument('name', nargs='?', default='', metavar='PLAN|DEVICE', help='for pin: a plan; for profile: a device')
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
     from edge_dnn_partition.srv import PinPlan, ProfileAgain
 
-    fleet = load_fleet(args.fleet)
+    fleet = load_fleet(args.fleet, args.fleet_name)
     join_network(fleet)
     with FleetClient(fleet, name='tell') as client:
         topics = client.topics

@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
 from edge_dnn_partition.units import format_rate
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add_parser(subparsers: Any) -> None:
         '--wait', type=float, default=WAIT_SECONDS, metavar='SECONDS',
         help=f'with --once: how long to wait for the fleet (default {WAIT_SECONDS:g})',
     )  # fmt: skip
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-    fleet = load_fleet(args.fleet)
+    fleet = load_fleet(args.fleet, args.fleet_name)
     join_network(fleet)
     console = open_console()
     headline = f'fleet {fleet.fleet}' + (' (emulated)' if fleet.emulated else '')

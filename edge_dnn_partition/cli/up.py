@@ -12,6 +12,7 @@ import time
 from contextlib import closing, suppress
 from typing import Any, Final
 
+from edge_dnn_partition.cli.fleet_name import add_fleet_name
 from edge_dnn_partition.errors import UserError
 
 EPILOG = """
@@ -45,6 +46,7 @@ def add_parser(subparsers: Any) -> None:
         '--visualisation', action='append_const', const='visualisation', dest='tools', help='also publish markers for rviz'
     )
     parser.add_argument('--no-respawn', action='store_true', help='end everything when one process fails, instead of restarting it')
+    add_fleet_name(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_dnn_partition.monitoring.waiting import WaitingLog
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-    fleet = load_fleet(args.fleet)
+    fleet = load_fleet(args.fleet, args.fleet_name)
     if args.device is not None:
         processes = list(device_processes(fleet, args.fleet, args.device))
         if args.scheduler:

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 
 from launch.actions import DeclareLaunchArgument
 from launch.logging import get_logger
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
 from edge_dnn_partition.deployment.processes import TOOLS, NodeProcess
 from edge_dnn_partition.deployment.watchdog import Watchdog
+from edge_dnn_partition.nodes.core.topics import NAME_VARIABLE
+from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 from launch import LaunchContext
 
 _RESPAWN_SECONDS = 2.0
@@ -28,6 +30,10 @@ def fleet_arguments() -> list[DeclareLaunchArgument]:
     """Return what every launch file asks for."""
     return [
         DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
+        DeclareLaunchArgument(
+            'fleet', default_value=EnvironmentVariable(NAME_VARIABLE, default_value=''),
+            description="the fleet's name, instead of the file's: many robots have one file",
+        ),
         DeclareLaunchArgument(
             'params_file', default_value='', description="a ROS parameter file; it outweighs the fleet file's parameters"
         ),
@@ -41,6 +47,17 @@ def fleet_arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
     ]  # fmt: skip
+
+
+def named_fleet(context: LaunchContext, path: str) -> Fleet:
+    """Return the fleet of a file under the name that it is to have: the argument ``fleet``'s, or its own, in the namespace that
+    the launch files around this one have pushed.
+
+    :raises UserError: if the file or the name is no good.
+    """
+    name = LaunchConfiguration('fleet').perform(context).strip('/')
+    pushed = context.launch_configurations.get('ros_namespace', '').strip('/')
+    return load_fleet(path, '/'.join(filter(None, (pushed, name or load_fleet(path).fleet))) if pushed else name)
 
 
 def tool_arguments() -> list[DeclareLaunchArgument]:

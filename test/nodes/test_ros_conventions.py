@@ -220,7 +220,7 @@ def test_diagnostics_tell_of_devices_and_pipeline_and_of_one_that_dies(trial, re
     devices = [f'trial/scheduler: device {name}' for name in ('cloud', 'jetson', 'pi')]
     trial.client.wait_for(lambda: last() and last()[devices[0]].level == DiagnosticStatus.OK, 20.0, 'diagnostics')
     assert list(last()) == [*devices, 'trial/scheduler: pipeline']
-    assert [status.hardware_id for status in arrays[-1].status] == ['cloud', 'jetson', 'pi', 'trial']
+    assert [status.hardware_id for status in arrays[-1].status] == ['trial/cloud', 'trial/jetson', 'trial/pi', 'trial']
     groups = yaml.safe_load((ros_env.install_prefix() / 'share/edge_dnn_partition/config/diagnostics.yaml').read_text())
     groups = groups['analyzers']['ros__parameters']
     parts = [part for group in groups.values() if isinstance(group, dict) for part in group['contains']]

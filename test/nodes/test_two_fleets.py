@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two fleets on one network, with devices of the same name; one is brought up and down by a lifecycle manager, in odd orders."""
+"""Two robots with one fleet file on one network; one is brought up and down by a lifecycle manager, in odd orders."""
 
 import itertools
 
@@ -14,7 +14,8 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
 
-def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_path):
+def test_two_robots_with_one_file_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_path):
+    from diagnostic_msgs.msg import DiagnosticArray
     from edge_dnn_partition.msg import Heartbeat, Result
     from lifecycle_manager import Manager
     from std_srvs.srv import Trigger
@@ -23,15 +24,18 @@ def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_pat
     from edge_dnn_partition.cli.running_fleet import CameraThread, running_fleet
     from edge_dnn_partition.nodes.core import qos
 
-    left, right = (write_one_device_fleet(tmp_path, name) for name in ('left', 'right'))
+    file = write_one_device_fleet(tmp_path, 'left')
     runs = {'worker': {'profile_runs': 1}}  # as in the left fleet, whose profile is then taken
     for node in ('frame_source', 'worker'):
-        nodes.start_node(node, '/right/pi', fleet_file=right, autostart=False, **runs.get(node, {}))
-    nodes.start_node('scheduler', '/right', fleet_file=right, autostart=False)
-    results, beats = [], []
-    with running_fleet(left, images()) as trial:
+        nodes.start_node(node, '/right/pi', fleet_file=file, autostart=False, **runs.get(node, {}))
+    nodes.start_node('scheduler', '/right', fleet_file=file, autostart=False)
+    results, beats, hardware = [], [], set()
+    with running_fleet(file, images()) as trial:
         client = trial.client
         client.node.create_subscription(Result, '/right/result', results.append, qos.RESULT)
+        client.node.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda array: hardware.update(status.hardware_id for status in array.status), 10
+        )
         for fleet in ('left', 'right'):
             client.node.create_subscription(Heartbeat, f'/{fleet}/heartbeat', beats.append, qos.heartbeat_reader())
         shots = ((0, image) for image in itertools.cycle(images()))
@@ -56,6 +60,10 @@ def test_two_fleets_do_not_meet_and_come_up_and_down_in_any_order(nodes, tmp_pat
             assert {result.status for result in results} == {Result.OK}
             assert {beat.device for beat in beats} == {'pi'}
             assert not {beat.last_refusal for beat in beats if beat.refused}
+            client.wait_for(lambda: len(hardware) == 4, 10.0, f'diagnostics of both, not {hardware}')
+            assert hardware == {'left', 'left/pi', 'right', 'right/pi'}
+            for folder, form in (('plans', '{}-pi-worker.plan'), ('frames', '{}-pi.journal'), ('scheduler', '{}.json')):
+                assert all((tmp_path / 'cache' / folder / form.format(fleet)).exists() for fleet in ('left', 'right')), folder
             manager.go('worker', 'deactivate', 'cleanup')
             manager.go('scheduler', 'deactivate')
             answer = client.call(Trigger, '/right/replan')

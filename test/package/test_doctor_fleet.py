@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from edge_dnn_partition.cli import doctor_machine, doctor_ros, doctor_running
+from edge_dnn_partition.cli.doctor_fleet import fleet_file
 from edge_dnn_partition.cli.main import main
 from edge_dnn_partition.monitoring.network_presence import DeviceLiveness, Presence, listen, middleware_of, port_of
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
@@ -159,3 +160,14 @@ def test_cv_bridge_at_odds_with_numpy(tmp_path, monkeypatch, body, status, words
     check = doctor_ros.cv_bridge()
     assert (check.status, words in check.found) == (status, True), check.found
     assert ("'numpy<2'" in check.advice) == (status == 'warn')
+
+
+@pytest.mark.parametrize(
+    ('topic', 'hosts', 'found'),
+    [('/{fleet}/image', "{pi: '{fleet}_pi'}", 0), ('image', '{pi: r_pi}', 0), ('/camera/image', '{pi: r_pi}', 1), ('/r1/image', '{}', 1)],
+)
+def test_what_is_not_a_robots_own_in_a_file_that_many_have(tmp_path, topic, hosts, found):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(f"source: pi\ndevices: {{pi: {{}}, box: {{}}}}\ncamera: {{topic: '{topic}'}}\nshare: {{group: depot, hosts: {hosts}}}\n")
+    assert [check.status for check in fleet_file(path, 'pi', 'r1') if check.name == 'robots'] == ['warn'] * found
+    assert not [check for check in fleet_file(path, 'pi') if check.name == 'robots']

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.fleet.fleet import parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet, parse_fleet
 from edge_dnn_partition.planning.objectives import Criterion
 
 GOOD = {'source': 'pi', 'devices': {'pi': {'memory': '1 GiB'}, 'cloud': {}},
@@ -80,3 +80,19 @@ def test_goals():
     assert (fleet.goal.name, fleet.goal.deadline_seconds, fleet.goal.weights) == ('deadline', 0.2, (3, 1))
     assert parse_fleet(GOOD).goal.weights == (0.5, 0.5)
     assert parse_fleet({**GOOD, 'objective': 'balanced', 'weights': [3, 1]}).goal.criterion() == Criterion(0.75, 0.25)
+
+
+def test_many_robots_have_one_file(tmp_path):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(
+        "fleet: robot\nsource: pi\ndevices: {pi: {}, box: {}}\ncamera: {topic: '/{fleet}/camera/image'}\n"
+        "share: {group: depot, hosts: {pi: '{fleet}_pi'}}\nsecurity: {key_file: 'keys/{fleet}.key'}\n"
+    )
+    for name, fleet in (('', 'robot'), ('r1', 'r1'), ('lab/r2', 'lab/r2')):
+        loaded = load_fleet(path, name)
+        assert (loaded.fleet, loaded.camera.topic) == (fleet, f'/{fleet}/camera/image')
+        assert [loaded.host_of(device) for device in loaded.devices] == [f'{fleet}_pi', 'box']
+        assert loaded.security.key_file == tmp_path / f'keys/{fleet}.key'
+    for name in ('r-1', 'lab//r1', 'x' * 61):
+        with pytest.raises(PlanError, match='name'):
+            load_fleet(path, name)

@@ -159,7 +159,7 @@ def profile_message(profile: Profile, device: str) -> ProfileMessage:
 
 def forget_plans(fleet: str) -> None:
     """Remove what the nodes of a fleet have kept, so that it starts as if it never ran."""
-    for path in cache_dir('plans').glob(f'{fleet}-*.plan'):
+    for path in cache_dir('plans').glob(f'{fleet.replace("/", "-")}-*.plan'):
         path.unlink(missing_ok=True)
 
 

@@ -106,13 +106,15 @@ class FleetNode(EntityNode):
     def load_fleet(self) -> Fleet:
         """Return what the parameter ``fleet_file`` names, whose key the node uses from now on; the first thing that `setup` does.
 
+        The fleet is called as in the node's namespace, whatever the file says.
+
         :raises UserError: if the file or the key is no good.
         """
         # What reads fleet files takes 17 MB, which a node without one has no use for.
         from edge_dnn_partition.deployment.fleet_key import fleet_key
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-        fleet = load_fleet(self.params.text('fleet_file'))
+        fleet = load_fleet(self.params.text('fleet_file'), self.topics.fleet)
         self.seals = Seals(self, self.topics, fleet_key(fleet), self.refuse)
         return fleet
 

@@ -18,6 +18,9 @@ from edge_dnn_partition.errors import UserError
 DIAGNOSTICS: Final = '/diagnostics'
 """The one topic that is not a fleet's own: everybody's diagnostics go there (REP 107)."""
 
+NAME_VARIABLE: Final = 'EDGE_DNN_PARTITION_FLEET'
+"""The environment variable that names a fleet otherwise than its file does, so that many robots have one file."""
+
 _PART: Final = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 

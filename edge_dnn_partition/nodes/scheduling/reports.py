@@ -166,7 +166,7 @@ class ReportPublisher:
         message.header.stamp = self._node.get_clock().now().to_msg()
         for name in view.devices:
             health = device_health(name, view, self._watch, self._rising, plan, now, derating=reasons.get(name, ''))
-            message.status.append(self._status(f'device {name}', name, health))
+            message.status.append(self._status(f'device {name}', f'{self._node.topics.fleet}/{name}', health))
         whole = pipeline_health(plan, self._watch, self._rising, scheduler.decision, gone, now, troubles())
         message.status.append(self._status('pipeline', self._node.topics.fleet, whole))
         self._diagnostics.publish(message)

@@ -23,6 +23,8 @@ from .board import board, board_names
 from .inputs import AnyInput, Camera, Synchronise
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_OWN_NAME: Final = '{fleet}'
+"""Stands for the fleet's name in the file's other values."""
 _NAME_LENGTH = 60
 """A ROS name has at most 255 characters for a fleet's, a device's and a topic's name together."""
 ANYBODY: Final = '*'
@@ -305,7 +307,7 @@ class Fleet(Strict):
             _ = self.goal
         except PlanError as error:
             raise ValueError(str(error)) from None
-        for name in (self.fleet, *self.devices, *((self.share.group,) if self.share is not None else ())):
+        for name in (*self.devices, *((self.share.group,) if self.share is not None else ())):
             if (wrong := check_device_name(name)) is not None:
                 raise ValueError(wrong)
         known = list(self.devices)
@@ -361,15 +363,24 @@ def check_watts(fleet: Fleet, goal: Goal, *, measured: bool) -> None:
         )
 
 
-def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file') -> Fleet:
+def parse_fleet(document: Any, *, base: Path | None = None, what: str = 'the fleet file', name: str = '') -> Fleet:
     """Check a fleet that was read from YAML already.
 
-    :param document: what the YAML loader returned.
+    :param document: what the YAML loader returned; ``{fleet}`` in its values stands for the fleet's name.
     :param base: the folder that relative paths start from.
+    :param name: the fleet's, if it is not the document's; of several parts, as in ``r1/arm``, within a namespace.
     :raises PlanError: if a key is unknown or missing, or a value does not fit.
     """
     if not isinstance(document, Mapping):
         raise PlanError(f'{what}: write a table with fleet, model, source, devices, links; see config/')
+    if name:
+        document = {**document, 'fleet': name}
+    own = document.get('fleet', Fleet.model_fields['fleet'].default)
+    if isinstance(own, str):
+        for part in own.split('/') if len(own) <= _NAME_LENGTH else (own,):
+            if (wrong := check_device_name(part)) is not None:
+                raise PlanError(f'{what}: {wrong}')
+        document = {key: value if key == 'fleet' else _named(value, own) for key, value in document.items()}
     if open_places := list(_to_fill_in(document, '')):
         raise PlanError(f'{what}: still to be filled in: {"; ".join(open_places[:8])}')
     return check(Fleet, document, what=what, base=base)
@@ -383,10 +394,19 @@ def _to_fill_in(value: Any, where: str) -> Iterator[str]:
         yield from _to_fill_in(item, f'{where}.{key}')
 
 
-def load_fleet(path: str | Path) -> Fleet:
-    """Read and check a fleet file; relative paths in it start at its folder.
+def _named(value: Any, fleet: str) -> Any:
+    """Return a value of a document with the fleet's name where it stands for it."""
+    if isinstance(value, str):
+        return value.replace(_OWN_NAME, fleet)
+    if isinstance(value, Mapping):
+        return {key: _named(item, fleet) for key, item in value.items()}
+    return [_named(item, fleet) for item in value] if isinstance(value, list) else value
+
+
+def load_fleet(path: str | Path, name: str = '') -> Fleet:
+    """Read and check a fleet file; relative paths in it start at its folder. For ``name`` see `parse_fleet`.
 
     :raises PlanError: if it cannot be read, is not YAML, or does not fit the schema.
     """
     path = Path(path)
-    return parse_fleet(read_yaml(path), base=path.resolve().parent, what=str(path))
+    return parse_fleet(read_yaml(path), base=path.resolve().parent, what=str(path), name=name)
