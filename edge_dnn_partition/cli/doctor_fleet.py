@@ -289,11 +289,12 @@ class _Asked:
         return wrong if wrong is None or len(self._here) == len(self._fleet.devices) else replace(wrong, status='warn')
 
     def ports(self) -> Check | None:
-        """Look whether the ports that other machines come to are free: the server's, and the dashboard's where the file sets it."""
+        """Look whether the ports that other machines come to are free: the router's, and the dashboard's where the file sets it."""
         network = self._fleet.network
         taken = []
-        if network.server_device in self._here and (why := _taken('', network.port)):
-            taken.append(f'{network.port} of the server: {why}')
+        port = int((network.router or ':0').rpartition(':')[2])
+        if network.router_device in self._here and (why := _taken('', port)):
+            taken.append(f'{port} of the router: {why}')
         dashboard = self._fleet.parameters.get('dashboard', {})
         port = dashboard.get('port', 0)
         if isinstance(port, int) and 0 < port < 65536 and (why := _taken(str(dashboard.get('host', '127.0.0.1')), port)):

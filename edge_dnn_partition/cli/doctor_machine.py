@@ -226,7 +226,7 @@ DDS_PROFILE: Final = 'DDS profile'
 IN_WORDS: Final = {
     'machine': 'loopback; invisible to other machines',
     'lan': 'UDP, tolerates Wi-Fi dropouts',
-    'cloud': "TCP to the server's address, shared memory within a machine",
+    'wan': 'as lan within a site, Zenoh between sites',
 }
 
 
@@ -250,7 +250,7 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
     if chosen:
         return (_of_user(chosen, os.environ[chosen]),)
     if fleet_file is None:
-        found = 'chosen by network in the fleet file: machine, lan or cloud (doctor --fleet FLEET.yaml shows which)'
+        found = 'chosen by network in the fleet file: machine, lan or wan (doctor --fleet FLEET.yaml shows which)'
         return (Check(DDS_PROFILE, 'ok', found),)
     try:
         fleet = load_fleet(fleet_file)
@@ -261,7 +261,7 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
     exports = ' '.join(f'{name}={path}' for name, path in environment.items())
     interface = fleet.network.interface
     found = f'{kind}: {IN_WORDS[kind]}' + (f', on {interface} only' if interface else '')
-    if (kind == 'cloud' or interface) and any(os.environ.get(name) != path for name, path in environment.items()):
+    if interface and any(os.environ.get(name) != path for name, path in environment.items()):
         advice = f'for ros2 tools and camera drivers to find the fleet: export {exports}'
         return (Check(DDS_PROFILE, 'warn', found, advice),)
     return (Check(DDS_PROFILE, 'ok', found),)

@@ -9,15 +9,12 @@ import hashlib
 import math
 import os
 import socket
-import ssl
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from edge_dnn_partition.cache import cache_dir, keep, needed, places, write_atomic
+from edge_dnn_partition.cache import needed, places, write_atomic
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 
@@ -29,45 +26,26 @@ VARIABLES: Final[dict[str, Version]] = {'FASTRTPS_DEFAULT_PROFILES_FILE': 2, 'FA
 OWN_CHOICES: Final = (*VARIABLES, 'ROS_DISCOVERY_SERVER', 'FASTDDS_BUILTIN_TRANSPORTS')
 """Who has set one of these knows what DDS shall do, and a profile of ours would undo it."""
 
-LISTENERS: Final = ('device_monitor', 'worker', 'frame_source', 'scheduler')
-"""The nodes that listen on the server's device. The first is the discovery server, at the fleet file's port: it runs on
-every device, and has the least to do."""
-
-PORTS_EACH: Final = 8
-"""How many ports each of the others takes in turn, a new one at each start: to one that comes again under its old port
-Fast DDS 2.14 does not connect again for minutes (measured: more than 70 s, against 1.3 s under another port)."""
-
-PORT_COUNT: Final = 1 + PORTS_EACH * (len(LISTENERS) - 1)
-"""How many ports a firewall must let through, from the fleet file's port on."""
-
 _SEGMENTS_IN_MEMORY: Final = 16
 _LEAST_SEGMENT_BYTES: Final = 512 * 1024
 
 
-def dds_profile(fleet: Fleet, nodes: Sequence[str] = (), device: str | None = None) -> DdsProfile:
-    """Return the profile of a fleet's process; where it listens, at the first of its ports.
+def dds_profile(fleet: Fleet, nodes: Sequence[str] = ()) -> DdsProfile:
+    """Return the profile of a fleet's process; of a ``wan`` DDS reaches the network of one site.
 
-    Shared memory is for the frame source, to which a camera on its machine sends whole images, and for processes of one
-    device that have no other way to each other (``cloud``). The others do without: a process that was killed and comes
-    again under its old port is not heard for up to half a minute by those that had that port open (Fast DDS 2.14,
-    https://github.com/eProsima/Fast-DDS/pull/4728), small messages are no faster, and tensors have segments of their own.
+    Shared memory is for the frame source, to which a camera on its machine sends whole images. The others do without: a process
+    that was killed and comes again under its old port is not heard for up to half a minute by those that had that port open
+    (Fast DDS 2.14, https://github.com/eProsima/Fast-DDS/pull/4728), small messages are no faster, and tensors have segments of
+    their own.
 
     :param nodes: those that it runs; none for a tool.
-    :param device: the device that it runs on. The scheduler of a fleet with a server belongs on the server's device.
     """
-    kind, network = fleet.network_kind, fleet.network
-    segment = _segment_bytes() if kind == 'cloud' or 'frame_source' in nodes else 0
-    if kind == 'lan':
-        slowest = min((link.rate for link in fleet.links), default=math.inf)
-        return DdsProfile(kind, segment, datagram_bytes=datagram_bytes(slowest), interface=network.interface or '')
-    if kind != 'cloud' or network.server is None:
-        return DdsProfile(kind, segment)
-    device = network.server_device if 'scheduler' in nodes else device
-    listen = None
-    if device == network.server_device and (indices := [LISTENERS.index(node) for node in nodes if node in LISTENERS]):
-        index = min(indices)
-        listen = network.port + (1 + PORTS_EACH * (index - 1) if index else 0)
-    return DdsProfile(kind, segment, network.server, network.port, listen, network.tls)
+    segment = _segment_bytes() if 'frame_source' in nodes else 0
+    if fleet.network_kind == 'machine':
+        return DdsProfile('machine', segment)
+    within = (link for link in fleet.links if len({fleet.site_of(device) for device in link.between}) == 1)
+    slowest = min((link.rate for link in within), default=math.inf)
+    return DdsProfile('lan', segment, datagram_bytes(slowest), fleet.network.interface or '')
 
 
 def datagram_bytes(slowest: float) -> int:
@@ -79,23 +57,15 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
     """Write a profile into the cache and return the environment that names it; nothing where the user chose his own.
 
     :param present: the environment so far; this process's if None.
-    :raises PlanError: if a certificate does not fit, the server's name has no address, or this is to be the server and
-        the address is not its own, or this machine has no such interface.
+    :raises PlanError: if this machine has no such interface.
     """
     present = os.environ if present is None else present
     if chosen_by_user(present):
         return {}
-    check_certificates(profile)
     if profile.interface and profile.interface not in (there := [name for _, name in socket.if_nameindex()]):
         raise PlanError(
             f'network.interface: this machine has no {profile.interface}, but {", ".join(there)}; bring it up, or name another'
         )
-    if profile.kind == 'cloud':
-        profile = replace(profile, server=_ipv4(profile.server))
-    if profile.listen is not None:
-        _check_own_address(profile.server)
-        if not profile.serves:
-            profile = replace(profile, listen=_next_port(profile.listen))
     # Under LOCALHOST rmw_fastrtps would add transports of its own, shared memory among them.
     environment = {} if profile.kind == 'lan' else {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SYSTEM_DEFAULT'}
     for variable, version in _variables(present).items():
@@ -119,64 +89,6 @@ def chosen_by_user(present: Mapping[str, str]) -> str:
         if value and not (name in VARIABLES and Path(value).resolve().parent in own):
             return name
     return ''
-
-
-def _next_port(first: int) -> int:
-    """Return the next of a node's ports, after the one that it had at its last start."""
-    note = cache_dir('dds') / f'port-{first}'
-    try:
-        last = int(note.read_text(encoding='ascii'))
-    except (OSError, ValueError):
-        last = first - 1
-    port = first + (last + 1 - first) % PORTS_EACH
-    keep(note, str(port).encode())
-    return port
-
-
-def check_certificates(profile: DdsProfile) -> None:
-    """Check that the files are there and belong together: Fast DDS would only log an error.
-
-    :raises PlanError: which of them does not fit.
-    """
-    tls = profile.tls
-    if tls is None:
-        return
-    context = ssl.create_default_context()
-    with _named('ca', tls.ca):
-        context.load_verify_locations(tls.ca)
-    if profile.listen is not None:
-        with _named('certificate, key', tls.certificate, tls.key):
-            context.load_cert_chain(tls.certificate, tls.key, password='')
-
-
-@contextmanager
-def _named(what: str, *paths: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # SSLError is one
-        reason = getattr(error, 'reason', None) or error.strerror
-        files = ' and '.join(map(str, paths))
-        advice = 'give PEM files that can be read, the key of the certificate and without a password'
-        raise PlanError(f'network.tls, {what}: {files}: {reason}; {advice}') from error
-
-
-def _ipv4(server: str) -> str:
-    """Return the address of a name: not every Fast DDS looks names up."""
-    try:
-        return socket.gethostbyname(server)
-    except OSError as error:
-        raise PlanError(f'network.server: {server} has no IPv4 address ({error.strerror}); give one that has') from error
-
-
-def _check_own_address(server: str) -> None:
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((server, 0))
-    except OSError as error:
-        raise PlanError(
-            f'network.server: {server} is not an address of this machine ({error.strerror}); start the scheduler and the '
-            f"server_device's processes there; behind a provider's NAT: sudo ip addr add {server}/32 dev lo"
-        ) from error
 
 
 def _variables(present: Mapping[str, str]) -> dict[str, Version]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
-from edge_dnn_partition.planning.fleet.fleet import NetworkKind, Tls
-
 Version = Literal[2, 3]
 """Fast DDS 2 (ROS 2 Jazzy) and 3 (Kilted and newer): the elements are the same, but for those in `_DIALECTS`."""
 
@@ -22,10 +20,9 @@ ANNOUNCEMENT_SECONDS: Final = 1
 """A process that starts hears of each other one when that announces itself the next time (Fast DDS 2.14), so that one
 that was killed is found again sooner than with Fast DDS's own 3 s. About 0.5 kB a process each time."""
 SPARSE_ANNOUNCEMENT_SECONDS: Final = 3
-"""The same where a link is slow, or a discovery server tells."""
+"""The same where a link is slow."""
 HEARTBEAT_MILLISECONDS: Final = 200
 LARGEST_LOCAL_FLEET: Final = 100
-SERVER_PREFIX: Final = '44.53.00.5f.45.50.52.4f.53.49.4d.41'
 NARROW_DATAGRAM_BYTES: Final = 4_480
 """A fragment of three packets of a network with an MTU of 1500, and 48 bytes more: Fast DDS (2.14) counts 176 for its own
 headers where it writes 128 to 136, and would cut such a fragment in two. What it repeats of its discovery fills datagrams of 9 kB
@@ -39,31 +36,16 @@ NARROW_RATE: Final = 250_000.0
 class DdsProfile:
     """What one process's profile depends on.
 
-    All but the first two and the last two are for the kind ``cloud``.
-
+    :param kind: whether it reaches this machine alone, or one network.
     :param segment_bytes: what this process may have under way in shared memory; 0: it does not use that.
-    :param server: the IPv4 address of the server.
-    :param port: the TCP port of the discovery server.
-    :param listen: the TCP port that this process is reached at, under the server's address; None for a process that
-        only connects. The one that listens at ``port`` is the discovery server.
-    :param tls: certificates, of which one who only connects needs that of the CA; None sends in clear.
     :param datagram_bytes: of the largest datagram; 0: as Fast DDS likes it. See `NARROW_DATAGRAM_BYTES`.
     :param interface: the only one that is used, for the kind ``lan``; empty: all are.
     """
 
-    kind: NetworkKind
+    kind: Literal['machine', 'lan']
     segment_bytes: int = 0
-    server: str = ''
-    port: int = 0
-    listen: int | None = None
-    tls: Tls | None = None
     datagram_bytes: int = 0
     interface: str = ''
-
-    @property
-    def serves(self) -> bool:
-        """Whether this process is the discovery server."""
-        return self.listen is not None and self.listen == self.port
 
 
 @dataclass(frozen=True)
@@ -94,11 +76,9 @@ def profile_xml(profile: DdsProfile, version: Version) -> str:
     if profile.datagram_bytes:
         _property(rtps, 'fastdds.max_message_size', profile.datagram_bytes)
     builtin = _add(rtps, 'builtin')
-    _patience(_add(builtin, 'discovery_config'), profile, version)
+    _patience(_add(builtin, 'discovery_config'), profile)
     if profile.kind == 'machine':
         _locator(_add(builtin, 'initialPeersList'), 'udpv4', address='127.0.0.1')
-    if profile.kind == 'cloud':
-        _own_address(rtps, builtin, profile)
     if profile.kind != 'machine':
         _writer(profiles, version)
     ET.indent(root)
@@ -136,58 +116,17 @@ def _udp(transports: ET.Element, profile: DdsProfile) -> str:
     return name
 
 
-def _tcp(transports: ET.Element, profile: DdsProfile) -> str:
-    """A process that listens is reached from behind any NAT; one that only connects is answered on its connection.
-
-    The server's address is one of its machine's own. The element wan_addr, for one that is not, keeps the server's
-    own processes from finding each other (Fast DDS 2.14).
-    """
-    name = _transport(transports, 'tcp', ('type', 'TCPv4'))
-    tcp = transports[-1]
-    if profile.listen is not None:
-        _add(_add(tcp, 'listening_ports'), 'port', profile.listen)
-    for check in ('calculate_crc', 'check_crc'):
-        _add(tcp, check, 'false')  # TCP and TLS have their own
-    _add(tcp, 'enable_tcp_nodelay', 'true')
-    if profile.tls is not None:
-        _tls(_add(tcp, 'tls'), profile.tls, listens=profile.listen is not None)
-    return name
+_NETWORKS: Final = {'machine': _loopback, 'lan': _udp}
 
 
-_NETWORKS: Final = {'machine': _loopback, 'lan': _udp, 'cloud': _tcp}
-
-
-def _tls(parent: ET.Element, tls: Tls, *, listens: bool) -> None:
-    """Who connects checks the certificate of who listens; TLS is 1.2 at least.
-
-    Fast DDS (2.14, 3.6) does not ask who connects for a certificate, whatever is set here: it sets the mode of
-    verification of a connection that it accepts after the handshake. So TLS keeps others from reading, not from coming.
-    """
-    if listens:
-        _add(parent, 'private_key_file', tls.key)
-        _add(parent, 'cert_chain_file', tls.certificate)
-    _add(parent, 'verify_file', tls.ca)
-    _add(_add(parent, 'verify_mode'), 'verify', 'VERIFY_PEER')
-    options = _add(parent, 'options')
-    for option in ('NO_COMPRESSION', 'NO_SSLV2', 'NO_SSLV3', 'NO_TLSV1', 'NO_TLSV1_1', 'SINGLE_DH_USE'):
-        _add(options, 'option', option)
-
-
-def _patience(discovery: ET.Element, profile: DdsProfile, version: Version) -> None:
+def _patience(discovery: ET.Element, profile: DdsProfile) -> None:
     """How processes find each other, and how long one may be out of reach before it is forgotten.
 
     A Wi-Fi that was away for 30 s made Fast DDS forget, and lose messages, with its own lease of 20 s.
     """
-    if profile.kind == 'cloud':
-        _add(discovery, 'discoveryProtocol', 'SERVER' if profile.serves else 'CLIENT')
-        if not profile.serves:
-            servers = _add(discovery, 'discoveryServersList')
-            if version == 2:
-                servers = _add(_add(servers, 'RemoteServer', prefix=SERVER_PREFIX), 'metatrafficUnicastLocatorList')
-            _tcp_locator(servers, profile.server, profile.port)
     if profile.kind != 'machine':
         _duration(discovery, 'leaseDuration', LEASE_SECONDS)
-    sparse = profile.kind == 'cloud' or profile.datagram_bytes > 0
+    sparse = profile.datagram_bytes > 0
     _duration(discovery, 'leaseAnnouncement', SPARSE_ANNOUNCEMENT_SECONDS if sparse else ANNOUNCEMENT_SECONDS)
 
 
@@ -195,12 +134,6 @@ def _property(rtps: ET.Element, name: str, value: object) -> None:
     entry = _add(_add(_add(rtps, 'propertiesPolicy'), 'properties'), 'property')
     _add(entry, 'name', name)
     _add(entry, 'value', value)
-
-
-def _own_address(rtps: ET.Element, builtin: ET.Element, profile: DdsProfile) -> None:
-    if profile.serves:
-        _add(rtps, 'prefix', SERVER_PREFIX)
-        _tcp_locator(_add(builtin, 'metatrafficUnicastLocatorList'), profile.server, profile.port)
 
 
 def _writer(profiles: ET.Element, version: Version) -> None:
@@ -228,10 +161,6 @@ def _locator(parent: ET.Element, kind: str, **parts: object) -> None:
     locator = _add(_add(parent, 'locator'), kind)
     for key, value in parts.items():
         _add(locator, key, value)
-
-
-def _tcp_locator(parent: ET.Element, address: str, port: int) -> None:
-    _locator(parent, 'tcpv4', address=address, physical_port=port, port=port)
 
 
 def _duration(parent: ET.Element, name: str, seconds: int) -> None:

@@ -85,8 +85,7 @@ def _for_the_key(fleet: Fleet, file: dict[str, str]) -> dict[str, str]:
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
     """Return what one device starts: its monitor, its worker, and on the source the frame source.
 
-    In one process if the file says so. A discovery server (`dds_profile`) has a process of its own in any case: devices did not
-    always find a worker again that had restarted together with it.
+    In one process if the file says so.
 
     :raises UserError: if the fleet has no such device, or the file sets parameters that its nodes refuse.
     """
@@ -96,14 +95,11 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
     nodes = {'device_monitor': _for_the_key(fleet, file), 'worker': file}
     if device == fleet.source:
         nodes['frame_source'] = file
-    together = [[node] for node in nodes]
-    if fleet.processes == 'one':
-        apart = 1 if dds_profile(fleet, (*nodes,), device).serves else 0
-        together = [*together[:apart], [*nodes][apart:]]
+    together = [[*nodes]] if fleet.processes == 'one' else [[node] for node in nodes]
     given = {node: _parameters(fleet, node, own) for node, own in nodes.items()}
     return tuple(
         NodeProcess(
-            names[0], namespace, given[names[0]], dds_profile(fleet, names, device), {name: given[name] for name in names[1:]}
+            names[0], namespace, given[names[0]], dds_profile(fleet, names), {name: given[name] for name in names[1:]}
         )
         for names in together
     )

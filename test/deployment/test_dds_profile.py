@@ -12,14 +12,10 @@ from edge_dnn_partition.deployment import dds_environment as module
 from edge_dnn_partition.deployment import dds_profile as profiles
 from edge_dnn_partition.deployment.dds_environment import VARIABLES, chosen_by_user, dds_environment, dds_profile
 from edge_dnn_partition.deployment.dds_profile import DdsProfile, profile_xml
-from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
 from edge_dnn_partition.errors import PlanError
-from edge_dnn_partition.planning.fleet.fleet import Tls, parse_fleet
+from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.fragment_codec import encode
 from edge_dnn_partition.transport.fragments import FRAME, PATIENT_PACKETS, Fragment, in_packets
-
-TLS = Tls(ca=Path('/c/ca & co.pem'), certificate=Path('/c/cert.pem'), key=Path('/c/key.pem'))
-CLOUD = DdsProfile('cloud', server='203.0.113.5', port=61811)
 
 
 def read(profile, version=2):
@@ -41,7 +37,7 @@ def texts(profile, end, version=2):
 
 
 @pytest.mark.parametrize('version', [2, 3])
-@pytest.mark.parametrize('profile', [DdsProfile('machine'), DdsProfile('lan'), CLOUD])
+@pytest.mark.parametrize('profile', [DdsProfile('machine'), DdsProfile('lan')])
 def test_every_profile_is_the_default_of_all_participants(profile, version):
     attributes = [given for path, _, given in read(profile, version) if path == '/dds/profiles/participant']
     assert [given['is_default_profile'] for given in attributes] == ['true']
@@ -98,40 +94,11 @@ def test_the_doctor_asks_the_kernel_for_what_the_profile_asks():
     assert doctor_machine.RECEIVE_BUFFER_BYTES == profiles.RECEIVE_BUFFER_BYTES
 
 
-def test_the_server_listens_and_the_others_go_to_it():
-    server, worker, device = (DdsProfile('cloud', server='203.0.113.5', port=61811, listen=p) for p in (61811, 61812, None))
-    assert [texts(p, 'discoveryProtocol') for p in (server, worker, device)] == [['SERVER'], ['CLIENT'], ['CLIENT']]
-    assert [texts(p, 'listening_ports/port') for p in (server, worker, device)] == [['61811'], ['61812'], []]
-    assert texts(server, 'rtps/prefix') == [profiles.SERVER_PREFIX]
-    for profile in (worker, device):
-        assert texts(profile, 'RemoteServer/metatrafficUnicastLocatorList/locator/tcpv4/address') == ['203.0.113.5']
-        assert texts(profile, 'discoveryServersList/locator/tcpv4/address', version=3) == ['203.0.113.5']
-        assert texts(profile, 'RemoteServer', version=3) == []
-
-
-def test_certificates():
-    listens, connects = (DdsProfile('cloud', server='203.0.113.5', port=1, listen=p, tls=TLS) for p in (1, None))
-    assert texts(connects, 'tls/verify_file') == texts(listens, 'tls/verify_file') == ['/c/ca & co.pem']
-    assert texts(listens, 'tls/cert_chain_file') == ['/c/cert.pem']
-    assert texts(connects, 'tls/private_key_file') == []
-    assert 'NO_TLSV1_1' in texts(connects, 'options/option')
-    assert texts(CLOUD, 'tls') == []
-
-
-def fleet(**network):
-    return parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'box': {}}, 'network': network})
-
-
-def test_who_listens():
-    cloud = fleet(kind='cloud', server='203.0.113.5', server_device='box')
-    listening = {p.label: p.dds.listen for d in ('pi', 'box') for p in device_processes(cloud, 'f.yaml', d)}
-    listening['scheduler'] = scheduler_process(cloud, 'f.yaml').dds.listen
-    assert [name for name, port in listening.items() if port is not None] == ['box/device_monitor', 'box/worker', 'scheduler']
-    assert listening['box/device_monitor'] == cloud.network.port
-    ports = [port for port in listening.values() if port is not None]
-    assert len(set(ports)) == 3
-    assert all(cloud.network.port <= port < cloud.network.port + module.PORT_COUNT for port in ports)
-    assert dds_profile(cloud).listen is None
+def test_dds_stays_within_a_site_whatever_is_between_sites():
+    links = [{'between': ['pi', 'jetson'], 'rate': '1 Gbit/s'}, {'between': ['pi', 'box'], 'rate': '1 Mbit/s'}]
+    network = {'kind': 'wan', 'router': 'tcp/203.0.113.5:7447', 'sites': {'there': ['box']}, 'interface': 'eth0'}
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'box': {}}, 'network': network, 'links': links})
+    assert dds_profile(fleet) == DdsProfile('lan', interface='eth0')
 
 
 @pytest.fixture
@@ -167,17 +134,8 @@ def test_a_file_of_ours_is_not_the_users_choice(cache):
     assert dds_environment(DdsProfile('machine'), given) not in ({}, given)
 
 
-def test_who_comes_again_listens_at_another_port(cache):
-    profile = DdsProfile('cloud', server='127.0.0.1', port=61811, listen=61812)
-    files = [dds_environment(profile, {})['FASTDDS_DEFAULT_PROFILES_FILE'] for _ in range(module.PORTS_EACH + 1)]
-    ports = [int(ET.parse(file).find('.//{*}listening_ports/{*}port').text) for file in files]
-    assert ports == [*range(61812, 61812 + module.PORTS_EACH), 61812]
-    server = DdsProfile('cloud', server='127.0.0.1', port=61811, listen=61811)
-    assert dds_environment(server, {}) == dds_environment(server, {})
-
-
-def test_a_cloud_fleet_does_not_stay_on_localhost(cache):
-    given = dds_environment(CLOUD, {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'})
+def test_a_machine_does_not_get_transports_of_the_middlewares_own(cache):
+    given = dds_environment(DdsProfile('machine'), {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'})
     assert given['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'SYSTEM_DEFAULT'
 
 
@@ -190,21 +148,3 @@ def test_where_only_fast_dds_3_is_there_it_is_not_given_the_other_file(cache, tm
     (older / 'lib').mkdir(parents=True)
     (older / 'lib' / 'libfastrtps.so').touch()
     assert set(dds_environment(DdsProfile('lan'), {'AMENT_PREFIX_PATH': str(older)})) == set(VARIABLES)
-
-
-def test_names_are_looked_up(cache):
-    given = dds_environment(DdsProfile('cloud', server='localhost', port=61811), {})
-    assert '<address>127.0.0.1<' in Path(given['FASTDDS_DEFAULT_PROFILES_FILE']).read_text()
-    with pytest.raises(PlanError, match=r'no.such.invalid has no IPv4 address'):
-        dds_environment(DdsProfile('cloud', server='no.such.invalid', port=61811), {})
-
-
-def test_the_server_has_its_address_and_certificates_are_there(cache, tmp_path):
-    with pytest.raises(PlanError, match='not an address of this machine.*ip addr add 203.0.113.5/32'):
-        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, listen=61811), {})
-    with pytest.raises(PlanError, match=r'network.tls, ca: /c/ca & co.pem: No such file'):
-        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, tls=TLS), {})
-    (tmp_path / 'ca.pem').write_text('nothing')
-    wrong = TLS.model_copy(update={'ca': tmp_path / 'ca.pem'})
-    with pytest.raises(PlanError, match='give PEM files'):
-        dds_environment(DdsProfile('cloud', server='203.0.113.5', port=61811, tls=wrong), {})

@@ -50,10 +50,3 @@ def test_each_node_of_a_process_gets_its_own_parameters():
     assert 'worker.providers:=["on"]' in one.ros_arguments()
     worker = device_processes(parse_fleet(FLEET | {'processes': 'each'}), 'f.yaml', 'pi')[1]
     assert worker.given == worker.parameters and 'threads:=2' in worker.ros_arguments()
-
-
-def test_a_discovery_server_restarts_with_nothing_else():
-    cloud = parse_fleet(FLEET | {'network': {'kind': 'cloud', 'server': '203.0.113.5', 'server_device': 'pi'}})
-    monitor, rest = device_processes(cloud, 'f.yaml', 'pi')
-    assert (monitor.nodes, rest.nodes) == (('device_monitor',), ('worker', 'frame_source'))
-    assert monitor.dds.serves and rest.dds.listen not in (None, monitor.dds.listen) and rest.dds.segment_bytes > 0

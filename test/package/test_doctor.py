@@ -83,7 +83,7 @@ FLEET = 'source: pi\ndevices: {pi: {}, box: {}}\n'
 @pytest.mark.parametrize(('network', 'status', 'words'), [
     ('', 'ok', 'lan: '),
     ('network: {kind: machine}', 'ok', 'machine: '),
-    ('network: {kind: cloud, server: 203.0.113.5, server_device: box}', 'warn', 'cloud: '),
+    ('network: {kind: wan, router: tcp/203.0.113.5:7447, sites: {b: [box]}, interface: lo}', 'warn', 'wan: '),
     ('network: {kind: wifi}', 'fail', 'network.kind'),
 ])  # fmt: skip
 def test_the_dds_profile_of_a_fleet(plain, tmp_path, capsys, network, status, words):

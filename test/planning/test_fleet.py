@@ -20,6 +20,9 @@ def test_units_and_defaults(tmp_path):
     assert (fleet.sink_device, fleet.emulated, fleet.model.path) == ('pi', False, tmp_path / 'm.onnx')
 
 
+WAN = {'kind': 'wan', 'router': 'tcp/a.org:7447', 'sites': {'box': ['cloud']}}
+
+
 @pytest.mark.parametrize(('change', 'words'), [
     (lambda d: d['devices']['pi'].update(thread=2), "did you mean 'threads'"),
     (lambda d: d.update(sorce='pi'), "did you mean 'source'"),
@@ -34,17 +37,18 @@ def test_units_and_defaults(tmp_path):
     (lambda d: d.update(constraints={'exclude': ['pie']}), "did you mean 'pi'"),
     (lambda d: d.update(network={'kind': 'wifi'}), 'network.kind'),
     (lambda d: d.update(network={'kin': 'lan'}), "did you mean 'kind'"),
-    (lambda d: d.update(network={'kind': 'cloud', 'server_device': 'cloud'}), 'needs server:'),
-    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a b', 'server_device': 'cloud'}), 'network.server'),
-    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'clout'}), "did you mean 'cloud'"),
-    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'cloud', 'port': 80}), 'network.port'),
-    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'tls': {'ca': 'a', 'certificate': 'b', 'key': 'c', 'keys': 'd'}}), "did you mean 'key'"),
-    (lambda d: d.update(network={'server': 'a.org'}), 'server needs kind: cloud'),
+    (lambda d: d.update(network={'kind': 'cloud', 'server': 'a.org', 'server_device': 'cloud'}), 'kind cloud is gone; write .kind: wan'),
+    (lambda d: d.update(network={'kind': 'wan'}), 'kind wan needs router'),
+    (lambda d: d.update(network=WAN | {'router': 'a.org'}), 'network.router'),
+    (lambda d: d.update(network=WAN | {'router': 'tls/a.org:7447'}), 'needs tls'),
+    (lambda d: d.update(network=WAN | {'tls': {'ca': 'a', 'certificate': 'b', 'key': 'c', 'keys': 'd'}}), "did you mean 'key'"),
+    (lambda d: d.update(network=WAN | {'sites': {'box': ['clout']}}), "did you mean 'cloud'"),
+    (lambda d: d.update(network=WAN | {'sites': {'box': ['cloud'], 'lab': ['cloud']}}), 'cloud is in two'),
+    (lambda d: d.update(network={'kind': 'lan', 'router': 'tcp/a.org:7447'}), 'router needs kind: wan'),
     (lambda d: d.update(objective='deadline'), 'needs a deadline'),
     (lambda d: d.update(deadline='200 Mbit/s'), 'deadline: .* is not a time'),
     (lambda d: d.update(weights=[0.0, 0.0]), 'weights must be two numbers'),
     (lambda d: d.update(weights=[0.3]), 'weights'),
-    (lambda d: d.update(network={'kind': 'lan', 'port': 61811}), 'port needs kind: cloud'),
     (lambda d: d.update(network={'kind': 'machine', 'interface': 'wg0'}), 'interface needs kind: lan'),
 ])  # fmt: skip
 def test_refusals(change, words):
@@ -60,19 +64,26 @@ def test_refusals(change, words):
     ({'pi': {'emulate': {}}, 'cloud': {}}, {}, 'lan'),
     ({'pi': {}, 'cloud': {}}, {}, 'lan'),
     ({'pi': {}, 'cloud': {}}, {'kind': 'machine'}, 'machine'),
-    ({'pi': {}, 'cloud': {}}, {'kind': 'cloud', 'server': '203.0.113.5', 'server_device': 'cloud'}, 'cloud'),
+    ({'pi': {}, 'cloud': {}}, WAN, 'wan'),
 ])  # fmt: skip
 def test_the_kind_of_network(devices, network, kind):
     assert parse_fleet({'source': 'pi', 'devices': devices, 'network': network}).network_kind == kind
 
 
 def test_certificates_lie_beside_the_fleet_file(tmp_path):
-    tls = {'ca': 'ca.pem', 'certificate': 'keys/cert.pem', 'key': '/etc/key.pem'}
-    network = {'kind': 'cloud', 'server': 'box.example.org', 'server_device': 'cloud', 'tls': tls}
-    found = parse_fleet({**GOOD, 'network': network}, base=tmp_path).network.tls
+    tls = {'ca': 'ca.pem', 'certificate': 'keys/{device}.pem', 'key': '/etc/key.pem'}
+    network = WAN | {'router': 'tls/box.example.org:7447', 'tls': tls}
+    found = parse_fleet({**GOOD, 'network': network}, base=tmp_path).network.tls.of('cloud')
     assert [str(path) for path in (found.ca, found.certificate, found.key)] == [
-        f'{tmp_path}/ca.pem', f'{tmp_path}/keys/cert.pem', '/etc/key.pem',
+        f'{tmp_path}/ca.pem', f'{tmp_path}/keys/cloud.pem', '/etc/key.pem',
     ]  # fmt: skip
+
+
+def test_who_is_in_no_site_is_where_the_source_is():
+    fleet = parse_fleet({'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'cloud': {}}, 'network': WAN})
+    assert [fleet.site_of(device) for device in ('pi', 'jetson', 'cloud', 'joined')] == ['', '', 'box', '']
+    lab = parse_fleet({'source': 'cloud', 'devices': {'pi': {}, 'cloud': {}}, 'network': WAN})
+    assert lab.site_of('pi') == 'box'
 
 
 def test_goals():

@@ -163,5 +163,5 @@ DOCUMENT = {
     'devices': {'pi': {'threads': 2, 'memory': '1 GiB', 'power': {'idle': '1 W', 'weight': 1.0}, 'emulate': {'slowdown': 2}}, 'box': {}},
     'links': [{'between': ['pi', 'box'], 'rate': '1 MB/s', 'delay': '2 ms', 'channel': 'wifi', 'emulate': True}],
     'constraints': {'pin': {'a': 'pi'}, 'exclude': ['box']}, 'camera': {'topic': 'a', 'rate': 5.0},
-    'network': {'kind': 'cloud', 'server': 'a.org', 'port': 62000, 'server_device': 'box'}, 'share': {'group': 'g', 'hosts': {'pi': 'h'}},
+    'network': {'kind': 'wan', 'router': 'tcp/a.org:7447', 'router_device': 'box', 'sites': {'b': ['box']}}, 'share': {'group': 'g', 'hosts': {'pi': 'h'}},
 }  # fmt: skip

@@ -21,6 +21,7 @@ from edge_dnn_partition.yaml_file import read_yaml
 
 from .board import board, board_names
 from .inputs import AnyInput, Camera, Synchronise
+from .network import Network, NetworkKind
 
 NAME_PATTERN = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _OWN_NAME: Final = '{fleet}'
@@ -31,7 +32,6 @@ ANYBODY: Final = '*'
 """Under ``devices``: what a device is that the file does not name; without it such a device does not join."""
 TODO: Final = 'TODO'
 """What a value begins with that a person has to fill in; what belongs there follows."""
-NetworkKind = Literal['machine', 'lan', 'cloud']
 
 
 class Power(Strict):
@@ -153,43 +153,6 @@ class Constraints(Strict):
     exclude: tuple[str, ...] = Field(default=(), examples=['[jetson]'])
 
 
-class Tls(Strict):
-    """PEM files: the CA's certificate, needed by all, and the server's own with its key, needed on its device."""
-
-    ca: FilePath
-    certificate: FilePath
-    key: FilePath
-
-
-class Network(Strict):
-    """What lies between the devices, which chooses how DDS is set up.
-
-    ``machine``: all on one; ``lan``: one network, Wi-Fi or cable, on ``interface`` alone if it is named; ``cloud``:
-    ``server_device`` has the address ``server``, which all others reach, from behind a NAT as well. Its TCP ports from ``port``
-    on must be open. They lie above those that Linux gives to clients (32768 to 60999): Fast DDS lets the end with the smaller
-    one connect.
-    """
-
-    kind: NetworkKind | None = None
-    interface: str | None = Field(default=None, pattern=r'^[^\s/]{1,15}$')
-    server: str | None = Field(default=None, pattern=r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')
-    port: int = Field(default=61811, ge=61000, le=65000)
-    tls: Tls | None = None
-    server_device: str | None = None
-
-    @model_validator(mode='after')
-    def _whole(self) -> Network:
-        if self.kind == 'cloud':
-            for key in ('server', 'server_device'):
-                if getattr(self, key) is None:
-                    raise ValueError(f'kind cloud needs {key}: give the address that all devices reach and the device that has it')
-        elif extra := sorted(self.model_fields_set - {'kind', 'interface'}):
-            raise ValueError(f'{extra[0]} needs kind: cloud; set it, or remove {extra[0]}')
-        if self.interface is not None and self.kind != 'lan':
-            raise ValueError('interface needs kind: lan; set it, or remove interface')
-        return self
-
-
 class Security(Strict):
     """``key_file``, as `keygen` writes it: whoever has none is not believed (docs/security.md)."""
 
@@ -296,6 +259,13 @@ class Fleet(Strict):
             return self.network.kind
         return 'machine' if len(self._kinds) == 1 or all(d.emulate for d in self._kinds) else 'lan'
 
+    def site_of(self, device: str) -> str:
+        """Return the site of a device; one that is in none is where the source is, which may have no name."""
+        for site, devices in self.network.sites.items():
+            if device in devices:
+                return site
+        return '' if device == self.source else self.site_of(self.source)
+
     @property
     def _kinds(self) -> list[Device]:
         """Its devices, and what others would be."""
@@ -318,7 +288,7 @@ class Fleet(Strict):
             *((f'constraints.pin.{layer}', d) for layer, d in self.constraints.pin.items()),
             *(('constraints.exclude', d) for d in self.constraints.exclude),
             *(('share.hosts', d) for d in (self.share.hosts if self.share is not None else ())),
-            *(('network.server_device', d) for d in (self.network.server_device,) if d is not None),
+            *(('network', d) for d in self.network.members),
         ):
             if device not in self.devices:
                 raise ValueError(f'{what}: no device is called {device!r}{nearest(device, known)}')
