@@ -31,7 +31,7 @@ class Ends:
 
 _ALL: Final = ('claim', 'sessions', 'group_sessions')
 NODES: Final = {
-    'device_monitor': Ends((*_ALL, 'heartbeat', 'telemetry'), _ALL),
+    'device_monitor': Ends((*_ALL, 'devices', 'heartbeat', 'telemetry'), _ALL),
     'worker': Ends(
         (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile'),
         (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
@@ -45,8 +45,8 @@ NODES: Final = {
     ),
     'scheduler': Ends(
         (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'exploration', 'plan', 'plot', 'shadow', 'shares', 'state'),
-        (*_ALL, 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile', 'shares', 'source_status',
-         'telemetry'),
+        (*_ALL, 'devices', 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile', 'shares',
+         'source_status', 'telemetry'),
         ('free_plan', 'pin_plan', 'profile_again', 'replan'), ('profile_again_there',),
     ),
     'dashboard': Ends(

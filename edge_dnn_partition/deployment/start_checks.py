@@ -31,6 +31,17 @@ from edge_dnn_partition.sensing.sources.limits import LimitsReading
 from edge_dnn_partition.transport.tensors import Array
 
 
+def with_own_device(fleet: Fleet, device: str, limits: LimitsReading) -> Fleet:
+    """Return a fleet as this machine's device knows it: itself included, where the file welcomes anybody.
+
+    What the file leaves out of its entry is as its monitor tells the scheduler (DeviceDescription).
+
+    :raises PlanError: if the file neither names nor welcomes it.
+    """
+    entry = fleet.device(device)
+    return fleet if fleet.anybody is None else fleet.with_device(device, entry.filled(Device(threads=limits.whole_cores)))
+
+
 def with_parameters(described: Device, parameters: Mapping[str, Any]) -> Device:
     """Return a device with its worker's parameters over what the fleet file says of it.
 

@@ -1,24 +1,27 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node `device_monitor`: publishes the state of its host, and that it lives."""
+"""The node `device_monitor`: says what its device is, publishes the state of its host, and that it lives."""
 
 from __future__ import annotations
 
+import json
 import math
+import platform
 import time
 from typing import Any, Final
 
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
+from edge_dnn_partition import __version__
 from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.deployment.node_parameters import DEVICE_MONITOR
 from edge_dnn_partition.errors import UserError
-from edge_dnn_partition.msg import Heartbeat, Telemetry
+from edge_dnn_partition.msg import DeviceDescription, Heartbeat, Telemetry
 from edge_dnn_partition.nodes.conversions.conversions import telemetry_to_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
-from edge_dnn_partition.sensing.host import HostMeter
+from edge_dnn_partition.sensing.host import HostMeter, HostSample
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.source import Source
@@ -27,10 +30,12 @@ from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
 
 _SENSOR_SECONDS: Final = 0.5
 """How long a sensor may take before it is left out: meanwhile this node does nothing else."""
+_FAREWELL_SECONDS: Final = 0.1
+"""How long the last word is waited for."""
 
 
 class DeviceMonitor(FleetNode):
-    """Publishes Telemetry and Heartbeat of the device that it runs on.
+    """Publishes DeviceDescription, Telemetry and Heartbeat of the device that it runs on.
 
     :param root: of the proc and sysfs that are read; empty for this machine's own.
     :param kwargs: for `FleetNode`.
@@ -50,11 +55,24 @@ class DeviceMonitor(FleetNode):
         self._meter = HostMeter(self._root, self._heard(), self._model(), deadline_seconds=_SENSOR_SECONDS)
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY, overridable=True)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self._description = self.advertise(DeviceDescription, self.topics.devices, qos.DEVICES)
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
 
     def start(self) -> None:
-        """Take the first reading, so that the first telemetry knows rates."""
-        self._meter.sample(time.monotonic())
+        """Take the first reading, so that the first telemetry knows rates, and say what this device is."""
+        self._describe(self._meter.sample(time.monotonic()))
+
+    def begin_drain(self, *, ending: bool) -> float:
+        """Say that the device leaves, if its process ends: the fleet need not wait for heartbeats that do not come."""
+        if ending:
+            self._description.publish(DeviceDescription(
+                stamp=self.get_clock().now().to_msg(), device=self.topics.device, incarnation=self.incarnation, leaving=True
+            ))  # fmt: skip
+        return 0.0
+
+    def give_up(self) -> None:
+        """Let the word reach those that hear it."""
+        self.flush(self._description, seconds=_FAREWELL_SECONDS)
 
     def teardown(self) -> None:
         """Forget the timer, which is about to go."""
@@ -97,6 +115,23 @@ class DeviceMonitor(FleetNode):
         except (UserError, OSError) as error:
             self.get_logger().warning(f'no power model: {error}')
             return None
+
+    def _describe(self, sample: HostSample) -> None:
+        cores, memory = sample.limits.whole_cores, sample.memory.total_bytes
+        self._description.publish(DeviceDescription(
+            stamp=self.get_clock().now().to_msg(), device=self.topics.device, incarnation=self.incarnation,
+            entry=json.dumps({'threads': cores}), release=__version__, machine=platform.machine(), cores=cores,
+            memory_bytes=memory, providers=self._providers(),
+            meters=list(self._meter.meters()),
+        ))  # fmt: skip
+
+    def _providers(self) -> list[str]:
+        """Return what onnxruntime can use here; nothing where the worker, which loads it, is in another process."""
+        if 'worker' not in self.neighbours:
+            return []
+        from edge_dnn_partition.execution.stages.engine import available_providers
+
+        return list(available_providers())
 
     def _follow_rate(self, _name: str, rate_hz: float) -> None:
         if self._timer is not None:

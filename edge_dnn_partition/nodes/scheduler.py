@@ -28,6 +28,7 @@ from edge_dnn_partition.execution.frames.result_codec import decode_report
 from edge_dnn_partition.monitoring.health import StreamWatch
 from edge_dnn_partition.monitoring.waiting import WaitingLog
 from edge_dnn_partition.msg import (
+    DeviceDescription,
     DeviceEnergy,
     Exploration,
     FrameFailure,
@@ -87,7 +88,8 @@ class Scheduler(FleetNode):
         self.subscribe(Heartbeat, topics.heartbeat, self._on_heartbeat, qos.heartbeat_reader())
         self.subscribe(Telemetry, topics.telemetry, self._on_telemetry, qos.TELEMETRY)
         self.subscribe(DeviceEnergy, topics.energy, self._on_energy, qos.TELEMETRY)
-        self.subscribe(ProfileMessage, topics.profile, scheduler.on_profile, qos.PROFILE)
+        self.subscribe(ProfileMessage, topics.profile, self._on_profile, qos.PROFILE)
+        self.subscribe(DeviceDescription, topics.devices, self._on_description, qos.devices_reader())
         self.subscribe(SourceStatus, topics.source_status, self._on_source_status, qos.STATE)
         self.subscribe(StageState, topics.plan_state, self._on_stage, qos.PLAN_STATE)
         self.subscribe(FrameReport, topics.frame_report, self._on_report, qos.result_reader(), raw=True)
@@ -144,6 +146,12 @@ class Scheduler(FleetNode):
         self._watch.on_heartbeat(message)
         if restarted:
             self.get_logger().info(f'{message.device} has restarted')
+
+    def _on_description(self, message: DeviceDescription) -> None:
+        self._scheduler.on_description(message, time.monotonic())
+
+    def _on_profile(self, message: ProfileMessage) -> None:
+        self._scheduler.on_profile(message, time.monotonic())
 
     def _on_telemetry(self, message: Telemetry) -> None:
         self._scheduler.estimator.on_telemetry(message)
@@ -233,7 +241,7 @@ class Scheduler(FleetNode):
         if switch.active is not None:
             weights = {layer: float(part.weight_bytes) for layer, part in enumerate(self._model.layers)}
             profiles = {name: view.profile for name, view in estimator.view.devices.items() if view.profile is not None}
-            uses = use_of(switch.active, self._watch.figures(now).fps, self._fleet, profiles, weights)
+            uses = use_of(switch.active, self._watch.figures(now).fps, self._scheduler.fleet, profiles, weights)
         self._shares.publish(Share(
             stamp=self.get_clock().now().to_msg(), fleet=self._fleet.fleet, priority=self._fleet.share.priority,
             moving=switch.proposal is not None or now - self._moved_at < SETTLE_SECONDS, hosts=list(uses),

@@ -79,9 +79,10 @@ class Worker(FleetNode):
     def setup(self) -> None:
         """Read the fleet file, load the model's graph, connect."""
         device = self.topics.device
-        self._fleet = self.load_fleet()
-        self._config = start_checks.with_parameters(self._fleet.device(device), self.params)
-        if words := start_checks.too_many_threads(self._config.threads, limits_now()):
+        limits = limits_now()
+        self._fleet = start_checks.with_own_device(self.load_fleet(), device, limits)
+        self._config = start_checks.with_parameters(self._fleet.devices[device], self.params)
+        if words := start_checks.too_many_threads(self._config.threads, limits):
             self.get_logger().warning(words)
         self._model = start_checks.model_of(self._fleet)
         if self._model.remark:

@@ -166,6 +166,10 @@ class HostMeter:
         present = activity(cpu, sample.clock, sample.gpus, sample.interfaces)
         return replace(sample, power=(*sample.power, self._modelled.update(now_seconds, present)))
 
+    def meters(self) -> tuple[str, ...]:
+        """Return the power meters that read something."""
+        return tuple(state.name for state in self.states() if state.status == 'ok' and state.name in self._meters)
+
     def states(self) -> tuple[SourceState, ...]:
         """Return what became of each source: what it reads, or why it is left out."""
         return self._sampler.states()

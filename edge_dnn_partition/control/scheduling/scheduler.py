@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from edge_dnn_partition.control.decision.policy import FIRST_PLAN, Assignment, Choice, Conditions, Policy, feasible
 from edge_dnn_partition.control.decision.steps import Urgency
 from edge_dnn_partition.control.state.fleet_estimator import FleetEstimator
+from edge_dnn_partition.control.state.membership import Membership
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.frames.admission import frames_at_a_time
 from edge_dnn_partition.execution.frames.plan_registry import PATIENCE_SECONDS
@@ -26,6 +27,7 @@ from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
 from edge_dnn_partition.planning.objectives import Latency
 from edge_dnn_partition.planning.plans.compose import Placement, assignment_of, pinned_costs
 from edge_dnn_partition.planning.plans.plan import Plan, placement_of_words
+from edge_dnn_partition.units import format_bytes
 
 from .background import Background
 from .encoding_choice import EncodingChoice
@@ -85,7 +87,8 @@ class FleetScheduler:
         self, model: Model, fleet: Fleet, settings: SchedulerSettings, outlet: Outlet, *, incarnation: int,
         files: Path | None = None, background: Background | None = None, policy: Policy | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.fleet, self.settings, self._outlet = model, fleet, settings, outlet
+        self.model, self.settings, self._outlet = model, settings, outlet
+        self.members = Membership(fleet)
         self._background = background or Background()
         self.estimator = FleetEstimator(
             model, fleet, heartbeat_timeout=settings.heartbeat_timeout, input_bytes=settings.input_bytes
@@ -111,6 +114,11 @@ class FleetScheduler:
         """What it took."""
 
     @property
+    def fleet(self) -> Fleet:
+        """With the devices that have joined."""
+        return self.members.fleet
+
+    @property
     def switch(self) -> PlanSwitch:
         """The plan in force, and the one that is proposed."""
         return self.mover.switch
@@ -118,6 +126,8 @@ class FleetScheduler:
     def start(self, now: float, *, last_version: int = 0, earlier: Plan | None = None) -> None:
         """Begin to wait for the fleet, and go on from an earlier scheduler's last version and plan."""
         self._began = now
+        for device in earlier.devices if earlier is not None else ():  # it may have joined an earlier scheduler's fleet
+            self._on_sign(device, now)
         self.mover.start(last_version, earlier)
 
     def stop(self, now: float) -> None:
@@ -135,11 +145,42 @@ class FleetScheduler:
 
     # Events -> state ------------------------------------------------------------------------------------------
 
+    def on_description(self, message: Any, now: float) -> None:
+        """Record what a device's monitor says of it (DeviceDescription), or that it leaves.
+
+        :raises PlanError: if the fleet does not welcome it, or it describes itself by what is no entry of a fleet file.
+        """
+        device, present = message.device, self.fleet
+        if not self.members.on_description(device, message.incarnation, message.entry, leaving=message.leaving, now=now):
+            return
+        if message.leaving:
+            self._outlet.info(f'{device} leaves')
+            self.view.on_leave(device)
+            self.mover.on_loss(device, now)
+            self.decide(now)
+        else:
+            what = f'{message.machine}, {message.cores} cores, {format_bytes(message.memory_bytes)}'
+            self._follow(f'{device} has joined: {what}' if device not in present.devices else '')
+
+    def _on_sign(self, device: str, now: float, *, late: bool = False) -> None:
+        if self.members.joins(device, now, late=late):
+            self._follow(f'{device} has joined')
+
+    def _follow(self, words: str = '') -> None:
+        """Plan with the devices that the fleet has now."""
+        self.estimator.follow(self.fleet)
+        self._decided_at = -math.inf
+        if words:
+            self._outlet.info(words)
+
     def on_heartbeat(self, message: Any, now: float) -> bool:
         """Record a node's heartbeat (Heartbeat); return whether a worker has restarted.
 
         :raises PlanError: if it is not of this fleet, or its worker has another model.
         """
+        self._on_sign(message.device, now, late=True)
+        if message.device in self.fleet and message.device not in self.fleet.devices:
+            return False  # it has left
         self.estimator.on_links(message, now)
         self.mover.on_heartbeat(message, now)
         restarted = message.node == 'worker' and self.estimator.on_worker(message, now)
@@ -151,11 +192,12 @@ class FleetScheduler:
         self._decide_if_urgent(message.device, now)
         return restarted
 
-    def on_profile(self, message: Any) -> None:
+    def on_profile(self, message: Any, now: float) -> None:
         """Record how fast a device runs the model (Profile); a new policy is made.
 
         :raises PlanError: if the profile does not fit the model or the other devices'.
         """
+        self._on_sign(message.device, now)
         if self.estimator.on_profile(message):
             self.runner.renew()
             self._decided_at = -math.inf
@@ -219,6 +261,8 @@ class FleetScheduler:
         """
         self._urgency.on_decision(now, self._estimates(now))
         self.mover.tick(self.view.alive(now), now)
+        if self.members.tidy(self._needed, now):
+            self._follow()
         ready = self._ready = self.view.ready(now)
         self._decided_at = now
         if self.switch.proposal is not None or self._waits_for_fleet(ready, now):
@@ -238,6 +282,11 @@ class FleetScheduler:
         move = self._pinned_move(pinned, problem, now) if pinned else self._policy_move(problem, ready, now)
         if move is not None:
             self.propose(move, now)
+
+    @property
+    def _needed(self) -> set[str]:
+        """The devices of the plan in force, and of the one that is proposed."""
+        return {device for plan in (self.switch.active, self.switch.proposal) if plan is not None for device in plan.devices}
 
     def _waits_for_fleet(self, ready: Sequence[str], now: float) -> bool:
         """Return whether it is too early to decide: nobody, or not the source, or at the start not everybody is ready."""

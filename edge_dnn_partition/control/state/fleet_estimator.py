@@ -111,11 +111,31 @@ class FleetEstimator:
         self.derating = Derating()
         self.sharing = Sharing(fleet) if fleet.share is not None else None
         """What other fleets on the same hosts take; None in a fleet that is in no group."""
-        self._health = {name: DeviceHealth() for name in fleet.devices}
-        self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
+        self._health: dict[str, DeviceHealth] = {}
+        self._given: dict[str, frozenset[str]] = {}
         self._joules: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {}
         """By device: what its meter has shown of each segment, and where the segments begin and end."""
         self._pipeline: Pipeline | None = None
+        self.follow(fleet)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Know the devices of a fleet that others have joined or left."""
+        self.fleet, self._pipeline = fleet, None
+        self.view.follow(fleet)
+        if self.sharing is not None:
+            self.sharing.fleet = fleet
+        self._health = {name: self._health.get(name) or DeviceHealth() for name in fleet.devices}
+        self._given = {name: frozenset(device.power.model_fields_set) for name, device in fleet.devices.items()}
+        self._joules = {name: joules for name, joules in self._joules.items() if name in fleet.devices}
+
+    def _knows(self, device: str, what: str) -> bool:
+        """Return whether a device is in the fleet; what one says that may join counts from when it has.
+
+        :raises PlanError: if it is not, nor may be.
+        """
+        if device not in self.fleet:
+            raise PlanError(f'{what} from {device!r}, which is not in the fleet file; add it there')
+        return device in self.view.devices
 
     @property
     def pipeline(self) -> Pipeline:
@@ -133,8 +153,8 @@ class FleetEstimator:
 
         :raises PlanError: if the fleet file does not name its device.
         """
-        if message.device not in self.view.devices:
-            raise PlanError(f'heartbeat from {message.device!r}, which is not in the fleet file; add it there')
+        if not self._knows(message.device, 'heartbeat'):
+            return
         if message.node not in _HEARTS:
             raise PlanError(f'heartbeat from {message.node!r} on {message.device}, which is not a node of this package')
         if message.node in ('worker', 'frame_source'):
@@ -163,9 +183,9 @@ class FleetEstimator:
 
         :raises PlanError: if the fleet file does not name its device.
         """
-        view = self.view.devices.get(message.device)
-        if view is None:
-            raise PlanError(f'telemetry from {message.device!r}, which is not in the fleet file; add it there')
+        if not self._knows(message.device, 'telemetry'):
+            return
+        view = self.view.devices[message.device]
         view.cpu_percent = message.cpu_percent
         view.memory_available_bytes = message.memory_available_bytes
         view.memory_total_bytes = message.memory_total_bytes
@@ -194,9 +214,9 @@ class FleetEstimator:
 
         :raises PlanError: if the fleet file does not name it.
         """
-        health = self._health.get(message.device)
-        if health is None:
-            raise PlanError(f'energy from {message.device!r}, which is not in the fleet file; add it there')
+        if not self._knows(message.device, 'energy'):
+            return
+        health = self._health[message.device]
         health.measured = message.kind == 'measured'
         health.active_watts = message.active_watts
         known = message.covered_seconds > 0

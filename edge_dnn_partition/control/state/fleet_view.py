@@ -159,7 +159,7 @@ class FleetView:
     def __init__(self, fleet: Fleet, *, heartbeat_timeout: float = 1.0) -> None:
         self.fleet = fleet
         self.heartbeat_timeout = heartbeat_timeout
-        self.devices = {name: DeviceView(device.equivalent_cores) for name, device in fleet.devices.items()}
+        self.devices: dict[str, DeviceView] = {}
         self._links: dict[tuple[str, str], dict[int, _Reported]] = {}
         self._estimates = {
             pair: LinkEstimate(link.rate, link.delay, measured=False)
@@ -171,6 +171,23 @@ class FleetView:
         self._given = dict(self._estimates)
         self._shared = SharedLinks(fleet)
         self._seen: dict[tuple[str, str], HeldMax] = {}
+        self.follow(fleet)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Know the devices of a fleet that others have joined or left; what is known of those that stay is kept."""
+        self.fleet = fleet
+        for name, device in fleet.devices.items():
+            self.devices.setdefault(name, DeviceView()).busy_cores = device.equivalent_cores
+        if gone := self.devices.keys() - fleet.devices.keys():
+            self.devices = {name: view for name, view in self.devices.items() if name not in gone}
+            for known in (self._links, self._estimates, self._log_rates, self._expected, self._seen):
+                for pair in [pair for pair in known if not gone.isdisjoint(pair)]:
+                    del known[pair]
+            self._shared.forget(gone)
+
+    def on_leave(self, device: str) -> None:
+        """Record that a device takes part no longer: it counts as gone until it is heard again."""
+        self.devices[device].seen_at = -math.inf
 
     def on_heartbeat(
         self, device: str, incarnation: int, speed_factor: float, now: float, *, stage_factor: float = 0.0

@@ -11,7 +11,7 @@ Pure; time is passed in, seconds; rates in bytes per second.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -114,6 +114,20 @@ class SharedLinks:
     def _together(self, one: Pair, other: Pair) -> None:
         both = frozenset((one, other))
         self._known[both], self._apart[both] = True, 0
+
+    def forget(self, devices: Collection[str]) -> None:
+        """Forget the links of devices that have left."""
+        gone = set(devices)
+
+        def stays(*pairs: Pair) -> bool:
+            return all(gone.isdisjoint(pair) for pair in pairs)
+
+        self._known = {both: shared for both, shared in self._known.items() if stays(*both)}
+        self._apart = {both: count for both, count in self._apart.items() if stays(*both)}
+        self._fell_at = {pair: at for pair, at in self._fell_at.items() if stays(pair)}
+        self._lately = {pair: most for pair, most in self._lately.items() if stays(pair)}
+        self._suspects = {pair: suspect for pair, suspect in self._suspects.items() if stays(pair, suspect.cause)}
+        self._cleared = {pair: found for pair, found in self._cleared.items() if stays(pair, found[0].cause)}
 
     @property
     def suspects(self) -> dict[Pair, LinkEstimate]:

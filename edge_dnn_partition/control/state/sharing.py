@@ -100,17 +100,18 @@ class Sharing:
     """
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
+        """Its devices may change."""
         self._reports: dict[str, tuple[float, FleetUse]] = {}
 
     @property
     def priority(self) -> int:
         """Of this fleet."""
-        return 0 if self._fleet.share is None else self._fleet.share.priority
+        return 0 if self.fleet.share is None else self.fleet.share.priority
 
     def on_share(self, use: FleetUse, now: float) -> None:
         """Record what a fleet uses; this fleet's own messages are ignored."""
-        if use.fleet != self._fleet.fleet:
+        if use.fleet != self.fleet.fleet:
             self._reports = {name: report for name, report in self._reports.items() if now - report[0] <= EXPIRE_SECONDS}
             if use.fleet in self._reports or len(self._reports) < _MOST_FLEETS:
                 self._reports[use.fleet] = (now, use)
@@ -122,7 +123,7 @@ class Sharing:
 
     def use(self, device: str, now: float) -> OthersUse:
         """Return what others keep busy of a device's host."""
-        host = self._fleet.host_of(device)
+        host = self.fleet.host_of(device)
         sums = [0.0, 0.0, 0.0]
         for other in self.others(now):
             place = 0 if other.priority > self.priority else 1 if other.priority == self.priority else 2
@@ -131,13 +132,13 @@ class Sharing:
 
     def _comes_first(self, other: FleetUse) -> bool:
         """True if a fleet has its memory before this one; of equal ones that is the first by name."""
-        return (-other.priority, other.fleet) < (-self.priority, self._fleet.fleet)
+        return (-other.priority, other.fleet) < (-self.priority, self.fleet.fleet)
 
     def applied(self, problem: Problem, now: float) -> Problem:
         """Return a problem in which the weights of fleets that come first are taken off the devices' memory."""
         held = {
             device.name: sum(
-                other.hosts.get(self._fleet.host_of(device.name), HostUse()).memory_bytes
+                other.hosts.get(self.fleet.host_of(device.name), HostUse()).memory_bytes
                 for other in self.others(now)
                 if self._comes_first(other)
             )

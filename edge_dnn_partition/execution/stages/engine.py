@@ -63,12 +63,18 @@ def processor_of(provider: str) -> Processor:
     return 'gpu' if provider in _GPU_PROVIDERS else 'cpu'
 
 
+def available_providers() -> Sequence[str]:
+    """Return the execution providers of this installation of onnxruntime."""
+    found: Sequence[str] = onnxruntime.get_available_providers()
+    return found
+
+
 def check_providers(providers: Sequence[str]) -> None:
     """Refuse execution providers that this installation of onnxruntime lacks.
 
     :raises UserError: that names those which are there.
     """
-    available = onnxruntime.get_available_providers()
+    available = available_providers()
     if not providers:
         raise UserError(f'no execution provider given; available here: {", ".join(available)}')
     for provider in providers:

@@ -84,6 +84,9 @@ SHARES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATI
 PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Measured once in many minutes and needed by every scheduler that joins; one reader serves all devices."""
 
+DEVICES: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""What a device is: who comes later learns it at once. Readers use `devices_reader`, as those of `SESSIONS` do theirs."""
+
 SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Only the last list of a process counts, and a process that joins late is to be believed at once. Readers use `sessions_reader`,
 since the depth of a subscription is over all its writers."""
@@ -135,6 +138,11 @@ def heartbeat_reader(devices: int = 64) -> QoSProfile:
     :param devices: how many nodes may send within the time that the reader is held up.
     """
     return _profile(devices, HEARTBEAT.reliability, HEARTBEAT.durability)
+
+
+def devices_reader(devices: int = 256) -> QoSProfile:
+    """Return DEVICES for a reader of so many devices."""
+    return _profile(devices, DEVICES.reliability, DEVICES.durability)
 
 
 def sessions_reader(processes: int = 256) -> QoSProfile:

@@ -116,6 +116,7 @@ class Topics:
     decision = FleetTopic('decision', 'Why the plan in force is what it is (Decision).')
     calibration = FleetTopic('calibration', 'Predictions of the last change of plan and what was measured (Calibration).')
     source_status = FleetTopic('source_status', "The frame source's counters (SourceStatus).")
+    devices = FleetTopic('devices', 'What each device is, and that it leaves (DeviceDescription).')
     sessions = FleetTopic('sessions', 'Which processes live, where the fleet has a key (Sessions).')
 
     def claim(self, node: str, device: str = '') -> str:

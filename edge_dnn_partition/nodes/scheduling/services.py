@@ -56,7 +56,7 @@ class SchedulerServices:
     """
 
     def __init__(self, node: FleetNode, scheduler: FleetScheduler) -> None:
-        self._node, self._scheduler, self._view, self._fleet = node, scheduler, scheduler.view, scheduler.fleet
+        self._node, self._scheduler, self._view = node, scheduler, scheduler.view
         self._policy_before = ''
         self._waiting: list[_Waiting] = []
         self._profiling: dict[str, tuple[DeferredResponse, Any]] = {}
@@ -66,7 +66,7 @@ class SchedulerServices:
         node.serve(Trigger, topics.free_plan, self._free)
         node.serve(Trigger, topics.replan, self._replan)
         node.serve(ProfileAgain, topics.profile_again(), self._profile_again)
-        self._profilers = {name: node.client(Trigger, topics.profile_again(name)) for name in self._fleet.devices}
+        self._profilers: dict[str, Any] = {}
         node.every(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class SchedulerServices:
         for one in [one for one in self._waiting if now > one.until]:
             self._end(one, success=False, message='the plan did not come into force in time; see /diagnostics')
         for device, (later, response) in list(self._profiling.items()):
-            if now - self._view.devices[device].seen_at > _GONE_SECONDS:
+            if device not in self._view.devices or now - self._view.devices[device].seen_at > _GONE_SECONDS:
                 del self._profiling[device]
                 later.send(_filled(response, f'{device}: its worker is gone', success=False))
 
@@ -192,8 +192,8 @@ class SchedulerServices:
     # Profiling ------------------------------------------------------------------------------------------------
 
     def _profile_again(self, request: ProfileAgain.Request, response: ProfileAgain.Response) -> Any:
-        if request.device and request.device not in self._fleet.devices:
-            raise PlanError(f'no device is called {request.device!r}; known are {", ".join(self._fleet.devices)}')
+        if request.device and request.device not in self._view.devices:
+            raise PlanError(f'no device is called {request.device!r}; known are {", ".join(self._view.devices)}')
         alive = self._view.alive(time.monotonic())
         devices = [request.device] if request.device else list(alive)
         if not devices:
@@ -207,6 +207,8 @@ class SchedulerServices:
     def _profile_next(self, devices: Sequence[str], answers: list[str], response: Any, later: DeferredResponse) -> None:
         """Profile the first of some devices, then the others: played on one machine, they would hold each other up."""
         device, *rest = devices
+        if device not in self._profilers:
+            self._profilers[device] = self._node.client(Trigger, self._node.topics.profile_again(device))
         client = self._profilers[device]
         if device in self._profiling:
             later.send(_filled(response, f'{device} is already being profiled', success=False))

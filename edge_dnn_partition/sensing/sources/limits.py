@@ -8,6 +8,7 @@ A limit of any parent holds as well, so the whole path up to where the hierarchy
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -60,6 +61,12 @@ class LimitsReading:
     def usable_cores(self) -> float:
         """How many cores' time it may use; infinite: unknown."""
         return min(len(self.cpus) or math.inf, self.quota.cores if self.quota.cores > 0 else math.inf)
+
+    @property
+    def whole_cores(self) -> int:
+        """How many threads it can keep busy, at least one."""
+        cores = self.usable_cores
+        return max(1, round(cores)) if math.isfinite(cores) else os.cpu_count() or 1
 
     @property
     def limited(self) -> bool:
