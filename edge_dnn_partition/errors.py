@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class BusyError(UserError):
+    """Something that another process holds at present, such as a port: a process ends with code 1, and trying again may help."""
+
+
 class ModelError(UserError):
     """A model file that cannot be read, checked, prepared, split or run."""
 

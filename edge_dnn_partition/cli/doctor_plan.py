@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from edge_dnn_partition.deployment.node_parameters import parameters_of
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
@@ -51,6 +52,19 @@ def check_any_plan(fleet: Fleet, model: Model) -> None:
         raise PlanError(f'no plan can run: {found.reason}; see constraints, memory and links in the fleet file')
 
 
+def _impatient(fleet: Fleet) -> Iterator[str]:
+    """Yield which nodes take a worker for dead that has only little to do."""
+    worker = parameters_of(fleet.parameters, 'worker')
+    slowest = min(worker['heartbeat_hz'], worker['rest_heartbeat_hz'])
+    for node in ('scheduler', 'frame_source'):
+        seconds = parameters_of(fleet.parameters, node)['heartbeat_timeout']
+        if seconds < 3 / slowest:
+            yield (
+                f'parameters.{node}.heartbeat_timeout: {seconds:g} s is shorter than three heartbeats of a worker at rest '
+                f'({slowest:g} a second), so one that is well counts as dead; set it to {3 / slowest:.2g} or more'
+            )
+
+
 def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePreprocessing | None) -> Iterator[str]:
     """Yield what the file says that does nothing, or hardly what was meant.
 
@@ -65,6 +79,7 @@ def unused(fleet: Fleet, scheduler: Mapping[str, Any], preprocessing: FramePrepr
     budget = fleet.parameters.get('worker', {}).get('memory_budget', '')
     if is_number(budget) and 0 < float(budget) < _LEAST_BUDGET_BYTES:
         yield f'parameters.worker.memory_budget: {budget} is {float(budget):g} bytes, too few; give a unit, such as {budget} GB'
+    yield from _impatient(fleet)
     linked = {name for link in fleet.links for name in link.between}
     alone = [name for name in fleet.devices if name not in linked]
     if len(fleet.devices) > 1 and alone:

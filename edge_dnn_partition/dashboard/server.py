@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.errors import BusyError
 
 from .board import Board, board_time
 
@@ -70,13 +70,13 @@ class DashboardServer:
     def start(self) -> str:
         """Begin to listen; return the page's address.
 
-        :raises UserError: if the address cannot be had.
+        :raises BusyError: if the address cannot be had.
         """
         self._thread.start()
         try:
             port = self._started.result(_PATIENCE_SECONDS)
         except OSError as error:
-            raise UserError(
+            raise BusyError(
                 f'the dashboard cannot listen at {self._host}, port {self._port} ({error.strerror}): give another port or host'
             ) from error
         host = f'[{self._host}]' if ':' in self._host else self._host

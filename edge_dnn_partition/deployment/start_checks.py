@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_dnn_partition.errors import PlanError, UserError
+from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model, load_model
 from edge_dnn_partition.graph.shapes import FIRST_INPUT
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing, array_in, filled
@@ -22,7 +23,7 @@ from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.inputs.synchroniser import synchroniser_of
 from edge_dnn_partition.planning.fleet.fleet import Device, Fleet, check_watts
 from edge_dnn_partition.planning.fleet.inputs import ConstantInput, ImageInput, StateInput, model_inputs, states_of
-from edge_dnn_partition.planning.fleet.pipeline import check_constraints
+from edge_dnn_partition.planning.fleet.pipeline import pins_of
 from edge_dnn_partition.planning.objectives import Goal, check_weights
 from edge_dnn_partition.planning.plans.plan import IMAGE, placement_of_words
 from edge_dnn_partition.results.postprocess import Postprocessor, postprocessor_of
@@ -200,12 +201,12 @@ def goal_of(parameters: Mapping[str, Any], fleet: Fleet) -> Goal:
 
 
 def check_scheduling(fleet: Fleet, model: Model, parameters: Mapping[str, Any]) -> None:
-    """Refuse what a scheduler cannot plan for: its goal, constraints on layers that the model lacks, a fixed plan.
+    """Refuse what a scheduler cannot plan for: its goal, constraints that no plan can meet, a fixed plan.
 
     :raises PlanError: with the reason.
     """
     goal_of(parameters, fleet)
-    check_constraints(fleet.constraints, model)
+    pins_of(fleet.constraints, model, candidate_boundaries(model))
     if model.states and goal_of(parameters, fleet).pipelined:
         raise PlanError('objective throughput: a model that carries state runs one frame after the other; choose latency')
     if parameters['fixed_plan']:

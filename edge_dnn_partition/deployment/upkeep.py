@@ -115,7 +115,7 @@ class Life:
         """It has ended by itself; return after how many seconds to start it again, None: not at all, and why not."""
         if not self.respawn:
             return None, ''
-        if code == REFUSED and not self.tool:
+        if code == REFUSED:
             return None, 'restarting it would not help'
         if now - self.started_at >= STEADY_SECONDS:
             self.starts = 0

@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Iterable
 
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, EmitEvent
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.logging import get_logger
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
 from edge_dnn_partition.deployment.processes import TOOLS, NodeProcess
+from edge_dnn_partition.deployment.upkeep import REFUSED
 from edge_dnn_partition.deployment.watchdog import Watchdog
 from edge_dnn_partition.nodes.core.topics import NAME_VARIABLE
 from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
@@ -99,10 +102,18 @@ def node_actions(context: LaunchContext, processes: Iterable[NodeProcess]) -> li
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             respawn=respawn,
             respawn_delay=_RESPAWN_SECONDS,
+            on_exit=_end_refused,
             output='screen',
         )
         for process in processes
     ]
+
+
+def _end_refused(event: ProcessExited, _: LaunchContext) -> list[EmitEvent]:
+    """Have a process not started anew that rejected its input: it would do so for ever."""
+    if event.returncode != REFUSED:
+        return []
+    return [EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action)))]
 
 
 @functools.cache

@@ -113,19 +113,23 @@ def test_one_that_lived_for_a_while_begins_anew():
         assert life.end(-9, 100.0 * start + STEADY_SECONDS) == (2.0, '')
 
 
-def test_refused_input_does_not_loop_but_for_tools():
+def test_refused_input_does_not_loop():
     kept, supervisor, said = upkeep('worker', 'dashboard')
-    supervisor.end('dashboard', 2)  # its port is taken
+    supervisor.end('dashboard', 1)  # its port is taken
     kept.turn(1.0)
     assert not kept.failed and said[-1].endswith('restarting it in 2 s')
     kept.turn(3.0)
     for at in range(MOST_STARTS):
-        supervisor.end('dashboard', 2)
+        supervisor.end('dashboard', 1)
         kept.turn(3.0 + 100 * at)
         kept.turn(3.0 + 100 * at + 60)
         if 'dashboard' not in supervisor.running:
             break
     assert not kept.failed and said[-1].endswith('; the fleet continues without it')
+    kept, supervisor, said = upkeep('worker', 'visualisation', 'dashboard')
+    supervisor.end('dashboard', 2)  # others may read the file of its token
+    kept.turn(1.0)
+    assert not kept.failed and said[-1].endswith('; restarting it would not help; the fleet continues without it')
     supervisor.end('pi/worker', 2)
     kept.turn(2000.0)
     assert kept.failed

@@ -141,7 +141,23 @@ def test_a_journal_that_cannot_be_written_and_a_missing_token_are_told(asked, fo
 
 
 def test_two_pins_in_one_segment_fail(asked):
-    assert 'in one segment' in asked(lambda d, _: d.update(constraints={'pin': {'flat': 'pi', 'fc': 'box'}}))['plan'].found
+    assert 'in one segment' in asked(lambda d, _: d.update(constraints={'pin': {'flat': 'pi', 'fc': 'box'}}))['planning'].found
+
+
+@pytest.mark.parametrize(('worker', 'timeout', 'slowest'), [
+    ({}, 0.7, 4), ({'heartbeat_hz': 2}, 1.4, 2), ({'rest_heartbeat_hz': 10}, 0.25, 10),
+])  # fmt: skip
+def test_a_patience_shorter_than_three_heartbeats_is_told(asked, worker, timeout, slowest):
+    def found(**seconds):
+        nodes = {node: {'heartbeat_timeout': value} for node, value in seconds.items()}
+        return asked(lambda d, _: d.update(parameters={'worker': worker, **nodes}))
+
+    enough = 3.01 / slowest
+    assert not found(scheduler=enough, frame_source=enough)
+    for node, other in (('scheduler', 'frame_source'), ('frame_source', 'scheduler')):
+        told = found(**{node: timeout, other: enough})['unused keys'].found
+        assert f'{node}.heartbeat_timeout: {timeout} s is shorter than three heartbeats' in told
+        assert f'({slowest} a second' in told and other not in told
 
 
 def test_a_mistake_among_the_parameters_is_told_once(asked):

@@ -255,7 +255,7 @@ def test_what_a_host_can_hold_bounds_a_device_only_where_the_model_is_larger(mod
 @pytest.mark.parametrize(('constraints', 'words'), [
     ({'pin': {'MatMul_z': 'pi'}}, "no layer 'MatMul_z'; did you mean 'MatMul_"),
     ({'private_until': 'Add_f'}, "constraints.private_until: skip has no layer 'Add_f'; did you mean 'Add_e'"),
-    ({'pin': {'MatMul_c': 'pi', 'MatMul_d': 'cloud'}}, "'MatMul_d' is in one segment with a layer pinned to 'pi'"),
+    ({'pin': {'MatMul_c': 'pi', 'MatMul_d': 'cloud'}}, r"'MatMul_d' \(cloud\) is in one segment with 'MatMul_c' \(pi\)"),
 ])  # fmt: skip
 def test_constraints_that_cannot_be_met_are_refused(models, constraints, words):
     with pytest.raises(PlanError, match=words):

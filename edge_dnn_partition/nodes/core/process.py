@@ -23,7 +23,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from edge_dnn_partition import cache
-from edge_dnn_partition.errors import UserError
+from edge_dnn_partition.errors import BusyError, UserError
 from edge_dnn_partition.monitoring.repeated_log import RepeatedLog
 from edge_dnn_partition.text import printable
 from edge_dnn_partition.transport.shared_memory import remove_leftovers
@@ -55,7 +55,7 @@ def run_nodes(load: Callable[[], Factories], args: Sequence[str] | None = None) 
     :param load: imports what makes the nodes, each another kind, and returns it; called once the process has joined the network,
         on a thread of its own: other processes become known meanwhile.
     :param args: the command line without the program's name; None: the process's own.
-    :returns: 0; 2 if a node refused its input (one line on stderr); 1 if it failed otherwise.
+    :returns: 0; 2 if a node refused its input (one line on stderr), and would again; 1 if it failed otherwise.
     """
     stop = signals.install()
     remove_leftovers()  # of a process before this one that was killed
@@ -176,7 +176,7 @@ def _report(error: BaseException | None, *, logged: bool) -> int:
         return 1
     if isinstance(error, (UserError, NameValidationException)):
         sys.stderr.write('error: ' + printable(' '.join(str(error).split())) + '\n')
-        return 2
+        return 1 if isinstance(error, BusyError) else 2
     if not logged:
         traceback.print_exception(error)
     return 1

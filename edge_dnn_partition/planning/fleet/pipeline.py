@@ -9,6 +9,7 @@ the source to the segments that read them; what each device has itself, constant
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -32,15 +33,24 @@ from edge_dnn_partition.sensing.link import LinkEstimate
 PREPROCESSING = 'preprocessing'
 
 
-def check_constraints(limits: Constraints, model: Model) -> None:
-    """Refuse constraints on layers that a model does not have.
+def pins_of(limits: Constraints, model: Model, boundaries: Sequence[int]) -> dict[int, str]:
+    """Return the devices to which nodes are pinned, by node: 0 is the preprocessing, ``i`` the segment that ends at boundary ``i``.
 
-    :raises PlanError: with the nearest one that it has.
+    :raises PlanError: if the model lacks a layer that constraints name, or one segment is pinned to two devices.
     """
-    known = {PREPROCESSING, *(layer.name for layer in model.layers)}
+    layers = {PREPROCESSING: -1} | {layer.name: layer.index for layer in model.layers}
     for what, name in (*(('pin', name) for name in limits.pin), ('private_until', limits.private_until)):
-        if name is not None and name not in known:
-            raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, [*known])}')
+        if name is not None and name not in layers:
+            raise PlanError(f'constraints.{what}: {model.name} has no layer {name!r}{nearest(name, [*layers])}')
+    pins: dict[int, tuple[str, str]] = {}
+    for name, device in limits.pin.items():
+        other, place = pins.setdefault(bisect.bisect_right(boundaries, layers[name]), (name, device))
+        if place != device:
+            raise PlanError(
+                f'constraints.pin: {name!r} ({device}) is in one segment with {other!r} ({place}), and segments are not divided; '
+                'pin both to one device'
+            )
+    return {node: device for node, (_, device) in pins.items()}
 
 
 def _bytes_or_inf(given: float | None) -> float:
@@ -94,19 +104,9 @@ class Pipeline:
         cameras = cameras_of(fleet, self.inputs).items()
         pixels = [self.inputs.images[name] for name, camera in cameras if gives_pixels(camera, parameters)]
         self._codings = CodingChooser(sizes, self.profiles, pixels)
-        layer = {candidate.name: candidate.index for candidate in model.layers}
-        limits = fleet.constraints
-        check_constraints(limits, model)
-        self._pins: dict[int, str] = {}
-        for name, device in limits.pin.items():
-            index = 0 if name == PREPROCESSING else self._node_of_layer[layer[name]]
-            if self._pins.setdefault(index, device) != device:
-                raise PlanError(
-                    f'constraints.pin: {name!r} is in one segment with a layer pinned to {self._pins[index]!r}; '
-                    'pin both to one device'
-                )
-        until = limits.private_until
-        last = None if until is None else -1 if until == PREPROCESSING else layer[until]
+        self._pins = pins_of(fleet.constraints, model, self.boundaries)
+        until = fleet.constraints.private_until
+        last = None if until is None else next((layer.index for layer in model.layers if layer.name == until), -1)
         self._private_nodes, self._private_results = self._held_private(last)
 
     def _held_private(self, last: int | None) -> tuple[list[int], list[str]]:
