@@ -116,8 +116,7 @@ class FrameSource(FleetNode):
         tensors = {name: model.tensors[name] for name in self._outputs}
         results = Expected(tensors, image=False, most_bytes=most_bytes, kept=frozenset(model.states.values()))
         self._link.listen(True, self._on_outputs, expect=results.check, max_bytes=most_bytes)
-        for name in fleet.devices:
-            self._link.connect((name, False))
+        self._link.connect((device, False))
         self.subscribe(FrameFailure, self.topics.frame_failure, self._on_failure, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
@@ -253,7 +252,7 @@ class FrameSource(FleetNode):
     # Messages ------------------------------------------------------------------------------------------------
 
     def _on_plan(self, message: PlanMessage) -> None:
-        plan = plan_for(message, self._fleet, self._model)
+        plan = self._plan_in(message)
         with self._lock:
             in_force = self._dispatcher.on_plan(plan, status_of(message))
         if in_force:
@@ -262,10 +261,17 @@ class FrameSource(FleetNode):
                 self._tick()
                 self._publish_status()
 
+    def _plan_in(self, message: PlanMessage) -> Plan:
+        """Return a message's plan, to whose devices there are links from now on."""
+        plan = plan_for(message, self._fleet, self._model)
+        for name in plan.devices:
+            self._link.connect((name, False))
+        return plan
+
     def _on_shadow_plan(self, message: PlanMessage) -> None:
         """Take a request for a shadow frame; workers alone prepare plans for it."""
+        plan = self._plan_in(message)
         if message.status == PlanMessage.ACTIVE:
-            plan = plan_for(message, self._fleet, self._model)
             with self._deciding() as dispatcher:
                 dispatcher.shadows.ask(plan, time.monotonic())
 

@@ -42,6 +42,7 @@ from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.transport.assembler import Received
 from edge_dnn_partition.transport.expected import Expected, largest_message
 from edge_dnn_partition.transport.fragments import Address, Fragment
+from edge_dnn_partition.transport.neighbours import neighbours
 from edge_dnn_partition.transport.probing import UNWORTHY
 from edge_dnn_partition.transport.timing import HopTime
 from edge_dnn_partition.units import format_bytes
@@ -119,7 +120,7 @@ class Worker(FleetNode):
         )  # fmt: skip
 
         self._link.listen(False, self._receive, expect=self._expect, max_bytes=most_bytes)
-        for name in self._link.devices:
+        for name in neighbours(self._fleet, device):
             self._link.connect((name, False))
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
@@ -333,7 +334,11 @@ class Worker(FleetNode):
         self._energy.profiled(profile)
 
     def _on_exploration(self, message: Exploration) -> None:
-        self._link.on_exploration(worth_in(message, self.topics.device))
+        worth = worth_in(message, self.topics.device)
+        for name in worth:
+            if name in self._fleet:
+                self._link.connect((name, False))
+        self._link.on_exploration(worth)
         rows = list(zip(message.senders, message.receivers, message.shares, strict=True))
         share = max((share for *ends, share in rows if ends == [self.topics.device] * 2), default=0.0)
         if share > 0 or any(ends[0] == self.topics.device and worth > UNWORTHY for *ends, worth in rows):

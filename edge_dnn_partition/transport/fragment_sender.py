@@ -18,7 +18,8 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 from .fragments import NOWHERE, PROBE, Ack, AckState, TensorMessage
 from .link import LinkState, Shaping, Target
-from .link_model import LinkModel, links_of
+from .link_model import LinkModel
+from .neighbours import Links
 from .outbox import Outbox
 from .outgoing import Waiting
 from .segments import LEAST_BYTES, SegmentPool
@@ -58,8 +59,8 @@ class FragmentSender:
 
     def __init__(self, fleet: Fleet, device: str, incarnation: int, shaping: Shaping | None = None) -> None:
         self.device, self.incarnation = device, incarnation
-        self.links = links_of(fleet, device, shaping)
-        """By the device at the other end."""
+        self.links = Links(fleet, device, shaping)
+        """To the devices of its targets."""
         self._own = LinkModel(device, local=True)
         self.peers: dict[Target, Peer] = {}
         self.numbers = itertools.count(1)
@@ -72,7 +73,7 @@ class FragmentSender:
         """Return the way to a target, which is made if it is not there yet."""
         if target not in self.peers:
             local = target[0] == self.device
-            link = self._own if local else self.links[target[0]]
+            link = self._own if local else self.links.to(target[0])
             on_silence = None if local else link.on_silence
             outbox = Outbox(link.shaper, local=local, numbers=self.numbers, on_silence=on_silence)
             link.set_pace(outbox)

@@ -65,7 +65,7 @@ class TensorLink(Protocol):
 
     @property
     def devices(self) -> list[str]:
-        """The other devices of the fleet."""
+        """The other devices that there are links to."""
 
     @property
     def bytes_waiting(self) -> int:

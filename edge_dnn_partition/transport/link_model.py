@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.sensing.link import LEAST_BYTES, LEAST_RATE, LinkEstimate, LinkEstimator
 from edge_dnn_partition.sensing.windowed_max import HeldMax
 
@@ -319,13 +318,3 @@ class LinkModel:
             return LinkState(math.nan, math.nan, 0.0)
         rate = min(bound, estimate.bytes_per_second)
         return LinkState(rate, estimate.latency_seconds, now - measured_at if rate < bound else 0.0, self.estimator.uncertainty)
-
-
-def links_of(fleet: Fleet, device: str, shaping: Shaping | None = None) -> dict[str, LinkModel]:
-    """Return the links from a device to all others of its fleet, whose file gives the first guesses."""
-    guesses = {}
-    for link in fleet.links:
-        if device in link.between:
-            other = link.between[0] if link.between[1] == device else link.between[1]
-            guesses[other] = (link.rate, link.delay)
-    return {other: LinkModel(other, guesses.get(other, GUESS), shaping) for other in fleet.devices if other != device}

@@ -55,7 +55,7 @@ class Hop:
                              'links': [{'between': ['a', 'b'], 'rate': guess, 'delay': '5 ms'}]}, what='fleet')  # fmt: skip
         self.path, self.now = path, 0.0
         self.sender = FragmentSender(fleet, 'a', 1)
-        self.estimator = self.sender.links['b'].estimator
+        self.estimator = self.sender.links.to('b').estimator
         self.outbox = self.sender.connect(('b', False)).outbox
         self.receiver = FragmentReceiver('b', lambda *_: None)
         self.eligible = 0

@@ -32,7 +32,7 @@ def _profile(depth: int, reliability: ReliabilityPolicy, durability: DurabilityP
     )
 
 
-TELEMETRY: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+TELEMETRY: Final = _profile(64, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """A newer sample replaces a lost one within half a second: repeating old ones would load a link that is
 poor already. The depth is for one reader of many devices."""
 
@@ -81,8 +81,9 @@ CALIBRATION: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.T
 SHARES: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """That a fleet moves must not be lost; older ones say nothing. One reader serves all fleets of a group."""
 
-PROFILE: Final = _profile(64, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""Measured once in many minutes and needed by every scheduler that joins; one reader serves all devices."""
+PROFILE: Final = _profile(256, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Measured once in many minutes and needed by every scheduler that joins; one reader serves all devices, and may get all of
+theirs at once."""
 
 DEVICES: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """What a device is: who comes later learns it at once. Readers use `devices_reader`, as those of `SESSIONS` do theirs."""
@@ -132,12 +133,12 @@ def claim_reader() -> QoSProfile:
     return _profile(16, CLAIM.reliability, CLAIM.durability)
 
 
-def heartbeat_reader(devices: int = 64) -> QoSProfile:
+def heartbeat_reader(nodes: int = 512) -> QoSProfile:
     """Return HEARTBEAT for a node that listens to all of a fleet's nodes at once.
 
-    :param devices: how many nodes may send within the time that the reader is held up.
+    :param nodes: so many may send within the time that the reader is held up.
     """
-    return _profile(devices, HEARTBEAT.reliability, HEARTBEAT.durability)
+    return _profile(nodes, HEARTBEAT.reliability, HEARTBEAT.durability)
 
 
 def devices_reader(devices: int = 256) -> QoSProfile:

@@ -50,7 +50,9 @@ class PlanPreparation:
 
     def prepare(self, plan: Plan) -> None:
         """Make a plan's stages ready."""
-        for target in self._targets(plan):
+        device = self._node.topics.device
+        senders = {(t.from_device, False) for t in plan.transfers if t.to_device == device and not t.to_sink}
+        for target in self._targets(plan) | senders - {(device, False)}:
             self._link.connect(target)
         self.thread.put(lambda: self._make_ready(plan))
 

@@ -29,6 +29,8 @@ from edge_dnn_partition.transport.link import Expect, LinkState, OnMessage, Targ
 from edge_dnn_partition.transport.tensors import buffer_size, lay_out, place
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
+_MOST_DEVICES: Final = 256
+"""It has links to no more than so many; a stranger could make up any number of names."""
 _BLOCKED_SECONDS: Final = 0.0005
 """Where publishing a fragment takes so much longer than it uses the processor, it waited for something."""
 
@@ -59,6 +61,8 @@ class DdsLink:
         self.sender = FragmentSender(fleet, self._device, node.incarnation, self._hardware)
         """Under the condition's lock."""
         self._publishers: dict[Target, Any] = {}
+        self._answering: dict[str, Any] = {}
+        """Publishers of acknowledgements, by the device that they go to."""
         self._condition = threading.Condition()
         self._air: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -93,6 +97,7 @@ class DdsLink:
         device, to_source = target
         topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
         publisher = self._node.advertise(TensorFragment, topic, qos.TENSORS, always=True)
+        self._answers_to(device)  # what is sent there is followed by what comes from there, be it probes alone
         with self._condition:
             self.sender.connect(target)
             self._publishers[target] = publisher
@@ -238,16 +243,16 @@ class DdsLink:
         """See `TensorLink`."""
         node = self._node
         receiver = FragmentReceiver(self._device, on_message, expect=expect, max_bytes=max_bytes)
-        publishers = {name: node.advertise(HopAck, node.topics.acks(name), qos.ACKS, always=True) for name in self._fleet.devices}
 
         def answer(ack: Ack) -> None:
             message = encode_ack(ack, time.monotonic())
-            self._later(ack.sender, lambda: publishers[ack.sender].publish(message))
+            publisher = self._answers_to(ack.sender)
+            self._later(ack.sender, lambda: publisher.publish(message))
 
         def on_fragment(message: bytes) -> None:
             fragment = decode(message)
-            if fragment.sender not in publishers:
-                raise WireError(f'fragment from {fragment.sender!r}, which is not a device of this fleet')
+            if fragment.sender not in self._answering:
+                self._meet(fragment.sender)
             ack = receiver.on_fragment(fragment, node.arrived)
             if receiver.incomplete:
                 tick.start()
@@ -275,6 +280,19 @@ class DdsLink:
         node.open_inbox(topic, on_handed)
         tick = node.every(QUIET_SECONDS / 2, on_tick)
         return receiver
+
+    def _answers_to(self, device: str) -> Any:
+        if device not in self._answering:
+            self._answering[device] = self._node.advertise(HopAck, self._node.topics.acks(device), qos.ACKS, always=True)
+        return self._answering[device]
+
+    def _meet(self, device: str) -> None:
+        """Have a link to a device that has begun to send, and a way to answer it; until DDS has found that, answers are lost."""
+        if device not in self._fleet:
+            raise WireError(f'fragment from {device!r}, which is not a device of this fleet')
+        if len(self._answering) >= _MOST_DEVICES:
+            raise WireError(f'fragment from {device!r}: there are links to {_MOST_DEVICES} devices already')
+        self.connect((device, False))
 
     # The thread -----------------------------------------------------------------------------------------------
 
