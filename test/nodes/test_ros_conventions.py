@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+import yaml
 
 pytest.importorskip('edge_dnn_partition.msg', reason='the messages are not built')
 
@@ -129,6 +130,36 @@ def test_a_plan_is_pinned_and_explained_and_freed(trial, recorder, half):
     assert free.success and free.message.startswith('free: the policy exact decides; plan ')
     assert tell(trial, 'free_plan').message == 'no plan was pinned; the policy is exact'
     trial.more_frames(5, trial.client.plan.version)
+
+
+@pytest.mark.parametrize('node', ['scheduler', 'pi/worker', 'pi/device_monitor', 'pi/frame_source'])
+def test_a_dump_of_the_parameters_can_be_loaded(trial, folder, node):
+    """By the services, and with the file, of `ros2 param dump` and `ros2 param load`."""
+    from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
+    from rclpy.parameter import Parameter, parameter_dict_from_yaml_file, parameter_value_to_python
+
+    def call(kind, name, **fields):
+        return trial.client.call(kind, f'/trial/{node}/{name}', kind.Request(**fields))
+
+    names = sorted(call(ListParameters, 'list_parameters').result.names)
+    values = [parameter_value_to_python(value) for value in call(GetParameters, 'get_parameters', names=names).values]
+    assert len(values) == len(names) and None not in values
+    nested = {}
+    for name, value in zip(names, values, strict=True):
+        *groups, last = name.split('.')
+        group = nested
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[last] = value
+    file = folder / 'dump.yaml'
+    file.write_text(yaml.dump({f'/trial/{node}': {'ros__parameters': nested}}))
+    asked = parameter_dict_from_yaml_file(str(file), True)
+    results = call(SetParameters, 'set_parameters', parameters=[*asked.values()]).results
+    assert {*asked} == {*names}
+    assert not [(name, result.reason) for name, result in zip(asked, results, strict=True) if not result.successful]
+    other = Parameter('fleet_file', value='/another.yaml').to_parameter_msg()
+    (refused,) = call(SetParameters, 'set_parameters', parameters=[other]).results
+    assert not refused.successful and 'read-only' in refused.reason
 
 
 @pytest.mark.parametrize(

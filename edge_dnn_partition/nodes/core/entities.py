@@ -8,11 +8,13 @@ import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_services_default
 
 from edge_dnn_partition.deployment.watchdog import Notifier
@@ -73,6 +75,17 @@ class EntityNode(LifecycleNode):
     def get_logger(self) -> Any:
         """Return the node's logger, which writes out what in a text would steer a terminal."""
         return PrintableLogger(super().get_logger())
+
+    def set_parameters_atomically(self, parameter_list: Iterable[Parameter]) -> Any:
+        """Set parameters; one for the start only may be given the value that it has: ``ros2 param load`` sends all of a dump."""
+        asked = list(parameter_list)
+        new = [given for given in asked if not self._keeps(given)]
+        return super().set_parameters_atomically(new) if new or not asked else SetParametersResult(successful=True)
+
+    def _keeps(self, given: Parameter) -> bool:
+        if not self.has_parameter(given.name) or not self.describe_parameter(given.name).read_only:
+            return False
+        return bool(self.get_parameter(given.name).value == given.value)
 
     def advertise(
         self, message_type: type, topic: str, qos: QoSProfile, *, always: bool = False, overridable: bool = False
