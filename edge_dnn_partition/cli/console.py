@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251 (here it is tamed)
 from rich.segment import Segment
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from edge_dnn_partition.cli.terminal import raw
 from edge_dnn_partition.text import printable
+
+_UNWRAPPED: Final = 2000
 
 
 class PrintableConsole(Console):
@@ -30,5 +33,11 @@ class PrintableConsole(Console):
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Return a console on stdout or stderr. A plain `Console` would have its colours written out."""
-    return PrintableConsole(file=raw(sys.stderr if stderr else sys.stdout), width=width)
+    """Return a console on stdout or stderr. A plain `Console` would have its colours written out.
+
+    :param width: None: the terminal's, or ``COLUMNS``. In a pipe or a file nothing is wrapped: a row is a line.
+    """
+    stream = raw(sys.stderr if stderr else sys.stdout)
+    if width is None and not (stream.isatty() or 'COLUMNS' in os.environ):
+        width = _UNWRAPPED
+    return PrintableConsole(file=stream, width=width)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.cli.model_view import (
     add_layer_arguments,
     add_model_arguments,
-    console_for_tables,
     load_given_model,
     print_layers,
     readable_bytes,
@@ -103,8 +102,10 @@ def document(model: Any, cuts: Any, rows: Sequence[LayerCost]) -> dict[str, Any]
 def _print_tables(model: Any, cuts: Any, rows: Sequence[LayerCost]) -> None:
     from rich.markup import escape
 
+    from edge_dnn_partition.cli.console import console as open_console
+
     print_layers(f'{model.name}  ·  sha256 {model.sha256[:12]}…', rows)
-    console = console_for_tables()
+    console = open_console()
     for heading, names in (('input', model.inputs), ('output', model.outputs)):
         for name in names:
             tensor = model.tensors[name]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 _ZOO: Final = 'zoo:'
+_ROUGH: Final = 0.5
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,15 +68,6 @@ def readable_bytes(count: int) -> str:
     raise AssertionError
 
 
-def console_for_tables() -> Any:
-    """Return a console as wide as the terminal, and wide enough for whole names where there is none."""
-    import sys
-
-    from edge_dnn_partition.cli.console import console
-
-    return console(width=None if sys.stdout.isatty() else 160)
-
-
 def add_layer_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--csv`` and ``--plot``."""
     parser.add_argument('--csv', metavar='FILE', help='write the layers as CSV; unknown values are empty')
@@ -110,10 +102,13 @@ def print_layers(title: str, rows: Sequence[LayerCost]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from edge_dnn_partition.cli.console import console as open_console
+
     timed = any(math.isfinite(row.seconds) for row in rows)
-    console = console_for_tables()
+    console = open_console()
     table = Table(title=escape(title), title_justify='left')
-    headings = ['layer', 'name', 'operators', *(['ms', 'mJ'] if timed else []), 'weights', 'memory', 'cut after it',
+    joules = 'mJ, roughly' if is_rough(rows) else 'mJ'
+    headings = ['layer', 'name', 'operators', *(['ms', joules] if timed else []), 'weights', 'memory', 'cut after it',
                 'tensors', 'sent there']  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify='left' if heading in ('name', 'operators') else 'right', overflow='fold')
@@ -138,7 +133,17 @@ def energy_words(rows: Sequence[LayerCost]) -> str:
         return f'energy: unknown{": " + source if source else " (profile --energy)"}'
     joules = math.fsum(row.joules for row in known)
     error = math.fsum(row.joules_error for row in known)  # one error, of idleness or the model, is in all of them
-    return f'energy: {joules * 1e3:.1f} ± {error * 1e3:.1f} mJ above idleness, {known[0].energy_kind}: {source}'
+    where = f'{known[0].energy_kind}: {source}'
+    if is_rough(rows):
+        low, high = max(0.0, joules - error) * 1e3, (joules + error) * 1e3
+        return f'energy: between {low:.3g} and {high:.3g} mJ above idleness, too rough to compare layers or devices by; {where}'
+    return f'energy: {joules * 1e3:.1f} ± {error * 1e3:.1f} mJ above idleness, {where}'
+
+
+def is_rough(rows: Sequence[LayerCost]) -> bool:
+    """Return whether the joules may be wrong by half of what they are, or more."""
+    known = [row for row in rows if math.isfinite(row.joules)]
+    return bool(known) and math.fsum(row.joules_error for row in known) >= _ROUGH * math.fsum(row.joules for row in known)
 
 
 def plot_bytes(title: str, rows: Sequence[LayerCost], kind: str) -> bytes:
@@ -168,7 +173,7 @@ def draw(figure: Figure, title: str, rows: Sequence[LayerCost]) -> None:
     time = [row.seconds * 1e3 for row in rows]
     energy = [row.joules * 1e3 for row in rows]
     _costs(axes[0], places, time, 'ms', 'tab:blue', 'no profile: seconds are unknown')
-    _costs(axes[1], places, energy, 'mJ', 'tab:orange', energy_words(rows))
+    _costs(axes[1], places, energy, 'mJ', 'tab:orange', energy_words(rows), rough=is_rough(rows))
     if any(map(math.isfinite, energy)):
         axes[1].set_title(energy_words(rows), fontsize='small', loc='left')
     sent = [row.cut_bytes / 1e3 for row in rows]
@@ -192,13 +197,18 @@ def draw(figure: Figure, title: str, rows: Sequence[LayerCost]) -> None:
     figure.suptitle(title)
 
 
-def _costs(axes: Any, places: Sequence[int], values: Sequence[float], unit: str, colour: str, unknown: str) -> None:
-    """Draw bars and, on a second axis, their running sum as a share."""
+def _costs(
+    axes: Any, places: Sequence[int], values: Sequence[float], unit: str, colour: str, unknown: str, *, rough: bool = False
+) -> None:
+    """Draw bars and, on a second axis, their running sum as a share; if they are rough, in pale bars without a sum."""
     axes.set_ylabel(f'{unit} a layer')
     total = math.fsum(value for value in values if math.isfinite(value))
     if not any(map(math.isfinite, values)) or total <= 0:
         axes.text(0.5, 0.5, unknown, transform=axes.transAxes, ha='center', fontsize='small', wrap=True)
         axes.set_yticks([])
+        return
+    if rough:
+        axes.bar(places, values, width=1.0, color='none', edgecolor=colour, hatch='////', alpha=0.4)
         return
     axes.bar(places, values, width=1.0, color=colour)
     share, done = [], 0.0

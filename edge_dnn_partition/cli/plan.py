@@ -218,10 +218,10 @@ def _print(problem: Problem, solution: Solution) -> int:
         else:
             table.add_row(name, f'cannot run: {costs.reason}')
     console.print(table)
-    load = loads(problem, chosen)
+    load, objective = loads(problem, chosen), OBJECTIVES[solution.objective]
     busiest = int(load.device_seconds.argmax())
     console.print(
-        f'{solution.objective}: {solution.objective_value:.6g}, '
+        f'{solution.objective}: {objective.number(solution.objective_value or 0.0, 6)}{objective.suffix}, '
         f'{"proven best" if solution.optimal else "not proven best"}; '
         f'busiest device {problem.names[busiest]} ({load.device_seconds[busiest] * 1e3:.4g} ms); '
         f'planned in {solution.planning_seconds * 1e3:.1f} ms',

@@ -12,7 +12,6 @@ from typing import Any
 
 from edge_dnn_partition.cli.model_view import (
     add_model_arguments,
-    console_for_tables,
     load_given_model,
     readable_bytes,
 )
@@ -86,7 +85,9 @@ def _print_tables(model: Any, stages: Any, answer: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = console_for_tables()
+    from edge_dnn_partition.cli.console import console as open_console
+
+    console = open_console()
     table = Table(title=f'{escape(model.name)} in {len(stages)} stages', title_justify='left')
     for heading in ('stage', 'file', 'size', 'reads', 'makes'):
         table.add_column(heading, overflow='fold')

@@ -164,7 +164,7 @@ def render(client: FleetClient, headline: str, now: float | None = None) -> Rend
     log = [
         Text(f'{_when(at - began, joined_late=known > 1):>9}  plan {p.version}: {p.label()}  ({p.reason})') for at, p in changes
     ]
-    parts.append(Panel(Group(*log) if log else Text('–'), title='changes of plan', title_align='left'))
+    parts.append(Panel(Group(*log) if log else Text('–'), title='changes of plan', title_align='left', expand=False))
     return Group(*parts)
 
 

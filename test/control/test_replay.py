@@ -91,8 +91,8 @@ def test_it_moves_when_it_pays_and_says_why(model, outcome):
     assert outcome.to_json()['then'][0]['version'] == 4
 
 
-def test_the_table_has_what_was_and_what_would_be_decided(outcome, capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '300')
+def test_the_table_has_what_was_and_what_would_be_decided_with_a_line_for_each_in_a_pipe(outcome, capsys, monkeypatch):
+    monkeypatch.delenv('COLUMNS', raising=False)
     replay._show(outcome)
     rows = capsys.readouterr().out.splitlines()
     who = [words[2] for row in rows[1:-1] if len(words := row.split()) > 3 and words[1] == 's' and words[2] in ('then', 'now')]

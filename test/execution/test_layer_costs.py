@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from edge_dnn_partition.cli.main import main
+from edge_dnn_partition.cli.model_view import draw, energy_words, print_layers
 from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.profiling.layer_costs import layer_costs, with_measurements
 from edge_dnn_partition.execution.profiling.layer_shares import by_layer, layer_shares, operator_times
@@ -143,6 +145,20 @@ def test_rows_add_up_to_the_profile(model):
         with_measurements(rows[1:], {'layers': [row.plain() for row in rows]})
     with pytest.raises(PlanError, match='has no layers'):
         with_measurements(rows, {})
+
+
+def test_joules_that_may_be_none_are_a_range_and_pale(model, capsys, monkeypatch):
+    monkeypatch.delenv('COLUMNS', raising=False)
+    profile = profile_of((0, len(model.layers)), (0.01,))
+    shares = [1 / len(model.layers)] * len(model.layers)
+    for error, said, heading, lines in ((0.0666, 'between 0 and 133 mJ', 'mJ, roughly', 1), (0.001, '66.6 ± 1.0 mJ', 'mJ ', 2)):
+        rows = layer_costs(model, profile, shares, SegmentEnergy('a meter', (Energy(0.0666, error),)))
+        assert f'energy: {said} above idleness' in energy_words(rows)
+        print_layers('a', rows)
+        assert heading in capsys.readouterr().out
+        figure = Figure()
+        draw(figure, 'a', rows)
+        assert len([axes for axes in figure.axes if 'so far' in axes.get_ylabel()]) == lines
 
 
 def test_neither_meter_nor_model_is_unknown_and_says_why(model):

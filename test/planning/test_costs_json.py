@@ -5,6 +5,7 @@
 import copy
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -146,7 +147,7 @@ def test_what_highs_prints_by_itself_does_not_reach_standard_output(tmp_path, re
 def test_the_verb_prints_tables(capsys, tmp_path):
     code, out, _ = plan(capsys, tmp_path, GOOD)
     assert code == 0
-    assert 'all on jetson' in out and 'proven best' in out
+    assert 'all on jetson' in out and re.search(r'^latency: [\d.]+ ms, proven best; ', out, re.MULTILINE)
 
 
 def test_nothing_can_run(capsys, tmp_path):
