@@ -44,7 +44,8 @@ class Stranger:
         topics = testbed.client.topics
         self._node = rclpy.create_node('stranger', context=testbed.client.node.context)
         kinds: dict[str, tuple[Any, Any]] = {
-            topics.plan: (Plan, qos.PLAN), topics.heartbeat: (Heartbeat, qos.heartbeat_reader()),
+            topics.plan: (Plan, qos.PLAN),
+            **dict.fromkeys((topics.heartbeat, topics.stage_heartbeat), (Heartbeat, qos.heartbeat_reader())),
             topics.frame_failure: (FrameFailure, qos.FAILURES), topics.results(testbed.file.source): (TensorFragment, qos.TENSORS),
             **{topics.tensors(device): (TensorFragment, qos.TENSORS) for device in testbed.file.devices},
         }  # fmt: skip
@@ -133,7 +134,8 @@ class Stranger:
     def _heartbeat(self) -> str:
         from edge_dnn_partition.msg import Heartbeat
 
-        self._publishers[self._testbed.client.topics.heartbeat].publish(Heartbeat(
+        topics = self._testbed.client.topics
+        self._publishers[self._random.choice((topics.heartbeat, topics.stage_heartbeat))].publish(Heartbeat(
             device=self._random.choice(list(self._testbed.file.devices)), node='worker', incarnation=self._random.getrandbits(63),
             plan_versions=[_MOST_VERSION], active_version=_MOST_VERSION, last_version=_MOST_VERSION, seal=self._seal()))
         return 'heartbeat'

@@ -33,7 +33,7 @@ _ALL: Final = ('claim', 'sessions', 'group_sessions')
 NODES: Final = {
     'device_monitor': Ends((*_ALL, 'devices', 'heartbeat', 'telemetry'), _ALL),
     'worker': Ends(
-        (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile'),
+        (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile', 'stage_heartbeat'),
         (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
         ('profile_again_here',),
     ),
@@ -41,7 +41,7 @@ NODES: Final = {
         (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'annotated_compressed', 'classification', 'depth', 'detections', 'embedding',
          'frame_report', 'heartbeat', 'hedge_plan', 'mask', 'result', 'source_status', 'vision_classification',
          'vision_detections'),
-        (*_ALL, 'emulation', 'frame_failure', 'heartbeat', 'plan', 'acks', 'results', 'shadow'), ('infer',),
+        (*_ALL, 'emulation', 'frame_failure', 'plan', 'acks', 'results', 'shadow', 'stage_heartbeat'), ('infer',),
     ),
     'scheduler': Ends(
         (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'exploration', 'plan', 'plot', 'shadow', 'shares', 'state'),

@@ -120,7 +120,7 @@ class FrameSource(FleetNode):
         self.subscribe(FrameFailure, self.topics.frame_failure, self._on_failure, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
-        self.subscribe(Heartbeat, self.topics.heartbeat, self._on_heartbeat, qos.heartbeat_reader())
+        self.subscribe(Heartbeat, self.topics.stage_heartbeat, self._on_heartbeat, qos.heartbeat_reader())
         hardware.connect(self, self._link.reshape)
         self._feed = InputFeed(self, fleet, model, self._on_inputs)
 
@@ -276,7 +276,7 @@ class FrameSource(FleetNode):
                 dispatcher.shadows.ask(plan, time.monotonic())
 
     def _on_heartbeat(self, message: Heartbeat) -> None:
-        if message.node != 'worker' or message.device not in self._fleet.devices:
+        if message.node != 'worker' or message.device not in self._fleet:
             return
         if message.device == self.topics.device:
             self._link.on_states(links_in(message))

@@ -56,6 +56,9 @@ _ENDING_SECONDS = 0.6
 _QUIET_SECONDS = 0.25
 """... and no longer than this after the last frame: the frame source accepts nothing more then, if it ends as well."""
 
+_RELEASED_SECONDS = 3.0
+"""For so long the frame source still hears a worker that has let its last stages go, so that it knows of that."""
+
 
 class Worker(FleetNode):
     """Runs one device's part of each plan.
@@ -72,6 +75,7 @@ class Worker(FleetNode):
         self._closing = ExitStack()
         self._leaving = self._ending = self._is_set_up = False
         self._busy_at = self._stirred_at = 0.0
+        self._took_part_at = -math.inf
         self._process = psutil.Process()
         self._cpu_percent, self._resident_bytes = math.nan, 0
 
@@ -94,6 +98,7 @@ class Worker(FleetNode):
             give_way(niceness(self._fleet.share.priority))
 
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
+        self._stage_heartbeat = self.advertise(Heartbeat, self.topics.stage_heartbeat, qos.HEARTBEAT)
         self._failures = self.advertise(FrameFailure, self.topics.frame_failure, qos.FAILURES)
         states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
         profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
@@ -387,6 +392,15 @@ class Worker(FleetNode):
         message.stamp = self.get_clock().now().to_msg()
         write_links(message, self._link.states())
         self._heartbeat.publish(message)
+        if self._takes_part(now):
+            self._stage_heartbeat.publish(message)
+
+    def _takes_part(self, now: float) -> bool:
+        """Return whether the frame source has to know that this worker lives: it has stages of a plan, or had them lately."""
+        device, plan = self.topics.device, self._plans.active
+        if device == self._fleet.source or self._frames.versions or (plan is not None and device in plan.devices):
+            self._took_part_at = now
+        return now - self._took_part_at < _RELEASED_SECONDS
 
 
 NODE: Final = Worker

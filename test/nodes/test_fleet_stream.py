@@ -32,8 +32,9 @@ def forge(trial):
     said = [
         (topics.plan, qos.PLAN, plan),
         (topics.plan, qos.PLAN, PlanMessage(version=trial.client.plan.version + 1, model_sha256=sha, status=PlanMessage.DROPPED)),
-        (topics.heartbeat, qos.HEARTBEAT, Heartbeat(device='pi', node='worker', incarnation=9, model_sha256=sha,
-                                                    last_version=2**32 - 1, active_version=2**32 - 1)),
+        *((topic, qos.HEARTBEAT, Heartbeat(device='pi', node='worker', incarnation=9, model_sha256=sha,
+                                           last_version=2**32 - 1, active_version=2**32 - 1))
+          for topic in (topics.heartbeat, topics.stage_heartbeat)),
         (topics.plan_state, qos.PLAN_STATE, StageState(device='pi', state=StageState.FAILED, plan_version=2)),
         (topics.profile, qos.PROFILE, Profile(device='pi', model_sha256=sha, threads=1, boundaries=[0, len(trial.model.layers)],
                                               segment_seconds=[1e9])),

@@ -108,6 +108,9 @@ class Topics:
     state = FleetTopic('state', "The scheduler's state of the fleet (FleetState).")
     exploration = FleetTopic('exploration', 'Which links and devices are worth probing (Exploration).')
     heartbeat = FleetTopic('heartbeat', 'The heartbeats of all nodes (Heartbeat).')
+    stage_heartbeat = FleetTopic(
+        'stage_heartbeat', 'The heartbeats of workers that have stages of a plan, for the frame source (Heartbeat).'
+    )
     telemetry = FleetTopic('telemetry', 'The state of all hosts (Telemetry).')
     energy = FleetTopic('energy', 'What each device spent its energy on (DeviceEnergy).')
     profile = FleetTopic('profile', 'How fast each device runs the model (Profile).')
