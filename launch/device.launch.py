@@ -16,9 +16,10 @@ from launch import LaunchContext, LaunchDescription
 def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
     fleet = named_fleet(context, path)
-    processes = device_processes(fleet, path, LaunchConfiguration('device').perform(context))
+    device = LaunchConfiguration('device').perform(context)
+    processes = device_processes(fleet, path, device)
     if is_true(context, 'scheduler'):
-        processes = (*processes, scheduler_process(fleet, path))
+        processes = (*processes, scheduler_process(fleet, path, device))
     return node_actions(context, processes)
 
 

@@ -5,7 +5,7 @@
 ros2 launch edge_dnn_partition scheduler.launch.py fleet_file:=/path/to/fleet.yaml dashboard:=true
 """
 
-from launch.actions import OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import scheduler_process, tool_process
@@ -16,9 +16,15 @@ from launch import LaunchContext, LaunchDescription
 def nodes(context: LaunchContext) -> list:
     path = LaunchConfiguration('fleet_file').perform(context)
     fleet = named_fleet(context, path)
-    shown = (tool_process(fleet, path, tool) for tool in tools(context))
-    return node_actions(context, (scheduler_process(fleet, path), *shown))
+    device = LaunchConfiguration('device').perform(context)
+    shown = (tool_process(fleet, path, tool, device) for tool in tools(context))
+    return node_actions(context, (scheduler_process(fleet, path, device), *shown))
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*fleet_arguments(), *tool_arguments(), OpaqueFunction(function=nodes)])
+    return LaunchDescription([
+        *fleet_arguments(),
+        *tool_arguments(),
+        DeclareLaunchArgument('device', default_value='', description='the device it runs beside, of a fleet of several sites'),
+        OpaqueFunction(function=nodes),
+    ])

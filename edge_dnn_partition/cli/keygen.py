@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verb ``keygen``: makes a fleet's key, or writes what SROS2 needs to know of the fleet."""
+"""The verb ``keygen``: makes a fleet's key, its certificates, or writes what SROS2 needs to know of the fleet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edge_dnn_partition.cli.fleet_name import add_fleet_name
 EPILOG = """
 examples:
   edge-dnn-partition keygen fleet.key
+  edge-dnn-partition keygen --wan robot.yaml               the certificates of a fleet of several sites, where the file names them
   edge-dnn-partition keygen --sros2-policy robot.yaml > policy.xml    for SROS2 on a distribution's ROS
 
 Copy the key to every device and name it in the fleet file: security: {key_file: fleet.key}
@@ -32,6 +33,15 @@ def add_parser(subparsers: Any) -> None:
         '--sros2-policy', metavar='FLEET.yaml',
         help='instead of making a key, print the SROS2 policy that grants the processes of this fleet what they need and no more',
     )  # fmt: skip
+    parser.add_argument(
+        '--wan', metavar='FLEET.yaml',
+        help='instead of making a key, make the CA and the certificates that network.tls names, each in its place; those that are '
+        'there stay',
+    )  # fmt: skip
+    parser.add_argument(
+        '--device', action='append', default=[], metavar='NAME',
+        help='with --wan: a certificate for this device, which the file does not name, as well; may be repeated',
+    )  # fmt: skip
     add_fleet_name(parser)
     parser.set_defaults(run=run)
 
@@ -43,6 +53,19 @@ def run(args: argparse.Namespace) -> int:
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         print(policy_of(load_fleet(args.sros2_policy, args.fleet_name)), end='')
+        return 0
+    if args.wan:
+        from edge_dnn_partition.deployment.certificates import make_certificates
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
+
+        fleet = load_fleet(args.wan, args.fleet_name)
+        made = make_certificates(fleet, args.device)
+        for path in made:
+            print(f'wrote {path}')
+        if fleet.network.tls is not None:
+            ca = fleet.network.tls.ca
+            kept = ca.with_suffix('.key')
+            print(f'copy to each device {ca.name} and its own two files; keep {kept}, which lets others in, to yourself')
         return 0
     from edge_dnn_partition.deployment.fleet_key import write_key
 

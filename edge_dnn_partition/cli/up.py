@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if args.device is not None:
         processes = list(device_processes(fleet, args.fleet, args.device))
         if args.scheduler:
-            processes.insert(0, scheduler_process(fleet, args.fleet))
-        processes += [tool_process(fleet, args.fleet, tool) for tool in args.tools]
+            processes.insert(0, scheduler_process(fleet, args.fleet, args.device))
+        processes += [tool_process(fleet, args.fleet, tool, args.device) for tool in args.tools]
     elif args.scheduler:
         processes = [scheduler_process(fleet, args.fleet), *(tool_process(fleet, args.fleet, tool) for tool in args.tools)]
     elif fleet.emulated or len(fleet.devices) == 1:

@@ -105,7 +105,11 @@ def _check_topic(given: Value) -> None:
 
 
 _FLEET_FILE: Final = Parameter('fleet_file', '', 'path of the fleet file', read_only=True)
-_KEY_FILE: Final = Parameter('fleet_file', '', "path of the fleet file, for the fleet's key; empty: no key", read_only=True)
+_KEY_FILE: Final = Parameter('fleet_file', '', "path of the fleet file, for the fleet's key and sites; empty: none", read_only=True)
+_BESIDE: Final = Parameter(
+    'device', '', 'the device that it runs beside, of a fleet of several sites; empty: the one whose key lies here, or the source',
+    read_only=True,
+)  # fmt: skip
 _POWER_TOPIC: Final = Parameter(
     'power_topic', '', 'topic of a power meter on this device, std_msgs/Float32 in watts; empty: none', read_only=True,
     validate=_check_topic,
@@ -286,6 +290,7 @@ FRAME_SOURCE: Final[tuple[Parameter, ...]] = (
 
 SCHEDULER: Final[tuple[Parameter, ...]] = (
     _FLEET_FILE,
+    _BESIDE,
     Parameter('fixed_plan', '', "the plan of the policy fixed, such as 'pi:pre-3 cloud:3-end'"),
     Parameter(
         'decision_period', 0.25, 'seconds between decisions; a large change of a device or link triggers one at once', 0.05, 60.0
@@ -305,6 +310,7 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
         'fleet_file', '', "path of the fleet file, for the names of layers and the fleet's key; empty: the page does without",
         read_only=True,
     ),
+    _BESIDE,
     Parameter('host', '127.0.0.1', "address to listen on; 0.0.0.0: all of this machine's", read_only=True),
     Parameter('port', 8765, 'TCP port of the page; 0: a free one', 0, 65535, read_only=True),
     Parameter(
@@ -317,6 +323,7 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
 
 VISUALISATION: Final[tuple[Parameter, ...]] = (
     _KEY_FILE,
+    _BESIDE,
     Parameter('frame', 'map', 'frame of reference of the markers; the fleet is drawn around its origin'),
 )
 

@@ -78,8 +78,14 @@ def _parameters(fleet: Fleet, node: str, own: Mapping[str, Any]) -> dict[str, An
 
 
 def _for_the_key(fleet: Fleet, file: dict[str, str]) -> dict[str, str]:
-    """Return the fleet file for a node that needs nothing of it but the key."""
-    return file if fleet.security.key_file is not None else {}
+    """Return the fleet file for a node that needs nothing of it but the key and the sites."""
+    return file if fleet.security.key_file is not None or fleet.network_kind == 'wan' else {}
+
+
+def _beside(fleet: Fleet, fleet_file: str | Path, device: str) -> dict[str, str]:
+    """Return the parameters of a node of the fleet as a whole."""
+    file = {'fleet_file': str(Path(fleet_file).resolve())}
+    return {**file, 'device': device} if device and fleet.network_kind == 'wan' else file
 
 
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
@@ -105,15 +111,18 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
     )
 
 
-def scheduler_process(fleet: Fleet, fleet_file: str | Path) -> NodeProcess:
-    """Return the scheduler's process; it runs once, on any machine of the fleet's network."""
-    file = {'fleet_file': str(Path(fleet_file).resolve())}
+def scheduler_process(fleet: Fleet, fleet_file: str | Path, device: str = '') -> NodeProcess:
+    """Return the scheduler's process; it runs once, on any machine of the fleet's network.
+
+    :param device: whose machine that is, where it matters: in a fleet of several sites.
+    """
+    file = _beside(fleet, fleet_file, device)
     return NodeProcess(SCHEDULER, f'/{fleet.fleet}', _parameters(fleet, SCHEDULER, file), dds_profile(fleet, (SCHEDULER,)))
 
 
-def tool_process(fleet: Fleet, fleet_file: str | Path, node: str) -> NodeProcess:
-    """Return the process of one of `TOOLS`, which may run on any machine of the fleet's network."""
-    file = {'fleet_file': str(Path(fleet_file).resolve())}
+def tool_process(fleet: Fleet, fleet_file: str | Path, node: str, device: str = '') -> NodeProcess:
+    """Return the process of one of `TOOLS`, which may run on any machine of the fleet's network; ``device`` as the scheduler's."""
+    file = _beside(fleet, fleet_file, device)
     own = file if node == 'dashboard' else _for_the_key(fleet, file)
     return NodeProcess(node, f'/{fleet.fleet}', _parameters(fleet, node, own), dds_profile(fleet, (node,)))
 

@@ -33,7 +33,9 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.process import Spinner
 from edge_dnn_partition.nodes.core.reading import check_figures
 from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
+from edge_dnn_partition.nodes.core.ticks import Ticks
 from edge_dnn_partition.nodes.core.topics import Topics
+from edge_dnn_partition.nodes.core.wide import wide_area
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan, supersedes
 from edge_dnn_partition.transport.timing import HopTime, StageTime
@@ -116,7 +118,10 @@ class FleetClient:
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         node = self.node = rclpy.create_node(self._name, namespace=f'/{self.fleet.fleet}', context=self._context)
         topics = self.topics
-        seals = Seals(node, topics, key, refuse_by(node.get_logger()))
+        refuse = refuse_by(node.get_logger())
+        ticks = Ticks()
+        wide = wide_area(self.fleet, '', ticks.soon, refuse)
+        seals = self._seals = Seals(node, topics, key, refuse, wide)
         seals.subscribe(PlanMessage, topics.plan, self._plan, qos.PLAN)
         seals.subscribe(FleetState, topics.state, self._state, qos.STATE)
         seals.subscribe(Decision, topics.decision, self._decision, qos.DECISION)
@@ -124,7 +129,7 @@ class FleetClient:
         seals.subscribe(FrameReport, topics.frame_report, self._report, qos.RESULT)
         seals.subscribe(Result, topics.result, self._result, qos.RESULT)
         self._emulation = seals.advertise(Emulation, topics.emulation, qos.EMULATION)
-        self._spinner = Spinner(node, failed=lambda _: None)
+        self._spinner = Spinner(node, failed=lambda _: None, ticks=ticks)
         self._spinner.start()
         return self
 
@@ -133,6 +138,7 @@ class FleetClient:
         self._spinner.ask_to_end()
         self._spinner.join(2.0)
         self._spinner.executor.shutdown(timeout_sec=0.5)
+        self._seals.close()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 

@@ -106,7 +106,8 @@ class FleetNode(EntityNode):
     def load_fleet(self) -> Fleet:
         """Return what the parameter ``fleet_file`` names, whose key the node uses from now on; the first thing that `setup` does.
 
-        The fleet is called as in the node's namespace, whatever the file says.
+        The fleet is called as in the node's namespace, whatever the file says. Of a fleet of several sites the node hears the
+        others from now on, and is heard there.
 
         :raises UserError: if the file or the key is no good.
         """
@@ -115,7 +116,12 @@ class FleetNode(EntityNode):
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         fleet = load_fleet(self.params.text('fleet_file'), self.topics.fleet)
-        self.seals = Seals(self, self.topics, fleet_key(fleet), self.refuse)
+        key, wide = fleet_key(fleet), None
+        if fleet.network_kind == 'wan':
+            from .wide import wide_area
+
+            wide = wide_area(fleet, self.topics.device or str(self.params.get('device', '')), self.ticks.soon, self.repeats.warning)
+        self.seals = Seals(self, self.topics, key, self.refuse, wide)
         return fleet
 
     # Lifecycle ----------------------------------------------------------------------------------------------

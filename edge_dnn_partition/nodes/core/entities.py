@@ -98,7 +98,7 @@ class EntityNode(LifecycleNode):
         create = self.create_publisher if always else self.create_lifecycle_publisher
         publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_publisher if always else self.destroy_lifecycle_publisher, publisher))
-        return self.seals.publisher(message_type, publisher)
+        return self.seals.publisher(message_type, publisher, qos)
 
     def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:
         """Wait until the readers have what reliable publishers sent: it would die with this process.
@@ -134,9 +134,10 @@ class EntityNode(LifecycleNode):
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         with_time = raw
         take = self.guarded(callback, always=always)
+        arrived = functools.partial(setattr, self, 'arrived')
         if not foreign:
-            take, raw = self.seals.checked(message_type, topic, take, qos, raw=raw)
-        take = timed(take, functools.partial(setattr, self, 'arrived')) if with_time else take
+            take, raw = self.seals.checked(message_type, topic, take, qos, raw=raw, arrived=arrived)
+        take = timed(take, arrived) if with_time else take
         create = functools.partial(self.create_subscription, callback=take, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))

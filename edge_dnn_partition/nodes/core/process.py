@@ -231,6 +231,7 @@ class Spinner:
     :param turn: called at least once a second on the thread, once ``first`` is done.
     :param failed: called with the exception of ``first``, or with None when the context was shut down by
         somebody else; the spin ends after it.
+    :param ticks: what is done at intervals, by default the node's.
     :param kind: ``events`` or ``single``; by default ``$EDGE_DNN_PARTITION_EXECUTOR``, else ``events``.
     """
 
@@ -243,6 +244,7 @@ class Spinner:
         failed: Callable[[BaseException | None], None] = lambda _: None,
         kind: str | None = None,
         repeats: RepeatedLog | None = None,
+        ticks: Ticks | None = None,
     ) -> None:
         self._repeats = repeats or RepeatedLog(node.get_logger())
         self._node, self._context = node, node.context
@@ -252,7 +254,7 @@ class Spinner:
         self._ending = threading.Event()
         self.executor, self._spin, self._wake = make_executor(kind or os.environ.get(_CHOICE, 'events'), node.context)
         self.executor.add_node(node)
-        self._ticks: Ticks = getattr(node, 'ticks', None) or Ticks()
+        self._ticks: Ticks = ticks or getattr(node, 'ticks', None) or Ticks()
         self._ticks.wake = self._wake
         self._thread = threading.Thread(target=self._run, name='spin', daemon=True)
         self._watch = WallClockWatch(node, self._wake)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
@@ -23,6 +23,9 @@ from edge_dnn_partition.transport.seals import SEAL_BYTES, Reader, Seal, Sealer,
 from . import qos
 from .reading import reader
 from .topics import Topics
+
+if TYPE_CHECKING:
+    from .wide import WideArea
 
 Callback = Callable[[Any], None]
 
@@ -38,13 +41,18 @@ _STRANGERS: Final = 256
 class Seals:
     """Seals and checks for one node; without a key nothing is sealed. Callbacks run in the thread that spins.
 
+    What the fleet's nodes send each other goes to its other sites as well, and comes from them.
+
     :param node: any node of rclpy; `close` takes what is made here out of it again.
     :param key: the fleet's; None: it has none.
     :param refuse: counts what is not believed, by kind, and logs it rarely.
+    :param wide: the other sites; None: there are none. `close` ends it.
     """
 
-    def __init__(self, node: Any, topics: Topics, key: bytes | None, refuse: Callable[[str, str], None]) -> None:
-        self._node, self.topics, self._refuse = node, topics, refuse
+    def __init__(
+        self, node: Any, topics: Topics, key: bytes | None, refuse: Callable[[str, str], None], wide: WideArea | None = None
+    ) -> None:
+        self._node, self.topics, self._refuse, self._wide = node, topics, refuse, wide
         self._sealer = None if key is None else Sealer(key, secrets.randbits(64))
         self._vouchers = Vouchers(0 if self._sealer is None else self._sealer.session)
         self._said: list[SealedPublisher] = []
@@ -70,9 +78,10 @@ class Seals:
             return
         topic = self.topics.group_sessions(group) if group else self.topics.sessions
         publisher = self._node.create_publisher(Sessions, topic, qos.SESSIONS)
-        self._said.append(SealedPublisher(publisher, self._sealer))
+        self._said.append(SealedPublisher(self._two_ways(publisher, qos.SESSIONS), self._sealer))
         take = self._checking(self._node.resolve_topic_name(topic), self._sessions)
         subscription = self._node.create_subscription(Sessions, topic, take, qos.sessions_reader(), raw=True)
+        self._from_elsewhere(topic, qos.sessions_reader(), take)
         self._undo += [(self._node.destroy_publisher, publisher), (self._node.destroy_subscription, subscription)]
         self._soon.reset()
 
@@ -81,29 +90,46 @@ class Seals:
         undo, self._undo = self._undo, []
         for destroy, entity in reversed(undo):
             destroy(entity)
+        if self._wide is not None:
+            self._wide.close()
+            self._wide = None
 
-    def publisher(self, message_type: type, publisher: Any) -> Any:
-        """Return what seals the messages that go through a publisher; the publisher itself where there is no key.
+    def publisher(self, message_type: type, publisher: Any, profile: QoSProfile) -> Any:
+        """Return what seals the messages that go through a publisher, and sends them elsewhere; the publisher itself for others'.
 
+        :param profile: of the publisher.
         :raises TypeError: if messages of this package have no place for a seal.
         """
-        if not _has_seal(message_type) or self._sealer is None:
+        if not _has_seal(message_type):
             return publisher
-        return SealedPublisher(publisher, self._sealer)
+        publisher = self._two_ways(publisher, profile)
+        return publisher if self._sealer is None else SealedPublisher(publisher, self._sealer)
+
+    def _two_ways(self, publisher: Any, profile: QoSProfile) -> Any:
+        return publisher if self._wide is None else self._wide.publisher(publisher, profile)
+
+    def _from_elsewhere(
+        self, topic: str, profile: QoSProfile, take: Callback, arrived: Callable[[float], None] = lambda _: None
+    ) -> None:
+        if self._wide is not None:
+            self._wide.subscribe(self._node.resolve_topic_name(topic), profile, take, arrived)
 
     def checked(
-        self, message_type: type, topic: str, callback: Callback, profile: QoSProfile, *, raw: bool = False
-    ) -> tuple[Callback, bool]:
-        """Return the callback of a subscription, and whether it takes messages as bytes.
+        self, message_type: type, topic: str, callback: Callback, profile: QoSProfile, *, raw: bool = False,
+        arrived: Callable[[float], None] = lambda _: None,
+    ) -> tuple[Callback, bool]:  # fmt: skip
+        """Return the callback of a subscription, and whether it takes messages as bytes; those of other sites come to it as well.
 
         :param callback: takes the messages that are believed and can be, see `read`; as bytes, and these unread, if ``raw``.
         :param profile: of the subscription.
+        :param arrived: called before each message of another site with when it came, by the steady clock.
         """
         if not _has_seal(message_type):
             return callback, raw
         take = callback if raw else self._reading(message_type, callback)
         if self._sealer is not None:
             take = self._believing(self._node.resolve_topic_name(topic), take, profile)
+        self._from_elsewhere(topic, profile, take, arrived)
         return take, True
 
     def _reading(self, message_type: type, callback: Callback) -> Callback:
@@ -125,7 +151,7 @@ class Seals:
 
     def advertise(self, message_type: type, topic: str, profile: QoSProfile) -> Any:
         """Return a new publisher of the node that seals; see `publisher`."""
-        return self.publisher(message_type, self._node.create_publisher(message_type, topic, profile))
+        return self.publisher(message_type, self._node.create_publisher(message_type, topic, profile), profile)
 
     def subscribe(self, message_type: type, topic: str, callback: Callback, profile: QoSProfile) -> Any:
         """Return a new subscription of the node that believes only what is sealed; see `checked`."""

@@ -1,0 +1,343 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A process's way to other sites of its fleet: one Zenoh session, opened to the router, and again whenever it is lost.
+
+A message of a fleet's topic ``/<fleet>/<leaf>`` has the key ``edge_dnn_partition/<fleet>/<site>/<device>/<leaf>``, of who sends it.
+Readers subscribe to the sites that are not theirs, so that nothing of their own site goes to the router and comes back. Zenoh
+sends only what somebody elsewhere has subscribed to.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_dnn_partition.errors import PlanError, UserError
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.planning.fleet.fleet import Fleet
+    from edge_dnn_partition.planning.fleet.network import Tls
+
+ROOT: Final = 'edge_dnn_partition'
+HOME: Final = '_'
+"""Stands for the source's site where that has no name."""
+LEASE_SECONDS: Final = 2.0
+"""Who has sent nothing for so long is taken to be gone, and one that is still there connects again."""
+_CONNECT_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = (0.2, 1.0)
+_MISS_SECONDS: Final = 0.5
+"""A latched topic's publisher says so often what it has sent, so that who missed it asks for it."""
+_LATE: Final = 64
+"""So many messages of a latched topic wait at most until the session is there."""
+
+Take = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process is in a fleet of several sites.
+
+    :param device: the one that it runs on, or beside.
+    :param others: the sites that are not its own.
+    """
+
+    fleet: str
+    site: str
+    device: str
+    others: tuple[str, ...]
+    router: str
+    tls: Tls | None = None
+
+    @property
+    def own(self) -> str:
+        """What the keys of its messages begin with."""
+        return f'{root(self.fleet)}/{self.site}/{self.device}'
+
+    def key(self, leaf: str) -> str:
+        """Return the key of what it publishes under a topic of the fleet."""
+        return f'{self.own}/{leaf}'
+
+    def heard(self, leaf: str) -> tuple[str, ...]:
+        """Return the keys of what devices of other sites publish under a topic of the fleet."""
+        return tuple(f'{root(self.fleet)}/{site}/*/{leaf}' for site in self.others)
+
+
+def root(fleet: str) -> str:
+    """Return what the keys of a fleet begin with; a fleet's name may have several parts."""
+    return f'{ROOT}/{fleet.replace("/", ".")}'
+
+
+def common_name(fleet: str, device: str) -> str:
+    """Return what a device's certificate calls it."""
+    return f'{fleet.replace("/", ".")}.{device}'
+
+
+def place(fleet: Fleet, device: str = '') -> Place | None:
+    """Return where a process is; None if the fleet has only one site.
+
+    :param device: the one that it runs on; empty for one of the fleet as a whole: that whose key lies on this machine, or, where
+        that says nothing, the source.
+    """
+    network = fleet.network
+    if network.router is None:
+        return None
+    if not device and network.tls is not None:
+        here = [name for name in fleet.devices if network.tls.of(name).key.is_file()]
+        device = here[0] if len(here) == 1 else ''
+    device = device or fleet.source
+    sites = dict.fromkeys([fleet.site_of(fleet.source) or HOME, *network.sites])
+    own = fleet.site_of(device) or HOME
+    others = tuple(site for site in sites if site != own)
+    return Place(fleet.fleet, own, device, others, network.router, network.tls and network.tls.of(device))
+
+
+def settings(mode: str, *, listen: Sequence[str] = (), connect: Sequence[str] = (), tls: Tls | None = None) -> dict[str, Any]:
+    """Return Zenoh's configuration for a session; nothing is looked for but what is named.
+
+    :raises PlanError: if a file of ``tls`` cannot be read.
+    """
+    found: dict[str, Any] = {
+        'mode': mode,
+        'listen/endpoints': list(listen),
+        'connect/endpoints': list(connect),
+        'connect/timeout_ms': int(_CONNECT_SECONDS * 1000),
+        'connect/retry': {
+            'period_init_ms': int(_RETRY_SECONDS[0] * 1000), 'period_max_ms': int(_RETRY_SECONDS[1] * 1000),
+            'period_increase_factor': 1.5,
+        },
+        'scouting/multicast/enabled': False,
+        'scouting/gossip/enabled': False,
+        'timestamping/enabled': True,
+        'transport/link/tx/lease': int(LEASE_SECONDS * 1000),
+        'transport/shared_memory/enabled': False,
+    }  # fmt: skip
+    if tls is not None:
+        for what in ('ca', 'certificate', 'key'):
+            _look_at(what, getattr(tls, what))
+        found['transport/link/tls'] = {
+            'root_ca_certificate': str(tls.ca), 'enable_mtls': True, 'verify_name_on_connect': True,
+            'listen_certificate': str(tls.certificate), 'listen_private_key': str(tls.key),
+            'connect_certificate': str(tls.certificate), 'connect_private_key': str(tls.key),
+        }  # fmt: skip
+    return found
+
+
+def _look_at(what: str, path: Any) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        advice = 'edge-dnn-partition keygen --wan FLEET.yaml makes such files; copy to each device its own and ca.pem'
+        raise PlanError(f'network.tls, {what}: {path}: {error.strerror}; {advice}') from error
+
+
+def open_session(found: dict[str, Any]) -> Any:
+    """Open a session of Zenoh.
+
+    :raises UserError: if Zenoh is not installed.
+    :raises zenoh.ZError: if nobody can be reached, or an address is taken.
+    """
+    zenoh = _zenoh()
+    config = zenoh.Config()
+    for name, value in found.items():
+        config.insert_json5(name, json.dumps(value))
+    return zenoh.open(config)
+
+
+def _zenoh() -> Any:
+    try:
+        import zenoh
+        import zenoh.ext
+    except ImportError as error:
+        raise UserError('network.kind wan needs Zenoh: pip install "edge-dnn-partition[wan]", or eclipse-zenoh') from error
+    return zenoh
+
+
+class WidePublisher:
+    """Publishes to other sites; what is latched is kept for readers that come later, and given again to those that were away."""
+
+    def __init__(self, session: WideSession, key: str, *, latched: int, bulk: bool) -> None:
+        self._session, self._key, self._latched, self._bulk = session, key, latched, bulk
+        self._entity: Any = None
+        self._early: deque[bytes] = deque(maxlen=max(1, min(latched, _LATE)))
+
+    def put(self, raw: bytes) -> None:
+        """Publish a message. Nothing waits: what has no room, or no reader, is dropped."""
+        with self._session.lock:
+            entity = self._entity
+            if entity is None and self._latched:
+                self._early.append(raw)
+        if entity is not None:
+            with suppress(self._session.error):  # the session is being closed
+                entity.put(raw)
+
+    @property
+    def matched(self) -> bool:
+        """Whether somebody elsewhere has subscribed; not known of what is latched."""
+        return self._entity is not None and not self._latched and bool(self._entity.matching_status.matching)
+
+    def close(self) -> None:
+        """Publish no more."""
+        self._session.forget(self)
+
+    def declare(self, zenoh: Any, session: Any) -> Any:
+        """Make what Zenoh needs; called when the session is there."""
+        options = {
+            'congestion_control': zenoh.CongestionControl.DROP,
+            'priority': zenoh.Priority.DATA if self._bulk else zenoh.Priority.INTERACTIVE_HIGH,
+            'express': not self._bulk,
+        }
+        if not self._latched:
+            return session.declare_publisher(self._key, **options)
+        return zenoh.ext.declare_advanced_publisher(
+            session, self._key, **options, cache=zenoh.ext.CacheConfig(max_samples=self._latched), publisher_detection=True,
+            sample_miss_detection=zenoh.ext.MissDetectionConfig(heartbeat=_MISS_SECONDS),
+        )  # fmt: skip
+
+    def declared(self, entity: Any) -> None:
+        """Publish what came before; under the session's lock."""
+        self._entity = entity
+        while entity is not None and self._early:
+            entity.put(self._early.popleft())
+
+
+class WideSubscription:
+    """Hands over what one topic's publishers of other sites send, in Zenoh's thread."""
+
+    def __init__(self, session: WideSession, key: str, take: Take, *, latched: int) -> None:
+        self._session, self._key, self._take, self._latched = session, key, take, latched
+
+    def close(self) -> None:
+        """Hand over no more."""
+        self._session.forget(self)
+
+    def declare(self, zenoh: Any, session: Any) -> Any:
+        """Make what Zenoh needs; called when the session is there."""
+
+        def take(sample: Any) -> None:
+            self._take(sample.payload.to_bytes())
+
+        if not self._latched:
+            return session.declare_subscriber(self._key, take)
+        return zenoh.ext.declare_advanced_subscriber(
+            session, self._key, take, recovery=zenoh.ext.RecoveryConfig(heartbeat=True),
+            history=zenoh.ext.HistoryConfig(detect_late_publishers=True, max_samples=self._latched),
+        )  # fmt: skip
+
+    def declared(self, entity: Any) -> None:
+        """Nothing waits for it."""
+
+
+class WideSession:
+    """The session of one process, which opens in a thread of its own as soon as the router can be reached.
+
+    :param place: where the process is.
+    :param trouble: called with words, in that thread, when the router cannot be reached at first, and when it is then.
+    :raises UserError: if Zenoh is not installed, or a file cannot be read.
+    """
+
+    def __init__(self, place: Place, trouble: Callable[[str], None] = lambda _: None) -> None:
+        self.place = place
+        self.lock = threading.Lock()
+        self._zenoh = _zenoh()
+        self.error = self._zenoh.ZError
+        self._settings = settings('client', connect=[place.router], tls=place.tls)
+        self._trouble = trouble
+        self._ends: dict[WidePublisher | WideSubscription, Any] = {}
+        self._session: Any = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._open, name='wide area', daemon=True)
+        self._thread.start()
+
+    def publisher(self, leaf: str, *, latched: int = 0, bulk: bool = False) -> WidePublisher:
+        """Return a publisher of a topic of the fleet.
+
+        :param latched: how many messages are kept for readers that come later.
+        :param bulk: they are large, and go after all others.
+        """
+        made = WidePublisher(self, self.place.key(leaf), latched=latched, bulk=bulk)
+        self._add(made)
+        return made
+
+    def subscribe(self, leaf: str, take: Take, *, latched: int = 0) -> list[WideSubscription]:
+        """Return subscriptions of a topic, one for each other site; for ``latched`` see `publisher`."""
+        made = [WideSubscription(self, key, take, latched=latched) for key in self.place.heard(leaf)]
+        for subscription in made:
+            self._add(subscription)
+        return made
+
+    @property
+    def connected(self) -> bool:
+        """Whether the router is there now."""
+        session = self._session
+        return session is not None and bool(session.info.routers_zid())
+
+    def _add(self, end: WidePublisher | WideSubscription) -> None:
+        with self.lock:
+            self._ends[end] = None
+            session = self._session
+        if session is not None:
+            self._declare(end, session)
+
+    def _declare(self, end: WidePublisher | WideSubscription, session: Any) -> None:
+        with suppress(self.error):  # the session is being closed
+            entity = end.declare(self._zenoh, session)
+            with self.lock:
+                if known := end in self._ends:
+                    self._ends[end] = entity
+                    end.declared(entity)
+            if not known:
+                entity.undeclare()
+
+    def forget(self, end: WidePublisher | WideSubscription) -> None:
+        """Undeclare what was made."""
+        with self.lock:
+            entity = self._ends.pop(end, None)
+        if entity is not None:
+            with suppress(self.error):
+                entity.undeclare()
+
+    def _open(self) -> None:
+        wait = _RETRY_SECONDS[0]
+        said = False
+        while not self._closed.is_set():
+            try:
+                session = open_session(self._settings)
+            except self.error as error:
+                if not said:
+                    said = True
+                    self._trouble(f'the router at {self.place.router} cannot be reached, trying on: {_short(error)}')
+                self._closed.wait(wait)
+                wait = min(_RETRY_SECONDS[1], wait * 1.5)
+                continue
+            with self.lock:
+                closed = self._closed.is_set()
+                self._session = None if closed else session
+                ends = [*self._ends]
+            if closed:
+                session.close()
+                return
+            for end in ends:
+                self._declare(end, session)
+            if said:
+                self._trouble(f'the router at {self.place.router} is reached')
+            return
+
+    def close(self) -> None:
+        """End the session; what was published has been handed to the network."""
+        with self.lock:
+            self._closed.set()
+            session, self._session = self._session, None
+            self._ends.clear()
+        if session is not None:
+            with suppress(self.error):
+                session.close()
+
+
+def _short(error: Exception) -> str:
+    """Return the reason in what Zenoh says, which names its own source files."""
+    return ' '.join(str(error).split(' at /')[0].split())[:200]
