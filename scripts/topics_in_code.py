@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 OWN: Final = 'edge_dnn_partition'
-NODES: Final = ('device_monitor', 'worker', 'frame_source', 'scheduler', 'dashboard', 'visualisation')
+NODES: Final = ('device_monitor', 'worker', 'frame_source', 'scheduler', 'dashboard', 'visualisation', 'router')
 _WAYS: Final = {
     'advertise': 'publishes', 'create_publisher': 'publishes', 'subscribe': 'hears', 'create_subscription': 'hears',
     'serve': 'serves',

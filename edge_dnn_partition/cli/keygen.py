@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,10 @@ def add_parser(subparsers: Any) -> None:
         '--device', action='append', default=[], metavar='NAME',
         help='with --wan: a certificate for this device, which the file does not name, as well; may be repeated',
     )  # fmt: skip
+    parser.add_argument(
+        '--router', metavar='FLEET.yaml',
+        help="instead of making a key, print the configuration of a Zenoh router of one's own for this fleet (zenohd --config)",
+    )
     add_fleet_name(parser)
     parser.set_defaults(run=run)
 
@@ -53,6 +59,12 @@ def run(args: argparse.Namespace) -> int:
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         print(policy_of(load_fleet(args.sros2_policy, args.fleet_name)), end='')
+        return 0
+    if args.router:
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
+        from edge_dnn_partition.transport.zenoh_router import router_settings
+
+        print(json.dumps(nested(router_settings([load_fleet(args.router, args.fleet_name)])), indent=2))
         return 0
     if args.wan:
         from edge_dnn_partition.deployment.certificates import make_certificates
@@ -72,3 +84,15 @@ def run(args: argparse.Namespace) -> int:
     write_key(args.file)
     print(f'wrote {args.file}; copy it to every device, and name it in the fleet file: security: {{key_file: {args.file.name}}}')
     return 0
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings whose names are paths as a tree."""
+    tree: dict[str, Any] = {}
+    for path, value in settings.items():
+        *folders, name = path.split('/')
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = value
+    return tree

@@ -53,6 +53,7 @@ NODES: Final = {
         _ALL, (*_ALL, 'decision', 'energy', 'frame_report', 'plan', 'source_status', 'state'), (), ('scheduler_parameters',)
     ),
     'visualisation': Ends((*_ALL, 'markers'), (*_ALL, 'plan', 'state')),
+    'router': Ends(_ALL, _ALL),
     'tools': Ends(
         ('sessions', 'emulation'),
         ('sessions', 'actions', 'calibration', 'classification', 'decision', 'depth', 'detections', 'embedding', 'frame_report',

@@ -321,6 +321,11 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
     ),
 )  # fmt: skip
 
+ROUTER: Final[tuple[Parameter, ...]] = (
+    _FLEET_FILE,
+    Parameter('fleets', (), 'names of further fleets that have the same file and go through this router', read_only=True),
+)
+
 VISUALISATION: Final[tuple[Parameter, ...]] = (
     _KEY_FILE,
     _BESIDE,
@@ -333,6 +338,7 @@ NODE_PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
     'frame_source': FRAME_SOURCE,
     'scheduler': SCHEDULER,
     'dashboard': DASHBOARD,
+    'router': ROUTER,
     'visualisation': VISUALISATION,
 }
 """Of each node; `AUTOSTART` is every node's."""

@@ -17,10 +17,11 @@ from .dds_profile import DdsProfile
 from .node_parameters import check_parameters
 
 SCHEDULER: Final = 'scheduler'
+ROUTER: Final = 'router'
 TOOLS: Final = ('dashboard', 'visualisation')
 """Nodes of the fleet as a whole that it does not need: they show it."""
 
-NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER, *TOOLS)
+NODES: Final = ('device_monitor', 'worker', 'frame_source', SCHEDULER, ROUTER, *TOOLS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _beside(fleet: Fleet, fleet_file: str | Path, device: str) -> dict[str, str]
 def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple[NodeProcess, ...]:
     """Return what one device starts: its monitor, its worker, and on the source the frame source.
 
-    In one process if the file says so.
+    In one process if the file says so. The router between sites has one of its own in any case.
 
     :raises UserError: if the fleet has no such device, or the file sets parameters that its nodes refuse.
     """
@@ -102,6 +103,9 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
     if device == fleet.source:
         nodes['frame_source'] = file
     together = [[*nodes]] if fleet.processes == 'one' else [[node] for node in nodes]
+    if device == fleet.network.router_device:
+        nodes[ROUTER] = file
+        together.insert(0, [ROUTER])
     given = {node: _parameters(fleet, node, own) for node, own in nodes.items()}
     return tuple(
         NodeProcess(

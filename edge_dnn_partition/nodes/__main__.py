@@ -18,7 +18,7 @@ from typing import Any
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core import signals
 
-NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation')
+NAMES = ('device_monitor', 'worker', 'scheduler', 'frame_source', 'dashboard', 'visualisation', 'router')
 
 
 def main(name: str | None = None) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_dnn_partition.deployment.processes import device_processes, fleet_processes
+from edge_dnn_partition.deployment.processes import device_processes, fleet_processes, scheduler_process
 from edge_dnn_partition.inputs.preprocess import Preprocessing
 from edge_dnn_partition.planning.fleet.fleet import load_fleet, parse_fleet
 
@@ -50,3 +50,12 @@ def test_each_node_of_a_process_gets_its_own_parameters():
     assert 'worker.providers:=["on"]' in one.ros_arguments()
     worker = device_processes(parse_fleet(FLEET | {'processes': 'each'}), 'f.yaml', 'pi')[1]
     assert worker.given == worker.parameters and 'threads:=2' in worker.ros_arguments()
+
+
+def test_the_router_has_a_process_of_its_own_and_who_runs_beside_a_device_is_told():
+    network = {'kind': 'wan', 'router': 'tcp/203.0.113.5:7447', 'router_device': 'box', 'sites': {'there': ['box']}}
+    fleet = parse_fleet(FLEET | {'network': network})
+    assert [p.nodes for p in device_processes(fleet, 'f.yaml', 'box')] == [('router',), ('device_monitor', 'worker')]
+    assert [p.nodes for p in device_processes(fleet, 'f.yaml', 'pi')] == [('device_monitor', 'worker', 'frame_source')]
+    assert scheduler_process(fleet, 'f.yaml', 'box').given['device'] == 'box'
+    assert 'device' not in scheduler_process(parse_fleet(FLEET), 'f.yaml', 'box').given
