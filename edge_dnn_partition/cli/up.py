@@ -45,6 +45,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--visualisation', action='append_const', const='visualisation', dest='tools', help='also publish markers for rviz'
     )
+    parser.add_argument(
+        '--health-file', metavar='FILE', help='touch this file every few seconds while all processes are ready, for a health check'
+    )
     parser.add_argument('--no-respawn', action='store_true', help='end everything when one process fails, instead of restarting it')
     add_fleet_name(parser)
     parser.set_defaults(run=run)
@@ -52,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and keep them running until the user ends it, or that cannot be."""
+    from edge_dnn_partition.deployment.beacon import Beacon
     from edge_dnn_partition.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
     from edge_dnn_partition.deployment.supervisor import Supervisor
     from edge_dnn_partition.deployment.upkeep import Upkeep
@@ -91,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             sys.stderr.write(f'up: {line}\n')
 
     notifier, told, waiting = Notifier(), False, WaitingLog(say)
+    health = Beacon(args.health_file) if args.health_file else None
     with closing(Watchdog()) as watchdog, Supervisor(on_line=show, watchdog=watchdog) as supervisor:
         upkeep = Upkeep(supervisor, processes, say, respawn=not args.no_respawn)
         while not asked.is_set():
@@ -105,5 +110,7 @@ def run(args: argparse.Namespace) -> int:
                 say('all processes are ready')
                 notifier.ready()
             notifier.alive(f'STATUS={upkeep.status}')
+            if health is not None and not upkeep.unready:
+                health.alive(time.monotonic(), upkeep.status)
             asked.wait(_TURN_SECONDS)
     return 0

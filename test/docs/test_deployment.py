@@ -1,13 +1,15 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Dockerfile, the compose file and the units: what they name is here, and the commands in them parse."""
+"""The Dockerfile, the compose files and the units: what they name is here, and the commands in them parse."""
 
 import configparser
+import getpass
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,7 @@ def test_the_entrypoint_is_there_and_hands_over():
 def test_the_compose_file():
     document = yaml.safe_load((ROOT / 'docker/compose.yaml').read_text())
     assert set(document['services']) == {'device', 'scheduler'}
+    passed = ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS', 'RMW_IMPLEMENTATION', 'EDGE_DNN_PARTITION_FLEET')
     for service in document['services'].values():
         assert (service['network_mode'], service['ipc'], service['restart']) == ('host', 'host', 'unless-stopped')
         build = service['build']
@@ -94,7 +97,57 @@ def test_the_compose_file():
         cache = re.search(r'EDGE_DNN_PARTITION_CACHE=(\S+)', DOCKERFILE)[1]
         assert f'cache:{cache}' in service['volumes']
         assert service['command'][2].startswith('/fleet/') and any(':/fleet:ro' in volume for volume in service['volumes'])
+        assert all(service['environment'][name].startswith(f'${{{name}:-') for name in passed)
+        assert {'max-size', 'max-file'} <= set(service['logging']['options'])
     assert 'cache' in document['volumes']
+    camera = yaml.safe_load((ROOT / 'docker/compose.camera.yaml').read_text())
+    assert camera['services']['device']['devices'] == ['${CAMERA:-/dev/video0}:${CAMERA:-/dev/video0}']
+
+
+def test_a_container_is_healthy_while_its_file_is_new(tmp_path):
+    document = yaml.safe_load((ROOT / 'docker/compose.yaml').read_text())
+    for service in document['services'].values():
+        shell, text = service['healthcheck']['test']
+        place = service['command'][service['command'].index('--health-file') + 1]
+        assert shell == 'CMD-SHELL' and place in text
+        path = tmp_path / 'health'
+        for age, healthy in ((None, False), (0, True), (20, True), (60, False)):
+            if age is not None:
+                path.touch()
+                os.utime(path, (time.time() - age,) * 2)
+            done = subprocess.run(['sh', '-c', text.replace(place, str(path))], check=False, capture_output=True)
+            assert (done.returncode == 0) == healthy, age
+        path.unlink()
+
+
+def install(*arguments, **environment):
+    given = {'PATH': os.environ['PATH'], **environment}
+    return subprocess.run(
+        [str(ROOT / 'systemd/install.sh'), *arguments], env=given, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_units_are_installed_for_who_asks(tmp_path):
+    fleet, root, me = tmp_path / 'my robot.yaml', tmp_path / 'root', getpass.getuser()
+    fleet.write_text('')
+    done = install(str(fleet), SUDO_USER=me, DESTDIR=str(root))
+    assert done.returncode == 0, done.stderr
+    for path in UNITS:
+        installed = root / 'etc/systemd/system' / path.name
+        assert settings(installed)['Service']['User'] == [me]
+        assert re.sub('^User=.*', '', installed.read_text(), flags=re.MULTILINE) == re.sub('^User=.*', '', path.read_text(), flags=re.MULTILINE)
+    default = root / 'etc/default/edge-dnn'
+    assert f'\nEDGE_DNN_FLEET="{fleet}"\n' in default.read_text()
+    assert [line.split('=')[0] for line in default.read_text().splitlines()] == [line.split('=')[0] for line in DEFAULTS.read_text().splitlines()]
+    default.write_text('mine')
+    assert 'kept' in install(str(fleet), me, DESTDIR=str(root)).stdout and default.read_text() == 'mine'
+
+
+@pytest.mark.parametrize(('arguments', 'said'), [((), 'give the fleet file'), (('none.yaml',), 'no file none.yaml'),
+    ((str(DEFAULTS),), 'whose nodes'), ((str(DEFAULTS), 'no one'), 'no user no one')])  # fmt: skip
+def test_an_installation_that_cannot_be_says_why(tmp_path, arguments, said):
+    done = install(*arguments, DESTDIR=str(tmp_path))
+    assert done.returncode == 2 and said in done.stderr and not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize('path', UNITS, ids=lambda path: path.name)

@@ -47,10 +47,12 @@ def test_what_ends_is_started_again_and_tools_end_nothing(nodes, tmp_path, monke
     systemd = Watchdog()
     with socket.create_server(('127.0.0.1', 0)) as taken:
         path = write_fleet(tmp_path, {'dashboard': {'port': taken.getsockname()[1]}})
-        arguments = ('--device', 'jetson', '--scheduler', '--dashboard')
+        health = tmp_path / 'health'
+        arguments = ('--device', 'jetson', '--scheduler', '--dashboard', '--health-file', str(health))
         up = nodes.start('-m', 'edge_dnn_partition.cli', 'up', str(path), *arguments, environment=systemd.environment)
-        up.wait_for('dashboard rejected its input (code 2)')
+        up.wait_for('up: dashboard exited with code 1')
         wait_until(lambda: systemd.look() == {} and systemd.ready(up.pid), 'that all are ready')
+        wait_until(health.exists, 'the file for health checks')
         up.wait_for('[trial.jetson.worker]: active')
         worker = next(p for p in psutil.Process(up.pid).children() if 'worker' in p.cmdline())
         worker.kill()
