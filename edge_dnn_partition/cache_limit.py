@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the disk the cache takes: what was used longest ago goes first, and nothing that a running process needs.
 
-Prepared models, stages and optimised copies share one limit; notes on models (profiles, hashes) are limited in number, since a
-disk may run out of files as well. Plans and what was learned are there once for each fleet and stay, as do the zoo's models,
-which are made only on request and which fleet files name. All that is deleted is made again when it is needed.
+Prepared models, stages, optimised copies and what was fetched from other devices share one limit; notes on models (profiles,
+hashes) are limited in number, since a disk may run out of files as well. Plans and what was learned are there once for each fleet
+and stay, as do the zoo's models, which are made only on request and which fleet files name. All that is deleted is made, or fetched,
+again when it is needed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edge_dnn_partition.errors import UserError
 
 VARIABLE: Final = 'EDGE_DNN_PARTITION_CACHE_LIMIT'
 _DEFAULT_BYTES: Final = 2 * 10**9
-_LARGE: Final = ('prepared', 'stages', 'optimised')
+_LARGE: Final = ('prepared', 'stages', 'optimised', 'blobs')
 _NOTES: Final = ('profiles', 'hashes')
 _MOST_NOTES: Final = 1000
 _FRESH_SECONDS: Final = 300.0
