@@ -4,7 +4,7 @@
 
 Prepared models, stages, optimised copies and what was fetched from other devices share one limit; notes on models (profiles,
 hashes) are limited in number, since a disk may run out of files as well. Plans and what was learned are there once for each fleet
-and stay, as do the zoo's models, which are made only on request and which fleet files name. All that is deleted is made, or fetched,
+and stay, as do the zoo's models, which are made only on request and which fleet files name. All that is deleted is made or fetched
 again when it is needed.
 """
 

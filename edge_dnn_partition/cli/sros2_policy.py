@@ -31,7 +31,7 @@ class Ends:
 
 _ALL: Final = ('claim', 'sessions', 'group_sessions')
 NODES: Final = {
-    'device_monitor': Ends((*_ALL, 'devices', 'heartbeat', 'telemetry'), _ALL),
+    'device_monitor': Ends((*_ALL, 'blobs', 'devices', 'heartbeat', 'telemetry'), (*_ALL, 'blob_requests')),
     'worker': Ends(
         (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile', 'stage_heartbeat'),
         (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
@@ -55,9 +55,9 @@ NODES: Final = {
     'visualisation': Ends((*_ALL, 'markers'), (*_ALL, 'plan', 'state')),
     'router': Ends(_ALL, _ALL),
     'tools': Ends(
-        ('sessions', 'emulation'),
-        ('sessions', 'actions', 'calibration', 'classification', 'decision', 'depth', 'detections', 'embedding', 'frame_report',
-         'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
+        ('sessions', 'blob_requests', 'emulation'),
+        ('sessions', 'actions', 'blobs', 'calibration', 'classification', 'decision', 'depth', 'detections', 'embedding',
+         'frame_report', 'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
         (), ('free_plan', 'infer', 'pin_plan', 'profile_again', 'replan', 'all_parameters'),
     ),
 }  # fmt: skip
@@ -114,8 +114,8 @@ def _names(fleet: Fleet, node: str, device: str, ends: Iterable[str], *, own: bo
     topics = Topics(fleet.fleet, device or fleet.source)
     group = fleet.share.group if fleet.share is not None else None
     for end in ends:
-        if end in PER_DEVICE:
-            yield from (getattr(topics, end)(name) for name in ([device] if own else fleet.devices))
+        if end in (*PER_DEVICE, 'blobs'):
+            yield from (getattr(topics, end)(name) for name in ([device] if own and device else fleet.devices))
         elif end in ('shares', 'group_sessions'):
             yield from (getattr(topics, end)(group),) if group is not None else ()
         elif end == 'DIAGNOSTICS':

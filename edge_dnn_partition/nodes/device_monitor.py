@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node `device_monitor`: says what its device is, publishes the state of its host, and that it lives."""
+"""The node `device_monitor`: says what its device is, publishes the state of its host, and that it lives; hands on files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from edge_dnn_partition.msg import DeviceDescription, Heartbeat, Telemetry
 from edge_dnn_partition.nodes.conversions.conversions import telemetry_to_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.transport.blob_server import BlobServer
 from edge_dnn_partition.sensing.host import HostMeter, HostSample
 from edge_dnn_partition.sensing.power.boards import device_model
 from edge_dnn_partition.sensing.power.model import PowerModel
 from edge_dnn_partition.sensing.source import Source
 from edge_dnn_partition.sensing.sources.battery import BatteryTopicSource
 from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
+from edge_dnn_partition.transport.blobs import BlobStore
 
 _SENSOR_SECONDS: Final = 0.5
 """How long a sensor may take before it is left out: meanwhile this node does nothing else."""
@@ -56,6 +58,7 @@ class DeviceMonitor(FleetNode):
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY, overridable=True)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._description = self.advertise(DeviceDescription, self.topics.devices, qos.DEVICES)
+        BlobServer(self, self.topics, self.topics.device, BlobStore().find)
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
 
     def start(self) -> None:

@@ -98,6 +98,8 @@ class EntityNode(LifecycleNode):
         create = self.create_publisher if always else self.create_lifecycle_publisher
         publisher = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_publisher if always else self.destroy_lifecycle_publisher, publisher))
+        if self.active and not always:
+            publisher.on_activate(None)  # rclpy does that at the next activation only
         return self.seals.publisher(message_type, publisher, qos)
 
     def flush(self, *publishers: Any, seconds: float = 0.5) -> bool:

@@ -88,6 +88,12 @@ theirs at once."""
 DEVICES: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """What a device is: who comes later learns it at once. Readers use `devices_reader`, as those of `SESSIONS` do theirs."""
 
+BLOB_REQUESTS: Final = _profile(64, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""Who asks asks again; one reader serves all devices."""
+
+BLOBS: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""As with `TENSORS`, only who asked repeats. More than a question's answers."""
+
 SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Only the last list of a process counts, and a process that joins late is to be believed at once. Readers use `sessions_reader`,
 since the depth of a subscription is over all its writers."""

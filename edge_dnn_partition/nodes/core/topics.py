@@ -120,6 +120,7 @@ class Topics:
     calibration = FleetTopic('calibration', 'Predictions of the last change of plan and what was measured (Calibration).')
     source_status = FleetTopic('source_status', "The frame source's counters (SourceStatus).")
     devices = FleetTopic('devices', 'What each device is, and that it leaves (DeviceDescription).')
+    blob_requests = FleetTopic('blob_requests', 'Which files and weights devices want, by hash (BlobRequest).')
     sessions = FleetTopic('sessions', 'Which processes live, where the fleet has a key (Sessions).')
 
     def claim(self, node: str, device: str = '') -> str:
@@ -176,6 +177,10 @@ class Topics:
     def acks(self, device: str | None = None) -> str:
         """Return where acknowledgements for a sender go (HopAck); to this device if none is named."""
         return self._of_device(device, 'receipts')
+
+    def blobs(self, device: str | None = None) -> str:
+        """Return where the parts of files go that a device asked for (BlobBlock); to this device if none is named."""
+        return self._of_device(device, 'blobs')
 
     def hedge_plan(self) -> str:
         """Return where the frame source sends its device's worker the plan of hedges (Plan)."""
