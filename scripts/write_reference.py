@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/parameters.md from the nodes' declarations, docs/messages.md from msg/, srv/, topics.py and qos.py.
+"""Write docs/parameters.md from the nodes' declarations, docs/messages.md from msg/, srv/, topics.py and qos.py, docs/metrics.md.
 
 Parameters need the installed package with its messages (run it with .venv/bin/python); messages need no ROS.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import topics_in_code
+from edge_dnn_partition.dashboard.metrics import METRICS
 from edge_dnn_partition.deployment.node_parameters import AUTOSTART, NODE_PARAMETERS
 from markdown import table
 from topics_in_code import NODES, Use
@@ -40,6 +41,33 @@ What nodes say to each other and to you. {WRITTEN}
 
 Names are absolute, `/<fleet>/…` or `/<fleet>/<device>/…`, so that two fleets share a network; every one can be remapped
 (`-r /robot/result:=/detections`). `ros2 interface show edge_dnn_partition/msg/Plan` shows the same fields.
+"""
+
+METRICS_HEAD = f"""# Metrics
+
+The [dashboard](dashboard.md) serves what it knows of its fleets at `/metrics` in the OpenMetrics format, for Prometheus and
+others that read it. {WRITTEN}
+
+```yaml
+scrape_configs:
+  - job_name: robots
+    scrape_interval: 5s
+    static_configs:
+      - targets: [127.0.0.1:8765]
+```
+
+`config/grafana.json` (installed under `share/edge_dnn_partition/config/`) is a Grafana dashboard of all of them: Dashboards → New →
+Import. A test compares its queries with this table; it **was not opened** in Grafana, nor was a Prometheus server run: the answers
+are read back by prometheus_client's own strict parser.
+
+- Who may connect may read the metrics, as with the page. They need no token. Prometheus on another machine needs
+  `host:=0.0.0.0`, or a tunnel.
+- Every sample has the label `fleet`. A device that has left has no samples any more; what is unknown has none either (there is no
+  NaN). Counters of joules and bytes, and the histogram, count from the dashboard's start, the frame source's counters from its own
+  start.
+- A client that asks for `text/plain` alone, as Prometheus before 2.5 does, gets the older text format.
+- They need prometheus_client, which `make setup` installs (`pip install '.[dashboard]'`); without it `/metrics` answers 501 and
+  says so.
 """
 
 FOOTNOTE = """† takes `qos_overrides` as parameters: `qos_overrides: {/robot/result: {publisher: {depth: 8}}}` in a parameters file.
@@ -191,9 +219,15 @@ def messages_page() -> str:
     return '\n'.join(lines)
 
 
+def metrics_page() -> str:
+    """Return docs/metrics.md."""
+    rows = [(f'`{m.sample}`', m.kind, ', '.join(f'`{label}`' for label in m.labels), m.meaning) for m in METRICS]
+    return '\n'.join([METRICS_HEAD, *table(('name', 'type', 'labels', 'what'), rows), ''])
+
+
 def main() -> None:
-    """Write both pages."""
-    for name, page in (('messages', messages_page()), ('parameters', parameters_page())):
+    """Write the pages."""
+    for name, page in (('messages', messages_page()), ('parameters', parameters_page()), ('metrics', metrics_page())):
         (CHECKOUT / 'docs' / f'{name}.md').write_text(page, encoding='utf-8')
 
 

@@ -17,12 +17,14 @@ from edge_dnn_partition.cli.fleet_name import add_fleet_name
 EPILOG = """
 examples:
   edge-dnn-partition dashboard robot.yaml                        a running fleet, by its file
-  edge-dnn-partition dashboard --fleet robot                     ... by its name
+  edge-dnn-partition dashboard --fleet robot                     ... by its name, or several by theirs
+  edge-dnn-partition dashboard robot.yaml r2 other.yaml          several: robot's, r2 with robot's model and key, other's
   edge-dnn-partition dashboard --json report.json                what `demo --report` or `bench --out` wrote
 
-Shows devices, links, where the layers run, latency and its parts, power, and the decisions with their reasons.
+Shows devices, links, where the layers run, latency and its parts, frames that were lost, the image with its result, power,
+diagnostics, and the decisions with their reasons. /metrics has the same for Prometheus (config/grafana.json).
 Only this machine can open the page unless --host says otherwise. The page is read-only unless --token-file names a file that only
-this user can read: whoever sends its token may change the objective and pin a plan. $EDGE_DNN_PARTITION_TOKEN works, too.
+this user can read: whoever sends its token may do what `tell` does, and change the objective. $EDGE_DNN_PARTITION_TOKEN works, too.
 Ctrl-C ends it. Needs aiohttp: pip install 'aiohttp>=3.9'.
 """
 
@@ -34,12 +36,13 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('file', nargs='?', metavar='FLEET.yaml', help='the fleet file that the fleet was started with')
-    what.add_argument('--fleet', metavar='NAME', help='the name of a running fleet whose file is not here')
+    what.add_argument('--fleet', nargs='+', metavar='NAME', help='the names of running fleets whose file is not here')
     what.add_argument('--json', type=Path, metavar='REPORT.json', help='a report of `demo` or `bench`, instead of a fleet')
+    parser.add_argument('more', nargs='*', metavar='FLEET', help='further fleets, by name or file')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
     parser.add_argument('--port', type=int, default=8765, help='TCP port (default 8765; 0: a free one)')
     parser.add_argument(
-        '--token-file', default='', metavar='FILE', help='file with the token for changing the objective and pinning a plan'
+        '--token-file', default='', metavar='FILE', help='file with the token for what `tell` does'
     )
     add_fleet_name(parser)
     parser.set_defaults(run=run)
@@ -73,9 +76,11 @@ def _live(args: argparse.Namespace) -> int:
     from edge_dnn_partition.nodes.core.process import run_nodes
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-    options = {'host': args.host, 'port': args.port, 'token_file': args.token_file}
+    named = [*(args.fleet or [])[1:], *args.more]
+    more = ','.join(str(Path(name).resolve()) if name.endswith(('.yaml', '.yml')) else name for name in named)
+    options = {'host': args.host, 'port': args.port, 'token_file': args.token_file, 'more_fleets': more}
     if args.file is None:
-        process = NodeProcess('dashboard', f'/{args.fleet.strip("/")}', options)
+        process = NodeProcess('dashboard', f'/{args.fleet[0].strip("/")}', options)
     else:
         fleet = load_fleet(args.file, args.fleet_name)
         process = tool_process(fleet, args.file, 'dashboard')

@@ -50,7 +50,10 @@ NODES: Final = {
         ('free_plan', 'pin_plan', 'profile_again', 'replan'), ('profile_again_there',),
     ),
     'dashboard': Ends(
-        _ALL, (*_ALL, 'decision', 'energy', 'frame_report', 'plan', 'source_status', 'state'), (), ('scheduler_parameters',)
+        _ALL,
+        (*_ALL, 'DIAGNOSTICS', 'annotated_compressed', 'decision', 'energy', 'frame_report', 'plan', 'source_status', 'state',
+         'telemetry'),
+        (), ('free_plan', 'pin_plan', 'profile_again', 'replan', 'scheduler_parameters'),
     ),
     'visualisation': Ends((*_ALL, 'markers'), (*_ALL, 'plan', 'state')),
     'router': Ends(_ALL, _ALL),

@@ -13,11 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from edge_dnn_partition.planning.objectives import OBJECTIVES
 from edge_dnn_partition.planning.plans.plan import Plan
+
+from .totals import Totals
 
 Document = dict[str, Any]
 Listener = Callable[[str, Any], None]
@@ -28,6 +30,12 @@ FRAMES: Final = 3000
 STATES: Final = 600
 PLANS: Final = 200
 LINES: Final = 200
+MISSED: Final = 300
+STALE_SECONDS: Final = 10.0
+"""A fleet whose scheduler says nothing for so long counts as gone."""
+
+_IMAGE_SECONDS: Final = 5.0
+"""For so long after a page has asked for an image the next ones are wanted, too."""
 
 _WALL_CLOCK_AHEAD: Final = time.time() - time.monotonic()
 
@@ -53,6 +61,17 @@ class FrameParts:
     def hops(self) -> float:
         """What is neither computing nor waiting."""
         return max(0.0, self.latency - self.compute - self.waiting)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The last documents of a board, and its totals; None, or empty: there was none."""
+
+    state: Document | None
+    plan: Document | None
+    counters: Mapping[str, Any]
+    health: Document | None
+    totals: Totals
 
 
 class Board:
@@ -86,7 +105,16 @@ class Board:
         self._log: deque[Document] = deque(maxlen=LINES)
         self._counters: deque[Document] = deque(maxlen=1)
         self._decision: deque[Document] = deque(maxlen=1)
+        self._missed: deque[Document] = deque(maxlen=MISSED)
+        self._health: deque[Document] = deque(maxlen=1)
         self._said = self._logged = ''
+        self._known: dict[str, bool] = {}
+        """Of the devices in the last state: whether they answer."""
+        self._image: tuple[int, bytes] = (0, b'')
+        self._image_wanted_at = -math.inf
+        self.title, self.layers = title, tuple(layers)
+        self.totals = Totals()
+        """What `metrics` gives out and no page shows; used under this board's lock through `read`."""
 
     # Taking in ------------------------------------------------------------------------------------------------
 
@@ -109,6 +137,7 @@ class Board:
         with self._lock:
             if self._plans and self._plans[-1]['version'] == plan.version:
                 return
+            self.totals.plans += 1
         self._emit('plan', document, self._plans)
         self.say(now, plan.reason, plan.version)
 
@@ -119,12 +148,46 @@ class Board:
         :param measured: the joules rest on meters alone, else on a model in part.
         """
         row = [now, parts.latency, parts.compute, parts.hops, parts.waiting, version, joules, measured]
+        with self._lock:
+            self.totals.frame(
+                parts.latency, {'compute': parts.compute, 'hops': parts.hops, 'waiting': parts.waiting}, joules,
+                measured=measured,
+            )  # fmt: skip
         self._emit('frame', row, self._frames)
+
+    def miss(self, now: float, status: str, reason: str) -> None:
+        """Take in a frame that ended without its result: ``lost``, ``expired`` or ``failed``, and why."""
+        self._emit('missed', {'at': now, 'status': status, 'reason': reason}, self._missed)
+
+    def hop(self, sender: str, receiver: str, size: int) -> None:
+        """Count the bytes of tensors that went from one device to another."""
+        with self._lock:
+            self.totals.hop(sender, receiver, size)
+
+    def energy(self, device: str, kind: str, incarnation: int, joules: float) -> None:
+        """Record a device's running total; ``kind`` is ``measured`` or ``modelled``, ``incarnation`` its worker's."""
+        with self._lock:
+            self.totals.energy(device, kind, incarnation, joules)
+
+    def health(self, now: float, statuses: Iterable[Mapping[str, Any]]) -> None:
+        """Take in diagnostics: each with ``subject`` (a device, or ``pipeline``), ``level`` (REP 107), ``message``, ``refused``."""
+        self._emit('health', {'at': now, 'statuses': [dict(one) for one in statuses]}, self._health)
+
+    def image(self, jpeg: bytes) -> None:
+        """Take in the last annotated image."""
+        with self._lock:
+            self._image = (self._image[0] + 1, jpeg)
 
     def state(self, now: float, devices: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]]) -> None:
         """Take in the scheduler's view: fields as in the messages DeviceState and LinkState."""
-        document = {'at': now, 'devices': [dict(d) for d in devices], 'links': [dict(link) for link in links]}
+        document: Document = {'at': now, 'devices': [dict(d) for d in devices], 'links': [dict(link) for link in links]}
+        answering = {device['name']: bool(device.get('alive', True)) for device in document['devices']}
+        with self._lock:
+            before, self._known = self._known, answering
+            first = not self._states
         self._emit('state', document, self._states)
+        for text in () if first else _comings_and_goings(before, answering):
+            self._emit('log', {'at': now, 'version': None, 'text': text, 'kind': 'fleet'}, self._log)
 
     def counters(self, counts: Mapping[str, int]) -> None:
         """Record the frame source's counters."""
@@ -145,7 +208,8 @@ class Board:
                 if wording != before or wording == self._logged:
                     return
                 self._logged = wording
-        self._emit('log', {'at': now, 'version': version, 'text': text}, self._log)
+        kind = 'kept' if version is None else 'plan'
+        self._emit('log', {'at': now, 'version': version, 'text': text, 'kind': kind}, self._log)
 
     def explain(self, now: float, decision: Mapping[str, Any]) -> None:
         """Take in why the plan in force is what it is: fields as in the message Decision."""
@@ -167,9 +231,49 @@ class Board:
         document = {
             **self._fixed, 'now': now, 'plans': list(self._plans), 'frames': list(self._frames),
             'states': list(self._states), 'log': list(self._log), 'counters': self._counters[-1] if self._counters else {},
-            'decision': self._decision[-1] if self._decision else None,
+            'decision': self._decision[-1] if self._decision else None, 'missed': list(self._missed),
+            'health': self._health[-1] if self._health else None,
         }  # fmt: skip
         return plain(document)  # type: ignore[no-any-return]
+
+    def summary(self, now: float) -> Document:
+        """Return the little that a list of several fleets shows of this one."""
+        with self._lock:
+            state = self._states[-1] if self._states else None
+            recent = sorted(row[1] for row in self._frames if row[0] > now - 5.0)
+            level = max((one['level'] for one in self._health[-1]['statuses']), default=0) if self._health else 0
+        devices = state['devices'] if state else []
+        found = {
+            'name': self.title, 'live': state is not None and now - state['at'] <= STALE_SECONDS,
+            'devices': len(devices), 'answering': sum(bool(device.get('alive')) for device in devices),
+            'median_seconds': recent[len(recent) // 2] if recent else None, 'frames_per_second': len(recent) / 5.0, 'level': level,
+        }  # fmt: skip
+        return plain(found)  # type: ignore[no-any-return]
+
+    def read(self, take: Callable[[Latest], Any]) -> Any:
+        """Return what ``take`` makes of the latest that is known, while nothing changes."""
+        with self._lock:
+            return take(Latest(
+                state=self._states[-1] if self._states else None, plan=self._plans[-1] if self._plans else None,
+                counters=self._counters[-1] if self._counters else {}, health=self._health[-1] if self._health else None,
+                totals=self.totals,
+            ))  # fmt: skip
+
+    # The image ------------------------------------------------------------------------------------------------
+
+    def want_image(self, now: float) -> tuple[int, bytes]:
+        """Return the number of the last image and its JPEG (0 and nothing: there is none); the next ones are wanted for a while."""
+        with self._lock:
+            self._image_wanted_at = now
+            return self._image
+
+    def wants_image(self, now: float) -> bool:
+        """Return whether a page looks at the image; when none does any more, the last one is forgotten."""
+        with self._lock:
+            wanted = now - self._image_wanted_at <= _IMAGE_SECONDS
+            if not wanted:
+                self._image = (self._image[0], b'')
+            return wanted
 
     def listen(self, listener: Listener, now: float) -> Document:
         """Call ``listener(kind, document)`` for all that is new from now on; return what was known before it.
@@ -195,6 +299,16 @@ class Board:
             listener(kind, news)
 
 
+def _comings_and_goings(before: Mapping[str, bool], after: Mapping[str, bool]) -> Iterable[str]:
+    for name in before.keys() | after.keys():
+        if name not in before:
+            yield f'{name} has joined the fleet'
+        elif name not in after:
+            yield f'{name} has left the fleet'
+        elif before[name] != after[name]:
+            yield f'{name} answers again' if after[name] else f'{name} does not answer'
+
+
 def plain(value: Any) -> Any:
     """Return a document with None for every number that JSON has no word for."""
     if isinstance(value, float):
@@ -204,39 +318,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
-
-
-WINDOW_SECONDS: Final = 3.0
-"""Totals come in steps, as stages are settled."""
-
-
-@dataclass
-class MeanPower:
-    """One device's totals over the last seconds that were covered; new ones of another incarnation begin anew."""
-
-    kind: str = ''
-    _incarnation: int = 0
-    _totals: deque[tuple[float, float]] = field(default_factory=deque)
-
-    def record(self, incarnation: int, kind: str, covered_seconds: float, joules: float) -> None:
-        """Record a total.
-
-        :param kind: ``measured``, ``modelled``, or empty for neither.
-        :param covered_seconds: the time in which ``joules`` were drawn, since the start.
-        """
-        if incarnation != self._incarnation or kind != self.kind:
-            self._incarnation, self.kind = incarnation, kind
-            self._totals.clear()
-        if not math.isfinite(joules) or (self._totals and covered_seconds <= self._totals[-1][0]):
-            return
-        self._totals.append((covered_seconds, joules))
-        while len(self._totals) > 2 and self._totals[1][0] <= covered_seconds - WINDOW_SECONDS:
-            self._totals.popleft()
-
-    @property
-    def watts(self) -> float:
-        """The mean over the window; NaN until two totals are there."""
-        if len(self._totals) < 2:
-            return math.nan
-        (begin, first), (end, last) = self._totals[0], self._totals[-1]
-        return max(0.0, (last - first) / (end - begin))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .server import DashboardServer
 
 
-def new_server(board: Board, **options: Any) -> DashboardServer:
-    """Return a server of a board, not started yet; see `DashboardServer` for the options.
+def new_server(*boards: Board, **options: Any) -> DashboardServer:
+    """Return a server of boards, not started yet; see `DashboardServer` for the options.
 
     :raises UserError: if aiohttp is missing.
     """
@@ -27,4 +27,4 @@ def new_server(board: Board, **options: Any) -> DashboardServer:
         raise UserError(
             f"the dashboard needs the Python package {error.name}: pip install 'aiohttp>=3.9' (the extra `dashboard`)"
         ) from error
-    return DashboardServer(board, **options)
+    return DashboardServer(*boards, **options)

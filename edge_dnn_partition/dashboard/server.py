@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard's web server: a page from this package, and its news as Server-Sent Events.
 
-It runs on a thread of its own and serves one `Board`. Who may connect may read; changing anything needs the token.
+It runs on a thread of its own and serves one `Board` for each fleet, and their metrics. Who may connect may read; changing
+anything needs the token.
 """
 
 from __future__ import annotations
@@ -22,17 +23,26 @@ from aiohttp import web
 from edge_dnn_partition.errors import BusyError
 
 from .board import Board, board_time
+from .metrics import exposition
 
-Act = Callable[[str, str], 'Future[str]']
-"""Takes what to change (``objective`` or ``plan``) and its value; the future's result is empty, or why it was refused."""
+Act = Callable[[str, str, str], 'Future[tuple[bool, str]]']
+"""Takes a fleet, one of `ACTIONS` and its value; the future's result is whether it was done, and the answer in words."""
+
+ACTIONS: Final = ('objective', 'pin', 'free', 'replan', 'profile')
+"""What those with the token may ask for: as `tell`, and the objective."""
 
 _TYPES: Final = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'svg': 'image/svg+xml'}
 _WAITING_EVENTS: Final = 2000
 """A page that is so far behind is let go; it comes again and gets a snapshot."""
 
 _PATIENCE_SECONDS: Final = 10.0
+_ACTION_SECONDS: Final = 600.0
+"""Profiling all devices takes minutes."""
+
+_IMAGE_SECONDS: Final = 5.0
+_IMAGE_STEP_SECONDS: Final = 0.05
 _HEADERS: Final = {
-    'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
@@ -41,8 +51,9 @@ _HEADERS: Final = {
 
 
 class DashboardServer:
-    """Serves one board; `start` it, and `stop` it at the end.
+    """Serves boards; `start` it, and `stop` it at the end.
 
+    :param boards: at least one; a page that names no fleet gets the first.
     :param host: the address to listen at.
     :param port: 0 takes a free one.
     :param token: who sends it may change the fleet; empty: nobody may.
@@ -52,15 +63,15 @@ class DashboardServer:
 
     def __init__(
         self,
-        board: Board,
-        *,
+        *boards: Board,
         host: str = '127.0.0.1',
         port: int = 0,
         token: str = '',
         act: Act | None = None,
         clock: Callable[[], float] = board_time,
     ) -> None:
-        self._board, self._host, self._port, self._token, self._act = board, host, port, token, act
+        self._boards = {board.title: board for board in boards}
+        self._host, self._port, self._token, self._act = host, port, token, act
         self._clock = clock
         self._loop = asyncio.new_event_loop()
         self._started: Future[int] = Future()
@@ -100,9 +111,12 @@ class DashboardServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get('/', self._page)
         app.router.add_get('/static/{name}', self._page)
+        app.router.add_get('/metrics', self._metrics)
+        app.router.add_get('/api/fleets', self._fleets)
         app.router.add_get('/api/events', self._events)
+        app.router.add_get('/api/image', self._image)
         app.router.add_get('/api/state', self._state)
-        app.router.add_post('/api/{what:objective|plan}', self._change)
+        app.router.add_post(f'/api/{{what:{"|".join(ACTIONS)}}}', self._change)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -144,10 +158,42 @@ class DashboardServer:
             raise web.HTTPNotFound
         return web.Response(body=file.read_bytes(), content_type=kind, charset='utf-8')
 
-    async def _state(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._board.snapshot(self._clock()))
+    def _board(self, request: web.Request) -> Board:
+        """Return the board that a request is about."""
+        name = request.query.get('fleet', next(iter(self._boards)))
+        if name not in self._boards:
+            raise web.HTTPNotFound(text=f'this dashboard shows no fleet of that name, but: {", ".join(self._boards)}\n')
+        return self._boards[name]
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        accept = ','.join(request.headers.getall('Accept', ()))
+        try:
+            body, kind = exposition([*self._boards.values()], self._clock(), accept)
+        except ModuleNotFoundError as error:
+            missing = f"the metrics need the Python package {error.name}: pip install 'prometheus-client>=0.20'\n"
+            return web.Response(status=501, text=missing)
+        return web.Response(body=body, headers={'Content-Type': kind})
+
+    async def _fleets(self, _request: web.Request) -> web.Response:
+        return web.json_response([board.summary(self._clock()) for board in self._boards.values()])
+
+    async def _image(self, request: web.Request) -> web.Response:
+        """Return the first annotated image after the one that has the number ``after``; nothing if none comes for a while."""
+        board, after = self._board(request), request.query.get('after', '0')
+        deadline = self._loop.time() + _IMAGE_SECONDS
+        while True:
+            number, jpeg = board.want_image(self._clock())
+            if jpeg and str(number) != after:
+                return web.Response(body=jpeg, content_type='image/jpeg', headers={'X-Image-Number': str(number)})
+            if self._loop.time() >= deadline or self._ending is None or self._ending.is_set():
+                return web.Response(status=204)
+            await asyncio.sleep(_IMAGE_STEP_SECONDS)
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._board(request).snapshot(self._clock()))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        board = self._board(request)
         response = web.StreamResponse(headers={**_HEADERS, 'Content-Type': 'text/event-stream'})
         await response.prepare(request)
         queue: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue(_WAITING_EVENTS)
@@ -162,7 +208,7 @@ class DashboardServer:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(put, (kind, document))
 
-        snapshot = self._board.listen(listener, self._clock())
+        snapshot = board.listen(listener, self._clock())
         assert self._ending is not None
         ending = asyncio.ensure_future(self._ending.wait())
         try:
@@ -183,7 +229,7 @@ class DashboardServer:
             pass  # the page has gone
         finally:
             ending.cancel()
-            self._board.forget(listener)
+            board.forget(listener)
         return response
 
     async def _change(self, request: web.Request) -> web.Response:
@@ -198,13 +244,12 @@ class DashboardServer:
             return _answer(400, 'send {"value": "…"}')
         if not isinstance(value, str):
             return _answer(400, 'the value must be a text')
+        what, fleet = request.match_info['what'], self._board(request).title
         try:
-            refusal = await asyncio.wait_for(
-                asyncio.wrap_future(self._act(request.match_info['what'], value)), _PATIENCE_SECONDS
-            )
+            done, words = await asyncio.wait_for(asyncio.wrap_future(self._act(fleet, what, value)), _ACTION_SECONDS)
         except asyncio.TimeoutError:
             return _answer(504, 'the scheduler does not answer; is it running?')
-        return _answer(409, refusal) if refusal else _answer(200, 'done')
+        return _answer(200 if done else 409, words)
 
 
 def _event(kind: str, document: Any) -> bytes:

@@ -311,11 +311,16 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
         read_only=True,
     ),
     _BESIDE,
+    Parameter(
+        'more_fleets', '',
+        'further fleets on the same page, separated by commas: names of fleets that have the same model and key, or fleet files',
+        read_only=True,
+    ),
     Parameter('host', '127.0.0.1', "address to listen on; 0.0.0.0: all of this machine's", read_only=True),
     Parameter('port', 8765, 'TCP port of the page; 0: a free one', 0, 65535, read_only=True),
     Parameter(
         'token_file', '',
-        'file whose first line is the token that lets a page change the objective and pin a plan; empty: '
+        'file whose first line is the token that lets a page do what tell does; empty: '
         '$EDGE_DNN_PARTITION_TOKEN, else nobody may',
         read_only=True,
     ),

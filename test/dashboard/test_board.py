@@ -78,3 +78,30 @@ def test_parts_never_fall_below_nothing_and_add_up_where_they_follow_each_other(
 
 def test_numbers_that_json_does_not_know_become_none():
     assert plain({'a': [math.nan, (math.inf, 1.5)], 'b': True}) == {'a': [None, [None, 1.5]], 'b': True}
+
+
+def test_who_comes_and_goes_is_in_the_log():
+    board = Board('demo')
+    for devices in ({'pi': True}, {'pi': True, 'jetson': True}, {'pi': True, 'jetson': False}, {'pi': True, 'jetson': True}, {'pi': True}):
+        board.state(1.0, [{'name': name, 'alive': alive} for name, alive in devices.items()], [])
+    lines = [(line['kind'], line['text']) for line in board.snapshot(1.0)['log']]
+    words = ('has joined the fleet', 'does not answer', 'answers again', 'has left the fleet')
+    assert lines == [('fleet', f'jetson {one}') for one in words]
+
+
+def test_frames_without_a_result_are_remembered():
+    board = Board('demo')
+    board.miss(3.0, 'failed', 'the image has no pixels')
+    assert board.snapshot(3.0)['missed'] == [{'at': 3.0, 'status': 'failed', 'reason': 'the image has no pixels'}]
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.floats(0, 50)), max_size=20))
+def test_a_devices_energy_never_falls_and_loses_no_start(steps):
+    """Totals by incarnation, each growing; whoever restarts begins at nothing again."""
+    board, totals, seen = Board('demo'), {}, []
+    for incarnation, more in sorted(steps, key=lambda one: one[0]):
+        totals[incarnation] = totals.get(incarnation, 0.0) + more
+        board.energy('pi', 'measured', incarnation, totals[incarnation])
+        seen.append(board.totals.device_joules['pi', 'measured'])
+    assert seen == sorted(seen)
+    assert not seen or math.isclose(seen[-1], sum(totals.values()), abs_tol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_dnn_partition.dashboard.board import WINDOW_SECONDS, MeanPower
+from edge_dnn_partition.dashboard.power import WINDOW_SECONDS, MeanPower
 
 
 @given(st.floats(0, 100), st.lists(st.floats(0.1, 2.0), min_size=1, max_size=30))

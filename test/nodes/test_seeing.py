@@ -46,7 +46,8 @@ def shown(ros_domain, tmp_path_factory):
         patch.setenv('EDGE_DNN_PARTITION_CACHE', str(folder / 'cache'))
         with trial_fleet(folder, **settings) as trial:
             file = write_fleet(folder, **settings)
-            dashboard = processes.start_node('dashboard', '/trial', fleet_file=file, port=0, environment={'EDGE_DNN_PARTITION_TOKEN': TOKEN})
+            token = {'EDGE_DNN_PARTITION_TOKEN': TOKEN}
+            dashboard = processes.start_node('dashboard', '/trial', fleet_file=file, port=0, more_fleets='other', environment=token)
             visualisation = processes.start_node('visualisation', '/trial', frame='base')
             yield Shown(trial, file, dashboard, visualisation)
             trial.settle()
@@ -82,6 +83,11 @@ def test_a_change_of_plan_is_on_the_page(shown, fleet_page):
     expect(page.locator('#power')).to_contain_text('modelled')
     assert 'Mbit/s' in page.locator('#fleet').text_content()
     assert 'emulated' in page.locator('#badges').inner_text()
+    metrics = page.request.get(f'{page.url}metrics').text()
+    assert f'edge_dnn_partition_plan_version{{fleet="trial"}} {plan.version}.0\n' in metrics
+    for sample in ('frames_total{fleet="trial",status="delivered"}', 'process_resident_bytes{device="pi",fleet="trial"}'):
+        assert f'edge_dnn_partition_{sample}' in metrics
+    assert 'edge_dnn_partition_fleet_up{fleet="other"} 0.0\n' in metrics
 
 
 def test_the_page_asks_for_a_plan(shown, fleet_page):
@@ -91,7 +97,7 @@ def test_the_page_asks_for_a_plan(shown, fleet_page):
     for token, plan, status in (('wrong', f'pi:pre-{half} jetson:{half}-end', 401), (TOKEN, 'nowhere:pre-end', 409)):
         page.locator('#token').fill(token)
         page.locator('#plan').fill(plan)
-        with page.expect_response('**/api/plan') as answer:
+        with page.expect_response('**/api/pin') as answer:
             page.locator('#pin').click()
         assert answer.value.status == status
     expect(page.locator('#answer')).to_contain_text('nowhere')
@@ -100,7 +106,10 @@ def test_the_page_asks_for_a_plan(shown, fleet_page):
     client.wait_for(lambda: client.plan.devices == ('pi', 'jetson'), 20.0, 'the plan that the page asked for')
     page.wait_for_selector(f'body[data-plan="{client.plan.version}"]')
     page.locator('#free').click()
-    expect(page.locator('#answer')).to_have_text('done')
+    expect(page.locator('#answer')).to_contain_text('free: the policy')
+    page.locator('#which').select_option('jetson')
+    page.locator('#profile').click()
+    expect(page.locator('#answer')).to_contain_text('jetson')
 
 
 def test_markers(shown):

@@ -4,7 +4,7 @@
 import { drawBandwidth, drawLatency, drawPower } from './charts.js';
 import { listen } from './control.js';
 import { drawFleet } from './fleet.js';
-import { apply, planAt } from './model.js';
+import { apply, devices, planAt } from './model.js';
 import { drawSplit } from './split.js';
 import { drawLog, drawPhases, drawTargets, drawTiles, drawWhy, html } from './words.js';
 
@@ -66,11 +66,20 @@ function draw() {
   if (!at('power-card').hidden) drawPower(at('power'), fleet, time);
   drawLog(at('log'), fleet, time);
   if (fleet.phases) drawPhases(at('phases'), fleet, time);
+  if (fleet.controls) offer(devices(fleet));
   const version = planAt(fleet, time)?.version;
   if (version !== undefined) {
     document.body.dataset.plan = version;
     window.dashboard.shown[version] ??= Date.now() / 1e3;
   }
+}
+
+// The devices that may be profiled; the list is left alone while nothing about it changes, since somebody may be choosing.
+function offer(names) {
+  const list = at('which');
+  if (list.dataset.names === names.join()) return;
+  list.dataset.names = names.join();
+  list.replaceChildren(new Option('all', ''), ...names.map((name) => new Option(name)));
 }
 
 // At most ten images a second, but a change of plan at once.
@@ -81,7 +90,7 @@ function ask(atOnce = false) {
 }
 
 function connect() {
-  const events = new EventSource('/api/events');
+  const events = new EventSource(`/api/events${location.search}`);
   const say = (connected, words) => {
     document.body.dataset.connected = connected;
     at('connection').textContent = words;

@@ -124,6 +124,7 @@ class EntityNode(LifecycleNode):
         overridable: bool = False,
         raw: bool = False,
         foreign: bool = False,
+        seals: Seals | None = None,
         **kwargs: Any,
     ) -> Any:
         """Return a subscription whose callback is `guarded`; for ``overridable`` see `advertise`.
@@ -132,18 +133,24 @@ class EntityNode(LifecycleNode):
 
         :param raw: the callback takes messages as bytes, and finds in ``arrived`` when its message was received.
         :param foreign: they come from users' nodes, of whichever type they are: they have no seals.
+        :param seals: of another fleet, whose topic it is; None: the node's own.
         """
         always = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         with_time = raw
         take = self.guarded(callback, always=always)
         arrived = functools.partial(setattr, self, 'arrived')
         if not foreign:
-            take, raw = self.seals.checked(message_type, topic, take, qos, raw=raw, arrived=arrived)
+            take, raw = (seals or self.seals).checked(message_type, topic, take, qos, raw=raw, arrived=arrived)
         take = timed(take, arrived) if with_time else take
         create = functools.partial(self.create_subscription, callback=take, raw=raw, **kwargs)
         entity = with_overrides(create, message_type, topic, qos, overridable=overridable)
         self._entities.append((self.destroy_subscription, entity))
         return entity
+
+    def unsubscribe(self, subscription: Any) -> None:
+        """Let a subscription go before the node's other entities."""
+        self._entities.remove((self.destroy_subscription, subscription))
+        self.destroy_subscription(subscription)
 
     def open_inbox(self, topic: str, callback: Callable[[Any], None]) -> None:
         """Take what nodes of this process send to a topic, while active; ``callback``, `guarded`, is called in their thread."""
