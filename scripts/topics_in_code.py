@@ -70,7 +70,7 @@ def uses(folder: Path) -> list[Use]:
 
 def _of_call(call: ast.Call, named: dict[str, ast.expr], interfaces: dict[str, str], file: str) -> Iterator[Use]:
     made = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ''
-    if made == 'listen' and call.args:  # DdsLink.listen(to_source, ...), which subscribes to either topic
+    if made == 'listen' and call.args and isinstance(call.args[0], ast.Constant):  # to_source: it subscribes to either topic
         name = 'results' if ast.unparse(call.args[0]) == 'True' else 'tensors'
         yield Use(name, False, 'hears', 'TensorFragment', 'TENSORS', False, file)
     if made not in _WAYS or len(call.args) < 2 or (made == 'subscribe' and ast.unparse(call.args[0]) == 'TensorFragment'):

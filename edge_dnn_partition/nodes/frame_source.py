@@ -52,7 +52,7 @@ from edge_dnn_partition.nodes.frames.infer_service import InferService
 from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
-from edge_dnn_partition.nodes.transport.dds_link import DdsLink
+from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
 from edge_dnn_partition.transport.assembler import Received
@@ -107,7 +107,7 @@ class FrameSource(FleetNode):
         states = self._states_of(fleet, model)
         self._dispatcher = FrameDispatcher(model, device, ledger, self, lambda: self._settings, preprocessing.inputs, states)
         hardware = hardware_of(fleet, device, model, runs_stages=False)
-        self._link = DdsLink(self, fleet, hardware)
+        self._link = site_links(self, fleet, hardware)
         self._inputs = InputSender(self, self._link, hardware, preprocessing.constants)
         self._closing.callback(self._link.stop)
         self._closing.callback(self._inputs.stop)

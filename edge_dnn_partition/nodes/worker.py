@@ -36,7 +36,7 @@ from edge_dnn_partition.nodes.execution.device_profiler import DeviceProfiler
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
-from edge_dnn_partition.nodes.transport.dds_link import DdsLink
+from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.transport.assembler import Received
@@ -64,7 +64,7 @@ class Worker(FleetNode):
     """Runs one device's part of each plan.
 
     A frame comes to `_receive` in the thread that spins, runs in the thread ``inference`` (`StageRunner`), and leaves through
-    the `DdsLink`'s. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), and the model is profiled in
+    the link's. Plans are loaded in the thread ``preparation`` (`PlanPreparation`), and the model is profiled in
     ``profiling`` (`DeviceProfiler`), see docs/concurrency.md.
     """
 
@@ -113,7 +113,7 @@ class Worker(FleetNode):
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
         )  # fmt: skip
         self._energy = EnergyMonitor(self, energy, self._config, self._hardware, self._fleet)
-        self._link = DdsLink(self, self._fleet, self._hardware, on_sent=self._energy.sent)
+        self._link = site_links(self, self._fleet, self._hardware, on_sent=self._energy.sent)
         self._closing.callback(self._link.stop)
         self._preparation = PlanPreparation(self, self._frames, self._store, self._link, states, self._beat)
         self._runner = StageRunner(
@@ -155,8 +155,7 @@ class Worker(FleetNode):
         return given if given is not None else self._config.memory or min(1 << 30, memory_now().total_bytes / 4)
 
     def _set_probing(self) -> None:
-        sender = self._link.sender
-        sender.probing_share, sender.probe_period = map(self.params.number, ('probing_budget', 'probe_period'))
+        self._link.set_probing(*map(self.params.number, ('probing_budget', 'probe_period')))
 
     def _resize(self) -> None:
         """Follow new limits; what is prepared goes on."""

@@ -30,12 +30,14 @@ class FragmentReceiver:
     :param on_message: takes each frame's message that is complete.
     :param expect: raises `WireError` for the first fragment of a message that nobody waits for.
     :param max_bytes: of one message, and of all incomplete messages together.
+    :param hold_acks: whether acknowledgements of messages of one fragment wait for each other.
     """
 
     def __init__(
-        self, device: str, on_message: OnMessage, *, expect: Expect = lambda _: None, max_bytes: int = 1 << 30
-    ) -> None:
-        self._device, self._on_message = device, on_message
+        self, device: str, on_message: OnMessage, *, expect: Expect = lambda _: None, max_bytes: int = 1 << 30,
+        hold_acks: bool = True,
+    ) -> None:  # fmt: skip
+        self._device, self._on_message, self._hold_acks = device, on_message, hold_acks
         self.assembler = Assembler(max_bytes, expect)
         self.segments = SegmentReader()
         self._held: dict[tuple[str, int], list[Ack]] = {}
@@ -74,7 +76,7 @@ class FragmentReceiver:
                 received = assembler.add(fragment, now)
             if received is not None:
                 ack = self._complete(received)
-                return self._together(ack, may_wait=fragment.count == 1 and not fragment.segment)
+                return self._together(ack, may_wait=self._hold_acks and fragment.count == 1 and not fragment.segment)
         except WireError as error:
             return self._ack(fragment, AckState.REFUSED, reason=str(error))
         if assembler.is_done(key):  # it is here already, under another number

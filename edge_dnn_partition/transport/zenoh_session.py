@@ -160,8 +160,8 @@ def _zenoh() -> Any:
 class WidePublisher:
     """Publishes to other sites; what is latched is kept for readers that come later, and given again to those that were away."""
 
-    def __init__(self, session: WideSession, key: str, *, latched: int, bulk: bool) -> None:
-        self._session, self._key, self._latched, self._bulk = session, key, latched, bulk
+    def __init__(self, session: WideSession, key: str, *, latched: int) -> None:
+        self._session, self._key, self._latched = session, key, latched
         self._entity: Any = None
         self._early: deque[bytes] = deque(maxlen=max(1, min(latched, _LATE)))
 
@@ -188,8 +188,8 @@ class WidePublisher:
         """Make what Zenoh needs; called when the session is there."""
         options = {
             'congestion_control': zenoh.CongestionControl.DROP,
-            'priority': zenoh.Priority.DATA if self._bulk else zenoh.Priority.INTERACTIVE_HIGH,
-            'express': not self._bulk,
+            'priority': zenoh.Priority.INTERACTIVE_HIGH,
+            'express': True,
         }
         if not self._latched:
             return session.declare_publisher(self._key, **options)
@@ -253,13 +253,12 @@ class WideSession:
         self._thread = threading.Thread(target=self._open, name='wide area', daemon=True)
         self._thread.start()
 
-    def publisher(self, leaf: str, *, latched: int = 0, bulk: bool = False) -> WidePublisher:
+    def publisher(self, leaf: str, *, latched: int = 0) -> WidePublisher:
         """Return a publisher of a topic of the fleet.
 
         :param latched: how many messages are kept for readers that come later.
-        :param bulk: they are large, and go after all others.
         """
-        made = WidePublisher(self, self.place.key(leaf), latched=latched, bulk=bulk)
+        made = WidePublisher(self, self.place.key(leaf), latched=latched)
         self._add(made)
         return made
 

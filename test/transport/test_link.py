@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another way of sending stands beside DDS: a link inside the process carries what the frame layer sends and repeats."""
 
+import importlib
 import inspect
 import math
 
@@ -102,16 +103,17 @@ def interface():
             isinstance(member, property))]  # fmt: skip
 
 
-@pytest.mark.parametrize('name', ['nodes.transport.dds_link', 'here'])
-def test_both_implementations_have_the_whole_interface(name):
+@pytest.mark.parametrize('name', ['DdsLink', 'ZenohLink', 'here'])
+def test_all_implementations_have_the_whole_interface(name):
     if name == 'here':
         implementation = InProcessLink
     else:
         pytest.importorskip('rclpy')
         pytest.importorskip('edge_dnn_partition.msg')
-        from edge_dnn_partition.nodes.transport.dds_link import DdsLink
-
-        implementation = DdsLink
+        if name == 'ZenohLink':
+            pytest.importorskip('zenoh')
+        module = importlib.import_module(f'edge_dnn_partition.nodes.transport.{name[:-4].lower()}_link')
+        implementation = getattr(module, name)
     for method in interface():
         wanted = vars(TensorLink)[method]
         if isinstance(wanted, property):

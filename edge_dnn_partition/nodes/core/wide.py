@@ -41,9 +41,9 @@ class WideArea:
 
     def publisher(self, publisher: Any, profile: QoSProfile) -> Any:
         """Return what publishes here and there; the publisher itself if its topic is not one of the fleet."""
-        if (leaf := self._leaf(publisher.topic_name)) is None:
+        if (leaf := self._leaf(publisher.topic_name, profile)) is None:
             return publisher
-        there = self.session.publisher(leaf, latched=_latched(profile), bulk=profile is qos.TENSORS)
+        there = self.session.publisher(leaf, latched=_latched(profile))
         self._undo.append(there.close)
         return TwoWays(publisher, there)
 
@@ -53,13 +53,16 @@ class WideArea:
         :param topic: resolved.
         :param arrived: called before each message with when it came, by the steady clock.
         """
-        if (leaf := self._leaf(topic)) is None:
+        if (leaf := self._leaf(topic, profile)) is None:
             return
         inbox = _Inbox(self._soon, take, arrived, profile.depth)
         subscriptions: list[WideSubscription] = self.session.subscribe(leaf, inbox.come, latched=_latched(profile))
         self._undo += [inbox.close, *(subscription.close for subscription in subscriptions)]
 
-    def _leaf(self, topic: str) -> str | None:
+    def _leaf(self, topic: str, profile: QoSProfile) -> str | None:
+        """Return what a topic is called in its fleet; None if it is none of it, or for tensors, which have links of their own."""
+        if profile in (qos.TENSORS, qos.ACKS):
+            return None
         fleet = f'/{self.place.fleet}/'
         return topic.removeprefix(fleet) if topic.startswith(fleet) else None
 

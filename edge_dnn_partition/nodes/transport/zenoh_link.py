@@ -1,0 +1,326 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors over Zenoh: `WholeSender` and `FragmentReceiver` on keys, with a clock, and a thread that hands messages over."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import zenoh
+
+from edge_dnn_partition.errors import WireError
+from edge_dnn_partition.msg import HopAck, TensorFragment
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.fragment_codec import decode, decode_ack, encode, encode_ack
+from edge_dnn_partition.transport.fragment_receiver import FragmentReceiver
+from edge_dnn_partition.transport.fragments import FRAME, Ack, AckState, Address, TensorMessage
+from edge_dnn_partition.transport.link import Expect, LinkState, OnMessage, Target
+from edge_dnn_partition.transport.tensors import pack
+from edge_dnn_partition.transport.timing import HopTime, StageTime
+from edge_dnn_partition.transport.whole_sender import PING_BYTES, Flight, WholeSender
+from edge_dnn_partition.transport.zenoh_session import Place, open_session, settings
+
+_MOST_ARRIVED: Final = 256
+"""So many messages wait for the node's thread; later ones are not taken, and are sent again."""
+_MOST_DEVICES: Final = 64
+"""So many devices of other sites are listened to."""
+_RETRY_SECONDS: Final = 0.5
+
+
+class ZenohLink:
+    """A `TensorLink` to other sites: each message is one put of low priority, each acknowledgement one of high priority.
+
+    It has a session of its own, so that nothing else waits behind tensors in the buffers of its connection. Messages have keys and
+    seals as the topics of these names would give them.
+
+    :param place: where the node is.
+    :param node: whose thread takes what arrives.
+    :param fleet: names the devices, and gives first guesses of the links.
+    :param on_sent: called in the node's thread when a frame's message has been acknowledged.
+    """
+
+    def __init__(
+        self, place: Place, node: FleetNode, fleet: Fleet, *, on_sent: Callable[[HopTime], None] = lambda _: None
+    ) -> None:
+        self._place, self._node, self._fleet, self._on_sent = place, node, fleet, on_sent
+        self._device = node.topics.device
+        self.sender = WholeSender(fleet, self._device, node.incarnation)
+        """Under the condition's lock."""
+        self._settings = settings('client', connect=[place.router], tls=place.tls)
+        self._session: Any = None
+        self._publishers: dict[Target, tuple[Any, Any]] = {}
+        """Of tensors and of pings."""
+        self._targets: set[Target] = set()
+        self._condition = threading.Condition()
+        self._to_declare: list[Callable[[Any], None]] = []
+        """What is to be made as soon as there is a session; under the condition's lock."""
+        self._stopped = threading.Event()
+        self._arrived: deque[tuple[Callable[[bytes], None], bytes, float]] = deque()
+        self._handle = node.guarded(self._take_arrived, always=True)
+        self._entities: list[Any] = []
+        """What ends when nobody has it."""
+        self._subscribe(HopAck, node.topics.acks(), self._on_ack, qos.ACKS)
+        self._thread = threading.Thread(target=self._run, name='zenoh_sender', daemon=True)
+        self._thread.start()
+
+    # Topics and keys ------------------------------------------------------------------------------------------
+
+    def _leaf(self, topic: str) -> str:
+        return topic.removeprefix(f'/{self._node.topics.fleet}/')
+
+    def _publisher(self, session: Any, message_type: type, topic: str, profile: Any, **how: Any) -> Any:
+        """Return what seals a message as one of a topic, and puts it."""
+        publisher = session.declare_publisher(self._place.key(self._leaf(topic)), **how)
+        return self._node.seals.publisher(message_type, _Publisher(topic, publisher), profile)
+
+    def _subscribe(self, message_type: type, topic: str, callback: Callable[[str, bytes], None], profile: Any) -> None:
+        """Take what devices of other sites put for this one, in the node's thread; ``callback`` gets the sender's name, too."""
+        senders: dict[str, Callable[[bytes], None]] = {}
+
+        def take(sample: Any) -> None:
+            sender = str(sample.key_expr).split('/')[-3]
+            if sender not in senders:
+                if sender not in self._fleet or len(senders) >= _MOST_DEVICES:
+                    return
+                checked, _ = self._node.seals.checked(message_type, topic, functools.partial(callback, sender), profile, raw=True)
+                senders[sender] = self._node.guarded(checked)
+            if len(self._arrived) < _MOST_ARRIVED:
+                self._arrived.append((senders[sender], sample.payload.to_bytes(), time.monotonic()))
+                self._node.ticks.soon(self._handle)
+
+        def declare(session: Any) -> None:
+            self._entities.extend(session.declare_subscriber(key, take) for key in self._place.heard(self._leaf(topic)))
+
+        self._declare(declare)
+
+    def _declare(self, declare: Callable[[Any], None]) -> None:
+        with self._condition:
+            self._to_declare.append(declare)
+            self._condition.notify()
+
+    def _take_arrived(self) -> None:
+        while self._arrived:
+            take, raw, self._node.arrived = self._arrived.popleft()
+            take(raw)
+
+    # Sending --------------------------------------------------------------------------------------------------
+
+    @property
+    def devices(self) -> list[str]:
+        """See `TensorLink`."""
+        return list(self.sender.links)
+
+    @property
+    def bytes_waiting(self) -> int:
+        """See `TensorLink`."""
+        with self._condition:
+            return self.sender.bytes_waiting
+
+    def connect(self, target: Target) -> None:
+        """See `TensorLink`."""
+        if target in self._targets:
+            return
+        self._targets.add(target)
+        device, to_source = target
+        topic = self._node.topics.results(device) if to_source else self._node.topics.tensors(device)
+        with self._condition:
+            self.sender.connect(target)
+
+        def look(status: Any) -> None:
+            with self._condition:
+                self.sender.on_present(target, status.matching, time.monotonic())
+                self._condition.notify()
+
+        def declare(session: Any) -> None:
+            block, priority = zenoh.CongestionControl.BLOCK, zenoh.Priority
+            make = functools.partial(self._publisher, session, TensorFragment, topic, qos.TENSORS, congestion_control=block)
+            tensors, pings = make(priority=priority.DATA_LOW), make(priority=priority.DATA_HIGH, express=True)
+            self._publishers[target] = tensors, pings
+            self._entities.append(tensors.declare_matching_listener(look))
+            look(tensors.matching_status)
+
+        self._declare(declare)
+
+    def connected(self, target: Target) -> bool:
+        """See `TensorLink`."""
+        with self._condition:
+            way = self.sender.ways.get(target)
+            return way is not None and way.present
+
+    def send(
+        self, target: Target, address: Address, arrays: Mapping[str, Any], encodings: Mapping[str, str], *,
+        stages: tuple[StageTime, ...] = (), hops: tuple[HopTime, ...] = (), encode_seconds: float = 0.0,
+        deadline: float = math.inf, priority: int = 0,
+    ) -> None:  # fmt: skip
+        """See `TensorLink`."""
+        begin = time.perf_counter()
+        layout, buffer = pack(arrays, {name: code for name, code in encodings.items() if code != 'raw'})
+        with self._condition:
+            message = TensorMessage(
+                FRAME, self._device, self.sender.incarnation, address, next(self.sender.numbers), buffer, layout, stages, hops,
+                encode_seconds + time.perf_counter() - begin, max(len(buffer), 1), deadline=deadline, priority=priority,
+            )  # fmt: skip
+            self.sender.put(target, message, time.monotonic())
+            self._condition.notify()
+
+    def probe(self, device: str) -> None:
+        """See `TensorLink`."""
+        if self.connected((device, False)):
+            with self._condition:
+                if self.sender.probe(device, time.monotonic()):
+                    self._condition.notify()
+
+    def _on_ack(self, sender: str, raw: bytes) -> None:
+        ack = decode_ack(raw)
+        if ack.receiver != sender:
+            raise WireError(f'{sender!r} acknowledges for {ack.receiver!r}')
+        with self._condition:
+            hop = self.sender.on_ack(ack, self._node.arrived)
+            self._condition.notify()
+        if hop is not None and ack.state == AckState.COMPLETE:
+            self._on_sent(hop)
+
+    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
+        """See `TensorLink`."""
+        with self._condition:
+            self.sender.forget_frame(frame_number, time.monotonic(), late=late)
+
+    def forget_device(self, device: str) -> None:
+        """See `TensorLink`."""
+        with self._condition:
+            self.sender.forget_device(device)
+
+    def seconds_left(self, frame_number: int) -> float:
+        """See `TensorLink`."""
+        with self._condition:
+            return self.sender.seconds_left(frame_number, time.monotonic())
+
+    def states(self) -> dict[str, LinkState]:
+        """See `TensorLink`."""
+        with self._condition:
+            return self.sender.states(time.monotonic())
+
+    def on_states(self, states: Mapping[str, LinkState]) -> None:
+        """See `TensorLink`."""
+        with self._condition:
+            self.sender.on_states(states, time.monotonic())
+
+    def on_exploration(self, worth: Mapping[str, tuple[float, float]]) -> None:
+        """See `TensorLink`."""
+        with self._condition:
+            self.sender.on_exploration(worth, time.monotonic())
+
+    def stop(self) -> None:
+        """See `TensorLink`."""
+        with self._condition:
+            self._stopped.set()
+            for way in self.sender.ways.values():
+                way.clear()
+            self._condition.notify()
+            session = self._session
+        if session is not None:
+            session.close()
+        self._thread.join(1.0)
+
+    # Receiving ------------------------------------------------------------------------------------------------
+
+    def listen(
+        self, to_source: bool, on_message: OnMessage, *, expect: Expect = lambda _: None, max_bytes: int = 1 << 30
+    ) -> FragmentReceiver:
+        """See `TensorLink`."""
+        topics = self._node.topics
+        receiver = FragmentReceiver(self._device, on_message, expect=expect, max_bytes=max_bytes, hold_acks=False)
+        publishers: dict[str, Any] = {}
+
+        def answer(ack: Ack) -> None:
+            if ack.sender not in publishers:
+                priority = zenoh.Priority.INTERACTIVE_HIGH
+                topic = topics.acks(ack.sender)
+                publishers[ack.sender] = self._publisher(self._session, HopAck, topic, qos.ACKS, priority=priority, express=True)
+            publishers[ack.sender].publish(encode_ack(ack, time.monotonic()))
+
+        def on_fragment(sender: str, raw: bytes) -> None:
+            fragment = decode(raw)
+            if fragment.sender != sender or fragment.count != 1 or fragment.segment:
+                raise WireError(f'message {fragment.message} of {fragment.sender!r} is not whole, or comes from {sender!r}')
+            self.connect((sender, False))
+            ack = receiver.on_fragment(fragment, self._node.arrived)
+            if ack is not None:
+                answer(ack)
+                if ack.state == AckState.REFUSED:
+                    raise WireError(ack.reason)
+
+        self._subscribe(TensorFragment, topics.results() if to_source else topics.tensors(), on_fragment, qos.TENSORS)
+        return receiver
+
+    # The thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if not self._open():
+            return
+        while True:
+            with self._condition:
+                if self._stopped.is_set():
+                    return
+                new, self._to_declare = self._to_declare, []
+                now = time.monotonic()
+                taken = None if new else self.sender.take(now)
+                if taken is None and not new:
+                    self._condition.wait(min(max(self.sender.next_at(now) - now, 0.0), 1.0))
+                    continue
+            try:
+                for declare in new:
+                    declare(self._session)
+                if taken is not None:
+                    self._put(*taken)
+            except Exception:  # noqa: BLE001
+                if self._stopped.is_set() or self._node.ending.is_set():
+                    return
+                self._node.repeats.failure('a message could not be sent')
+
+    def _open(self) -> bool:
+        """Open the session as soon as the router can be reached; return False if the link is stopped before."""
+        while not self._stopped.is_set():
+            try:
+                session = open_session(self._settings)
+            except zenoh.ZError:  # the node's own session says so
+                self._stopped.wait(_RETRY_SECONDS)
+                continue
+            with self._condition:
+                if not self._stopped.is_set():
+                    self._session = session
+                    return True
+            session.close()
+        return False
+
+    def _put(self, target: Target, flight: Flight) -> None:
+        """Hand a message over to Zenoh, which takes as long as it has no room for it."""
+        publisher, pings = self._publishers[target]
+        ping = len(flight.message.buffer) <= PING_BYTES
+        try:
+            (pings if ping else publisher).publish(encode(flight.message.fragment(0)))
+        finally:
+            with self._condition:
+                self.sender.queued(flight, time.monotonic())
+
+
+class _Publisher:
+    """A publisher of Zenoh that looks like one of a topic, to `Seals`."""
+
+    def __init__(self, topic: str, publisher: Any) -> None:
+        self.topic_name, self._publisher = topic, publisher
+
+    def publish(self, raw: bytes) -> None:
+        """Put a message."""
+        self._publisher.put(raw)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._publisher, name)
