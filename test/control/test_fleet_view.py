@@ -151,8 +151,22 @@ def test_what_was_not_measured_and_who_is_not_known_change_no_link(view):
     for number in (NAN, math.inf, 0.0, -1.0):
         view.on_link('pi', 'jetson', 1, rate(number), 0.0, 1.0)
     view.on_link('pi', 'mars', 1, rate(5.0), 0.0, 1.0)
+    assert view.links() == before
+
+
+def test_a_link_that_the_fleet_file_does_not_name_is_found_by_measuring(view):
+    before = view.links()
     view.on_link('pi', 'cloud', 1, rate(5.0), 0.0, 1.0)
-    assert view.links() == before, 'a pair without a link in the fleet file got one'
+    assert view.links() == before | {('pi', 'cloud'): rate(5.0)}
+    assert ('pi', 'cloud') in view.scatter(1.0)[1]
+
+
+def test_a_fleet_whose_links_are_played_has_no_others():
+    played = [link.model_copy(update={'emulate': True}) for link in FLEET.links]
+    view = FleetView(FLEET.model_copy(update={'links': tuple(played)}))
+    before = view.links()
+    view.on_link('pi', 'cloud', 1, rate(5.0), 0.0, 1.0)
+    assert view.links() == before
 
 
 def test_processes_that_came_and_went_are_forgotten(view):

@@ -169,6 +169,7 @@ class FleetView:
         """Of each link, when it was measured lately, and the rate's logarithm."""
         self._expected: dict[tuple[str, str], tuple[LinkEstimate, LinkEstimate]] = {}
         self._given = dict(self._estimates)
+        self._played = any(link.emulate for link in fleet.links)
         self._shared = SharedLinks(fleet)
         self._seen: dict[tuple[str, str], HeldMax] = {}
         self.follow(fleet)
@@ -230,6 +231,8 @@ class FleetView:
         self, sender: str, receiver: str, node: int, estimate: LinkEstimate, age_seconds: float, now: float
     ) -> None:
         """Record what one process measured of a link; the latest of several processes counts."""
+        if (sender, receiver) not in self._given and self._played:
+            return  # what is played has the links of its file alone
         if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
             reports = self._links.setdefault((sender, receiver), {})
             before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
@@ -241,7 +244,7 @@ class FleetView:
             latest = estimate if len(reports) == 1 else _latest(reports)
             pair = sender, receiver
             self._seen.setdefault(pair, HeldMax(SEEN_SECONDS)).add(now, latest.bytes_per_second)
-            if latest != self._estimates.get(pair, latest):
+            if latest != self._estimates.get(pair):
                 self._estimates[pair] = latest
             at = max(report.measured_at for report in reports.values())
             self._shared.report(pair, latest, at, now, self._estimates)
@@ -393,11 +396,7 @@ class FleetView:
     def scatter(self, now: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
         """By how much devices' times and links' rates scatter, as deviations of their logarithms."""
         devices = {name: view.compute.deviation(now) for name, view in self.devices.items()}
-        links = {}
-        for link in self.fleet.links:
-            for pair in (link.between, (link.between[1], link.between[0])):
-                links[pair] = self._scatter(pair, now)
-        return devices, links
+        return devices, {pair: self._scatter(pair, now) for pair in self._estimates}
 
     def deviation(self, devices: Sequence[str], now: float) -> float:
         """The largest relative standard deviation of some devices' factors."""
