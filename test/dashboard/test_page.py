@@ -16,6 +16,7 @@ from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 
 expect = pytest.importorskip('playwright.sync_api', reason='playwright is not installed').expect
+LAID_OUT = (Path(__file__).parent / 'layout.js').read_text(encoding='utf-8')
 REPORTS = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks'
 
 
@@ -23,8 +24,8 @@ REPORTS = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks'
 def show(page):
     servers = []
 
-    def show(board, **options):
-        servers.append(new_server(board, **options))
+    def show(*boards, **options):
+        servers.append(new_server(*boards, **options))
         page.goto(servers[-1].start())
         return page
 
@@ -85,7 +86,7 @@ def test_a_fleet_that_changes(show):
     page.wait_for_selector('[data-device=cloud].gone')
     assert 'CPU 34 % · 2.7 W modelled' in page.locator('[data-device=pi]').text_content()
     assert '8 Mbit/s · 15 ms' in page.locator('#fleet').text_content()
-    assert 'pi, modelled' in page.locator('#power').text_content()
+    assert 'pi' in page.locator('#power').text_content() and page.locator('#power-unit').inner_text() == 'W, modelled'
     expect(page.locator('#tiles')).to_contain_text('120 ms')
     tiles = page.locator('#tiles').inner_text()
     assert 'a frame, modelled' in tiles and '20.0 mJ' in tiles
@@ -93,3 +94,58 @@ def test_a_fleet_that_changes(show):
     plan(4, 6, 'better')
     page.wait_for_selector('body[data-plan="4"]')
     assert page.locator('#split g').count() > 4
+
+
+def crowd(count):
+    """Return a board of a fleet with long names, that has said something of everything."""
+    board = Board('demo', controls=True)
+    names = ['pi', 'workstation-in-the-laboratory', *(f'device-{i}' for i in range(2, count))]
+    for version in range(1, 4):
+        stages = (StagePlan(names[0], True, ((0, 3 + version),)), StagePlan(names[version % count], False, ((3 + version, 9),)))
+        board.plan(version * 9.0, Plan(version, 'sha', 'pi', 'pi', stages, (), latency_seconds=0.1, reason='a long reason ' * 9))
+    device = {'alive': True, 'speed_factor': 1.0, 'cpu_percent': 34.0, 'temperature_celsius': 61.0, 'watts': 2.7, 'energy_kind': 'measured',
+              'derating': '', 'memory_available_bytes': 2e9, 'memory_total_bytes': 8e9}  # fmt: skip
+    pairs = [(a, b) for a in names for b in names if a < b]
+    links = [{'sender': a, 'receiver': b, 'measured': a > 'e', 'bytes_per_second': 1e6, 'latency_seconds': 0.015} for a, b in pairs]
+    for at in (10.0, 30.0):
+        board.state(at, [{'name': name, **device} for name in names], links)
+    for i in range(100):
+        board.frame(10.0 + i / 5, 3, FrameParts(0.12, 0.08, 0.01), 0.02, measured=False)
+    board.miss(20.0, 'failed', 'the image has no pixels')
+    board.counters({'delivered': 100_000, 'lost': 20_000, 'failed': 3, 'expired': 4000, 'dropped': 123_456})
+    board.health(30.0, [{'subject': name, 'level': 1, 'message': 'held back: ' * 5, 'refused': 7} for name in names])
+    return board
+
+
+@pytest.mark.parametrize('count', [2, 4, 20])
+def test_nothing_overlaps_or_is_cut_off(show, count):
+    page = show(crowd(count), Board('r2'), Board('a-robot-with-a-long-name'), token='secret', act=lambda *_: None, clock=lambda: 31.0)
+    for width in (360, 390, 768, 1280, 1920):
+        page.set_viewport_size({'width': width, 'height': 800})
+        page.wait_for_selector('#fleets a')
+        page.wait_for_timeout(300)
+        assert page.evaluate(LAID_OUT) == [], width
+    assert page.locator('#health li').count() == count and 'no pixels' in page.locator('#last-missed').inner_text()
+    assert '1.9 of 7.5 GiB free · 61 °C' in page.locator('[data-device=pi]').text_content()
+
+
+@pytest.mark.parametrize('report', ['demo', 'switch'])
+def test_a_report_is_readable_on_a_phone(show, report):
+    page = show(board_of_report(REPORTS / f'{report}.json'), clock=lambda: 0.0)
+    page.wait_for_selector('td >> visible=true')
+    for width in (360, 1280):
+        page.set_viewport_size({'width': width, 'height': 800})
+        page.wait_for_timeout(300)
+        assert page.evaluate(LAID_OUT) == [], width
+
+
+def test_the_image_is_shown_when_it_is_asked_for(show):
+    cv2, np = pytest.importorskip('cv2'), pytest.importorskip('numpy')
+    board = Board('demo')
+    page = show(board)
+    page.wait_for_selector('body[data-connected=true]')
+    board.image(cv2.imencode('.jpg', np.zeros((30, 40, 3), np.uint8))[1].tobytes())
+    expect(page.locator('#image')).to_be_hidden()
+    page.locator('#image-shown summary').click()
+    expect(page.locator('#image')).to_be_visible()
+    assert page.locator('#image').evaluate('image => image.naturalWidth') == 40

@@ -80,7 +80,7 @@ def test_a_change_of_plan_is_on_the_page(shown, fleet_page):
     assert page.locator('#why').inner_text()
     expect(page.locator('#tiles')).to_contain_text(re.compile(r'\d ms'))
     assert page.locator('#fleet g[data-device]').count() == 3
-    expect(page.locator('#power')).to_contain_text('modelled')
+    expect(page.locator('#power-card')).to_contain_text('modelled')
     assert 'Mbit/s' in page.locator('#fleet').text_content()
     assert 'emulated' in page.locator('#badges').inner_text()
     metrics = page.request.get(f'{page.url}metrics').text()

@@ -1,8 +1,8 @@
 // Copyright 2026 The edge_dnn_partition authors; SPDX-License-Identifier: Apache-2.0
 // Latency and its parts, bandwidth and power over time, with the changes of plan.
 
-import { AT, COMPUTE, HOPS, LATENCY, WAITING, colour, devices, links, planAt, quantile, range } from './model.js';
-import { chart, make, scale, text, title } from './svg.js';
+import { AT, COMPUTE, HOPS, LATENCY, WAITING, colour, links, planAt, quantile, range } from './model.js';
+import { chart, make, shorten, text, title } from './svg.js';
 
 function changes(fleet, time, { x, edge }, span, named) {
   const group = make('g');
@@ -11,12 +11,14 @@ function changes(fleet, time, { x, edge }, span, named) {
     if (plan.at < span[0] || plan.at > time) continue;
     const at = x(plan.at);
     group.append(make('line', { class: 'change', x1: at, x2: at, y1: edge.top - 6, y2: edge.bottom }, title(`plan ${plan.version}: ${plan.label}\n${plan.reason}`)));
-    const words = `${plan.version}: ${plan.label}`;
+    const words = `${plan.version}: ${plan.label}`, wide = words.length * 6.1;
     if (!named || at < free) continue;
-    const wide = words.length * 6.1;
-    const fits = at + wide < edge.right;
-    group.append(text(fits ? at + 3 : at - 3, edge.top - 7, words, fits ? 'small' : 'small end'));
-    free = at + (fits ? wide + 12 : 12);
+    // To the right of its line, or the left, or shortened on the side that has more room.
+    const right = edge.right - at, left = at - Math.max(free, edge.left);
+    const before = wide > right && left > right;
+    const said = shorten(words, before ? left : right, 6.1);
+    group.append(text(before ? at - 3 : at + 3, edge.top - 7, said, before ? 'small end' : 'small'));
+    free = at + (before ? 12 : said.length * 6.1 + 12);
   }
   return group;
 }
@@ -49,6 +51,17 @@ function predicted(fleet, plot, span, time, most) {
   return group;
 }
 
+// Frames that ended without a result, as ticks at the top.
+function missed(fleet, plot, span, time) {
+  const group = make('g');
+  for (const one of fleet.missed ?? []) {
+    if (one.at < span[0] || one.at > time) continue;
+    const at = plot.x(one.at);
+    group.append(make('line', { class: 'missed', x1: at, x2: at, y1: plot.edge.top, y2: plot.edge.top + 9 }, title(`${one.status}: ${one.reason}`)));
+  }
+  return group;
+}
+
 export function drawLatency(svg, fleet, time) {
   const span = range(fleet, time);
   const rows = fleet.frames.filter((row) => row[AT] >= span[0] && row[AT] <= time);
@@ -62,45 +75,51 @@ export function drawLatency(svg, fleet, time) {
   phases.forEach((phase, i) => {
     const [a, b] = [plot.x(phase.begin), plot.x(Math.min(phase.end, time))];
     if (i % 2 === 0) bands.append(make('rect', { class: 'phase', x: a, y: plot.edge.top, width: b - a, height: plot.edge.bottom - plot.edge.top }));
-    bands.append(text(a + 5, plot.edge.top + 13, phase.name, 'small'));
+    bands.append(text(a + 5, plot.edge.top + 13, shorten(phase.name, b - a - 8), 'small'));
     if (values.length) return;
     for (const [key, style] of [['p95_ms', 'hops'], ['p50_ms', 'compute']]) {
       if (phase[key] === null) continue;
       bands.append(make('line', { class: `stroke ${style}`, 'stroke-width': 3, x1: a + 2, x2: b - 2, y1: plot.y(phase[key]), y2: plot.y(phase[key]) }, title(`${phase.name}: ${key.slice(0, 3)} ${phase[key]} ms`)));
     }
   });
-  svg.replaceChildren(bands, plot.grid, ...strokes(rows, plot, most), predicted(fleet, plot, span, time, most), changes(fleet, time, plot, span, true));
+  svg.replaceChildren(bands, plot.grid, ...strokes(rows, plot, most), predicted(fleet, plot, span, time, most), missed(fleet, plot, span, time), changes(fleet, time, plot, span, true));
 }
+
+const LABEL = 15;
 
 function drawLines(svg, fleet, time, series, empty) {
   const span = range(fleet, time);
   const seen = [...series.values()].filter((one) => one.points.length);
   const most = 1.15 * Math.max(1e-9, ...seen.flatMap((one) => one.points.map((point) => point[1])));
-  const plot = chart(svg, span, seen.length ? most : 1, fleet.mode);
   if (!seen.length) {
-    svg.replaceChildren(text(plot.edge.left, plot.edge.top + 24, empty, 'small'));
+    const { edge } = chart(svg, span, 1, fleet.mode);
+    svg.replaceChildren(text(0, edge.top + 24, shorten(empty, edge.right), 'small'));
     return;
   }
-  const labels = seen.map((one) => ({ one, y: plot.y(one.points.at(-1)[1]) })).sort((a, b) => a.y - b.y);
-  labels.forEach((label, i) => { if (i) label.y = Math.max(label.y, labels[i - 1].y + 15); });
-  const over = Math.max(0, (labels.at(-1)?.y ?? 0) - plot.edge.bottom + 4);
-  const room = Math.max(...seen.map((one) => one.name.length)) * 6.2 + 12;
-  const x = scale(span[0], span[1], plot.edge.left, plot.edge.right - room);
-  plot.x = x;
+  // The names stand at the right; where there are too many, those of the least have none.
+  const width = svg.getBoundingClientRect().width;
+  const names = new Map(seen.map((one) => [one, shorten(one.name, width * 0.34)]));
+  const plot = chart(svg, span, most, fleet.mode, Math.max(...seen.map((one) => names.get(one).length)) * 6.2 + 22);
+  const all = seen.map((one) => ({ one, y: plot.y(one.points.at(-1)[1]) })).sort((a, b) => a.y - b.y);
+  const fit = Math.max(1, Math.floor((plot.edge.bottom - plot.edge.top) / LABEL));
+  const labels = all.length > fit ? all.slice(0, fit - 1) : all;
+  labels.forEach((label, i) => { if (i) label.y = Math.max(label.y, labels[i - 1].y + LABEL); });
+  let floor = plot.edge.bottom - (all.length > fit ? LABEL : 0);
+  for (const label of [...labels].reverse()) {
+    label.y = Math.min(label.y, floor);
+    floor = label.y - LABEL;
+  }
   const paths = seen.map((one) => make('path', {
     class: `stroke ${one.style}${one.guess ? ' guess' : ''}`, 'stroke-width': 2, 'stroke-linejoin': 'round',
-    d: one.points.map((point, i) => `${i ? 'L' : 'M'}${x(point[0]).toFixed(1)} ${plot.y(point[1]).toFixed(1)}`).join(''),
-  }));
-  const words = labels.map(({ one, y }) => {
-    const end = x(one.points.at(-1)[0]);
-    return make('g', { class: one.style }, make('circle', { class: 'fill', cx: end, cy: plot.y(one.points.at(-1)[1]), r: 3 }), text(plot.edge.right - room + 10, y - over + 4, one.name, 'small'));
-  });
-  const frame = chart(svg, [span[0], span[0] + (span[1] - span[0]) * (plot.edge.right - plot.edge.left) / (plot.edge.right - room - plot.edge.left)], most, 'none');
-  for (const label of [...frame.grid.querySelectorAll('.middle')]) label.remove();
-  const times = make('g', {}, text(x(span[0]), plot.edge.bottom + 16, fleet.mode === 'live' ? `−${span[1] - span[0]} s` : '0 s', 'small middle'), text(x(span[1]), plot.edge.bottom + 16, fleet.mode === 'live' ? 'now' : `${span[1].toFixed(0)} s`, 'small middle'));
+    d: one.points.map((point, i) => `${i ? 'L' : 'M'}${plot.x(point[0]).toFixed(1)} ${plot.y(point[1]).toFixed(1)}`).join(''),
+  }, title(one.name)));
+  const words = labels.map(({ one, y }) => make('g', { class: one.style },
+    make('circle', { class: 'fill', cx: plot.x(one.points.at(-1)[0]), cy: plot.y(one.points.at(-1)[1]), r: 3 }),
+    text(plot.edge.right + 10, y + 4, names.get(one), 'small')));
+  if (all.length > fit) words.push(text(plot.edge.right + 10, plot.edge.bottom + 4, `and ${all.length - labels.length} more`, 'small'));
   const moved = changes(fleet, time, plot, span, false);
   moved.setAttribute('class', 'faint');
-  svg.replaceChildren(frame.grid, times, moved, ...paths, ...words);
+  svg.replaceChildren(plot.grid, moved, ...paths, ...words);
 }
 
 export function drawBandwidth(svg, fleet, time) {
@@ -119,18 +138,22 @@ export function drawBandwidth(svg, fleet, time) {
   drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no link has been measured yet' : 'the report has no bandwidth over time');
 }
 
-export function drawPower(svg, fleet, time) {
-  const span = range(fleet, time), series = new Map();
-  for (const name of devices(fleet)) series.set(name, { name, style: colour(fleet, name), points: [], kind: '' });
+export function drawPower(svg, unit, fleet, time) {
+  const span = range(fleet, time), series = new Map(), kinds = new Set();
   for (const state of fleet.states) {
     if (state.at < span[0] || state.at > time) continue;
     for (const device of state.devices) {
-      if (device.watts === null) continue;
-      const one = series.get(device.name);
-      one.kind = device.energy_kind;
-      one.name = `${device.name}, ${one.kind}`;
+      if (device.watts === null || device.watts === undefined) continue;
+      const { name, energy_kind: kind } = device;
+      const one = series.get(name) ?? { style: colour(fleet, name), points: [] };
+      one.name = `${name}, ${kind}`;
+      kinds.add(kind);
       one.points.push([state.at, device.watts]);
+      series.set(name, one);
     }
   }
-  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no device reports its power: none has a meter or a model' : 'the report has no power over time');
+  const same = kinds.size === 1; // then it stands beside the title
+  for (const [name, one] of series) if (same) one.name = name;
+  unit.textContent = same ? `W, ${[...kinds][0]}` : 'W';
+  drawLines(svg, fleet, time, series, fleet.mode === 'live' ? 'no device has a meter or a model of its power' : 'the report has no power over time');
 }

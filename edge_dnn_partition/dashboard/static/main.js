@@ -4,11 +4,13 @@
 import { drawBandwidth, drawLatency, drawPower } from './charts.js';
 import { listen } from './control.js';
 import { drawFleet } from './fleet.js';
+import { followFleets } from './fleets.js';
+import { followImage } from './image.js';
 import { apply, devices, planAt } from './model.js';
 import { drawSplit } from './split.js';
-import { drawLog, drawPhases, drawTargets, drawTiles, drawWhy, html } from './words.js';
+import { drawHealth, drawLog, drawPhases, drawTargets, drawTiles, drawWhy, html } from './words.js';
 
-const KINDS = ['plan', 'frame', 'state', 'counters', 'log', 'decision'];
+const KINDS = ['plan', 'frame', 'state', 'counters', 'log', 'decision', 'missed', 'health'];
 const REDRAW_MS = 100;
 const at = (name) => document.getElementById(name);
 
@@ -30,6 +32,8 @@ function begin(snapshot) {
   if (fleet.mode === 'replay') badges.push(['a run that has ended', '']);
   if (fleet.emulated) badges.push(['emulated on one machine', 'warn']);
   at('badges').replaceChildren(...badges.map(([words, style]) => html('span', words, `badge ${style}`)));
+  document.body.dataset.mode = fleet.mode;
+  for (const card of ['image', 'health']) at(`${card}-card`).hidden = fleet.mode !== 'live';
   at('replay').hidden = fleet.mode !== 'replay';
   at('control-card').hidden = !fleet.controls;
   if (!at('objective').length) at('objective').append(...fleet.objectives.map((name) => new Option(name)));
@@ -44,6 +48,7 @@ function begin(snapshot) {
   }
   const parts = fleet.mode === 'live' || fleet.frames.length
     ? [['compute', 'computing'], ['hops', 'on the way'], ['waiting', 'waiting']] : [['compute', 'median'], ['hops', '95 %']];
+  if (fleet.mode === 'live') parts.push(['missed', 'no result']);
   at('latency-legend').replaceChildren(...[...parts, ['rule', 'predicted'], ['dashed', 'change of plan']].map(([style, words]) => {
     const entry = html('span');
     entry.append(html('i', '', style), words);
@@ -63,7 +68,8 @@ function draw() {
   drawFleet(at('fleet'), fleet, time);
   drawLatency(at('latency'), fleet, time);
   if (!at('bandwidth-card').hidden) drawBandwidth(at('bandwidth'), fleet, time);
-  if (!at('power-card').hidden) drawPower(at('power'), fleet, time);
+  if (!at('power-card').hidden) drawPower(at('power'), at('power-unit'), fleet, time);
+  if (fleet.mode === 'live') drawHealth(at('health'), at('last-missed'), fleet);
   drawLog(at('log'), fleet, time);
   if (fleet.phases) drawPhases(at('phases'), fleet, time);
   if (fleet.controls) offer(devices(fleet));
@@ -96,7 +102,7 @@ function connect() {
     at('connection').textContent = words;
   };
   events.addEventListener('snapshot', (event) => {
-    say(true, fleet?.mode === 'replay' ? '' : '');
+    say(true, '');
     begin(JSON.parse(event.data));
     if (fleet.mode === 'live') say(true, 'live');
   });
@@ -143,3 +149,5 @@ window.addEventListener('resize', () => ask());
 setInterval(() => { if (fleet?.mode === 'live') ask(); }, 500);
 listen();
 connect();
+followFleets(at('fleets'), () => new URLSearchParams(location.search).get('fleet'));
+followImage(at('image-shown'), at('image'), at('image-words'));

@@ -17,6 +17,8 @@ export function apply(fleet, kind, news) {
   if (kind === 'frame') keep(fleet.frames, news, FRAMES);
   if (kind === 'state') keep(fleet.states, news, STATES);
   if (kind === 'log') keep(fleet.log, news, 400);
+  if (kind === 'missed') keep(fleet.missed, news, FRAMES);
+  if (kind === 'health') fleet.health = news;
   if (kind === 'counters') fleet.counters = news;
   if (kind === 'decision') fleet.decision = news;
 }
@@ -34,16 +36,23 @@ export function range(fleet, time) {
   return fleet.mode === 'live' ? [time - WINDOW_SECONDS, time] : [0, fleet.seconds ?? 1];
 }
 
-// The devices in a fixed order: the source first, then those that the scheduler or any plan names.
+// The devices in a fixed order: the source first, then those that the scheduler or a plan names. One that has left a running
+// fleet is named no more.
 export function devices(fleet) {
   const names = new Set();
-  if (fleet.plans.length) names.add(fleet.plans[0].source);
+  const plans = fleet.mode === 'live' ? fleet.plans.slice(-1) : fleet.plans;
+  if (plans.length) names.add(plans[0].source);
   for (const state of fleet.states.slice(-1)) for (const device of state.devices) names.add(device.name);
-  for (const plan of fleet.plans) for (const stage of plan.stages) names.add(stage.device);
+  for (const plan of plans) for (const stage of plan.stages) names.add(stage.device);
   return [...names];
 }
 
-export const colour = (fleet, name) => `d${Math.max(0, devices(fleet).indexOf(name)) % 8}`;
+// A device keeps its colour, whoever joins or leaves.
+export function colour(fleet, name) {
+  fleet.coloured ??= [];
+  for (const one of [...devices(fleet), name]) if (!fleet.coloured.includes(one)) fleet.coloured.push(one);
+  return `d${fleet.coloured.indexOf(name) % 8}`;
+}
 
 export function layerCount(fleet) {
   const ends = fleet.plans.flatMap((plan) => plan.stages.flatMap((stage) => stage.layers.map((pair) => pair[1])));

@@ -39,7 +39,7 @@ export function drawSplit(svg, fleet, time) {
   const cuts = new Set([0, count, ...plan.stages.flatMap((stage) => stage.layers.flat())]);
   let free = -Infinity;
   for (const cut of [...cuts].sort((a, b) => a - b)) {
-    if (x(cut) - free < 20) continue;
+    if (x(cut) - free < 26) continue;
     free = x(cut);
     parts.push(make('line', { class: 'grid', x1: x(cut), x2: x(cut), y1: 48, y2: 54 }), text(x(cut), 66, String(cut), 'small middle'));
   }

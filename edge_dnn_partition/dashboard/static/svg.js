@@ -30,12 +30,18 @@ export function ticks(most, count = 4) {
   return result;
 }
 
-export const short = (value) => (value >= 100 ? value.toFixed(0) : String(Math.round(value * 100) / 100));
+export const short = (value, digits = 2) => (value >= 100 ? value.toFixed(0) : String(Math.round(value * 10 ** digits) / 10 ** digits));
 
-// The frame of a chart over time: grid, both axes. Returns the scales and the plot's edges.
-export function chart(svg, range, most, mode) {
+// As much of some words as has room, at so many pixels for each letter.
+export function shorten(words, room, each = 5.9) {
+  const most = Math.floor(room / each);
+  return words.length <= most ? words : most < 2 ? '' : `${words.slice(0, most - 1).trimEnd()}…`;
+}
+
+// The frame of a chart over time: grid, both axes. Returns the scales and the plot's edges. The room at its right is for labels.
+export function chart(svg, range, most, mode, room = 16) {
   const [width, height] = size(svg);
-  const edge = { left: 46, right: width - 12, top: 18, bottom: height - 22 };
+  const edge = { left: 46, right: width - room, top: 18, bottom: height - 22 };
   const x = scale(range[0], range[1], edge.left, edge.right);
   const y = scale(0, most, edge.bottom, edge.top);
   const grid = make('g');
@@ -44,7 +50,8 @@ export function chart(svg, range, most, mode) {
     grid.append(text(edge.left - 6, y(value) + 4, short(value), 'small end'));
   }
   const span = range[1] - range[0];
-  const step = [5, 10, 20, 30, 60, 120].find((seconds) => span / seconds <= 8) ?? 300;
+  const fit = Math.min(8, (edge.right - edge.left) / 52);
+  const step = [5, 10, 20, 30, 60, 120, 300, 600].find((seconds) => span / seconds <= fit) ?? 1800;
   for (let ago = 0; ago <= span + 0.01; ago += step) {
     const at = mode === 'live' ? range[1] - ago : range[0] + ago;
     const words = mode === 'live' ? (ago === 0 ? 'now' : `−${ago} s`) : `${ago} s`;

@@ -26,10 +26,11 @@ export function drawTiles(list, fleet, time) {
     const mean = known.reduce((sum, row) => sum + row[JOULES], 0) / known.length;
     tiles.push([`a frame, ${known.every((row) => row[MEASURED]) ? 'measured' : 'modelled'}`, joules(mean)]);
   }
-  if (fleet.counters.delivered !== undefined) tiles.push(['delivered', String(fleet.counters.delivered)], ['lost', String(fleet.counters.lost)]);
-  if (fleet.counters.failed) tiles.push(['failed', String(fleet.counters.failed)]);
-  list.replaceChildren(...tiles.map(([name, value]) => {
-    const tile = html('div');
+  const counts = fleet.counters;
+  if (counts.delivered !== undefined) tiles.push(['delivered', String(counts.delivered)], ['lost', String(counts.lost), counts.lost ? 'bad' : '']);
+  for (const name of ['failed', 'expired', 'dropped']) if (counts[name]) tiles.push([name, String(counts[name]), name === 'failed' ? 'bad' : '']);
+  list.replaceChildren(...tiles.map(([name, value, style]) => {
+    const tile = html('div', '', style);
     tile.append(html('dt', name), html('dd', value));
     return tile;
   }));
@@ -51,21 +52,43 @@ export function drawWhy(why, next, fleet, time) {
   next.textContent = parts.join(' · ');
 }
 
+const LEVELS = [['works', 'good'], ['warning', 'warn'], ['error', 'bad'], ['stale', 'bad']];
+
+// Diagnostics of the devices and the pipeline, and the last frames without a result.
+export function drawHealth(list, last, fleet) {
+  const statuses = [...(fleet.health?.statuses ?? [])].sort((a, b) => b.level - a.level);
+  list.replaceChildren(...statuses.map((status) => {
+    const row = html('li');
+    const [words, style] = LEVELS[status.level] ?? LEVELS[3];
+    const refused = status.refused ? ` · ${status.refused} messages refused` : '';
+    row.append(html('b', status.subject), html('span', words, style), html('span', status.message + refused));
+    return row;
+  }));
+  if (!statuses.length) list.append(html('li', 'no diagnostics come', 'quiet'));
+  const missed = fleet.missed?.at(-1);
+  const why = missed ? `${missed.status}: ${missed.reason || 'no reason given'}` : fleet.counters.last_failure;
+  last.textContent = why ? `The last frame without a result ${missed ? `(${clock(missed.at)}) ` : ''}${why}` : '';
+}
+
+const clock = (at) => new Date(at * 1e3).toLocaleTimeString([], { hour12: false });
+
 export function drawLog(list, fleet, time) {
   const lines = fleet.log.filter((line) => line.at <= time).slice(-60).reverse();
   const key = `${lines.length} ${lines[0]?.at}`;
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   list.replaceChildren(...lines.map((line) => {
-    const item = html('li', '', line.version === null ? 'kept' : '');
-    const when = fleet.mode === 'live' ? new Date(line.at * 1e3).toLocaleTimeString([], { hour12: false }) : `${line.at.toFixed(1)} s`;
-    item.append(html('time', when), html('b', line.version === null ? '' : `plan ${line.version}`), html('span', line.text));
+    const item = html('li', '', line.kind);
+    const when = fleet.mode === 'live' ? clock(line.at) : `${line.at.toFixed(1)} s`;
+    const what = line.kind === 'fleet' ? 'fleet' : line.version === null ? '' : `plan ${line.version}`;
+    item.append(html('time', when), html('b', what), html('span', line.text));
     return item;
   }));
 }
 
 function table(element, heads, rows) {
   const head = html('tr');
+  for (const row of rows) [...row.children].forEach((cell, i) => { cell.dataset.head = heads[i][0]; }); // a phone shows it before each
   head.append(...heads.map(([name, style]) => html('th', name, style)));
   element.replaceChildren(head, ...rows);
 }
@@ -94,5 +117,5 @@ export function drawTargets(fleet) {
     row.append(html('td', target.name), html('td', figure(target.asked), 'number'), html('td', figure(target.measured), 'number'), html('td', target.unit ?? ''), html('td', verdict, verdict));
     return row;
   });
-  table(document.getElementById('targets'), [['target', ''], ['asked', 'number'], ['measured', 'number'], ['', ''], ['', '']], rows);
+  table(document.getElementById('targets'), [['target', ''], ['asked', 'number'], ['measured', 'number'], ['unit', ''], ['', '']], rows);
 }
