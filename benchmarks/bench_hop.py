@@ -3,7 +3,8 @@
 """Tensors from one process to another: this package's path, plain typed rclpy, a TCP socket and ZeroMQ.
 
 ``machine``: two processes of one device. ``link``: two network namespaces with a shaped link in a router between
-them, at several rates, with queues of 10 and of 400 ms (needs root). The paths take turns. One-way latencies are
+them, at several rates, with queues of 10 and of 400 ms (needs root); ``far``: with delay or loss as well (TUN devices, nftables).
+The paths ``zenoh_…`` are this package's between sites, over TCP, TLS and QUIC. The paths take turns. One-way latencies are
 exact, since both ends read one clock; the ideal is the message's bytes over the link's rate, and the link's latency:
 what a message of 1 kB takes over a TCP socket there, its own bytes taken off.
 """
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 from edge_dnn_partition.testbed.namespaces import Namespaces, Shape, why_not
 
-from .hop_pair import Pair
+from .hop_far import far_links
+from .hop_pair import ZENOH, Pair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +70,7 @@ def _link(*, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
             shape = Shape(rate * 1e6, queue)
             with Namespaces(['a', 'b'], {('a', 'b'): shape, ('b', 'a'): shape}) as network:
                 latency = _latency(rate, network)
-            for path in ('own', 'tcp', 'rclpy') if rate == 40 and not quick else ('own', 'tcp'):
+            for path in ('own', 'tcp', *ZENOH, *(('rclpy',) if rate == 40 and not quick else ())):
                 with Namespaces(['a', 'b'], {('a', 'b'): shape, ('b', 'a'): shape}) as network:
                     yield from _link_sizes(rate, queue, latency, path, network, say)
 
@@ -96,7 +98,7 @@ def _link_sizes(
                 return
             count = max(3, min(20, int(_MOST_SECONDS / ideal)))
             patience = 10.0 + 6 * ideal
-            found = pair.stream(size, 4 if path == 'own' else 1, gap=0.02, patience=patience)  # estimates the rate
+            found = pair.stream(size, 1 if path == 'tcp' else 4, gap=0.02, patience=patience)  # estimates the rate
             if 'failed' not in found:
                 before = network.sent_bytes('a', 'b')
                 found = pair.stream(size, count, gap=0.02, patience=patience)
@@ -129,11 +131,13 @@ def _long(*, quick: bool, say: Say) -> Iterator[dict[str, Any]]:
         found['share_of_rate'] = found['bytes_per_second'] * 8 / 40e6
         say(f'3.2 MB tensors over 40 Mbit/s for {seconds:g} s: {found["share_of_rate"]:.1%} of the rate')
         yield {'case': 'stream', 'asked': round(seconds / 0.64), 'seconds': seconds} | found
-    with network(6) as net, Pair('own', network=net, control=True) as pair:
-        pair.stream(600_000, 3)
-        found = pair.stream(12_000_000, 1 if quick else 2, patience=120.0)
-        say(f'control messages beside 12 MB at 6 Mbit/s: p95 {found["control_p95_seconds"] * 1e3:.0f} ms')
-        yield {'case': 'control'} | found
+    for path in ('own', *ZENOH):
+        with network(6) as net, Pair(path, network=net, control=True) as pair:
+            pair.stream(600_000, 3)
+            size = 12_000_000 if path == 'own' else 3_200_000
+            found = pair.stream(size, 1 if quick else 2, patience=120.0)
+            say(f'control messages beside {size} bytes at 6 Mbit/s, {path}: p95 {found["control_p95_seconds"] * 1e3:.0f} ms')
+            yield {'case': 'control', 'path': path, 'bytes': size} | found
     with network(19) as net, Pair('own', network=net) as pair:
         seconds = 5.0 if quick else 30.0
         pair.stream(3_200_000, 3)
@@ -164,8 +168,8 @@ def _targets(results: Results) -> list[Target]:
     faster = local[('rclpy', 3_200_000)] / local[('own', 3_200_000)]
     ask('one machine, 3.2 MB, times faster than plain rclpy', 4, faster, 'x', least=True)
     for row in results:
-        if row['case'] == 'link' and row['path'] == 'own':
-            link = f'{row["megabits"]:g} Mbit/s, queue {row["queue_seconds"] * 1e3:.0f} ms'
+        if row['case'] == 'link' and row['path'] in ('own', *ZENOH):
+            link = f'{row["path"]}, {row["megabits"]:g} Mbit/s, queue {row["queue_seconds"] * 1e3:.0f} ms'
             name = f'{link}, {row["bytes"]} bytes, p50 over the ideal'
             ask(name, 1.5 if row['megabits'] >= 1000 else 1.1, row.get('over_ideal'), 'x')
     for kind, key in (('wall', 'longest_publish_seconds'), ('CPU', 'longest_publish_cpu_seconds')):
@@ -178,7 +182,8 @@ def _targets(results: Results) -> list[Target]:
             if row['case'] == 'stream':
                 ask('stream of 3.2 MB over 40 Mbit/s', 90, row.get('share_of_rate', 0.0) * 100, '% of the rate', least=True)
         if row['case'] == 'control':
-            ask('control messages beside 12 MB at 6 Mbit/s, p95', 50, (row.get('control_p95_seconds') or 9e9) * 1e3, 'ms')
+            name = f'{row["path"]}, control messages beside {row["bytes"] / 1e6:g} MB at 6 Mbit/s, p95'
+            ask(name, 50, (row.get('control_p95_seconds') or 9e9) * 1e3, 'ms')
     return targets
 
 
@@ -188,6 +193,7 @@ def run(*, quick: bool, progress: Say) -> BenchResult:
     reason = why_not()
     if reason is None:
         results += _link(quick=quick, say=progress)
+        results += far_links(quick=quick, say=progress)
         results += _long(quick=quick, say=progress)
     else:
         progress(f'no shaped links: {reason}')
@@ -206,7 +212,7 @@ def _plot(figure: Figure, results: Results) -> None:
         left.plot([r['bytes'] for r in rows], [r['p50_seconds'] * 1e3 for r in rows], marker='o', label=path)
     left.set(xscale='log', yscale='log', xlabel='bytes', ylabel='one way, ms', title='one machine')
     left.legend()
-    for path, marker in (('own', 'o'), ('tcp', 's'), ('rclpy', 'x')):
+    for path, marker in (('own', 'o'), ('tcp', 's'), ('rclpy', 'x'), *zip(ZENOH, '^v*', strict=True)):
         for queue, colour in zip(QUEUES, ('tab:blue', 'tab:orange'), strict=True):
             rows = [r for r in results if r['case'] == 'link' and r['path'] == path and r['queue_seconds'] == queue
                     and r.get('over_ideal')]

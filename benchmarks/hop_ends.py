@@ -6,7 +6,8 @@ Each end takes requests as JSON lines on standard input and answers on standard 
 does not share its way with what is said about it. A message begins with its number and the sender's steady clock,
 which both ends share, since they are on one machine (in network namespaces or not).
 
-PATH: ``own`` (this package's senders and inboxes), ``rclpy`` (a typed message, default QoS), ``tcp``, ``zmq``, ``zenoh``.
+PATH: ``own`` (this package's links, over DDS, or over Zenoh where the fleet has two sites), ``rclpy`` (a typed message, default
+QoS), ``tcp``, ``zmq``, ``zenoh``.
 Nothing here polls: who waits for a message is woken by it, so that what an end takes of the processor is what its path takes.
 """
 
@@ -83,46 +84,74 @@ class Log:
         with self.lock:
             self.arrivals.append((number, sent * 1e-9, now * 1e-9))
 
-    def control(self, message: Any) -> None:
+    def control(self, sent_ns: int) -> None:
         """Note how long a small message took."""
-        self.controls.append((time.monotonic_ns() - message.data) * 1e-9)
+        self.controls.append((time.monotonic_ns() - sent_ns) * 1e-9)
 
 
 # This package --------------------------------------------------------------------------------------------------
 
 
+def _link(node: Any, fleet: Any, where: Any, there: Count) -> Any:
+    if where is None:
+        from edge_dnn_partition.nodes.transport.dds_link import DdsLink
+
+        return DdsLink(node, fleet, on_sent=lambda _: there.add())
+    from edge_dnn_partition.nodes.transport.zenoh_link import ZenohLink
+
+    return ZenohLink(where, node, fleet, on_sent=lambda _: there.add())
+
+
+def _control(node: Any, where: Any, role: str, log: Log) -> None:
+    """Send or take small messages, as a node's heartbeats go."""
+    if where is None:
+        from std_msgs.msg import UInt64
+
+        from edge_dnn_partition.nodes.core import qos
+
+        if role == 'receive':
+            node.subscribe(UInt64, '/hop/control', lambda message: log.control(message.data), qos.HEARTBEAT)
+            return
+        control = node.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
+        node.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
+        return
+    from edge_dnn_partition.transport.zenoh_session import WideSession
+
+    session = WideSession(where)
+    _KEPT.append(session)
+    if role == 'receive':
+        session.subscribe('control', lambda raw: log.control(int.from_bytes(raw, 'little')))
+        return
+    wide = session.publisher('control')
+    node.every(0.05, lambda: wide.put(time.monotonic_ns().to_bytes(8, 'little')))
+
+
 def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
-    from std_msgs.msg import UInt64
 
-    from edge_dnn_partition.nodes.core import qos
     from edge_dnn_partition.nodes.core.base import FleetNode
     from edge_dnn_partition.nodes.core.process import Spinner
-    from edge_dnn_partition.nodes.transport.dds_link import DdsLink
     from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.transport.fragments import Address
+    from edge_dnn_partition.transport.zenoh_session import open_session, place
 
-    here = options['device'] if role == 'send' else options['peer']
-    fleet = Fleet.model_validate({
-        'fleet': 'hop', 'source': options['device'],
-        'devices': {name: {} for name in {options['device'], options['peer']}},
-        'links': [] if options['device'] == options['peer'] else
-        [{'between': [options['device'], options['peer']], 'rate': options['guess'], 'delay': '1 ms'}],
-    })  # fmt: skip
+    fleet = Fleet.model_validate(options['fleet'])
+    here = fleet.source if role == 'send' else options['peer']
+    where, there = place(fleet, here), Count()
+    if where is not None and role != 'send':
+        from edge_dnn_partition.transport.zenoh_router import router_settings
 
-    there = Count()
+        _KEPT.append(open_session(router_settings([fleet])))
 
     class Node(FleetNode):
         def setup(self) -> None:
-            self.link = DdsLink(self, fleet, on_sent=lambda _: there.add())
+            self.link = _link(self, fleet, where, there)
+            if options['control']:
+                _control(self, where, role, log)
             if role == 'send':
                 self.link.connect((options['peer'], False))
-                if options['control']:
-                    control = self.advertise(UInt64, '/hop/control', qos.HEARTBEAT)
-                    self.every(0.05, lambda: control.publish(UInt64(data=time.monotonic_ns())))
             else:
-                self.subscribe(UInt64, '/hop/control', log.control, qos.HEARTBEAT)
                 self.link.listen(False, self.take)
 
         def take(self, received: Any, _hop: Any) -> None:
@@ -150,6 +179,8 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
             node.link.send((options['peer'], False), address, {'tensor': payload}, {})
 
         def publishing(self) -> dict[str, float]:
+            if where is not None:
+                return {}
             return {
                 'longest_publish_seconds': node.link.longest_publish_seconds,
                 'longest_publish_cpu_seconds': node.link.longest_publish_cpu_seconds,

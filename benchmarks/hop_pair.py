@@ -9,12 +9,15 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from edge_dnn_partition.deployment.certificates import make_certificates
 from edge_dnn_partition.deployment.dds_environment import datagram_bytes, dds_environment
 from edge_dnn_partition.deployment.dds_profile import DdsProfile
+from edge_dnn_partition.planning.fleet.fleet import Fleet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,33 +31,59 @@ _INHERITED = ('LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE', 'AMENT_PREFIX
 """What this process's own start has set: the ends set it for themselves."""
 
 
+ZENOH: Final = {'zenoh_tcp': 'tcp', 'zenoh_tls': 'tls', 'zenoh_quic': 'quic'}
+"""The protocols of this package's paths between sites, by path."""
+
+
 class Pair:
     """A sender and a receiver on one path; a context manager.
 
+    :param path: of hop_ends.py, or one of `ZENOH`: then the receiver's machine has the router.
     :param network: has hosts ``a`` and ``b``; None: both ends on this machine, in one device.
     :param apart: without a network the ends are two devices of this machine.
-    :param control: send small messages beside the tensors, 20 a second (``own`` only).
+    :param control: send small messages beside the tensors, 20 a second (this package's paths only).
     """
 
     def __init__(self, path: str, *, network: Namespaces | None = None, apart: bool = False, control: bool = False) -> None:
         self.path = path
         where = '127.0.0.1' if network is None else network.address('b')
+        peer = 'a' if network is None and not apart and path not in ZENOH else 'b'
+        port = 40_000 + (os.getpid() % 9_000) * 2
+        self._folder = tempfile.TemporaryDirectory()
         options = {
-            'device': 'a', 'peer': 'a' if network is None and not apart else 'b', 'guess': '20 Mbit/s', 'control': control,
-            'address': where, 'port': 40_000 + (os.getpid() % 9_000) * 2,
+            'peer': peer, 'fleet': self._fleet(peer, f'{where}:{port}'), 'control': control, 'address': where, 'port': port,
         }  # fmt: skip
+        own = path == 'own' or path in ZENOH
         self._processes = {}
         for role, host, other in (('receive', 'b', 'a'), ('send', 'a', 'b')):
-            command = [sys.executable, str(ENDS), path, role, json.dumps(options)]
+            command = [sys.executable, str(ENDS), 'own' if own else path, role, json.dumps(options)]
             settings: dict[str, Any] = {
                 'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True,
-                'env': self._environment(network, other, own=path == 'own'),
+                'env': self._environment(None if path in ZENOH else network, other, own=own),
             }  # fmt: skip
             self._processes[role] = (
                 subprocess.Popen(command, **settings) if network is None else network.popen(host, command, **settings)
             )
             if not self._read(role):
                 raise RuntimeError(f'the end {role} of {path} did not start')
+
+    def _fleet(self, peer: str, router: str) -> dict[str, Any]:
+        """Return the fleet file of the two ends, whose certificates are made if there are any."""
+        given: dict[str, Any] = {
+            'fleet': 'hop', 'source': 'a', 'devices': {name: {} for name in {'a', peer}},
+            'links': [] if peer == 'a' else [{'between': ['a', peer], 'rate': '20 Mbit/s', 'delay': '1 ms'}],
+        }  # fmt: skip
+        if self.path not in ZENOH:
+            return given
+        network: dict[str, Any] = {'kind': 'wan', 'router': f'{ZENOH[self.path]}/{router}', 'sites': {'there': ['b']}}
+        if self.path != 'zenoh_tcp':
+            folder = self._folder.name
+            tls = {'ca': f'{folder}/ca.pem', 'certificate': f'{folder}/{{device}}.pem', 'key': f'{folder}/{{device}}.key'}
+            network |= {'tls': tls, 'router_device': 'b'}
+        given['network'] = network
+        if 'tls' in network:
+            make_certificates(Fleet.model_validate(given))
+        return given
 
     @staticmethod
     def _environment(network: Namespaces | None, other: str, *, own: bool) -> Mapping[str, str]:
@@ -80,6 +109,7 @@ class Pair:
             except subprocess.TimeoutExpired:  # noqa: PERF203
                 process.kill()
                 process.wait()
+        self._folder.cleanup()
 
     def _read(self, role: str) -> dict[str, Any]:
         line = self._processes[role].stdout.readline()
