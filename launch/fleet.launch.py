@@ -9,7 +9,7 @@ from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import fleet_processes
-from edge_dnn_partition.nodes.launching import fleet_arguments, named_fleet, node_actions, tool_arguments, tools
+from edge_dnn_partition.nodes.launching import file_argument, fleet_arguments, named_fleet, node_actions, tool_arguments, tools
 from launch import LaunchContext, LaunchDescription
 
 
@@ -19,4 +19,4 @@ def nodes(context: LaunchContext) -> list:
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*fleet_arguments(), *tool_arguments(), OpaqueFunction(function=nodes)])
+    return LaunchDescription([file_argument(), *fleet_arguments(), *tool_arguments(), OpaqueFunction(function=nodes)])

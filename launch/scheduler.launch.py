@@ -9,7 +9,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from edge_dnn_partition.deployment.processes import scheduler_process, tool_process
-from edge_dnn_partition.nodes.launching import fleet_arguments, named_fleet, node_actions, tool_arguments, tools
+from edge_dnn_partition.nodes.launching import file_argument, fleet_arguments, named_fleet, node_actions, tool_arguments, tools
 from launch import LaunchContext, LaunchDescription
 
 
@@ -23,6 +23,7 @@ def nodes(context: LaunchContext) -> list:
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
+        file_argument(),
         *fleet_arguments(),
         *tool_arguments(),
         DeclareLaunchArgument('device', default_value='', description='the device it runs beside, of a fleet of several sites'),

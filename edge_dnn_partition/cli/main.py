@@ -45,6 +45,7 @@ VERBS: Final[dict[str, Verb]] = {
     'bench': Verb('run a benchmark and write its figures and a plot'),
     'keygen': Verb("make a fleet's key, so that its devices trust only one another"),
     'up': Verb('start the processes of a fleet file', needs_ros=True),
+    'join': Verb('take part in a running fleet, without a file of it', needs_ros=True),
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
     'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),
     'tell': Verb('pin a plan of a running fleet, free it, plan or profile again', needs_ros=True),

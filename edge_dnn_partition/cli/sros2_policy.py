@@ -44,9 +44,10 @@ NODES: Final = {
         (*_ALL, 'emulation', 'frame_failure', 'plan', 'acks', 'results', 'shadow', 'stage_heartbeat'), ('infer',),
     ),
     'scheduler': Ends(
-        (*_ALL, 'DIAGNOSTICS', 'calibration', 'decision', 'exploration', 'plan', 'plot', 'shadow', 'shares', 'state'),
-        (*_ALL, 'devices', 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile', 'shares',
-         'source_status', 'telemetry'),
+        (*_ALL, 'DIAGNOSTICS', 'blobs', 'calibration', 'decision', 'description', 'exploration', 'plan', 'plot', 'shadow', 'shares',
+         'state'),
+        (*_ALL, 'blob_requests', 'devices', 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile',
+         'shares', 'source_status', 'telemetry'),
         ('free_plan', 'pin_plan', 'profile_again', 'replan'), ('profile_again_there',),
     ),
     'dashboard': Ends(
@@ -59,8 +60,8 @@ NODES: Final = {
     'router': Ends(_ALL, _ALL),
     'tools': Ends(
         ('sessions', 'blob_requests', 'emulation'),
-        ('sessions', 'actions', 'blobs', 'calibration', 'classification', 'decision', 'depth', 'detections', 'embedding',
-         'frame_report', 'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
+        ('sessions', 'actions', 'blobs', 'calibration', 'classification', 'decision', 'depth', 'description', 'detections',
+         'devices', 'embedding', 'frame_report', 'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
         (), ('free_plan', 'infer', 'pin_plan', 'profile_again', 'replan', 'all_parameters'),
     ),
 }  # fmt: skip

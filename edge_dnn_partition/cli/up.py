@@ -5,14 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import threading
-import time
-from contextlib import closing, suppress
-from typing import Any, Final
+from typing import Any
 
 from edge_dnn_partition.cli.fleet_name import add_fleet_name
+from edge_dnn_partition.cli.keep_up import heed_signals, keep_up
 from edge_dnn_partition.errors import UserError
 
 EPILOG = """
@@ -27,8 +23,6 @@ Starts the same processes as launch/fleet.launch.py and launch/device.launch.py.
 2 s, then with growing delays. One that rejects its input, or fails to run for a minute in 8 attempts, ends the fleet with exit
 code 1; the dashboard and the visualisation never do. Ctrl-C ends all of them.
 """
-
-_TURN_SECONDS: Final = 0.2
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,12 +49,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the processes and keep them running until the user ends it, or that cannot be."""
-    from edge_dnn_partition.deployment.beacon import Beacon
     from edge_dnn_partition.deployment.processes import device_processes, fleet_processes, scheduler_process, tool_process
-    from edge_dnn_partition.deployment.supervisor import Supervisor
-    from edge_dnn_partition.deployment.upkeep import Upkeep
-    from edge_dnn_partition.deployment.watchdog import Notifier, Watchdog
-    from edge_dnn_partition.monitoring.waiting import WaitingLog
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
     fleet = load_fleet(args.fleet, args.fleet_name)
@@ -79,38 +68,4 @@ def run(args: argparse.Namespace) -> int:
             f'{args.fleet} has several real devices: say which one this machine is with --device ({names}), or give each `emulate` '
             'to play them all here'
         )
-
-    asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
-    lock = threading.Lock()
-
-    def show(label: str, line: str) -> None:
-        with lock:
-            sys.stdout.write(f'[{label}] {line}\n')
-            sys.stdout.flush()
-
-    def say(line: str) -> None:
-        with lock, suppress(OSError):  # a log on a full disk
-            sys.stderr.write(f'up: {line}\n')
-
-    notifier, told, waiting = Notifier(), False, WaitingLog(say)
-    health = Beacon(args.health_file) if args.health_file else None
-    with closing(Watchdog()) as watchdog, Supervisor(on_line=show, watchdog=watchdog) as supervisor:
-        upkeep = Upkeep(supervisor, processes, say, respawn=not args.no_respawn)
-        while not asked.is_set():
-            upkeep.turn(time.monotonic())
-            if upkeep.failed:
-                sys.stderr.write('error: the fleet cannot continue; the lines above say why\n')
-                return 1
-            if not told and (unready := upkeep.unready):
-                waiting.waiting(f'starting; not ready yet: {", ".join(unready)}', time.monotonic())
-            elif not told:
-                told = True
-                say('all processes are ready')
-                notifier.ready()
-            notifier.alive(f'STATUS={upkeep.status}')
-            if health is not None and not upkeep.unready:
-                health.alive(time.monotonic(), upkeep.status)
-            asked.wait(_TURN_SECONDS)
-    return 0
+    return keep_up('up', processes, heed_signals(), respawn=not args.no_respawn, health_file=args.health_file)

@@ -76,7 +76,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         digest = hashlib.sha256(bytes.fromhex(sha256))
         for location in sorted(files):
             file = files[location]
-            digest.update(f'\0{location}\0{file.stat().st_size}\0{_file_sha256(file)}'.encode())
+            digest.update(f'\0{location}\0{file.stat().st_size}\0{file_sha256(file)}'.encode())
         sha256 = digest.hexdigest()
     else:
         keep(whole, b'')
@@ -95,6 +95,15 @@ def weights_file(path: Path, location: str) -> Path:
     """Return the file that a model keeps weights in: beside it, or beside what it links to."""
     beside, linked = path.parent / location, path.resolve().parent / location
     return linked if not beside.exists() and linked.exists() else beside
+
+
+def external_files(path: Path) -> dict[str, Path]:
+    """Return the files that a model keeps weights in, beside its own, by the names that it has for them.
+
+    :raises ModelError: see `read_source`.
+    """
+    source = read_source(path)
+    return _external_files(path, source.proto)[0] if source.external_bytes else {}
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -189,7 +198,8 @@ def _external_file(path: Path, location: str) -> Path:
     return file
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file's content; that of a large one is remembered while its size and time stay."""
     note = _note(path, 'content')
     known = note and _recall(note)
     if known:

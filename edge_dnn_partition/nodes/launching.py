@@ -9,6 +9,7 @@ import functools
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, EmitEvent
 from launch.events import matches_action
@@ -20,6 +21,7 @@ from launch_ros.actions import Node
 from edge_dnn_partition.deployment.processes import TOOLS, NodeProcess
 from edge_dnn_partition.deployment.upkeep import REFUSED
 from edge_dnn_partition.deployment.watchdog import Watchdog
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core.topics import NAME_VARIABLE
 from edge_dnn_partition.planning.fleet.fleet import Fleet, load_fleet
 from launch import LaunchContext
@@ -29,10 +31,14 @@ _LOOK_SECONDS = 0.5
 _SWITCH = ('true', 'false')
 
 
+def file_argument() -> DeclareLaunchArgument:
+    """Return the argument for the fleet file, where there must be one."""
+    return DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model')
+
+
 def fleet_arguments() -> list[DeclareLaunchArgument]:
-    """Return what every launch file asks for."""
+    """Return what every launch file asks for, beside the fleet file."""
     return [
-        DeclareLaunchArgument('fleet_file', description='the fleet file: devices, links, model'),
         DeclareLaunchArgument(
             'fleet', default_value=EnvironmentVariable(NAME_VARIABLE, default_value=''),
             description="the fleet's name, instead of the file's: many robots have one file",
@@ -61,6 +67,25 @@ def named_fleet(context: LaunchContext, path: str) -> Fleet:
     name = LaunchConfiguration('fleet').perform(context).strip('/')
     pushed = context.launch_configurations.get('ros_namespace', '').strip('/')
     return load_fleet(path, '/'.join(filter(None, (pushed, name or load_fleet(path).fleet))) if pushed else name)
+
+
+def device_fleet(context: LaunchContext, device: str) -> tuple[Fleet, str]:
+    """Return the fleet of a device and the file of it: the argument's, or that of the running fleet that it joins.
+
+    :raises UserError: if the file or the name is no good, or the fleet cannot be joined.
+    """
+    path = LaunchConfiguration('fleet_file').perform(context)
+    if path:
+        return named_fleet(context, path), path
+    from edge_dnn_partition.nodes.clients.joining import join_fleet
+
+    name = LaunchConfiguration('fleet').perform(context).strip('/')
+    if not name:
+        raise UserError('give fleet_file:=FLEET.yaml, or the name of a running fleet that this device joins, fleet:=NAME')
+    pushed = context.launch_configurations.get('ros_namespace', '').strip('/')
+    key = LaunchConfiguration('key_file').perform(context)
+    fleet, joined = join_fleet('/'.join(filter(None, (pushed, name))), device, key_file=Path(key) if key else None)
+    return fleet, str(joined)
 
 
 def tool_arguments() -> list[DeclareLaunchArgument]:

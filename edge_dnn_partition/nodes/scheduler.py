@@ -44,6 +44,7 @@ from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, VersionMemory, plan_for, plan_message
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.scheduling.description import DescriptionPublisher
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationPublisher
 from edge_dnn_partition.nodes.scheduling.reports import ReportPublisher
 from edge_dnn_partition.nodes.scheduling.services import SchedulerServices
@@ -81,6 +82,7 @@ class Scheduler(FleetNode):
             self._model, self._fleet, settings_of(self.params, self._fleet), self, incarnation=self.incarnation,
             files=cache_dir('scheduler') / topics.fleet.replace('/', '-'),
         )  # fmt: skip
+        self._description = DescriptionPublisher(self, self._fleet, self._model.sha256)
         self._explanations = ExplanationPublisher(self)
         self._reports = ReportPublisher(self, scheduler, self._watch, self._explanations)
         self._offered = SchedulerServices(self, scheduler)

@@ -94,6 +94,9 @@ BLOB_REQUESTS: Final = _profile(64, ReliabilityPolicy.BEST_EFFORT, DurabilityPol
 BLOBS: Final = _profile(16, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """As with `TENSORS`, only who asked repeats. More than a question's answers."""
 
+DESCRIPTION: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""Only the last one counts, for devices that join at any time."""
+
 SESSIONS: Final = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Only the last list of a process counts, and a process that joins late is to be believed at once. Readers use `sessions_reader`,
 since the depth of a subscription is over all its writers."""

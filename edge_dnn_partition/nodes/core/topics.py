@@ -121,6 +121,7 @@ class Topics:
     source_status = FleetTopic('source_status', "The frame source's counters (SourceStatus).")
     devices = FleetTopic('devices', 'What each device is, and that it leaves (DeviceDescription).')
     blob_requests = FleetTopic('blob_requests', 'Which files and weights devices want, by hash (BlobRequest).')
+    description = FleetTopic('description', 'The fleet file and what belongs to it, for devices that join (FleetDescription).')
     sessions = FleetTopic('sessions', 'Which processes live, where the fleet has a key (Sessions).')
 
     def claim(self, node: str, device: str = '') -> str:

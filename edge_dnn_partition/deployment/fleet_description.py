@@ -1,0 +1,150 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet for a device that has nothing but this package: the fleet file, and what belongs to it by hash (FleetDescription)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import yaml
+
+from edge_dnn_partition.cache import write_atomic
+from edge_dnn_partition.errors import PlanError, WireError
+from edge_dnn_partition.graph.source import external_files, file_sha256
+from edge_dnn_partition.planning.fleet.fleet import ANYBODY, Fleet, load_fleet
+from edge_dnn_partition.units import shortened
+
+FILE_NAME: Final = 'fleet.yaml'
+MOST_FILES: Final = 256
+_SHA256: Final = re.compile(r'[0-9a-f]{64}')
+_ELSEWHERE: Final = ('images', 'video', 'samples')
+"""Keys of files that are needed on the source alone."""
+
+
+@dataclass(frozen=True)
+class FleetFile:
+    """A file that belongs to a fleet.
+
+    :param path: relative to the fleet file.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FleetDescription:
+    """What a device needs to know of a fleet.
+
+    :param text: of the fleet file, without secrets and without what the source alone needs.
+    :param files: that it names.
+    """
+
+    text: str
+    files: tuple[FleetFile, ...]
+
+    def check(self) -> None:
+        """Refuse what would be written anywhere else than beside the fleet file.
+
+        :raises WireError: with what is wrong.
+        """
+        if len(self.files) > MOST_FILES:
+            raise WireError(f'the fleet describes itself by {len(self.files)} files; at most {MOST_FILES} are taken')
+        for file in self.files:
+            path = PurePosixPath(file.path)
+            if path.is_absolute() or '..' in path.parts or '\0' in file.path or len(path.parts) < 2:
+                raise WireError(f'the fleet has a file at {shortened(repr(file.path))}, which is outside its folder')
+            if not _SHA256.fullmatch(file.sha256):
+                raise WireError(f'the fleet names {shortened(repr(file.sha256))} as the hash of {shortened(file.path)}')
+
+
+def describe(fleet: Fleet) -> tuple[FleetDescription, dict[str, Path]]:
+    """Return a fleet's description, and where each file lies here, by its hash.
+
+    :raises UserError: if a file is missing or is no good.
+    """
+    document = fleet.model_dump(mode='json', exclude_unset=True, by_alias=True)
+    anybody = document.pop(f'devices.{ANYBODY}', None)
+    if anybody is not None:
+        document['devices'][ANYBODY] = anybody
+    document.pop('security', None)
+    document.get('network', {}).pop('tls', None)
+    document.get('model', {}).pop('postprocessing', None)
+    files: list[FleetFile] = []
+    places: dict[str, Path] = {}
+
+    def carry(path: Path, name: str) -> None:
+        try:
+            sha256, size = file_sha256(path), path.stat().st_size
+        except OSError as error:
+            raise PlanError(f'{path} cannot be read ({error.strerror}), so no device that joins can have it') from None
+        files.append(FleetFile(name, sha256, size))
+        places[sha256] = path
+
+    for number, (table, key) in enumerate(_named_files(document)):
+        path = Path(table[key])
+        table[key] = f'{number}/{path.name}'
+        carry(path, table[key])
+        if table is document.get('model') and key == 'path':
+            for location, file in external_files(path).items():
+                carry(file, f'{number}/{location}')
+    for table in (document.get('camera', {}), *document.get('inputs', {}).values()):
+        for key in _ELSEWHERE:
+            if table.get(key) is not None:
+                table[key] = Path(table[key]).name
+    return FleetDescription(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), tuple(files)), places
+
+
+def _named_files(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the tables and keys that name files which every device needs."""
+    tables = [(document.get('model', {}), ('path', 'preprocessing'))]
+    tables += [(table, ('preprocessing', 'file')) for table in document.get('inputs', {}).values()]
+    for table, keys in tables:
+        yield from ((table, key) for key in keys if table.get(key) is not None)
+
+
+def write_fleet(description: FleetDescription, folder: Path, name: str, key_file: Path | None = None) -> Fleet:
+    """Write the file of a described fleet, `FILE_NAME`, into a folder, and return the fleet; its files are not there yet.
+
+    :param name: the fleet's.
+    :param key_file: of the fleet's key, on this device.
+    :raises UserError: if the description is no good, or the folder cannot be written.
+    """
+    description.check()
+    text = description.text
+    if key_file is not None:
+        text += yaml.safe_dump({'security': {'key_file': str(key_file.resolve())}})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / FILE_NAME, text.encode())
+    except OSError as error:
+        raise PlanError(f'{folder} cannot be written ({error.strerror}): free some space, or set the cache elsewhere') from None
+    fleet = load_fleet(folder / FILE_NAME, name)
+    listed = {folder / file.path for file in description.files}
+    for path in _files_of(fleet):
+        if path not in listed:
+            raise WireError(f'the fleet names the file {shortened(str(path))}, but does not say where it is to come from')
+    return fleet
+
+
+def _files_of(fleet: Fleet) -> Iterator[Path]:
+    given = [] if fleet.model is None else [fleet.model.path, fleet.model.preprocessing]
+    given += [getattr(entry, key, None) for entry in fleet.inputs.values() for key in ('preprocessing', 'file')]
+    yield from (path for path in given if path is not None)
+
+
+def missing_files(description: FleetDescription, folder: Path) -> Sequence[FleetFile]:
+    """Return the files that are not there yet, or are others by now."""
+    return [file for file in description.files if not _is_there(folder / file.path, file)]
+
+
+def _is_there(path: Path, file: FleetFile) -> bool:
+    try:
+        return path.stat().st_size == file.bytes and file_sha256(path) == file.sha256
+    except OSError:
+        return False

@@ -1,0 +1,57 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes what a device needs to know of the fleet to join it (FleetDescription), and answers for the files that it names."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from edge_dnn_partition.control.scheduling.background import run_in_background
+from edge_dnn_partition.deployment.fleet_description import FleetDescription, describe
+from edge_dnn_partition.msg import FleetDescription as DescriptionMessage
+from edge_dnn_partition.nodes.core import qos
+from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.transport.blob_server import BlobServer
+from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.blobs import Extent
+
+_LOOK_SECONDS: Final = 0.25
+
+
+class DescriptionPublisher:
+    """Used in the thread that spins; the files' hashes are taken on a thread of its own.
+
+    :param node: the scheduler.
+    :param model_sha256: of the model in force.
+    """
+
+    def __init__(self, node: FleetNode, fleet: Fleet, model_sha256: str) -> None:
+        self._node, self._model_sha256, self._version = node, model_sha256, 0
+        self._publisher = node.advertise(DescriptionMessage, node.topics.description, qos.DESCRIPTION)
+        self._places: dict[str, Path] = {}
+        """Of the fleet's files here, by hash."""
+        BlobServer(node, node.topics, node.get_name(), self._find)
+        self._work: Future[tuple[FleetDescription, dict[str, Path]]] = run_in_background(lambda: describe(fleet), 'description')
+        self._looking = node.every(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if not self._work.done():
+            return
+        self._looking.stop()
+        description, self._places = self._work.result()
+        self._version += 1
+        self._publisher.publish(DescriptionMessage(
+            stamp=self._node.get_clock().now().to_msg(), incarnation=self._node.incarnation, version=self._version,
+            fleet_file=description.text, paths=[file.path for file in description.files],
+            sha256=[file.sha256 for file in description.files], bytes=[file.bytes for file in description.files],
+            whole=[True] * len(description.files), model_sha256=self._model_sha256,
+        ))  # fmt: skip
+
+    def _find(self, sha256: str) -> Extent | None:
+        path = self._places.get(sha256)
+        try:
+            return None if path is None else Extent(path, 0, path.stat().st_size)
+        except OSError:
+            return None
