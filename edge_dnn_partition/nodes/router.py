@@ -10,8 +10,7 @@ from edge_dnn_partition.deployment.node_parameters import ROUTER
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import load_fleet
-from edge_dnn_partition.transport.zenoh_router import router_settings
-from edge_dnn_partition.transport.zenoh_session import open_session
+from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
 
 
 class Router(FleetNode):
@@ -32,7 +31,7 @@ class Router(FleetNode):
         import zenoh
 
         try:
-            self._session = open_session(self._settings)
+            self._session = open_router(self._settings)
         except zenoh.ZError as error:
             (where,) = self._settings['listen/endpoints']
             raise UserError(f'cannot listen at {where}; does a router run there already? Zenoh says: {error}') from error

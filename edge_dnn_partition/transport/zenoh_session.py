@@ -9,9 +9,11 @@ sends only what somebody elsewhere has subscribed to.
 
 from __future__ import annotations
 
+import itertools
 import json
+import secrets
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,8 +34,13 @@ _CONNECT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _MISS_SECONDS: Final = 0.5
 """A latched topic's publisher says so often what it has sent, so that who missed it asks for it."""
-_LATE: Final = 64
-"""So many messages of a latched topic wait at most until the session is there."""
+_BATCH_BYTES: Final = 16_384
+"""What leaves at a time: on a slow link more would take longer to come than who waits for it has patience."""
+_SOURCE_BYTES: Final = 8
+_COUNT_BYTES: Final = 8
+_SOURCES: Final = 1024
+"""Publishers of a latched topic that a reader tells apart; the one that has been silent for longest is forgotten first."""
+_CLOSE_SECONDS: Final = 1.0
 
 Take = Callable[[bytes], None]
 
@@ -114,6 +121,7 @@ def settings(mode: str, *, listen: Sequence[str] = (), connect: Sequence[str] = 
         'scouting/gossip/enabled': False,
         'timestamping/enabled': True,
         'transport/link/tx/lease': int(LEASE_SECONDS * 1000),
+        'transport/link/tx/batch_size': _BATCH_BYTES,
         'transport/shared_memory/enabled': False,
     }  # fmt: skip
     if tls is not None:
@@ -163,22 +171,32 @@ class WidePublisher:
     def __init__(self, session: WideSession, key: str, *, latched: int) -> None:
         self._session, self._key, self._latched = session, key, latched
         self._entity: Any = None
-        self._early: deque[bytes] = deque(maxlen=max(1, min(latched, _LATE)))
+        self._kept: deque[tuple[bytes, bytes]] = deque(maxlen=max(1, latched))
+        self._source = secrets.token_bytes(_SOURCE_BYTES)
+        self._counts = itertools.count(1)
 
     def put(self, raw: bytes) -> None:
         """Publish a message. Nothing waits: what has no room, or no reader, is dropped."""
+        if not self._latched:
+            if (entity := self._entity) is not None:
+                with suppress(self._session.error):  # the session is being closed
+                    entity.put(raw)
+            return
         with self._session.lock:
-            entity = self._entity
-            if entity is None and self._latched:
-                self._early.append(raw)
-        if entity is not None:
-            with suppress(self._session.error):  # the session is being closed
-                entity.put(raw)
+            number = self._source + next(self._counts).to_bytes(_COUNT_BYTES, 'big')
+            self._kept.append((raw, number))
+            if self._entity is not None:
+                self._give(raw, number)
+
+    def _give(self, raw: bytes, number: bytes) -> None:
+        with suppress(self._session.error):
+            self._entity.put(raw, attachment=number)
 
     @property
     def matched(self) -> bool:
         """Whether somebody elsewhere has subscribed; not known of what is latched."""
-        return self._entity is not None and not self._latched and bool(self._entity.matching_status.matching)
+        entity = self._entity
+        return entity is not None and not self._latched and bool(entity.matching_status.matching)
 
     def close(self) -> None:
         """Publish no more."""
@@ -199,17 +217,20 @@ class WidePublisher:
         )  # fmt: skip
 
     def declared(self, entity: Any) -> None:
-        """Publish what came before; under the session's lock."""
+        """Publish what is kept, or, without a session, nothing for now; under the session's lock."""
         self._entity = entity
-        while entity is not None and self._early:
-            entity.put(self._early.popleft())
+        if entity is not None and self._latched:
+            for raw, number in self._kept:
+                self._give(raw, number)
 
 
 class WideSubscription:
-    """Hands over what one topic's publishers of other sites send, in Zenoh's thread."""
+    """Hands over what one topic's publishers of other sites send, in Zenoh's thread; what is latched once, if it comes again."""
 
     def __init__(self, session: WideSession, key: str, take: Take, *, latched: int) -> None:
         self._session, self._key, self._take, self._latched = session, key, take, latched
+        self._taken: OrderedDict[bytes, bytes] = OrderedDict()
+        """The number of the last message of each publisher."""
 
     def close(self) -> None:
         """Hand over no more."""
@@ -221,10 +242,20 @@ class WideSubscription:
         def take(sample: Any) -> None:
             self._take(sample.payload.to_bytes())
 
+        def take_once(sample: Any) -> None:
+            number = b'' if sample.attachment is None else sample.attachment.to_bytes()
+            source, count = number[:_SOURCE_BYTES], number[_SOURCE_BYTES:]
+            if count > self._taken.get(source, b''):
+                self._taken[source] = count
+                self._taken.move_to_end(source)
+                while len(self._taken) > _SOURCES:
+                    self._taken.popitem(last=False)
+                take(sample)
+
         if not self._latched:
             return session.declare_subscriber(self._key, take)
         return zenoh.ext.declare_advanced_subscriber(
-            session, self._key, take, recovery=zenoh.ext.RecoveryConfig(heartbeat=True),
+            session, self._key, take_once, recovery=zenoh.ext.RecoveryConfig(heartbeat=True),
             history=zenoh.ext.HistoryConfig(detect_late_publishers=True, max_samples=self._latched),
         )  # fmt: skip
 
@@ -233,7 +264,9 @@ class WideSubscription:
 
 
 class WideSession:
-    """The session of one process, which opens in a thread of its own as soon as the router can be reached.
+    """The session of one process, which a thread of its own opens as soon as the router can be reached, and again when it is lost.
+
+    A new session each time, so that nothing depends on what the router still knows of the old one, which it may not have missed.
 
     :param place: where the process is.
     :param trouble: called with words, in that thread, when the router cannot be reached at first, and when it is then.
@@ -249,8 +282,10 @@ class WideSession:
         self._trouble = trouble
         self._ends: dict[WidePublisher | WideSubscription, Any] = {}
         self._session: Any = None
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._open, name='wide area', daemon=True)
+        self._look = threading.Event()
+        """Set when the router is lost, or this is closed."""
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name='wide area', daemon=True)
         self._thread.start()
 
     def publisher(self, leaf: str, *, latched: int = 0) -> WidePublisher:
@@ -269,12 +304,6 @@ class WideSession:
             self._add(subscription)
         return made
 
-    @property
-    def connected(self) -> bool:
-        """Whether the router is there now."""
-        session = self._session
-        return session is not None and bool(session.info.routers_zid())
-
     def _add(self, end: WidePublisher | WideSubscription) -> None:
         with self.lock:
             self._ends[end] = None
@@ -286,10 +315,10 @@ class WideSession:
         with suppress(self.error):  # the session is being closed
             entity = end.declare(self._zenoh, session)
             with self.lock:
-                if known := end in self._ends:
+                if wanted := end in self._ends and session is self._session:
                     self._ends[end] = entity
                     end.declared(entity)
-            if not known:
+            if not wanted:
                 entity.undeclare()
 
     def forget(self, end: WidePublisher | WideSubscription) -> None:
@@ -300,41 +329,51 @@ class WideSession:
             with suppress(self.error):
                 entity.undeclare()
 
-    def _open(self) -> None:
-        wait = _RETRY_SECONDS[0]
+    def _run(self) -> None:
         said = False
-        while not self._closed.is_set():
+        wait = _RETRY_SECONDS[0]
+        while not self._closed:
+            self._look.clear()
             try:
                 session = open_session(self._settings)
             except self.error as error:
                 if not said:
                     said = True
                     self._trouble(f'the router at {self.place.router} cannot be reached, trying on: {_short(error)}')
-                self._closed.wait(wait)
+                self._look.wait(wait)
                 wait = min(_RETRY_SECONDS[1], wait * 1.5)
                 continue
-            with self.lock:
-                closed = self._closed.is_set()
-                self._session = None if closed else session
-                ends = [*self._ends]
-            if closed:
-                session.close()
-                return
-            for end in ends:
-                self._declare(end, session)
             if said:
+                said = False
                 self._trouble(f'the router at {self.place.router} is reached')
-            return
+            wait = _RETRY_SECONDS[0]
+            self._use(session)
+
+    def _use(self, session: Any) -> None:
+        """Have a session carry everything until the router is lost, or this is closed."""
+        lost = self._zenoh.SampleKind.DELETE
+        listener = session.info.declare_transport_events_listener(lambda event: self._look.set() if event.kind == lost else None)
+        with self.lock:
+            self._session = None if self._closed else session
+            ends = [*self._ends]
+        for end in ends:
+            self._declare(end, session)
+        if session.info.routers_zid():  # else it was lost before the listener was there
+            self._look.wait()
+        with self.lock:
+            self._session = None
+            for end in self._ends:
+                self._ends[end] = None
+                end.declared(None)
+        listener.undeclare()
+        # In a thread of its own, as it may wait for who is gone.
+        threading.Thread(target=session.close, name='wide area end', daemon=True).start()
 
     def close(self) -> None:
         """End the session; what was published has been handed to the network."""
-        with self.lock:
-            self._closed.set()
-            session, self._session = self._session, None
-            self._ends.clear()
-        if session is not None:
-            with suppress(self.error):
-                session.close()
+        self._closed = True
+        self._look.set()
+        self._thread.join(_CLOSE_SECONDS)
 
 
 def _short(error: Exception) -> str:
