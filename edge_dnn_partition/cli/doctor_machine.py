@@ -236,13 +236,12 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
     :param fleet_file: the fleet that is asked about; without one the answer is general.
     """
     try:
-        from edge_dnn_partition.deployment.dds_environment import chosen_by_user, dds_environment, dds_profile
+        from edge_dnn_partition.deployment.dds_environment import chosen_by_user, dds_environment, dds_profile, other_middleware
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
     except ImportError:
         return ()  # a package is missing; packages() says which
-    middleware = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
-    if not middleware.startswith('rmw_fastrtps'):
-        return (Check(DDS_PROFILE, 'ok', f'none: {middleware} has its own configuration'),)
+    if middleware := other_middleware(os.environ):
+        return (_of_other(middleware, fleet_file),)
     try:
         chosen = chosen_by_user(os.environ)
     except OSError:
@@ -265,6 +264,30 @@ def dds_profile_check(fleet_file: str | None = None) -> tuple[Check, ...]:
         advice = f'for ros2 tools and camera drivers to find the fleet: export {exports}'
         return (Check(DDS_PROFILE, 'warn', found, advice),)
     return (Check(DDS_PROFILE, 'ok', found),)
+
+
+_OTHERS: Final = {
+    'rmw_zenoh': 'start its router, ros2 run rmw_zenoh_cpp rmw_zenohd, on each machine; `doctor --listen` does not hear it',
+    'rmw_cyclonedds': 'what loses messages on Wi-Fi, and how long a device may be away, is for CYCLONEDDS_URI',
+}
+
+
+def _of_other(middleware: str, fleet_file: str | None) -> Check:
+    """Say what is different with a middleware that is not Fast DDS."""
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
+
+    different = [words for name, words in _OTHERS.items() if middleware.startswith(name)]
+    found = f'none: {middleware} has its own configuration, and the network of the fleet file sets nothing of it'
+    if fleet_file is not None:
+        try:
+            fleet = load_fleet(fleet_file)
+        except UserError as error:
+            return Check(DDS_PROFILE, 'fail', str(error), 'fix the fleet file')
+        if fleet.network_kind == 'machine':
+            different.append('the fleet is not kept from other machines: export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST')
+        if fleet.network.interface:
+            different.append(f'it does not keep to {fleet.network.interface}: set that up in its own configuration')
+    return Check(DDS_PROFILE, 'ok', '; '.join([found, *different]))
 
 
 def _of_user(variable: str, value: str) -> Check:

@@ -46,10 +46,30 @@ def make_certificates(fleet: Fleet, devices: Iterable[str] = ()) -> list[Path]:
     ca = _authority(fleet, network.tls.ca, written)
     for name in names:
         tls = network.tls.of(name)
-        if not (tls.certificate.exists() and tls.key.exists()):
+        if tls.certificate.exists() and tls.key.exists():
+            _check_name(tls.certificate, common_name(fleet.fleet, name))
+        else:
             serves = name in (network.router_device, ROUTER)
             _issue(ca, common_name(fleet.fleet, name), tls.certificate, tls.key, host if serves else '', written)
     return written
+
+
+def _check_name(path: Path, expected: str) -> None:
+    """Check whom a certificate that is there names.
+
+    :raises PlanError: if that is somebody else.
+    """
+    x509, _, _ = _cryptography()
+    from cryptography.x509.oid import NameOID
+
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PlanError(f'network.tls.certificate: {path} is no certificate ({error}); remove it') from error
+    names = [entry.value for entry in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if expected not in names:
+        advice = 'write {fleet} into its name where fleets share a folder, or remove it to have another made'
+        raise PlanError(f'network.tls.certificate: {path} is of {" ".join(map(str, names))}, not of {expected}; {advice}')
 
 
 def _authority(fleet: Fleet, path: Path, written: list[Path]) -> tuple[Any, Any]:

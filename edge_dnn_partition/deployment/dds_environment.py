@@ -54,13 +54,15 @@ def datagram_bytes(slowest: float) -> int:
 
 
 def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Write a profile into the cache and return the environment that names it; nothing where the user chose his own.
+    """Write a profile into the cache and return the environment that names it.
+
+    Nothing where the user chose his own, or a middleware that is not Fast DDS.
 
     :param present: the environment so far; this process's if None.
     :raises PlanError: if this machine has no such interface.
     """
     present = os.environ if present is None else present
-    if chosen_by_user(present):
+    if other_middleware(present) or chosen_by_user(present):
         return {}
     if profile.interface and profile.interface not in (there := [name for _, name in socket.if_nameindex()]):
         raise PlanError(
@@ -76,6 +78,12 @@ def dds_environment(profile: DdsProfile, present: Mapping[str, str] | None = Non
             write_atomic(path, content)
         environment[variable] = str(path)
     return environment
+
+
+def other_middleware(present: Mapping[str, str]) -> str:
+    """Return the name of ROS's middleware where that is not Fast DDS; empty if it is, or was not chosen."""
+    name = present.get('RMW_IMPLEMENTATION', '')
+    return '' if name.startswith('rmw_fastrtps') else name
 
 
 def chosen_by_user(present: Mapping[str, str]) -> str:

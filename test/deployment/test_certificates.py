@@ -47,7 +47,10 @@ def test_each_device_gets_a_certificate_that_names_it_and_the_router_its_address
     assert {name: p.read_bytes() for name, p in files.items()} == before
     late = x509.load_pem_x509_certificate((tmp_path / 'keys' / 'late.pem').read_bytes())
     late.verify_directly_issued_by(found['ca'])
-    assert 'late.pem' in capsys.readouterr().out
+    assert main(['keygen', '--wan', str(path), '--fleet-name', 'r2']) == 2
+    assert 'is of robot.pi, not of r2.pi; write {fleet}' in capsys.readouterr().err
+    assert main(['keygen', '--wan', str(path), '--device', 'later']) == 0
+    assert 'later.pem' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(('tls', 'words'), [

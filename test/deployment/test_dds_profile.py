@@ -128,6 +128,11 @@ def test_what_the_user_chose_wins(cache, name):
     assert chosen_by_user({name: ''}) == ''
 
 
+@pytest.mark.parametrize(('name', 'set_up'), [('rmw_cyclonedds_cpp', False), ('rmw_zenoh_cpp', False), ('rmw_fastrtps_dynamic_cpp', True)])
+def test_another_middleware_is_left_alone(cache, name, set_up):
+    assert bool(dds_environment(DdsProfile('machine'), {'RMW_IMPLEMENTATION': name})) == set_up
+
+
 def test_a_file_of_ours_is_not_the_users_choice(cache):
     given = dds_environment(DdsProfile('lan'), {})
     assert chosen_by_user(given) == ''

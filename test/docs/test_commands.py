@@ -63,6 +63,7 @@ def folder(tmp_path_factory):
     write_model(folder / 'model.onnx')
     for name in ('robot.yaml', 'preprocessing.yaml'):
         (folder / name).write_text(fenced(ROOT / 'docs/two_machines.md', 'yaml', f'# {name}'))
+    (folder / 'wide.yaml').write_text(fenced(ROOT / 'docs/wide_area.md', 'yaml', '# wide.yaml'))
     (folder / 'costs.json').write_text(fenced(ROOT / 'docs/planning.md', 'json', '"input_bytes"'))
     photo = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8), (640, 480))
     cv2.imwrite(str(folder / 'photo.jpg'), photo)

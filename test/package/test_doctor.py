@@ -113,6 +113,7 @@ def test_the_users_own_profile_is_looked_at(plain, tmp_path, content, status, wo
 
 @pytest.mark.parametrize(('name', 'value', 'words'), [
     ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp', 'none: rmw_cyclonedds_cpp'),
+    ('RMW_IMPLEMENTATION', 'rmw_zenoh_cpp', 'rmw_zenohd'),
     ('ROS_DISCOVERY_SERVER', '1.2.3.4:11811', 'yours: ROS_DISCOVERY_SERVER'),
     ('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp', 'chosen by network in the fleet file'),
 ])  # fmt: skip
