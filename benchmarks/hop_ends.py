@@ -98,8 +98,10 @@ def _link(node: Any, fleet: Any, where: Any, there: Count) -> Any:
 
         return DdsLink(node, fleet, on_sent=lambda _: there.add())
     from edge_dnn_partition.nodes.transport.zenoh_link import ZenohLink
+    from edge_dnn_partition.transport.zenoh_session import settings
 
-    return ZenohLink(where, node, fleet, on_sent=lambda _: there.add())
+    configuration = settings('client', connect=[where.router], tls=where.tls)
+    return ZenohLink(where, configuration, node, fleet, on_sent=lambda _: there.add())
 
 
 def _control(node: Any, where: Any, role: str, log: Log) -> None:

@@ -17,8 +17,9 @@ from hop import use_key
 from edge_dnn_partition.deployment.certificates import make_certificates
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.zenoh_lan import lan_place, lan_settings
 from edge_dnn_partition.transport.zenoh_router import router_settings
-from edge_dnn_partition.transport.zenoh_session import open_session, place
+from edge_dnn_partition.transport.zenoh_session import open_session, place, settings
 
 TARGET = ('box', False)
 
@@ -57,7 +58,12 @@ class Hop:
             node.autostart()
             use_key(node, key)
             self.executor.add_node(node)
-            self.links[device] = ZenohLink(place(fleet, device), node, fleet, on_sent=self.sent.append)
+            where = place(fleet, device)
+            if where is None:
+                where, how = lan_place(fleet, device), lan_settings('lo')
+            else:
+                how = settings('client', connect=[where.router], tls=where.tls)
+            self.links[device] = ZenohLink(where, how, node, fleet, on_sent=self.sent.append)
         self.links['pi'].connect(TARGET)
         self.links['box'].listen(False, self.take, max_bytes=8 << 20)
 
@@ -138,3 +144,13 @@ def test_what_a_dead_router_took_arrives_through_the_next(hops, tmp_path):
     with closing(open_session(router_settings([fleet]))):
         hop.spin_until(lambda: len(hop.sent) == 2)
     assert [frame for frame, _ in hop.got] == [0, 1]
+
+
+def test_devices_of_one_network_find_each_other_without_a_router(hops):
+    hop = hops(parse_fleet({
+        'fleet': 'hop', 'source': 'pi', 'devices': {'pi': {}, 'box': {}}, 'network': {'kind': 'lan', 'tensors': 'zenoh'},
+    }))  # fmt: skip
+    hop.discover()
+    hop.send(0, np.ones(100_000, np.float32))
+    hop.spin_until(lambda: hop.sent)
+    assert hop.got[0][1]['t'].sum() == 100_000

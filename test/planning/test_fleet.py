@@ -50,6 +50,7 @@ WAN = {'kind': 'wan', 'router': 'tcp/a.org:7447', 'sites': {'box': ['cloud']}}
     (lambda d: d.update(weights=[0.0, 0.0]), 'weights must be two numbers'),
     (lambda d: d.update(weights=[0.3]), 'weights'),
     (lambda d: d.update(network={'kind': 'machine', 'interface': 'wg0'}), 'interface needs kind: lan'),
+    (lambda d: d.update(network={'kind': 'machine', 'tensors': 'zenoh'}), 'tensors needs kind: lan'),
 ])  # fmt: skip
 def test_refusals(change, words):
     document = copy.deepcopy(GOOD)

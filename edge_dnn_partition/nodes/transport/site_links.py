@@ -1,6 +1,6 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way to each device of a fleet: over DDS within the site, over Zenoh to other sites."""
+"""The way to each device of a fleet: over DDS within the site, over Zenoh to other sites, or wherever the fleet file says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.hardware import Hardware
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -40,14 +41,17 @@ class SiteLinks:
     """
 
     def __init__(self, fleet: Fleet, device: str, near: DdsLink, far: ZenohLink | None) -> None:
-        self._fleet, self._site = fleet, fleet.site_of(device)
+        self._fleet, self._device = fleet, device
         self._near, self._far = near, far
         self._all: tuple[TensorLink, ...] = (near,) if far is None else (near, far)
         self.reshape = near.reshape
         """See `DdsLink.reshape`; links between sites are not emulated."""
 
     def _to(self, device: str) -> TensorLink:
-        far = self._far is not None and self._fleet.site_of(device) != self._site
+        if self._fleet.network.tensors == 'zenoh':
+            far = device != self._device
+        else:
+            far = self._fleet.site_of(device) != self._fleet.site_of(self._device)
         return self._all[far]
 
     def set_probing(self, share: float, period: float) -> None:
@@ -131,13 +135,23 @@ def site_links(
     node: FleetNode, fleet: Fleet, hardware: Hardware, *, on_sent: Callable[[HopTime], None] = lambda _: None
 ) -> SiteLinks:
     """Return a node's way to each device of its fleet; for the parameters see `DdsLink`."""
-    far, device = None, node.topics.device
-    if fleet.network_kind == 'wan':  # else Zenoh need not be installed
-        from edge_dnn_partition.transport.zenoh_session import place
-
-        from .zenoh_link import ZenohLink
-
-        where = place(fleet, device)
-        if where is not None:
-            far = ZenohLink(where, node, fleet, on_sent=on_sent)
+    device = node.topics.device
+    far = _far(node, fleet, device, on_sent)
     return SiteLinks(fleet, device, DdsLink(node, fleet, hardware, on_sent=on_sent), far)
+
+
+def _far(node: FleetNode, fleet: Fleet, device: str, on_sent: Callable[[HopTime], None]) -> ZenohLink | None:
+    """Return what goes over Zenoh; nothing of it is imported where nothing does."""
+    if fleet.network_kind != 'wan' and fleet.network.tensors != 'zenoh':
+        return None
+    from edge_dnn_partition.transport.zenoh_lan import lan_place, lan_settings
+    from edge_dnn_partition.transport.zenoh_session import place, settings
+
+    try:
+        from .zenoh_link import ZenohLink
+    except ImportError as error:
+        raise UserError('network.tensors zenoh needs Zenoh: pip install "edge-dnn-partition[wan]", or eclipse-zenoh') from error
+    where = place(fleet, device)
+    if where is None:
+        return ZenohLink(lan_place(fleet, device), lan_settings(fleet.network.interface), node, fleet, on_sent=on_sent)
+    return ZenohLink(where, settings('client', connect=[where.router], tls=where.tls), node, fleet, on_sent=on_sent)

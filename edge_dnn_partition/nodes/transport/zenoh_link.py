@@ -26,7 +26,7 @@ from edge_dnn_partition.transport.link import Expect, LinkState, OnMessage, Targ
 from edge_dnn_partition.transport.tensors import pack
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 from edge_dnn_partition.transport.whole_sender import PING_BYTES, Flight, WholeSender
-from edge_dnn_partition.transport.zenoh_session import Place, open_session, settings
+from edge_dnn_partition.transport.zenoh_session import Place, open_session
 
 _MOST_ARRIVED: Final = 256
 """So many messages wait for the node's thread; later ones are not taken, and are sent again."""
@@ -36,25 +36,27 @@ _RETRY_SECONDS: Final = 0.5
 
 
 class ZenohLink:
-    """A `TensorLink` to other sites: each message is one put of low priority, each acknowledgement one of high priority.
+    """A `TensorLink` over Zenoh: each message is one put of low priority, each acknowledgement one of high priority.
 
     It has a session of its own, so that nothing else waits behind tensors in the buffers of its connection. Messages have keys and
     seals as the topics of these names would give them.
 
     :param place: where the node is.
+    :param configuration: of the session.
     :param node: whose thread takes what arrives.
     :param fleet: names the devices, and gives first guesses of the links.
     :param on_sent: called in the node's thread when a frame's message has been acknowledged.
     """
 
     def __init__(
-        self, place: Place, node: FleetNode, fleet: Fleet, *, on_sent: Callable[[HopTime], None] = lambda _: None
-    ) -> None:
+        self, place: Place, configuration: dict[str, Any], node: FleetNode, fleet: Fleet, *,
+        on_sent: Callable[[HopTime], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self._place, self._node, self._fleet, self._on_sent = place, node, fleet, on_sent
         self._device = node.topics.device
         self.sender = WholeSender(fleet, self._device, node.incarnation)
         """Under the condition's lock."""
-        self._settings = settings('client', connect=[place.router], tls=place.tls)
+        self._settings = configuration
         self._session: Any = None
         self._publishers: dict[Target, tuple[Any, Any]] = {}
         """Of tensors and of pings."""

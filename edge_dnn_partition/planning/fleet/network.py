@@ -41,6 +41,7 @@ class Network(Strict):
     ``machine``: all on one; ``lan``: one network, Wi-Fi or cable, on ``interface`` alone if it is named; ``wan``: several
     ``sites``, each with a network of its own, whose devices all reach the ``router``, as ``tls/host:port``, ``quic/host:port``
     or, where all of it is within a VPN, ``tcp/host:port``. It runs on the ``router_device``, or is one that runs already.
+    ``tensors`` says what carries tensors in a ``lan``; it carries all else over DDS.
     """
 
     kind: NetworkKind | None = None
@@ -49,6 +50,7 @@ class Network(Strict):
     router_device: str | None = None
     tls: Tls | None = None
     sites: dict[str, tuple[str, ...]] = Field(default={}, examples=['{box: [cloud]}'])
+    tensors: Literal['dds', 'zenoh'] = 'dds'
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -79,4 +81,6 @@ class Network(Strict):
             raise ValueError(f'{extra[0]} needs kind: wan; set it, or remove {extra[0]}')
         if self.interface is not None and self.kind not in ('lan', 'wan'):
             raise ValueError('interface needs kind: lan or wan; set it, or remove interface')
+        if self.tensors == 'zenoh' and self.kind != 'lan':
+            raise ValueError('tensors needs kind: lan; set it, or remove tensors (between sites it is zenoh anyway)')
         return self
