@@ -17,6 +17,7 @@ from edge_dnn_partition import ros_env
 from edge_dnn_partition.cache import check_writable
 from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.cli.doctor_plan import check_any_plan, unused
+from edge_dnn_partition.cli.doctor_sites import sites
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.fleet_key import fleet_key, read_token
 from edge_dnn_partition.deployment.node_parameters import check_parameters, parameters_of
@@ -49,7 +50,7 @@ def fleet_file(path: str | Path, device: str | None = None, fleet_name: str = ''
     checks = [check for look in (
         asked.parameters, asked.key, asked.model, asked.preprocessing, asked.messages, asked.postprocessing, asked.ends,
         asked.scheduling, asked.plan, asked.unused, asked.providers, asked.stages, asked.meaning, asked.cameras, asked.journal,
-        asked.token, asked.ports,
+        asked.token, asked.ports, asked.sites,
     ) if (check := look()) is not None]  # fmt: skip
     found = f'fleet {fleet.fleet}: {", ".join(fleet.devices)}; source {fleet.source}, objective {fleet.objective}'
     if here and len(here) < len(fleet.devices):
@@ -302,6 +303,9 @@ class _Asked:
         if not taken:
             return None
         return Check('ports', 'warn', '; '.join(taken), 'unless this fleet is already running: choose another port')
+
+    def sites(self) -> Check | None:
+        return sites(self._fleet, self._here)
 
 
 def _refusal(name: str, look: Callable[[], object], advice: str) -> Check | None:

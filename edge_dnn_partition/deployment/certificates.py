@@ -47,25 +47,28 @@ def make_certificates(fleet: Fleet, devices: Iterable[str] = ()) -> list[Path]:
     for name in names:
         tls = network.tls.of(name)
         if tls.certificate.exists() and tls.key.exists():
-            _check_name(tls.certificate, common_name(fleet.fleet, name))
+            check_certificate(fleet, name)
         else:
             serves = name in (network.router_device, ROUTER)
             _issue(ca, common_name(fleet.fleet, name), tls.certificate, tls.key, host if serves else '', written)
     return written
 
 
-def _check_name(path: Path, expected: str) -> None:
-    """Check whom a certificate that is there names.
+def check_certificate(fleet: Fleet, device: str) -> None:
+    """Check whom a device's certificate names; nothing to check where there are none.
 
-    :raises PlanError: if that is somebody else.
+    :raises PlanError: if it is not there, or names somebody else.
     """
+    if fleet.network.tls is None:
+        return
+    path, expected = fleet.network.tls.of(device).certificate, common_name(fleet.fleet, device)
     x509, _, _ = _cryptography()
     from cryptography.x509.oid import NameOID
 
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise PlanError(f'network.tls.certificate: {path} is no certificate ({error}); remove it') from error
+        raise PlanError(f'network.tls.certificate: {path} is no certificate ({error}); make one with keygen --wan') from error
     names = [entry.value for entry in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if expected not in names:
         advice = 'write {fleet} into its name where fleets share a folder, or remove it to have another made'

@@ -9,7 +9,10 @@ import pytest
 
 from edge_dnn_partition import cache, ros_env
 from edge_dnn_partition.cli import doctor, doctor_machine, doctor_ros
+from edge_dnn_partition.cli.doctor_sites import sites
 from edge_dnn_partition.cli.main import main
+from edge_dnn_partition.deployment.certificates import make_certificates
+from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
 CLI = (sys.executable, '-m', 'edge_dnn_partition.cli')
 
@@ -122,6 +125,21 @@ def test_no_profile_of_ours(plain, name, value, words):
     (check,) = doctor_machine.dds_profile_check()
     assert check.status == 'ok'
     assert words in check.found
+
+
+def test_what_lies_between_sites_is_asked_for(tmp_path):
+    pytest.importorskip('zenoh', reason='Zenoh is not installed')
+    path = tmp_path / 'fleet.yaml'
+    tls = "tls: {ca: ca.pem, certificate: '{device}.pem', key: '{device}.key'}"
+    path.write_text(FLEET + f'network: {{kind: wan, router: tls/127.0.0.1:1, {tls}, sites: {{b: [box]}}}}')
+    fleet = load_fleet(path)
+    missing = sites(fleet, ['pi'])
+    assert (missing.status, 'pi.pem' in missing.found) == ('fail', True)
+    make_certificates(fleet)
+    alone = sites(fleet, ['pi'])
+    assert (alone.status, 'cannot be reached' in alone.found) == ('warn', True)
+    (tmp_path / 'pi.pem').write_bytes((tmp_path / 'box.pem').read_bytes())
+    assert 'is of fleet.box, not of fleet.pi' in sites(fleet, ['pi']).found
 
 
 def test_an_unreadable_kernel_is_a_warning(tmp_path):
