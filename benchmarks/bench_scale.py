@@ -3,7 +3,8 @@
 """How planning, deciding and messages grow with devices and streams: the real decision code for up to 1,000 devices.
 
 The large fleets are simulated, without ROS (scale_fleet.py); small ones run in real processes (scale_processes.py), as many
-devices as two cores bear. *hubs*: each device has links to eight servers; *mesh*: to every other device (up to 300, since
+devices as two cores bear. Between them, a real scheduler hears a hundred devices that join, leave and only speak
+(scale_crowd.py). *hubs*: each device has links to eight servers; *mesh*: to every other device (up to 300, since
 1,000 would have a million links). Times are CPU seconds of one core. An exponent of 1 means growth in proportion.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
 
-from . import processes, scale_fleet, scale_processes
+from . import processes, scale_crowd, scale_fleet, scale_processes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +42,7 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
     with tempfile.TemporaryDirectory() as folder:
         sizes, seconds = ((4,), 4.0) if quick else ((4, 8, 12), 6.0)
         results += scale_processes.measure(Path(folder), sizes, seconds, progress)
+        results += scale_crowd.measure(Path(folder), (10, 30) if quick else (10, 30, 100), 5.0 if quick else 20.0, progress)
     growth = _growth(results)
     results.append({'case': 'growth', **growth})
     targets = _targets(results, growth)
@@ -65,6 +67,9 @@ def _growth(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         sizes = [row['devices'] for row in rows]
         for key in ('messages_per_second', 'scheduler_core_share'):
             found[f'processes_{key}'] = scale_fleet.exponent(sizes, [row[key] for row in rows])
+    rows = _rows(results, 'crowd')
+    for key in ('steady_core_share', 'churn_core_share', 'decision_seconds', 'resident_bytes'):
+        found[f'crowd_{key}'] = scale_fleet.exponent([row['devices'] for row in rows], [row[key] for row in rows])
     return found
 
 
@@ -84,6 +89,19 @@ def _targets(results: Sequence[Mapping[str, Any]], growth: Mapping[str, float]) 
         name = 'messages a second there over those counted on for a thousand devices'
         targets.append(Target(name, '0.9 to 1.1', ratio, 'x', 0.9 <= ratio <= 1.1))
         targets.append(Target('accepted frames lost there', 0, row['lost'], '', row['lost'] == 0))
+    return targets + _crowd_targets(results, growth)
+
+
+def _crowd_targets(results: Sequence[Mapping[str, Any]], growth: Mapping[str, float]) -> list[Target]:
+    row = _rows(results, 'crowd')[-1]
+    devices, share, heard = row['devices'], 100 * row['churn_core_share'], row['churn_heard_by_a_device_per_second']
+    targets = [Target(f'scheduler, {devices} devices that come and go', '<= 60', share, '% of a core', share <= 60)]
+    decide = 1e3 * row['decision_seconds']
+    targets.append(Target('a decision there', '<= 100', decide, 'ms', decide <= 100))
+    targets.append(Target('messages that a device hears there', '<= 5', heard, '1/s', heard <= 5))
+    for key, name in (('steady', 'all stay'), ('churn', 'they come and go')):
+        value = growth[f'crowd_{key}_core_share']
+        targets.append(Target(f'scheduler, {name}: exponent over devices', '<= 1.1', value, '', value <= 1.1))
     return targets
 
 
@@ -105,6 +123,13 @@ def _conclusion(results: Sequence[Mapping[str, Any]], growth: Mapping[str, float
         f'{row["devices"]} devices in real processes: scheduler {row["scheduler_core_share"]:.1%} of a core, '
         f'{row["messages_per_second"]:.0f} messages/s heard'
         for row in _rows(results, 'processes')[-1:]
+    ]
+    parts += [
+        f'{row["devices"]} devices that only speak, one leaving and one joining each second: scheduler '
+        f'{row["churn_core_share"]:.0%} of a core ({row["steady_core_share"]:.0%} while all stay) and '
+        f'{row["resident_bytes"] / 1e6:.0f} MB, a decision {1e3 * row["decision_seconds"]:.0f} ms; a device hears '
+        f'{row["churn_heard_by_a_device_per_second"]:.1f} messages/s'
+        for row in _rows(results, 'crowd')[-1:]
     ]
     return '; '.join(parts) + '.'
 
@@ -132,5 +157,8 @@ def _plot(figure: Figure, results: Sequence[Mapping[str, Any]]) -> None:
     devices = [row['devices'] for row in rows]
     for kind in ('scheduler', 'frame_source', 'worker', 'device_monitor'):
         right.plot(devices, [100 * row[f'{kind}_core_share'] for row in rows], marker='o', label=kind)
-    right.set(xlabel='devices', ylabel='% of a core, one process', title='in real processes', ylim=(0, None))
+    rows = _rows(results, 'crowd')
+    for key, name in (('steady', 'scheduler, others only speak'), ('churn', 'scheduler, they come and go')):
+        right.plot([row['devices'] for row in rows], [100 * row[f'{key}_core_share'] for row in rows], '--', marker='x', label=name)
+    right.set(xlabel='devices', ylabel='% of a core, one process', title='in real processes', xscale='log', ylim=(0, None))
     right.legend(fontsize='x-small')

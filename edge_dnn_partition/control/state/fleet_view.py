@@ -7,18 +7,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from statistics import median
 from typing import Final
 
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.profile import Profile
-from edge_dnn_partition.sensing.compute import TELLING, ComputeEstimator
-from edge_dnn_partition.sensing.contention import HostLoad, Quota, host_factor
+from edge_dnn_partition.sensing.compute import ComputeEstimator
+from edge_dnn_partition.sensing.contention import HostLoad, host_factor
 from edge_dnn_partition.sensing.link import LinkEstimate, speed_of
 from edge_dnn_partition.sensing.windowed_max import HeldMax
 
+from .device_view import GIVEN_CHANCE, MORE, SEEN_SECONDS, DeviceView
 from .shared_links import SharedLinks
 from .sharing import OthersUse
 
@@ -30,21 +31,17 @@ _SOURCE_SECONDS: Final = 10.0
 _RATES: Final = 12
 _RATES_SECONDS: Final = 60.0
 """The scatter of a link's rate is that of so many different rates, of so long."""
+_SCATTER_SECONDS: Final = 1.0
+"""It is looked at again after so long, if no other rate came."""
+_SAME_SECONDS: Final = 0.4
+"""So often an estimate is taken in that stays the same; heartbeats repeat those of all links."""
+_SAME_MEASUREMENT_SECONDS: Final = 0.02
 _MOST_SCATTER: Final = 0.8
 """More is no scatter: such a link has made a step."""
-_OTHERS_READINGS: Final = 3
 _LATENCY_SECONDS: Final = 3.0
 """Of processes that measured a link within so long the longest latency counts: who has sent little does not know of a rise yet."""
-SEEN_SECONDS: Final = 120.0
-"""A link may carry again what it was measured to carry within so long."""
-MORE: Final = 1.3
-"""A link must have carried so many times its estimate for that to be hoped for."""
 _TELLING: Final = 0.02
 """An expected rate is replaced once it has changed by this share."""
-_GIVEN_CHANCE: Final = 0.25
-"""The chance that a link carries what the fleet file says, or a device is as its profile says, where it was not so of late."""
-
-
 _DRIFT: Final = 2.0
 """A link may be so many times as fast as it was measured, or as many as it scatters by..."""
 _DRIFT_CHANCE: Final = 0.3
@@ -53,93 +50,16 @@ _DRIFT_SECONDS: Final = 30.0
 0.5 to 3 s, are by more than twice another than the one before."""
 
 
-@dataclass
-class DeviceView:
-    """What is known of one device.
-
-    :param busy_cores: what its worker keeps busy of this machine while it runs a stage.
-    """
-
-    busy_cores: float = 1.0
-    profile: Profile | None = None
-    compute: ComputeEstimator = field(default_factory=ComputeEstimator)
-    decode: ComputeEstimator = field(default_factory=ComputeEstimator)
-    incarnation: int = 0
-    seen_at: float = float('-inf')
-    cpu_percent: float = math.nan
-    memory_available_bytes: float = math.nan
-    memory_total_bytes: float = math.nan
-    """What its processes may have of memory together."""
-    least_resident_bytes: float = math.inf
-    """What its worker has held at least: what it needs besides stages."""
-    quota: Quota = field(default_factory=Quota)
-    """Of CPU time, that its worker runs under."""
-    temperature_celsius: float = math.nan
-    own_cores: float = math.nan
-    """How many cores the worker keeps busy."""
-    others: OthersUse = field(default_factory=OthersUse)
-    """What other fleets of the group keep busy of its host."""
-    _beside: deque[float] = field(default_factory=lambda: deque(maxlen=_OTHERS_READINGS))
-    _speed: HeldMax = field(default_factory=lambda: HeldMax(SEEN_SECONDS))
-
-    def factor(self, now: float) -> float:
-        """Return its time now over its profiled time."""
-        return self.compute.factor(now) * self.quota_factor
-
-    def hope(self, now: float) -> tuple[float, float] | None:
-        """Return how many times as fast as estimated it may be, by what it was lately or by its profile, and the chance."""
-        factor = self.compute.factor(now)
-        seen = self._speed.add(now, 1 / factor) * factor
-        return (seen, 1.0) if seen > MORE else (factor, _GIVEN_CHANCE) if factor > MORE else None
-
-    def on_quota(self, quota: Quota, used_cores: float) -> None:
-        """Record the quota; what runs beside the worker counts if it stays, and a small change does not.
-
-        The worker's own use and the group's are measured at different times, so that one reading alone may take the former
-        for somebody else's.
-
-        :param used_cores: of all that are under the quota; NaN: unknown.
-        """
-        beside = used_cores - self.own_cores
-        if math.isfinite(beside):
-            self._beside.append(max(0.0, beside))
-        present = replace(quota, others_cores=min(self._beside, default=0.0))
-        same = (self.quota.cores, self.quota.period_seconds) == (quota.cores, quota.period_seconds)
-        demands = [self.busy_cores + each.others_cores for each in (self.quota, present)]
-        if not same or abs(math.log(demands[1] / demands[0])) > TELLING:
-            self.quota = present
-
-    def on_stage(self, now: float, measured_seconds: float, profiled_seconds: float) -> None:
-        """Record a stage's time, without what the quota explains of it."""
-        alone = profiled_seconds * self.compute.idle_factor
-        if measured_seconds > 0 and alone > 0:
-            measured_seconds = self.quota.comparable(measured_seconds, alone, self.busy_cores)
-        self.compute.stage(now, measured_seconds, profiled_seconds)
-
-    def on_overdue(self, now: float, factor: float) -> None:
-        """Record that a stage takes longer than its profile says, without what the quota explains of it."""
-        self.compute.overdue(now, factor / self._halted(-1.0))
-
-    @property
-    def quota_factor(self) -> float:
-        """How many times as long any stage is taken to take under the quota: as long as the whole model would.
-
-        A stage that is shorter is halted less; but a plan that has less of it here must not find the device so much faster
-        that it is given more again, and a device that runs nothing must not look as if it had no quota.
-        """
-        return self._halted(0.5)
-
-    def _halted(self, share: float) -> float:
-        if self.profile is None or not self.quota.cores > 0:
-            return 1.0
-        seconds = self.profile.total_seconds + (self.profile.preprocess_seconds or 0.0)
-        return self.quota.slowdown(seconds, self.busy_cores, share)
-
-
 @dataclass(frozen=True)
 class _Reported:
     estimate: LinkEstimate
     measured_at: float
+    heard_at: float
+
+    def repeats(self, before: _Reported) -> bool:
+        """Return whether this is what a heartbeat said a moment before."""
+        same = self.estimate == before.estimate and abs(self.measured_at - before.measured_at) < _SAME_MEASUREMENT_SECONDS
+        return same and self.heard_at - before.heard_at < _SAME_SECONDS
 
 
 def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
@@ -148,6 +68,12 @@ def _latest(reports: Mapping[int, _Reported]) -> LinkEstimate:
         return latest.estimate
     recent = (report.estimate for report in reports.values() if report.measured_at >= latest.measured_at - _LATENCY_SECONDS)
     return replace(latest.estimate, latency_seconds=max(estimate.latency_seconds for estimate in recent))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation, without the slow exactness of `statistics.stdev`."""
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 class FleetView:
@@ -167,6 +93,8 @@ class FleetView:
         }  # fmt: skip
         self._log_rates: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         """Of each link, when it was measured lately, and the rate's logarithm."""
+        self._scatters: dict[tuple[str, str], tuple[tuple[float, float], float, float]] = {}
+        """Of each link, its last rate when the scatter was looked at, when that was, and the scatter."""
         self._expected: dict[tuple[str, str], tuple[LinkEstimate, LinkEstimate]] = {}
         self._given = dict(self._estimates)
         self._played = any(link.emulate for link in fleet.links)
@@ -181,7 +109,7 @@ class FleetView:
             self.devices.setdefault(name, DeviceView()).busy_cores = device.equivalent_cores
         if gone := self.devices.keys() - fleet.devices.keys():
             self.devices = {name: view for name, view in self.devices.items() if name not in gone}
-            for known in (self._links, self._estimates, self._log_rates, self._expected, self._seen):
+            for known in (self._links, self._estimates, self._log_rates, self._scatters, self._expected, self._seen):
                 for pair in [pair for pair in known if not gone.isdisjoint(pair)]:
                     del known[pair]
             self._shared.forget(gone)
@@ -235,7 +163,10 @@ class FleetView:
             return  # what is played has the links of its file alone
         if receiver in self.devices and math.isfinite(estimate.bytes_per_second) and estimate.bytes_per_second > 0:
             reports = self._links.setdefault((sender, receiver), {})
-            before, reports[node] = reports.get(node), _Reported(estimate, now - age_seconds)
+            before, report = reports.get(node), _Reported(estimate, now - age_seconds, now)
+            if before is not None and report.repeats(before):
+                return
+            reports[node] = report
             if before is None or before.estimate.bytes_per_second != estimate.bytes_per_second:
                 rates = self._log_rates.setdefault((sender, receiver), deque(maxlen=_RATES))
                 rates.append((now, math.log(estimate.bytes_per_second)))
@@ -337,7 +268,7 @@ class FleetView:
             if seen > MORE * estimate.bytes_per_second:
                 found[pair] = max(seen, given), 1.0
             elif estimate.measured and given > MORE * estimate.bytes_per_second:
-                found[pair] = given, _GIVEN_CHANCE
+                found[pair] = given, GIVEN_CHANCE
             elif estimate.measured:
                 age = now - max((report.measured_at for report in self._links.get(pair, {}).values()), default=now)
                 more = max(_DRIFT, math.exp(self._scatter(pair, now)))
@@ -345,12 +276,17 @@ class FleetView:
         return found
 
     def _scatter(self, pair: tuple[str, str], now: float) -> float:
-        """Return by how much a link's rate scatters; of many links at each decision, so without the slow exactness of `stdev`."""
-        rates = [rate for at, rate in self._log_rates.get(pair, ()) if now - at <= _RATES_SECONDS]
-        if len(rates) < _FEW:
+        """Return by how much a link's rate scatters; it is asked for many links several times at each decision."""
+        found = self._log_rates.get(pair)
+        if found is None or len(found) < _FEW:
             return _LINK_SCATTER
-        mean = sum(rates) / len(rates)
-        return math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1))
+        known = self._scatters.get(pair)
+        if known is not None and known[0] is found[-1] and now - known[1] <= _SCATTER_SECONDS:
+            return known[2]
+        rates = [rate for at, rate in found if now - at <= _RATES_SECONDS]
+        scatter = _LINK_SCATTER if len(rates) < _FEW else _deviation(rates)
+        self._scatters[pair] = found[-1], now, scatter
+        return scatter
 
     def used_by(self, devices: Collection[str]) -> set[str]:
         """Return the devices of a plan, with those where images come from and results go to."""
