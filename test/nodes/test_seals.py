@@ -131,3 +131,40 @@ def test_a_node_without_the_key_says_that_once(context):
         assert 'security.key_file' in worker.last_refusal
     finally:
         hop.end()
+
+
+def test_a_node_repeats_whom_it_has_heard_where_somebody_does_not_name_it_and_seldom_otherwise(monkeypatch):
+    from types import SimpleNamespace
+
+    from edge_dnn_partition.nodes.core import seals
+    from edge_dnn_partition.nodes.core.topics import Topics
+
+    said, timers = [], []
+
+    def timer(_, callback, **__):
+        timers.append(callback)
+        return SimpleNamespace(reset=lambda: None, cancel=lambda: None)
+
+    publisher = SimpleNamespace(publish=said.append, topic_name='/demo/sessions')
+    node = SimpleNamespace(
+        create_timer=timer, create_publisher=lambda *_: publisher, create_subscription=lambda *_, **__: None,
+        destroy_timer=None, destroy_publisher=None, destroy_subscription=None, resolve_topic_name=lambda topic: topic,
+    )  # fmt: skip
+    now = [1000.0]
+    monkeypatch.setattr(seals.time, 'monotonic', lambda: now[0])
+    mine = seals.Seals(node, Topics('demo'), bytes(32), lambda *_: None)
+    _, again = timers
+    for _ in range(240):  # twenty minutes
+        now[0] += 5.0
+        again()
+    assert 19 <= len(said) <= 21
+    said.clear()
+    mine._stranger(7, '/demo/plan')
+    for _ in range(4):
+        now[0] += 5.0
+        again()
+    assert len(said) == 4
+    for _ in range(24):  # it has ended
+        now[0] += 5.0
+        again()
+    assert len(said) <= 4 + 10

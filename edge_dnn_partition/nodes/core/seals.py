@@ -33,6 +33,9 @@ _PLACE: Final = secrets.token_bytes(SEAL_BYTES)
 """Stands where the seal goes while a message is serialised."""
 _SOON_SECONDS: Final = 0.02
 _AGAIN_SECONDS: Final = 5.0
+"""So often this node names whom it has heard while there are processes that do not name it ..."""
+_ANYWAY_SECONDS: Final = 60.0
+"""... and so often anyway: all hear it, and name all, so that in a large fleet it is the most of what a node hears at rest."""
 _HELD: Final = 64
 """So many messages of a latched topic wait for their process to show that it lives."""
 _STRANGERS: Final = 256
@@ -61,11 +64,12 @@ class Seals:
         self._strangers: OrderedDict[int, float] = OrderedDict()
         """Since when sessions have not named this node."""
         self._missing_key_said = False
+        self._said_at = time.monotonic()
         self._undo: list[tuple[Callable[[Any], Any], Any]] = []
         if self._sealer is not None:
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._soon = node.create_timer(_SOON_SECONDS, self._say, clock=clock, autostart=False)
-            again = node.create_timer(_AGAIN_SECONDS, self._say, clock=clock)
+            again = node.create_timer(_AGAIN_SECONDS, self._say_again, clock=clock)
             self._undo += [(node.destroy_timer, self._soon), (node.destroy_timer, again)]
             self.join()
 
@@ -219,8 +223,16 @@ class Seals:
             for hand_over in self._waiting:
                 hand_over(seal)
 
+    def _say_again(self) -> None:
+        now = time.monotonic()
+        for session in [session for session, since in self._strangers.items() if now - since > _ANYWAY_SECONDS]:
+            del self._strangers[session]  # it has ended, or says something again
+        if self._strangers or now - self._said_at > _ANYWAY_SECONDS - _AGAIN_SECONDS / 2:
+            self._say()
+
     def _say(self) -> None:
         self._soon.cancel()
+        self._said_at = time.monotonic()
         for publisher in self._said:
             publisher.publish(Sessions(heard=list(self._vouchers.heard)))
 
