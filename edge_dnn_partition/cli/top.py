@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 10.0
 _PLAN_SECONDS: Final = 1.0
+_RESULT_SECONDS: Final = 1.0
 """How long to wait for the plan in force after the state."""
 EPILOG = """
 examples:
@@ -52,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _answered(client: FleetClient, seconds: float) -> bool:
-    """Wait for the scheduler's state and then for the plan in force, if there is one."""
+    """Wait for the scheduler's state, then for the plan in force, and for a result, if there are any."""
     deadline = time.monotonic() + seconds
     while client.news.state is None:
         if time.monotonic() >= deadline:
@@ -60,6 +61,9 @@ def _answered(client: FleetClient, seconds: float) -> bool:
         time.sleep(0.02)
     latest = min(deadline, time.monotonic() + _PLAN_SECONDS)
     while client.plan is None and time.monotonic() < latest:
+        time.sleep(0.02)
+    latest = min(deadline, time.monotonic() + _RESULT_SECONDS)
+    while client.plan is not None and not any(frame.delivered for frame in client.news.frames[-400:]) and time.monotonic() < latest:
         time.sleep(0.02)
     return True
 
