@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition import __version__, cache
+from edge_dnn_partition.cli.legends import legends_below
 from edge_dnn_partition.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def write(name: str, result: BenchResult, directory: Path, *, command: str) -> t
     figure = Figure(figsize=(9, 5.5), layout='constrained')
     FigureCanvasAgg(figure)
     result.plot(figure)
+    legends_below(figure)
     content = io.BytesIO()
     figure.savefig(content, format='png', dpi=120)
     cache.write_atomic(image, content.getvalue())
@@ -169,15 +171,21 @@ _PAGE: Final = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>edge_dnn_partition: benchmarks</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222;
+  overflow-wrap: anywhere; }
 h1, h2 { font-weight: 600; } h2 { margin-top: 2.5em; border-top: 1px solid #ddd; padding-top: 1em; }
 table { border-collapse: collapse; margin: .8em 0; } td, th { padding: .2em .8em; text-align: left; border-bottom: 1px solid #eee; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .met { color: #18794e; } .missed { color: #b42318; font-weight: 600; }
 img { max-width: 100%; border: 1px solid #eee; } code { background: #f5f5f5; padding: .1em .3em; }
 .small { color: #666; font-size: 13px; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1em; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 1em; }
 .plots a { text-decoration: none; color: inherit; }
+@media (max-width: 640px) { /* a row of a table becomes a small list of its cells */
+  tr:has(th) { display: none; } tr { display: block; padding: .4em 0; border-bottom: 1px solid #ddd; }
+  td { display: flex; gap: 1em; justify-content: space-between; border: 0; padding: 0; } td:empty { display: none; }
+  td::before { content: attr(data-head); color: #666; font-size: 13px; flex: none; }
+}
 </style>
 </head>
 <body>
@@ -187,8 +195,9 @@ which command, on which machine; a target that is missed stands beside what was 
 <table>
 <tr><th>benchmark</th><th>targets reached</th><th>conclusion</th></tr>
 {% for b in benchmarks %}
-<tr><td><a href="#{{ b.name }}">{{ b.name }}</a></td>
-<td class="{{ 'met' if b.met == b.targets | length else 'missed' }}">{{ b.met }} of {{ b.targets | length }}</td>
+<tr><td data-head="benchmark"><a href="#{{ b.name }}">{{ b.name }}</a></td>
+<td data-head="targets reached"
+class="{{ 'met' if b.met == b.targets | length else 'missed' }}">{{ b.met }} of {{ b.targets | length }}</td>
 <td>{{ b.conclusion }}</td></tr>
 {% endfor %}
 </table>
@@ -205,7 +214,8 @@ which command, on which machine; a target that is missed stands beside what was 
 <table>
 <tr><th>target</th><th>asked</th><th>measured</th><th>unit</th><th></th></tr>
 {% for t in b.targets %}
-<tr><td>{{ t.name }}</td><td>{{ t.asked | figure }}</td><td class="number">{{ t.measured | figure }}</td><td>{{ t.unit }}</td>
+<tr><td data-head="target">{{ t.name }}</td><td data-head="asked">{{ t.asked | figure }}</td>
+<td data-head="measured" class="number">{{ t.measured | figure }}</td><td data-head="unit">{{ t.unit }}</td>
 <td class="{{ 'met' if t.met else 'missed' }}">{{ 'reached' if t.met else 'missed' }}</td></tr>
 {% endfor %}
 </table>

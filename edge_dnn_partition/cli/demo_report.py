@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_dnn_partition.cli.demo_run import FixedRun, PhaseRun
+from edge_dnn_partition.cli.legends import legends_below
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.stages.engine import Engine
 from edge_dnn_partition.inputs.images import images
@@ -142,38 +143,40 @@ def table(report: Mapping[str, Any]) -> Table:
 def plot(
     path: Path, runs: Sequence[PhaseRun], report: Mapping[str, Any], changes: Sequence[tuple[float, Plan]]
 ) -> None:
-    """Draw latency over time with phases, plan changes and each phase's best fixed split."""
+    """Draw latency over time by plan, with phases, changes of plan and each phase's fixed splits."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 6), layout='constrained')
+    figure = Figure(figsize=(13, 6.5), layout='constrained')
     axes = figure.add_subplot()
     zero = runs[0].begin
-    tops = []
+    frames = [frame for run in runs for frame in run.frames if frame.delivered]
+    names = {plan.version: plan.label() for _, plan in changes}
+    before = next(iter(report['phases'][0]['plans']), '')
+    labels = [names.get(frame.plan_version, before) for frame in frames]
+    for number, label in enumerate(dict.fromkeys(labels)):  # one colour for one plan, whenever it is in force
+        mine = [frame for frame, own in zip(frames, labels, strict=True) if own == label]
+        axes.plot([f.at - zero for f in mine], [f.latency_seconds * 1e3 for f in mine], '.', color=f'C{number}', label=label)
+    tops = [frame.latency_seconds * 1e3 for frame in frames]
     for index, (run, phase) in enumerate(zip(runs, report['phases'], strict=True)):
         begin, end = run.begin - zero, run.end - zero
         axes.axvspan(begin, end, color='0.93' if index % 2 else '0.98', zorder=0)
-        axes.text(begin + 0.1, 0.985, phase['name'], transform=axes.get_xaxis_transform(), va='top', fontsize=9)
-        frames = [f for f in run.frames if f.delivered]
-        values = [f.latency_seconds * 1e3 for f in frames]
-        axes.plot([f.at - zero for f in frames], values, '.', color='tab:blue', label='adaptive' if index == 0 else None)
-        tops += values
-        for name, colour in (('best_fixed', 'tab:green'), ('all_on_source', 'tab:orange'), ('all_on_cloud', 'tab:red')):
+        axes.text((begin + end) / 2, 1.01, phase['name'].replace(', ', ',\n'), transform=axes.get_xaxis_transform(), ha='center',
+                  va='bottom', fontsize=8)  # fmt: skip
+        for name, style in (('best_fixed', '-'), ('all_on_source', '--'), ('all_on_cloud', ':')):
             p50 = phase['baselines'][name]['p50_ms']
             if p50 is not None:
-                axes.hlines(p50, begin, end, color=colour, label=name.replace('_', ' ') + ' (p50)' if index == 0 else '')
+                label = name.replace('_', ' ') + ' (p50)' if index == 0 else ''
+                axes.hlines(p50, begin, end, color='0.3', linestyle=style, label=label)
                 tops.append(min(p50, 600.0))
-    for at, plan in changes:
+    for at, _plan in changes:
         if 0 <= at - zero <= runs[-1].end - zero:
             axes.axvline(at - zero, color='black', linestyle=':', linewidth=1)
-            axes.text(at - zero, 0.02, plan.label(), transform=axes.get_xaxis_transform(), rotation=90, fontsize=7, va='bottom',
-                      ha='right')  # fmt: skip
-    axes.set(
-        xlabel='time, s',
-        ylabel='latency from acceptance to result, ms',
-        ylim=(0, 1.15 * max(tops, default=1)),
-        title='Live split of a camera stream over an emulated Pi, Jetson and cloud (dotted: plan changes)',
+    axes.set(xlabel='time, s', ylabel='latency from acceptance to result, ms', ylim=(0, 1.05 * max(tops, default=1)))
+    figure.suptitle(
+        'Live split of a camera stream over an emulated Pi, Jetson and cloud (a colour a plan; dotted: changes)', fontsize=11
     )
-    axes.legend(loc='center right', fontsize=8)
+    axes.legend(fontsize=8)
+    legends_below(figure)
     figure.savefig(path, dpi=110)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.cache import write_atomic
+from edge_dnn_partition.cli.legends import legends_below
 from edge_dnn_partition.errors import UserError
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def plot_bytes(title: str, rows: Sequence[LayerCost], kind: str) -> bytes:
     figure = Figure(figsize=(11, 8.5), layout='constrained')
     FigureCanvasAgg(figure)
     draw(figure, title, rows)
+    legends_below(figure)
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=110)
     return stream.getvalue()

@@ -1,0 +1,40 @@
+# Copyright 2026 The edge_dnn_partition authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the legends of plots off what they explain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GAP_POINTS: Final = 3.0
+_MOST_COLUMNS: Final = 5
+_HANDLE: Final = 5.0
+"""What a handle and the space about it take, in the letters' size."""
+
+
+def legends_below(figure: Figure) -> None:
+    """Put each legend that lies on its plot below it, under the words of the axis; the layout makes room.
+
+    :param figure: drawn, with the layout ``constrained``; it has a canvas.
+    """
+    from matplotlib.transforms import offset_copy
+
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend: Any = axes.get_legend()
+        if legend is None or not legend.get_window_extent().overlaps(axes.bbox):
+            continue
+        handles, labels = axes.get_legend_handles_labels()
+        words = axes.xaxis.get_tightbbox()
+        below = (axes.bbox.y0 - words.y0 if words is not None else 0.0) * 72 / figure.dpi + _GAP_POINTS
+        texts = legend.get_texts()
+        size = texts[0].get_fontsize()
+        widest = max(text.get_window_extent().width for text in texts) + _HANDLE * size * figure.dpi / 72
+        columns = max(1, min(len(labels), _MOST_COLUMNS, int(axes.bbox.width // widest)))
+        axes.legend(
+            handles, labels, loc='upper center', bbox_to_anchor=(0.5, 0.0), fontsize=size, ncols=columns,
+            bbox_transform=offset_copy(axes.transAxes, figure, y=-below, units='points'), borderaxespad=0.0, frameon=False,
+        )  # fmt: skip
