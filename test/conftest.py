@@ -93,8 +93,9 @@ def page(browser):
 
 
 def _is_ours(message):
-    """Whether a message of the console tells of a mistake; a request that is refused is none."""
-    return message.type == 'error' and 'the server responded with a status' not in message.text
+    """Whether a message of the console tells of a mistake; a request that is refused, or that no server takes any more, is none."""
+    none = ('the server responded with a status', 'net::ERR_CONNECTION_REFUSED')
+    return message.type == 'error' and not any(words in message.text for words in none)
 
 
 @pytest.fixture
