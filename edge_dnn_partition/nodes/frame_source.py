@@ -25,12 +25,13 @@ from edge_dnn_partition.deployment.hardware import hardware_of
 from edge_dnn_partition.deployment.node_parameters import FRAME_SOURCE, check_hedge
 from edge_dnn_partition.errors import WireError
 from edge_dnn_partition.execution.frames.actions import Accepted, Action, Ended, Forget, ForgetDevice, Refuse, Send, ShadowEnded
-from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher, Settings
+from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.journal import Journal
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, Frame, FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import deliveries
 from edge_dnn_partition.execution.frames.repetition import Patience
 from edge_dnn_partition.execution.frames.result_codec import Report, encode_report, encode_result, report_of, shadow_report
+from edge_dnn_partition.execution.frames.settings import Settings
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
 from edge_dnn_partition.graph.model import Model

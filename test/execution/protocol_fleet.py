@@ -17,7 +17,7 @@ import onnx
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
 from edge_dnn_partition.errors import NotReadyError
 from edge_dnn_partition.execution.frames.actions import Accepted, Ended, Send
-from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher, Settings
+from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.failure import Failure, kind_of
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION, HedgePipeline, is_hedge
 from edge_dnn_partition.execution.frames.kept_states import KeptStates
@@ -25,6 +25,7 @@ from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepare, WorkerPlans
 from edge_dnn_partition.execution.frames.repetition import Patience
+from edge_dnn_partition.execution.frames.settings import Settings
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.graph.model import Layer, Model
 from edge_dnn_partition.planning.plans.compose import compose

@@ -7,12 +7,13 @@ import itertools
 
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.execution.frames.actions import Ended, Send
-from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher, Settings
+from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.failure import Failure, kind_of
 from edge_dnn_partition.execution.frames.kept_states import KeptStates
 from edge_dnn_partition.execution.frames.ledger import FrameLedger
 from edge_dnn_partition.execution.frames.pipeline import FramePipeline, deliveries
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
+from edge_dnn_partition.execution.frames.settings import Settings
 from edge_dnn_partition.execution.frames.state_tracker import StateTracker
 from edge_dnn_partition.execution.stages.stage_store import StageStore
 from edge_dnn_partition.inputs.frame import FrameInputs

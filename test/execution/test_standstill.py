@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from protocol_fleet import MODEL, plan_of
 
 from edge_dnn_partition.execution.frames.actions import Accepted, Ended, Forget, Send
-from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher, Settings
+from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.hedge import HEDGE_VERSION
 from edge_dnn_partition.execution.frames.ledger import DELIVERED, FrameLedger
 from edge_dnn_partition.execution.frames.plan_registry import PlanStatus
+from edge_dnn_partition.execution.frames.settings import Settings
 from edge_dnn_partition.execution.frames.shadow_run import FIRST_NUMBER
 from edge_dnn_partition.inputs.frame import CameraImage, FrameInputs
 from edge_dnn_partition.planning.plans.plan import IMAGE

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
@@ -33,7 +33,9 @@ from .failure import Failure, FailureKind
 from .hedge import HEDGE_VERSION, TAIL_VERSION, Hedger, is_hedge
 from .ledger import DELIVERED, Frame, FrameLedger
 from .plan_registry import PlanStatus
-from .repetition import Patience, Repetition, SourcePlans
+from .repetition import Repetition, SourcePlans
+from .room import Room
+from .settings import Settings
 from .shadow_run import FIRST_NUMBER, ShadowRun
 from .state_tracker import StateTracker, homes_of
 
@@ -45,21 +47,6 @@ _LISTENERS_SECONDS: Final = 1.0
 run's frames would reach nobody."""
 _TURN: Final = 2.0
 """A shadow frame may hold inputs up for so many times what a frame of the plan in force takes: what takes longer cannot compete."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a frame source's user may set at any time; see its parameters of the same names.
-
-    :param max_in_flight: 0: as many as the plan can use.
-    :param max_age: seconds; 0: any.
-    """
-
-    max_in_flight: int = 0
-    max_age: float = 0.0
-    hedge: bool = False
-    hedge_share: float = 0.5
-    patience: Patience = field(default_factory=Patience)
 
 
 class Links(Protocol):
@@ -111,6 +98,9 @@ class FrameDispatcher:
             self.model, whole, version=HEDGE_VERSION, source=self.device, sink=self.device, inputs=self.inputs
         )
         self.shadows = ShadowRun(len(self.model.outputs))
+        self.room = Room(
+            self.ledger, self.plans, self.hedger, self.hedge_plan, self.settings, one_by_one=self.states is not None
+        )
         self._repetition = Repetition(self.plans, self.ledger, self, self._send, lambda why: self._actions.append(Refuse(why)))
 
     def take(self) -> tuple[Action, ...]:
@@ -175,9 +165,9 @@ class FrameDispatcher:
             return 'no plan is in force; is the scheduler running?'
         if not self._reachable(plan):
             return f'plan {plan.version}, {plan.label()}, is not connected or not prepared yet'
-        if self._suspects:
+        if self.room.suspects:
             return 'a frame under way when a worker died runs alone, as it may be the cause'
-        return f'busy: {self.ledger.in_flight} frames in flight, bound {self._most(plan)}'
+        return f'busy: {self.ledger.in_flight} frames in flight, bound {self.room.most(plan)}'
 
     # Events ---------------------------------------------------------------------------------------------------
 
@@ -201,7 +191,7 @@ class FrameDispatcher:
     def on_failure(self, failure: Failure, now: float) -> None:
         """Take in that a device cannot process a frame."""
         if self.states is not None:
-            found = self._with_state(self.states, failure)
+            found = self.states.on_failure(failure)
         elif failure.frame_number >= FIRST_NUMBER:
             self.shadows.failed(failure.frame_number)
             return
@@ -282,37 +272,9 @@ class FrameDispatcher:
 
     # Frames ---------------------------------------------------------------------------------------------------
 
-    def _most(self, plan: Plan) -> int:
-        """Return how many frames may be under way."""
-        return 1 if self.states is not None else self.settings().max_in_flight or plan.max_in_flight
-
-    def _busy(self, plan: Plan) -> int:
-        """Return how many frames take room of a plan: those of others do not that it shares nothing with, nor what links hold up
-        where it needs none. Where a user bounds them all, all do.
-        """
-        if self.states is not None or self.settings().max_in_flight:
-            return self.ledger.in_flight
-        here = set(plan.devices) == {plan.source}
-        known = ((frame, self.plans.plan_of(frame)) for frame in self.ledger.unfinished)
-        return sum(
-            frame.plan_version == plan.version or other is None or not (here or apart(plan, other)) for frame, other in known
-        )
-
     def may_overtake(self, frame: Frame, plan: Plan, now: float) -> bool:
-        """Return whether the plan in force has room for a frame of an earlier one, whose result would be in time.
-
-        A hedge that is under way is the same where that plan runs all on this device.
-        """
-        max_age = self.settings().max_age
-        if max_age > 0 and now - frame.accepted_at + plan.latency_seconds > max_age:
-            return False
-        if plan.placement == self.hedge_plan.placement and self.hedger.under_way(frame.frame_number):
-            return False
-        return sum(other.plan_version == plan.version for other in self.ledger.unfinished) < self._most(plan)
-
-    @property
-    def _suspects(self) -> bool:
-        return any(self.plans.suspect(frame.frame_number) for frame in self.ledger.unfinished)
+        """Return whether a frame of an earlier plan may be sent under the one in force; see `Room`."""
+        return self.room.may_overtake(frame, plan, now)
 
     def _reachable(self, plan: Plan) -> bool:
         """Return whether a plan's inputs can be sent, and all its devices take its frames; none is accepted before."""
@@ -325,12 +287,12 @@ class FrameDispatcher:
             return
         if self.ledger.in_flight and not self._admission.may_accept(now):
             return
-        if self._suspects:
+        if self.room.suspects:
             return  # a frame that may kill workers runs alone
         if self.states is None and self._shadow_first(plan, now):
             return
-        most = self._most(plan)
-        frame = self.ledger.accept(now, plan.version, self.ledger.in_flight + most - self._busy(plan))
+        most = self.room.most(plan)
+        frame = self.ledger.accept(now, plan.version, self.ledger.in_flight + most - self.room.busy(plan))
         if frame is None:
             return
         self._actions.append(Accepted(frame))
@@ -351,19 +313,6 @@ class FrameDispatcher:
     def _do(self, action: Action | None) -> None:
         if action is not None:
             self._actions.append(action)
-
-    def _with_state(self, states: StateTracker, failure: Failure) -> Failure | None:
-        """Return a frame's failure; that of one that ran again is the waiting frame's. None: it concerns no frame under way."""
-        found: Failure | None = failure
-        if failure.frame_number >= FIRST_NUMBER:
-            frame = states.replay_failed(failure.frame_number)
-            kind = FailureKind.DEVICE if failure.kind is FailureKind.DATA else failure.kind  # it has run elsewhere
-            found = None if frame is None else replace(
-                failure, kind=kind, frame_number=frame.frame_number, plan_version=frame.plan_version, attempt=frame.attempt
-            )  # fmt: skip
-        if failure.kind is FailureKind.NOT_READY:
-            states.distrust()
-        return found
 
     def _release(self) -> None:
         for frame in self.ledger.release():
@@ -394,7 +343,7 @@ class FrameDispatcher:
         if self.states is not None:
             return
         active = self.plans.active
-        if active is not None and active.placement == self.hedge_plan.placement and self._busy(active):
+        if active is not None and active.placement == self.hedge_plan.placement and self.room.busy(active):
             return  # this device runs the frames of the plan in force
         self.hedger.share = settings.hedge_share
         self.hedger.follow(plan.version, plan.latency_seconds)

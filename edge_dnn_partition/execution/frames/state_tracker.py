@@ -17,6 +17,7 @@ from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.planning.plans.plan import Plan
 
 from .actions import Send
+from .failure import Failure, FailureKind
 from .kept_states import without_values
 from .ledger import Frame
 from .shadow_run import FIRST_NUMBER
@@ -195,6 +196,19 @@ class StateTracker:
             return None
         self._replay = None
         return self._waiting()
+
+    def on_failure(self, failure: Failure) -> Failure | None:
+        """Return a frame's failure; that of one that ran again is the waiting frame's. None: it concerns no frame under way."""
+        found: Failure | None = failure
+        if failure.frame_number >= FIRST_NUMBER:
+            frame = self.replay_failed(failure.frame_number)
+            kind = FailureKind.DEVICE if failure.kind is FailureKind.DATA else failure.kind  # it has run elsewhere
+            found = None if frame is None else replace(
+                failure, kind=kind, frame_number=frame.frame_number, plan_version=frame.plan_version, attempt=frame.attempt
+            )  # fmt: skip
+        if failure.kind is FailureKind.NOT_READY:
+            self.distrust()
+        return found
 
     def _waiting(self) -> Frame | None:
         return self._frame if self._waits and self._frame is not None and not self._frame.status else None
