@@ -469,6 +469,6 @@ class FleetScheduler:
         return f'waiting for the {" and the ".join(missing)}' if missing else self.decision
 
     def _gone_words(self, now: float) -> str:
-        gone = [f'{name} (the source: it only sends its images)' if name == self.fleet.source else name
-                for name in self.fleet.devices if name not in self.view.alive(now)]  # fmt: skip
+        silent, _ = self.view.missing(now)
+        gone = [f'{name} (the source: it only sends its images)' if name == self.fleet.source else name for name in silent]
         return f'; without {", ".join(gone)}, whose worker{"s are" if len(gone) > 1 else " is"} gone' if gone else ''

@@ -214,7 +214,7 @@ class FleetView:
 
     def missing(self, now: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the devices whose workers are not alive, and those that are, but not profiled."""
-        alive = self.alive(now)
+        alive = dict.fromkeys(self.alive(now))
         return (
             tuple(name for name in self.devices if name not in alive),
             tuple(name for name in alive if self.devices[name].profile is None),
