@@ -25,9 +25,9 @@ def legends_below(figure: Figure) -> None:
     figure.draw_without_rendering()
     for axes in figure.axes:
         legend: Any = axes.get_legend()
-        if legend is None or not legend.get_window_extent().overlaps(axes.bbox):
-            continue
         handles, labels = axes.get_legend_handles_labels()
+        if legend is None or not labels or not legend.get_window_extent().overlaps(axes.bbox):
+            continue
         words = axes.xaxis.get_tightbbox()
         below = (axes.bbox.y0 - words.y0 if words is not None else 0.0) * 72 / figure.dpi + _GAP_POINTS
         texts = legend.get_texts()

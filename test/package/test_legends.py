@@ -15,7 +15,10 @@ from edge_dnn_partition.cli.legends import legends_below
 def test_legends_lie_below_their_plots():
     figure = Figure(figsize=(9, 5.5), layout='constrained')
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 3).ravel()
+    *panels, empty = figure.subplots(2, 3).ravel()
+    empty.plot([0, 1], [0, 1])
+    with pytest.warns(UserWarning, match='No artists'):
+        empty.legend()
     for number, axes in enumerate(panels):
         for line in range(number + 1):
             axes.plot([0, 1], [line, line], label=f'a line with a name, {line}')
