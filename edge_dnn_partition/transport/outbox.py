@@ -13,6 +13,7 @@ from typing import Final
 from .fragments import HOLD_SECONDS, MISSING_AT_ONCE, PROBE, Fragment, TensorMessage, fragment_size
 from .link import Shaper
 from .outgoing import MUCH_LOST, MUCH_SMALLER, TRAIN_FRAGMENTS, BandwidthProber, Loss, Outgoing, PacingSample, Waiting, sent_ns
+from .sent_probes import SentProbes
 
 _SILENT_ROUNDS: Final = (2, 3, 4)
 _IN_VAIN: Final = 0.5
@@ -55,9 +56,7 @@ class Outbox:
     _queue: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, Outgoing] = field(default_factory=OrderedDict)
     _next_at: float = 0.0
-    _probes: deque[Outgoing] = field(default_factory=lambda: deque(maxlen=8))
-    """Complete ones; those that were cut short are in ``_ended``."""
-    _ended: deque[int] = field(default_factory=lambda: deque(maxlen=8))
+    _probes: SentProbes = field(default_factory=SentProbes)
     _answered_at: float = float('-inf')
     _silent_at: float = float('-inf')
     _prober: BandwidthProber = field(default_factory=BandwidthProber)
@@ -124,7 +123,7 @@ class Outbox:
 
     def next_at(self, now: float) -> float:
         """When :meth:`take` has something to do; infinite if it has not."""
-        retry = min((o.sent_at + self._patience(o) for o in self._waiting.values()), default=float('inf'))
+        retry = min((o.sent_at + o.patience(self.retry_seconds) for o in self._waiting.values()), default=float('inf'))
         if not self._queue or self._held_back():
             return retry
         at = max(now, self._may_leave_at())
@@ -137,7 +136,7 @@ class Outbox:
         for number, outgoing in list(self._waiting.items()):
             if now >= min(outgoing.since + self.give_up_seconds, outgoing.message.deadline):
                 self._give_up(number)
-            elif now >= outgoing.sent_at + self._patience(outgoing):
+            elif now >= outgoing.sent_at + outgoing.patience(self.retry_seconds):
                 self._retry(outgoing, now)
         if not self._queue or self._held_back():
             return None
@@ -167,7 +166,7 @@ class Outbox:
             self._queue.pop(number)
             if outgoing.message.kind == PROBE:
                 self.bytes_unacknowledged -= len(outgoing.message.buffer)
-                self._probes.append(outgoing)
+                self._probes.add(outgoing)
             else:
                 self._waiting[number] = outgoing
         return at, outgoing.message.fragment(index, paced=paced, sent_ns=sent_ns(now))
@@ -177,7 +176,7 @@ class Outbox:
 
         :param since_ns: only the fragments that left after this, up to ``echo_ns``; 0: all.
         """
-        outgoing = self._waiting.get(number) or self._probe(number)
+        outgoing = self._waiting.get(number) or self._probes.get(number)
         if outgoing is None or not outgoing.pace:
             return PacingSample()
         if since_ns:
@@ -236,7 +235,7 @@ class Outbox:
 
     def on_blocked(self, number: int, seconds: float) -> None:
         """Record for how long the network blocked the sending of a fragment."""
-        if (outgoing := self._queue.get(number) or self._waiting.get(number) or self._probe(number)) is not None:
+        if (outgoing := self._queue.get(number) or self._waiting.get(number) or self._probes.get(number)) is not None:
             outgoing.blocked_seconds += seconds
 
     def acknowledge(
@@ -302,28 +301,15 @@ class Outbox:
         outgoing.begin_train(0.0)
 
     def probe_lost(self, number: int, missing: Sequence[int] = ()) -> Loss | None:
-        """Return what an incomplete probe says of the link; None: nothing, nor does what arrived of it.
-
-        Of one that was cut short, or that was bold, only what arrived counts; not even that if much of a bold one is lost.
-        """
-        if number in self._ended:
-            return Loss()
-        probe = self._probe(number)
-        if probe is None:
-            return None
-        if probe.bold:
-            return None if len(missing) > MUCH_LOST * probe.message.count and not self.cautious else Loss()
-        return probe.lost(missing) if missing else Loss(1.0)
-
-    def _probe(self, number: int) -> Outgoing | None:
-        return next((probe for probe in self._probes if probe.message.number == number), None)
+        """Return what an incomplete probe says of the link; see `SentProbes.lost`."""
+        return self._probes.lost(number, missing, guessed=self.cautious)
 
     def end_probe(self) -> None:
         """Send no more of a probe: something else is to go over its link."""
         for number, outgoing in list(self._queue.items()):
             if outgoing.message.kind == PROBE:
                 self._forget(number)
-                self._ended.append(number)
+                self._probes.cut_short(number)
 
     def drop_frame(self, frame_number: int) -> None:
         """Forget the messages of a frame that has ended or is sent again."""
@@ -394,9 +380,6 @@ class Outbox:
             return self._next_at
         size = outgoing.message.fragment_length(outgoing.todo[0])
         return self._next_at - max(0.0, BURST_SECONDS - size / self.rate)
-
-    def _patience(self, outgoing: Outgoing) -> float:
-        return float(self.retry_seconds * min(2**outgoing.rounds, 8))
 
     def _held_back(self) -> bool:
         """True if what is queued has to wait for an acknowledgement."""

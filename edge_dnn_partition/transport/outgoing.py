@@ -332,6 +332,10 @@ class Outgoing:
         """True if it is of a frame, or (None) of any: not a probe."""
         return self.message.kind != PROBE and frame_number in (None, self.message.address.frame_number)
 
+    def patience(self, least: float) -> float:
+        """Return how long it is waited for an acknowledgement: ever longer."""
+        return float(least * min(2**self.rounds, 8))
+
     @property
     def bytes_left(self) -> int:
         """What has not arrived, as far as is known."""
