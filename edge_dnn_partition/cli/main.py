@@ -49,6 +49,7 @@ VERBS: Final[dict[str, Verb]] = {
     'top': Verb('watch a running fleet in the terminal', needs_ros=True),
     'dashboard': Verb('watch a running fleet, or a report, in the browser', needs_ros=True, without_ros='--json'),
     'tell': Verb('pin a plan of a running fleet, free it, plan or profile again', needs_ros=True),
+    'model': Verb('give a running fleet another model, or the one before', needs_ros=True),
     'replay': Verb("replay a bag of a fleet's topics into the scheduler, offline"),
     'doctor': Verb('check this machine and say what to fix'),
 }  # fmt: skip

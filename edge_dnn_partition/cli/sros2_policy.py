@@ -31,24 +31,25 @@ class Ends:
 
 _ALL: Final = ('claim', 'sessions', 'group_sessions')
 NODES: Final = {
-    'device_monitor': Ends((*_ALL, 'blobs', 'devices', 'heartbeat', 'telemetry'), (*_ALL, 'blob_requests')),
+    'device_monitor': Ends((*_ALL, 'blob_requests', 'blobs', 'devices', 'heartbeat', 'telemetry'),
+                           (*_ALL, 'blob_requests', 'blobs', 'description')),
     'worker': Ends(
         (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile', 'stage_heartbeat'),
-        (*_ALL, 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
+        (*_ALL, 'description', 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
         ('profile_again_here',),
     ),
     'frame_source': Ends(
         (*_ALL, *PER_DEVICE, 'actions', 'annotated', 'annotated_compressed', 'classification', 'depth', 'detections', 'embedding',
          'frame_report', 'heartbeat', 'hedge_plan', 'mask', 'result', 'source_status', 'vision_classification',
          'vision_detections'),
-        (*_ALL, 'emulation', 'frame_failure', 'plan', 'acks', 'results', 'shadow', 'stage_heartbeat'), ('infer',),
+        (*_ALL, 'description', 'emulation', 'frame_failure', 'plan', 'acks', 'results', 'shadow', 'stage_heartbeat'), ('infer',),
     ),
     'scheduler': Ends(
-        (*_ALL, 'DIAGNOSTICS', 'blobs', 'calibration', 'decision', 'description', 'exploration', 'plan', 'plot', 'shadow', 'shares',
-         'state'),
-        (*_ALL, 'blob_requests', 'devices', 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state', 'profile',
-         'shares', 'source_status', 'telemetry'),
-        ('free_plan', 'pin_plan', 'profile_again', 'replan'), ('profile_again_there',),
+        (*_ALL, 'DIAGNOSTICS', 'blob_requests', 'blobs', 'calibration', 'decision', 'description', 'exploration', 'plan', 'plot',
+         'shadow', 'shares', 'state'),
+        (*_ALL, 'blob_requests', 'blobs', 'devices', 'energy', 'frame_failure', 'frame_report', 'heartbeat', 'plan_state',
+         'profile', 'shares', 'source_status', 'telemetry'),
+        ('free_plan', 'pin_plan', 'profile_again', 'replan', 'set_model'), ('profile_again_there',),
     ),
     'dashboard': Ends(
         _ALL,
@@ -59,10 +60,11 @@ NODES: Final = {
     'visualisation': Ends((*_ALL, 'markers'), (*_ALL, 'plan', 'state')),
     'router': Ends(_ALL, _ALL),
     'tools': Ends(
-        ('sessions', 'blob_requests', 'emulation'),
-        ('sessions', 'actions', 'blobs', 'calibration', 'classification', 'decision', 'depth', 'description', 'detections',
-         'devices', 'embedding', 'frame_report', 'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state', 'telemetry'),
-        (), ('free_plan', 'infer', 'pin_plan', 'profile_again', 'replan', 'all_parameters'),
+        ('sessions', 'blob_requests', 'blobs', 'emulation'),
+        ('sessions', 'actions', 'blob_requests', 'blobs', 'calibration', 'classification', 'decision', 'depth', 'description',
+         'detections', 'devices', 'embedding', 'frame_report', 'heartbeat', 'mask', 'plan', 'result', 'source_status', 'state',
+         'telemetry'),
+        (), ('free_plan', 'infer', 'pin_plan', 'profile_again', 'replan', 'set_model', 'all_parameters'),
     ),
 }  # fmt: skip
 _PARAMETERS: Final = (

@@ -20,6 +20,8 @@ from edge_dnn_partition.units import shortened
 
 FILE_NAME: Final = 'fleet.yaml'
 MOST_FILES: Final = 256
+OFFERED: Final = 'offered/'
+"""How paths of files begin that every device is to have, since the fleet may need them soon."""
 _SHA256: Final = re.compile(r'[0-9a-f]{64}')
 _ELSEWHERE: Final = ('images', 'video', 'samples')
 """Keys of files that are needed on the source alone."""

@@ -105,7 +105,9 @@ def _check_topic(given: Value) -> None:
 
 
 _FLEET_FILE: Final = Parameter('fleet_file', '', 'path of the fleet file', read_only=True)
-_KEY_FILE: Final = Parameter('fleet_file', '', "path of the fleet file, for the fleet's key and sites; empty: none", read_only=True)
+_KEY_FILE: Final = Parameter(
+    'fleet_file', '', "path of the fleet file, for the fleet's key, sites and models; empty: none", read_only=True
+)
 _BESIDE: Final = Parameter(
     'device', '', 'the device that it runs beside, of a fleet of several sites; empty: the one whose key lies here, or the source',
     read_only=True,

@@ -99,7 +99,7 @@ def device_processes(fleet: Fleet, fleet_file: str | Path, device: str) -> tuple
     fleet.device(device)
     namespace = f'/{fleet.fleet}/{device}'
     file = {'fleet_file': str(Path(fleet_file).resolve())}
-    nodes = {'device_monitor': _for_the_key(fleet, file), 'worker': file}
+    nodes = {'device_monitor': file, 'worker': file}
     if device == fleet.source:
         nodes['frame_source'] = file
     together = [[*nodes]] if fleet.processes == 'one' else [[node] for node in nodes]

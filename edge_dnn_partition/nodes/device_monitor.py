@@ -8,7 +8,7 @@ import json
 import math
 import platform
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
@@ -29,6 +29,9 @@ from edge_dnn_partition.sensing.source import Source
 from edge_dnn_partition.sensing.sources.battery import BatteryTopicSource
 from edge_dnn_partition.sensing.sources.power_topic import ExternalMeter
 from edge_dnn_partition.transport.blobs import BlobStore
+
+if TYPE_CHECKING:
+    from edge_dnn_partition.nodes.transport.model_fetcher import ModelFetcher
 
 _SENSOR_SECONDS: Final = 0.5
 """How long a sensor may take before it is left out: meanwhile this node does nothing else."""
@@ -59,6 +62,9 @@ class DeviceMonitor(FleetNode):
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._description = self.advertise(DeviceDescription, self.topics.devices, qos.DEVICES)
         BlobServer(self, self.topics, self.topics.device, BlobStore().find)
+        self._models: ModelFetcher | None = None
+        if self.params.text('fleet_file'):
+            self._models = self._model_fetcher()
         self._timer = self.every(1 / self.params.number('rate_hz'), self._publish)
 
     def start(self) -> None:
@@ -119,13 +125,18 @@ class DeviceMonitor(FleetNode):
             self.get_logger().warning(f'no power model: {error}')
             return None
 
+    def _model_fetcher(self) -> ModelFetcher:
+        from edge_dnn_partition.nodes.transport.model_fetcher import ModelFetcher
+
+        return ModelFetcher(self, lambda: self._describe(self._meter.sample(time.monotonic())))
+
     def _describe(self, sample: HostSample) -> None:
         cores, memory = sample.limits.whole_cores, sample.memory.total_bytes
         self._description.publish(DeviceDescription(
             stamp=self.get_clock().now().to_msg(), device=self.topics.device, incarnation=self.incarnation,
             entry=json.dumps({'threads': cores}), release=__version__, machine=platform.machine(), cores=cores,
             memory_bytes=memory, providers=self._providers(),
-            meters=list(self._meter.meters()),
+            meters=list(self._meter.meters()), model_sha256=sorted(self._models.models) if self._models is not None else [],
         ))  # fmt: skip
 
     def _providers(self) -> list[str]:

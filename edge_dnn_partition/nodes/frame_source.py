@@ -53,6 +53,7 @@ from edge_dnn_partition.nodes.frames.infer_service import InferService
 from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
+from edge_dnn_partition.nodes.transport.model_follower import ModelFollower
 from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan
@@ -118,6 +119,7 @@ class FrameSource(FleetNode):
         results = Expected(tensors, image=False, most_bytes=most_bytes, kept=frozenset(model.states.values()))
         self._link.listen(True, self._on_outputs, expect=results.check, max_bytes=most_bytes)
         self._link.connect((device, False))
+        ModelFollower(self, fleet, model.sha256)
         self.subscribe(FrameFailure, self.topics.frame_failure, self._on_failure, qos.FAILURES)
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)

@@ -46,6 +46,7 @@ from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.scheduling.description import DescriptionPublisher
 from edge_dnn_partition.nodes.scheduling.explanations import ExplanationPublisher
+from edge_dnn_partition.nodes.scheduling.model_push import ModelPush
 from edge_dnn_partition.nodes.scheduling.reports import ReportPublisher
 from edge_dnn_partition.nodes.scheduling.services import SchedulerServices
 from edge_dnn_partition.planning.cost_model.problem import Problem
@@ -82,7 +83,8 @@ class Scheduler(FleetNode):
             self._model, self._fleet, settings_of(self.params, self._fleet), self, incarnation=self.incarnation,
             files=cache_dir('scheduler') / topics.fleet.replace('/', '-'),
         )  # fmt: skip
-        self._description = DescriptionPublisher(self, self._fleet, self._model.sha256)
+        description = DescriptionPublisher(self, self._fleet, self._model.sha256)
+        self._pushes = ModelPush(self, self._fleet, self._model.sha256, scheduler, description)
         self._explanations = ExplanationPublisher(self)
         self._reports = ReportPublisher(self, scheduler, self._watch, self._explanations)
         self._offered = SchedulerServices(self, scheduler)
@@ -126,6 +128,7 @@ class Scheduler(FleetNode):
         if self._offered is not None:
             self._scheduler.runner.renew()
             self._offered.close()
+            self._pushes.close()
             self._offered = None
 
     def _check(self, values: Mapping[str, Any]) -> None:
@@ -150,6 +153,7 @@ class Scheduler(FleetNode):
             self.get_logger().info(f'{message.device} has restarted')
 
     def _on_description(self, message: DeviceDescription) -> None:
+        self._pushes.on_description(message)
         self._scheduler.on_description(message, time.monotonic())
 
     def _on_profile(self, message: ProfileMessage) -> None:

@@ -36,6 +36,7 @@ from edge_dnn_partition.nodes.execution.device_profiler import DeviceProfiler
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
+from edge_dnn_partition.nodes.transport.model_follower import ModelFollower
 from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
@@ -51,6 +52,8 @@ _PROBE_TICK_SECONDS = 0.1
 """How often the worker checks whether a link is to be probed, unless it is at rest."""
 _REST_SECONDS = 2.0
 """A worker is at rest after so long without a frame, if nothing here is worth probing."""
+_NO_FRAME_SECONDS = 1.5
+"""After so long without a frame none is taken to be under way."""
 _ENDING_SECONDS = 0.6
 """How long a worker whose process ends works on at most ..."""
 _QUIET_SECONDS = 0.25
@@ -74,7 +77,7 @@ class Worker(FleetNode):
         self._stopping = threading.Event()
         self._closing = ExitStack()
         self._leaving = self._ending = self._is_set_up = False
-        self._busy_at = self._stirred_at = 0.0
+        self._busy_at = self._stirred_at = self._framed_at = 0.0
         self._took_part_at = -math.inf
         self._process = psutil.Process()
         self._cpu_percent, self._resident_bytes = math.nan, 0
@@ -127,6 +130,7 @@ class Worker(FleetNode):
         self._link.listen(False, self._receive, expect=self._expect, max_bytes=most_bytes)
         for name in neighbours(self._fleet, device):
             self._link.connect((name, False))
+        ModelFollower(self, self._fleet, self._model.sha256, self._quiet)
         self.subscribe(PlanMessage, self.topics.plan, self._on_plan, qos.PLAN)
         self.subscribe(PlanMessage, self.topics.shadow, self._on_shadow_plan, qos.SHADOW)
         self.subscribe(Exploration, self.topics.exploration, self._on_exploration, qos.EXPLORATION)
@@ -295,6 +299,7 @@ class Worker(FleetNode):
     def _receive(self, received: Received, hop: HopTime) -> None:
         """Take in a whole message's tensors; stages that can run now go to the thread ``inference``."""
         address, hedge = received.address, is_hedge(received.address.plan_version)
+        self._framed_at = received.arrived
         self._stir()
         try:
             arrays, encodings = received.views()
@@ -365,6 +370,10 @@ class Worker(FleetNode):
         if rested:
             self._beating.set_period(self._beat_seconds)
             self._probing.set_period(_PROBE_TICK_SECONDS)
+
+    def _quiet(self) -> bool:
+        """Return whether no frame is here, nor was one lately."""
+        return not self._frames.under_way and time.monotonic() - self._framed_at > _NO_FRAME_SECONDS
 
     def _probe_links(self) -> None:
         for name in self._link.devices:

@@ -146,23 +146,6 @@ class BlobStore:
             temporary.unlink(missing_ok=True)
             raise UserError(f'{path} cannot be written ({error.strerror}): free some space, or use another folder') from None
 
-    def add(self, path: Path) -> str:
-        """Take a file in, by a link where that can be; return its hash.
-
-        :raises UserError: if it cannot be read or taken in.
-        """
-        sha256 = file_sha256(path)
-        if self.find(sha256) is None:
-            temporary = self.folder / f'.{sha256}.{os.getpid()}'
-            try:
-                shutil.copyfile(path, temporary)
-                os.replace(temporary, self.folder / sha256)
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                raise UserError(f'{path} cannot be kept in {self.folder} ({error.strerror}): free some space') from None
-            limit_cache()
-        return sha256
-
     def open_part(self, sha256: str) -> PartialBlob:
         """Return what is here of a blob that is being fetched.
 

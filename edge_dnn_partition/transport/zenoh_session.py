@@ -168,8 +168,8 @@ def _zenoh() -> Any:
 class WidePublisher:
     """Publishes to other sites; what is latched is kept for readers that come later, and given again to those that were away."""
 
-    def __init__(self, session: WideSession, key: str, *, latched: int) -> None:
-        self._session, self._key, self._latched = session, key, latched
+    def __init__(self, session: WideSession, key: str, *, latched: int, files: bool = False) -> None:
+        self._session, self._key, self._latched, self._files = session, key, latched, files
         self._entity: Any = None
         self._kept: deque[tuple[bytes, bytes]] = deque(maxlen=max(1, latched))
         self._source = secrets.token_bytes(_SOURCE_BYTES)
@@ -206,8 +206,8 @@ class WidePublisher:
         """Make what Zenoh needs; called when the session is there."""
         options = {
             'congestion_control': zenoh.CongestionControl.DROP,
-            'priority': zenoh.Priority.INTERACTIVE_HIGH,
-            'express': True,
+            'priority': zenoh.Priority.BACKGROUND if self._files else zenoh.Priority.INTERACTIVE_HIGH,
+            'express': not self._files,
         }
         if not self._latched:
             return session.declare_publisher(self._key, **options)
@@ -288,12 +288,13 @@ class WideSession:
         self._thread = threading.Thread(target=self._run, name='wide area', daemon=True)
         self._thread.start()
 
-    def publisher(self, leaf: str, *, latched: int = 0) -> WidePublisher:
+    def publisher(self, leaf: str, *, latched: int = 0, files: bool = False) -> WidePublisher:
         """Return a publisher of a topic of the fleet.
 
         :param latched: how many messages are kept for readers that come later.
+        :param files: it carries parts of files, which everything else goes before.
         """
-        made = WidePublisher(self, self.place.key(leaf), latched=latched)
+        made = WidePublisher(self, self.place.key(leaf), latched=latched, files=files)
         self._add(made)
         return made
 

@@ -46,7 +46,7 @@ def test_the_nodes_of_a_device_share_a_process_unless_the_file_says_otherwise():
 def test_each_node_of_a_process_gets_its_own_parameters():
     one, = device_processes(parse_fleet(FLEET), 'f.yaml', 'pi')
     assert one.given['worker.threads'] == 2 and 'threads' not in one.given
-    assert {'worker.fleet_file', 'frame_source.fleet_file'} < one.given.keys() and 'device_monitor.fleet_file' not in one.given
+    assert {f'{node}.fleet_file' for node in ('device_monitor', 'worker', 'frame_source')} < one.given.keys()
     assert 'worker.providers:=["on"]' in one.ros_arguments()
     worker = device_processes(parse_fleet(FLEET | {'processes': 'each'}), 'f.yaml', 'pi')[1]
     assert worker.given == worker.parameters and 'threads:=2' in worker.ros_arguments()

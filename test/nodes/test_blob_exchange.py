@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files by their hash from a device's monitor, over real DDS and sealed."""
 
+import hashlib
 import random
 import time
 
@@ -35,8 +36,8 @@ def test_a_monitor_gives_what_its_device_has(nodes, context, tmp_path):
     there.folder.mkdir(parents=True)
     here.folder.mkdir()
     content = random.Random(1).randbytes(2_000_000)
-    (tmp_path / 'content').write_bytes(content)
-    sha256 = there.add(tmp_path / 'content')
+    sha256 = hashlib.sha256(content).hexdigest()
+    (there.folder / sha256).write_bytes(content)
     monitor = nodes.start_node(
         'device_monitor', '/files/box', fleet_file=str(tmp_path / 'fleet.yaml'),
         environment={'EDGE_DNN_PARTITION_CACHE': str(tmp_path / 'cache')},

@@ -36,8 +36,10 @@ from edge_dnn_partition.nodes.core.seals import Seals, refuse_by
 from edge_dnn_partition.nodes.core.ticks import Ticks
 from edge_dnn_partition.nodes.core.topics import Topics
 from edge_dnn_partition.nodes.core.wide import wide_area
+from edge_dnn_partition.nodes.transport.blob_server import BlobServer
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.planning.plans.plan import Plan, supersedes
+from edge_dnn_partition.transport.blobs import Find
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
 if TYPE_CHECKING:
@@ -141,6 +143,10 @@ class FleetClient:
         self._seals.close()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+
+    def hand_out(self, find: Find) -> None:
+        """Answer who asks for files by their hash."""
+        BlobServer(self._seals, self.topics, self._name, find)
 
     # Subscriptions --------------------------------------------------------------------------------------------------
 

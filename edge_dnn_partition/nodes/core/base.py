@@ -68,7 +68,7 @@ class FleetNode(EntityNode):
         self.incarnation = secrets.randbits(63)
         """Random, new each time the node is configured: what it knew and counted before is gone then."""
         self._failure: Exception | None = None
-        self._yielding = False
+        self._yielding = self._reloading = False
         self.params = ParameterTable(self, [AUTOSTART, *parameters], check=check)
         guard_transitions(self)
 
@@ -113,9 +113,11 @@ class FleetNode(EntityNode):
         """
         # What reads fleet files takes 17 MB, which a node without one has no use for.
         from edge_dnn_partition.deployment.fleet_key import fleet_key
+        from edge_dnn_partition.deployment.model_choice import with_chosen_model
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
-        fleet = load_fleet(self.params.text('fleet_file'), self.topics.fleet)
+        self.fleet_as_written = load_fleet(self.params.text('fleet_file'), self.topics.fleet)
+        fleet = with_chosen_model(self.fleet_as_written)
         key, wide = fleet_key(fleet), None
         if fleet.network_kind == 'wan':
             from .wide import wide_area
@@ -164,16 +166,32 @@ class FleetNode(EntityNode):
     def _give_way(self, reason: str) -> None:
         """Yield to another node that has this one's role: account for all as at the process's end, and stand by anew."""
         self.get_logger().error(f'stepping down: {reason}')
+        self._begin_anew()
 
+    def reload(self, reason: str, *, drain: bool = True) -> None:
+        """Begin anew with what the fleet is now.
+
+        :param drain: finish what is under way before; else nothing is.
+        """
+        if not self._reloading:
+            self._reloading = True
+            self.get_logger().info(f'begins anew: {reason}')
+            self._begin_anew(drain=drain)
+
+    def _begin_anew(self, *, drain: bool = True) -> None:
         def leave() -> None:
             if self.active:
                 self._yielding = True
                 self.trigger_deactivate()
                 self._yielding = False
                 self.trigger_cleanup()
+                self._reloading = False
                 self._once(self.autostart)  # later, when the executor has let go of the old entities
 
-        self.when_drained(leave)
+        if drain:
+            self.when_drained(leave)
+        else:
+            self._once(leave)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Set up; a failure leaves the node unconfigured."""

@@ -161,6 +161,7 @@ class Topics:
     pin_plan = FleetTopic('pin_plan', "The scheduler's service that keeps the fleet to a plan (PinPlan).")
     free_plan = FleetTopic('free_plan', "The scheduler's service that lets the policy decide again (Trigger).")
     replan = FleetTopic('replan', "The scheduler's service that plans and moves at once (Trigger).")
+    set_model = FleetTopic('set_model', "The scheduler's service that gives the fleet another model while it streams (SetModel).")
     infer = FleetTopic('infer', "The frame source's service that runs one image, or tensors by name, through the fleet (Infer).")
 
     def profile_again(self, device: str = '') -> str:

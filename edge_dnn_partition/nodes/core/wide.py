@@ -43,7 +43,7 @@ class WideArea:
         """Return what publishes here and there; the publisher itself if its topic is not one of the fleet."""
         if (leaf := self._leaf(publisher.topic_name, profile)) is None:
             return publisher
-        there = self.session.publisher(leaf, latched=_latched(profile))
+        there = self.session.publisher(leaf, latched=_latched(profile), files=profile is qos.BLOBS)
         self._undo.append(there.close)
         return TwoWays(publisher, there)
 

@@ -55,24 +55,13 @@ class BlobClient:
         """Whether nothing is wanted."""
         return not self._queue
 
-    def fetch(self, sha256: str, size: int | None, ended: Callable[[Fetched], None], *, urgent: bool = False) -> None:
+    def fetch(self, sha256: str, size: int | None, ended: Callable[[Fetched], None]) -> None:
         """Want a blob.
 
         :param size: bytes of it, if that is known.
         :param ended: called when it is here or cannot be had.
-        :param urgent: before all others; what was begun is gone on with later.
         """
-        self._queue.setdefault(sha256, (size, ended))
         self._queue[sha256] = (size, ended)
-        if urgent:
-            self._queue.move_to_end(sha256, last=False)
-            self._put_aside()
-
-    def forget(self, sha256: str) -> None:
-        """Want a blob no longer; what has come is kept for later."""
-        self._queue.pop(sha256, None)
-        if self._fetch is not None and self._fetch.sha256 == sha256:
-            self._put_aside()
 
     def progress(self) -> Fetched | None:
         """Return how far the blob is that is being fetched."""
